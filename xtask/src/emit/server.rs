@@ -1,0 +1,172 @@
+//! Emits the server crate: for each document a trait with one method an operation, and a router that calls it.
+
+use anyhow::Result;
+use heck::ToSnakeCase;
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::emit::{docs, operation_docs};
+use crate::model::{Api, Document, Operation, PathParameter, SchemaKind};
+use crate::names::{field_name, static_name, trait_name, type_name};
+use crate::spec::VENDOR;
+
+/// The whole generated file.
+pub fn emit(api: &Api) -> Result<TokenStream> {
+    let parts = api.documents.iter().map(|document| part(api, document)).collect::<Result<Vec<_>>>()?;
+    Ok(quote! {
+        use std::future::Future;
+        use std::pin::Pin;
+        use std::sync::Arc;
+
+        use axum::Router;
+        use axum::http::Uri;
+        use axum::routing::{get, post};
+        use imgopen_types::{Credentials, operations};
+
+        #[doc(inline)]
+        pub use imgopen_types as types;
+
+        use crate::{Call, Failure, Options, Service, routing};
+
+        #(#parts)*
+    })
+}
+
+fn part(api: &Api, document: &Document) -> Result<TokenStream> {
+    let name = trait_name(&document.name);
+    let about = format!(
+        " {}: one method for each of its {} operations.\n\n A method that is not written answers 501, so a server can begin with one operation. See the\n [crate's front page](crate) for an example.",
+        document.title,
+        document.operations.len()
+    );
+    let methods = document.operations.iter().map(method);
+    let routes = document.operations.iter().map(|operation| routes(api, operation)).collect::<Result<Vec<_>>>()?;
+    let (function, with) = function_names(document);
+    let prefix = if document.name == VENDOR { String::new() } else { format!("/{}", suffix(document)) };
+    let (yaml_path, json_path) = (format!("{prefix}/openapi.yaml"), format!("{prefix}/openapi.json"));
+    let (yaml_file, json_file) = (format!("{}.yaml", document.name), format!("{}.json", document.name));
+    let function_docs = format!(
+        " Serves {name} with the default [`Options`]: every operation at its path, the document at `{yaml_path}` and\n `{json_path}`, and the envelope for everything else."
+    );
+    let with_docs = format!(" Like [`{function}`], with options.");
+    Ok(quote! {
+        #[doc = #about]
+        pub trait #name: Send + Sync + 'static {
+            /// Decides whether these keys may call at all; runs before the body is read. The default lets all pass, for
+            /// only the implementer knows the keys: refuse with [`Failure::unauthorized`].
+            fn authorize(
+                &self,
+                operation: &'static types::Operation,
+                keys: &Credentials,
+            ) -> impl Future<Output = Result<(), Failure>> + Send {
+                let _ = (operation, keys);
+                async { Ok(()) }
+            }
+
+            #(#methods)*
+        }
+
+        #[doc = #function_docs]
+        pub fn #function<S: #name>(service: S) -> Router {
+            #with(service, Options::default())
+        }
+
+        #[doc = #with_docs]
+        pub fn #with<S: #name>(service: S, options: Options) -> Router {
+            let service = Arc::new(service);
+            let authorize = {
+                let service = service.clone();
+                move |operation, keys: Credentials| -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+                    let service = service.clone();
+                    Box::pin(async move { service.authorize(operation, &keys).await })
+                }
+            };
+            let routes = Router::new()
+                .route(#yaml_path, get(|| async { routing::yaml(include_str!(#yaml_file)) }))
+                .route(#json_path, get(|| async { routing::json(include_str!(#json_file)) }))
+                #(#routes)*;
+            routing::finish(routes, service, options, Arc::new(authorize))
+        }
+    })
+}
+
+fn suffix(document: &Document) -> String {
+    document.name.strip_prefix(VENDOR).unwrap_or(&document.name).to_snake_case()
+}
+
+/// `router` for the vendor's document, `extras_router` for `imgopen-extras`.
+fn function_names(document: &Document) -> (Ident, Ident) {
+    match suffix(document).as_str() {
+        "" => (format_ident!("router"), format_ident!("router_with")),
+        suffix => (format_ident!("{suffix}_router"), format_ident!("{suffix}_router_with")),
+    }
+}
+
+fn method(operation: &Operation) -> TokenStream {
+    let name = field_name(&operation.id);
+    let id = &operation.id;
+    let docs = docs(&operation_docs(operation));
+    let (request, response) = (type_name(&operation.request), type_name(&operation.response));
+    let parameters = operation.parameters.iter().map(|parameter| {
+        let (name, schema) = (field_name(&parameter.name), type_name(&parameter.schema));
+        quote!(#name: types::#schema,)
+    });
+    let unused = operation.parameters.iter().map(|parameter| field_name(&parameter.name));
+    quote! {
+        #docs
+        fn #name(
+            &self,
+            keys: Credentials,
+            #(#parameters)*
+            request: types::#request,
+        ) -> impl Future<Output = Result<types::#response, Failure>> + Send {
+            let _ = (keys, #(#unused,)* request);
+            async { Err(Failure::not_implemented(#id)) }
+        }
+    }
+}
+
+/// The routes of an operation: one, or one for each number of segments that a path parameter's values have.
+fn routes(api: &Api, operation: &Operation) -> Result<TokenStream> {
+    let method = field_name(&operation.id);
+    let table = static_name(&operation.id);
+    let request = type_name(&operation.request);
+    let paths = paths(api, operation)?;
+    let Some(parameter) = operation.parameters.first() else {
+        let path = &operation.path;
+        return Ok(quote! {
+            .route(#path, post(|Service(service): Service<S>, call: Call<types::#request>| async move {
+                routing::answer(service.#method(call.keys, call.request).await)
+            }))
+        });
+    };
+    let (name, schema) = (field_name(&parameter.name), type_name(&parameter.schema));
+    Ok(quote! {
+        #(.route(#paths, post(|Service(service): Service<S>, uri: Uri, call: Call<types::#request>| async move {
+            let #name = match routing::parameter::<types::#schema>(&operations::#table, uri.path()) {
+                Ok(value) => value,
+                Err(failure) => return routing::answer(Err::<(), _>(failure)),
+            };
+            routing::answer(service.#method(call.keys, #name, call.request).await)
+        })))*
+    })
+}
+
+fn paths(api: &Api, operation: &Operation) -> Result<Vec<String>> {
+    let Some(parameter) = operation.parameters.first() else { return Ok(vec![operation.path.clone()]) };
+    let template = format!("{{{}}}", parameter.name);
+    let longest = segments(api, parameter)?;
+    Ok((1..=longest)
+        .map(|count| {
+            let parts: Vec<_> = (1..=count).map(|index| format!("{{{}{index}}}", parameter.name)).collect();
+            operation.path.replace(&template, &parts.join("/"))
+        })
+        .collect())
+}
+
+/// The greatest number of segments that a value of the parameter has.
+fn segments(api: &Api, parameter: &PathParameter) -> Result<usize> {
+    let SchemaKind::TextEnum(set) = &api.schema(&parameter.schema)?.kind else { return Ok(1) };
+    let counts = set.values.iter().map(|value| value.value.split('/').count());
+    Ok(if parameter.multi_segment { counts.max().unwrap_or(1) } else { 1 })
+}

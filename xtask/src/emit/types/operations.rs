@@ -1,0 +1,250 @@
+//! Emits the operations as data, and ties each request to its operation, answer and job.
+
+use anyhow::{Context, Result, bail};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{one_line, provenance_path, text_literal};
+use crate::model::{Api, IdSource, Operation, Shape};
+use crate::names::{field_name, static_name, type_name, variant_name};
+
+/// The operations and their traits.
+pub fn emit(api: &Api) -> Result<TokenStream> {
+    let statics = api.operations().map(operation_static);
+    let names = api.operations().map(|operation| static_name(&operation.id));
+    let mut traits = Vec::new();
+    let mut answered: Vec<&str> = Vec::new();
+    for operation in api.operations() {
+        let place = || format!("operation `{}`", operation.id);
+        traits.push(request(operation));
+        if !answered.contains(&operation.response.as_str()) {
+            answered.push(&operation.response);
+            traits.push(answer(api, &operation.response).with_context(place)?);
+        }
+        traits.extend(job(api, operation).with_context(place)?);
+    }
+    let (callbacks, hosted) = (callbacks(api), hosted(api));
+    Ok(quote! {
+        /// The operations of the contract.
+        pub mod operations {
+            use super::*;
+            use crate::operation::{Callback, JobQuery, Operation, PathParameter};
+
+            /// Every operation, in the document's order.
+            pub static ALL: &[&Operation] = &[#(&#names),*];
+
+            #(#statics)*
+        }
+
+        #(#traits)*
+        #callbacks
+        #hosted
+    })
+}
+
+/// The address of the hosted API.
+fn hosted(api: &Api) -> Option<TokenStream> {
+    let url = api.documents.iter().find_map(|document| document.server.as_ref())?;
+    Some(quote! {
+        /// Where the hosted API is.
+        pub const HOSTED_URL: &str = #url;
+    })
+}
+
+/// What is pushed when a job ends: one variant for each operation that takes an address.
+fn callbacks(api: &Api) -> TokenStream {
+    let pushing = || api.operations().filter_map(|operation| Some((operation, operation.callback.as_ref()?)));
+    let variants = pushing().map(|(operation, callback)| {
+        let (variant, body) = (variant_name(&operation.id), type_name(&callback.body));
+        let docs = format!(" Pushed when a job of `{}` ends.", operation.id);
+        quote!(#[doc = #docs] #variant(#body),)
+    });
+    let reads = pushing().map(|(operation, _)| {
+        let (id, variant) = (&operation.id, variant_name(&operation.id));
+        quote!(#id => crate::read(json).map(Self::#variant),)
+    });
+    let ids = pushing().map(|(operation, _)| {
+        let (name, variant) = (static_name(&operation.id), variant_name(&operation.id));
+        quote!(Self::#variant(_) => &operations::#name,)
+    });
+    let reports = pushing().map(|(operation, _)| {
+        let variant = variant_name(&operation.id);
+        quote!(Self::#variant(answer) => answer.data.state(),)
+    });
+    quote! {
+        /// The body of a callback, which the API pushes to the caller when a job ends.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum Callback { #(#variants)* }
+
+        impl Callback {
+            /// Reads the body that an operation's job pushed; `None` if that operation pushes none.
+            pub fn read(operation: &str, json: &[u8]) -> Option<Result<Self, crate::ReadError>> {
+                Some(match operation {
+                    #(#reads)*
+                    _ => return None,
+                })
+            }
+
+            /// The operation whose job ended.
+            pub fn operation(&self) -> &'static crate::Operation {
+                match self { #(#ids)* }
+            }
+
+            /// How the job ended.
+            pub fn state(&self) -> crate::JobState {
+                use crate::JobReport;
+                match self { #(#reports)* }
+            }
+        }
+    }
+}
+
+/// The names of the headers that carry the access key.
+pub fn key_headers(api: &Api) -> Result<TokenStream> {
+    let [id, secret] = api.keys.as_slice() else { bail!("the document must declare two key headers") };
+    let (id_header, secret_header) = (&id.header, &secret.header);
+    let id_docs = format!(" The header `{id_header}`: {}", one_line(&id.description));
+    let secret_docs = format!(" The header `{secret_header}`: {}", one_line(&secret.description));
+    Ok(quote! {
+        impl crate::Credentials {
+            #[doc = #id_docs]
+            pub const ID_HEADER: &'static str = #id_header;
+            #[doc = #secret_docs]
+            pub const SECRET_HEADER: &'static str = #secret_header;
+        }
+    })
+}
+
+fn operation_static(operation: &Operation) -> TokenStream {
+    let Operation { id, path, tag, summary, idempotent, .. } = operation;
+    let name = static_name(id);
+    let docs = format!(" `{id}`: {summary}.");
+    let about = text_literal(&operation.description);
+    let page = option(operation.page.as_ref().map(|page| quote!(#page)));
+    let provenance = provenance_path(operation.provenance);
+    let (request, response) = (static_name(&operation.request), static_name(&operation.response));
+    let parameters = operation.parameters.iter().map(|parameter| {
+        let (name, about, multi) = (&parameter.name, text_literal(&parameter.description), parameter.multi_segment);
+        let values = static_name(&parameter.schema);
+        quote!(PathParameter { name: #name, about: #about, values: &#values, multi_segment: #multi })
+    });
+    let job = option(operation.job.as_ref().map(|job| {
+        let (query, field) = (&job.query, &job.field);
+        let parameters = job.parameters.iter().map(|(name, value)| quote!((#name, #value)));
+        quote!(JobQuery { query: #query, field: #field, parameters: &[#(#parameters),*] })
+    }));
+    let callback = option(operation.callback.as_ref().map(|callback| {
+        let (field, body) = (&callback.field, static_name(&callback.body));
+        quote!(Callback { field: #field, body: &#body })
+    }));
+    quote! {
+        #[doc = #docs]
+        pub static #name: Operation = Operation {
+            id: #id,
+            method: "POST",
+            path: #path,
+            tag: #tag,
+            summary: #summary,
+            about: #about,
+            page: #page,
+            provenance: #provenance,
+            idempotent: #idempotent,
+            parameters: &[#(#parameters),*],
+            request: &#request,
+            response: &#response,
+            job: #job,
+            callback: #callback,
+        };
+    }
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(Some(#value)),
+        None => quote!(None),
+    }
+}
+
+fn request(operation: &Operation) -> TokenStream {
+    let (request, response) = (type_name(&operation.request), type_name(&operation.response));
+    let name = static_name(&operation.id);
+    quote! {
+        impl crate::Request for #request {
+            type Response = #response;
+
+            fn operation() -> &'static crate::Operation {
+                &operations::#name
+            }
+        }
+    }
+}
+
+/// The envelope of a success answer.
+fn answer(api: &Api, response: &str) -> Result<TokenStream> {
+    let object = api.object(response)?;
+    let names: Vec<_> = object.properties.iter().map(|property| property.name.as_str()).collect();
+    if !names.contains(&"code") || !names.contains(&"msg") {
+        bail!("the answer `{response}` is not an envelope: it needs `code` and `msg`");
+    }
+    let name = type_name(response);
+    let data = object.properties.iter().find(|property| property.name == "data");
+    let (data_type, set, get) = match data.map(|data| (&data.shape, data.required)) {
+        None => (quote!(()), quote!(), quote!(Some(()))),
+        Some((Shape::Named(inner), required)) => {
+            let inner = type_name(inner);
+            match required {
+                true => (quote!(#inner), quote!(data,), quote!(Some(self.data))),
+                false => (quote!(#inner), quote!(data: Some(data),), quote!(self.data)),
+            }
+        }
+        Some(_) => bail!("the `data` of `{response}` must be a component"),
+    };
+    let argument = if data.is_some() { quote!(data) } else { quote!(_data) };
+    Ok(quote! {
+        impl crate::Answer for #name {
+            type Data = #data_type;
+
+            fn code(&self) -> &str {
+                &self.code
+            }
+
+            fn msg(&self) -> &str {
+                &self.msg
+            }
+
+            fn success(#argument: Self::Data) -> Self {
+                Self { code: crate::SUCCESS_CODE.to_owned(), msg: crate::SUCCESS_MSG.to_owned(), #set }
+            }
+
+            fn into_data(self) -> Option<Self::Data> {
+                #get
+            }
+        }
+    })
+}
+
+/// Where the id of a job lies, and what tells its state.
+fn job(api: &Api, operation: &Operation) -> Result<Option<TokenStream>> {
+    let Some(job) = &operation.job else { return Ok(None) };
+    let query = api.operation(&job.query)?;
+    let data = api.object(&query.response)?.properties.iter().find(|property| property.name == "data");
+    let Some(Shape::Named(report)) = data.map(|data| &data.shape) else {
+        bail!("the answer of `{}` has no `data` that tells a job's state", query.id);
+    };
+    let (request, report) = (type_name(&operation.request), type_name(report));
+    let (root, path, response_name) = match &job.id {
+        IdSource::Request(path) => (quote!(self), path, quote!(_response)),
+        IdSource::Response(path) => (quote!(response), path, quote!(response)),
+    };
+    let steps = path.iter().map(|step| field_name(step));
+    Ok(Some(quote! {
+        impl crate::JobRequest for #request {
+            type Report = #report;
+
+            fn job_id(&self, #response_name: &Self::Response) -> String {
+                #root #(.#steps)*.clone()
+            }
+        }
+    }))
+}

@@ -1,0 +1,135 @@
+//! Rules about a document as a whole.
+
+use std::collections::BTreeSet;
+
+use super::Report;
+use super::contract::Contract;
+use super::outline::Place;
+
+/// How many operations the vendor publishes.
+const VENDOR_OPERATIONS: usize = 30;
+
+/// The generators read 3.0.3; 3.1 means other things by the same words.
+pub(super) fn openapi_version(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        if document.root.text("openapi") != Some("3.0.3") {
+            report.add(
+                &document.root.or_self("openapi"),
+                "the version of OpenAPI is not 3.0.3",
+                "write `openapi: \"3.0.3\"`",
+            );
+        }
+    }
+}
+
+/// The title heads the documentation, and the client sends the version in a header.
+pub(super) fn info(contract: &Contract<'_>, report: &mut Report) {
+    for info in contract.documents.iter().map(|document| document.root.or_self("info")) {
+        if info.text("title").unwrap_or_default().is_empty() {
+            report.add(&info, "there is no title", "add `title`");
+        }
+        let version = info.text("version").unwrap_or_default();
+        if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let fix = "write a version such as \"1.0.0\", in quotes";
+            report.add(&info.or_self("version"), "the version is not a text of plain ASCII characters", fix);
+        }
+    }
+}
+
+/// One key alone opens nothing: a document that makes one of them optional would mislead every client.
+pub(super) fn security(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        let declared: BTreeSet<_> =
+            document.all(Place::SecurityScheme).map(|scheme| scheme.name().to_owned()).collect();
+        let required = document.root.items_of("security");
+        let wanted: BTreeSet<_> =
+            required.iter().flat_map(|item| item.members()).map(|(name, _)| name.to_owned()).collect();
+        if required.len() != 1 || wanted.is_empty() || wanted != declared {
+            let names = declared.into_iter().collect::<Vec<_>>().join("`, `");
+            report.add(
+                &document.root.or_self("security"),
+                "it does not require all declared security schemes, and nothing else, together",
+                format!("write one list item that names `{names}`"),
+            );
+        }
+    }
+    check_key_headers(contract, report);
+}
+
+/// Reports security schemes of other kinds, which the generators do not read.
+fn check_key_headers(contract: &Contract<'_>, report: &mut Report) {
+    for scheme in contract.all(Place::SecurityScheme) {
+        if scheme.text("type") != Some("apiKey") || scheme.text("in") != Some("header") || !scheme.has("name") {
+            report.add(
+                scheme,
+                "it is not a key in a header",
+                "write `type: apiKey`, `in: header` and the header's `name`",
+            );
+        }
+    }
+}
+
+/// The vendor's document is the vendor's whole API and nothing else.
+pub(super) fn thirty_operations(contract: &Contract<'_>, report: &mut Report) {
+    for document in contract.documents.iter().filter(|document| document.is_vendor()) {
+        let count = document.operations.len();
+        if count != VENDOR_OPERATIONS {
+            report.add(
+                &document.root.or_self("paths"),
+                format!("it has {count} operations, the vendor publishes {VENDOR_OPERATIONS}"),
+                "restore what is missing; move additions into a document of their own beside this one",
+            );
+        }
+    }
+}
+
+/// Every published path begins so; another one is a slip of the pen.
+pub(super) fn vendor_paths(contract: &Contract<'_>, report: &mut Report) {
+    const PREFIX: &str = "/AIGCImgOpenServ/saas/";
+    for document in contract.documents.iter().filter(|document| document.is_vendor()) {
+        for (path, item) in document.root.members_of("paths") {
+            if !path.starts_with(PREFIX) {
+                report.add(&item, format!("the path does not begin with `{PREFIX}`"), "write the path in full");
+            }
+        }
+    }
+}
+
+/// An operation without a tag, or with two, has no one place in the documentation.
+pub(super) fn tags(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        let declared: Vec<_> = document.all(Place::Tag).filter_map(|tag| tag.text("name")).collect();
+        for operation in &document.operations {
+            if !matches!(operation.place.texts_of("tags")[..], [tag] if declared.contains(&tag)) {
+                let fix = format!("name one of these: {}", declared.join(", "));
+                report.add(
+                    &operation.place.or_self("tags"),
+                    "the operation does not have exactly one declared tag",
+                    fix,
+                );
+            }
+        }
+    }
+}
+
+/// The documentation lists the tags as they are declared, and the operations as they stand.
+pub(super) fn tag_order(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        let mut used = Vec::new();
+        for tag in document.operations.iter().flat_map(|operation| operation.place.texts_of("tags")) {
+            if !used.contains(&tag) {
+                used.push(tag);
+            }
+        }
+        let declared: Vec<_> = document.all(Place::Tag).filter_map(|tag| Some((tag.text("name")?, tag))).collect();
+        for (name, tag) in declared.iter().filter(|(name, _)| !used.contains(name)) {
+            report.add(tag, format!("no operation has the tag `{name}`"), "remove the tag or use it");
+        }
+        used.retain(|tag| declared.iter().any(|(name, _)| name == tag));
+        let ordered = declared.iter().map(|(name, _)| name).filter(|name| used.contains(name));
+        if !ordered.eq(&used) {
+            let problem = "the tags are not declared in the order of their first use";
+            report.add(&document.root.or_self("tags"), problem, format!("declare them so: {}", used.join(", ")));
+        }
+    }
+}

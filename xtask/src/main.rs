@@ -1,0 +1,66 @@
+//! The workspace's own commands.
+//!
+//! Data flows one way: the documents in `spec/` are loaded (`spec`, `yaml`), checked (`lint`), read into a model
+//! (`model`), reduced to what progenitor needs (`prepare`, `progenitor`), emitted (`emit`), formatted and written or
+//! compared (`format`, `output`).
+
+mod codegen;
+mod emit;
+mod format;
+mod lint;
+mod model;
+mod names;
+mod output;
+mod prepare;
+mod progenitor;
+mod spec;
+mod yaml;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+/// The workspace's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+enum Command {
+    /// Check the documents in spec/ against the project's rules
+    Lint,
+    /// Regenerate types, client, server and mock from the documents in spec/
+    Codegen {
+        /// Write nothing; show what is stale and exit with 1
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let root = spec::workspace_root()?;
+    let mut out = anstream::stdout();
+    match command {
+        Command::Lint => {
+            let sources = spec::load(&root)?;
+            let findings = lint::lint(&root, &sources);
+            lint::report(&findings, &mut out)?;
+            if !findings.is_empty() {
+                bail!("the documents break {} rules", findings.len());
+            }
+            Ok(())
+        }
+        Command::Codegen { check } => {
+            let mode = if check { output::Mode::Check } else { output::Mode::Write };
+            codegen::run(&root, mode, &mut out)
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Fills the model from parsed documents. An error names the document, the line, the place and the fix.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Number;
+
+use super::*;
+use crate::spec::Source;
+use crate::yaml::{Data, Node};
+
+/// Reads all documents into one model.
+pub fn read(sources: &[Source]) -> Result<Api> {
+    let mut documents = Vec::new();
+    for source in sources {
+        let part = document(source).with_context(|| format!("reading {}", source.path))?;
+        documents.push(part);
+    }
+    let api = Api::join(documents)?;
+    check_references(&api)?;
+    Ok(api)
+}
+
+/// What a document without keys, schemas or operations would lack is told here, once, for the emitters rely on it.
+fn check_references(api: &Api) -> Result<()> {
+    for operation in api.operations() {
+        let place = || format!("operation `{}`", operation.id);
+        api.object(&operation.request).with_context(place)?;
+        api.object(&operation.response).with_context(place)?;
+        if let Some(callback) = &operation.callback {
+            api.object(&callback.body).with_context(place)?;
+        }
+        if let Some(job) = &operation.job {
+            api.operation(&job.query).with_context(place)?;
+        }
+    }
+    for schema in &api.schemas {
+        let SchemaKind::Object(object) = &schema.kind else { continue };
+        for property in &object.properties {
+            named(&property.shape)
+                .map(|name| api.schema(name))
+                .transpose()
+                .with_context(|| format!("schema `{}`, property `{}`", schema.name, property.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn named(shape: &Shape) -> Option<&str> {
+    match shape {
+        Shape::Named(name) => Some(name),
+        Shape::List { item, .. } => named(item),
+        _ => None,
+    }
+}
+
+fn document(source: &Source) -> Result<(Document, Vec<Schema>, Vec<KeyHeader>)> {
+    let root = &source.root;
+    let info = member(root, "info")?;
+    let mut operations = Vec::new();
+    for (path, item) in member(root, "paths")?.entries() {
+        for (method, node) in item.entries() {
+            if method.text != "post" {
+                bail!("line {}: `{}` is not read: every operation is a `post`", method.line, method.text);
+            }
+            operations.push(
+                operation(root, &path.text, node)
+                    .with_context(|| format!("line {}: operation at `{}`", node.line, path.text))?,
+            );
+        }
+    }
+    let components = member(root, "components")?;
+    let mut schemas = Vec::new();
+    for (name, node) in member(components, "schemas")?.entries() {
+        schemas.push(schema(&name.text, node).with_context(|| format!("line {}: schema `{}`", node.line, name.text))?);
+    }
+    let keys = match components.get("securitySchemes") {
+        Some(schemes) => schemes.entries().iter().map(|(_, node)| key_header(node)).collect::<Result<_>>()?,
+        None => Vec::new(),
+    };
+    let document = Document {
+        name: source.name.clone(),
+        title: text(info, "title")?,
+        version: text(info, "version")?,
+        server: root
+            .get("servers")
+            .and_then(|servers| servers.items().first())
+            .map(|server| text(server, "url"))
+            .transpose()?,
+        operations,
+        yaml: source.text.clone(),
+        json: root.to_json(),
+    };
+    Ok((document, schemas, keys))
+}
+
+fn key_header(node: &Node) -> Result<KeyHeader> {
+    Ok(KeyHeader { header: text(node, "name")?, description: optional_text(node, "description")?.unwrap_or_default() })
+}
+
+fn operation(root: &Node, path: &str, node: &Node) -> Result<Operation> {
+    let page = node.get("externalDocs").map(|docs| text(docs, "url")).transpose()?;
+    let parameters = node.get("parameters").map(Node::items).unwrap_or_default();
+    let tag = node.get("tags").and_then(|tags| tags.items().first()).and_then(Node::text);
+    Ok(Operation {
+        id: text(node, "operationId")?,
+        path: path.to_owned(),
+        tag: tag.context("`tags` must name one tag")?.to_owned(),
+        summary: text(node, "summary")?,
+        description: optional_text(node, "description")?.unwrap_or_default(),
+        page,
+        provenance: provenance(node)?,
+        idempotent: boolean(node, "x-idempotent")?,
+        parameters: parameters.iter().map(parameter).collect::<Result<_>>()?,
+        request: body_schema(root, member(node, "requestBody")?)?,
+        response: body_schema(root, member(member(node, "responses")?, "200")?)?,
+        job: node.get("x-job").map(job).transpose()?,
+        callback: node.get("callbacks").map(|callbacks| callback(root, callbacks)).transpose()?,
+    })
+}
+
+fn parameter(node: &Node) -> Result<PathParameter> {
+    let place = text(node, "in")?;
+    if place != "path" {
+        bail!("line {}: a parameter in `{place}` is not read: move it into the path or the body", node.line);
+    }
+    Ok(PathParameter {
+        name: text(node, "name")?,
+        description: text(node, "description")?,
+        schema: reference(member(node, "schema")?)?,
+        multi_segment: boolean(node, "x-multi-segment")?,
+    })
+}
+
+fn job(node: &Node) -> Result<Job> {
+    let expression = text(node, "id")?;
+    let tokens = |pointer: &str| pointer.split('/').map(str::to_owned).collect();
+    let id = if let Some(pointer) = expression.strip_prefix("$request.body#/") {
+        IdSource::Request(tokens(pointer))
+    } else if let Some(pointer) = expression.strip_prefix("$response.body#/") {
+        IdSource::Response(tokens(pointer))
+    } else {
+        bail!("line {}: `{expression}` must begin with `$request.body#/` or `$response.body#/`", node.line);
+    };
+    let parameters = node.get("parameters").map(Node::entries).unwrap_or_default();
+    Ok(Job {
+        query: text(node, "query")?,
+        id,
+        field: text(node, "field")?,
+        parameters: parameters
+            .iter()
+            .map(|(name, value)| {
+                Ok((name.text.clone(), value.text().context("a parameter must be a text")?.to_owned()))
+            })
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn callback(root: &Node, node: &Node) -> Result<Callback> {
+    let [(_, expressions)] = node.entries() else {
+        bail!("line {}: an operation has one callback", node.line);
+    };
+    let [(expression, item)] = expressions.entries() else {
+        bail!("line {}: a callback has one address", expressions.line);
+    };
+    let field = expression.text.strip_prefix("{$request.body#/").and_then(|rest| rest.strip_suffix('}'));
+    Ok(Callback {
+        field: field
+            .with_context(|| format!("line {}: the address must be `{{$request.body#/NAME}}`", expression.line))?
+            .to_owned(),
+        body: body_schema(root, member(member(item, "post")?, "requestBody")?)?,
+    })
+}
+
+/// The schema of a request body or an answer, which may be a component itself.
+fn body_schema(root: &Node, node: &Node) -> Result<String> {
+    if let Some(pointer) = node.get("$ref").and_then(Node::text) {
+        let target = root.at(pointer).with_context(|| format!("line {}: `{pointer}` leads nowhere", node.line))?;
+        return body_schema(root, target);
+    }
+    let media = member(member(node, "content")?, "application/json")?;
+    reference(member(media, "schema")?)
+}
+
+fn schema(name: &str, node: &Node) -> Result<Schema> {
+    let kind = match text(node, "type")?.as_str() {
+        "object" => SchemaKind::Object(object(node)?),
+        "string" => SchemaKind::TextEnum(enumeration(node, |value| value.text().map(str::to_owned))?),
+        "integer" => SchemaKind::IntegerEnum(enumeration(node, |value| value.number()?.as_i64())?),
+        other => bail!(
+            "line {}: a component of type `{other}` is not read: only objects and enums are components",
+            node.line
+        ),
+    };
+    Ok(Schema { name: name.to_owned(), description: text(node, "description")?, provenance: provenance(node)?, kind })
+}
+
+fn enumeration<T>(node: &Node, value: impl Fn(&Node) -> Option<T>) -> Result<Enum<T>> {
+    let read_value = |node: &Node| {
+        value(node).with_context(|| format!("line {}: the value does not have the schema's type", node.line))
+    };
+    if let Some(known) = node.get("x-known-values") {
+        let values = known.items().iter().map(|item| {
+            Ok(EnumValue {
+                value: read_value(member(item, "value")?)?,
+                name: optional_text(item, "name")?,
+                description: optional_text(item, "description")?,
+                state: item.get("state").map(state).transpose()?,
+                provenance: provenance(item)?,
+            })
+        });
+        return Ok(Enum { values: values.collect::<Result<_>>()?, open: true });
+    }
+    let values = member(node, "enum")?.items().iter().map(|item| {
+        let (name, description, state) = (None, None, None);
+        Ok(EnumValue { value: read_value(item)?, name, description, state, provenance: Provenance::Published })
+    });
+    Ok(Enum { values: values.collect::<Result<_>>()?, open: false })
+}
+
+fn state(node: &Node) -> Result<State> {
+    Ok(match node.text() {
+        Some("queued") => State::Queued,
+        Some("running") => State::Running,
+        Some("succeeded") => State::Succeeded,
+        Some("failed") => State::Failed,
+        Some("cancelled") => State::Cancelled,
+        _ => bail!("line {}: a state is queued, running, succeeded, failed or cancelled", node.line),
+    })
+}
+
+fn object(node: &Node) -> Result<Object> {
+    let required: Vec<_> =
+        node.get("required").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
+    let mut properties = Vec::new();
+    for (name, property) in node.get("properties").map(Node::entries).unwrap_or_default() {
+        properties.push(
+            self::property(&name.text, property, required.contains(&name.text.as_str()))
+                .with_context(|| format!("line {}: property `{}`", name.line, name.text))?,
+        );
+    }
+    let unknown = match node.get("additionalProperties").map(|node| &node.data) {
+        None => Unknown::Ignored,
+        Some(Data::Boolean(false)) => Unknown::Refused,
+        Some(Data::Map(entries)) if entries.is_empty() => Unknown::Kept,
+        Some(_) => bail!("line {}: `additionalProperties` is `false`, `{{}}` or absent", node.line),
+    };
+    let branches = node.get("oneOf").map(Node::items).unwrap_or_default();
+    Ok(Object { properties, unknown, exactly_one: branches.iter().map(branch).collect::<Result<_>>()? })
+}
+
+/// One branch of `oneOf`: the member that it requires, possibly inside another.
+fn branch(node: &Node) -> Result<Vec<String>> {
+    if let Some([name]) = node.get("required").map(Node::items) {
+        return Ok(vec![name.text().context("a name is a text")?.to_owned()]);
+    }
+    if let Some([(outer, inner)]) = node.get("properties").map(Node::entries) {
+        let mut path = vec![outer.text.clone()];
+        path.extend(branch(inner)?);
+        return Ok(path);
+    }
+    bail!("line {}: a branch of `oneOf` requires one member", node.line)
+}
+
+fn property(name: &str, node: &Node, required: bool) -> Result<Property> {
+    Ok(Property {
+        name: name.to_owned(),
+        description: optional_text(node, "description")?.unwrap_or_default(),
+        provenance: provenance(node)?,
+        required,
+        nullable: boolean(node, "nullable")?,
+        aliases: texts(node, "x-aliases")?,
+        accepts: texts(node, "x-accepts")?.iter().map(|word| json_type(word)).collect::<Result<_>>()?,
+        default: node.get("default").map(Node::to_json),
+        shape: shape(node)?,
+    })
+}
+
+fn json_type(word: &str) -> Result<JsonType> {
+    Ok(match word {
+        "integer" => JsonType::Integer,
+        "number" => JsonType::Number,
+        "string" => JsonType::String,
+        "boolean" => JsonType::Boolean,
+        "array" => JsonType::Array,
+        "null" => JsonType::Null,
+        other => bail!("`x-accepts` does not know the type `{other}`"),
+    })
+}
+
+fn shape(node: &Node) -> Result<Shape> {
+    if node.get("$ref").is_some() {
+        return Ok(Shape::Named(reference(node)?));
+    }
+    if let Some(all) = node.get("allOf") {
+        let [one] = all.items() else { bail!("line {}: `allOf` holds one `$ref`", all.line) };
+        return Ok(Shape::Named(reference(one)?));
+    }
+    Ok(match text(node, "type")?.as_str() {
+        "boolean" => Shape::Boolean,
+        "integer" => integer(node)?,
+        "number" => Shape::Number {
+            minimum: node.get("minimum").and_then(Node::number).cloned(),
+            maximum: node.get("maximum").and_then(Node::number).cloned(),
+            above_minimum: boolean(node, "exclusiveMinimum")?,
+        },
+        "string" => Shape::Text {
+            min_length: unsigned(node, "minLength")?,
+            max_length: unsigned(node, "maxLength")?,
+            pattern: optional_text(node, "pattern")?,
+            numeric: node.get("x-numeric").map(numeric).transpose()?,
+        },
+        "array" => Shape::List {
+            item: Box::new(shape(member(node, "items")?)?),
+            min_items: unsigned(node, "minItems")?,
+            max_items: unsigned(node, "maxItems")?,
+            unique: boolean(node, "uniqueItems")?,
+        },
+        other => bail!("line {}: the type `{other}` is not read here: make it a component", node.line),
+    })
+}
+
+fn integer(node: &Node) -> Result<Shape> {
+    let values = node.get("enum").map(Node::items).unwrap_or_default();
+    let whole = |node: &Node| {
+        node.number().and_then(Number::as_i64).with_context(|| format!("line {}: a whole number is needed", node.line))
+    };
+    Ok(Shape::Integer {
+        minimum: node.get("minimum").map(whole).transpose()?,
+        maximum: node.get("maximum").map(whole).transpose()?,
+        one_of: values.iter().map(whole).collect::<Result<_>>()?,
+    })
+}
+
+fn numeric(node: &Node) -> Result<Numeric> {
+    Ok(Numeric {
+        minimum: node.get("minimum").and_then(Node::number).cloned(),
+        maximum: node.get("maximum").and_then(Node::number).cloned(),
+        integer: boolean(node, "integer")?,
+    })
+}
+
+/// The component that a `$ref` names.
+fn reference(node: &Node) -> Result<String> {
+    let pointer = text(node, "$ref")?;
+    let name = pointer.strip_prefix("#/components/schemas/");
+    Ok(name.with_context(|| format!("line {}: `{pointer}` is not a component's schema", node.line))?.to_owned())
+}
+
+fn provenance(node: &Node) -> Result<Provenance> {
+    Ok(match optional_text(node, "x-provenance")?.as_deref() {
+        None | Some("published") => Provenance::Published,
+        Some("partial") => Provenance::Partial,
+        Some("observed") => Provenance::Observed,
+        Some("inferred") => Provenance::Inferred,
+        Some(other) => bail!("line {}: `x-provenance` does not know `{other}`", node.line),
+    })
+}
+
+fn member<'a>(node: &'a Node, key: &str) -> Result<&'a Node> {
+    node.get(key).ok_or_else(|| anyhow!("line {}: `{key}` is missing", node.line))
+}
+
+fn text(node: &Node, key: &str) -> Result<String> {
+    let value = member(node, key)?;
+    let text = value.text().with_context(|| format!("line {}: `{key}` must be a text", value.line))?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn optional_text(node: &Node, key: &str) -> Result<Option<String>> {
+    node.get(key).map(|_| text(node, key)).transpose()
+}
+
+fn texts(node: &Node, key: &str) -> Result<Vec<String>> {
+    let items = node.get(key).map(Node::items).unwrap_or_default();
+    let text = |item: &Node| item.text().map(str::to_owned);
+    items.iter().map(|item| text(item).with_context(|| format!("line {}: `{key}` lists texts", item.line))).collect()
+}
+
+fn boolean(node: &Node, key: &str) -> Result<bool> {
+    match node.get(key) {
+        None => Ok(false),
+        Some(value) => value.boolean().with_context(|| format!("line {}: `{key}` is true or false", value.line)),
+    }
+}
+
+fn unsigned(node: &Node, key: &str) -> Result<Option<u64>> {
+    let Some(value) = node.get(key) else { return Ok(None) };
+    let number = value.number().and_then(Number::as_u64);
+    Ok(Some(number.with_context(|| format!("line {}: `{key}` is a whole number from 0", value.line))?))
+}
