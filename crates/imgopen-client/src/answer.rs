@@ -1,0 +1,106 @@
+//! From an HTTP answer to the type that the document promises, or to the error that tells what came instead.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use imgopen_types::{Answer, Envelope, ReadError, SUCCESS_CODE, read};
+use progenitor_client::ResponseValue;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+
+use crate::Error;
+
+/// Takes the data out of a success.
+pub trait IntoData {
+    /// What the answer's `data` holds.
+    type Data;
+
+    /// The data.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingData`] if the document lets the answer come without data and it did; and whatever error there was
+    /// already.
+    fn into_data(self) -> Result<Self::Data, Error>;
+}
+
+impl<T: Answer> IntoData for ResponseValue<T> {
+    type Data = T::Data;
+
+    fn into_data(self) -> Result<T::Data, Error> {
+        self.into_inner().into_data().ok_or(Error::MissingData { answer: T::schema().name })
+    }
+}
+
+impl<T: Answer> IntoData for Result<ResponseValue<T>, Error> {
+    type Data = T::Data;
+
+    fn into_data(self) -> Result<T::Data, Error> {
+        self?.into_data()
+    }
+}
+
+/// Reads an answer whole, up to the limit, and decides what it is.
+pub(crate) async fn receive<T: Answer>(response: Response, limit: usize) -> Result<ResponseValue<T>, Error> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = collect(response, limit).await?;
+    if status != StatusCode::OK {
+        let envelope = read::<Envelope>(&body).ok().map(Box::new);
+        return Err(Error::Status { status, envelope, retry_after: retry_after(&headers), body });
+    }
+    let answer = match read::<T>(&body) {
+        Ok(answer) => answer,
+        Err(source) => return Err(unreadable(status, source, body)),
+    };
+    if answer.code() != SUCCESS_CODE {
+        let envelope = Box::new(Envelope { code: answer.code().to_owned(), msg: answer.msg().to_owned() });
+        return Err(Error::Code { status, envelope, body });
+    }
+    Ok(ResponseValue::new(answer, status, headers))
+}
+
+/// A failure that came as HTTP 200 mostly lacks the data of a success, so its code is looked at first.
+fn unreadable(status: StatusCode, source: ReadError, body: Bytes) -> Error {
+    match read::<Envelope>(&body) {
+        Ok(envelope) if envelope.code != SUCCESS_CODE => Error::Code { status, envelope: Box::new(envelope), body },
+        _ => Error::Decode { status, source, body },
+    }
+}
+
+async fn collect(mut response: Response, limit: usize) -> Result<Bytes, Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Err(Error::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The wait that the server asks for, in seconds or as a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn reads_both_forms_of_retry_after() {
+        assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(&headers("Sun, 06 Nov 1994 08:49:37 GMT")), Some(Duration::ZERO));
+        assert_eq!(retry_after(&headers("soon")), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

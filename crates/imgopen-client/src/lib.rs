@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod call;
+#[cfg(feature = "callback-receiver")]
+pub mod callback;
+mod error;
+mod path;
+mod retry;
+mod settings;
+mod wait;
+
+#[rustfmt::skip]
+#[allow(clippy::all, missing_docs)]
+mod generated;
+
+pub use answer::IntoData;
+pub use error::Error;
+pub use generated::*;
+pub use imgopen_types::Credentials;
+pub use retry::Retry;
+pub use settings::{BuildError, ClientBuilder, Settings};
+pub use wait::{Job, Task, Wait};

@@ -1,0 +1,104 @@
+//! When a call that changes nothing is tried again, and how long to wait before.
+
+use std::time::Duration;
+
+use crate::Error;
+
+/// How often and how soon a call is tried again.
+///
+/// Only operations that change nothing are (queries and lists, as the document marks them), and only after failures that
+/// may pass: nothing arrived, or 408, 429 or 5xx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// The most tries, the first included; 4 unless set. 1 turns retries off.
+    pub tries: u32,
+    /// The longest wait before the second try; 250 ms unless set. It doubles with each try.
+    pub first_wait: Duration,
+    /// The longest wait before any try; 10 seconds unless set. A server that asks for a longer one (`Retry-After`) is
+    /// not asked again.
+    pub longest_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { tries: 4, first_wait: Duration::from_millis(250), longest_wait: Duration::from_secs(10) }
+    }
+}
+
+impl Retry {
+    /// No retries.
+    pub fn never() -> Self {
+        Self { tries: 1, ..Self::default() }
+    }
+
+    /// Sets the most tries.
+    pub fn tries(self, tries: u32) -> Self {
+        Self { tries, ..self }
+    }
+
+    /// Sets the longest wait before the second try.
+    pub fn first_wait(self, first_wait: Duration) -> Self {
+        Self { first_wait, ..self }
+    }
+
+    /// Sets the longest wait before any try.
+    pub fn longest_wait(self, longest_wait: Duration) -> Self {
+        Self { longest_wait, ..self }
+    }
+
+    /// The wait after the failure of a try (counted from 1), or `None` if there is no other.
+    ///
+    /// It is drawn from the upper half of the range, so that many callers do not come back at once and none comes back
+    /// at once.
+    pub(crate) fn wait(&self, tried: u32, error: &Error) -> Option<Duration> {
+        if tried >= self.tries || !error.is_retryable() {
+            return None;
+        }
+        let longest = self.first_wait.saturating_mul(2u32.saturating_pow(tried - 1)).min(self.longest_wait);
+        let drawn = longest.mul_f64(0.5 + 0.5 * fastrand::f64());
+        let asked = error.retry_after().unwrap_or_default();
+        (asked <= self.longest_wait).then_some(drawn.max(asked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn status(status: u16, retry_after: Option<u64>) -> Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        let retry_after = retry_after.map(Duration::from_secs);
+        Error::Status { status, envelope: None, retry_after, body: Bytes::new() }
+    }
+
+    #[test]
+    fn waits_grow_within_their_bounds() {
+        let retry = Retry::default().tries(20);
+        for (tried, longest) in [(1, 250), (2, 500), (3, 1000), (7, 10_000), (19, 10_000)] {
+            for _ in 0..100 {
+                let wait = retry.wait(tried, &status(503, None)).unwrap().as_millis();
+                assert!((longest / 2..=longest).contains(&wait), "{wait} after {tried}");
+            }
+        }
+        assert_eq!(retry.wait(20, &status(503, None)), None);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let again = |error: &Error| Retry::default().wait(1, error).is_some();
+        assert!([408, 429, 500, 502, 503, 504].into_iter().all(|code| again(&status(code, None))));
+        assert!(![400, 401, 404, 409, 422, 501].into_iter().any(|code| again(&status(code, None))));
+        assert!(!again(&Error::InvalidRequest(String::new())));
+    }
+
+    #[test]
+    fn the_server_decides_when_up_to_a_point() {
+        let retry = Retry::default();
+        assert_eq!(retry.wait(1, &status(429, Some(3))), Some(Duration::from_secs(3)));
+        assert_eq!(retry.wait(1, &status(429, Some(11))), None);
+    }
+}

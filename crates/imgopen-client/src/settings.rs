@@ -1,0 +1,225 @@
+//! How a client is made: where to, with which keys, how patiently.
+
+use std::env;
+use std::time::Duration;
+
+use imgopen_types::{Credentials, MissingKey};
+
+use crate::{Client, Retry};
+
+/// What a client carries beside its connection.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The access key, sent with every call. Without one no key headers are sent.
+    pub credentials: Option<Credentials>,
+    /// When a call that changes nothing is tried again.
+    pub retry: Retry,
+    /// The most bytes that an answer may have; 16 MiB unless set.
+    pub answer_limit: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { credentials: None, retry: Retry::default(), answer_limit: 16 * 1024 * 1024 }
+    }
+}
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The address is not one that can be called.
+    #[error("the base URL {url:?} cannot be called: {problem}; give one such as `https://api.zhiqite.com`")]
+    BaseUrl {
+        /// The address as given.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A part of the access key cannot be sent.
+    #[error("the access key's {part} holds a character that no HTTP header can carry; copy it again")]
+    Credentials {
+        /// Which part.
+        part: &'static str,
+    },
+    /// The environment does not hold what is needed.
+    #[error(transparent)]
+    Environment(#[from] MissingKey),
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client could not be set up: {0}")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Makes a [`Client`].
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    base_url: String,
+    settings: Settings,
+    connect_timeout: Duration,
+    timeout: Duration,
+    http: Option<reqwest::Client>,
+}
+
+impl Client {
+    /// The environment variable that holds the base URL.
+    pub const BASE_URL_VARIABLE: &'static str = "IMGOPEN_BASE_URL";
+
+    /// A client of the server at that base URL, such as [`imgopen_types::HOSTED_URL`], with an access key.
+    ///
+    /// # Errors
+    ///
+    /// Tells what is wrong with the address or the key.
+    pub fn new(base_url: &str, credentials: Credentials) -> Result<Self, BuildError> {
+        Self::builder(base_url).credentials(credentials).build()
+    }
+
+    /// A client as the environment says: the base URL in `IMGOPEN_BASE_URL` (the hosted API if it is not set), the
+    /// access key in `IMGOPEN_ACCESS_KEY_ID` and `IMGOPEN_ACCESS_KEY_SECRET`.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable that is missing or wrong.
+    pub fn from_env() -> Result<Self, BuildError> {
+        let base_url = env::var(Self::BASE_URL_VARIABLE).unwrap_or_else(|_| imgopen_types::HOSTED_URL.to_owned());
+        Self::new(&base_url, Credentials::from_env()?)
+    }
+
+    /// Starts a client of the server at that base URL.
+    pub fn builder(base_url: &str) -> ClientBuilder {
+        ClientBuilder {
+            base_url: base_url.to_owned(),
+            settings: Settings::default(),
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(60),
+            http: None,
+        }
+    }
+
+    /// What the client carries beside its connection.
+    pub fn settings(&self) -> &Settings {
+        &self.inner
+    }
+
+    /// The base URL, without a slash at its end.
+    pub fn base_url(&self) -> &str {
+        &self.baseurl
+    }
+}
+
+impl ClientBuilder {
+    /// Sets the access key.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.settings.credentials = Some(credentials);
+        self
+    }
+
+    /// Sets when a call that changes nothing is tried again.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// Sets the most bytes that an answer may have.
+    pub fn answer_limit(mut self, bytes: usize) -> Self {
+        self.settings.answer_limit = bytes;
+        self
+    }
+
+    /// Sets how long connecting may take; 10 seconds unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long one try of a call may take, from connecting to the last byte; 60 seconds unless set.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Uses an HTTP client of your own; the timeouts set here do not apply to it. See to it that it follows no redirects:
+    /// the access key would be sent along.
+    pub fn http_client(mut self, http: reqwest::Client) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// The finished client.
+    ///
+    /// # Errors
+    ///
+    /// Tells what is wrong with the address or the key.
+    pub fn build(self) -> Result<Client, BuildError> {
+        let base_url = self.base_url.trim().trim_end_matches('/').to_owned();
+        check_base_url(&base_url)?;
+        if let Some(keys) = &self.settings.credentials {
+            check_credentials(keys)?;
+        }
+        let http = match self.http {
+            Some(http) => http,
+            // The API has no redirects, and reqwest would send the key's headers along to wherever one leads.
+            None => reqwest::Client::builder()
+                .connect_timeout(self.connect_timeout)
+                .timeout(self.timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .map_err(BuildError::Http)?,
+        };
+        Ok(Client::new_with_client(&base_url, http, self.settings))
+    }
+}
+
+fn check_base_url(url: &str) -> Result<(), BuildError> {
+    let wrong = |problem: String| Err(BuildError::BaseUrl { url: url.to_owned(), problem });
+    match reqwest::Url::parse(url) {
+        Err(error) => wrong(error.to_string()),
+        Ok(parsed) if !matches!(parsed.scheme(), "http" | "https") => wrong("it is neither http nor https".to_owned()),
+        Ok(parsed) if parsed.query().is_some() || parsed.fragment().is_some() => {
+            wrong("it has a query or a fragment".to_owned())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn check_credentials(keys: &Credentials) -> Result<(), BuildError> {
+    let fits = |value: &str| reqwest::header::HeaderValue::from_str(value).is_ok();
+    match (fits(keys.access_key_id()), fits(keys.expose_secret())) {
+        (false, _) => Err(BuildError::Credentials { part: "id" }),
+        (_, false) => Err(BuildError::Credentials { part: "secret" }),
+        (true, true) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_called_is_told() {
+        for (url, problem) in [
+            ("api.zhiqite.com", "relative URL"),
+            ("ftp://example.com", "neither http nor https"),
+            ("https://example.com/?a=1", "a query"),
+            ("", "relative URL"),
+        ] {
+            let error = Client::builder(url).build().unwrap_err().to_string();
+            assert!(error.contains(problem), "{url}: {error}");
+        }
+        let client = Client::builder(" http://127.0.0.1:8080/prefix/ ").build().unwrap();
+        assert_eq!(client.base_url(), "http://127.0.0.1:8080/prefix");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_sent_is_told_without_showing_it() {
+        let error = Client::new("http://127.0.0.1", Credentials::new("id", "sec\nret")).unwrap_err().to_string();
+        assert!(error.contains("the access key's secret") && !error.contains("sec\n"), "{error}");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let client = Client::new("http://127.0.0.1", Credentials::new("my-id", "my-secret")).unwrap();
+        let shown = format!("{client:?} {:?}", client.text_to_image());
+        assert!(shown.contains("my-id") && !shown.contains("my-secret"), "{shown}");
+    }
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod failure;
+mod options;
+mod routing;
+
+#[rustfmt::skip]
+mod generated;
+
+pub use call::{Call, Service};
+pub use failure::Failure;
+pub use generated::*;
+pub use imgopen_types::Credentials;
+pub use options::Options;

@@ -1,0 +1,374 @@
+//! Checks a value against its schema and brings it into canonical form: declared names, declared order, declared types.
+//!
+//! Every leniency of the document is applied here and nowhere else: other spellings (`x-aliases`), other JSON types
+//! (`x-accepts`). All faults are collected, not only the first.
+
+use std::borrow::Cow;
+
+use crate::node::Node;
+use crate::schema::{Field, Integer, JsonType, List, Number, Numeric, Object, Shape, Text, TextEnum, Unknown};
+use crate::violation::{Rule, Violation, Violations};
+
+/// A value that fits its schema.
+#[derive(Debug)]
+pub enum Admitted<'de> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(Cow<'de, str>),
+    List(Vec<Admitted<'de>>),
+    Record(Record<'de>),
+}
+
+/// An object that fits its schema: a slot for each declared field, in order, and the other members if they are kept.
+#[derive(Debug)]
+pub struct Record<'de> {
+    pub(crate) slots: Vec<Option<Admitted<'de>>>,
+    pub(crate) extra: Vec<(Cow<'de, str>, Node<'de>)>,
+}
+
+/// Admits a whole body.
+pub(crate) fn admit<'de>(schema: &'static Object, node: Node<'de>) -> Result<Admitted<'de>, Violations> {
+    let mut gate = Gate { path: Vec::new(), violations: Violations::none() };
+    match gate.object(schema, node) {
+        Some(record) if gate.violations.is_empty() => Ok(Admitted::Record(record)),
+        _ => Err(gate.violations),
+    }
+}
+
+/// Where the check stands and what it has found.
+struct Gate {
+    path: Vec<Step>,
+    violations: Violations,
+}
+
+enum Step {
+    Field(&'static str),
+    Index(usize),
+}
+
+/// A member as it was sent: under which spelling, and its value.
+type Member<'de> = (Cow<'de, str>, Node<'de>);
+
+impl Gate {
+    fn object<'de>(&mut self, schema: &'static Object, node: Node<'de>) -> Option<Record<'de>> {
+        let Node::Object(members) = node else {
+            return self.mismatch(&node, &Shape::Object(schema));
+        };
+        let (slots, extra) = self.sort(schema, members);
+        self.exactly_one(schema, &slots);
+        let mut record = Record { slots: Vec::with_capacity(slots.len()), extra };
+        for (field, member) in schema.fields.iter().zip(slots) {
+            self.path.push(Step::Field(field.name));
+            record.slots.push(self.field(field, member.map(|(_, value)| value)));
+            self.path.pop();
+        }
+        Some(record)
+    }
+
+    /// Puts every member into its field's slot; the rest is kept, passed over or refused, as the schema says.
+    fn sort<'de>(
+        &mut self,
+        schema: &'static Object,
+        members: Vec<Member<'de>>,
+    ) -> (Vec<Option<Member<'de>>>, Vec<Member<'de>>) {
+        let mut slots: Vec<Option<Member<'de>>> = Vec::new();
+        slots.resize_with(schema.fields.len(), || None);
+        let mut extra: Vec<Member<'de>> = Vec::new();
+        let mut expected = 0;
+        for (name, value) in members {
+            let Some(index) = find(schema, &name, expected) else {
+                self.unknown(schema, name, value, &mut extra);
+                continue;
+            };
+            expected = index + 1;
+            if let Some((first, _)) = &slots[index] {
+                let message = match *first == name {
+                    true => "given twice; keep one".to_owned(),
+                    false => format!("given twice, as `{first}` and as `{name}`; keep one"),
+                };
+                self.fault_in(schema.fields[index].name, Rule::Twice, message);
+            } else {
+                slots[index] = Some((name, value));
+            }
+        }
+        (slots, extra)
+    }
+
+    fn unknown<'de>(
+        &mut self,
+        schema: &'static Object,
+        name: Cow<'de, str>,
+        value: Node<'de>,
+        extra: &mut Vec<Member<'de>>,
+    ) {
+        match schema.unknown {
+            Unknown::Ignored => {}
+            Unknown::Kept if extra.iter().any(|(known, _)| *known == name) => {
+                self.fault_in(&name, Rule::Twice, "given twice; keep one".to_owned());
+            }
+            Unknown::Kept => extra.push((name, value)),
+            Unknown::Refused => {
+                let message = match nearest(schema, &name) {
+                    Some(near) => format!("not a field of {}; did you mean `{near}`?", schema.name),
+                    None => format!("not a field of {}; remove it", schema.name),
+                };
+                self.fault_in(&name, Rule::Unknown, message);
+            }
+        }
+    }
+
+    fn exactly_one(&mut self, schema: &'static Object, slots: &[Option<Member<'_>>]) {
+        if schema.exactly_one.is_empty() {
+            return;
+        }
+        let given = schema.exactly_one.iter().filter(|path| present(schema, slots, path));
+        let names = || schema.exactly_one.iter().map(|path| format!("`{}`", path.join("."))).collect::<Vec<_>>();
+        let message = match given.count() {
+            1 => return,
+            0 => format!("missing; give exactly one of {}", names().join(" and ")),
+            _ => format!("given together with others; give exactly one of {}", names().join(" and ")),
+        };
+        self.fault_in(schema.exactly_one[0][0], Rule::ExactlyOne, message);
+    }
+
+    fn field<'de>(&mut self, field: &'static Field, value: Option<Node<'de>>) -> Option<Admitted<'de>> {
+        let Some(node) = value else {
+            if field.required {
+                self.fault(Rule::Missing, format!("missing; give {}", field.shape.expectation()));
+            }
+            return None;
+        };
+        if node != Node::Null {
+            return self.value(&field.shape, field.accepts, node);
+        }
+        if field.nullable {
+            return Some(Admitted::Null);
+        }
+        if !field.accepts.contains(&JsonType::Null) {
+            let fix = match field.required {
+                true => format!("give {}", field.shape.expectation()),
+                false => format!("leave it out or give {}", field.shape.expectation()),
+            };
+            self.fault(Rule::Null, format!("null given; {fix}"));
+        }
+        None
+    }
+
+    fn value<'de>(&mut self, shape: &'static Shape, accepts: &[JsonType], node: Node<'de>) -> Option<Admitted<'de>> {
+        match (shape, convert(shape, accepts, node)) {
+            (Shape::Boolean, Node::Boolean(value)) => Some(Admitted::Boolean(value)),
+            (Shape::Integer(rules), Node::Integer(value)) => self.integer(shape, rules, value),
+            (Shape::IntegerEnum(_), Node::Integer(value)) => Some(Admitted::Integer(value)),
+            (Shape::Number(rules), Node::Integer(value)) => self.number(shape, rules, value as f64),
+            (Shape::Number(rules), Node::Number(value)) => self.number(shape, rules, value),
+            (Shape::Text(rules), Node::Text(text)) => self.text(shape, rules, text),
+            (Shape::TextEnum(set), Node::Text(text)) => self.choice(shape, set, text),
+            (Shape::List(rules), Node::List(items)) => self.list(shape, rules, items),
+            (Shape::Object(schema), node @ Node::Object(_)) => self.object(schema, node).map(Admitted::Record),
+            (shape, node) => self.mismatch(&node, shape),
+        }
+    }
+
+    fn integer<'de>(&mut self, shape: &Shape, rules: &Integer, value: i64) -> Option<Admitted<'de>> {
+        let listed = rules.one_of.is_empty() || rules.one_of.contains(&value);
+        let inside = rules.minimum.is_none_or(|least| value >= least) && rules.maximum.is_none_or(|most| value <= most);
+        if !(listed && inside) {
+            self.fault(Rule::Range, given(value, shape));
+            return None;
+        }
+        Some(Admitted::Integer(value))
+    }
+
+    fn number<'de>(&mut self, shape: &Shape, rules: &Number, value: f64) -> Option<Admitted<'de>> {
+        let above = rules.minimum.is_none_or(|least| if rules.above_minimum { value > least } else { value >= least });
+        if !(above && rules.maximum.is_none_or(|most| value <= most)) {
+            self.fault(Rule::Range, given(value, shape));
+            return None;
+        }
+        Some(Admitted::Number(value))
+    }
+
+    fn text<'de>(&mut self, shape: &Shape, rules: &Text, text: Cow<'de, str>) -> Option<Admitted<'de>> {
+        let short = rules.min_length.is_some_and(|least| text.chars().take(least).count() < least);
+        let long = rules.max_length.is_some_and(|most| text.chars().nth(most).is_some());
+        let rule = if short || long {
+            Some(Rule::Length)
+        } else if rules.pattern.is_some_and(|pattern| !pattern.matches(&text)) {
+            Some(Rule::Pattern)
+        } else {
+            rules.numeric.and_then(|numeric| breaks(&numeric, &text))
+        };
+        if let Some(rule) = rule {
+            self.fault(rule, given(Node::Text(text).glimpse(), shape));
+            return None;
+        }
+        Some(Admitted::Text(text))
+    }
+
+    fn choice<'de>(&mut self, shape: &Shape, set: &TextEnum, text: Cow<'de, str>) -> Option<Admitted<'de>> {
+        if !set.open && !set.values.iter().any(|choice| choice.value == text) {
+            self.fault(Rule::Choice, given(Node::Text(text).glimpse(), shape));
+            return None;
+        }
+        Some(Admitted::Text(text))
+    }
+
+    fn list<'de>(&mut self, shape: &Shape, rules: &'static List, items: Vec<Node<'de>>) -> Option<Admitted<'de>> {
+        let few = rules.min_items.is_some_and(|least| items.len() < least);
+        let many = rules.max_items.is_some_and(|most| items.len() > most);
+        if few || many {
+            self.fault(Rule::Items, given(format!("{} items", items.len()), shape));
+        } else if let Some(index) = rules.unique.then(|| repeated(&items)).flatten() {
+            self.fault(Rule::Items, format!("item {index} stands there twice; give each item once"));
+        }
+        let mut admitted = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            self.path.push(Step::Index(index));
+            admitted.extend(self.value(&rules.item, &[], item));
+            self.path.pop();
+        }
+        Some(Admitted::List(admitted))
+    }
+
+    fn mismatch<T>(&mut self, node: &Node<'_>, shape: &Shape) -> Option<T> {
+        let rule = match node {
+            Node::Null => Rule::Null,
+            _ => Rule::Type,
+        };
+        self.fault(rule, given(node.glimpse(), shape));
+        None
+    }
+
+    fn fault(&mut self, rule: Rule, message: String) {
+        let field = self.place();
+        self.violations.push(Violation { field, rule, message });
+    }
+
+    /// A fault of a member of the object that the path leads to.
+    fn fault_in(&mut self, name: &str, rule: Rule, message: String) {
+        let mut field = self.place();
+        if !field.is_empty() {
+            field.push('.');
+        }
+        field.extend(name.chars().take(100));
+        self.violations.push(Violation { field, rule, message });
+    }
+
+    fn place(&self) -> String {
+        let mut place = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(name) if place.is_empty() => place += name,
+                Step::Field(name) => place += &format!(".{name}"),
+                Step::Index(index) => place += &format!("[{index}]"),
+            }
+        }
+        place
+    }
+}
+
+fn given(value: impl std::fmt::Display, shape: &Shape) -> String {
+    format!("{value} given, {} expected", shape.expectation())
+}
+
+/// The field of that name, in any spelling. Members mostly come in the declared order, so the search begins where the
+/// last one ended.
+fn find(schema: &'static Object, name: &str, expected: usize) -> Option<usize> {
+    let count = schema.fields.len();
+    (0..count).map(|offset| (expected + offset) % count).find(|index| {
+        let field = &schema.fields[*index];
+        field.name == name || field.aliases.contains(&name)
+    })
+}
+
+fn nearest(schema: &'static Object, name: &str) -> Option<&'static str> {
+    let name: String = name.chars().take(100).filter(|c| *c != '_').collect::<String>().to_lowercase();
+    let distance = |field: &Field| strsim::damerau_levenshtein(&field.name.replace('_', "").to_lowercase(), &name);
+    let best = schema.fields.iter().map(|field| (distance(field), field.name)).min()?;
+    (best.0 <= 1 + name.chars().count() / 4).then_some(best.1)
+}
+
+/// Whether a member is there, for the rule that exactly one of several must be.
+fn present(schema: &'static Object, slots: &[Option<Member<'_>>], path: &[&str]) -> bool {
+    let Some(index) = path.first().and_then(|name| find(schema, name, 0)) else { return false };
+    let Some((_, node)) = &slots[index] else { return false };
+    match (path.len(), &schema.fields[index].shape, node) {
+        (1, _, _) => true,
+        (_, Shape::Object(inner), Node::Object(members)) => members
+            .iter()
+            .any(|(name, _)| find(inner, name, 0).is_some_and(|index| inner.fields[index].name == path[1])),
+        _ => false,
+    }
+}
+
+/// The index of the first item that stood before.
+fn repeated(items: &[Node<'_>]) -> Option<usize> {
+    (1..items.len()).find(|index| items[..*index].contains(&items[*index]))
+}
+
+/// Turns a value of another JSON type that the document accepts into the declared type; leaves all else as it is.
+fn convert<'de>(shape: &Shape, accepts: &[JsonType], node: Node<'de>) -> Node<'de> {
+    let accepted = match &node {
+        Node::Null => false,
+        Node::Boolean(_) => accepts.contains(&JsonType::Boolean),
+        Node::Integer(_) => accepts.contains(&JsonType::Integer) || accepts.contains(&JsonType::Number),
+        Node::Number(_) => accepts.contains(&JsonType::Number),
+        Node::Text(_) => accepts.contains(&JsonType::String),
+        Node::List(_) => accepts.contains(&JsonType::Array),
+        Node::Object(_) => false,
+    };
+    if !accepted {
+        return node;
+    }
+    match (shape, node) {
+        (Shape::Boolean, Node::Integer(value @ (0 | 1))) => Node::Boolean(value == 1),
+        (Shape::Text(_) | Shape::TextEnum(_), Node::Integer(value)) => Node::Text(value.to_string().into()),
+        (Shape::Text(_) | Shape::TextEnum(_), Node::Number(value)) => Node::Text(value.to_string().into()),
+        (Shape::Text(_) | Shape::TextEnum(_), Node::List(mut items)) if items.len() == 1 => {
+            items.pop().unwrap_or(Node::Null)
+        }
+        (Shape::Integer(_) | Shape::IntegerEnum(_), Node::Number(value)) => {
+            whole(value).map_or(Node::Number(value), Node::Integer)
+        }
+        (Shape::Integer(_) | Shape::IntegerEnum(_), Node::Text(text)) => match text.parse() {
+            Ok(value) => Node::Integer(value),
+            Err(_) => Node::Text(text),
+        },
+        (Shape::Number(_), Node::Text(text)) => match decimal(&text) {
+            Some(value) => Node::Number(value),
+            None => Node::Text(text),
+        },
+        (Shape::List(_), node @ (Node::Text(_) | Node::Integer(_) | Node::Number(_) | Node::Boolean(_))) => {
+            Node::List(vec![node])
+        }
+        (_, node) => node,
+    }
+}
+
+/// The whole number that a number without a fraction stands for, as far as it is exact.
+fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+}
+
+/// The number that a text holds in decimal or exponent notation; not the words (`inf`, `NaN`) that Rust reads as well.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    text.parse().ok().filter(|value: &f64| plain && value.is_finite())
+}
+
+/// The rule that a text breaks which should hold a number.
+fn breaks(numeric: &Numeric, text: &str) -> Option<Rule> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if numeric.integer && (digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Some(Rule::Pattern);
+    }
+    let Some(value) = decimal(text) else { return Some(Rule::Pattern) };
+    let inside = numeric.minimum.is_none_or(|least| value >= least) && numeric.maximum.is_none_or(|most| value <= most);
+    (!inside).then_some(Rule::Range)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod admit;
+mod choice;
+mod credentials;
+mod envelope;
+mod job;
+#[cfg(feature = "schemars")]
+mod json_schema;
+mod node;
+pub mod operation;
+pub mod schema;
+mod violation;
+mod wire;
+
+#[rustfmt::skip]
+mod generated;
+
+pub use choice::UnknownChoice;
+pub use credentials::{Credentials, MissingKey};
+pub use envelope::{Answer, SUCCESS_CODE, SUCCESS_MSG};
+pub use generated::*;
+pub use job::{JobReport, JobState};
+pub use operation::{JobRequest, Operation, Request};
+pub use violation::{Rule, Violation, Violations};
+pub use wire::{ReadError, Wire, check, read};

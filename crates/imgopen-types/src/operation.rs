@@ -1,0 +1,89 @@
+//! The operations of the contract as data.
+
+use crate::schema::{Object, Provenance, TextEnum};
+use crate::wire::Wire;
+use crate::{Answer, JobReport};
+
+/// One call of the API.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its id, such as `submit_training`.
+    pub id: &'static str,
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// The group it stands in.
+    pub tag: &'static str,
+    /// What it does, in a few words.
+    pub summary: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// The public page it is documented on.
+    pub page: Option<&'static str>,
+    /// How well it is known.
+    pub provenance: Provenance,
+    /// Whether repeating the call changes nothing.
+    pub idempotent: bool,
+    /// The variable parts of its path.
+    pub parameters: &'static [PathParameter],
+    /// The request body.
+    pub request: &'static Object,
+    /// The body of a success.
+    pub response: &'static Object,
+    /// How its job is asked for, if it starts one.
+    pub job: Option<JobQuery>,
+    /// What is pushed to the caller when the job ends, if the request can name an address.
+    pub callback: Option<Callback>,
+}
+
+/// A variable part of a path.
+#[derive(Debug)]
+pub struct PathParameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Its values.
+    pub values: &'static TextEnum,
+    /// Whether a slash in a value separates path segments on the wire.
+    pub multi_segment: bool,
+}
+
+/// How the state of a job is asked for.
+#[derive(Debug)]
+pub struct JobQuery {
+    /// Id of the operation that tells it.
+    pub query: &'static str,
+    /// The field of that operation's request that takes the job's id.
+    pub field: &'static str,
+    /// That operation's path parameters, names and values.
+    pub parameters: &'static [(&'static str, &'static str)],
+}
+
+/// What is pushed when a job ends.
+#[derive(Debug)]
+pub struct Callback {
+    /// The request's field that holds the address.
+    pub field: &'static str,
+    /// The pushed body.
+    pub body: &'static Object,
+}
+
+/// A request, which belongs to one operation.
+pub trait Request: Wire {
+    /// The body of a success.
+    type Response: Answer;
+
+    /// What the document says of the operation.
+    fn operation() -> &'static Operation;
+}
+
+/// A request that starts a job.
+pub trait JobRequest: Request {
+    /// What a query tells of the job.
+    type Report: JobReport;
+
+    /// The id to ask with, out of this request and its answer.
+    fn job_id(&self, response: &Self::Response) -> String;
+}
