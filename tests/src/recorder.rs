@@ -1,0 +1,79 @@
+//! A server that implements every operation: it records what arrives and answers with the document's example.
+
+use std::sync::{Arc, Mutex};
+
+use imgopen_client::types::*;
+use imgopen_server::{Credentials, Failure, ImgOpen};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::document;
+
+/// What one call brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The method of the trait that was called.
+    pub operation: &'static str,
+    /// The caller's keys: id and secret.
+    pub keys: (String, String),
+    /// The path parameter, for the operation that has one.
+    pub parameter: Option<String>,
+    /// The request, as JSON text in canonical form.
+    pub request: String,
+}
+
+/// The recording server.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder {
+    records: Arc<Mutex<Vec<Record>>>,
+}
+
+impl Recorder {
+    /// Takes out what was recorded so far.
+    pub fn take(&self) -> Vec<Record> {
+        std::mem::take(&mut self.records.lock().expect("no test panics while it records"))
+    }
+
+    fn record<R: Serialize, A: Answer>(
+        &self,
+        operation: &'static str,
+        keys: &Credentials,
+        parameter: Option<String>,
+        request: &R,
+    ) -> Result<A, Failure> {
+        let keys = (keys.access_key_id().to_owned(), keys.expose_secret().to_owned());
+        let request = serde_json::to_string(request).map_err(|error| Failure::internal(error.to_string()))?;
+        let record = Record { operation, keys, parameter, request };
+        self.records.lock().expect("no test panics while it records").push(record);
+        Ok(answer(operation))
+    }
+}
+
+/// The document's example of a success, as the operation's answer type.
+pub fn answer<A: Answer>(operation: &str) -> A {
+    let value: Value = document::success(operation);
+    serde_json::from_value(value).expect("the document's example fits the type")
+}
+
+macro_rules! recorder {
+    ($($operation:ident $request:ident $response:ident;)*) => {
+        impl ImgOpen for Recorder {
+            async fn query_tool_task(
+                &self,
+                keys: Credentials,
+                tool_code: ToolCode,
+                request: QueryToolTaskRequest,
+            ) -> Result<QueryToolTaskResponse, Failure> {
+                self.record("query_tool_task", &keys, Some(tool_code.to_string()), &request)
+            }
+
+            $(
+                async fn $operation(&self, keys: Credentials, request: $request) -> Result<$response, Failure> {
+                    self.record(stringify!($operation), &keys, None, &request)
+                }
+            )*
+        }
+    };
+}
+
+crate::each_operation!(recorder);

@@ -1,0 +1,254 @@
+//! The client's manners: what it sends, what it makes of every kind of answer, how it retries and waits.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use imgopen_client::types::{EnlargeImageRequest, JobReport, JobState, SdStatus, TextToImageRequest, builder};
+use imgopen_client::{Client, ClientBuilder, Credentials, Error, IntoData, Retry, Task};
+use imgopen_tests::wire::{Script, answer, url};
+
+const ACK: &str = r#"{"code":"200","msg":"success","data":{"task_id":"20000051"}}"#;
+
+fn quick(script: &Script) -> ClientBuilder {
+    let retry = Retry::default().first_wait(Duration::from_millis(2));
+    Client::builder(&url(script.address)).credentials(Credentials::new("my-id", "my-secret")).retry(retry)
+}
+
+fn picture() -> TextToImageRequest {
+    let scripts = builder::TextToImageScripts::default().sd_model_checkpoint("m.safetensors").id_task("pro1686666");
+    TextToImageRequest::builder().prompt("a girl").batch_size(1).alwayson_scripts(scripts).build().unwrap()
+}
+
+fn enlarge() -> EnlargeImageRequest {
+    let request = EnlargeImageRequest::builder().business_task_id("7").source_image("https://example.com/a.png");
+    request.scale(2).build().unwrap()
+}
+
+async fn query(script: &Script) -> Result<imgopen_client::types::SdTask, Error> {
+    let client = quick(script).build().unwrap();
+    client.query_task().body_map(|body| body.business_task_id("1")).send().await.into_data()
+}
+
+/// A query's answer that reports that status.
+fn sd_task(status: i64, extra: &str) -> String {
+    answer(
+        "200 OK",
+        "",
+        &format!(r#"{{"code":"200","msg":"success","data":{{"id_task":"1","status":{status}{extra}}}}}"#),
+    )
+}
+
+#[tokio::test]
+async fn what_goes_over_the_socket() {
+    let script = Script::new([answer("200 OK", "", ACK)]).await;
+    quick(&script).build().unwrap().text_to_image().body(picture()).send().await.unwrap();
+    let request = script.requests()[0].replace("\r\n", "\n").replace(&script.address.to_string(), "[server]");
+    insta::assert_snapshot!(request);
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_the_document_is_not_sent() {
+    let script = Script::new([answer("200 OK", "", ACK)]).await;
+    let client = quick(&script).build().unwrap();
+    let error =
+        client.submit_training().body_map(|body| body.max_epochs(51).mixed_precision("fp32")).send().await.unwrap_err();
+    assert!(matches!(error, Error::InvalidRequest(_)));
+    insta::assert_snapshot!(error, @r#"the request was not sent: `taskId`: missing; give a text that is not empty; `fileUrlList`: missing; give a list of 10 to 100 items; `maxEpochs`: 51 given, a whole number from 10 to 50 expected; `mixedPrecision`: "fp32" given, one of "fp16", "bf16" expected"#);
+
+    // A struct that was put together by hand is checked as well.
+    let request = EnlargeImageRequest { scale: 0.5, ..enlarge() };
+    let error = client.enlarge_image().body(request).send().await.unwrap_err();
+    assert_eq!(error.to_string(), "the request was not sent: `scale`: 0.5 given, a number from 1 to 8 expected");
+    let request = EnlargeImageRequest { scale: f64::NAN, ..enlarge() };
+    assert!(matches!(client.enlarge_image().body(request).send().await, Err(Error::InvalidRequest(_))));
+    assert_eq!(script.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn errors_are_told_apart_and_keep_the_body() {
+    let never = Retry::never();
+    let outcome = async |text: String| {
+        let script = Script::new([text]).await;
+        let client = quick(&script).retry(never.clone()).build().unwrap();
+        client.query_task().body_map(|body| body.business_task_id("1")).send().await.unwrap_err()
+    };
+
+    let error = outcome(answer("404 Not Found", "", r#"{"code":"404","msg":"no such task"}"#)).await;
+    assert!(matches!(&error, Error::Status { envelope: Some(envelope), .. } if envelope.msg == "no such task"));
+    assert_eq!(error.to_string(), r#"HTTP 404 Not Found, code "404": no such task"#);
+
+    let error = outcome(answer("502 Bad Gateway", "", "<html>upstream</html>")).await;
+    assert!(matches!(&error, Error::Status { envelope: None, .. }));
+    assert_eq!(
+        (error.status().unwrap().as_u16(), error.body().unwrap().as_ref()),
+        (502, b"<html>upstream</html>".as_slice())
+    );
+
+    let error = outcome(answer("200 OK", "", r#"{"code":"10086","msg":"no quota","data":null}"#)).await;
+    assert!(matches!(&error, Error::Code { envelope, .. } if envelope.code == "10086"));
+    assert_eq!(error.to_string(), r#"code "10086": no quota"#);
+
+    let whole = r#"{"code":"80","msg":"et tempor nulla","data":{"id_task":"64","status":2}}"#;
+    let error = outcome(answer("200 OK", "", whole)).await;
+    assert!(matches!(&error, Error::Code { body, .. } if body == whole));
+
+    let error = outcome(answer("200 OK", "", r#"{"code":"200","msg":"success"}"#)).await;
+    assert!(matches!(&error, Error::Decode { .. }));
+    assert_eq!(error.to_string(), "HTTP 200 OK, but the answer cannot be read: `data`: missing; give an object");
+
+    let error = outcome(answer("200 OK", "", "not JSON")).await;
+    assert!(matches!(&error, Error::Decode { body, .. } if body == "not JSON"));
+
+    let error = outcome(answer("302 Found", "location: http://127.0.0.1:9/\r\n", "")).await;
+    assert_eq!(error.status().unwrap().as_u16(), 302, "a redirect is not followed, for the keys would go along");
+
+    let error = outcome("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{".to_owned()).await;
+    assert!(matches!(&error, Error::Transport(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_has_a_limit() {
+    let script = Script::new([sd_task(2, &format!(r#","desc":"{}""#, "x".repeat(1000)))]).await;
+    let client = quick(&script).answer_limit(500).build().unwrap();
+    let error = client.query_task().body_map(|body| body.business_task_id("1")).send().await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit: 500 }));
+}
+
+#[tokio::test]
+async fn queries_are_tried_again_and_submits_are_not() {
+    let busy = || answer("503 Service Unavailable", "", r#"{"code":"503","msg":"busy"}"#);
+    let script = Script::new([busy(), String::new(), sd_task(3, "")]).await;
+    assert_eq!(query(&script).await.unwrap().status, SdStatus::Running);
+    assert_eq!(script.requests().len(), 3, "after 503 and after a lost connection");
+    assert_eq!(script.requests()[0], script.requests()[2]);
+
+    let script = Script::new([busy(), busy(), busy(), busy(), sd_task(3, "")]).await;
+    assert_eq!(query(&script).await.unwrap_err().status().unwrap().as_u16(), 503);
+    assert_eq!(script.requests().len(), 4, "four tries, no more");
+
+    let script = Script::new([answer("404 Not Found", "", r#"{"code":"404","msg":"none"}"#), sd_task(3, "")]).await;
+    query(&script).await.unwrap_err();
+    assert_eq!(script.requests().len(), 1, "what will not pass is not tried again");
+
+    let script = Script::new([busy(), answer("200 OK", "", ACK)]).await;
+    quick(&script).build().unwrap().submit(&picture()).await.unwrap_err();
+    assert_eq!(script.requests().len(), 1, "a submit might start two jobs");
+}
+
+#[tokio::test]
+async fn the_servers_wish_to_wait_is_kept() {
+    let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", r#"{"code":"429","msg":"slow down"}"#);
+    let script = Script::new([busy, sd_task(2, "")]).await;
+    let start = std::time::Instant::now();
+    query(&script).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+
+    let away = answer("503 Service Unavailable", "retry-after: 3600\r\n", r#"{"code":"503","msg":"down"}"#);
+    let script = Script::new([away, sd_task(2, "")]).await;
+    assert_eq!(query(&script).await.unwrap_err().retry_after(), Some(Duration::from_secs(3600)));
+    assert_eq!(script.requests().len(), 1, "an hour is longer than the longest wait");
+}
+
+#[tokio::test]
+async fn a_job_is_waited_for_to_its_end() {
+    let preview = r#","temporaryImageDto":{"progress":40,"imageUrl":"https://example.com/p.png"}"#;
+    let done = r#","desc":"success","temporaryImageDto":null,"differentialImageRspList":[]"#;
+    let script = Script::new([answer("200 OK", "", ACK), sd_task(1, ""), sd_task(3, preview), sd_task(2, done)]).await;
+    let client = quick(&script).build().unwrap();
+    let task = client.submit(&picture()).await.unwrap();
+    assert_eq!(task.id(), "20000051", "the platform's id, out of the answer");
+
+    let reports: Vec<_> = client.wait(&task).first_pause(Duration::from_millis(1)).progress().collect().await;
+    let seen: Vec<_> =
+        reports.iter().map(|report| report.as_ref().unwrap()).map(|r| (r.state(), r.progress())).collect();
+    assert_eq!(seen, [(JobState::Queued, None), (JobState::Running, Some(40.0)), (JobState::Succeeded, None)]);
+    assert!(script.requests()[1].ends_with(r#"{"businessTaskId":"20000051"}"#));
+}
+
+#[tokio::test]
+async fn a_tool_is_asked_for_by_the_callers_id_at_its_own_path() {
+    let done = r#"{"code":"200","msg":"success","data":{"taskId":"p1","businessTaskId":"7","status":1,"outputImageUrl":"https://example.com/o.png"}}"#;
+    let script = Script::new([answer("200 OK", "", ACK), answer("200 OK", "", done)]).await;
+    let client = quick(&script).build().unwrap();
+    let task = client.submit(&enlarge()).await.unwrap();
+    let report = client.wait(&task).await.unwrap();
+    assert_eq!(report.output_image_url.as_deref(), Some("https://example.com/o.png"));
+    let query = script.requests()[1].clone();
+    assert!(query.starts_with("POST /AIGCImgOpenServ/saas/tool/imgEnlarge/queryTask "), "{query}");
+    assert!(query.ends_with(r#"{"businessTaskId":"7"}"#), "{query}");
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_an_error_with_its_reason() {
+    let script = Script::new([sd_task(4, r#","desc":"no such model""#)]).await;
+    let client = quick(&script).build().unwrap();
+    let error = client.wait(&Task::<TextToImageRequest>::from_id("1")).await.unwrap_err();
+    assert!(matches!(&error, Error::JobEnded { state: JobState::Failed, .. }));
+    assert_eq!(error.to_string(), "the job 1 ended as Failed: no such model");
+}
+
+#[tokio::test]
+async fn an_unknown_state_never_reads_as_done() {
+    let script = Script::new((0..100).map(|_| sd_task(77, ""))).await;
+    let client = quick(&script).build().unwrap();
+    let task = Task::<TextToImageRequest>::from_id("1");
+    let wait = client.wait(&task).first_pause(Duration::from_millis(10)).longest_pause(Duration::from_millis(10));
+    let error = wait.deadline(Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { last: Some(JobState::Unknown(77)), .. }), "{error:?}");
+    assert!(script.requests().len() > 3, "it is asked for until the deadline");
+}
+
+#[tokio::test]
+async fn a_dropped_wait_asks_no_more() {
+    let script = Script::new((0..100).map(|_| sd_task(3, ""))).await;
+    let client = quick(&script).build().unwrap();
+    let task = Task::<TextToImageRequest>::from_id("1");
+    let wait = client.wait(&task).first_pause(Duration::from_millis(5)).longest_pause(Duration::from_millis(5));
+    tokio::time::timeout(Duration::from_millis(100), std::future::IntoFuture::into_future(wait)).await.unwrap_err();
+    let asked = script.requests().len();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(script.requests().len() <= asked + 1);
+}
+
+/// Everything that is traced, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_traced_without_the_keys() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let script = Script::new([sd_task(2, "")]).await;
+    query(&script).await.unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for part in ["imgopen.call", "operation=\"query_task\"", "status=200", "duration_ms=", "tries=1"] {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+    assert!(!text.contains("my-secret") && !text.contains("my-id"), "{text}");
+}
+
+#[tokio::test]
+async fn without_keys_no_key_headers_are_sent() {
+    let script = Script::new([answer("200 OK", "", ACK)]).await;
+    Client::builder(&url(script.address)).build().unwrap().submit(&picture()).await.unwrap();
+    assert!(!script.requests()[0].to_lowercase().contains("accesskey"));
+}

@@ -1,0 +1,83 @@
+//! Client against server over a real socket, for every operation: what is sent arrives as documented, and every answer
+//! decodes.
+
+use imgopen_client::{Client, Credentials};
+use imgopen_server::router;
+use imgopen_tests::calls::{TOOL, call};
+use imgopen_tests::document::{operation, request_examples, success};
+use imgopen_tests::recorder::{Record, Recorder};
+use imgopen_tests::wire::{Tap, serve, url};
+use imgopen_types::{ToolCode, operations};
+use serde_json::Value;
+
+struct Loop {
+    recorder: Recorder,
+    tap: Tap,
+    client: Client,
+}
+
+async fn start() -> Loop {
+    let recorder = Recorder::default();
+    let tap = Tap::before(serve(router(recorder.clone())).await).await.unwrap();
+    let client = Client::new(&url(tap.address), Credentials::new("my-id", "my-secret")).unwrap();
+    Loop { recorder, tap, client }
+}
+
+#[tokio::test]
+async fn every_operation_arrives_as_documented_and_its_answer_decodes() {
+    assert_eq!(operations::ALL.len(), 30);
+    for known in operations::ALL {
+        for example in request_examples(known.id).iter().filter(|example| !example.is_quirk) {
+            // A connection of its own for each call, so that the tap tells them apart.
+            let Loop { recorder, tap, client } = start().await;
+            let called = call(&client, known.id, &example.value).await;
+            let called = called.unwrap_or_else(|error| panic!("{}, example {}: {error}", known.id, example.name));
+
+            let parameter = (known.id == "query_tool_task").then(|| TOOL.to_string());
+            let keys = ("my-id".to_owned(), "my-secret".to_owned());
+            let arrived = Record { operation: known.id, keys, parameter, request: called.request.clone() };
+            assert_eq!(recorder.take(), [arrived], "{}, example {}", known.id, example.name);
+            assert_eq!(parse(&called.request), example.value, "{}, example {}", known.id, example.name);
+            assert_eq!(parse(&called.response), success(known.id), "{}", known.id);
+            check_request_on_the_wire(known.id, &tap.traffic()[0].sent, &called.request);
+        }
+    }
+}
+
+/// The request line is the document's, the headers are those of the document and of HTTP, the body is the canonical one.
+fn check_request_on_the_wire(id: &str, sent: &str, request: &str) {
+    let path = imgopen_tests::document::document()["paths"].as_object().unwrap();
+    let (path, _) = path.iter().find(|(_, item)| item["post"] == *operation(id)).unwrap();
+    let (head, body) = sent.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    let expected_path = path.replace("{toolCode}", "hair/change");
+    assert_eq!(lines.next().unwrap(), format!("POST {expected_path} HTTP/1.1"));
+    let mut headers: Vec<_> = lines.map(|line| line.split_once(": ").unwrap().0).collect();
+    headers.sort_unstable();
+    let expected = [
+        "accept",
+        "content-length",
+        "content-type",
+        "host",
+        "x-request-req-accesskeyid",
+        "x-request-req-accesskeysecret",
+    ];
+    assert_eq!(headers, expected, "{id}");
+    assert_eq!(body, request, "{id}");
+}
+
+#[tokio::test]
+async fn a_slash_in_a_tool_code_separates_segments() {
+    for tool_code in ToolCode::ALL {
+        let Loop { recorder, tap, client } = start().await;
+        let query = client.query_tool_task().tool_code(*tool_code).body_map(|body| body.business_task_id("1"));
+        query.send().await.unwrap();
+        assert_eq!(recorder.take()[0].parameter.as_deref(), Some(tool_code.as_str()));
+        let line = tap.traffic()[0].sent.lines().next().unwrap().to_owned();
+        assert_eq!(line, format!("POST /AIGCImgOpenServ/saas/tool/{tool_code}/queryTask HTTP/1.1"));
+    }
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}

@@ -1,0 +1,218 @@
+//! The server's manners: whatever comes, the answer is the envelope, and it says what is wrong.
+
+use std::time::Duration;
+
+use imgopen_server::{Credentials, Failure, ImgOpen, Options, router, router_with, types};
+use imgopen_tests::document;
+use imgopen_tests::recorder::Recorder;
+use imgopen_tests::wire::{serve, url};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use types::{Envelope, Operation, QueryTaskRequest, QueryTaskResponse};
+
+const QUERY_TASK: &str = "/AIGCImgOpenServ/saas/sd/v2/queryTaskInfo";
+const TOOL: &str = "/AIGCImgOpenServ/saas/tool";
+
+/// A server with one operation, which panics.
+struct Panics;
+
+impl ImgOpen for Panics {
+    async fn query_task(&self, _: Credentials, _: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
+        panic!("a fault that the caller must not see")
+    }
+}
+
+/// A server that knows one key.
+struct Guarded;
+
+impl ImgOpen for Guarded {
+    async fn authorize(&self, operation: &'static Operation, keys: &Credentials) -> Result<(), Failure> {
+        match (keys.access_key_id(), keys.expose_secret()) {
+            ("my-id", "my-secret") => Ok(()),
+            _ => Err(Failure::unauthorized(format!("these keys may not call {}", operation.id))),
+        }
+    }
+}
+
+fn post(server: &str, path: &str) -> RequestBuilder {
+    let request = reqwest::Client::new().request(Method::POST, format!("{server}{path}"));
+    request.header("X-Request-req-accessKeyId", "my-id").header("X-Request-req-accessKeySecret", "my-secret")
+}
+
+async fn envelope(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let envelope: Envelope = response.json().await.unwrap();
+    assert_eq!(envelope.code, status.to_string());
+    (status, envelope.msg)
+}
+
+async fn expect(request: RequestBuilder, status: u16, msg: &str) {
+    let (found, text) = envelope(request.send().await.unwrap()).await;
+    assert_eq!((found, text.as_str()), (status, msg));
+}
+
+#[tokio::test]
+async fn every_failure_is_the_envelope_and_says_what_to_do() {
+    let options = Options::default().body_limit(100);
+    let server = url(serve(router_with(Recorder::default(), options)).await);
+    let call = || post(&server, QUERY_TASK);
+    let json = |body: &'static str| call().header("content-type", "application/json").body(body);
+
+    expect(json("{\"businessTaskId\": \"1\",}"), 400, "the body is not valid JSON: trailing comma at line 1 column 24")
+        .await;
+    expect(json(""), 400, "the body is empty; send a JSON object").await;
+    expect(json("{\"businessTaskId\": null}"), 422, "`businessTaskId`: null given; give a text that is not empty")
+        .await;
+    expect(json("[]"), 422, "the body: a list of 0 items given, an object expected").await;
+    let long = format!("{{\"businessTaskId\": \"{}\"}}", "x".repeat(100));
+    expect(
+        call().json(&json!({"businessTaskId": "x".repeat(100)})),
+        413,
+        "the body is larger than 100 bytes; send less",
+    )
+    .await;
+    let chunks = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(long)]));
+    let chunked = call().header("content-type", "application/json").body(chunks);
+    expect(chunked, 413, "the body is larger than 100 bytes; send less").await;
+    let missing = "the header `Content-Type` is missing; send JSON as `application/json`";
+    expect(call().body("{}"), 415, missing).await;
+    let wrong = "the header `Content-Type` is `text/plain`; send JSON as `application/json`";
+    expect(call().header("content-type", "text/plain").body("{}"), 415, wrong).await;
+    let latin = call().header("content-type", "application/json; charset=latin1").body("{}");
+    let wrong = "the header `Content-Type` is `application/json; charset=latin1`; send JSON as `application/json`";
+    expect(latin, 415, wrong).await;
+    let nowhere = "there is nothing at `/nowhere`; the paths are listed at /openapi.json";
+    expect(post(&server, "/nowhere"), 404, nowhere).await;
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_one() {
+    let server = url(serve(router(Recorder::default())).await);
+    let response = reqwest::Client::new().get(format!("{server}{QUERY_TASK}")).send().await.unwrap();
+    assert_eq!(response.headers()["allow"], "POST");
+    let (status, msg) = envelope(response).await;
+    assert_eq!((status, msg), (405, format!("`{QUERY_TASK}` does not take GET; every operation takes POST")));
+}
+
+#[tokio::test]
+async fn all_violations_are_listed() {
+    let server = url(serve(router(Recorder::default())).await);
+    let body = json!({"fileUrlList": ["https://a", "ftp://b"], "max_epochs": 51, "seed": "x", "colour": 1});
+    let (status, msg) = envelope(
+        post(&server, "/AIGCImgOpenServ/saas/modelTraining/submitTraining/Job").json(&body).send().await.unwrap(),
+    )
+    .await;
+    assert_eq!(status, 422);
+    insta::assert_snapshot!(msg.replace("; `", ";\n`"));
+}
+
+#[tokio::test]
+async fn an_operation_that_is_not_written_says_so() {
+    let server = url(serve(router(Panics)).await);
+    let request = post(&server, "/AIGCImgOpenServ/saas/sd/queryTaskInfo").json(&json!({"businessTaskId": "1"}));
+    expect(request, 501, "the operation `query_archived_task` is not implemented by this server").await;
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_that_tells_nothing_of_the_inside() {
+    let server = url(serve(router(Panics)).await);
+    let request = post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"}));
+    expect(request, 500, "the server failed on this request; its log tells more").await;
+}
+
+#[tokio::test]
+async fn without_keys_there_is_no_service() {
+    let server = url(serve(router(Recorder::default())).await);
+    let http = reqwest::Client::new();
+    let bare = || http.post(format!("{server}{QUERY_TASK}")).json(&json!({"businessTaskId": "1"}));
+    let id_missing = "the header `X-Request-req-accessKeyId` is missing or empty; send your access key in it";
+    let secret_missing = "the header `X-Request-req-accessKeySecret` is missing or empty; send your access key in it";
+    expect(bare(), 401, id_missing).await;
+    expect(bare().header("X-Request-req-accessKeyId", ""), 401, id_missing).await;
+    expect(bare().header("X-Request-req-accessKeyId", "my-id"), 401, secret_missing).await;
+    let response = bare().send().await.unwrap();
+    let challenge = "AccessKey headers=\"X-Request-req-accessKeyId, X-Request-req-accessKeySecret\"";
+    assert_eq!(response.headers()["www-authenticate"], challenge);
+    // The keys come before the body: a stranger learns nothing of what is wrong with it.
+    expect(http.post(format!("{server}{QUERY_TASK}")).body("x"), 401, id_missing).await;
+}
+
+#[tokio::test]
+async fn an_operator_may_let_callers_without_keys_in() {
+    let recorder = Recorder::default();
+    let options = Options::default().anonymous(Credentials::new("local", ""));
+    let server = url(serve(router_with(recorder.clone(), options)).await);
+    let bare = reqwest::Client::new().post(format!("{server}{QUERY_TASK}")).json(&json!({"businessTaskId": "1"}));
+    assert_eq!(bare.try_clone().unwrap().send().await.unwrap().status(), 200);
+    assert_eq!(recorder.take()[0].keys.0, "local");
+    // Half a key is not no key.
+    assert_eq!(bare.header("X-Request-req-accessKeyId", "x").send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn the_service_decides_on_keys_before_the_body_is_read() {
+    let server = url(serve(router(Guarded)).await);
+    let wrong = reqwest::Client::new().post(format!("{server}{QUERY_TASK}"));
+    let wrong = wrong.header("X-Request-req-accessKeyId", "my-id").header("X-Request-req-accessKeySecret", "guess");
+    expect(wrong.body("not even JSON"), 401, "these keys may not call query_task").await;
+    expect(
+        post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"})),
+        501,
+        "the operation `query_task` is not implemented by this server",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_tool_code_comes_with_slashes_or_escaped_and_must_be_known() {
+    let recorder = Recorder::default();
+    let server = url(serve(router(recorder.clone())).await);
+    for path in ["hair/change", "hair%2Fchange", "hair%2fchange"] {
+        let request = post(&server, &format!("{TOOL}/{path}/queryTask")).json(&json!({"businessTaskId": "1"}));
+        assert_eq!(request.send().await.unwrap().status(), 200, "{path}");
+        assert_eq!(recorder.take()[0].parameter.as_deref(), Some("hair/change"));
+    }
+    for path in ["nails", "hair/cut", "hair", "%FF"] {
+        let request = post(&server, &format!("{TOOL}/{path}/queryTask")).json(&json!({"businessTaskId": "1"}));
+        let (status, msg) = envelope(request.send().await.unwrap()).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(msg.contains("use one of comfyui/text2image, roop, "), "{msg}");
+    }
+    for path in ["a/b/c", ""] {
+        let request = post(&server, &format!("{TOOL}/{path}/queryTask")).json(&json!({"businessTaskId": "1"}));
+        assert_eq!(envelope(request.send().await.unwrap()).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is_kept() {
+    let server = url(serve(router(Recorder::default())).await);
+    let yaml = reqwest::get(format!("{server}/openapi.yaml")).await.unwrap();
+    assert_eq!(yaml.headers()["content-type"], "application/yaml");
+    assert_eq!(yaml.text().await.unwrap(), include_str!("../../spec/imgopen.yaml"));
+    let json = reqwest::get(format!("{server}/openapi.json")).await.unwrap();
+    assert_eq!(json.headers()["content-type"], "application/json");
+    assert_eq!(&json.json::<Value>().await.unwrap(), document::document());
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let options = Options::default().body_timeout(Duration::from_millis(50));
+    let address = serve(router_with(Recorder::default(), options)).await;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {QUERY_TASK} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\
+         X-Request-req-accessKeyId: a\r\nX-Request-req-accessKeySecret: b\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(
+        answer.contains(r#"{"code":"408","msg":"the body took longer than 0.05 seconds; send it faster"}"#),
+        "{answer}"
+    );
+}
