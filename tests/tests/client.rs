@@ -1,7 +1,5 @@
 //! The client's manners: what it sends, what it makes of every kind of answer, how it retries and waits.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -210,40 +208,6 @@ async fn a_dropped_wait_asks_no_more() {
     let asked = script.requests().len();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(script.requests().len() <= asked + 1);
-}
-
-/// Everything that is traced, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_call_is_traced_without_the_keys() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let script = Script::new([sd_task(2, "")]).await;
-    query(&script).await.unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for part in ["imgopen.call", "operation=\"query_task\"", "status=200", "duration_ms=", "tries=1"] {
-        assert!(text.contains(part), "{part} is missing in: {text}");
-    }
-    assert!(!text.contains("my-secret") && !text.contains("my-id"), "{text}");
 }
 
 #[tokio::test]

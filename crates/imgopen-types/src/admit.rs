@@ -4,6 +4,7 @@
 //! (`x-accepts`). All faults are collected, not only the first.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::node::Node;
 use crate::schema::{Field, Integer, JsonType, List, Number, Numeric, Object, Shape, Text, TextEnum, Unknown};
@@ -84,15 +85,15 @@ impl Gate {
             };
             expected = index + 1;
             if let Some((first, _)) = &slots[index] {
-                let message = match *first == name {
+                self.fault_in(schema.fields[index].name, Rule::Twice, || match *first == name {
                     true => "given twice; keep one".to_owned(),
                     false => format!("given twice, as `{first}` and as `{name}`; keep one"),
-                };
-                self.fault_in(schema.fields[index].name, Rule::Twice, message);
+                });
             } else {
                 slots[index] = Some((name, value));
             }
         }
+        self.repeated_extra(&extra);
         (slots, extra)
     }
 
@@ -105,17 +106,18 @@ impl Gate {
     ) {
         match schema.unknown {
             Unknown::Ignored => {}
-            Unknown::Kept if extra.iter().any(|(known, _)| *known == name) => {
-                self.fault_in(&name, Rule::Twice, "given twice; keep one".to_owned());
-            }
             Unknown::Kept => extra.push((name, value)),
-            Unknown::Refused => {
-                let message = match nearest(schema, &name) {
-                    Some(near) => format!("not a field of {}; did you mean `{near}`?", schema.name),
-                    None => format!("not a field of {}; remove it", schema.name),
-                };
-                self.fault_in(&name, Rule::Unknown, message);
-            }
+            Unknown::Refused => self.fault_in(&name, Rule::Unknown, || match nearest(schema, &name) {
+                Some(near) => format!("not a field of {}; did you mean `{near}`?", schema.name),
+                None => format!("not a field of {}; remove it", schema.name),
+            }),
+        }
+    }
+
+    fn repeated_extra(&mut self, extra: &[Member<'_>]) {
+        let mut seen = HashSet::new();
+        for (name, _) in extra.iter().filter(|(name, _)| !seen.insert(name.as_ref())) {
+            self.fault_in(name, Rule::Twice, || "given twice; keep one".to_owned());
         }
     }
 
@@ -124,19 +126,21 @@ impl Gate {
             return;
         }
         let given = schema.exactly_one.iter().filter(|path| present(schema, slots, path));
-        let names = || schema.exactly_one.iter().map(|path| format!("`{}`", path.join("."))).collect::<Vec<_>>();
-        let message = match given.count() {
+        let problem = match given.count() {
             1 => return,
-            0 => format!("missing; give exactly one of {}", names().join(" and ")),
-            _ => format!("given together with others; give exactly one of {}", names().join(" and ")),
+            0 => "missing",
+            _ => "given together with others",
         };
-        self.fault_in(schema.exactly_one[0][0], Rule::ExactlyOne, message);
+        self.fault_in(schema.exactly_one[0][0], Rule::ExactlyOne, || {
+            let names: Vec<_> = schema.exactly_one.iter().map(|path| format!("`{}`", path.join("."))).collect();
+            format!("{problem}; give exactly one of {}", names.join(" and "))
+        });
     }
 
     fn field<'de>(&mut self, field: &'static Field, value: Option<Node<'de>>) -> Option<Admitted<'de>> {
         let Some(node) = value else {
             if field.required {
-                self.fault(Rule::Missing, format!("missing; give {}", field.shape.expectation()));
+                self.fault(Rule::Missing, || format!("missing; give {}", field.shape.expectation()));
             }
             return None;
         };
@@ -147,11 +151,10 @@ impl Gate {
             return Some(Admitted::Null);
         }
         if !field.accepts.contains(&JsonType::Null) {
-            let fix = match field.required {
-                true => format!("give {}", field.shape.expectation()),
-                false => format!("leave it out or give {}", field.shape.expectation()),
-            };
-            self.fault(Rule::Null, format!("null given; {fix}"));
+            self.fault(Rule::Null, || {
+                let fix = if field.required { "give" } else { "leave it out or give" };
+                format!("null given; {fix} {}", field.shape.expectation())
+            });
         }
         None
     }
@@ -175,7 +178,7 @@ impl Gate {
         let listed = rules.one_of.is_empty() || rules.one_of.contains(&value);
         let inside = rules.minimum.is_none_or(|least| value >= least) && rules.maximum.is_none_or(|most| value <= most);
         if !(listed && inside) {
-            self.fault(Rule::Range, given(value, shape));
+            self.fault(Rule::Range, || given(value, shape));
             return None;
         }
         Some(Admitted::Integer(value))
@@ -184,7 +187,7 @@ impl Gate {
     fn number<'de>(&mut self, shape: &Shape, rules: &Number, value: f64) -> Option<Admitted<'de>> {
         let above = rules.minimum.is_none_or(|least| if rules.above_minimum { value > least } else { value >= least });
         if !(above && rules.maximum.is_none_or(|most| value <= most)) {
-            self.fault(Rule::Range, given(value, shape));
+            self.fault(Rule::Range, || given(value, shape));
             return None;
         }
         Some(Admitted::Number(value))
@@ -201,7 +204,7 @@ impl Gate {
             rules.numeric.and_then(|numeric| breaks(&numeric, &text))
         };
         if let Some(rule) = rule {
-            self.fault(rule, given(Node::Text(text).glimpse(), shape));
+            self.fault(rule, || given(Node::Text(text).glimpse(), shape));
             return None;
         }
         Some(Admitted::Text(text))
@@ -209,7 +212,7 @@ impl Gate {
 
     fn choice<'de>(&mut self, shape: &Shape, set: &TextEnum, text: Cow<'de, str>) -> Option<Admitted<'de>> {
         if !set.open && !set.values.iter().any(|choice| choice.value == text) {
-            self.fault(Rule::Choice, given(Node::Text(text).glimpse(), shape));
+            self.fault(Rule::Choice, || given(Node::Text(text).glimpse(), shape));
             return None;
         }
         Some(Admitted::Text(text))
@@ -219,9 +222,9 @@ impl Gate {
         let few = rules.min_items.is_some_and(|least| items.len() < least);
         let many = rules.max_items.is_some_and(|most| items.len() > most);
         if few || many {
-            self.fault(Rule::Items, given(format!("{} items", items.len()), shape));
+            self.fault(Rule::Items, || given(format!("{} items", items.len()), shape));
         } else if let Some(index) = rules.unique.then(|| repeated(&items)).flatten() {
-            self.fault(Rule::Items, format!("item {index} stands there twice; give each item once"));
+            self.fault(Rule::Items, || format!("item {index} stands there twice; give each item once"));
         }
         let mut admitted = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
@@ -237,36 +240,40 @@ impl Gate {
             Node::Null => Rule::Null,
             _ => Rule::Type,
         };
-        self.fault(rule, given(node.glimpse(), shape));
+        self.fault(rule, || given(node.glimpse(), shape));
         None
     }
 
-    fn fault(&mut self, rule: Rule, message: String) {
-        let field = self.place();
-        self.violations.push(Violation { field, rule, message });
+    fn fault(&mut self, rule: Rule, message: impl FnOnce() -> String) {
+        let Self { path, violations } = self;
+        violations.push(|| Violation { field: place(path), rule, message: message() });
     }
 
     /// A fault of a member of the object that the path leads to.
-    fn fault_in(&mut self, name: &str, rule: Rule, message: String) {
-        let mut field = self.place();
-        if !field.is_empty() {
-            field.push('.');
-        }
-        field.extend(name.chars().take(100));
-        self.violations.push(Violation { field, rule, message });
-    }
-
-    fn place(&self) -> String {
-        let mut place = String::new();
-        for step in &self.path {
-            match step {
-                Step::Field(name) if place.is_empty() => place += name,
-                Step::Field(name) => place += &format!(".{name}"),
-                Step::Index(index) => place += &format!("[{index}]"),
+    fn fault_in(&mut self, name: &str, rule: Rule, message: impl FnOnce() -> String) {
+        let Self { path, violations } = self;
+        violations.push(|| {
+            let mut field = place(path);
+            if !field.is_empty() {
+                field.push('.');
             }
-        }
-        place
+            field.extend(name.chars().take(100));
+            Violation { field, rule, message: message() }
+        });
     }
+}
+
+/// The path as a person would write it: `alwayson_scripts.controlnet.args[0].weight`.
+fn place(path: &[Step]) -> String {
+    let mut place = String::new();
+    for step in path {
+        match step {
+            Step::Field(name) if place.is_empty() => place += name,
+            Step::Field(name) => place += &format!(".{name}"),
+            Step::Index(index) => place += &format!("[{index}]"),
+        }
+    }
+    place
 }
 
 fn given(value: impl std::fmt::Display, shape: &Shape) -> String {
@@ -305,7 +312,8 @@ fn present(schema: &'static Object, slots: &[Option<Member<'_>>], path: &[&str])
 
 /// The index of the first item that stood before.
 fn repeated(items: &[Node<'_>]) -> Option<usize> {
-    (1..items.len()).find(|index| items[..*index].contains(&items[*index]))
+    let mut seen = HashSet::new();
+    items.iter().position(|item| !seen.insert(format!("{item:?}")))
 }
 
 /// Turns a value of another JSON type that the document accepts into the declared type; leaves all else as it is.

@@ -63,9 +63,11 @@ impl Violations {
         Self { list: Vec::new(), more: 0 }
     }
 
-    pub(crate) fn push(&mut self, violation: Violation) {
+    /// Keeps one more fault, or only counts it: then it is not even put into words, for a hostile body may hold very
+    /// many.
+    pub(crate) fn push(&mut self, violation: impl FnOnce() -> Violation) {
         if self.list.len() < Self::MOST {
-            self.list.push(violation);
+            self.list.push(violation());
         } else {
             self.more += 1;
         }
@@ -126,8 +128,11 @@ mod tests {
     fn keeps_a_bounded_number() {
         let mut violations = Violations::none();
         for index in 0..1_000_000 {
-            let field = format!("list[{index}]");
-            violations.push(Violation { field, rule: Rule::Type, message: "3 given, a text expected".into() });
+            violations.push(|| Violation {
+                field: format!("list[{index}]"),
+                rule: Rule::Type,
+                message: "3 given, a text expected".into(),
+            });
         }
         assert_eq!(violations.len(), 1_000_000);
         assert_eq!(violations.iter().count(), Violations::MOST);

@@ -81,7 +81,7 @@ fn read_node<T: Wire>(node: Node<'_>) -> Result<T, Violations> {
 
 fn fault(message: String) -> Violations {
     let mut violations = Violations::none();
-    violations.push(Violation { field: String::new(), rule: Rule::Type, message });
+    violations.push(|| Violation { field: String::new(), rule: Rule::Type, message });
     violations
 }
 

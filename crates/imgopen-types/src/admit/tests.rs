@@ -165,3 +165,16 @@ fn all_faults_are_told_at_once() {
     let fields: Vec<_> = found.iter().map(|(_, text)| text.split(':').next().unwrap()).collect();
     assert_eq!(fields, ["`nope`", "`count`", "`word`", "`names[0]`", "`names[1]`"]);
 }
+
+#[test]
+fn a_hostile_body_is_judged_without_quadratic_work() {
+    // A million steps of the quadratic kind would take minutes here; linear work takes a moment.
+    let many = |value: &str| (0..200_000).map(|n| format!("\"x{n}\":{value}")).collect::<Vec<_>>().join(",");
+    let refused = admit(&OUTER, serde_json::from_str(&format!("{{{}}}", many("0"))).unwrap()).unwrap_err();
+    assert_eq!((refused.len(), refused.iter().count()), (200_000, Violations::MOST));
+    let kept = format!(r#"{{"weight":1,{},"x7":0}}"#, many("0"));
+    let twice = admit(&INNER, serde_json::from_str(&kept).unwrap()).unwrap_err();
+    assert_eq!(twice.to_string(), "`x7`: given twice; keep one");
+    let names = format!(r#"{{"names":[{}]}}"#, vec!["0"; 200_000].join(","));
+    assert_eq!(admit(&OUTER, serde_json::from_str(&names).unwrap()).unwrap_err().len(), 200_001);
+}
