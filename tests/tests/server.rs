@@ -93,7 +93,10 @@ async fn a_wrong_method_is_told_the_right_one() {
     let response = reqwest::Client::new().get(format!("{server}{QUERY_TASK}")).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "POST");
     let (status, msg) = envelope(response).await;
-    assert_eq!((status, msg), (405, format!("`{QUERY_TASK}` does not take GET; every operation takes POST")));
+    assert_eq!(
+        (status, msg),
+        (405, format!("`{QUERY_TASK}` does not take GET; the header `Allow` lists what it takes"))
+    );
 }
 
 #[tokio::test]

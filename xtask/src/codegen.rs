@@ -101,3 +101,52 @@ fn server(api: &Api) -> Result<Vec<Output>> {
     }
     Ok(outputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The project's documents and a small one beside them.
+    fn sources() -> Vec<Source> {
+        let root = spec::workspace_root().unwrap();
+        let mut sources = spec::load(&root).unwrap();
+        let text = include_str!("../testdata/imgopen-second.yaml").to_owned();
+        sources.push(Source::parse("imgopen-second".into(), text).unwrap());
+        sources
+    }
+
+    fn text_of<'a>(made: &'a [Made], path: &str) -> &'a str {
+        made.iter().flat_map(|made| &made.outputs).find_map(|output| output.text_at(path)).unwrap()
+    }
+
+    #[test]
+    fn a_second_document_gets_a_trait_and_shares_the_rest() {
+        let sources = sources();
+        assert!(lint::lint(&spec::workspace_root().unwrap(), &sources).is_empty());
+        let made = generate(&sources).unwrap();
+        let server = text_of(&made, "crates/imgopen-server/src/generated.rs");
+        let (first, second) = server.split_once("pub trait ImgOpenSecond").unwrap();
+        assert!(first.contains("pub trait ImgOpen:") && !first.contains("fn cancel_task"));
+        assert!(second.contains("fn cancel_task") && second.contains("pub fn second_router<"));
+        assert!(text_of(&made, "crates/imgopen-types/src/generated.rs").contains("pub struct CancelTaskRequest"));
+        assert!(text_of(&made, "crates/imgopen-client/src/generated.rs").contains("pub fn cancel_task(&self)"));
+        assert!(text_of(&made, "crates/imgopen-server/src/imgopen-second.yaml").starts_with("openapi: 3.0.3"));
+    }
+
+    #[test]
+    fn every_run_makes_the_same() {
+        let sources = sources();
+        let (first, second) = (generate(&sources).unwrap(), generate(&sources).unwrap());
+        let outputs = |made: &[Made]| made.iter().flat_map(|made| made.outputs.clone()).collect::<Vec<_>>();
+        assert_eq!(outputs(&first), outputs(&second));
+    }
+
+    #[test]
+    fn one_name_with_two_meanings_is_refused() {
+        let mut sources = sources();
+        let text = sources.pop().unwrap().text.replace("CancelTask", "QueryTask");
+        sources.push(Source::parse("imgopen-second".into(), text).unwrap());
+        let error = format!("{:#}", generate(&sources).err().unwrap());
+        assert!(error.contains("the schema `QueryTaskRequest` of `imgopen-second` differs"), "{error}");
+    }
+}

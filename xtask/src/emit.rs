@@ -20,7 +20,23 @@ pub fn docs(text: &str) -> TokenStream {
 
 /// The same as lines, each of which goes into a doc attribute of its own.
 pub fn doc_lines(text: &str) -> Vec<String> {
-    text.trim_end().lines().map(|line| format!(" {}", doc_line(line)).trim_end().to_owned()).collect()
+    let wrapped = text.trim_end().lines().flat_map(|line| wrap(&doc_line(line)));
+    wrapped.map(|line| format!(" {line}").trim_end().to_owned()).collect()
+}
+
+/// Breaks a line that is too long for the generated file between words. What belongs to a list item stays under it.
+fn wrap(line: &str) -> Vec<String> {
+    const WIDTH: usize = 110;
+    let indent = line.len() - line.trim_start().len() + if line.trim_start().starts_with("* ") { 2 } else { 0 };
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.last_mut().filter(|last| last.chars().count() + word.chars().count() < WIDTH);
+        match last {
+            Some(last) => *last += &format!("{word} "),
+            None => lines.push(format!("{}{word} ", " ".repeat(indent))),
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// What the document says of an operation, how well it is known, where it comes from, and its path.
@@ -73,6 +89,17 @@ pub fn provenance_note(provenance: Provenance) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_wrapped_and_list_items_kept_together() {
+        let text = format!("* {}", "word ".repeat(40).trim_end());
+        let lines = wrap(&text);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("* word") && lines[1].starts_with("  word"));
+        assert_eq!(lines.iter().map(|line| line.matches("word").count()).sum::<usize>(), 40);
+        assert_eq!(wrap("* short"), ["* short"]);
+        assert_eq!(wrap(""), [""]);
+    }
 
     #[test]
     fn docs_escape_what_rustdoc_would_read() {

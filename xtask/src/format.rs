@@ -57,9 +57,10 @@ fn spaced(code: &str) -> String {
     let mut last = "";
     for line in code.lines() {
         let depth = indent(last);
-        let ended = matches!(last.trim(), "}" | "};") && depth <= 4 || last == ");";
+        let ended = matches!(last.trim(), "}" | "};") && depth <= 4 || depth == 0 && last.ends_with(");");
+        let imports_end = depth == 0 && last.ends_with(';') && is_import(last) && !is_import(line);
         let closes = line.trim().is_empty() || line.trim_start().starts_with(['}', ')']);
-        if ended && indent(line) == depth && !closes {
+        if (ended || imports_end) && indent(line) == depth && !closes {
             text.push('\n');
         }
         text += line;
@@ -90,6 +91,10 @@ fn rustfmt(code: &str) -> Result<String> {
         bail!("rustfmt refuses the generated code:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     String::from_utf8(output.stdout).context("rustfmt's output is not UTF-8")
+}
+
+fn is_import(line: &str) -> bool {
+    line.starts_with("use ") || line.starts_with("pub use ") || line == "#[doc(inline)]"
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ mod progenitor;
 mod spec;
 mod yaml;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 /// The workspace's own commands.
@@ -36,7 +37,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Command::parse()) {
+    let mut out = anstream::stdout();
+    let outcome = run(Command::parse(), &mut out);
+    // What was found stands before the error that sums it up.
+    let outcome = outcome.and(out.flush().context("writing to the terminal"));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("error: {error:#}");
@@ -45,22 +50,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     let root = spec::workspace_root()?;
-    let mut out = anstream::stdout();
     match command {
         Command::Lint => {
             let sources = spec::load(&root)?;
             let findings = lint::lint(&root, &sources);
-            lint::report(&findings, &mut out)?;
+            lint::report(&findings, out)?;
             if !findings.is_empty() {
-                bail!("the documents break {} rules", findings.len());
+                bail!("the documents have {} findings", findings.len());
             }
             Ok(())
         }
         Command::Codegen { check } => {
             let mode = if check { output::Mode::Check } else { output::Mode::Write };
-            codegen::run(&root, mode, &mut out)
+            codegen::run(&root, mode, out)
         }
     }
 }

@@ -29,10 +29,10 @@ pub fn static_name(name: &str) -> Ident {
 
 /// An enum variant's name for a text of the wire.
 ///
-/// `++` reads as `pp`, as the samplers are called in code (`DPM++ 2M` is `Dpmpp2m`), a single `+` as `Plus`. A leading
+/// `++` reads as `PP`, as the samplers are called in code (`DPM++ 2M` is `Dpmpp2m`), a single `+` as `Plus`. A leading
 /// digit gets an `X`; a text without letters or digits is `Empty`.
 pub fn variant_name(text: &str) -> Ident {
-    let words = text.replace("++", "pp").replace('+', " plus ").replace(|c: char| !c.is_alphanumeric(), " ");
+    let words = text.replace("++", "PP").replace('+', " plus ").replace(|c: char| !c.is_alphanumeric(), " ");
     let camel: String = words.split_whitespace().map(|word| word.to_upper_camel_case()).collect();
     let name = match camel.chars().next() {
         None => "Empty".to_owned(),

@@ -18,7 +18,7 @@ pub enum Mode {
 }
 
 /// A file as it should be.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Seen from the root of the workspace, with forward slashes.
     path: String,
@@ -28,6 +28,12 @@ pub struct Output {
 impl Output {
     pub fn new(path: String, text: String) -> Self {
         Self { path, text }
+    }
+
+    /// The text, if the file is the one at that path.
+    #[cfg(test)]
+    pub fn text_at(&self, path: &str) -> Option<&str> {
+        (self.path == path).then_some(self.text.as_str())
     }
 
     /// Writes or compares, and says which; tells whether the file was stale.

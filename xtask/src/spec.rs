@@ -51,7 +51,14 @@ pub fn load(root: &Path) -> Result<Vec<Source>> {
 fn load_one(folder: &Path, name: String) -> Result<Source> {
     let file = folder.join(format!("{name}.yaml"));
     let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    let path = format!("spec/{name}.yaml");
-    let root = yaml::parse(&text).with_context(|| format!("parsing {path}"))?;
-    Ok(Source { name, path, text, root })
+    Source::parse(name, text)
+}
+
+impl Source {
+    /// A document of that name and text.
+    pub fn parse(name: String, text: String) -> Result<Self> {
+        let path = format!("spec/{name}.yaml");
+        let root = yaml::parse(&text).with_context(|| format!("parsing {path}"))?;
+        Ok(Self { name, path, text, root })
+    }
 }

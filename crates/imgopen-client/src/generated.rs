@@ -5,6 +5,7 @@ use crate::{Error, IntoData};
 pub use imgopen_types as types;
 use progenitor_client::OperationInfo;
 pub use progenitor_client::ResponseValue;
+
 #[derive(Clone, Debug)]
 /// Client for Img Open API
 ///
@@ -36,9 +37,11 @@ impl Client {
     /// * Caller's id: `alwayson_scripts.id_task`.
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
-    /// * Pages: "sd text2image" (English), "sd 文生图-v2" (Chinese, `https://zhiqiteai.apifox.cn/api-104694237`, of which
+    /// * Pages: "sd text2image" (English), "sd 文生图-v2" (Chinese, `https://zhiqiteai.apifox.cn/api-104694237`, of
+    ///   which
     ///   the path and one line are available).
-    /// * Available: the first five rows of the request table and the beginning of the example. Further fields were seen
+    /// * Available: the first five rows of the request table and the beginning of the example. Further fields were
+    ///   seen
     ///   in a public client, whose values agree with that beginning. The table of the answer and the date are not
     ///   available.
     ///
@@ -50,7 +53,8 @@ impl Client {
     ///   returned id is accepted there. Whether the caller's own id works as well is shown only by the published
     ///   example of `query_task`, where both are equal. That client waits 60 seconds for each call and polls at most
     ///   five times, ten seconds apart.
-    /// * No ranges are published for this version. The nearest guide is the newer, unfinished v3 page: prompt of at most
+    /// * No ranges are published for this version. The nearest guide is the newer, unfinished v3 page: prompt of at
+    ///   most
     ///   2000 characters, width and height 128 to 1024 (default 512), steps 20, guidance 1 to 30 (default 7), redraw
     ///   strength 0 to 1, hi-res multiple 1 to 4, seed "-1".
     ///
@@ -65,21 +69,26 @@ impl Client {
 
     /// Make pictures from a picture.
     ///
-    /// Starts a Stable Diffusion job that makes pictures from an input picture, a prompt and other parameters. A mask
+    /// Starts a Stable Diffusion job that makes pictures from an input picture, a prompt and other parameters. A
+    /// mask
     /// limits the change to a part of the picture (inpainting).
     ///
-    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is declared.
+    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is
+    ///   declared.
     /// * Caller's id: `alwayson_scripts.id_task`.
     /// * Headers: the published pages flag both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "sd Image to Image" (English), "sd 图生图-v2" (Chinese, `https://zhiqiteai.apifox.cn/api-104770103`).
-    /// * Available: all request fields. The members of `override_settings` and `ADetailer`, the example after its first
-    ///   line (the prompt of `text_to_image`), the answer and the date are not available. That the external parameters
+    /// * Available: all request fields. The members of `override_settings` and `ADetailer`, the example after its
+    ///   first
+    ///   line (the prompt of `text_to_image`), the answer and the date are not available. That the external
+    ///   parameters
     ///   lie inside `alwayson_scripts` is read from the order of the table and from the body of a public client.
     ///
     /// Quirks:
     ///
-    /// * The Chinese page titles `hr_resize_x` the height and `hr_resize_y` the width, the reverse of the usual meaning.
+    /// * The Chinese page titles `hr_resize_x` the height and `hr_resize_y` the width, the reverse of the usual
+    ///   meaning.
     /// * `cfg_scale` and `resize_mode` are integers here, both optional; in `controlnet` they are numbers, and
     ///   `resize_mode` is required.
     /// * Pictures are given by URL only; there is no base64 or upload field.
@@ -97,18 +106,24 @@ impl Client {
     ///
     /// Starts a Stable Diffusion job whose pictures follow a control picture: its edges, depth, pose and so on.
     ///
-    /// The English page lists seventeen kinds: 1 canny, 2 depth, 3 inpaint, 4 lineart, 5 MLSD, 6 NormalMap, 7 OpenPose, 8
+    /// The English page lists seventeen kinds: 1 canny, 2 depth, 3 inpaint, 4 lineart, 5 MLSD, 6 NormalMap, 7
+    /// OpenPose, 8
     /// Reference, 9 Scribble, 10 Segmentation, 11 Shuffle, 12 SoftEdge, 13 T2I-Adapter, 14 Tile, 15 Recolor, 16
-    /// IP-Adapter, 17 Instant-ID. The Chinese page lists ten uses instead: anime to real person, real person to anime,
-    /// control of pose (OpenPose) and expression, colouring of line art (Recolor), fixed character, super-resolution (a
+    /// IP-Adapter, 17 Instant-ID. The Chinese page lists ten uses instead: anime to real person, real person to
+    /// anime,
+    /// control of pose (OpenPose) and expression, colouring of line art (Recolor), fixed character, super-resolution
+    /// (a
     /// separate tool), background removal (a separate tool), Depth, magic scribble, Segmentation. It also links an
     /// external sheet that pairs preprocessors with models, whose contents are not available.
     ///
-    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is declared.
+    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is
+    ///   declared.
     /// * Caller's id: `alwayson_scripts.id_task`.
     /// * Headers: the published pages flag both credentials as required.
-    /// * Pages: "sd controlnet" (English), "sd controlnet 生图" (Chinese, `https://zhiqiteai.apifox.cn/api-104799246`).
-    /// * Available: the names of all request fields. The members of `controlnet` and its place, most of the example, the
+    /// * Pages: "sd controlnet" (English), "sd controlnet 生图" (Chinese,
+    ///   `https://zhiqiteai.apifox.cn/api-104799246`).
+    /// * Available: the names of all request fields. The members of `controlnet` and its place, most of the example,
+    ///   the
     ///   answer and the date are not available. `controlnet` is the last row of the table, so it lies either inside
     ///   `alwayson_scripts`, as is the habit of the Stable Diffusion web UI, or at the top level. Both places are
     ///   accepted; exactly one of them must be used.
@@ -137,7 +152,8 @@ impl Client {
     /// * Kind: immediate answer, paged.
     /// * Headers: the published page flags both credentials as required.
     /// * Pages: "QueryModelList" (English), 查询模型列表 (title of the Chinese page, which is not available).
-    /// * Available: everything but two of the twelve members of a row, the end of the example of the answer and the date.
+    /// * Available: everything but two of the twelve members of a row, the end of the example of the answer and the
+    ///   date.
     ///
     /// Quirks:
     ///
@@ -162,13 +178,15 @@ impl Client {
     /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
     /// * Pages: "QueryLoralList" (English), 查询lora列表 (Chinese); titles only. The number api-202222081 would fit the
     ///   series of the English pages, unverified.
-    /// * Known: the title, the method, and the row member `sdLoraFileSimplifyName`, which the page of `controlnet` names.
+    /// * Known: the title, the method, and the row member `sdLoraFileSimplifyName`, which the page of `controlnet`
+    ///   names.
     ///   The path and everything else is inferred from `list_models`.
     ///
     /// Quirks:
     ///
     /// * The title is spelled with an extra "l"; the real spelling of the path is not available.
-    /// * How a prompt names a LoRA is not published. The form of the Stable Diffusion web UI, `<lora:NAME:WEIGHT>` with
+    /// * How a prompt names a LoRA is not published. The form of the Stable Diffusion web UI, `<lora:NAME:WEIGHT>`
+    ///   with
     ///   the `sdLoraFileSimplifyName` as the name, is inferred.
     ///
     /// Provenance: inferred, not published.
@@ -184,9 +202,11 @@ impl Client {
     ///
     /// * Kind: immediate answer, paged.
     /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
-    /// * Pages: "QueryVaeList" (English), 查询vae列表 (Chinese); titles only. The number api-202222082 would fit the series
+    /// * Pages: "QueryVaeList" (English), 查询vae列表 (Chinese); titles only. The number api-202222082 would fit the
+    ///   series
     ///   of the English pages, unverified.
-    /// * Known: the title and the method. The path and everything else is inferred from `list_models`. One real value of
+    /// * Known: the title and the method. The path and everything else is inferred from `list_models`. One real
+    ///   value of
     ///   `sd_vae` was seen in a public client: "vae-ft-mse-840000-ema-pruned.ckpt", with its file ending.
     ///
     /// Provenance: inferred, not published.
@@ -198,12 +218,14 @@ impl Client {
 
     /// List the embeddings.
     ///
-    /// Lists the embeddings (textual inversions), page by page. The `sdEmbeddingName` of a row is written as a word in
+    /// Lists the embeddings (textual inversions), page by page. The `sdEmbeddingName` of a row is written as a word
+    /// in
     /// the prompt.
     ///
     /// * Kind: immediate answer, paged.
     /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
-    /// * Pages: "queryEmbeddingList" (English), 查询Embedding列表 (Chinese); titles only. The number api-202222083 would fit
+    /// * Pages: "queryEmbeddingList" (English), 查询Embedding列表 (Chinese); titles only. The number api-202222083 would
+    ///   fit
     ///   the series of the English pages, unverified.
     /// * Known: the title and the method. The path and everything else is inferred from `list_models`.
     ///
@@ -227,7 +249,8 @@ impl Client {
     /// * Caller's id: `businessTaskId`, the id of the task asked for.
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
-    /// * Pages: "queryTaskInfoV1.0" (English, modified 2024-08-08 11:48:20), 查询归档任务详情 (title of the Chinese page, which
+    /// * Pages: "queryTaskInfoV1.0" (English, modified 2024-08-08 11:48:20), 查询归档任务详情 (title of the Chinese page,
+    ///   which
     ///   is not available; it means "query archived task details", and the meaning given here rests on it).
     /// * Available: the request, and the answer by its complete example. The declared table of the answer is not
     ///   available.
@@ -235,7 +258,8 @@ impl Client {
     /// Quirks:
     ///
     /// * The path has no `v2` segment.
-    /// * The task id is called `data.task_id` here and `data.id_task` in `query_task`; there is no `temporaryImageDto`
+    /// * The task id is called `data.task_id` here and `data.id_task` in `query_task`; there is no
+    ///   `temporaryImageDto`
     ///   here.
     /// * Containers in camelCase hold members in snake_case.
     ///
@@ -250,8 +274,10 @@ impl Client {
 
     /// Query a generation job.
     ///
-    /// Tells the live state of a generation job: percentage, progress bar, intermediate picture, and the pictures once it
-    /// has succeeded. Only tasks of the current month are found (published); older ones are archived and are found with
+    /// Tells the live state of a generation job: percentage, progress bar, intermediate picture, and the pictures
+    /// once it
+    /// has succeeded. Only tasks of the current month are found (published); older ones are archived and are found
+    /// with
     /// `query_archived_task`.
     ///
     /// * Kind: immediate answer.
@@ -260,7 +286,8 @@ impl Client {
     ///   `accessKeySecret`.
     /// * Pages: "queryTaskInfoV2.0" (English, modified 2024-08-08 11:51:54), 查询任务实时状态 (百分比/进度条/中间图) (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-115816354`).
-    /// * Available: the request, and the answer by its complete example. The declared table of the answer and the members
+    /// * Available: the request, and the answer by its complete example. The declared table of the answer and the
+    ///   members
     ///   of `temporaryImageDto` are not available.
     ///
     /// Quirks:
@@ -289,13 +316,16 @@ impl Client {
     /// * Pages: "queryImageToolTaskInfo" (English), 绘图工具任务查询 (title of the Chinese page, which is not available).
     /// * Available: the request. The answer and the date are not available; the answer is inferred.
     ///
-    /// Which member bears the result (inferred): `caption` for `interrogate`; `faces` for `face/detection`; `prompts` for
-    /// `prompts/expand`; `styleLabels` for `identifyStyle`; `outputImageUrlList` and `outputImageUrl` for `imgExpand`;
+    /// Which member bears the result (inferred): `caption` for `interrogate`; `faces` for `face/detection`;
+    /// `prompts` for
+    /// `prompts/expand`; `styleLabels` for `identifyStyle`; `outputImageUrlList` and `outputImageUrl` for
+    /// `imgExpand`;
     /// `outputImageUrl` for all others.
     ///
     /// Quirks:
     ///
-    /// * `toolCode` may hold a slash, as in `hair/change`, so the parameter spans several segments of the path and its
+    /// * `toolCode` may hold a slash, as in `hair/change`, so the parameter spans several segments of the path and
+    ///   its
     ///   slashes are not escaped. OpenAPI 3.0 cannot say so; the parameter carries `x-multi-segment`.
     /// * The two codes that the page explains are `hair/change`, from `/AIGCImgOpenServ/saas/tool/hair/change`, and
     ///   `roop`, from `/AIGCImgOpenServ/saas/tool/roop`; its example asks for `identifyStyle`.
@@ -324,17 +354,23 @@ impl Client {
     ///
     /// Quirks:
     ///
-    /// * The published example is not valid JSON: a comma follows its last member. The data of the curl sample is the
+    /// * The published example is not valid JSON: a comma follows its last member. The data of the curl sample is
+    ///   the
     ///   same text.
     /// * Seven keys of the example are in snake_case where the declaration is in camelCase: `file_url_list`,
-    ///   `max_epochs`, `batch_size`, `learning_rate`, `max_token_length`, `clip_skip`, `random_crop`. The declared names
-    ///   are the contract; the others are read as well (inferred). From `mixedPrecision` on the example is in camelCase.
-    /// * The example lacks the required `taskId`, holds an empty `file_url_list` where 10 to 100 items are declared, and
+    ///   `max_epochs`, `batch_size`, `learning_rate`, `max_token_length`, `clip_skip`, `random_crop`. The declared
+    ///   names
+    ///   are the contract; the others are read as well (inferred). From `mixedPrecision` on the example is in
+    ///   camelCase.
+    /// * The example lacks the required `taskId`, holds an empty `file_url_list` where 10 to 100 items are declared,
+    ///   and
     ///   gives `random_crop` as 0 where a boolean is declared.
     /// * `pretrainedModel` and `gradientAccumulationSteps` are declared but never exemplified.
-    /// * Rates are strings in decimal or exponent notation ("0.0001", "5e-05"). `learning_rate` of the example sits on
+    /// * Rates are strings in decimal or exponent notation ("0.0001", "5e-05"). `learning_rate` of the example sits
+    ///   on
     ///   the upper bound.
-    /// * No callback field is published, although the Chinese title of the sister page means "training result callback".
+    /// * No callback field is published, although the Chinese title of the sister page means "training result
+    ///   callback".
     /// * The answer has no `data` and no id.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222087>
@@ -346,20 +382,24 @@ impl Client {
 
     /// Query a training.
     ///
-    /// Tells the state of a training, and where its LoRA lies once it has succeeded. The same object is pushed to the
+    /// Tells the state of a training, and where its LoRA lies once it has succeeded. The same object is pushed to
+    /// the
     /// `callbackUrl` of `submit_training` when the training ends.
     ///
     /// * Kind: immediate answer.
     /// * Caller's id: `taskId`, the one given to `submit_training`.
-    /// * Headers: no page is available; both credentials are taken as optional, as in `submit_training`, and are sent all
+    /// * Headers: no page is available; both credentials are taken as optional, as in `submit_training`, and are
+    ///   sent all
     ///   the same.
-    /// * Pages: "Training result query" (English), 训练结果回调 (Chinese, "training result callback"); titles only. The number
+    /// * Pages: "Training result query" (English), 训练结果回调 (Chinese, "training result callback"); titles only. The
+    ///   number
     ///   api-202222088 would fit the series of the English pages, unverified.
     /// * Known: the titles and the method. The path and everything else is inferred.
     ///
     /// Quirks:
     ///
-    /// * The two titles contradict each other, query against callback: the real page may describe a pushed body only,
+    /// * The two titles contradict each other, query against callback: the real page may describe a pushed body
+    ///   only,
     ///   with no path of its own.
     ///
     /// Provenance: inferred, not published.
@@ -373,12 +413,15 @@ impl Client {
     ///
     /// Starts a job that makes a picture from a prompt with a Flux workflow.
     ///
-    /// * Kind: job, as a `callbackUrl` is declared; the page itself does not say. Read the result with `query_tool_task`
+    /// * Kind: job, as a `callbackUrl` is declared; the page itself does not say. Read the result with
+    ///   `query_tool_task`
     ///   and the `toolCode` `comfyui/text2image`.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: the Chinese page flags both credentials as required headers; the English page lists the two as optional
+    /// * Headers: the Chinese page flags both credentials as required headers; the English page lists the two as
+    ///   optional
     ///   query parameters. They are headers here (inferred).
-    /// * Pages: "Flux text2image" (English, outside the main series of numbers, date not available), Flux文生图 (Chinese,
+    /// * Pages: "Flux text2image" (English, outside the main series of numbers, date not available), Flux文生图
+    ///   (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-213946972`, modified 2024-10-17 03:46:45).
     /// * Available: the request on both sites; the whole example and the answer on the Chinese one.
     ///
@@ -386,7 +429,8 @@ impl Client {
     ///
     /// * `callbackUrl` is optional on the English page, required on the Chinese page and absent from the example.
     /// * The Chinese page requires a callback and an immediate `outputImageUrl` at once.
-    /// * The answer has no `businessTaskId`. Its sample picture lies in a folder `codeformer`, copied from another tool.
+    /// * The answer has no `businessTaskId`. Its sample picture lies in a folder `codeformer`, copied from another
+    ///   tool.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-225099153>
     ///
@@ -405,13 +449,15 @@ impl Client {
     /// * Headers: the published page flags both credentials as optional.
     /// * Pages: "Single Face Swap V1.0" (English), 换脸 roop (title of the Chinese page, which is not available).
     /// * Available: the request fields. The example after its first member (`sourceUrl`, on the host
-    ///   `dbt-aigc.oss-cn-hangzhou.aliyuncs.com`), the answer and the date are not available; the answer is inferred from
+    ///   `dbt-aigc.oss-cn-hangzhou.aliyuncs.com`), the answer and the date are not available; the answer is inferred
+    ///   from
     ///   `instant_id`, a neighbour with the same remark.
     ///
     /// Quirks:
     ///
     /// * No `callbackUrl` is declared although the tool is asynchronous: poll `query_tool_task`.
-    /// * The prose of the page says `source_image` and `target_image`; the fields are `sourceUrl` and `targetUrl`. The
+    /// * The prose of the page says `source_image` and `target_image`; the fields are `sourceUrl` and `targetUrl`.
+    ///   The
     ///   labels are left in Chinese on the English page.
     ///
     /// Provenance: published in part.
@@ -431,9 +477,11 @@ impl Client {
     ///   `query_tool_task` and the `toolCode` `v2/roop`.
     /// * Caller's id: `businessTaskId`.
     /// * Headers: the published page flags both credentials as optional.
-    /// * Pages: "Single Face Swap V2.0" (English), 高级换脸 (title of the Chinese page, which is not available; matched by
+    /// * Pages: "Single Face Swap V2.0" (English), 高级换脸 (title of the Chinese page, which is not available; matched
+    ///   by
     ///   its position).
-    /// * Available: the request fields up to `fidelityWeight`. Whatever follows, the example, the answer and the date are
+    /// * Available: the request fields up to `fidelityWeight`. Whatever follows, the example, the answer and the
+    ///   date are
     ///   not available; the answer is inferred, the same as that of `swap_face`.
     ///
     /// Quirks:
@@ -454,11 +502,13 @@ impl Client {
     ///
     /// Starts a job that makes a picture in another style from one picture of a face.
     ///
-    /// * Kind: job; the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`. Read
+    /// * Kind: job; the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`.
+    ///   Read
     ///   the result with `query_tool_task` and the `toolCode` `instantID`.
     /// * Caller's id: `businessTaskId`.
     /// * Headers: the published page flags both credentials as optional.
-    /// * Pages: "instantID" (English), 个性化写真 (title of the Chinese page, which is not available; it means "personalised
+    /// * Pages: "instantID" (English), 个性化写真 (title of the Chinese page, which is not available; it means
+    ///   "personalised
     ///   portrait").
     /// * Available: all but the type and flag of `outputImageUrl`, the example of the answer and the date.
     ///
@@ -485,12 +535,16 @@ impl Client {
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `codeformer`, or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
-    /// * Pages: "Face restoration" (English), 面部修复 (Chinese); titles only. The number api-202222093 would fit the series
+    /// * Pages: "Face restoration" (English), 面部修复 (Chinese); titles only. The number api-202222093 would fit the
+    ///   series
     ///   of the English pages, unverified.
-    /// * Known: the titles and the method. The path is inferred: a published sample picture of `flux_text_to_image` lies
-    ///   in a folder `codeformer`, and `swap_face_v2` is described as "roop + codeformer". Everything else is inferred
+    /// * Known: the titles and the method. The path is inferred: a published sample picture of `flux_text_to_image`
+    ///   lies
+    ///   in a folder `codeformer`, and `swap_face_v2` is described as "roop + codeformer". Everything else is
+    ///   inferred
     ///   too.
     ///
     /// Provenance: inferred, not published.
@@ -502,17 +556,22 @@ impl Client {
 
     /// Enlarge a picture and rebuild its detail.
     ///
-    /// Starts a job that enlarges a picture two or four times and rebuilds its detail. `enlarge_image` resizes by any
+    /// Starts a job that enlarges a picture two or four times and rebuilds its detail. `enlarge_image` resizes by
+    /// any
     /// factor instead.
     ///
-    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `superResolution`, or by
+    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `superResolution`,
+    ///   or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
-    /// * Pages: "Super Resolution" (English), 超分辨 (Chinese); titles only. The number api-202222094 would fit the series
+    /// * Pages: "Super Resolution" (English), 超分辨 (Chinese); titles only. The number api-202222094 would fit the
+    ///   series
     ///   of the English pages, unverified.
-    /// * Known: the titles and the method; the Chinese page of `controlnet` names super-resolution as a separate tool.
+    /// * Known: the titles and the method; the Chinese page of `controlnet` names super-resolution as a separate
+    ///   tool.
     ///   The path and everything else is inferred.
     ///
     /// Provenance: inferred, not published.
@@ -526,7 +585,8 @@ impl Client {
     ///
     /// Starts a job that writes a text about a picture.
     ///
-    /// * Kind: job; the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`. Read
+    /// * Kind: job; the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`.
+    ///   Read
     ///   the result, `caption`, with `query_tool_task` and the `toolCode` `interrogate`.
     /// * Caller's id: `businessTaskId`.
     /// * Headers: both published pages flag both credentials as optional.
@@ -538,7 +598,8 @@ impl Client {
     ///
     /// * `callbackUrl` is required, yet missing from the example and from the curl sample.
     /// * The examples of request and answer carry different ids (1008641511, 1008464122).
-    /// * The members of the answer are ordered `code`, `data`, `msg`. The description of the page is misspelled "iamge to
+    /// * The members of the answer are ordered `code`, `data`, `msg`. The description of the page is misspelled
+    ///   "iamge to
     ///   text".
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222095>
@@ -552,20 +613,25 @@ impl Client {
     ///
     /// Starts a job that puts one or two source faces onto one target picture, such as a photo of two people.
     ///
-    /// * Kind: job, as a `callbackUrl` is declared. Read the result, `outputImageUrl`, with `query_tool_task` and the
+    /// * Kind: job, as a `callbackUrl` is declared. Read the result, `outputImageUrl`, with `query_tool_task` and
+    ///   the
     ///   `toolCode` `face/fusion`, or by callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: the published page flags both credentials as optional, but with the remark 必填 ("must be filled"); the
+    /// * Headers: the published page flags both credentials as optional, but with the remark 必填 ("must be filled");
+    ///   the
     ///   example values are `accessKeyId` and `accessKeySecret`.
-    /// * Pages: "Multiple Face Swap" (English), 超级换脸 faceFusion (Chinese, `https://zhiqiteai.apifox.cn/api-173895861`, of
+    /// * Pages: "Multiple Face Swap" (English), 超级换脸 faceFusion (Chinese,
+    ///   `https://zhiqiteai.apifox.cn/api-173895861`, of
     ///   which the path and the first clause are available).
-    /// * Available: the request fields. The example, the answer and the date are not available; the answer is inferred.
+    /// * Available: the request fields. The example, the answer and the date are not available; the answer is
+    ///   inferred.
     ///
     /// Quirks:
     ///
     /// * `sourceUrl` is an array here and a string in `swap_face` and `swap_face_v2`.
     /// * The prose of the page says `face_idx`, the field is `faceIdx`; the prose also has "tager image".
-    /// * How the order of `sourceUrl` maps to the faces of the target is not available; by the rule of `faceIdx` it is
+    /// * How the order of `sourceUrl` maps to the faces of the target is not available; by the rule of `faceIdx` it
+    ///   is
     ///   taken as left to right (inferred).
     ///
     /// Provenance: published in part.
@@ -581,14 +647,17 @@ impl Client {
     ///
     /// Starts a job that finds every face of a picture, so that the user can pair faces for `swap_faces`.
     ///
-    /// * Kind: job, as a `callbackUrl` is declared. Read the result, `faces`, with `query_tool_task` and the `toolCode`
+    /// * Kind: job, as a `callbackUrl` is declared. Read the result, `faces`, with `query_tool_task` and the
+    ///   `toolCode`
     ///   `face/detection`, or by callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: the published page flags both credentials as optional, but with the remark 必填 ("must be filled"); the
+    /// * Headers: the published page flags both credentials as optional, but with the remark 必填 ("must be filled");
+    ///   the
     ///   example values are `accessKeyId` and `accessKeySecret`.
     /// * Pages: "Face Detection" (English), 面部检测(脸部提取) faceDetection (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-182123968`, of which the path and the first clause are available).
-    /// * Available: the request fields up to `callbackUrl`. Whatever follows, the example, the answer and the date are
+    /// * Available: the request fields up to `callbackUrl`. Whatever follows, the example, the answer and the date
+    ///   are
     ///   not available; the answer is inferred.
     ///
     /// Quirks:
@@ -609,7 +678,8 @@ impl Client {
     ///
     /// Expands a short prompt into full ones for SD or SDXL.
     ///
-    /// * Kind: immediate answer. No `callbackUrl` is declared and the answer carries the prompts; that it is immediate is
+    /// * Kind: immediate answer. No `callbackUrl` is declared and the answer carries the prompts; that it is
+    ///   immediate is
     ///   inferred. The `toolCode` for `query_tool_task` would be `prompts/expand`.
     /// * Caller's id: `businessTaskId`.
     /// * Headers: the published page flags both credentials as required.
@@ -619,7 +689,8 @@ impl Client {
     ///
     /// Quirks:
     ///
-    /// * Success is `status` 0 here; it is 1 in `flux_text_to_image` and `describe_image`, and 2 in `query_archived_task`
+    /// * Success is `status` 0 here; it is 1 in `flux_text_to_image` and `describe_image`, and 2 in
+    ///   `query_archived_task`
     ///   and `query_task`.
     /// * `data` is optional while its members are required. `toolTask` occurs nowhere else.
     ///
@@ -636,14 +707,18 @@ impl Client {
     ///
     /// Starts a job that gives the person of a portrait another hairstyle.
     ///
-    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `hair/change`, or by
+    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `hair/change`, or
+    ///   by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
-    /// * Pages: "Hairstyle changer" (English), 换发型 (Chinese); titles only. The number api-202222100 would fit the series
+    /// * Pages: "Hairstyle changer" (English), 换发型 (Chinese); titles only. The number api-202222100 would fit the
+    ///   series
     ///   of the English pages, unverified.
-    /// * Known: the titles and the method; the path and the `toolCode` are published on the page of `query_tool_task`
+    /// * Known: the titles and the method; the path and the `toolCode` are published on the page of
+    ///   `query_tool_task`
     ///   (`https://4v5l1y8wvl.apifox.cn/api-202222086`). Everything else is inferred.
     ///
     /// Quirks:
@@ -661,12 +736,15 @@ impl Client {
     ///
     /// Starts a job that erases what a mask covers and fills the gap.
     ///
-    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `objectRemove`, or by
+    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `objectRemove`, or
+    ///   by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
-    /// * Pages: "Object Removal" (English), 智能擦除 (Chinese, "smart erase"); titles only. The number api-202222101 would
+    /// * Pages: "Object Removal" (English), 智能擦除 (Chinese, "smart erase"); titles only. The number api-202222101
+    ///   would
     ///   fit the series of the English pages, unverified.
     /// * Known: the titles and the method. The path and everything else is inferred.
     ///
@@ -681,13 +759,16 @@ impl Client {
     ///
     /// Starts a job that names the style of a picture.
     ///
-    /// * Kind: job; the answer only accepts it. Read the result, `styleLabels`, with `query_tool_task` and the `toolCode`
+    /// * Kind: job; the answer only accepts it. Read the result, `styleLabels`, with `query_tool_task` and the
+    ///   `toolCode`
     ///   `identifyStyle`, or by callback.
     /// * Caller's id: `businessTaskId`.
     /// * Headers: the published (Chinese) page flags both credentials as optional.
-    /// * Pages: 风格识别 (Chinese, modified 2024-06-18 08:49:16), "Style recognition" (title of the English page, which is
+    /// * Pages: 风格识别 (Chinese, modified 2024-06-18 08:49:16), "Style recognition" (title of the English page, which
+    ///   is
     ///   not available; the number api-202222102 would fit its series, unverified).
-    /// * Available: the Chinese page, without the required flags of the body. On the English site the path follows from
+    /// * Available: the Chinese page, without the required flags of the body. On the English site the path follows
+    ///   from
     ///   the `toolCode` that the page of `query_tool_task` names.
     ///
     /// Quirks:
@@ -710,7 +791,8 @@ impl Client {
     ///   `query_tool_task` and the `toolCode` `imgExpand`, or by callback.
     /// * Caller's id: `businessTaskId`.
     /// * Headers: both published pages flag both credentials as required.
-    /// * Pages: "Outpainting" (English, date not available), 图片外扩 (Chinese, `https://zhiqiteai.apifox.cn/api-185213273`,
+    /// * Pages: "Outpainting" (English, date not available), 图片外扩 (Chinese,
+    ///   `https://zhiqiteai.apifox.cn/api-185213273`,
     ///   modified 2024-12-30 04:30:44).
     /// * Available: the request on both sites and the answer on the Chinese one, all but the range of
     ///   `horizontalExpansionRatio` and the flag of `callbackUrl`.
@@ -756,14 +838,18 @@ impl Client {
     ///
     /// Starts a job that cuts out what a picture shows and removes or replaces its background.
     ///
-    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `background/remove`, or
+    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode`
+    ///   `background/remove`, or
     ///   by callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
-    /// * Pages: "background remove" (English), 背景去除 (Chinese); titles only. The number api-202222105 would continue the
+    /// * Pages: "background remove" (English), 背景去除 (Chinese); titles only. The number api-202222105 would continue
+    ///   the
     ///   series of the English pages, unverified.
-    /// * Known: the titles and the method; the Chinese page of `controlnet` names background removal as a separate tool.
+    /// * Known: the titles and the method; the Chinese page of `controlnet` names background removal as a separate
+    ///   tool.
     ///   The path and everything else is inferred.
     ///
     /// Provenance: inferred, not published.
@@ -775,13 +861,15 @@ impl Client {
 
     /// Enlarge a picture by any factor.
     ///
-    /// Starts a job that resizes a picture by any factor from 1 to 8. `super_resolution` rebuilds detail at two or four
+    /// Starts a job that resizes a picture by any factor from 1 to 8. `super_resolution` rebuilds detail at two or
+    /// four
     /// times instead; this difference is inferred.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `imgEnlarge`, or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
     /// * Pages: "image enlarge" (English), 图片扩大 (Chinese); titles only. The number api-202222106 would continue the
     ///   series of the English pages, unverified.
@@ -796,15 +884,18 @@ impl Client {
 
     /// Put a watermark on a picture.
     ///
-    /// Starts a job that prints a text or a picture onto a picture. Exactly one of `watermarkText` and `watermarkImage`
+    /// Starts a job that prints a text or a picture onto a picture. Exactly one of `watermarkText` and
+    /// `watermarkImage`
     /// is given.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `watermark`, or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and are
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are
     ///   sent all the same.
-    /// * Pages: "image watermark" (English), 给图片加水印 (Chinese); titles only. The number api-202222107 would continue the
+    /// * Pages: "image watermark" (English), 给图片加水印 (Chinese); titles only. The number api-202222107 would continue
+    ///   the
     ///   series of the English pages, unverified.
     /// * Known: the titles and the method. The path and everything else is inferred. The Chinese site also lists the
     ///   removal of watermarks (图片去水印), which the English site does not have.

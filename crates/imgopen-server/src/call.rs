@@ -27,6 +27,12 @@ pub(crate) type Authorize = Arc<
     dyn Fn(&'static Operation, Credentials) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync,
 >;
 
+impl<S> Shared<S> {
+    pub(crate) fn new(service: Arc<S>, options: Options, authorize: Authorize) -> Self {
+        Self { service, options: Arc::new(options), authorize }
+    }
+}
+
 impl<S> Clone for Shared<S> {
     fn clone(&self) -> Self {
         let (service, options, authorize) = (self.service.clone(), self.options.clone(), self.authorize.clone());

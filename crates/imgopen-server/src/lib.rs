@@ -13,3 +13,4 @@ pub use failure::Failure;
 pub use generated::*;
 pub use imgopen_types::Credentials;
 pub use options::Options;
+pub use routing::complete;

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
@@ -13,8 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::call::{Authorize, Shared};
-use crate::{Failure, Options};
+use crate::Failure;
 
 /// The answer of an operation.
 pub(crate) fn answer<T: Serialize>(result: Result<T, Failure>) -> Response {
@@ -54,18 +52,24 @@ pub(crate) fn json(text: &'static str) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// Adds to the routes what every answer must have: the envelope for unknown paths, wrong methods and panics.
-pub(crate) fn finish<S: Send + Sync + 'static>(
-    routes: Router<Shared<S>>,
-    service: Arc<S>,
-    options: Options,
-    authorize: Authorize,
-) -> Router {
+/// Adds to routes what every answer must have: the envelope for unknown paths, wrong methods and panics.
+///
+/// ```
+/// use std::sync::Arc;
+/// use imgopen_server::{ImgOpen, Options, complete, routes};
+///
+/// struct MyServer;
+/// impl ImgOpen for MyServer {}
+///
+/// let health = axum::Router::new().route("/healthz", axum::routing::get(|| async { "ok" }));
+/// let app = complete(routes(Arc::new(MyServer), Options::default()).merge(health));
+/// # let _: axum::Router = app;
+/// ```
+pub fn complete(routes: Router) -> Router {
     routes
         .fallback(|uri: Uri| async move { no_such_path(uri.path()) })
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
-        .with_state(Shared { service, options: Arc::new(options), authorize })
 }
 
 fn no_such_path(path: &str) -> Failure {
@@ -75,7 +79,7 @@ fn no_such_path(path: &str) -> Failure {
 
 async fn wrong_method(method: Method, uri: Uri) -> Failure {
     let shown: String = uri.path().chars().take(200).collect();
-    let msg = format!("`{shown}` does not take {method}; every operation takes POST");
+    let msg = format!("`{shown}` does not take {method}; the header `Allow` lists what it takes");
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, msg)
 }
 

@@ -1,6 +1,6 @@
 //! Enums of the wire: closed sets of texts, open sets of texts, and numbers with known meanings.
 //!
-//! The generated code calls these macros; each makes the enum and everything that goes with it.
+//! The generated code defines the enums and calls these macros, each of which makes everything that goes with one.
 
 /// What is wrong with a text that is not one of a closed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,11 +21,7 @@ impl UnknownChoice {
 
 /// A text out of a closed set.
 macro_rules! closed_text {
-    ($(#[$meta:meta])* $name:ident: $schema:ident { $($(#[$about:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$about])* $variant,)+ }
-
+    ($name:ident: $schema:ident { $($variant:ident = $text:literal),+ }) => {
         impl $name {
             /// Every value, in the document's order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
@@ -76,18 +72,7 @@ macro_rules! closed_text {
 
 /// A text with known values that may be another one as well.
 macro_rules! open_text {
-    ($(#[$meta:meta])* $name:ident: $schema:ident { $($(#[$about:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        ///
-        /// The set is open: a value that is not listed here is kept as [`Self::Other`].
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$about])* $variant,)+
-            /// A value that the document does not list.
-            Other(::std::string::String),
-        }
-
+    ($name:ident: $schema:ident { $($variant:ident = $text:literal),+ }) => {
         impl $name {
             /// Every listed value, in the document's order.
             pub const KNOWN: &'static [Self] = &[$(Self::$variant),+];
@@ -187,18 +172,7 @@ macro_rules! text_common {
 
 /// A number with known meanings that may be another one as well.
 macro_rules! open_integer {
-    ($(#[$meta:meta])* $name:ident: $schema:ident { $($(#[$about:meta])* $variant:ident = $value:literal,)+ }) => {
-        $(#[$meta])*
-        ///
-        /// The set is open: a value that is not listed here is kept as [`Self::Other`].
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$about])* $variant,)+
-            /// A value that the document does not list.
-            Other(i64),
-        }
-
+    ($name:ident: $schema:ident { $($variant:ident = $value:literal),+ }) => {
         impl $name {
             /// Every listed value, in the document's order.
             pub const KNOWN: &'static [Self] = &[$(Self::$variant),+];

@@ -7,18 +7,25 @@ use crate::schema::{
 };
 
 use crate::wire::object;
+
 impl crate::Credentials {
-    /// The header `X-Request-req-accessKeyId`: Id of the caller's key. Needed on every call together with the secret. Header names are matched without regard to case. Published curl samples print it empty or as the placeholder `accessKeyId`.
+    /// The header `X-Request-req-accessKeyId`: Id of the caller's key. Needed on every call together with the
+    /// secret. Header names are matched without regard to case. Published curl samples print it empty or as the
+    /// placeholder `accessKeyId`.
     pub const ID_HEADER: &'static str = "X-Request-req-accessKeyId";
-    /// The header `X-Request-req-accessKeySecret`: Secret of the caller's key, sent as it is. Needed on every call together with the id. Published curl samples print it empty or as the placeholder `accessKeySecret`.
+    /// The header `X-Request-req-accessKeySecret`: Secret of the caller's key, sent as it is. Needed on every call
+    /// together with the id. Published curl samples print it empty or as the placeholder `accessKeySecret`.
     pub const SECRET_HEADER: &'static str = "X-Request-req-accessKeySecret";
 }
 
 static PATTERN_0: Pattern = Pattern::new("^https?://.+");
-/// What every answer has in common. An answer that succeeds adds `data` where the operation has any; an answer that fails holds these two members alone.
+
+/// What every answer has in common. An answer that succeeds adds `data` where the operation has any; an answer
+/// that fails holds these two members alone.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Envelope {
-    /// Outcome of the call, a string. "200" is success and the only real value published; anything else is a failure.
+    /// Outcome of the call, a string. "200" is success and the only real value published; anything else is a
+    /// failure.
     ///
     /// (`code` on the wire; required)
     #[serde(rename = "code")]
@@ -38,6 +45,7 @@ impl Envelope {
 }
 
 object!(Envelope : ENVELOPE { code, msg });
+
 static ENVELOPE: Object = Object {
     name: "Envelope",
     about: concat!(
@@ -73,6 +81,7 @@ impl CallbackReceipt {
 }
 
 object!(CallbackReceipt : CALLBACK_RECEIPT { code });
+
 static CALLBACK_RECEIPT: Object = Object {
     name: "CallbackReceipt",
     about: "Answer of the caller's own receiver to a push.",
@@ -82,7 +91,8 @@ static CALLBACK_RECEIPT: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for pictures from a prompt. The published table is known in part, so members that are not declared here are kept as they come.
+/// Order for pictures from a prompt. The published table is known in part, so members that are not declared here
+/// are kept as they come.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TextToImageRequest {
     /// Number of batches to make, one after the other.
@@ -90,7 +100,8 @@ pub struct TextToImageRequest {
     /// (`n_iter` on the wire; optional; at least 1)
     #[serde(rename = "n_iter", skip_serializing_if = "Option::is_none")]
     pub n_iter: Option<i64>,
-    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: required, but missing from the available part of the published example.
+    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: required, but missing
+    /// from the available part of the published example.
     ///
     /// (`batch_size` on the wire; required; at least 1)
     #[serde(rename = "batch_size")]
@@ -105,7 +116,8 @@ pub struct TextToImageRequest {
     /// (`hr_scale` on the wire; optional)
     #[serde(rename = "hr_scale", skip_serializing_if = "Option::is_none")]
     pub hr_scale: Option<i64>,
-    /// What the pictures should not show. The page suggests a long list of words as the default, beginning "nsfw, lowres, bad anatomy"; the published example begins "(nsfw:1.5),".
+    /// What the pictures should not show. The page suggests a long list of words as the default, beginning "nsfw,
+    /// lowres, bad anatomy"; the published example begins "(nsfw:1.5),".
     ///
     /// (`negative_prompt` on the wire; optional)
     #[serde(rename = "negative_prompt", skip_serializing_if = "Option::is_none")]
@@ -115,7 +127,8 @@ pub struct TextToImageRequest {
     /// (`prompt` on the wire; required; published in part)
     #[serde(rename = "prompt")]
     pub prompt: String,
-    /// Seed of the noise, an integer carried in a string; the published example has "1221212". "-1", which a public client sends, is read as a random seed. Quirk: an integer in `controlnet` and in answers.
+    /// Seed of the noise, an integer carried in a string; the published example has "1221212". "-1", which a public
+    /// client sends, is read as a random seed. Quirk: an integer in `controlnet` and in answers.
     ///
     /// (`seed` on the wire; optional; a whole number as text; also read from a whole number; published in part)
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
@@ -140,7 +153,8 @@ pub struct TextToImageRequest {
     /// (`height` on the wire; optional; at least 1; published in part)
     #[serde(rename = "height", skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
-    /// How closely the pictures follow the prompt; a public client sends 7. Typed as in `controlnet`; `image_to_image` says integer.
+    /// How closely the pictures follow the prompt; a public client sends 7. Typed as in `controlnet`;
+    /// `image_to_image` says integer.
     ///
     /// (`cfg_scale` on the wire; optional; seen in a public client, not published)
     #[serde(
@@ -159,12 +173,14 @@ pub struct TextToImageRequest {
     /// (`hr_second_pass_steps` on the wire; optional; seen in a public client, not published)
     #[serde(rename = "hr_second_pass_steps", skip_serializing_if = "Option::is_none")]
     pub hr_second_pass_steps: Option<i64>,
-    /// Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. Quirk: the sister pages title this one the height.
+    /// Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. Quirk: the sister
+    /// pages title this one the height.
     ///
     /// (`hr_resize_x` on the wire; optional; seen in a public client, not published)
     #[serde(rename = "hr_resize_x", skip_serializing_if = "Option::is_none")]
     pub hr_resize_x: Option<i64>,
-    /// Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. Quirk: the sister pages title this one the width.
+    /// Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. Quirk: the sister
+    /// pages title this one the width.
     ///
     /// (`hr_resize_y` on the wire; optional; seen in a public client, not published)
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
@@ -292,56 +308,83 @@ static TEXT_TO_IMAGE_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-open_text! {
-    #[doc =
-    " Sampling method. The public documentation lists no values; these are the names of the Stable Diffusion web UI. Other names are passed on."]
-    Sampler : SAMPLER { #[doc =
-    " `Euler a` (inferred, not published): Euler method with fresh noise at each step."]
-    EulerA = "Euler a", #[doc =
-    " `Euler` (inferred, not published): The plain Euler method."] Euler = "Euler", #[doc
-    = " `LMS` (inferred, not published): Linear multistep method."] Lms = "LMS", #[doc =
-    " `Heun` (inferred, not published): Heun's method, two evaluations for each step."]
-    Heun = "Heun", #[doc =
-    " `DPM2` (inferred, not published): DPM-Solver of second order."] Dpm2 = "DPM2",
-    #[doc =
-    " `DPM2 a` (inferred, not published): DPM-Solver of second order with fresh noise at each step."]
-    Dpm2A = "DPM2 a", #[doc =
-    " `DPM++ 2S a` (inferred, not published): Single-step DPM-Solver++ of second order with fresh noise at each step."]
-    DpMpp2sA = "DPM++ 2S a", #[doc =
-    " `DPM++ 2M` (inferred, not published): Multistep DPM-Solver++ of second order."]
-    DpMpp2m = "DPM++ 2M", #[doc =
-    " `DPM++ SDE` (inferred, not published): DPM-Solver++ for the stochastic equation."]
-    DpMppSde = "DPM++ SDE", #[doc =
-    " `DPM++ 2M SDE` (inferred, not published): Multistep DPM-Solver++ of second order for the stochastic equation."]
-    DpMpp2mSde = "DPM++ 2M SDE", #[doc =
-    " `DPM++ 3M SDE` (inferred, not published): Multistep DPM-Solver++ of third order for the stochastic equation."]
-    DpMpp3mSde = "DPM++ 3M SDE", #[doc =
-    " `DPM fast` (inferred, not published): DPM-Solver with a fixed number of evaluations."]
-    DpmFast = "DPM fast", #[doc =
-    " `DPM adaptive` (inferred, not published): DPM-Solver that chooses its own steps and ignores the number asked for."]
-    DpmAdaptive = "DPM adaptive", #[doc =
-    " `LMS Karras` (inferred, not published): Linear multistep method on the Karras noise schedule."]
-    LmsKarras = "LMS Karras", #[doc =
-    " `DPM2 Karras` (inferred, not published): DPM-Solver of second order on the Karras noise schedule."]
-    Dpm2Karras = "DPM2 Karras", #[doc =
-    " `DPM2 a Karras` (inferred, not published): DPM-Solver of second order with fresh noise at each step, on the Karras noise schedule."]
-    Dpm2AKarras = "DPM2 a Karras", #[doc =
-    " `DPM++ 2S a Karras` (inferred, not published): Single-step DPM-Solver++ of second order with fresh noise at each step, on the Karras noise schedule."]
-    DpMpp2sAKarras = "DPM++ 2S a Karras", #[doc =
-    " `DPM++ 2M Karras` (seen in a public client, not published): Multistep DPM-Solver++ of second order on the Karras noise schedule; sent by a public client."]
-    DpMpp2mKarras = "DPM++ 2M Karras", #[doc =
-    " `DPM++ SDE Karras` (inferred, not published): DPM-Solver++ for the stochastic equation on the Karras noise schedule."]
-    DpMppSdeKarras = "DPM++ SDE Karras", #[doc =
-    " `DPM++ 2M SDE Karras` (inferred, not published): Multistep DPM-Solver++ of second order for the stochastic equation, on the Karras noise schedule."]
-    DpMpp2mSdeKarras = "DPM++ 2M SDE Karras", #[doc =
-    " `DPM++ 3M SDE Karras` (inferred, not published): Multistep DPM-Solver++ of third order for the stochastic equation, on the Karras noise schedule."]
-    DpMpp3mSdeKarras = "DPM++ 3M SDE Karras", #[doc =
-    " `DDIM` (inferred, not published): Denoising diffusion implicit model."] Ddim =
-    "DDIM", #[doc = " `PLMS` (inferred, not published): Pseudo linear multistep method."]
-    Plms = "PLMS", #[doc =
-    " `UniPC` (inferred, not published): Unified predictor-corrector method."] UniPc =
-    "UniPC", }
+/// Sampling method. The public documentation lists no values; these are the names of the Stable Diffusion web
+/// UI. Other names are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Sampler {
+    /// `Euler a` (inferred, not published): Euler method with fresh noise at each step.
+    EulerA,
+    /// `Euler` (inferred, not published): The plain Euler method.
+    Euler,
+    /// `LMS` (inferred, not published): Linear multistep method.
+    Lms,
+    /// `Heun` (inferred, not published): Heun's method, two evaluations for each step.
+    Heun,
+    /// `DPM2` (inferred, not published): DPM-Solver of second order.
+    Dpm2,
+    /// `DPM2 a` (inferred, not published): DPM-Solver of second order with fresh noise at each step.
+    Dpm2A,
+    /// `DPM++ 2S a` (inferred, not published): Single-step DPM-Solver++ of second order with fresh noise at each
+    /// step.
+    Dpmpp2sA,
+    /// `DPM++ 2M` (inferred, not published): Multistep DPM-Solver++ of second order.
+    Dpmpp2m,
+    /// `DPM++ SDE` (inferred, not published): DPM-Solver++ for the stochastic equation.
+    DpmppSde,
+    /// `DPM++ 2M SDE` (inferred, not published): Multistep DPM-Solver++ of second order for the stochastic equation.
+    Dpmpp2mSde,
+    /// `DPM++ 3M SDE` (inferred, not published): Multistep DPM-Solver++ of third order for the stochastic equation.
+    Dpmpp3mSde,
+    /// `DPM fast` (inferred, not published): DPM-Solver with a fixed number of evaluations.
+    DpmFast,
+    /// `DPM adaptive` (inferred, not published): DPM-Solver that chooses its own steps and ignores the number asked
+    /// for.
+    DpmAdaptive,
+    /// `LMS Karras` (inferred, not published): Linear multistep method on the Karras noise schedule.
+    LmsKarras,
+    /// `DPM2 Karras` (inferred, not published): DPM-Solver of second order on the Karras noise schedule.
+    Dpm2Karras,
+    /// `DPM2 a Karras` (inferred, not published): DPM-Solver of second order with fresh noise at each step, on the
+    /// Karras noise schedule.
+    Dpm2AKarras,
+    /// `DPM++ 2S a Karras` (inferred, not published): Single-step DPM-Solver++ of second order with fresh noise at
+    /// each step, on the Karras noise schedule.
+    Dpmpp2sAKarras,
+    /// `DPM++ 2M Karras` (seen in a public client, not published): Multistep DPM-Solver++ of second order on the
+    /// Karras noise schedule; sent by a public client.
+    Dpmpp2mKarras,
+    /// `DPM++ SDE Karras` (inferred, not published): DPM-Solver++ for the stochastic equation on the Karras noise
+    /// schedule.
+    DpmppSdeKarras,
+    /// `DPM++ 2M SDE Karras` (inferred, not published): Multistep DPM-Solver++ of second order for the stochastic
+    /// equation, on the Karras noise schedule.
+    Dpmpp2mSdeKarras,
+    /// `DPM++ 3M SDE Karras` (inferred, not published): Multistep DPM-Solver++ of third order for the stochastic
+    /// equation, on the Karras noise schedule.
+    Dpmpp3mSdeKarras,
+    /// `DDIM` (inferred, not published): Denoising diffusion implicit model.
+    Ddim,
+    /// `PLMS` (inferred, not published): Pseudo linear multistep method.
+    Plms,
+    /// `UniPC` (inferred, not published): Unified predictor-corrector method.
+    UniPc,
+    /// A value that the document does not list.
+    Other(String),
 }
+
+open_text!(
+    Sampler : SAMPLER { EulerA = "Euler a", Euler = "Euler", Lms = "LMS", Heun = "Heun",
+    Dpm2 = "DPM2", Dpm2A = "DPM2 a", Dpmpp2sA = "DPM++ 2S a", Dpmpp2m = "DPM++ 2M",
+    DpmppSde = "DPM++ SDE", Dpmpp2mSde = "DPM++ 2M SDE", Dpmpp3mSde = "DPM++ 3M SDE",
+    DpmFast = "DPM fast", DpmAdaptive = "DPM adaptive", LmsKarras = "LMS Karras",
+    Dpm2Karras = "DPM2 Karras", Dpm2AKarras = "DPM2 a Karras", Dpmpp2sAKarras =
+    "DPM++ 2S a Karras", Dpmpp2mKarras = "DPM++ 2M Karras", DpmppSdeKarras =
+    "DPM++ SDE Karras", Dpmpp2mSdeKarras = "DPM++ 2M SDE Karras", Dpmpp3mSdeKarras =
+    "DPM++ 3M SDE Karras", Ddim = "DDIM", Plms = "PLMS", UniPc = "UniPC" }
+);
 
 static SAMPLER: TextEnum = TextEnum {
     name: "Sampler",
@@ -462,10 +505,12 @@ static SAMPLER: TextEnum = TextEnum {
     open: true,
 };
 
-/// External parameters of `text_to_image`, seen in a public client. Members that are not declared here are kept as they come.
+/// External parameters of `text_to_image`, seen in a public client. Members that are not declared here are kept
+/// as they come.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TextToImageScripts {
-    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`; a public client sends "revAnimated_v122_7371.safetensors".
+    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`; a public client sends
+    /// "revAnimated_v122_7371.safetensors".
     ///
     /// (`sd_model_checkpoint` on the wire; required; not empty; seen in a public client, not published)
     #[serde(rename = "sd_model_checkpoint")]
@@ -548,7 +593,8 @@ static TEXT_TO_IMAGE_SCRIPTS: Object = Object {
     exactly_one: &[],
 };
 
-/// Settings that replace those of the platform for one task. The published pages name the object but its members are not available; members that are not declared here are kept as they come.
+/// Settings that replace those of the platform for one task. The published pages name the object but its members
+/// are not available; members that are not declared here are kept as they come.
 ///
 /// Provenance: published in part.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
@@ -571,6 +617,7 @@ impl OverrideSettings {
 }
 
 object!(OverrideSettings : OVERRIDE_SETTINGS { clip_stop_at_last_layers; extra });
+
 static OVERRIDE_SETTINGS: Object = Object {
     name: "OverrideSettings",
     about: concat!(
@@ -585,16 +632,23 @@ static OVERRIDE_SETTINGS: Object = Object {
     exactly_one: &[],
 };
 
-open_text! {
-    #[doc =
-    " File format of a picture. The allowed values are not available; other values are passed on."]
-    ImageFormat : IMAGE_FORMAT { #[doc =
-    " `png` (inferred, not published): Portable Network Graphics, without loss."] Png =
-    "png", #[doc =
-    " `jpeg` (inferred, not published): JPEG, with loss and without transparency."] Jpeg
-    = "jpeg", #[doc = " `webp` (inferred, not published): WebP, a compressed format."]
-    Webp = "webp", }
+/// File format of a picture. The allowed values are not available; other values are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ImageFormat {
+    /// `png` (inferred, not published): Portable Network Graphics, without loss.
+    Png,
+    /// `jpeg` (inferred, not published): JPEG, with loss and without transparency.
+    Jpeg,
+    /// `webp` (inferred, not published): WebP, a compressed format.
+    Webp,
+    /// A value that the document does not list.
+    Other(String),
 }
+
+open_text!(ImageFormat : IMAGE_FORMAT { Png = "png", Jpeg = "jpeg", Webp = "webp" });
 
 static IMAGE_FORMAT: TextEnum = TextEnum {
     name: "ImageFormat",
@@ -607,7 +661,8 @@ static IMAGE_FORMAT: TextEnum = TextEnum {
     open: true,
 };
 
-/// Settings of the ADetailer plug-in, which finds faces and hands and redraws them. The published pages name the object but its members are not available; all members are kept as they come.
+/// Settings of the ADetailer plug-in, which finds faces and hands and redraws them. The published pages name the
+/// object but its members are not available; all members are kept as they come.
 ///
 /// Provenance: published in part.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
@@ -625,6 +680,7 @@ impl ADetailer {
 }
 
 object!(ADetailer : A_DETAILER { ; extra });
+
 static A_DETAILER: Object = Object {
     name: "ADetailer",
     about: concat!(
@@ -637,31 +693,43 @@ static A_DETAILER: Object = Object {
     exactly_one: &[],
 };
 
-open_text! {
-    #[doc =
-    " Upscaler of the hi-res fix. The public documentation lists no values; these are the names of the Stable Diffusion web UI. Other names are passed on."]
-    Upscaler : UPSCALER { #[doc =
-    " `Latent` (inferred, not published): Enlarges in the latent space, before the second pass."]
-    Latent = "Latent", #[doc =
-    " `None` (inferred, not published): The picture is not upscaled."] NoUpscaler =
-    "None", #[doc =
-    " `Lanczos` (inferred, not published): Resampling with a Lanczos filter."] Lanczos =
-    "Lanczos", #[doc =
-    " `Nearest` (inferred, not published): Resampling by the nearest neighbour."] Nearest
-    = "Nearest", #[doc =
-    " `ESRGAN_4x` (inferred, not published): ESRGAN at four times the size."] Esrgan4x =
-    "ESRGAN_4x", #[doc =
-    " `R-ESRGAN 4x+` (inferred, not published): Real-ESRGAN at four times the size."]
-    RealEsrgan4xPlus = "R-ESRGAN 4x+", #[doc =
-    " `R-ESRGAN 4x+ Anime6B` (inferred, not published): Real-ESRGAN at four times the size, trained for drawings."]
-    RealEsrgan4xPlusAnime6B = "R-ESRGAN 4x+ Anime6B", #[doc =
-    " `LDSR` (inferred, not published): Latent diffusion super-resolution."] Ldsr =
-    "LDSR", #[doc =
-    " `SwinIR_4x` (inferred, not published): SwinIR at four times the size."] SwinIr4x =
-    "SwinIR_4x", #[doc =
-    " `4x-UltraSharp` (inferred, not published): The ESRGAN model UltraSharp at four times the size."]
-    UltraSharp4x = "4x-UltraSharp", }
+/// Upscaler of the hi-res fix. The public documentation lists no values; these are the names of the Stable
+/// Diffusion web UI. Other names are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Upscaler {
+    /// `Latent` (inferred, not published): Enlarges in the latent space, before the second pass.
+    Latent,
+    /// `None` (inferred, not published): The picture is not upscaled.
+    NoUpscaler,
+    /// `Lanczos` (inferred, not published): Resampling with a Lanczos filter.
+    Lanczos,
+    /// `Nearest` (inferred, not published): Resampling by the nearest neighbour.
+    Nearest,
+    /// `ESRGAN_4x` (inferred, not published): ESRGAN at four times the size.
+    Esrgan4x,
+    /// `R-ESRGAN 4x+` (inferred, not published): Real-ESRGAN at four times the size.
+    RealEsrgan4xPlus,
+    /// `R-ESRGAN 4x+ Anime6B` (inferred, not published): Real-ESRGAN at four times the size, trained for drawings.
+    RealEsrgan4xPlusAnime6B,
+    /// `LDSR` (inferred, not published): Latent diffusion super-resolution.
+    Ldsr,
+    /// `SwinIR_4x` (inferred, not published): SwinIR at four times the size.
+    SwinIr4x,
+    /// `4x-UltraSharp` (inferred, not published): The ESRGAN model UltraSharp at four times the size.
+    UltraSharp4x,
+    /// A value that the document does not list.
+    Other(String),
 }
+
+open_text!(
+    Upscaler : UPSCALER { Latent = "Latent", NoUpscaler = "None", Lanczos = "Lanczos",
+    Nearest = "Nearest", Esrgan4x = "ESRGAN_4x", RealEsrgan4xPlus = "R-ESRGAN 4x+",
+    RealEsrgan4xPlusAnime6B = "R-ESRGAN 4x+ Anime6B", Ldsr = "LDSR", SwinIr4x =
+    "SwinIR_4x", UltraSharp4x = "4x-UltraSharp" }
+);
 
 static UPSCALER: TextEnum = TextEnum {
     name: "Upscaler",
@@ -728,6 +796,7 @@ impl TextToImageResponse {
 }
 
 object!(TextToImageResponse : TEXT_TO_IMAGE_RESPONSE { code, msg, data });
+
 static TEXT_TO_IMAGE_RESPONSE: Object = Object {
     name: "TextToImageResponse",
     about: "Answer of `text_to_image`. The published table is not available.",
@@ -749,7 +818,8 @@ static TEXT_TO_IMAGE_RESPONSE: Object = Object {
 /// A job that was accepted and will be worked on later.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct AcceptedTask {
-    /// The platform's id of the task, an opaque string such as "pre1718697515338445992201" or "20000051". A public client takes an empty one as a failure.
+    /// The platform's id of the task, an opaque string such as "pre1718697515338445992201" or "20000051". A public
+    /// client takes an empty one as a failure.
     ///
     /// (`task_id` on the wire; required; published in part)
     #[serde(rename = "task_id")]
@@ -764,6 +834,7 @@ impl AcceptedTask {
 }
 
 object!(AcceptedTask : ACCEPTED_TASK { task_id });
+
 static ACCEPTED_TASK: Object = Object {
     name: "AcceptedTask",
     about: "A job that was accepted and will be worked on later.",
@@ -844,7 +915,8 @@ pub struct ImageToImageRequest {
     /// (`enable_hr` on the wire; optional; published in part)
     #[serde(rename = "enable_hr", skip_serializing_if = "Option::is_none")]
     pub enable_hr: Option<bool>,
-    /// Seed of the noise, an integer carried in a string; "-1" is read as a random seed (inferred). Quirk: an integer in `controlnet` and in answers.
+    /// Seed of the noise, an integer carried in a string; "-1" is read as a random seed (inferred). Quirk: an
+    /// integer in `controlnet` and in answers.
     ///
     /// (`seed` on the wire; optional; a whole number as text; also read from a whole number)
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
@@ -854,7 +926,8 @@ pub struct ImageToImageRequest {
     /// (`restore_faces` on the wire; optional; published in part)
     #[serde(rename = "restore_faces", skip_serializing_if = "Option::is_none")]
     pub restore_faces: Option<bool>,
-    /// How closely the pictures follow the prompt; the page has no description of it. Quirk: an integer here, a number in `controlnet`.
+    /// How closely the pictures follow the prompt; the page has no description of it. Quirk: an integer here, a
+    /// number in `controlnet`.
     ///
     /// (`cfg_scale` on the wire; optional; also read from a number)
     #[serde(rename = "cfg_scale", skip_serializing_if = "Option::is_none")]
@@ -869,17 +942,20 @@ pub struct ImageToImageRequest {
     /// (`hr_second_pass_steps` on the wire; optional; published in part)
     #[serde(rename = "hr_second_pass_steps", skip_serializing_if = "Option::is_none")]
     pub hr_second_pass_steps: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the height after the hi-res fix, the reverse of the usual meaning of x.
+    /// Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the height after the hi-res fix,
+    /// the reverse of the usual meaning of x.
     ///
     /// (`hr_resize_x` on the wire; optional)
     #[serde(rename = "hr_resize_x", skip_serializing_if = "Option::is_none")]
     pub hr_resize_x: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the width after the hi-res fix, the reverse of the usual meaning of y.
+    /// Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the width after the hi-res fix,
+    /// the reverse of the usual meaning of y.
     ///
     /// (`hr_resize_y` on the wire; optional)
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
     pub hr_resize_y: Option<i64>,
-    /// How the input picture is fitted to `width` and `height`; the values are not available. Quirk: an optional integer here, a required number in `controlnet`.
+    /// How the input picture is fitted to `width` and `height`; the values are not available. Quirk: an optional
+    /// integer here, a required number in `controlnet`.
     ///
     /// (`resize_mode` on the wire; optional; also read from a number)
     #[serde(rename = "resize_mode", skip_serializing_if = "Option::is_none")]
@@ -1059,7 +1135,9 @@ static IMAGE_TO_IMAGE_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-/// External parameters of `image_to_image`. That they lie inside `alwayson_scripts` is read from the order of the published table, which is why each is marked as partial. Members that are not declared here are kept as they come.
+/// External parameters of `image_to_image`. That they lie inside `alwayson_scripts` is read from the order of
+/// the published table, which is why each is marked as partial. Members that are not declared here are kept as
+/// they come.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ImageToImageScripts {
     /// Further settings for this task alone.
@@ -1067,7 +1145,8 @@ pub struct ImageToImageScripts {
     /// (`override_settings` on the wire; optional; published in part)
     #[serde(rename = "override_settings", skip_serializing_if = "Option::is_none")]
     pub override_settings: Option<OverrideSettings>,
-    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese page adds that it must be carried.
+    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese page adds that it
+    /// must be carried.
     ///
     /// (`sd_model_checkpoint` on the wire; required; not empty; published in part)
     #[serde(rename = "sd_model_checkpoint")]
@@ -1190,6 +1269,7 @@ impl ImageToImageResponse {
 }
 
 object!(ImageToImageResponse : IMAGE_TO_IMAGE_RESPONSE { code, msg, data });
+
 static IMAGE_TO_IMAGE_RESPONSE: Object = Object {
     name: "ImageToImageResponse",
     about: "Answer of `image_to_image`. The published table is not available.",
@@ -1208,10 +1288,12 @@ static IMAGE_TO_IMAGE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for pictures steered by ControlNet. The settings of ControlNet are given in exactly one of two places, at the top level or inside `alwayson_scripts`. Members that are not declared here are kept as they come.
+/// Order for pictures steered by ControlNet. The settings of ControlNet are given in exactly one of two places,
+/// at the top level or inside `alwayson_scripts`. Members that are not declared here are kept as they come.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ControlnetRequest {
-    /// What the pictures should show. A LoRA is named in it by the `sdLoraFileSimplifyName` of a row of `list_loras`.
+    /// What the pictures should show. A LoRA is named in it by the `sdLoraFileSimplifyName` of a row of
+    /// `list_loras`.
     ///
     /// (`prompt` on the wire; required)
     #[serde(rename = "prompt")]
@@ -1221,7 +1303,8 @@ pub struct ControlnetRequest {
     /// (`n_iter` on the wire; optional; at least 1)
     #[serde(rename = "n_iter", skip_serializing_if = "Option::is_none")]
     pub n_iter: Option<i64>,
-    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: required, but missing from the available part of the published example.
+    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: required, but missing
+    /// from the available part of the published example.
     ///
     /// (`batch_size` on the wire; required; at least 1)
     #[serde(rename = "batch_size")]
@@ -1285,12 +1368,14 @@ pub struct ControlnetRequest {
     /// (`hr_second_pass_steps` on the wire; optional; published in part)
     #[serde(rename = "hr_second_pass_steps", skip_serializing_if = "Option::is_none")]
     pub hr_second_pass_steps: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: both pages title it the height after the hi-res fix, the reverse of the usual meaning of x.
+    /// Target size of the hi-res fix in pixels. Quirk: both pages title it the height after the hi-res fix, the
+    /// reverse of the usual meaning of x.
     ///
     /// (`hr_resize_x` on the wire; optional; published in part)
     #[serde(rename = "hr_resize_x", skip_serializing_if = "Option::is_none")]
     pub hr_resize_x: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: both pages title it the width after the hi-res fix, the reverse of the usual meaning of y.
+    /// Target size of the hi-res fix in pixels. Quirk: both pages title it the width after the hi-res fix, the
+    /// reverse of the usual meaning of y.
     ///
     /// (`hr_resize_y` on the wire; optional; published in part)
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
@@ -1304,7 +1389,8 @@ pub struct ControlnetRequest {
         serialize_with = "crate::wire::optional_number"
     )]
     pub denoising_strength: Option<f64>,
-    /// How a picture is fitted to `width` and `height`; the values are not available. Quirk: a required number here, an optional integer in `image_to_image`.
+    /// How a picture is fitted to `width` and `height`; the values are not available. Quirk: a required number here,
+    /// an optional integer in `image_to_image`.
     ///
     /// (`resize_mode` on the wire; required)
     #[serde(rename = "resize_mode", serialize_with = "crate::wire::number")]
@@ -1314,7 +1400,9 @@ pub struct ControlnetRequest {
     /// (`alwayson_scripts` on the wire; required; published in part)
     #[serde(rename = "alwayson_scripts")]
     pub alwayson_scripts: ControlnetScripts,
-    /// Settings of ControlNet, when they are given at the top level. Quirk: the published table has them as its last row and requires them, but their place is not available; give them here or in `alwayson_scripts`, not in both.
+    /// Settings of ControlNet, when they are given at the top level. Quirk: the published table has them as its last
+    /// row and requires them, but their place is not available; give them here or in `alwayson_scripts`, not in
+    /// both.
     ///
     /// (`controlnet` on the wire; optional; published in part)
     #[serde(rename = "controlnet", skip_serializing_if = "Option::is_none")]
@@ -1425,7 +1513,8 @@ static CONTROLNET_REQUEST: Object = Object {
 /// External parameters of `controlnet`. Members that are not declared here are kept as they come.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ControlnetScripts {
-    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese page adds that it must be carried.
+    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese page adds that it
+    /// must be carried.
     ///
     /// (`sd_model_checkpoint` on the wire; required; not empty; published in part)
     #[serde(rename = "sd_model_checkpoint")]
@@ -1455,7 +1544,8 @@ pub struct ControlnetScripts {
     /// (`image_link` on the wire; optional; published in part)
     #[serde(rename = "image_link", skip_serializing_if = "Option::is_none")]
     pub image_link: Option<String>,
-    /// Settings of ControlNet, when they are given inside `alwayson_scripts`, the habit of the Stable Diffusion web UI. Give them here or at the top level, not in both.
+    /// Settings of ControlNet, when they are given inside `alwayson_scripts`, the habit of the Stable Diffusion web
+    /// UI. Give them here or at the top level, not in both.
     ///
     /// (`controlnet` on the wire; optional; published in part)
     #[serde(rename = "controlnet", skip_serializing_if = "Option::is_none")]
@@ -1511,7 +1601,8 @@ static CONTROLNET_SCRIPTS: Object = Object {
     exactly_one: &[],
 };
 
-/// Settings of ControlNet. The published page names the object but its members are not available; members that are not declared here are kept as they come.
+/// Settings of ControlNet. The published page names the object but its members are not available; members that
+/// are not declared here are kept as they come.
 ///
 /// Provenance: published in part.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
@@ -1534,6 +1625,7 @@ impl ControlnetSettings {
 }
 
 object!(ControlnetSettings : CONTROLNET_SETTINGS { args; extra });
+
 static CONTROLNET_SETTINGS: Object = Object {
     name: "ControlnetSettings",
     about: concat!(
@@ -1547,7 +1639,8 @@ static CONTROLNET_SETTINGS: Object = Object {
     exactly_one: &[],
 };
 
-/// One ControlNet with its control picture. Only the commonest members are declared, after the Stable Diffusion web UI; others are kept as they come.
+/// One ControlNet with its control picture. Only the commonest members are declared, after the Stable Diffusion
+/// web UI; others are kept as they come.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
@@ -1640,39 +1733,58 @@ static CONTROLNET_UNIT: Object = Object {
     exactly_one: &[],
 };
 
-open_text! {
-    #[doc =
-    " ControlNet preprocessor. Only \"canny\" is published as a value; the others are the kinds listed on the page of `controlnet`, in lower case. Other names are passed on."]
-    Preprocessor : PREPROCESSOR { #[doc = " `canny`: Finds sharp edges."] Canny =
-    "canny", #[doc = " `depth` (inferred, not published): Distance from the viewer."]
-    Depth = "depth", #[doc =
-    " `inpaint` (inferred, not published): A masked area to redraw."] Inpaint =
-    "inpaint", #[doc =
-    " `lineart` (inferred, not published): Finds the lines of a drawing."] LineArt =
-    "lineart", #[doc = " `mlsd` (inferred, not published): Finds straight lines only."]
-    Mlsd = "mlsd", #[doc =
-    " `normalmap` (inferred, not published): Direction of the surfaces."] NormalMap =
-    "normalmap", #[doc = " `openpose` (inferred, not published): Pose of the people."]
-    OpenPose = "openpose", #[doc =
-    " `reference` (inferred, not published): Likeness to the picture itself."] Reference
-    = "reference", #[doc =
-    " `scribble` (inferred, not published): Makes a rough sketch."] Scribble =
-    "scribble", #[doc =
-    " `segmentation` (inferred, not published): Areas by what they show."] Segmentation =
-    "segmentation", #[doc =
-    " `shuffle` (inferred, not published): Colours and textures, out of place."] Shuffle
-    = "shuffle", #[doc = " `softedge` (inferred, not published): Finds soft edges only."]
-    SoftEdge = "softedge", #[doc =
-    " `t2i-adapter` (inferred, not published): The light adapter T2I-Adapter."]
-    T2iAdapter = "t2i-adapter", #[doc =
-    " `tile` (inferred, not published): Coarse content, for adding detail."] Tile =
-    "tile", #[doc =
-    " `recolor` (inferred, not published): Brightness alone, for new colours."] Recolor =
-    "recolor", #[doc =
-    " `ip-adapter` (inferred, not published): The picture as a prompt."] IpAdapter =
-    "ip-adapter", #[doc = " `instant-id` (inferred, not published): Identity of a face."]
-    InstantId = "instant-id", }
+/// ControlNet preprocessor. Only "canny" is published as a value; the others are the kinds listed on the page of
+/// `controlnet`, in lower case. Other names are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Preprocessor {
+    /// `canny`: Finds sharp edges.
+    Canny,
+    /// `depth` (inferred, not published): Distance from the viewer.
+    Depth,
+    /// `inpaint` (inferred, not published): A masked area to redraw.
+    Inpaint,
+    /// `lineart` (inferred, not published): Finds the lines of a drawing.
+    LineArt,
+    /// `mlsd` (inferred, not published): Finds straight lines only.
+    Mlsd,
+    /// `normalmap` (inferred, not published): Direction of the surfaces.
+    NormalMap,
+    /// `openpose` (inferred, not published): Pose of the people.
+    OpenPose,
+    /// `reference` (inferred, not published): Likeness to the picture itself.
+    Reference,
+    /// `scribble` (inferred, not published): Makes a rough sketch.
+    Scribble,
+    /// `segmentation` (inferred, not published): Areas by what they show.
+    Segmentation,
+    /// `shuffle` (inferred, not published): Colours and textures, out of place.
+    Shuffle,
+    /// `softedge` (inferred, not published): Finds soft edges only.
+    SoftEdge,
+    /// `t2i-adapter` (inferred, not published): The light adapter T2I-Adapter.
+    T2iAdapter,
+    /// `tile` (inferred, not published): Coarse content, for adding detail.
+    Tile,
+    /// `recolor` (inferred, not published): Brightness alone, for new colours.
+    Recolor,
+    /// `ip-adapter` (inferred, not published): The picture as a prompt.
+    IpAdapter,
+    /// `instant-id` (inferred, not published): Identity of a face.
+    InstantId,
+    /// A value that the document does not list.
+    Other(String),
 }
+
+open_text!(
+    Preprocessor : PREPROCESSOR { Canny = "canny", Depth = "depth", Inpaint = "inpaint",
+    LineArt = "lineart", Mlsd = "mlsd", NormalMap = "normalmap", OpenPose = "openpose",
+    Reference = "reference", Scribble = "scribble", Segmentation = "segmentation",
+    Shuffle = "shuffle", SoftEdge = "softedge", T2iAdapter = "t2i-adapter", Tile =
+    "tile", Recolor = "recolor", IpAdapter = "ip-adapter", InstantId = "instant-id" }
+);
 
 static PREPROCESSOR: TextEnum = TextEnum {
     name: "Preprocessor",
@@ -1732,6 +1844,7 @@ impl ControlnetResponse {
 }
 
 object!(ControlnetResponse : CONTROLNET_RESPONSE { code, msg, data });
+
 static CONTROLNET_RESPONSE: Object = Object {
     name: "ControlnetResponse",
     about: "Answer of `controlnet`. The published table is not available.",
@@ -1831,6 +1944,7 @@ impl ListModelsResponse {
 }
 
 object!(ListModelsResponse : LIST_MODELS_RESPONSE { code, msg, data });
+
 static LIST_MODELS_RESPONSE: Object = Object {
     name: "ListModelsResponse",
     about: "Answer of `list_models`.",
@@ -1880,6 +1994,7 @@ impl ModelPage {
 }
 
 object!(ModelPage : MODEL_PAGE { rows, total, page_size, page_num });
+
 static MODEL_PAGE: Object = Object {
     name: "ModelPage",
     about: "One page of the list of checkpoints.",
@@ -1894,7 +2009,8 @@ static MODEL_PAGE: Object = Object {
     exactly_one: &[],
 };
 
-/// One checkpoint. Ten of its twelve published members are known, and their types are read from the example; the other two are kept as they come.
+/// One checkpoint. Ten of its twelve published members are known, and their types are read from the example; the
+/// other two are kept as they come.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ModelRow {
     /// Id of the row; the published example has 39.
@@ -1902,7 +2018,8 @@ pub struct ModelRow {
     /// (`id` on the wire; required; published in part)
     #[serde(rename = "id")]
     pub id: i64,
-    /// Code of the model, the value for `sd_model_checkpoint`; the published example has "photon_v1_84728.safetensors".
+    /// Code of the model, the value for `sd_model_checkpoint`; the published example has
+    /// "photon_v1_84728.safetensors".
     ///
     /// (`sdModelCheckpoint` on the wire; required; published in part)
     #[serde(rename = "sdModelCheckpoint")]
@@ -2023,18 +2140,28 @@ static MODEL_ROW: Object = Object {
     exactly_one: &[],
 };
 
-open_text! {
-    #[doc = " Kind of a model. One value is published; other values are passed on."]
-    ModelKind : MODEL_KIND { #[doc =
-    " `Checkpoint`: A whole model, listed by `list_models`."] Checkpoint = "Checkpoint",
-    #[doc =
-    " `LORA` (inferred, not published): A low-rank adaptation, listed by `list_loras`."]
-    Lora = "LORA", #[doc =
-    " `VAE` (inferred, not published): A variational autoencoder, listed by `list_vaes`."]
-    Vae = "VAE", #[doc =
-    " `TextualInversion` (inferred, not published): An embedding, listed by `list_embeddings`."]
-    TextualInversion = "TextualInversion", }
+/// Kind of a model. One value is published; other values are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// `Checkpoint`: A whole model, listed by `list_models`.
+    Checkpoint,
+    /// `LORA` (inferred, not published): A low-rank adaptation, listed by `list_loras`.
+    Lora,
+    /// `VAE` (inferred, not published): A variational autoencoder, listed by `list_vaes`.
+    Vae,
+    /// `TextualInversion` (inferred, not published): An embedding, listed by `list_embeddings`.
+    TextualInversion,
+    /// A value that the document does not list.
+    Other(String),
 }
+
+open_text!(
+    ModelKind : MODEL_KIND { Checkpoint = "Checkpoint", Lora = "LORA", Vae = "VAE",
+    TextualInversion = "TextualInversion" }
+);
 
 static MODEL_KIND: TextEnum = TextEnum {
     name: "ModelKind",
@@ -2094,6 +2221,7 @@ impl ListLorasRequest {
 }
 
 object!(ListLorasRequest : LIST_LORAS_REQUEST { sd_lora_name, page_size, page_num });
+
 static LIST_LORAS_REQUEST: Object = Object {
     name: "ListLorasRequest",
     about: "Question for one page of the list of LoRAs.",
@@ -2142,6 +2270,7 @@ impl ListLorasResponse {
 }
 
 object!(ListLorasResponse : LIST_LORAS_RESPONSE { code, msg, data });
+
 static LIST_LORAS_RESPONSE: Object = Object {
     name: "ListLorasResponse",
     about: "Answer of `list_loras`.",
@@ -2195,6 +2324,7 @@ impl LoraPage {
 }
 
 object!(LoraPage : LORA_PAGE { rows, total, page_size, page_num });
+
 static LORA_PAGE: Object = Object {
     name: "LoraPage",
     about: "One page of the list of LoRAs.",
@@ -2231,7 +2361,8 @@ pub struct LoraRow {
     /// (`sdLoraFileName` on the wire; required; inferred, not published)
     #[serde(rename = "sdLoraFileName")]
     pub sd_lora_file_name: String,
-    /// Short name to use inside a prompt. The member is published on the page of `controlnet`; its place in this row is inferred.
+    /// Short name to use inside a prompt. The member is published on the page of `controlnet`; its place in this row
+    /// is inferred.
     ///
     /// (`sdLoraFileSimplifyName` on the wire; required; published in part)
     #[serde(rename = "sdLoraFileSimplifyName")]
@@ -2377,6 +2508,7 @@ impl ListVaesRequest {
 }
 
 object!(ListVaesRequest : LIST_VAES_REQUEST { sd_vae_name, page_size, page_num });
+
 static LIST_VAES_REQUEST: Object = Object {
     name: "ListVaesRequest",
     about: "Question for one page of the list of VAEs.",
@@ -2425,6 +2557,7 @@ impl ListVaesResponse {
 }
 
 object!(ListVaesResponse : LIST_VAES_RESPONSE { code, msg, data });
+
 static LIST_VAES_RESPONSE: Object = Object {
     name: "ListVaesResponse",
     about: "Answer of `list_vaes`.",
@@ -2476,6 +2609,7 @@ impl VaePage {
 }
 
 object!(VaePage : VAE_PAGE { rows, total, page_size, page_num });
+
 static VAE_PAGE: Object = Object {
     name: "VaePage",
     about: "One page of the list of VAEs.",
@@ -2698,6 +2832,7 @@ impl ListEmbeddingsResponse {
 }
 
 object!(ListEmbeddingsResponse : LIST_EMBEDDINGS_RESPONSE { code, msg, data });
+
 static LIST_EMBEDDINGS_RESPONSE: Object = Object {
     name: "ListEmbeddingsResponse",
     about: "Answer of `list_embeddings`.",
@@ -2751,6 +2886,7 @@ impl EmbeddingPage {
 }
 
 object!(EmbeddingPage : EMBEDDING_PAGE { rows, total, page_size, page_num });
+
 static EMBEDDING_PAGE: Object = Object {
     name: "EmbeddingPage",
     about: "One page of the list of embeddings.",
@@ -2772,7 +2908,8 @@ static EMBEDDING_PAGE: Object = Object {
     exactly_one: &[],
 };
 
-/// One embedding, by analogy with a row of `list_models`. Members that are not declared here are kept as they come.
+/// One embedding, by analogy with a row of `list_models`. Members that are not declared here are kept as they
+/// come.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -2910,6 +3047,7 @@ impl QueryArchivedTaskRequest {
 }
 
 object!(QueryArchivedTaskRequest : QUERY_ARCHIVED_TASK_REQUEST { business_task_id });
+
 static QUERY_ARCHIVED_TASK_REQUEST: Object = Object {
     name: "QueryArchivedTaskRequest",
     about: "Question for one archived generation job.",
@@ -2947,6 +3085,7 @@ impl QueryArchivedTaskResponse {
 }
 
 object!(QueryArchivedTaskResponse : QUERY_ARCHIVED_TASK_RESPONSE { code, msg, data });
+
 static QUERY_ARCHIVED_TASK_RESPONSE: Object = Object {
     name: "QueryArchivedTaskResponse",
     about: concat!(
@@ -3041,19 +3180,34 @@ static ARCHIVED_SD_TASK: Object = Object {
     exactly_one: &[],
 };
 
-open_integer! {
-    #[doc =
-    " State of a generation job or a training. 0 was not seen anywhere and is left unassigned; a value that is not listed is unknown and never counts as success. The scale differs from those of the tools and of prompt expansion."]
-    SdStatus : SD_STATUS { #[doc =
-    " `1` (seen in a public client, not published): Not ended. A public client goes on polling; that it means queued is inferred."]
-    Queued = 1, #[doc = " `2`: Ended in success; shown by both published examples."]
-    Succeeded = 2, #[doc =
-    " `3` (seen in a public client, not published): Not ended. A public client goes on polling; that it means running is inferred."]
-    Running = 3, #[doc =
-    " `4` (inferred, not published): Ended in failure. To a public client anything but 1, 2 and 3 is a failure."]
-    Failed = 4, #[doc = " `5` (inferred, not published): Ended early at someone's wish."]
-    Cancelled = 5, }
+/// State of a generation job or a training. 0 was not seen anywhere and is left unassigned; a value that is not
+/// listed is unknown and never counts as success. The scale differs from those of the tools and of prompt
+/// expansion.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum SdStatus {
+    /// `1` (seen in a public client, not published): Not ended. A public client goes on polling; that it means
+    /// queued is inferred.
+    Queued,
+    /// `2`: Ended in success; shown by both published examples.
+    Succeeded,
+    /// `3` (seen in a public client, not published): Not ended. A public client goes on polling; that it means
+    /// running is inferred.
+    Running,
+    /// `4` (inferred, not published): Ended in failure. To a public client anything but 1, 2 and 3 is a failure.
+    Failed,
+    /// `5` (inferred, not published): Ended early at someone's wish.
+    Cancelled,
+    /// A value that the document does not list.
+    Other(i64),
 }
+
+open_integer!(
+    SdStatus : SD_STATUS { Queued = 1, Succeeded = 2, Running = 3, Failed = 4, Cancelled
+    = 5 }
+);
 
 static SD_STATUS: IntegerEnum = IntegerEnum {
     name: "SdStatus",
@@ -3101,7 +3255,8 @@ impl SdStatus {
     }
 }
 
-/// One result picture of a generation job. Quirk: its container is named in camelCase, its members in snake_case.
+/// One result picture of a generation job. Quirk: its container is named in camelCase, its members in
+/// snake_case.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct SdImage {
     /// What the moderation found in the picture.
@@ -3109,7 +3264,8 @@ pub struct SdImage {
     /// (`img_audit` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "img_audit", skip_serializing_if = "Option::is_none")]
     pub img_audit: Option<Vec<ImageAudit>>,
-    /// Whether the picture passed the moderation, read from the true beside a success. Quirk: a boolean beside the integer `image_status`.
+    /// Whether the picture passed the moderation, read from the true beside a success. Quirk: a boolean beside the
+    /// integer `image_status`.
     ///
     /// (`img_audit_status` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "img_audit_status", skip_serializing_if = "Option::is_none")]
@@ -3124,7 +3280,8 @@ pub struct SdImage {
     /// (`image_url` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "image_url", skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
-    /// Seed that the picture was made with. Quirk: the published example, 3247563571, exceeds 32 bits, and the seed is a string in the requests of `text_to_image` and `image_to_image`.
+    /// Seed that the picture was made with. Quirk: the published example, 3247563571, exceeds 32 bits, and the seed
+    /// is a string in the requests of `text_to_image` and `image_to_image`.
     ///
     /// (`seed` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
@@ -3203,6 +3360,7 @@ impl ImageAudit {
 }
 
 object!(ImageAudit : IMAGE_AUDIT { confidence, label });
+
 static IMAGE_AUDIT: Object = Object {
     name: "ImageAudit",
     about: "One finding of the moderation.",
@@ -3226,7 +3384,8 @@ static IMAGE_AUDIT: Object = Object {
 /// Question for one generation job.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryTaskRequest {
-    /// Id of the task asked for. The `data.task_id` that the submit answered works, as a public client shows; that the caller's own `id_task` works is shown by the published example alone.
+    /// Id of the task asked for. The `data.task_id` that the submit answered works, as a public client shows; that
+    /// the caller's own `id_task` works is shown by the published example alone.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -3241,6 +3400,7 @@ impl QueryTaskRequest {
 }
 
 object!(QueryTaskRequest : QUERY_TASK_REQUEST { business_task_id });
+
 static QUERY_TASK_REQUEST: Object = Object {
     name: "QueryTaskRequest",
     about: "Question for one generation job.",
@@ -3281,6 +3441,7 @@ impl QueryTaskResponse {
 }
 
 object!(QueryTaskResponse : QUERY_TASK_RESPONSE { code, msg, data });
+
 static QUERY_TASK_RESPONSE: Object = Object {
     name: "QueryTaskResponse",
     about: concat!(
@@ -3303,7 +3464,8 @@ static QUERY_TASK_RESPONSE: Object = Object {
 /// Live state of a generation job, and its pictures once it has succeeded.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SdTask {
-    /// Id of the task, equal to the `businessTaskId` asked for in the published example. Quirk: called `task_id` by `query_archived_task`.
+    /// Id of the task, equal to the `businessTaskId` asked for in the published example. Quirk: called `task_id` by
+    /// `query_archived_task`.
     ///
     /// (`id_task` on the wire; required; published in part)
     #[serde(rename = "id_task")]
@@ -3389,7 +3551,8 @@ static SD_TASK: Object = Object {
     exactly_one: &[],
 };
 
-/// Progress of a running generation job. Published only as null; its purpose follows from the Chinese title of the page and its members are guesses, so others are kept as they come.
+/// Progress of a running generation job. Published only as null; its purpose follows from the Chinese title of
+/// the page and its members are guesses, so others are kept as they come.
 ///
 /// Provenance: published in part.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
@@ -3421,6 +3584,7 @@ impl TemporaryImage {
 }
 
 object!(TemporaryImage : TEMPORARY_IMAGE { progress, image_url; extra });
+
 static TEMPORARY_IMAGE: Object = Object {
     name: "TemporaryImage",
     about: concat!(
@@ -3442,24 +3606,60 @@ static TEMPORARY_IMAGE: Object = Object {
     exactly_one: &[],
 };
 
-closed_text! {
-    #[doc =
-    " Code of a tool, the part of its own path after `tool/`. The page of `query_tool_task` names \"roop\", \"hair/change\" and \"identifyStyle\"; the others follow from its rule. The paths behind \"codeformer\", \"superResolution\", \"objectRemove\", \"background/remove\", \"imgEnlarge\" and \"watermark\" are inferred, and so are these codes."]
-    ToolCode : TOOL_CODE { #[doc = " `comfyui/text2image`."] ComfyuiText2image =
-    "comfyui/text2image", #[doc = " `roop`."] Roop = "roop", #[doc = " `v2/roop`."]
-    V2Roop = "v2/roop", #[doc = " `instantID`."] InstantId = "instantID", #[doc =
-    " `codeformer`."] Codeformer = "codeformer", #[doc = " `superResolution`."]
-    SuperResolution = "superResolution", #[doc = " `interrogate`."] Interrogate =
-    "interrogate", #[doc = " `face/fusion`."] FaceFusion = "face/fusion", #[doc =
-    " `face/detection`."] FaceDetection = "face/detection", #[doc = " `prompts/expand`."]
-    PromptsExpand = "prompts/expand", #[doc = " `hair/change`."] HairChange =
-    "hair/change", #[doc = " `objectRemove`."] ObjectRemove = "objectRemove", #[doc =
-    " `identifyStyle`."] IdentifyStyle = "identifyStyle", #[doc = " `imgExpand`."]
-    ImgExpand = "imgExpand", #[doc = " `cnt/preview`."] CntPreview = "cnt/preview", #[doc
-    = " `background/remove`."] BackgroundRemove = "background/remove", #[doc =
-    " `imgEnlarge`."] ImgEnlarge = "imgEnlarge", #[doc = " `watermark`."] Watermark =
-    "watermark", }
+/// Code of a tool, the part of its own path after `tool/`. The page of `query_tool_task` names "roop",
+/// "hair/change" and "identifyStyle"; the others follow from its rule. The paths behind "codeformer",
+/// "superResolution", "objectRemove", "background/remove", "imgEnlarge" and "watermark" are inferred, and so are
+/// these codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ToolCode {
+    /// `comfyui/text2image`.
+    ComfyuiText2image,
+    /// `roop`.
+    Roop,
+    /// `v2/roop`.
+    V2Roop,
+    /// `instantID`.
+    InstantId,
+    /// `codeformer`.
+    Codeformer,
+    /// `superResolution`.
+    SuperResolution,
+    /// `interrogate`.
+    Interrogate,
+    /// `face/fusion`.
+    FaceFusion,
+    /// `face/detection`.
+    FaceDetection,
+    /// `prompts/expand`.
+    PromptsExpand,
+    /// `hair/change`.
+    HairChange,
+    /// `objectRemove`.
+    ObjectRemove,
+    /// `identifyStyle`.
+    IdentifyStyle,
+    /// `imgExpand`.
+    ImgExpand,
+    /// `cnt/preview`.
+    CntPreview,
+    /// `background/remove`.
+    BackgroundRemove,
+    /// `imgEnlarge`.
+    ImgEnlarge,
+    /// `watermark`.
+    Watermark,
 }
+
+closed_text!(
+    ToolCode : TOOL_CODE { ComfyuiText2image = "comfyui/text2image", Roop = "roop",
+    V2Roop = "v2/roop", InstantId = "instantID", Codeformer = "codeformer",
+    SuperResolution = "superResolution", Interrogate = "interrogate", FaceFusion =
+    "face/fusion", FaceDetection = "face/detection", PromptsExpand = "prompts/expand",
+    HairChange = "hair/change", ObjectRemove = "objectRemove", IdentifyStyle =
+    "identifyStyle", ImgExpand = "imgExpand", CntPreview = "cnt/preview",
+    BackgroundRemove = "background/remove", ImgEnlarge = "imgEnlarge", Watermark =
+    "watermark" }
+);
 
 static TOOL_CODE: TextEnum = TextEnum {
     name: "ToolCode",
@@ -3510,6 +3710,7 @@ impl QueryToolTaskRequest {
 }
 
 object!(QueryToolTaskRequest : QUERY_TOOL_TASK_REQUEST { business_task_id });
+
 static QUERY_TOOL_TASK_REQUEST: Object = Object {
     name: "QueryToolTaskRequest",
     about: "Question for one tool job.",
@@ -3519,7 +3720,8 @@ static QUERY_TOOL_TASK_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-/// Answer of `query_tool_task`, and the body of the push of the tools that publish no answer with a result. Its table is not available.
+/// Answer of `query_tool_task`, and the body of the push of the tools that publish no answer with a result. Its
+/// table is not available.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -3549,6 +3751,7 @@ impl QueryToolTaskResponse {
 }
 
 object!(QueryToolTaskResponse : QUERY_TOOL_TASK_RESPONSE { code, msg, data });
+
 static QUERY_TOOL_TASK_RESPONSE: Object = Object {
     name: "QueryToolTaskResponse",
     about: concat!(
@@ -3585,7 +3788,8 @@ pub struct ToolTask {
     /// (`businessTaskId` on the wire; required; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// State of the task. Quirk: asked for `prompts/expand`, the scale of that tool holds here too, so that 0 with `prompts` present is success.
+    /// State of the task. Quirk: asked for `prompts/expand`, the scale of that tool holds here too, so that 0 with
+    /// `prompts` present is success.
     ///
     /// (`status` on the wire; required; inferred, not published)
     #[serde(rename = "status")]
@@ -3711,16 +3915,24 @@ static TOOL_TASK: Object = Object {
     exactly_one: &[],
 };
 
-open_integer! {
-    #[doc =
-    " State of a tool job. A value that is not listed is unknown and never counts as success. The scale contradicts that of generation jobs, where 2 is success, and that of prompt expansion, where 0 is."]
-    ToolStatus : TOOL_STATUS { #[doc =
-    " `0` (inferred, not published): Not ended; queued and running are not told apart."]
-    Running = 0, #[doc =
-    " `1`: Ended in success; published beside a finished picture and a finished text."]
-    Succeeded = 1, #[doc = " `2` (inferred, not published): Ended in failure."] Failed =
-    2, }
+/// State of a tool job. A value that is not listed is unknown and never counts as success. The scale contradicts
+/// that of generation jobs, where 2 is success, and that of prompt expansion, where 0 is.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ToolStatus {
+    /// `0` (inferred, not published): Not ended; queued and running are not told apart.
+    Running,
+    /// `1`: Ended in success; published beside a finished picture and a finished text.
+    Succeeded,
+    /// `2` (inferred, not published): Ended in failure.
+    Failed,
+    /// A value that the document does not list.
+    Other(i64),
 }
+
+open_integer!(ToolStatus : TOOL_STATUS { Running = 0, Succeeded = 1, Failed = 2 });
 
 static TOOL_STATUS: IntegerEnum = IntegerEnum {
     name: "ToolStatus",
@@ -3785,6 +3997,7 @@ impl StyleLabel {
 }
 
 object!(StyleLabel : STYLE_LABEL { label, confidence });
+
 static STYLE_LABEL: Object = Object {
     name: "StyleLabel",
     about: "One style that was recognised in a picture, named after the pair in `img_audit`.",
@@ -3838,6 +4051,7 @@ impl Face {
 }
 
 object!(Face : FACE { index, box_, score, landmarks });
+
 static FACE: Object = Object {
     name: "Face",
     about: "One face that was found in a picture.",
@@ -3899,6 +4113,7 @@ impl FaceBox {
 }
 
 object!(FaceBox : FACE_BOX { x, y, width, height });
+
 static FACE_BOX: Object = Object {
     name: "FaceBox",
     about: "A rectangle in a picture, in whole pixels from the top left corner.",
@@ -3945,6 +4160,7 @@ impl Point {
 }
 
 object!(Point : POINT { x, y });
+
 static POINT: Object = Object {
     name: "Point",
     about: "A point in a picture, in pixels from the top left corner.",
@@ -3960,7 +4176,8 @@ static POINT: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for the training of a LoRA. Seven fields are also read under the snake_case names of the published example. Fields without a published default leave the choice to the platform.
+/// Order for the training of a LoRA. Seven fields are also read under the snake_case names of the published
+/// example. Fields without a published default leave the choice to the platform.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SubmitTrainingRequest {
     /// Caller's own id of the training, which must be unique. Quirk: missing from the published example.
@@ -3968,12 +4185,14 @@ pub struct SubmitTrainingRequest {
     /// (`taskId` on the wire; required; not empty)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// URLs of the training pictures, from 10 to 100, reachable from the public network. Quirk: empty in the published example.
+    /// URLs of the training pictures, from 10 to 100, reachable from the public network. Quirk: empty in the
+    /// published example.
     ///
     /// (`fileUrlList` on the wire; required; 10 to 100 items; also read as `file_url_list`)
     #[serde(rename = "fileUrlList")]
     pub file_url_list: Vec<String>,
-    /// Number of epochs, from 10 to 50. Default 20, which applies when the field is left out. Quirk: described as the number of iteration steps.
+    /// Number of epochs, from 10 to 50. Default 20, which applies when the field is left out. Quirk: described as
+    /// the number of iteration steps.
     ///
     /// (`maxEpochs` on the wire; optional; 10 to 50; default `20`; also read as `max_epochs`)
     #[serde(rename = "maxEpochs", skip_serializing_if = "Option::is_none")]
@@ -3983,17 +4202,23 @@ pub struct SubmitTrainingRequest {
     /// (`batchSize` on the wire; optional; 1 to 4; default `1`; also read as `batch_size`)
     #[serde(rename = "batchSize", skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<i64>,
-    /// Learning rate, from 0.0000001 to 0.0001, carried in a string so that no precision is lost. Default "0.00001", which applies when the field is left out. Exponents such as "5e-05" are read too. Quirk: the published example sits on the upper bound.
+    /// Learning rate, from 0.0000001 to 0.0001, carried in a string so that no precision is lost. Default "0.00001",
+    /// which applies when the field is left out. Exponents such as "5e-05" are read too. Quirk: the published
+    /// example sits on the upper bound.
     ///
-    /// (`learningRate` on the wire; optional; a number as text, 1e-7 to 0.0001; default `"0.00001"`; also read as `learning_rate`; also read from a whole number, a number)
+    /// (`learningRate` on the wire; optional; a number as text, 1e-7 to 0.0001; default `"0.00001"`; also read as
+    /// `learning_rate`; also read from a whole number, a number)
     #[serde(rename = "learningRate", skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<String>,
-    /// Number of tokens of a caption that count. Default 225, which applies when the field is left out. Quirk: published as "Range 0,150,225" and read as these three values.
+    /// Number of tokens of a caption that count. Default 225, which applies when the field is left out. Quirk:
+    /// published as "Range 0,150,225" and read as these three values.
     ///
-    /// (`maxTokenLength` on the wire; optional; one of 0, 150, 225; default `225`; also read as `max_token_length`; published in part)
+    /// (`maxTokenLength` on the wire; optional; one of 0, 150, 225; default `225`; also read as `max_token_length`;
+    /// published in part)
     #[serde(rename = "maxTokenLength", skip_serializing_if = "Option::is_none")]
     pub max_token_length: Option<i64>,
-    /// Layer of CLIP to stop at, counted from the last, from 1 to 5. Default 1, which applies when the field is left out.
+    /// Layer of CLIP to stop at, counted from the last, from 1 to 5. Default 1, which applies when the field is left
+    /// out.
     ///
     /// (`clipSkip` on the wire; optional; 1 to 5; default `1`; also read as `clip_skip`)
     #[serde(rename = "clipSkip", skip_serializing_if = "Option::is_none")]
@@ -4003,12 +4228,14 @@ pub struct SubmitTrainingRequest {
     /// (`randomCrop` on the wire; optional; also read as `random_crop`; also read from a whole number)
     #[serde(rename = "randomCrop", skip_serializing_if = "Option::is_none")]
     pub random_crop: Option<bool>,
-    /// Base model to train on. Default "v1-5-pruned-emaonly", which applies when the field is left out. Quirk: never exemplified.
+    /// Base model to train on. Default "v1-5-pruned-emaonly", which applies when the field is left out. Quirk: never
+    /// exemplified.
     ///
     /// (`pretrainedModel` on the wire; optional; default `"v1-5-pruned-emaonly"`)
     #[serde(rename = "pretrainedModel", skip_serializing_if = "Option::is_none")]
     pub pretrained_model: Option<String>,
-    /// How often each picture is shown in an epoch, from 1 to 30. Default 10, which applies when the field is left out.
+    /// How often each picture is shown in an epoch, from 1 to 30. Default 10, which applies when the field is left
+    /// out.
     ///
     /// (`repeats` on the wire; optional; 1 to 30; default `10`)
     #[serde(rename = "repeats", skip_serializing_if = "Option::is_none")]
@@ -4028,7 +4255,8 @@ pub struct SubmitTrainingRequest {
     /// (`numCpuThreadsPerProcess` on the wire; optional; 1 to 20)
     #[serde(rename = "numCpuThreadsPerProcess", skip_serializing_if = "Option::is_none")]
     pub num_cpu_threads_per_process: Option<i64>,
-    /// Seed of the training; the published example has 1234. Quirk: a string in `text_to_image` and `image_to_image`.
+    /// Seed of the training; the published example has 1234. Quirk: a string in `text_to_image` and
+    /// `image_to_image`.
     ///
     /// (`seed` on the wire; optional; also read from a text)
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
@@ -4048,7 +4276,8 @@ pub struct SubmitTrainingRequest {
     /// (`lrScheduler` on the wire; optional)
     #[serde(rename = "lrScheduler", skip_serializing_if = "Option::is_none")]
     pub lr_scheduler: Option<LrScheduler>,
-    /// Length of the warm-up of the learning rate, from 0 to 100; the unit is not available. The published example has 0.
+    /// Length of the warm-up of the learning rate, from 0 to 100; the unit is not available. The published example
+    /// has 0.
     ///
     /// (`lrWarmupSteps` on the wire; optional; 0 to 100)
     #[serde(rename = "lrWarmupSteps", skip_serializing_if = "Option::is_none")]
@@ -4078,12 +4307,14 @@ pub struct SubmitTrainingRequest {
     /// (`maxBucketReso` on the wire; optional)
     #[serde(rename = "maxBucketReso", skip_serializing_if = "Option::is_none")]
     pub max_bucket_reso: Option<i64>,
-    /// Learning rate of the text encoder, a number carried in a string; the published example has "5e-05". No range is published.
+    /// Learning rate of the text encoder, a number carried in a string; the published example has "5e-05". No range
+    /// is published.
     ///
     /// (`textEncoderLr` on the wire; optional; a number as text; also read from a whole number, a number)
     #[serde(rename = "textEncoderLr", skip_serializing_if = "Option::is_none")]
     pub text_encoder_lr: Option<String>,
-    /// Learning rate of the U-Net, a number carried in a string; the published example has "0.0001". No range is published.
+    /// Learning rate of the U-Net, a number carried in a string; the published example has "0.0001". No range is
+    /// published.
     ///
     /// (`unetLr` on the wire; optional; a number as text; also read from a whole number, a number)
     #[serde(rename = "unetLr", skip_serializing_if = "Option::is_none")]
@@ -4164,7 +4395,8 @@ pub struct SubmitTrainingRequest {
         serialize_with = "crate::wire::optional_number"
     )]
     pub noise_offset: Option<f64>,
-    /// URL to push the answer of `query_training` to when the training ends. Not published for this operation; the push itself follows the rules of the tools.
+    /// URL to push the answer of `query_training` to when the training ends. Not published for this operation; the
+    /// push itself follows the rules of the tools.
     ///
     /// (`callbackUrl` on the wire; optional; inferred, not published)
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
@@ -4393,12 +4625,17 @@ static SUBMIT_TRAINING_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-closed_text! {
-    #[doc =
-    " Number format that a training computes in, \"fp16\" for half precision or \"bf16\" for brain floating point, both of 16 bits."]
-    MixedPrecision : MIXED_PRECISION { #[doc = " `fp16`."] Fp16 = "fp16", #[doc =
-    " `bf16`."] Bf16 = "bf16", }
+/// Number format that a training computes in, "fp16" for half precision or "bf16" for brain floating point, both
+/// of 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MixedPrecision {
+    /// `fp16`.
+    Fp16,
+    /// `bf16`.
+    Bf16,
 }
+
+closed_text!(MixedPrecision : MIXED_PRECISION { Fp16 = "fp16", Bf16 = "bf16" });
 
 static MIXED_PRECISION: TextEnum = TextEnum {
     name: "MixedPrecision",
@@ -4413,12 +4650,21 @@ static MIXED_PRECISION: TextEnum = TextEnum {
     open: false,
 };
 
-closed_text! {
-    #[doc =
-    " Number format that a LoRA is saved in, \"fp16\" for half precision or \"bf16\" for brain floating point, both of 16 bits, or \"float\" for 32 bits."]
-    SavePrecision : SAVE_PRECISION { #[doc = " `fp16`."] Fp16 = "fp16", #[doc =
-    " `bf16`."] Bf16 = "bf16", #[doc = " `float`."] Float = "float", }
+/// Number format that a LoRA is saved in, "fp16" for half precision or "bf16" for brain floating point, both of
+/// 16 bits, or "float" for 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SavePrecision {
+    /// `fp16`.
+    Fp16,
+    /// `bf16`.
+    Bf16,
+    /// `float`.
+    Float,
 }
+
+closed_text!(
+    SavePrecision : SAVE_PRECISION { Fp16 = "fp16", Bf16 = "bf16", Float = "float" }
+);
 
 static SAVE_PRECISION: TextEnum = TextEnum {
     name: "SavePrecision",
@@ -4434,23 +4680,36 @@ static SAVE_PRECISION: TextEnum = TextEnum {
     open: false,
 };
 
-open_text! {
-    #[doc =
-    " How the learning rate changes in the course of a training. Only \"constant\" is published, in the example; the others are the names of the trainer kohya-ss. Other names are passed on."]
-    LrScheduler : LR_SCHEDULER { #[doc = " `constant`: The same rate throughout."]
-    Constant = "constant", #[doc =
-    " `constant_with_warmup` (inferred, not published): Rises during the warm-up, then the same rate."]
-    ConstantWithWarmup = "constant_with_warmup", #[doc =
-    " `linear` (inferred, not published): Falls along a straight line."] Linear =
-    "linear", #[doc = " `cosine` (inferred, not published): Falls along a cosine."]
-    Cosine = "cosine", #[doc =
-    " `cosine_with_restarts` (inferred, not published): Falls along a cosine, again and again from the start."]
-    CosineWithRestarts = "cosine_with_restarts", #[doc =
-    " `polynomial` (inferred, not published): Falls along a polynomial."] Polynomial =
-    "polynomial", #[doc =
-    " `adafactor` (inferred, not published): The rate is left to the optimiser AdaFactor."]
-    Adafactor = "adafactor", }
+/// How the learning rate changes in the course of a training. Only "constant" is published, in the example; the
+/// others are the names of the trainer kohya-ss. Other names are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LrScheduler {
+    /// `constant`: The same rate throughout.
+    Constant,
+    /// `constant_with_warmup` (inferred, not published): Rises during the warm-up, then the same rate.
+    ConstantWithWarmup,
+    /// `linear` (inferred, not published): Falls along a straight line.
+    Linear,
+    /// `cosine` (inferred, not published): Falls along a cosine.
+    Cosine,
+    /// `cosine_with_restarts` (inferred, not published): Falls along a cosine, again and again from the start.
+    CosineWithRestarts,
+    /// `polynomial` (inferred, not published): Falls along a polynomial.
+    Polynomial,
+    /// `adafactor` (inferred, not published): The rate is left to the optimiser AdaFactor.
+    Adafactor,
+    /// A value that the document does not list.
+    Other(String),
 }
+
+open_text!(
+    LrScheduler : LR_SCHEDULER { Constant = "constant", ConstantWithWarmup =
+    "constant_with_warmup", Linear = "linear", Cosine = "cosine", CosineWithRestarts =
+    "cosine_with_restarts", Polynomial = "polynomial", Adafactor = "adafactor" }
+);
 
 static LR_SCHEDULER: TextEnum = TextEnum {
     name: "LrScheduler",
@@ -4483,21 +4742,51 @@ static LR_SCHEDULER: TextEnum = TextEnum {
     open: true,
 };
 
-closed_text! {
-    #[doc = " Optimiser of a training, by the names of the trainer kohya-ss."]
-    OptimizerType : OPTIMIZER_TYPE { #[doc = " `AdamW`."] AdamW = "AdamW", #[doc =
-    " `AdamW8bit`."] AdamW8bit = "AdamW8bit", #[doc = " `PagedAdamW8bit`."]
-    PagedAdamW8bit = "PagedAdamW8bit", #[doc = " `Lion8bit`."] Lion8bit = "Lion8bit",
-    #[doc = " `PagedLion8bit`."] PagedLion8bit = "PagedLion8bit", #[doc = " `Lion`."]
-    Lion = "Lion", #[doc = " `SGDNesterov`."] SgdNesterov = "SGDNesterov", #[doc =
-    " `SGDNesterov8bit`."] SgdNesterov8bit = "SGDNesterov8bit", #[doc =
-    " `DAdaptation`."] DAdaptation = "DAdaptation", #[doc = " `DAdaptAdaGrad`."]
-    DAdaptAdaGrad = "DAdaptAdaGrad", #[doc = " `DAdaptAdam`."] DAdaptAdam = "DAdaptAdam",
-    #[doc = " `DAdaptAdan`."] DAdaptAdan = "DAdaptAdan", #[doc = " `DAdaptAdanIP`."]
-    DAdaptAdanIp = "DAdaptAdanIP", #[doc = " `DAdaptLion`."] DAdaptLion = "DAdaptLion",
-    #[doc = " `DAdaptSGD`."] DAdaptSgd = "DAdaptSGD", #[doc = " `AdaFactor`."] AdaFactor
-    = "AdaFactor", }
+/// Optimiser of a training, by the names of the trainer kohya-ss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OptimizerType {
+    /// `AdamW`.
+    AdamW,
+    /// `AdamW8bit`.
+    AdamW8bit,
+    /// `PagedAdamW8bit`.
+    PagedAdamW8bit,
+    /// `Lion8bit`.
+    Lion8bit,
+    /// `PagedLion8bit`.
+    PagedLion8bit,
+    /// `Lion`.
+    Lion,
+    /// `SGDNesterov`.
+    SgdNesterov,
+    /// `SGDNesterov8bit`.
+    SgdNesterov8bit,
+    /// `DAdaptation`.
+    DAdaptation,
+    /// `DAdaptAdaGrad`.
+    DAdaptAdaGrad,
+    /// `DAdaptAdam`.
+    DAdaptAdam,
+    /// `DAdaptAdan`.
+    DAdaptAdan,
+    /// `DAdaptAdanIP`.
+    DAdaptAdanIp,
+    /// `DAdaptLion`.
+    DAdaptLion,
+    /// `DAdaptSGD`.
+    DAdaptSgd,
+    /// `AdaFactor`.
+    AdaFactor,
 }
+
+closed_text!(
+    OptimizerType : OPTIMIZER_TYPE { AdamW = "AdamW", AdamW8bit = "AdamW8bit",
+    PagedAdamW8bit = "PagedAdamW8bit", Lion8bit = "Lion8bit", PagedLion8bit =
+    "PagedLion8bit", Lion = "Lion", SgdNesterov = "SGDNesterov", SgdNesterov8bit =
+    "SGDNesterov8bit", DAdaptation = "DAdaptation", DAdaptAdaGrad = "DAdaptAdaGrad",
+    DAdaptAdam = "DAdaptAdam", DAdaptAdan = "DAdaptAdan", DAdaptAdanIp = "DAdaptAdanIP",
+    DAdaptLion = "DAdaptLion", DAdaptSgd = "DAdaptSGD", AdaFactor = "AdaFactor" }
+);
 
 static OPTIMIZER_TYPE: TextEnum = TextEnum {
     name: "OptimizerType",
@@ -4546,6 +4835,7 @@ impl SubmitTrainingResponse {
 }
 
 object!(SubmitTrainingResponse : SUBMIT_TRAINING_RESPONSE { code, msg });
+
 static SUBMIT_TRAINING_RESPONSE: Object = Object {
     name: "SubmitTrainingResponse",
     about: "Answer of `submit_training`, which has no `data`.",
@@ -4577,6 +4867,7 @@ impl QueryTrainingRequest {
 }
 
 object!(QueryTrainingRequest : QUERY_TRAINING_REQUEST { task_id });
+
 static QUERY_TRAINING_REQUEST: Object = Object {
     name: "QueryTrainingRequest",
     about: "Question for one training.",
@@ -4617,6 +4908,7 @@ impl QueryTrainingResponse {
 }
 
 object!(QueryTrainingResponse : QUERY_TRAINING_RESPONSE { code, msg, data });
+
 static QUERY_TRAINING_RESPONSE: Object = Object {
     name: "QueryTrainingResponse",
     about: "Answer of `query_training`, and the body of the push when a training ends.",
@@ -4798,7 +5090,8 @@ pub struct FluxTextToImageRequest {
     /// (`steps` on the wire; optional; at least 1)
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// How closely the picture follows the prompt, like CFG for Stable Diffusion, in steps of 0.1. The page recommends 3.5 as the default, which applies when the field is left out.
+    /// How closely the picture follows the prompt, like CFG for Stable Diffusion, in steps of 0.1. The page
+    /// recommends 3.5 as the default, which applies when the field is left out.
     ///
     /// (`fluxGuidance` on the wire; optional; default `3.5`)
     #[serde(
@@ -4807,7 +5100,8 @@ pub struct FluxTextToImageRequest {
         serialize_with = "crate::wire::optional_number"
     )]
     pub flux_guidance: Option<f64>,
-    /// URL to push the result to when the job ends. Quirk: optional on the English page, required on the Chinese page and absent from the example; optional here.
+    /// URL to push the result to when the job ends. Quirk: optional on the English page, required on the Chinese
+    /// page and absent from the example; optional here.
     ///
     /// (`callbackUrl` on the wire; optional)
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
@@ -4859,12 +5153,20 @@ static FLUX_TEXT_TO_IMAGE_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-closed_text! {
-    #[doc =
-    " Flux workflow. \"Flux1DevFP8\" runs FLUX.1 dev and \"Flux1SchnellFP8\" the faster FLUX.1 schnell, both in 8 bits. The page says that these are the values at present."]
-    ComfyTaskType : COMFY_TASK_TYPE { #[doc = " `Flux1DevFP8`."] Flux1DevFp8 =
-    "Flux1DevFP8", #[doc = " `Flux1SchnellFP8`."] Flux1SchnellFp8 = "Flux1SchnellFP8", }
+/// Flux workflow. "Flux1DevFP8" runs FLUX.1 dev and "Flux1SchnellFP8" the faster FLUX.1 schnell, both in 8 bits.
+/// The page says that these are the values at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ComfyTaskType {
+    /// `Flux1DevFP8`.
+    Flux1DevFp8,
+    /// `Flux1SchnellFP8`.
+    Flux1SchnellFp8,
 }
+
+closed_text!(
+    ComfyTaskType : COMFY_TASK_TYPE { Flux1DevFp8 = "Flux1DevFP8", Flux1SchnellFp8 =
+    "Flux1SchnellFP8" }
+);
 
 static COMFY_TASK_TYPE: TextEnum = TextEnum {
     name: "ComfyTaskType",
@@ -4907,6 +5209,7 @@ impl FluxTextToImageResponse {
 }
 
 object!(FluxTextToImageResponse : FLUX_TEXT_TO_IMAGE_RESPONSE { code, msg, data });
+
 static FLUX_TEXT_TO_IMAGE_RESPONSE: Object = Object {
     name: "FluxTextToImageResponse",
     about: "Answer of `flux_text_to_image`, and the body of its push.",
@@ -4933,7 +5236,8 @@ pub struct FluxTextToImageResult {
     /// (`status` on the wire; required)
     #[serde(rename = "status")]
     pub status: ToolStatus,
-    /// URL of the picture. Quirk: published as required, but a job that has just been accepted has no picture yet, so it is optional here.
+    /// URL of the picture. Quirk: published as required, but a job that has just been accepted has no picture yet,
+    /// so it is optional here.
     ///
     /// (`outputImageUrl` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
@@ -4983,12 +5287,14 @@ static FLUX_TEXT_TO_IMAGE_RESULT: Object = Object {
 /// Order for a face swap.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceRequest {
-    /// URL of the picture that gives the face. Quirk: the prose of the page calls it `source_image`, and its label is the Chinese 源图片. It is an array in `swap_faces`.
+    /// URL of the picture that gives the face. Quirk: the prose of the page calls it `source_image`, and its label
+    /// is the Chinese 源图片. It is an array in `swap_faces`.
     ///
     /// (`sourceUrl` on the wire; required; also read as `source_image`; also read from a list of one)
     #[serde(rename = "sourceUrl")]
     pub source_url: String,
-    /// URL of the picture that receives the face. Quirk: the prose of the page calls it `target_image`, and its label is the Chinese 目标图片.
+    /// URL of the picture that receives the face. Quirk: the prose of the page calls it `target_image`, and its
+    /// label is the Chinese 目标图片.
     ///
     /// (`targetUrl` on the wire; required; also read as `target_image`)
     #[serde(rename = "targetUrl")]
@@ -5065,6 +5371,7 @@ impl SwapFaceResponse {
 }
 
 object!(SwapFaceResponse : SWAP_FACE_RESPONSE { code, msg, data });
+
 static SWAP_FACE_RESPONSE: Object = Object {
     name: "SwapFaceResponse",
     about: "Answer of `swap_face`, by analogy with that of `instant_id`.",
@@ -5153,7 +5460,8 @@ static SWAP_FACE_RESULT: Object = Object {
 /// Order for a face swap that is followed by a repair of the face.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceV2Request {
-    /// URL of the picture that gives the face; `source_image`, the name in the prose of the pages, is read too. Quirk: an array in `swap_faces`.
+    /// URL of the picture that gives the face; `source_image`, the name in the prose of the pages, is read too.
+    /// Quirk: an array in `swap_faces`.
     ///
     /// (`sourceUrl` on the wire; required; also read as `source_image`; also read from a list of one)
     #[serde(rename = "sourceUrl")]
@@ -5168,7 +5476,8 @@ pub struct SwapFaceV2Request {
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// Balance of quality against fidelity, from 0 to 1, a number carried in a string. Which end favours fidelity is not available. Quirk: typed as a string although its range is one of numbers.
+    /// Balance of quality against fidelity, from 0 to 1, a number carried in a string. Which end favours fidelity is
+    /// not available. Quirk: typed as a string although its range is one of numbers.
     ///
     /// (`fidelityWeight` on the wire; optional; a number as text, 0 to 1; also read from a whole number, a number)
     #[serde(rename = "fidelityWeight", skip_serializing_if = "Option::is_none")]
@@ -5258,6 +5567,7 @@ impl SwapFaceV2Response {
 }
 
 object!(SwapFaceV2Response : SWAP_FACE_V2_RESPONSE { code, msg, data });
+
 static SWAP_FACE_V2_RESPONSE: Object = Object {
     name: "SwapFaceV2Response",
     about: "Answer of `swap_face_v2`, and the body of its push.",
@@ -5381,7 +5691,8 @@ pub struct InstantIdRequest {
     /// (`steps` on the wire; optional; at least 1)
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// How closely the portrait follows the prompt; the range is not available. Quirk: declared as an integer, but the curl sample sends 1.0. The 1 of the published example is a dummy.
+    /// How closely the portrait follows the prompt; the range is not available. Quirk: declared as an integer, but
+    /// the curl sample sends 1.0. The 1 of the published example is a dummy.
     ///
     /// (`guidanceScale` on the wire; optional; also read from a number)
     #[serde(rename = "guidanceScale", skip_serializing_if = "Option::is_none")]
@@ -5457,7 +5768,8 @@ pub struct InstantIdResponse {
     /// (`msg` on the wire; required)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of several pictures, but there is one URL.
+    /// State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of several pictures,
+    /// but there is one URL.
     ///
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
@@ -5472,6 +5784,7 @@ impl InstantIdResponse {
 }
 
 object!(InstantIdResponse : INSTANT_ID_RESPONSE { code, msg, data });
+
 static INSTANT_ID_RESPONSE: Object = Object {
     name: "InstantIdResponse",
     about: "Answer of `instant_id`, and the body of its push.",
@@ -5485,7 +5798,8 @@ static INSTANT_ID_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of several pictures, but there is one URL.
+/// State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of several pictures,
+/// but there is one URL.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct InstantIdResult {
     /// The platform's id of the task.
@@ -5503,7 +5817,8 @@ pub struct InstantIdResult {
     /// (`status` on the wire; required)
     #[serde(rename = "status")]
     pub status: ToolStatus,
-    /// URL of the portrait, once the job has succeeded. Only the name is available; the type and the flag are inferred.
+    /// URL of the portrait, once the job has succeeded. Only the name is available; the type and the flag are
+    /// inferred.
     ///
     /// (`outputImageUrl` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
@@ -5567,7 +5882,8 @@ pub struct RestoreFaceRequest {
     pub image: String,
     /// Balance of quality against fidelity, from 0 to 1, a number carried in a string as in `swap_face_v2`.
     ///
-    /// (`fidelityWeight` on the wire; optional; a number as text, 0 to 1; also read from a whole number, a number; inferred, not published)
+    /// (`fidelityWeight` on the wire; optional; a number as text, 0 to 1; also read from a whole number, a number;
+    /// inferred, not published)
     #[serde(rename = "fidelityWeight", skip_serializing_if = "Option::is_none")]
     pub fidelity_weight: Option<String>,
     /// URL to push the result to when the job ends.
@@ -5644,6 +5960,7 @@ impl RestoreFaceResponse {
 }
 
 object!(RestoreFaceResponse : RESTORE_FACE_RESPONSE { code, msg, data });
+
 static RESTORE_FACE_RESPONSE: Object = Object {
     name: "RestoreFaceResponse",
     about: "Answer of `restore_face`.",
@@ -5761,6 +6078,7 @@ impl SuperResolutionResponse {
 }
 
 object!(SuperResolutionResponse : SUPER_RESOLUTION_RESPONSE { code, msg, data });
+
 static SUPER_RESOLUTION_RESPONSE: Object = Object {
     name: "SuperResolutionResponse",
     about: "Answer of `super_resolution`.",
@@ -5797,7 +6115,8 @@ pub struct DescribeImageRequest {
     /// (`model` on the wire; optional; default `"clip"`)
     #[serde(rename = "model", skip_serializing_if = "Option::is_none")]
     pub model: Option<DescribeModel>,
-    /// URL to push the result to when the job ends. Quirk: required, yet missing from the published example and from the curl sample.
+    /// URL to push the result to when the job ends. Quirk: required, yet missing from the published example and from
+    /// the curl sample.
     ///
     /// (`callbackUrl` on the wire; required)
     #[serde(rename = "callbackUrl")]
@@ -5842,12 +6161,18 @@ static DESCRIBE_IMAGE_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-closed_text! {
-    #[doc =
-    " Model that describes a picture, \"clip\" in a sentence or \"deepdanbooru\" in tags for drawings."]
-    DescribeModel : DESCRIBE_MODEL { #[doc = " `clip`."] Clip = "clip", #[doc =
-    " `deepdanbooru`."] Deepdanbooru = "deepdanbooru", }
+/// Model that describes a picture, "clip" in a sentence or "deepdanbooru" in tags for drawings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DescribeModel {
+    /// `clip`.
+    Clip,
+    /// `deepdanbooru`.
+    Deepdanbooru,
 }
+
+closed_text!(
+    DescribeModel : DESCRIBE_MODEL { Clip = "clip", Deepdanbooru = "deepdanbooru" }
+);
 
 static DESCRIBE_MODEL: TextEnum = TextEnum {
     name: "DescribeModel",
@@ -5890,6 +6215,7 @@ impl DescribeImageResponse {
 }
 
 object!(DescribeImageResponse : DESCRIBE_IMAGE_RESPONSE { code, data, msg });
+
 static DESCRIBE_IMAGE_RESPONSE: Object = Object {
     name: "DescribeImageResponse",
     about: "Answer of `describe_image`, and the body of its push. Quirk: `msg` comes last.",
@@ -5966,7 +6292,8 @@ static DESCRIBE_IMAGE_RESULT: Object = Object {
 /// Order for a swap of one or two faces of one picture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFacesRequest {
-    /// URLs of the pictures that give the faces, one or two, taken as going from left to right (inferred). Quirk: a string in `swap_face` and `swap_face_v2`.
+    /// URLs of the pictures that give the faces, one or two, taken as going from left to right (inferred). Quirk: a
+    /// string in `swap_face` and `swap_face_v2`.
     ///
     /// (`sourceUrl` on the wire; required; 1 to 2 items; also read from a text)
     #[serde(rename = "sourceUrl")]
@@ -5976,7 +6303,8 @@ pub struct SwapFacesRequest {
     /// (`targetUrl` on the wire; required)
     #[serde(rename = "targetUrl")]
     pub target_url: String,
-    /// Which face of the target to change, when only one of several is changed. Faces are counted from 1 from left to right, so that it is from 1 to 3 with three faces. Quirk: the prose of the page calls it `face_idx`.
+    /// Which face of the target to change, when only one of several is changed. Faces are counted from 1 from left
+    /// to right, so that it is from 1 to 3 with three faces. Quirk: the prose of the page calls it `face_idx`.
     ///
     /// (`faceIdx` on the wire; optional; at least 1; also read as `face_idx`)
     #[serde(rename = "faceIdx", skip_serializing_if = "Option::is_none")]
@@ -6065,6 +6393,7 @@ impl SwapFacesResponse {
 }
 
 object!(SwapFacesResponse : SWAP_FACES_RESPONSE { code, msg, data });
+
 static SWAP_FACES_RESPONSE: Object = Object {
     name: "SwapFacesResponse",
     about: "Answer of `swap_faces`.",
@@ -6161,6 +6490,7 @@ impl DetectFacesResponse {
 }
 
 object!(DetectFacesResponse : DETECT_FACES_RESPONSE { code, msg, data });
+
 static DETECT_FACES_RESPONSE: Object = Object {
     name: "DetectFacesResponse",
     about: "Answer of `detect_faces`.",
@@ -6202,7 +6532,8 @@ pub struct ExpandPromptRequest {
     /// (`topK` on the wire; optional; 0 to 250)
     #[serde(rename = "topK", skip_serializing_if = "Option::is_none")]
     pub top_k: Option<i64>,
-    /// Sample among the likeliest tokens that add up to this probability, from 0.01 to 1. Quirk: of the upper end only the beginning "1." is available; it is read as 1.0.
+    /// Sample among the likeliest tokens that add up to this probability, from 0.01 to 1. Quirk: of the upper end
+    /// only the beginning "1." is available; it is read as 1.0.
     ///
     /// (`topP` on the wire; optional; 0.01 to 1; published in part)
     #[serde(rename = "topP", skip_serializing_if = "Option::is_none", serialize_with = "crate::wire::optional_number")]
@@ -6317,6 +6648,7 @@ impl ExpandPromptResponse {
 }
 
 object!(ExpandPromptResponse : EXPAND_PROMPT_RESPONSE { code, msg, data });
+
 static EXPAND_PROMPT_RESPONSE: Object = Object {
     name: "ExpandPromptResponse",
     about: "Answer of `expand_prompt`. Quirk: `data` is optional while its members are required.",
@@ -6397,12 +6729,20 @@ static EXPAND_PROMPT_RESULT: Object = Object {
     exactly_one: &[],
 };
 
-open_integer! {
-    #[doc =
-    " State of a prompt expansion. Only 0 is known; any other value is unknown and never counts as success. Quirk: 0 is success here, unlike in every other family."]
-    ExpandPromptStatus : EXPAND_PROMPT_STATUS { #[doc =
-    " `0`: Ended in success; published beside finished prompts."] Succeeded = 0, }
+/// State of a prompt expansion. Only 0 is known; any other value is unknown and never counts as success. Quirk:
+/// 0 is success here, unlike in every other family.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ExpandPromptStatus {
+    /// `0`: Ended in success; published beside finished prompts.
+    Succeeded,
+    /// A value that the document does not list.
+    Other(i64),
 }
+
+open_integer!(ExpandPromptStatus : EXPAND_PROMPT_STATUS { Succeeded = 0 });
 
 static EXPAND_PROMPT_STATUS: IntegerEnum = IntegerEnum {
     name: "ExpandPromptStatus",
@@ -6533,6 +6873,7 @@ impl ChangeHairstyleResponse {
 }
 
 object!(ChangeHairstyleResponse : CHANGE_HAIRSTYLE_RESPONSE { code, msg, data });
+
 static CHANGE_HAIRSTYLE_RESPONSE: Object = Object {
     name: "ChangeHairstyleResponse",
     about: "Answer of `change_hairstyle`.",
@@ -6641,6 +6982,7 @@ impl RemoveObjectResponse {
 }
 
 object!(RemoveObjectResponse : REMOVE_OBJECT_RESPONSE { code, msg, data });
+
 static REMOVE_OBJECT_RESPONSE: Object = Object {
     name: "RemoveObjectResponse",
     about: "Answer of `remove_object`.",
@@ -6737,6 +7079,7 @@ impl RecognizeStyleResponse {
 }
 
 object!(RecognizeStyleResponse : RECOGNIZE_STYLE_RESPONSE { code, msg, data });
+
 static RECOGNIZE_STYLE_RESPONSE: Object = Object {
     name: "RecognizeStyleResponse",
     about: "Answer of `recognize_style`.",
@@ -6806,7 +7149,8 @@ pub struct OutpaintRequest {
     /// (`verticalExpansionRatio` on the wire; required; 1 to 4)
     #[serde(rename = "verticalExpansionRatio", serialize_with = "crate::wire::number")]
     pub vertical_expansion_ratio: f64,
-    /// Width of the new picture as a multiple of the original; the published example has 1.75. Its range is not available and taken from its twin, from 1 to 4.
+    /// Width of the new picture as a multiple of the original; the published example has 1.75. Its range is not
+    /// available and taken from its twin, from 1 to 4.
     ///
     /// (`horizontalExpansionRatio` on the wire; required; 1 to 4; published in part)
     #[serde(rename = "horizontalExpansionRatio", serialize_with = "crate::wire::number")]
@@ -6899,6 +7243,7 @@ impl OutpaintResponse {
 }
 
 object!(OutpaintResponse : OUTPAINT_RESPONSE { code, msg, data });
+
 static OUTPAINT_RESPONSE: Object = Object {
     name: "OutpaintResponse",
     about: "Answer of `outpaint`. Quirk: the published example holds the filler of a mock.",
@@ -7004,6 +7349,7 @@ impl PreviewControlnetResponse {
 }
 
 object!(PreviewControlnetResponse : PREVIEW_CONTROLNET_RESPONSE { code, msg, data });
+
 static PREVIEW_CONTROLNET_RESPONSE: Object = Object {
     name: "PreviewControlnetResponse",
     about: "Answer of `preview_controlnet`. Quirk: the published example holds the filler of a mock.",
@@ -7038,7 +7384,8 @@ pub struct RemoveBackgroundRequest {
     /// (`sourceImage` on the wire; required; inferred, not published)
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// Colour to put in place of the background, such as "#FFFFFF". When the field is left out, the background becomes transparent.
+    /// Colour to put in place of the background, such as "#FFFFFF". When the field is left out, the background
+    /// becomes transparent.
     ///
     /// (`backgroundColor` on the wire; optional; inferred, not published)
     #[serde(rename = "backgroundColor", skip_serializing_if = "Option::is_none")]
@@ -7116,6 +7463,7 @@ impl RemoveBackgroundResponse {
 }
 
 object!(RemoveBackgroundResponse : REMOVE_BACKGROUND_RESPONSE { code, msg, data });
+
 static REMOVE_BACKGROUND_RESPONSE: Object = Object {
     name: "RemoveBackgroundResponse",
     about: "Answer of `remove_background`.",
@@ -7224,6 +7572,7 @@ impl EnlargeImageResponse {
 }
 
 object!(EnlargeImageResponse : ENLARGE_IMAGE_RESPONSE { code, msg, data });
+
 static ENLARGE_IMAGE_RESPONSE: Object = Object {
     name: "EnlargeImageResponse",
     about: "Answer of `enlarge_image`.",
@@ -7272,7 +7621,8 @@ pub struct WatermarkImageRequest {
     /// (`position` on the wire; optional; default `"bottom-right"`; inferred, not published)
     #[serde(rename = "position", skip_serializing_if = "Option::is_none")]
     pub position: Option<WatermarkPosition>,
-    /// Opacity of the mark, from 0 for invisible to 1 for solid. Default 1, which applies when the field is left out.
+    /// Opacity of the mark, from 0 for invisible to 1 for solid. Default 1, which applies when the field is left
+    /// out.
     ///
     /// (`opacity` on the wire; optional; 0 to 1; default `1`; inferred, not published)
     #[serde(
@@ -7371,17 +7721,37 @@ static WATERMARK_IMAGE_REQUEST: Object = Object {
     exactly_one: &[&["watermarkText"], &["watermarkImage"]],
 };
 
-closed_text! {
-    #[doc = " Place of a mark on a picture; \"tile\" repeats it all over."]
-    WatermarkPosition : WATERMARK_POSITION { #[doc = " `top-left`."] TopLeft =
-    "top-left", #[doc = " `top-center`."] TopCenter = "top-center", #[doc =
-    " `top-right`."] TopRight = "top-right", #[doc = " `center-left`."] CenterLeft =
-    "center-left", #[doc = " `center`."] Center = "center", #[doc = " `center-right`."]
-    CenterRight = "center-right", #[doc = " `bottom-left`."] BottomLeft = "bottom-left",
-    #[doc = " `bottom-center`."] BottomCenter = "bottom-center", #[doc =
-    " `bottom-right`."] BottomRight = "bottom-right", #[doc = " `tile`."] Tile = "tile",
-    }
+/// Place of a mark on a picture; "tile" repeats it all over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WatermarkPosition {
+    /// `top-left`.
+    TopLeft,
+    /// `top-center`.
+    TopCenter,
+    /// `top-right`.
+    TopRight,
+    /// `center-left`.
+    CenterLeft,
+    /// `center`.
+    Center,
+    /// `center-right`.
+    CenterRight,
+    /// `bottom-left`.
+    BottomLeft,
+    /// `bottom-center`.
+    BottomCenter,
+    /// `bottom-right`.
+    BottomRight,
+    /// `tile`.
+    Tile,
 }
+
+closed_text!(
+    WatermarkPosition : WATERMARK_POSITION { TopLeft = "top-left", TopCenter =
+    "top-center", TopRight = "top-right", CenterLeft = "center-left", Center = "center",
+    CenterRight = "center-right", BottomLeft = "bottom-left", BottomCenter =
+    "bottom-center", BottomRight = "bottom-right", Tile = "tile" }
+);
 
 static WATERMARK_POSITION: TextEnum = TextEnum {
     name: "WatermarkPosition",
@@ -7431,6 +7801,7 @@ impl WatermarkImageResponse {
 }
 
 object!(WatermarkImageResponse : WATERMARK_IMAGE_RESPONSE { code, msg, data });
+
 static WATERMARK_IMAGE_RESPONSE: Object = Object {
     name: "WatermarkImageResponse",
     about: "Answer of `watermark_image`.",

@@ -26,7 +26,8 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         #[doc(inline)]
         pub use imgopen_types as types;
 
-        use crate::{Call, Failure, Options, Service, routing};
+        use crate::call::Shared;
+        use crate::{Call, Failure, Options, Service, complete, routing};
 
         #(#parts)*
     })
@@ -41,14 +42,17 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
     );
     let methods = document.operations.iter().map(method);
     let routes = document.operations.iter().map(|operation| routes(api, operation)).collect::<Result<Vec<_>>>()?;
-    let (function, with) = function_names(document);
+    let Functions { router, router_with, routes: routes_function } = functions(document);
     let prefix = if document.name == VENDOR { String::new() } else { format!("/{}", suffix(document)) };
     let (yaml_path, json_path) = (format!("{prefix}/openapi.yaml"), format!("{prefix}/openapi.json"));
     let (yaml_file, json_file) = (format!("{}.yaml", document.name), format!("{}.json", document.name));
-    let function_docs = format!(
+    let router_docs = format!(
         " Serves {name} with the default [`Options`]: every operation at its path, the document at `{yaml_path}` and\n `{json_path}`, and the envelope for everything else."
     );
-    let with_docs = format!(" Like [`{function}`], with options.");
+    let with_docs = format!(" Like [`{router}`], with options.");
+    let routes_docs = format!(
+        " The routes of [`{router}`] alone, to be merged with others before [`complete`] adds the envelope for everything else."
+    );
     Ok(quote! {
         #[doc = #about]
         pub trait #name: Send + Sync + 'static {
@@ -66,14 +70,18 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
             #(#methods)*
         }
 
-        #[doc = #function_docs]
-        pub fn #function<S: #name>(service: S) -> Router {
-            #with(service, Options::default())
+        #[doc = #router_docs]
+        pub fn #router<S: #name>(service: S) -> Router {
+            #router_with(service, Options::default())
         }
 
         #[doc = #with_docs]
-        pub fn #with<S: #name>(service: S, options: Options) -> Router {
-            let service = Arc::new(service);
+        pub fn #router_with<S: #name>(service: S, options: Options) -> Router {
+            complete(#routes_function(Arc::new(service), options))
+        }
+
+        #[doc = #routes_docs]
+        pub fn #routes_function<S: #name>(service: Arc<S>, options: Options) -> Router {
             let authorize = {
                 let service = service.clone();
                 move |operation, keys: Credentials| -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
@@ -81,11 +89,11 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
                     Box::pin(async move { service.authorize(operation, &keys).await })
                 }
             };
-            let routes = Router::new()
+            Router::new()
                 .route(#yaml_path, get(|| async { routing::yaml(include_str!(#yaml_file)) }))
                 .route(#json_path, get(|| async { routing::json(include_str!(#json_file)) }))
-                #(#routes)*;
-            routing::finish(routes, service, options, Arc::new(authorize))
+                #(#routes)*
+                .with_state(Shared::new(service, options, Arc::new(authorize)))
         }
     })
 }
@@ -94,11 +102,23 @@ fn suffix(document: &Document) -> String {
     document.name.strip_prefix(VENDOR).unwrap_or(&document.name).to_snake_case()
 }
 
+/// The names of a document's functions.
+struct Functions {
+    router: Ident,
+    router_with: Ident,
+    routes: Ident,
+}
+
 /// `router` for the vendor's document, `extras_router` for `imgopen-extras`.
-fn function_names(document: &Document) -> (Ident, Ident) {
-    match suffix(document).as_str() {
-        "" => (format_ident!("router"), format_ident!("router_with")),
-        suffix => (format_ident!("{suffix}_router"), format_ident!("{suffix}_router_with")),
+fn functions(document: &Document) -> Functions {
+    let prefix = match suffix(document).as_str() {
+        "" => String::new(),
+        suffix => format!("{suffix}_"),
+    };
+    Functions {
+        router: format_ident!("{prefix}router"),
+        router_with: format_ident!("{prefix}router_with"),
+        routes: format_ident!("{prefix}routes"),
     }
 }
 

@@ -11,21 +11,18 @@ use crate::names::{same_name, static_name, type_name, variant_name};
 
 /// An enum over texts.
 pub fn emit_text(schema: &Schema, set: &Enum<String>) -> TokenStream {
-    let name = type_name(&schema.name);
-    let table = static_name(&schema.name);
+    let (name, table) = (type_name(&schema.name), static_name(&schema.name));
+    let variants: Vec<_> = set.values.iter().map(text_variant).collect();
+    let values = set.values.iter().map(|value| &value.value);
     let makro = if set.open { quote!(open_text) } else { quote!(closed_text) };
     let open = set.open;
     let (schema_name, about) = (&schema.name, text_literal(&schema.description));
-    let docs = docs(&schema.description);
-    let variants = set.values.iter().map(|value| {
-        let text = &value.value;
-        let variant = text_variant(value);
-        let docs = value_docs(value, &format!("`{text}`"));
-        quote!(#docs #variant = #text,)
-    });
+    let definition = definition(schema, set, &variants, |text| format!("`{text}`"), set.open.then(|| quote!(String)));
     let choices = set.values.iter().map(|value| choice(value, |text| quote!(#text)));
     quote! {
-        #makro! { #docs #name: #table { #(#variants)* } }
+        #definition
+
+        #makro!(#name: #table { #(#variants = #values),* });
 
         static #table: TextEnum =
             TextEnum { name: #schema_name, about: #about, values: &[#(#choices),*], open: #open };
@@ -34,22 +31,16 @@ pub fn emit_text(schema: &Schema, set: &Enum<String>) -> TokenStream {
 
 /// An enum over numbers.
 pub fn emit_integer(schema: &Schema, set: &Enum<i64>) -> Result<TokenStream> {
-    let name = type_name(&schema.name);
-    let table = static_name(&schema.name);
+    let (name, table) = (type_name(&schema.name), static_name(&schema.name));
+    let variants = set.values.iter().map(|value| integer_variant(schema, value)).collect::<Result<Vec<_>>>()?;
+    let values = set.values.iter().map(|value| Literal::i64_unsuffixed(value.value));
     let (schema_name, about) = (&schema.name, text_literal(&schema.description));
-    let docs = docs(&schema.description);
-    let mut variants = Vec::new();
-    let mut states = Vec::new();
-    for value in &set.values {
-        let variant = integer_variant(schema, value)?;
-        let number = Literal::i64_unsuffixed(value.value);
-        let docs = value_docs(value, &format!("`{}`", value.value));
-        variants.push(quote!(#docs #variant = #number,));
-        states.extend(value.state.map(|state| {
-            let state = same_name(state);
-            quote!(Self::#variant => crate::JobState::#state,)
-        }));
-    }
+    let definition = definition(schema, set, &variants, |number| format!("`{number}`"), Some(quote!(i64)));
+    let states = set.values.iter().zip(&variants).filter_map(|(value, variant)| {
+        let state = same_name(value.state?);
+        Some(quote!(Self::#variant => crate::JobState::#state,))
+    });
+    let states: Vec<_> = states.collect();
     let state_method = (!states.is_empty()).then(|| {
         quote! {
             impl #name {
@@ -70,12 +61,40 @@ pub fn emit_integer(schema: &Schema, set: &Enum<i64>) -> Result<TokenStream> {
         })
     });
     Ok(quote! {
-        open_integer! { #docs #name: #table { #(#variants)* } }
+        #definition
+
+        open_integer!(#name: #table { #(#variants = #values),* });
 
         static #table: IntegerEnum = IntegerEnum { name: #schema_name, about: #about, values: &[#(#choices),*] };
 
         #state_method
     })
+}
+
+/// The enum itself. An open one has a variant that holds any other value.
+fn definition<T>(
+    schema: &Schema,
+    set: &Enum<T>,
+    variants: &[Ident],
+    wire: impl Fn(&T) -> String,
+    other: Option<TokenStream>,
+) -> TokenStream {
+    let name = type_name(&schema.name);
+    let open = match &other {
+        Some(_) => "\n\nThe set is open: a value that is not listed here is kept as `Other`.",
+        None => "",
+    };
+    let enum_docs = docs(&format!("{}{open}", schema.description));
+    let docs = set.values.iter().map(|value| value_docs(value, &wire(&value.value)));
+    let copy = other.as_ref().is_none_or(|held| held.to_string() == "i64").then(|| quote!(Copy,));
+    let non_exhaustive = other.as_ref().map(|_| quote!(#[non_exhaustive]));
+    let other = other.map(|held| quote!(#[doc = " A value that the document does not list."] Other(#held),));
+    quote! {
+        #enum_docs
+        #[derive(Debug, Clone, #copy PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #non_exhaustive
+        pub enum #name { #(#docs #variants,)* #other }
+    }
 }
 
 /// The variant for a text.

@@ -5,6 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{one_line, provenance_path, text_literal};
+use crate::emit::docs;
 use crate::model::{Api, IdSource, Operation, Shape};
 use crate::names::{field_name, static_name, type_name, variant_name};
 
@@ -104,13 +105,13 @@ fn callbacks(api: &Api) -> TokenStream {
 pub fn key_headers(api: &Api) -> Result<TokenStream> {
     let [id, secret] = api.keys.as_slice() else { bail!("the document must declare two key headers") };
     let (id_header, secret_header) = (&id.header, &secret.header);
-    let id_docs = format!(" The header `{id_header}`: {}", one_line(&id.description));
-    let secret_docs = format!(" The header `{secret_header}`: {}", one_line(&secret.description));
+    let id_docs = docs(&format!("The header `{id_header}`: {}", one_line(&id.description)));
+    let secret_docs = docs(&format!("The header `{secret_header}`: {}", one_line(&secret.description)));
     Ok(quote! {
         impl crate::Credentials {
-            #[doc = #id_docs]
+            #id_docs
             pub const ID_HEADER: &'static str = #id_header;
-            #[doc = #secret_docs]
+            #secret_docs
             pub const SECRET_HEADER: &'static str = #secret_header;
         }
     })
