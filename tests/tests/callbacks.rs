@@ -61,6 +61,31 @@ async fn what_cannot_be_read_is_not_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_push_of_a_failure_is_never_read_as_a_success() {
+    let (server, seen) = start().await;
+    let mut with_data: Value = serde_json::from_str(&pushed_body(&operations::OUTPAINT)).unwrap();
+    with_data["code"] = "500".into();
+    for body in [with_data.to_string(), r#"{"code":"500","msg":"no engine"}"#.to_owned()] {
+        let (status, receipt) = push(&server, "outpaint", body).await;
+        assert_eq!((status, receipt["code"].as_str()), (200, Some("200")), "it is handled, so it is acknowledged");
+        let callback = seen.lock().unwrap().pop().unwrap();
+        assert!(matches!(&callback, Callback::Failed { envelope, .. } if envelope.code == "500"));
+        assert_eq!((callback.state(), callback.operation().id), (JobState::Failed, "outpaint"));
+    }
+}
+
+#[tokio::test]
+async fn whatever_comes_is_answered_with_the_envelope() {
+    let receiver = callback::receiver(|_: Callback| async { panic!("in the handler") as Result<(), String> });
+    let server = url(serve(receiver).await);
+    assert_eq!(push(&server, "outpaint", pushed_body(&operations::OUTPAINT)).await.0, 500);
+    assert_eq!(push(&server, "outpaint/more", "{}".into()).await.0, 404);
+    assert_eq!(push(&server, "outpaint", " ".repeat(5_000_000)).await.0, 413);
+    let get = reqwest::get(format!("{server}/outpaint")).await.unwrap();
+    assert_eq!((get.status().as_u16(), get.json::<Value>().await.unwrap()["code"].clone()), (405, "405".into()));
+}
+
+#[tokio::test]
 async fn what_was_not_handled_is_pushed_again() {
     let (server, seen) = start().await;
     let body = pushed_body(&operations::OUTPAINT);

@@ -179,6 +179,15 @@ async fn a_tool_is_asked_for_by_the_callers_id_at_its_own_path() {
 }
 
 #[tokio::test]
+async fn a_wait_may_be_endless() {
+    let script = Script::new([sd_task(3, ""), sd_task(2, "")]).await;
+    let client = quick(&script).build().unwrap();
+    let task = Task::<TextToImageRequest>::from_id("1");
+    let wait = client.wait(&task).first_pause(Duration::from_millis(1)).longest_pause(Duration::MAX);
+    assert_eq!(wait.deadline(Duration::MAX).await.unwrap().status, SdStatus::Succeeded);
+}
+
+#[tokio::test]
 async fn a_job_that_fails_is_an_error_with_its_reason() {
     let script = Script::new([sd_task(4, r#","desc":"no such model""#)]).await;
     let client = quick(&script).build().unwrap();

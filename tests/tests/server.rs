@@ -80,6 +80,9 @@ async fn every_failure_is_the_envelope_and_says_what_to_do() {
     expect(call().body("{}"), 415, missing).await;
     let wrong = "the header `Content-Type` is `text/plain`; send JSON as `application/json`";
     expect(call().header("content-type", "text/plain").body("{}"), 415, wrong).await;
+    let both = call().header("content-type", "application/json").header("content-type", "text/plain").body("{}");
+    let wrong = "the header `Content-Type` is `application/json, text/plain`; send JSON as `application/json`";
+    expect(both, 415, wrong).await;
     let latin = call().header("content-type", "application/json; charset=latin1").body("{}");
     let wrong = "the header `Content-Type` is `application/json; charset=latin1`; send JSON as `application/json`";
     expect(latin, 415, wrong).await;
@@ -135,6 +138,9 @@ async fn without_keys_there_is_no_service() {
     expect(bare(), 401, id_missing).await;
     expect(bare().header("X-Request-req-accessKeyId", ""), 401, id_missing).await;
     expect(bare().header("X-Request-req-accessKeyId", "my-id"), 401, secret_missing).await;
+    let twice = "the header `X-Request-req-accessKeyId` is sent more than once; send it once";
+    let ambiguous = bare().header("X-Request-req-accessKeyId", "a").header("X-Request-req-accessKeyId", "b");
+    expect(ambiguous.header("X-Request-req-accessKeySecret", "s"), 401, twice).await;
     let response = bare().send().await.unwrap();
     let challenge = "AccessKey headers=\"X-Request-req-accessKeyId, X-Request-req-accessKeySecret\"";
     assert_eq!(response.headers()["www-authenticate"], challenge);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::model::{self, Api};
-use crate::output::{Mode, Output};
+use crate::output::{self, Freshness, Mode, Output};
 use crate::spec::Source;
 use crate::{emit, format, lint, spec};
 
@@ -31,12 +31,15 @@ pub fn run(root: &Path, mode: Mode, out: &mut dyn Write) -> Result<()> {
     }
     let made = made?;
     for Made { name, took, .. } in &made {
-        writeln!(out, "generated  {name} in {took:.1?}")?;
+        writeln!(out, "generated  {name} in {} ms", took.as_millis())?;
     }
-    let outputs = made.iter().flat_map(|made| &made.outputs);
-    let stale = outputs.map(|output| output.settle(root, mode, out)).collect::<Result<Vec<_>>>()?;
-    writeln!(out, "done       in {:.0?}", start.elapsed())?;
-    if mode == Mode::Check && stale.contains(&true) {
+    let outputs: Vec<_> = made.iter().flat_map(|made| &made.outputs).collect();
+    let mut freshness = vec![output::settle(&outputs, root, mode, out)?];
+    for folder in FOLDERS {
+        freshness.push(output::sweep(folder, &[".yaml", ".json"], &outputs, root, mode, out)?);
+    }
+    writeln!(out, "done       in {} ms", start.elapsed().as_millis())?;
+    if freshness.contains(&Freshness::Stale) {
         bail!("generated files are stale: run `cargo xtask codegen`");
     }
     if mode == Mode::Write {
@@ -44,6 +47,10 @@ pub fn run(root: &Path, mode: Mode, out: &mut dyn Write) -> Result<()> {
     }
     Ok(())
 }
+
+/// Where generated files lie.
+const FOLDERS: [&str; 4] =
+    ["crates/imgopen-types/src", "crates/imgopen-client/src", "crates/imgopen-server/src", "crates/imgopen-mock/src"];
 
 /// What an emitter made, and how long that took.
 struct Made {

@@ -1,6 +1,7 @@
 //! Formats generated Rust: prettyplease lays it out, rustfmt settles the rest.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -70,13 +71,23 @@ fn spaced(code: &str) -> String {
     text
 }
 
+/// The layout of generated code, whatever configuration lies around the checkout.
+const LAYOUT: &str = "edition = \"2024\"\nmax_width = 120\nuse_small_heuristics = \"Max\"\n";
+
 fn rustfmt(code: &str) -> Result<String> {
-    // The options are given here and the configuration files are not read, so that the output is the same wherever the
-    // checkout lies.
-    let options = "max_width=120,use_small_heuristics=Max,normalize_doc_attributes=false";
+    let folder = std::env::current_dir().context("finding the current folder")?;
+    rustfmt_in(&folder, code)
+}
+
+/// Runs rustfmt in that folder; rustup chooses the toolchain by it, and nothing else depends on it.
+fn rustfmt_in(folder: &Path, code: &str) -> Result<String> {
+    let settings = tempfile::tempdir().context("making a folder for rustfmt's configuration")?;
+    let config = settings.path().join("rustfmt.toml");
+    std::fs::write(&config, LAYOUT).context("writing rustfmt's configuration")?;
     let mut child = Command::new("rustfmt")
-        .args(["--edition", "2024", "--emit", "stdout", "--config", options])
-        .current_dir(std::env::temp_dir())
+        .args(["--edition", "2024", "--emit", "stdout", "--config-path"])
+        .arg(&config)
+        .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -100,6 +111,14 @@ fn is_import(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_configuration_around_the_checkout_changes_the_layout() {
+        let code = "fn a() {\n    b();\n}\n";
+        let around = tempfile::tempdir().unwrap();
+        std::fs::write(around.path().join("rustfmt.toml"), "hard_tabs = true").unwrap();
+        assert_eq!(rustfmt_in(around.path(), code).unwrap(), code);
+    }
 
     #[test]
     fn items_are_told_apart_by_empty_lines() {

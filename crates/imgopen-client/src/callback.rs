@@ -20,6 +20,8 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Path, Request};
@@ -27,17 +29,24 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use futures_util::FutureExt;
 use imgopen_types::{Callback, CallbackReceipt, Envelope, SUCCESS_CODE};
 use tracing::{debug, warn};
 
 /// The most bytes that a pushed body may have.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
+/// How long a pushed body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Routes `POST /{operation}` to the handler.
 ///
-/// When the handler returns `Ok`, the push is acknowledged with `{"code":"200"}`. When it returns an error, or the body
-/// does not fit the document, it is not, and the API pushes again later. A push may come twice, so a handler must be able
-/// to take the same one again.
+/// When the handler returns `Ok`, the push is acknowledged with `{"code":"200"}`. When it returns an error or
+/// panics, or the body does not fit the document, it is not, and the API pushes again later. A push may come twice, so a
+/// handler must be able to take the same one again.
+///
+/// The API documents no signature: whoever knows the address can push. Make its path hard to guess, or ask for the job's
+/// state before acting on a push.
 pub fn receiver<H, F, E>(handler: H) -> Router
 where
     H: Fn(Callback) -> F + Clone + Send + Sync + 'static,
@@ -47,19 +56,29 @@ where
     let route = move |Path(operation): Path<String>, request: Request| {
         let handler = handler.clone();
         async move {
-            match accept(&operation, request).await {
-                Ok(callback) => acknowledge(&operation, handler(callback).await),
-                Err(refusal) => refusal,
-            }
+            let callback = match accept(&operation, request).await {
+                Ok(callback) => callback,
+                Err(refusal) => return refusal,
+            };
+            let handled = AssertUnwindSafe(async { handler(callback).await }).catch_unwind().await;
+            let panicked = |_| Err("the handler panicked".to_owned());
+            acknowledge(&operation, handled.map_or_else(panicked, |outcome| outcome.map_err(|error| error.to_string())))
         }
     };
-    Router::new().route("/{operation}", post(route))
+    let wrong_method = || async { refusal(StatusCode::METHOD_NOT_ALLOWED, "push with POST".to_owned()) };
+    let no_path = || async { refusal(StatusCode::NOT_FOUND, "push to the path of an operation".to_owned()) };
+    Router::new().route("/{operation}", post(route)).method_not_allowed_fallback(wrong_method).fallback(no_path)
 }
 
 async fn accept(operation: &str, request: Request) -> Result<Callback, Response> {
-    let body: Bytes = to_bytes(request.into_body(), BODY_LIMIT)
-        .await
-        .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the body did not arrive whole: {error}")))?;
+    let body: Bytes = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_LIMIT)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => {
+            let msg = format!("the body is larger than {BODY_LIMIT} bytes or did not arrive whole: {error}");
+            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, msg));
+        }
+        Err(_) => return Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+    };
     let unknown = || refusal(StatusCode::NOT_FOUND, format!("no operation `{operation}` pushes callbacks"));
     let callback = Callback::read(operation, &body).ok_or_else(unknown)?;
     callback.map_err(|error| {
@@ -68,7 +87,7 @@ async fn accept(operation: &str, request: Request) -> Result<Callback, Response>
     })
 }
 
-fn acknowledge<E: Display>(operation: &str, outcome: Result<(), E>) -> Response {
+fn acknowledge(operation: &str, outcome: Result<(), String>) -> Response {
     match outcome {
         Ok(()) => {
             debug!(operation, "callback handled");

@@ -17,13 +17,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Construct a new client with an existing `reqwest::Client`,
-    /// allowing more control over its configuration.
-    ///
-    /// `baseurl` is the base URL provided to the internal
-    /// `reqwest::Client`, and should include a scheme and hostname,
-    /// as well as port and a path stem if applicable.
-    pub fn new_with_client(baseurl: &str, client: reqwest::Client, inner: crate::Settings) -> Self {
+    /// A client of these parts, which the builder has checked.
+    pub(crate) fn new_with_client(baseurl: &str, client: reqwest::Client, inner: crate::Settings) -> Self {
         Self { baseurl: baseurl.to_string(), client, inner }
     }
 }

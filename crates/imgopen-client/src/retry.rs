@@ -56,10 +56,15 @@ impl Retry {
             return None;
         }
         let longest = self.first_wait.saturating_mul(2u32.saturating_pow(tried - 1)).min(self.longest_wait);
-        let drawn = longest.mul_f64(0.5 + 0.5 * fastrand::f64());
+        let drawn = scaled(longest, 0.5 + 0.5 * fastrand::f64());
         let asked = error.retry_after().unwrap_or_default();
         (asked <= self.longest_wait).then_some(drawn.max(asked))
     }
+}
+
+/// A multiple of a duration, as long as there can be one: an endless one stays endless.
+pub(crate) fn scaled(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -85,6 +90,13 @@ mod tests {
             }
         }
         assert_eq!(retry.wait(20, &status(503, None)), None);
+    }
+
+    #[test]
+    fn endless_waits_do_not_overflow() {
+        let retry = Retry::default().first_wait(Duration::MAX).longest_wait(Duration::MAX);
+        assert!(retry.wait(2, &status(503, None)).unwrap() > Duration::from_secs(1_000_000));
+        assert_eq!(scaled(Duration::MAX, 1.5), Duration::MAX);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a client is made: where to, with which keys, how patiently.
 
-use std::env;
+use std::env::{self, VarError};
 use std::time::Duration;
 
 use imgopen_types::{Credentials, MissingKey};
@@ -36,6 +36,12 @@ pub enum BuildError {
         url: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// An environment variable is not a text.
+    #[error("the environment variable `{variable}` is not a text; set it to the server's base URL")]
+    Variable {
+        /// Which variable.
+        variable: &'static str,
     },
     /// A part of the access key cannot be sent.
     #[error("the access key's {part} holds a character that no HTTP header can carry; copy it again")]
@@ -81,7 +87,12 @@ impl Client {
     ///
     /// Names the variable that is missing or wrong.
     pub fn from_env() -> Result<Self, BuildError> {
-        let base_url = env::var(Self::BASE_URL_VARIABLE).unwrap_or_else(|_| imgopen_types::HOSTED_URL.to_owned());
+        let base_url = match env::var(Self::BASE_URL_VARIABLE) {
+            Ok(url) => url,
+            Err(VarError::NotPresent) => imgopen_types::HOSTED_URL.to_owned(),
+            // The keys may be meant for another server: never guess where to send them.
+            Err(VarError::NotUnicode(_)) => return Err(BuildError::Variable { variable: Self::BASE_URL_VARIABLE }),
+        };
         Self::new(&base_url, Credentials::from_env()?)
     }
 
@@ -173,6 +184,10 @@ impl ClientBuilder {
 fn check_base_url(url: &str) -> Result<(), BuildError> {
     let wrong = |problem: String| Err(BuildError::BaseUrl { url: url.to_owned(), problem });
     match reqwest::Url::parse(url) {
+        Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => Err(BuildError::BaseUrl {
+            url: "(hidden)".to_owned(),
+            problem: "it holds a user name or a password".to_owned(),
+        }),
         Err(error) => wrong(error.to_string()),
         Ok(parsed) if !matches!(parsed.scheme(), "http" | "https") => wrong("it is neither http nor https".to_owned()),
         Ok(parsed) if parsed.query().is_some() || parsed.fragment().is_some() => {
@@ -202,9 +217,10 @@ mod tests {
             ("ftp://example.com", "neither http nor https"),
             ("https://example.com/?a=1", "a query"),
             ("", "relative URL"),
+            ("https://me:hunter2@example.com", "holds a user name or a password"),
         ] {
             let error = Client::builder(url).build().unwrap_err().to_string();
-            assert!(error.contains(problem), "{url}: {error}");
+            assert!(error.contains(problem) && !error.contains("hunter2"), "{url}: {error}");
         }
         let client = Client::builder(" http://127.0.0.1:8080/prefix/ ").build().unwrap();
         assert_eq!(client.base_url(), "http://127.0.0.1:8080/prefix");

@@ -9,6 +9,7 @@ use futures_util::{Stream, StreamExt, stream};
 use imgopen_types::{JobReport, JobRequest, JobState};
 use tokio::time::Instant;
 
+use crate::retry::scaled;
 use crate::{Client, Error};
 
 /// A request whose operation starts a job. The document says, for each, which operation tells the job's state and where
@@ -118,7 +119,7 @@ impl<'a, J: Job> Wait<'a, J> {
         Self { longest_pause, ..self }
     }
 
-    /// Sets how long to wait in all, from now on; 10 minutes unless set.
+    /// Sets how long to wait in all, from now on; 10 minutes unless set. [`Duration::MAX`] is no deadline.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
@@ -126,7 +127,7 @@ impl<'a, J: Job> Wait<'a, J> {
     /// Every report of the job until it ends: the last one is final. A job that failed is a report too; only
     /// awaiting the wait makes it an error. The stream ends after the first error.
     pub fn progress(self) -> impl Stream<Item = Result<J::Report, Error>> + Send + 'a {
-        let ends_at = Instant::now() + self.deadline;
+        let ends_at = Instant::now().checked_add(self.deadline);
         let start = Asking { wait: self, ends_at, pause: None, last: None };
         stream::unfold(Some(start), |asking| async move {
             let mut asking = asking?;
@@ -171,7 +172,8 @@ impl<'a, J: Job> IntoFuture for Wait<'a, J> {
 /// The state between two questions.
 struct Asking<'a, J: Job> {
     wait: Wait<'a, J>,
-    ends_at: Instant,
+    /// No deadline if it lies further off than time can be told.
+    ends_at: Option<Instant>,
     /// The pause before the next question; none before the first.
     pause: Option<Duration>,
     last: Option<JobState>,
@@ -181,14 +183,15 @@ impl<J: Job> Asking<'_, J> {
     async fn ask(&mut self) -> Result<J::Report, Error> {
         let pause = self.pause;
         let Wait { client, task, first_pause, longest_pause, deadline } = &self.wait;
-        self.pause = Some(pause.map_or(*first_pause, |pause| pause.mul_f64(1.5)).min(*longest_pause));
+        self.pause = Some(pause.map_or(*first_pause, |pause| scaled(pause, 1.5)).min(*longest_pause));
         let question = async {
             if let Some(pause) = pause {
-                tokio::time::sleep(pause.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+                tokio::time::sleep(scaled(pause, 0.9 + 0.2 * fastrand::f64())).await;
             }
             J::query(client, &task.id).await
         };
-        match tokio::time::timeout_at(self.ends_at, question).await {
+        let Some(ends_at) = self.ends_at else { return question.await };
+        match tokio::time::timeout_at(ends_at, question).await {
             Ok(report) => report,
             Err(_) => Err(Error::Deadline { id: task.id.clone(), deadline: *deadline, last: self.last }),
         }

@@ -15,6 +15,27 @@ use imgopen_types::{Credentials, Operation, read};
 
 use crate::{Failure, Options};
 
+/// Extracts the caller's keys in a route of one's own; the generated routes do it themselves.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use imgopen_server::Keys;
+///
+/// let app: Router = Router::new()
+///     .route("/whoami", get(|Keys(keys): Keys| async move { keys.access_key_id().to_owned() }));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Keys(pub Credentials);
+
+impl<S: Sync> FromRequestParts<S> for Keys {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        keys(&parts.headers, None).map(Self)
+    }
+}
+
 /// What every handler shares. The generated routers make it.
 pub struct Shared<S> {
     pub(crate) service: Arc<S>,
@@ -75,7 +96,7 @@ impl<T: imgopen_types::Request, S: Send + Sync + 'static> FromRequest<Shared<S>>
 
     async fn from_request(http: Request, shared: &Shared<S>) -> Result<Self, Failure> {
         let (parts, body) = http.into_parts();
-        let keys = keys(&parts.headers, &shared.options)?;
+        let keys = keys(&parts.headers, shared.options.anonymous.as_ref())?;
         (shared.authorize)(T::operation(), keys.clone()).await?;
         media_type(&parts.headers)?;
         let body = bytes(&parts.headers, body, &shared.options).await?;
@@ -83,10 +104,16 @@ impl<T: imgopen_types::Request, S: Send + Sync + 'static> FromRequest<Shared<S>>
     }
 }
 
-fn keys(headers: &HeaderMap, options: &Options) -> Result<Credentials, Failure> {
-    let header = |name: &str| headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
-    let (id, secret) = (header(Credentials::ID_HEADER), header(Credentials::SECRET_HEADER));
-    if let (b"", b"", Some(anonymous)) = (id, secret, &options.anonymous) {
+fn keys(headers: &HeaderMap, anonymous: Option<&Credentials>) -> Result<Credentials, Failure> {
+    let header = |name: &'static str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value.map(|value| value.as_bytes()).unwrap_or_default()),
+            _ => Err(Failure::unauthorized(format!("the header `{name}` is sent more than once; send it once"))),
+        }
+    };
+    let (id, secret) = (header(Credentials::ID_HEADER)?, header(Credentials::SECRET_HEADER)?);
+    if let (b"", b"", Some(anonymous)) = (id, secret, anonymous) {
         return Ok(anonymous.clone());
     }
     let text = |name: &str, value: &[u8]| match std::str::from_utf8(value) {
@@ -100,8 +127,9 @@ fn keys(headers: &HeaderMap, options: &Options) -> Result<Credentials, Failure> 
 }
 
 fn media_type(headers: &HeaderMap) -> Result<(), Failure> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (essence, parameters) = given.split_once(';').unwrap_or((given, ""));
+    let given: Vec<_> = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    let given = given.join(", ");
+    let (essence, parameters) = given.split_once(';').unwrap_or((&given, ""));
     let charset = parameters.to_ascii_lowercase().replace([' ', '"'], "");
     let is_utf8 = !charset.contains("charset=") || charset.contains("charset=utf-8");
     if essence.trim().eq_ignore_ascii_case("application/json") && is_utf8 {

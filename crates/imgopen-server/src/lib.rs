@@ -8,7 +8,7 @@ mod routing;
 #[rustfmt::skip]
 mod generated;
 
-pub use call::{Call, Service};
+pub use call::Keys;
 pub use failure::Failure;
 pub use generated::*;
 pub use imgopen_types::Credentials;

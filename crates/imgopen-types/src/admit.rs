@@ -165,11 +165,16 @@ impl Gate {
             (Shape::Integer(rules), Node::Integer(value)) => self.integer(shape, rules, value),
             (Shape::IntegerEnum(_), Node::Integer(value)) => Some(Admitted::Integer(value)),
             (Shape::Number(rules), Node::Integer(value)) => self.number(shape, rules, value as f64),
+            (Shape::Number(rules), Node::Unsigned(value)) => self.number(shape, rules, value as f64),
             (Shape::Number(rules), Node::Number(value)) => self.number(shape, rules, value),
             (Shape::Text(rules), Node::Text(text)) => self.text(shape, rules, text),
             (Shape::TextEnum(set), Node::Text(text)) => self.choice(shape, set, text),
             (Shape::List(rules), Node::List(items)) => self.list(shape, rules, items),
             (Shape::Object(schema), node @ Node::Object(_)) => self.object(schema, node).map(Admitted::Record),
+            (Shape::Integer(_) | Shape::IntegerEnum(_), Node::Unsigned(value)) => {
+                self.fault(Rule::Range, || format!("{value} given, which is too large; give {}", shape.expectation()));
+                None
+            }
             (shape, node) => self.mismatch(&node, shape),
         }
     }
@@ -321,7 +326,9 @@ fn convert<'de>(shape: &Shape, accepts: &[JsonType], node: Node<'de>) -> Node<'d
     let accepted = match &node {
         Node::Null => false,
         Node::Boolean(_) => accepts.contains(&JsonType::Boolean),
-        Node::Integer(_) => accepts.contains(&JsonType::Integer) || accepts.contains(&JsonType::Number),
+        Node::Integer(_) | Node::Unsigned(_) => {
+            accepts.contains(&JsonType::Integer) || accepts.contains(&JsonType::Number)
+        }
         Node::Number(_) => accepts.contains(&JsonType::Number),
         Node::Text(_) => accepts.contains(&JsonType::String),
         Node::List(_) => accepts.contains(&JsonType::Array),
@@ -333,6 +340,7 @@ fn convert<'de>(shape: &Shape, accepts: &[JsonType], node: Node<'de>) -> Node<'d
     match (shape, node) {
         (Shape::Boolean, Node::Integer(value @ (0 | 1))) => Node::Boolean(value == 1),
         (Shape::Text(_) | Shape::TextEnum(_), Node::Integer(value)) => Node::Text(value.to_string().into()),
+        (Shape::Text(_) | Shape::TextEnum(_), Node::Unsigned(value)) => Node::Text(value.to_string().into()),
         (Shape::Text(_) | Shape::TextEnum(_), Node::Number(value)) => Node::Text(value.to_string().into()),
         (Shape::Text(_) | Shape::TextEnum(_), Node::List(mut items)) if items.len() == 1 => {
             items.pop().unwrap_or(Node::Null)
@@ -348,9 +356,10 @@ fn convert<'de>(shape: &Shape, accepts: &[JsonType], node: Node<'de>) -> Node<'d
             Some(value) => Node::Number(value),
             None => Node::Text(text),
         },
-        (Shape::List(_), node @ (Node::Text(_) | Node::Integer(_) | Node::Number(_) | Node::Boolean(_))) => {
-            Node::List(vec![node])
-        }
+        (
+            Shape::List(_),
+            node @ (Node::Text(_) | Node::Integer(_) | Node::Unsigned(_) | Node::Number(_) | Node::Boolean(_)),
+        ) => Node::List(vec![node]),
         (_, node) => node,
     }
 }

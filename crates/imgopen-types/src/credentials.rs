@@ -20,7 +20,7 @@ pub struct Credentials {
 
 /// Why the environment does not hold an access key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the environment variable `{variable}` is not set or not a text; set it to your {part}")]
+#[error("the environment variable `{variable}` is not set, empty or not a text; set it to your {part}")]
 pub struct MissingKey {
     variable: &'static str,
     part: &'static str,
@@ -43,7 +43,10 @@ impl Credentials {
     ///
     /// Names the variable that is missing.
     pub fn from_env() -> Result<Self, MissingKey> {
-        let read = |variable, part| env::var(variable).map_err(|_| MissingKey { variable, part });
+        let read = |variable, part| match env::var(variable) {
+            Ok(value) if !value.is_empty() => Ok(value),
+            _ => Err(MissingKey { variable, part }),
+        };
         Ok(Self::new(read(Self::ID_VARIABLE, "access key's id")?, read(Self::SECRET_VARIABLE, "access key's secret")?))
     }
 

@@ -1,6 +1,7 @@
 //! The envelope around every answer: `{code, msg, data}`.
 
-use crate::wire::Wire;
+use crate::wire::{ReadError, Wire, read};
+use crate::{Callback, Envelope, Operation};
 
 /// The `code` of a success. It is a text, not a number.
 pub const SUCCESS_CODE: &str = "200";
@@ -24,4 +25,17 @@ pub trait Answer: Wire {
 
     /// The data, if the answer has it. (One operation, prompt expansion, publishes it as optional.)
     fn into_data(self) -> Option<Self::Data>;
+}
+
+/// Reads a pushed body. One whose code tells of a failure need not hold any data.
+pub(crate) fn pushed<T: Answer>(
+    operation: &'static Operation,
+    json: &[u8],
+    success: fn(T) -> Callback,
+) -> Result<Callback, ReadError> {
+    let envelope: Envelope = read(json)?;
+    if envelope.code != SUCCESS_CODE {
+        return Ok(Callback::Failed { operation, envelope });
+    }
+    read(json).map(success)
 }

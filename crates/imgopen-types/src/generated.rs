@@ -3343,7 +3343,11 @@ pub struct ImageAudit {
     /// How sure the moderation is. Null in both published examples; that it is a number otherwise is inferred.
     ///
     /// (`confidence` on the wire; optional; `None` is left out, `Some(None)` is `null`; published in part)
-    #[serde(rename = "confidence", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "confidence",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::wire::nullable_number"
+    )]
     pub confidence: Option<Option<f64>>,
     /// What was found; "nonLabel" is read as nothing.
     ///
@@ -4206,8 +4210,8 @@ pub struct SubmitTrainingRequest {
     /// which applies when the field is left out. Exponents such as "5e-05" are read too. Quirk: the published
     /// example sits on the upper bound.
     ///
-    /// (`learningRate` on the wire; optional; a number as text, 1e-7 to 0.0001; default `"0.00001"`; also read as
-    /// `learning_rate`; also read from a whole number, a number)
+    /// (`learningRate` on the wire; optional; a number as text, 0.0000001 to 0.0001; default `"0.00001"`; also read
+    /// as `learning_rate`; also read from a whole number, a number)
     #[serde(rename = "learningRate", skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<String>,
     /// Number of tokens of a caption that count. Default 225, which applies when the field is left out. Quirk:
@@ -9761,6 +9765,8 @@ impl crate::JobRequest for WatermarkImageRequest {
     }
 }
 
+use crate::envelope::pushed;
+
 /// The body of a callback, which the API pushes to the caller when a job ends.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -9799,29 +9805,36 @@ pub enum Callback {
     EnlargeImage(QueryToolTaskResponse),
     /// Pushed when a job of `watermark_image` ends.
     WatermarkImage(QueryToolTaskResponse),
+    /// Pushed with an envelope whose code is not `"200"`: the job failed.
+    Failed {
+        /// The operation whose job failed.
+        operation: &'static crate::Operation,
+        /// What the envelope says.
+        envelope: Envelope,
+    },
 }
 
 impl Callback {
     /// Reads the body that an operation's job pushed; `None` if that operation pushes none.
     pub fn read(operation: &str, json: &[u8]) -> Option<Result<Self, crate::ReadError>> {
         Some(match operation {
-            "submit_training" => crate::read(json).map(Self::SubmitTraining),
-            "flux_text_to_image" => crate::read(json).map(Self::FluxTextToImage),
-            "swap_face_v2" => crate::read(json).map(Self::SwapFaceV2),
-            "instant_id" => crate::read(json).map(Self::InstantId),
-            "restore_face" => crate::read(json).map(Self::RestoreFace),
-            "super_resolution" => crate::read(json).map(Self::SuperResolution),
-            "describe_image" => crate::read(json).map(Self::DescribeImage),
-            "swap_faces" => crate::read(json).map(Self::SwapFaces),
-            "detect_faces" => crate::read(json).map(Self::DetectFaces),
-            "change_hairstyle" => crate::read(json).map(Self::ChangeHairstyle),
-            "remove_object" => crate::read(json).map(Self::RemoveObject),
-            "recognize_style" => crate::read(json).map(Self::RecognizeStyle),
-            "outpaint" => crate::read(json).map(Self::Outpaint),
-            "preview_controlnet" => crate::read(json).map(Self::PreviewControlnet),
-            "remove_background" => crate::read(json).map(Self::RemoveBackground),
-            "enlarge_image" => crate::read(json).map(Self::EnlargeImage),
-            "watermark_image" => crate::read(json).map(Self::WatermarkImage),
+            "submit_training" => pushed(&operations::SUBMIT_TRAINING, json, Self::SubmitTraining),
+            "flux_text_to_image" => pushed(&operations::FLUX_TEXT_TO_IMAGE, json, Self::FluxTextToImage),
+            "swap_face_v2" => pushed(&operations::SWAP_FACE_V2, json, Self::SwapFaceV2),
+            "instant_id" => pushed(&operations::INSTANT_ID, json, Self::InstantId),
+            "restore_face" => pushed(&operations::RESTORE_FACE, json, Self::RestoreFace),
+            "super_resolution" => pushed(&operations::SUPER_RESOLUTION, json, Self::SuperResolution),
+            "describe_image" => pushed(&operations::DESCRIBE_IMAGE, json, Self::DescribeImage),
+            "swap_faces" => pushed(&operations::SWAP_FACES, json, Self::SwapFaces),
+            "detect_faces" => pushed(&operations::DETECT_FACES, json, Self::DetectFaces),
+            "change_hairstyle" => pushed(&operations::CHANGE_HAIRSTYLE, json, Self::ChangeHairstyle),
+            "remove_object" => pushed(&operations::REMOVE_OBJECT, json, Self::RemoveObject),
+            "recognize_style" => pushed(&operations::RECOGNIZE_STYLE, json, Self::RecognizeStyle),
+            "outpaint" => pushed(&operations::OUTPAINT, json, Self::Outpaint),
+            "preview_controlnet" => pushed(&operations::PREVIEW_CONTROLNET, json, Self::PreviewControlnet),
+            "remove_background" => pushed(&operations::REMOVE_BACKGROUND, json, Self::RemoveBackground),
+            "enlarge_image" => pushed(&operations::ENLARGE_IMAGE, json, Self::EnlargeImage),
+            "watermark_image" => pushed(&operations::WATERMARK_IMAGE, json, Self::WatermarkImage),
             _ => return None,
         })
     }
@@ -9846,6 +9859,7 @@ impl Callback {
             Self::RemoveBackground(_) => &operations::REMOVE_BACKGROUND,
             Self::EnlargeImage(_) => &operations::ENLARGE_IMAGE,
             Self::WatermarkImage(_) => &operations::WATERMARK_IMAGE,
+            Self::Failed { operation, .. } => operation,
         }
     }
 
@@ -9870,6 +9884,7 @@ impl Callback {
             Self::RemoveBackground(answer) => answer.data.state(),
             Self::EnlargeImage(answer) => answer.data.state(),
             Self::WatermarkImage(answer) => answer.data.state(),
+            Self::Failed { .. } => crate::JobState::Failed,
         }
     }
 }

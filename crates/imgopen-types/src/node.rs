@@ -11,7 +11,9 @@ pub enum Node<'de> {
     Null,
     Boolean(bool),
     Integer(i64),
-    /// A number above `i64::MAX` or with a fraction or an exponent.
+    /// A whole number above `i64::MAX`.
+    Unsigned(u64),
+    /// A number with a fraction or an exponent.
     Number(f64),
     Text(Cow<'de, str>),
     List(Vec<Node<'de>>),
@@ -26,6 +28,7 @@ impl Node<'_> {
             Node::Null => "null".to_owned(),
             Node::Boolean(value) => value.to_string(),
             Node::Integer(value) => value.to_string(),
+            Node::Unsigned(value) => value.to_string(),
             Node::Number(value) => value.to_string(),
             Node::Text(text) if text.chars().nth(LONGEST).is_some() => {
                 format!("{:?}… ({} characters)", text.chars().take(LONGEST).collect::<String>(), text.chars().count())
@@ -42,6 +45,7 @@ impl Node<'_> {
             Node::Null => serde_json::Value::Null,
             Node::Boolean(value) => value.into(),
             Node::Integer(value) => value.into(),
+            Node::Unsigned(value) => value.into(),
             Node::Number(value) => value.into(),
             Node::Text(text) => text.into_owned().into(),
             Node::List(items) => items.into_iter().map(Node::into_json).collect(),
@@ -56,6 +60,16 @@ impl<'de> Deserialize<'de> for Node<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
     }
+}
+
+/// How serde_json hands over a number when any crate of the program turns on its feature `arbitrary_precision`: as an
+/// object of this one member.
+const ARBITRARY_NUMBER: &str = "$serde_json::private::Number";
+
+/// The number that such a text is.
+fn number<'de>(text: &str) -> Option<Node<'de>> {
+    let whole = text.parse().map(Node::Integer).or_else(|_| text.parse().map(Node::Unsigned));
+    whole.ok().or_else(|| text.parse().ok().filter(|value: &f64| value.is_finite()).map(Node::Number))
 }
 
 struct NodeVisitor;
@@ -88,7 +102,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).map_or(Node::Number(value as f64), Node::Integer))
+        Ok(i64::try_from(value).map_or(Node::Unsigned(value), Node::Integer))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
@@ -120,7 +134,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
         while let Some((Name(name), value)) = members.next_entry()? {
             object.push((name, value));
         }
-        Ok(Node::Object(object))
+        Ok(match object.as_slice() {
+            [(name, Node::Text(text))] if name == ARBITRARY_NUMBER => number(text).unwrap_or(Node::Object(object)),
+            _ => Node::Object(object),
+        })
     }
 }
 
@@ -147,7 +164,22 @@ mod tests {
         let names: Vec<_> = members.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["b", "a", "b"]);
         assert_eq!(members[1].1, Node::List(vec![Node::Boolean(true), Node::Null]));
-        assert_eq!(members[2].1, Node::Number(18446744073709551615.0));
+        assert_eq!(members[2].1, Node::Unsigned(18446744073709551615));
+        assert_eq!(members[2].1.clone().into_json().to_string(), "18446744073709551615");
+    }
+
+    #[test]
+    fn numbers_of_arbitrary_precision_are_numbers() {
+        let read = |number: &str| {
+            let json = serde_json::json!({ARBITRARY_NUMBER: number}).to_string();
+            format!("{:?}", serde_json::from_str::<Node<'_>>(&json).unwrap())
+        };
+        assert_eq!(read("7.5"), "Number(7.5)");
+        assert_eq!(read("-3"), "Integer(-3)");
+        assert_eq!(read("18446744073709551615"), "Unsigned(18446744073709551615)");
+        assert!(
+            read("1e999").starts_with("Object") && read("inf").starts_with("Object") && read("x").starts_with("Object")
+        );
     }
 
     #[test]

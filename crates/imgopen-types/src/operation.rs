@@ -87,3 +87,12 @@ pub trait JobRequest: Request {
     /// The id to ask with, out of this request and its answer.
     fn job_id(&self, response: &Self::Response) -> String;
 }
+
+/// Ids are unique in the contract.
+impl PartialEq for Operation {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Operation {}

@@ -103,6 +103,11 @@ pub(crate) fn optional_number<S: Serializer>(value: &Option<f64>, serializer: S)
     }
 }
 
+/// The same for a field that may be `null`.
+pub(crate) fn nullable_number<S: Serializer>(value: &Option<Option<f64>>, serializer: S) -> Result<S::Ok, S::Error> {
+    optional_number(&value.flatten(), serializer)
+}
+
 /// From admitted values to Rust types. Sealed: only this crate's types are built.
 pub(crate) mod build {
     use super::*;

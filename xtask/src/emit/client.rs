@@ -158,15 +158,24 @@ impl VisitMut for OwnCall {
     }
 }
 
-/// The crate has constructors of its own, which do not panic; progenitor's `new` would.
+/// The crate has constructors of its own, which check the address and the keys and do not panic; of progenitor's two,
+/// one goes and the other becomes private.
 fn own_constructor(file: &mut File) -> Result<()> {
     for item in &mut file.items {
         let Item::Impl(found) = item else { continue };
         let before = found.items.len();
         found.items.retain(|item| !matches!(item, syn::ImplItem::Fn(function) if function.sig.ident == "new"));
-        if found.items.len() < before {
-            return Ok(());
+        if found.items.len() == before {
+            continue;
         }
+        let other = found.items.iter_mut().find_map(|item| match item {
+            syn::ImplItem::Fn(function) if function.sig.ident == "new_with_client" => Some(function),
+            _ => None,
+        });
+        let other = other.context("fix-up `own_constructor`: progenitor emits no `Client::new_with_client`")?;
+        other.vis = parse_quote!(pub(crate));
+        other.attrs = vec![parse_quote!(#[doc = " A client of these parts, which the builder has checked."])];
+        return Ok(());
     }
     bail!("fix-up `own_constructor`: progenitor emits no `Client::new`")
 }

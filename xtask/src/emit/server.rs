@@ -26,8 +26,8 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         #[doc(inline)]
         pub use imgopen_types as types;
 
-        use crate::call::Shared;
-        use crate::{Call, Failure, Options, Service, complete, routing};
+        use crate::call::{Call, Service, Shared};
+        use crate::{Failure, Options, complete, routing};
 
         #(#parts)*
     })

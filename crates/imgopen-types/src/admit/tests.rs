@@ -109,6 +109,7 @@ fn accepted_types_are_read_as_the_declared_one_and_others_are_not() {
         (r#"{"flag":0}"#, "Some(Boolean(false))"),
         (r#"{"rate":0.00005}"#, r#"Some(Text("0.00005"))"#),
         (r#"{"seed":-7}"#, r#"Some(Text("-7"))"#),
+        (r#"{"seed":18446744073709551615}"#, r#"Some(Text("18446744073709551615"))"#),
         (r#"{"share":"5e-1"}"#, "Some(Number(0.5))"),
         (r#"{"url":["https://a"]}"#, r#"Some(Text("https://a"))"#),
         (r#"{"names":"a"}"#, r#"Some(List([Text("a")]))"#),
@@ -128,7 +129,7 @@ fn accepted_types_are_read_as_the_declared_one_and_others_are_not() {
         (r#"{"url":["https://a","https://b"]}"#, Rule::Type),
         (r#"{"url":[]}"#, Rule::Type),
         (r#"{"size":"2"}"#, Rule::Type),
-        (r#"{"size":9223372036854775808}"#, Rule::Type),
+        (r#"{"size":9223372036854775808}"#, Rule::Range),
     ] {
         assert_eq!(faults(json).iter().map(|(rule, _)| *rule).collect::<Vec<_>>(), [rule], "{json}");
     }

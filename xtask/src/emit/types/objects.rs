@@ -53,12 +53,15 @@ fn field(api: &Api, property: &Property) -> Result<TokenStream> {
     let docs = field_docs(api, property)?;
     let inner = rust_type(api, &property.shape)?;
     let nullable = if property.nullable { quote!(Option<#inner>) } else { inner };
-    let is_number = matches!(property.shape, Shape::Number { .. }) && !property.nullable;
+    let writer = match (property.required, property.nullable) {
+        (true, false) => "crate::wire::number",
+        (true, true) | (false, false) => "crate::wire::optional_number",
+        (false, true) => "crate::wire::nullable_number",
+    };
+    let write = matches!(property.shape, Shape::Number { .. }).then(|| quote!(, serialize_with = #writer));
     if property.required {
-        let write = is_number.then(|| quote!(, serialize_with = "crate::wire::number"));
         return Ok(quote!(#docs #[serde(rename = #wire #write)] pub #name: #nullable,));
     }
-    let write = is_number.then(|| quote!(, serialize_with = "crate::wire::optional_number"));
     Ok(quote! {
         #docs
         #[serde(rename = #wire, skip_serializing_if = "Option::is_none" #write)]
@@ -103,10 +106,11 @@ fn bounds(shape: &Shape) -> Option<String> {
         Shape::Number { minimum, maximum, .. } => range("", minimum.as_ref(), maximum.as_ref(), ""),
         Shape::Text { numeric: Some(numeric), .. } => {
             let kind = if numeric.integer { "a whole number as text" } else { "a number as text" };
-            Some(
-                range(&format!("{kind}, "), numeric.minimum.as_ref(), numeric.maximum.as_ref(), "")
-                    .unwrap_or(kind.to_owned()),
-            )
+            // As decimals, which JSON numbers of this size are not shown as.
+            let decimal = |bound: &Option<Number>| bound.as_ref().and_then(Number::as_f64);
+            let (minimum, maximum) = (decimal(&numeric.minimum), decimal(&numeric.maximum));
+            let bounds = range(&format!("{kind}, "), minimum.as_ref(), maximum.as_ref(), "");
+            Some(bounds.unwrap_or(kind.to_owned()))
         }
         Shape::Text { min_length: Some(1), max_length: None, .. } => Some("not empty".to_owned()),
         Shape::Text { min_length, max_length, .. } => {

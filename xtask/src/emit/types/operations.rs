@@ -61,8 +61,8 @@ fn callbacks(api: &Api) -> TokenStream {
         quote!(#[doc = #docs] #variant(#body),)
     });
     let reads = pushing().map(|(operation, _)| {
-        let (id, variant) = (&operation.id, variant_name(&operation.id));
-        quote!(#id => crate::read(json).map(Self::#variant),)
+        let (id, table, variant) = (&operation.id, static_name(&operation.id), variant_name(&operation.id));
+        quote!(#id => pushed(&operations::#table, json, Self::#variant),)
     });
     let ids = pushing().map(|(operation, _)| {
         let (name, variant) = (static_name(&operation.id), variant_name(&operation.id));
@@ -73,10 +73,21 @@ fn callbacks(api: &Api) -> TokenStream {
         quote!(Self::#variant(answer) => answer.data.state(),)
     });
     quote! {
+        use crate::envelope::pushed;
+
         /// The body of a callback, which the API pushes to the caller when a job ends.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
-        pub enum Callback { #(#variants)* }
+        pub enum Callback {
+            #(#variants)*
+            /// Pushed with an envelope whose code is not `"200"`: the job failed.
+            Failed {
+                /// The operation whose job failed.
+                operation: &'static crate::Operation,
+                /// What the envelope says.
+                envelope: Envelope,
+            },
+        }
 
         impl Callback {
             /// Reads the body that an operation's job pushed; `None` if that operation pushes none.
@@ -89,13 +100,19 @@ fn callbacks(api: &Api) -> TokenStream {
 
             /// The operation whose job ended.
             pub fn operation(&self) -> &'static crate::Operation {
-                match self { #(#ids)* }
+                match self {
+                    #(#ids)*
+                    Self::Failed { operation, .. } => operation,
+                }
             }
 
             /// How the job ended.
             pub fn state(&self) -> crate::JobState {
                 use crate::JobReport;
-                match self { #(#reports)* }
+                match self {
+                    #(#reports)*
+                    Self::Failed { .. } => crate::JobState::Failed,
+                }
             }
         }
     }
