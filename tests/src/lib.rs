@@ -3,4 +3,5 @@
 pub mod calls;
 pub mod document;
 pub mod recorder;
+pub mod values;
 pub mod wire;
