@@ -19,7 +19,7 @@ pub fn read(sources: &[Source]) -> Result<Api> {
     Ok(api)
 }
 
-/// What a document without keys, schemas or operations would lack is told here, once, for the emitters rely on it.
+/// Checks that every schema and operation that the model refers to by name exists, for the emitters rely on it.
 fn check_references(api: &Api) -> Result<()> {
     for operation in api.operations() {
         let place = || format!("operation `{}`", operation.id);
