@@ -20,6 +20,7 @@ mod parameters;
 mod provenance;
 mod quoting;
 mod references;
+mod reserved;
 mod rules;
 mod schemas;
 mod strict;

@@ -16,10 +16,16 @@ pub fn same_name(variant: impl std::fmt::Debug) -> Ident {
 /// A field's, parameter's or method's name: `maxEpochs` becomes `max_epochs`.
 pub fn field_name(name: &str) -> Ident {
     let snake = name.to_snake_case();
-    match syn::parse_str::<Ident>(&snake) {
-        Ok(ident) => ident,
-        Err(_) => Ident::new(&format!("{snake}_"), Span::call_site()),
-    }
+    let field = if is_keyword(&snake) { format!("{snake}_") } else { snake };
+    Ident::new(&field, Span::call_site())
+}
+
+/// Whether Rust keeps the word for itself, in the edition of the generated crates.
+pub fn is_keyword(word: &str) -> bool {
+    let is_name = word.starts_with(|first: char| first.is_ascii_lowercase())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    // `syn` knows no editions, and `gen` is a keyword since 2024.
+    is_name && (word == "gen" || syn::parse_str::<Ident>(word).is_err())
 }
 
 /// A static's name: `SubmitTrainingRequest` becomes `SUBMIT_TRAINING_REQUEST`.
@@ -78,6 +84,9 @@ mod tests {
             [("maxEpochs", "max_epochs"), ("CLIP_stop_at_last_layers", "clip_stop_at_last_layers"), ("type", "type_")]
         {
             assert_eq!(field_name(name).to_string(), expected);
+        }
+        for keyword in ["self", "crate", "super", "async", "gen", "try", "abstract"] {
+            assert_eq!(field_name(keyword).to_string(), format!("{keyword}_"));
         }
     }
 

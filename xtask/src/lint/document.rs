@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Report;
-use super::contract::Contract;
+use super::contract::{Contract, Document};
 use super::outline::Place;
+use crate::spec;
 
 /// How many operations the vendor publishes.
 const VENDOR_OPERATIONS: usize = 30;
@@ -22,7 +23,29 @@ pub(super) fn openapi_version(contract: &Contract<'_>, report: &mut Report) {
     }
 }
 
-/// The title heads the documentation, and the client sends the version in a header.
+/// The server's trait, router and address of the document are named after it: equal words give equal names.
+pub(super) fn document_names(contract: &Contract<'_>, report: &mut Report) {
+    for document in contract.documents.iter().filter(|document| !document.is_vendor()) {
+        let name = &document.root.source.name;
+        let suffix = name.strip_prefix(spec::VENDOR).and_then(|rest| rest.strip_prefix('-'));
+        if !suffix.is_some_and(|suffix| suffix.split('-').all(is_word)) {
+            let problem = format!("the document's name `{name}` does not make names of its own in the server crate");
+            let fix = format!(
+                "name the file `{}-WORD.yaml`: words of lower-case letters and digits that begin with a letter, hyphens between",
+                spec::VENDOR
+            );
+            report.add(&document.root, problem, fix);
+        }
+    }
+}
+
+/// Whether a word keeps its bounds when names in Rust are made of several: `a-1` and `a1` would both give `A1`.
+fn is_word(word: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    word.starts_with(|first: char| first.is_ascii_lowercase()) && word.bytes().all(is_part)
+}
+
+/// The title and the version head the documentation.
 pub(super) fn info(contract: &Contract<'_>, report: &mut Report) {
     for info in contract.documents.iter().map(|document| document.root.or_self("info")) {
         if info.text("title").unwrap_or_default().is_empty() {
@@ -54,6 +77,26 @@ pub(super) fn security(contract: &Contract<'_>, report: &mut Report) {
         }
     }
     check_key_headers(contract, report);
+    check_one_pair(contract, report);
+}
+
+/// Reports other keys than the one pair, id before secret, that the generated client sends to every operation.
+fn check_one_pair(contract: &Contract<'_>, report: &mut Report) {
+    let keys = |document: &Document<'_>| {
+        let schemes = document.all(Place::SecurityScheme);
+        schemes.map(|scheme| (scheme.name().to_owned(), scheme.text("name").map(str::to_owned))).collect::<Vec<_>>()
+    };
+    let Some(first) = contract.documents.first() else { return };
+    for document in &contract.documents {
+        let place = document.root.or_self("components").or_self("securitySchemes");
+        if keys(document).len() != 2 {
+            report.add(&place, "there are not two keys", "declare the id and then the secret, nothing else");
+        } else if keys(document) != keys(first) {
+            let problem =
+                format!("the keys are not those of {}, of the same names and headers", first.root.source.path);
+            report.add(&place, problem, "copy the security schemes from there, in their order");
+        }
+    }
 }
 
 /// Reports security schemes of other kinds, which the generators do not read.

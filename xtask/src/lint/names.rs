@@ -7,6 +7,7 @@ use heck::ToUpperCamelCase;
 use super::Report;
 use super::contract::Contract;
 use super::outline::Place;
+use super::reserved::can_be_field;
 use crate::names::field_name;
 
 /// The name is that of the generated type, on file systems that ignore case too.
@@ -35,7 +36,7 @@ pub(super) fn property_names(contract: &Contract<'_>, report: &mut Report) {
     for component in contract.all(Place::Component) {
         let mut known = BTreeMap::new();
         for (name, property) in component.properties() {
-            if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') || !name.is_ascii() {
+            if !can_be_field(name) {
                 report.add(
                     &property,
                     format!("`{name}` cannot become a field"),

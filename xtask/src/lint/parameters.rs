@@ -35,8 +35,6 @@ fn check_parameter(operation: &Operation<'_>, parameter: &Cursor<'_>, report: &m
         );
     } else if !variables(operation.path).contains(&name) {
         report.add(parameter, format!("the path has no part `{{{name}}}`"), "remove it or add the part to the path");
-    } else if name == "body" {
-        report.add(parameter, "`body` is the name of the request in every generated method", "rename the parameter");
     } else if closed_values(parameter).is_empty() {
         report.add(
             &parameter.or_self("schema"),

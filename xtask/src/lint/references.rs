@@ -1,7 +1,10 @@
 //! Rules about references: they lead somewhere, and everything is led to.
 
+use std::collections::BTreeSet;
+
 use super::Report;
 use super::contract::{Contract, Document, references};
+use super::cursor::Cursor;
 use super::outline::Place;
 
 /// A reference that leads out of the file, nowhere, or to another kind of thing.
@@ -42,6 +45,29 @@ fn target_kind(place: Place) -> Place {
         Place::Property | Place::Inner | Place::Carried => Place::Component,
         other => other,
     }
+}
+
+/// A schema inside itself has no end where it is written inline, and a type inside itself, without a box, no size.
+pub(super) fn recursion(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        let mut told = BTreeSet::new();
+        for component in document.all(Place::Component) {
+            let Some(reference) = way_back(document, component) else { continue };
+            if !told.contains(component.pointer.as_str()) {
+                let problem = format!("`{}` contains itself through this reference", component.name());
+                report.add(&reference, problem, "name the inner one by an id, or give it a schema of its own");
+            }
+            // The others of this circle are told with it.
+            let inside = document.reachable(reference.node.text()).into_iter();
+            told.extend(inside.filter(|inner| document.reachable([*inner]).contains(component.pointer.as_str())));
+        }
+    }
+}
+
+/// The first reference in a component that leads back to it.
+fn way_back<'a>(document: &Document<'a>, component: &Cursor<'a>) -> Option<Cursor<'a>> {
+    let mut found = references(Place::Component, component).into_iter();
+    found.find(|reference| document.reachable(reference.node.text()).contains(component.pointer.as_str()))
 }
 
 /// A component that nobody uses is a type that nobody needs, often the rest of a rename.

@@ -3,7 +3,7 @@
 use super::contract::Contract;
 use super::{
     Report, bodies, bounds, descriptions, document, enums, examples, extensions, jobs, leniency, names, operations,
-    parameters, provenance, quoting, references, schemas,
+    parameters, provenance, quoting, references, reserved, schemas,
 };
 
 /// One thing that the documents must keep.
@@ -30,12 +30,17 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "info",
-        "The document has a title, and a version in plain ASCII, for the client sends it in a header.",
+        "The document has a title, and a version in plain ASCII, for both stand in the generated documentation.",
         document::info,
     ),
     rule(
+        "document-names",
+        "A document beside the vendor's is called `imgopen-` and words in kebab-case, for the server's trait and router are named after it.",
+        document::document_names,
+    ),
+    rule(
         "security",
-        "Both keys are required together, each a key in a header, for one alone opens nothing.",
+        "Both keys are required together, each a key in a header, and are the same in every document, for one alone opens nothing and the client has one pair.",
         document::security,
     ),
     rule(
@@ -154,6 +159,11 @@ pub(super) static RULES: &[Rule] = &[
         references::component_order,
     ),
     rule(
+        "recursion",
+        "A schema does not contain itself, directly or through others, for schemas are written inline and types without boxes.",
+        references::recursion,
+    ),
+    rule(
         "component-names",
         "Schemas have UpperCamelCase names, unique whatever the case, for the types have the same names.",
         names::component_names,
@@ -162,6 +172,11 @@ pub(super) static RULES: &[Rule] = &[
         "property-names",
         "Properties of a schema stay distinct when they become fields in snake_case.",
         names::property_names,
+    ),
+    rule(
+        "reserved-names",
+        "Operations, parameters, properties and schemas do not take names that the generated crates have already, for one would hide the other.",
+        reserved::reserved_names,
     ),
     rule(
         "named-schemas",

@@ -1,11 +1,11 @@
 //! Each rule against a small document that breaks it in one place, and the real documents against all rules.
 
 mod cases;
+mod reserved;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::rules::RULES;
 use super::*;
@@ -16,7 +16,8 @@ use cases::Case;
 const SMALL: &str = include_str!("tests/small.yaml");
 
 /// Rules that look beyond one document and have tests of their own below.
-const TESTED_APART: [&str; 4] = ["thirty-operations", "vendor-paths", "unique-paths", "example-files"];
+const TESTED_APART: [&str; 5] =
+    ["document-names", "thirty-operations", "vendor-paths", "unique-paths", "example-files"];
 
 /// A document as `spec::load` would give it.
 fn source(name: &str, text: &str) -> Source {
@@ -53,14 +54,14 @@ fn edited(old: &str, new: &str) -> String {
 
 #[test]
 fn the_small_document_keeps_every_rule() {
-    assert_eq!(lint_one("small", SMALL), []);
+    assert_eq!(lint_one("imgopen-small", SMALL), []);
 }
 
 #[test]
 fn each_broken_document_is_told_once_at_the_right_place() {
     for Case { rule, old, new, pointer, line } in cases::all() {
         let text = edited(old, new);
-        let findings = lint_one("small", &text);
+        let findings = lint_one("imgopen-small", &text);
         let line_of = |finding: &Finding| text.lines().nth(finding.line - 1).unwrap().trim().to_owned();
         let told: Vec<_> = findings.iter().map(|one| (one.rule, one.pointer.as_str(), line_of(one))).collect();
         assert_eq!(told, [(*rule, *pointer, (*line).to_owned())], "{new:?} gave {findings:#?}");
@@ -87,21 +88,60 @@ fn documents_share_paths_and_the_names_of_operations_and_schemas() {
     let folder = tempfile::tempdir().unwrap();
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a house"}"#);
     let second = edited("          minLength: 1\n", "");
-    let found = lint(folder.path(), &[source("a", SMALL), source("b", &second)]).list;
+    let found = lint(folder.path(), &[source("imgopen-a", SMALL), source("imgopen-b", &second)]).list;
     let told: Vec<_> = found.iter().map(|finding| (finding.path.as_str(), finding.rule)).collect();
-    let b = |rule| ("spec/b.yaml", rule);
+    let b = |rule| ("spec/imgopen-b.yaml", rule);
     let paths_and_ids = ["unique-paths", "operation-id", "operation-id", "unique-paths", "operation-id"];
     assert_eq!(told, paths_and_ids.into_iter().chain(["component-names"]).map(b).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_document_gives_names_of_its_own() {
+    let name_of = |name| lint_one(name, SMALL).into_iter().map(|finding| finding.rule).collect::<Vec<_>>();
+    for name in ["imgopen-extras", "imgopen-my-own", "imgopen-v2"] {
+        assert_eq!(name_of(name), [""; 0], "{name}");
+    }
+    for name in
+        ["small", "extras", "imgopen-", "imgopen_extras", "imgopen-Extras", "imgopen-v-2", "imgopen-a--b", "imgopen-ä"]
+    {
+        assert_eq!(name_of(name), ["document-names"], "{name}");
+    }
+}
+
+#[test]
+fn all_documents_have_the_same_pair_of_keys() {
+    const ID: &str = "    keyId:\n      type: apiKey\n      in: header\n      name: X-Key-Id\n      description: Id of the caller's key.\n";
+    const SECRET: &str = "    keySecret:\n      type: apiKey\n      in: header\n      name: X-Key-Secret\n      description: Secret of the caller's key.\n";
+    let swapped = edited(&format!("{ID}{SECRET}"), &format!("{SECRET}{ID}"));
+    let third = edited("    keySecret: []\n", "    keySecret: []\n    keySeal: []\n")
+        .replace(SECRET, &format!("{SECRET}{}", SECRET.replace("Secret", "Seal")));
+    for (second, problem) in [
+        (SMALL.to_owned(), None),
+        (
+            edited("X-Key-Id", "X-Own-Id"),
+            Some("the keys are not those of spec/imgopen-a.yaml, of the same names and headers"),
+        ),
+        (swapped, Some("the keys are not those of spec/imgopen-a.yaml, of the same names and headers")),
+        (third, Some("there are not two keys")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let found = lint(folder.path(), &[source("imgopen-a", SMALL), source("imgopen-b", &second)]).list;
+        let told = found.iter().filter(|finding| finding.rule == "security");
+        let told: Vec<_> =
+            told.map(|finding| (finding.path.as_str(), finding.pointer.as_str(), finding.problem.as_str())).collect();
+        let wanted = problem.map(|problem| ("spec/imgopen-b.yaml", "#/components/securitySchemes", problem));
+        assert_eq!(told, Vec::from_iter(wanted));
+    }
 }
 
 #[test]
 fn example_files_agree_with_the_document() {
     let folder = tempfile::tempdir().unwrap();
     let told = || {
-        let found = lint(folder.path(), &[source("small", SMALL)]).list;
+        let found = lint(folder.path(), &[source("imgopen-small", SMALL)]).list;
         found.into_iter().map(|finding| (finding.rule, finding.path, finding.problem)).collect::<Vec<_>>()
     };
-    let here = |problem: &str| vec![("example-files", "spec/small.yaml".to_owned(), problem.to_owned())];
+    let here = |problem: &str| vec![("example-files", "spec/imgopen-small.yaml".to_owned(), problem.to_owned())];
     assert_eq!(told(), here("spec/examples/paint/request.json is missing"));
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a tree"}"#);
     assert_eq!(told(), here("it differs from spec/examples/paint/request.json"));
@@ -120,13 +160,13 @@ fn a_report_names_place_rule_fix_and_extent() {
     let folder = tempfile::tempdir().unwrap();
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a house"}"#);
     let text = edited("summary: Ask for a job", "summary: Ask for a job.");
-    let written = plain(&lint(folder.path(), &[source("small", &text)]));
+    let written = plain(&lint(folder.path(), &[source("imgopen-small", &text)]));
     let lines: Vec<_> = written.lines().collect();
     let place = "#/paths/~1AIGCImgOpenServ~1saas~1ask~1{kind}/post/summary";
     let line = text.lines().position(|line| line.contains("summary: Ask")).unwrap() + 1;
-    assert_eq!(lines[0], format!("spec/small.yaml:{line}: [summary] {place}: the summary is not a heading"));
+    assert_eq!(lines[0], format!("spec/imgopen-small.yaml:{line}: [summary] {place}: the summary is not a heading"));
     assert!(lines[1].starts_with("    fix: write one line"), "{}", lines[1]);
-    assert!(written.contains("\nspec/small.yaml: 1 finding in 2 operations and 9 schemas\n"), "{written}");
+    assert!(written.contains("\nspec/imgopen-small.yaml: 1 finding in 2 operations and 9 schemas\n"), "{written}");
 }
 
 #[test]
@@ -141,9 +181,6 @@ fn the_readme_lists_the_rules() {
 fn the_documents_of_this_project_keep_every_rule() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let sources = spec::load(&root).unwrap();
-    let start = Instant::now();
     let findings = lint(&root, &sources);
-    let taken = start.elapsed();
     assert!(findings.is_empty(), "{}", plain(&findings));
-    assert!(taken < Duration::from_secs(5), "the rules took {taken:?}");
 }

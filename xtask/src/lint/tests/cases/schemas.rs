@@ -83,6 +83,14 @@ const TWO_CODES: &str = r#"      description: What every answer has in common.
           type: string
 "#;
 
+/// The state of a job as it stands.
+const STATUS: &str = r##"        status:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+"##;
+
 /// The cases, in the order of the rules.
 pub(super) const CASES: &[Case] = &[
     case(
@@ -116,6 +124,79 @@ pub(super) const CASES: &[Case] = &[
     case("component-order", KIND_THEN_REQUEST, REQUEST_THEN_KIND, schema!("AskRequest"), "AskRequest:"),
     case("component-names", "JobData", "jobData", schema!("jobData"), "jobData:"),
     case("property-names", ENVELOPE_CODE, TWO_CODES, schema!("Envelope/properties/Code"), "Code:"),
+    case("reserved-names", "JobData", "JobReport", schema!("JobReport"), "JobReport:"),
+    case("reserved-names", "JobData", "Option", schema!("Option"), "Option:"),
+    case("reserved-names", "        status:\n", "        Build:\n", schema!("JobData/properties/Build"), "Build:"),
+    case("reserved-names", "        status:\n", "        self:\n", schema!("JobData/properties/self"), "self:"),
+    case(
+        "reserved-names",
+        STATUS,
+        r##"        extra:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+      additionalProperties: {}
+"##,
+        schema!("JobData/properties/extra"),
+        "extra:",
+    ),
+    case(
+        "reserved-names",
+        STATUS,
+        r##"        status:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+        pause:
+          description: Seconds to wait before the next question.
+          type: number
+          default: 1
+          x-accepts: ["null"]
+        pauseOrDefault:
+          description: Seconds to wait in the end.
+          type: number
+          x-accepts: ["null"]
+"##,
+        schema!("JobData/properties/pauseOrDefault"),
+        "pauseOrDefault:",
+    ),
+    case(
+        "recursion",
+        STATUS,
+        r##"        status:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+        parents:
+          description: The jobs that started this one.
+          type: array
+          items:
+            $ref: "#/components/schemas/JobData"
+          x-accepts: ["null"]
+"##,
+        schema!("JobData/properties/parents/items/$ref"),
+        "$ref: \"#/components/schemas/JobData\"",
+    ),
+    case(
+        "recursion",
+        STATUS,
+        r##"        status:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+        whole:
+          description: The answer that this one stands in.
+          allOf:
+            - $ref: "#/components/schemas/AskResponse"
+          x-accepts: ["null"]
+"##,
+        schema!("AskResponse/properties/data/allOf/0/$ref"),
+        "- $ref: \"#/components/schemas/JobData\"",
+    ),
     case(
         "named-schemas",
         "          description: What the picture should show.\n          type: string",
