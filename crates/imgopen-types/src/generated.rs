@@ -3563,7 +3563,7 @@ static SD_TASK: Object = Object {
 pub struct TemporaryImage {
     /// How much of the work is done, in percent, from 0 to 100.
     ///
-    /// (`progress` on the wire; optional; 0 to 100; also read from `null` (as left out); inferred, not published)
+    /// (`progress` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(
         rename = "progress",
         skip_serializing_if = "Option::is_none",
@@ -3597,7 +3597,7 @@ static TEMPORARY_IMAGE: Object = Object {
         "come."
     ),
     fields: &[
-        Field::optional("progress", Shape::Number(Number::ANY.minimum(0.0).maximum(100.0)))
+        Field::optional("progress", Shape::Number(Number::ANY))
             .about("How much of the work is done, in percent, from 0 to 100.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
@@ -3805,9 +3805,13 @@ pub struct ToolTask {
     pub desc: Option<String>,
     /// How much of the work is done, in percent, from 0 to 100.
     ///
-    /// (`progress` on the wire; optional; 0 to 100; also read from `null` (as left out); inferred, not published)
-    #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
-    pub progress: Option<i64>,
+    /// (`progress` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(
+        rename = "progress",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::wire::optional_number"
+    )]
+    pub progress: Option<f64>,
     /// URL of the result picture, or of the first of several.
     ///
     /// (`outputImageUrl` on the wire; optional; also read from `null` (as left out); inferred, not published)
@@ -3858,7 +3862,7 @@ impl crate::JobReport for ToolTask {
     }
 
     fn progress(&self) -> Option<f64> {
-        self.progress.map(|percent| percent as f64)
+        self.progress
     }
 
     fn desc(&self) -> Option<&str> {
@@ -3886,7 +3890,7 @@ static TOOL_TASK: Object = Object {
             .about("Text of the state. Its wording and language may vary, so never match on it.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
-        Field::optional("progress", Shape::Integer(Integer::ANY.minimum(0).maximum(100)))
+        Field::optional("progress", Shape::Number(Number::ANY))
             .about("How much of the work is done, in percent, from 0 to 100.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
@@ -3984,7 +3988,7 @@ pub struct StyleLabel {
     pub label: String,
     /// How sure the recognition is, from 0 to 1.
     ///
-    /// (`confidence` on the wire; optional; 0 to 1; also read from `null` (as left out); inferred, not published)
+    /// (`confidence` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(
         rename = "confidence",
         skip_serializing_if = "Option::is_none",
@@ -4007,7 +4011,7 @@ static STYLE_LABEL: Object = Object {
     about: "One style that was recognised in a picture, named after the pair in `img_audit`.",
     fields: &[
         Field::required("label", Shape::Text(Text::ANY)).about("Name of the style.").provenance(Provenance::Inferred),
-        Field::optional("confidence", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0)))
+        Field::optional("confidence", Shape::Number(Number::ANY))
             .about("How sure the recognition is, from 0 to 1.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
@@ -4023,7 +4027,7 @@ static STYLE_LABEL: Object = Object {
 pub struct Face {
     /// Number of the face, counted from 1 from left to right, the same count as the `faceIdx` of `swap_faces`.
     ///
-    /// (`index` on the wire; required; at least 1; inferred, not published)
+    /// (`index` on the wire; required; inferred, not published)
     #[serde(rename = "index")]
     pub index: i64,
     /// Where the face lies in the picture.
@@ -4033,7 +4037,7 @@ pub struct Face {
     pub box_: FaceBox,
     /// How sure the detection is, from 0 to 1.
     ///
-    /// (`score` on the wire; optional; 0 to 1; also read from `null` (as left out); inferred, not published)
+    /// (`score` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(
         rename = "score",
         skip_serializing_if = "Option::is_none",
@@ -4060,7 +4064,7 @@ static FACE: Object = Object {
     name: "Face",
     about: "One face that was found in a picture.",
     fields: &[
-        Field::required("index", Shape::Integer(Integer::ANY.minimum(1)))
+        Field::required("index", Shape::Integer(Integer::ANY))
             .about(concat!(
                 "Number of the face, counted from 1 from left to right, the same count as the `faceIdx` of ",
                 "`swap_faces`."
@@ -4069,7 +4073,7 @@ static FACE: Object = Object {
         Field::required("box", Shape::Object(&FACE_BOX))
             .about("Where the face lies in the picture.")
             .provenance(Provenance::Inferred),
-        Field::optional("score", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0)))
+        Field::optional("score", Shape::Number(Number::ANY))
             .about("How sure the detection is, from 0 to 1.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
@@ -4089,22 +4093,22 @@ static FACE: Object = Object {
 pub struct FaceBox {
     /// Distance of the left edge from the left of the picture, in pixels.
     ///
-    /// (`x` on the wire; required; inferred, not published)
+    /// (`x` on the wire; required; also read from a number; inferred, not published)
     #[serde(rename = "x")]
     pub x: i64,
     /// Distance of the upper edge from the top of the picture, in pixels.
     ///
-    /// (`y` on the wire; required; inferred, not published)
+    /// (`y` on the wire; required; also read from a number; inferred, not published)
     #[serde(rename = "y")]
     pub y: i64,
     /// Width of the rectangle, in pixels.
     ///
-    /// (`width` on the wire; required; inferred, not published)
+    /// (`width` on the wire; required; also read from a number; inferred, not published)
     #[serde(rename = "width")]
     pub width: i64,
     /// Height of the rectangle, in pixels.
     ///
-    /// (`height` on the wire; required; inferred, not published)
+    /// (`height` on the wire; required; also read from a number; inferred, not published)
     #[serde(rename = "height")]
     pub height: i64,
 }
@@ -4124,15 +4128,19 @@ static FACE_BOX: Object = Object {
     fields: &[
         Field::required("x", Shape::Integer(Integer::ANY))
             .about("Distance of the left edge from the left of the picture, in pixels.")
+            .accepts(&[JsonType::Number])
             .provenance(Provenance::Inferred),
         Field::required("y", Shape::Integer(Integer::ANY))
             .about("Distance of the upper edge from the top of the picture, in pixels.")
+            .accepts(&[JsonType::Number])
             .provenance(Provenance::Inferred),
         Field::required("width", Shape::Integer(Integer::ANY))
             .about("Width of the rectangle, in pixels.")
+            .accepts(&[JsonType::Number])
             .provenance(Provenance::Inferred),
         Field::required("height", Shape::Integer(Integer::ANY))
             .about("Height of the rectangle, in pixels.")
+            .accepts(&[JsonType::Number])
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -4953,9 +4961,13 @@ pub struct TrainingTask {
     pub desc: Option<String>,
     /// How much of the work is done, in percent, from 0 to 100.
     ///
-    /// (`progress` on the wire; optional; 0 to 100; also read from `null` (as left out); inferred, not published)
-    #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
-    pub progress: Option<i64>,
+    /// (`progress` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(
+        rename = "progress",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::wire::optional_number"
+    )]
+    pub progress: Option<f64>,
     /// Number of the epoch that is being worked on.
     ///
     /// (`epoch` on the wire; optional; also read from `null` (as left out); inferred, not published)
@@ -5006,7 +5018,7 @@ impl crate::JobReport for TrainingTask {
     }
 
     fn progress(&self) -> Option<f64> {
-        self.progress.map(|percent| percent as f64)
+        self.progress
     }
 
     fn desc(&self) -> Option<&str> {
@@ -5028,7 +5040,7 @@ static TRAINING_TASK: Object = Object {
             .about("Text of the state. Its wording and language may vary, so never match on it.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
-        Field::optional("progress", Shape::Integer(Integer::ANY.minimum(0).maximum(100)))
+        Field::optional("progress", Shape::Number(Number::ANY))
             .about("How much of the work is done, in percent, from 0 to 100.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
@@ -13013,7 +13025,7 @@ pub mod builder {
         #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
         desc: Option<String>,
         #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
-        progress: Option<i64>,
+        progress: Option<f64>,
         #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
         output_image_url: Option<String>,
         #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
@@ -13050,8 +13062,8 @@ pub mod builder {
             self
         }
         /// Sets `progress`.
-        pub fn progress(mut self, value: i64) -> Self {
-            self.progress = Some(value);
+        pub fn progress(mut self, value: impl Into<f64>) -> Self {
+            self.progress = Some(value.into());
             self
         }
         /// Sets `outputImageUrl`.
@@ -13797,7 +13809,7 @@ pub mod builder {
         #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
         desc: Option<String>,
         #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
-        progress: Option<i64>,
+        progress: Option<f64>,
         #[serde(rename = "epoch", skip_serializing_if = "Option::is_none")]
         epoch: Option<i64>,
         #[serde(rename = "maxEpochs", skip_serializing_if = "Option::is_none")]
@@ -13829,8 +13841,8 @@ pub mod builder {
             self
         }
         /// Sets `progress`.
-        pub fn progress(mut self, value: i64) -> Self {
-            self.progress = Some(value);
+        pub fn progress(mut self, value: impl Into<f64>) -> Self {
+            self.progress = Some(value.into());
             self
         }
         /// Sets `epoch`.

@@ -3,9 +3,9 @@
 use serde_json::{Number, json};
 
 use super::Report;
-use super::contract::Contract;
+use super::contract::{Contract, Direction};
 use super::cursor::Cursor;
-use super::outline::Place;
+use super::outline::{Place, outline};
 use super::schemas_with_limits;
 
 /// Which limits a type can have.
@@ -51,6 +51,37 @@ fn check_fit(schema: &Cursor<'_>, report: &mut Report) {
     }
     if schema.has("exclusiveMinimum") && !schema.has("minimum") {
         report.add(&schema.or_self("exclusiveMinimum"), "there is no minimum to exclude", "add `minimum`");
+    }
+}
+
+/// What a server sends beyond a limit of our own making would make its whole answer unreadable.
+pub(super) fn answer_bounds(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        let sent = document.schemas_of(Direction::Request);
+        let answers = document.schemas_of(Direction::Answer);
+        for component in answers.iter().filter(|answer| !sent.iter().any(|sent| sent.pointer == answer.pointer)) {
+            for (_, property) in component.properties().iter().filter(|(_, property)| is_ours(component, property)) {
+                outline(Place::Property, property).iter().for_each(|(_, schema)| check_free(schema, report));
+            }
+        }
+    }
+}
+
+/// Whether a property, by its own mark or by that of its schema, is not wholly published.
+fn is_ours(component: &Cursor<'_>, property: &Cursor<'_>) -> bool {
+    let mark = property.text("x-provenance").or(component.text("x-provenance"));
+    mark.is_some_and(|mark| mark != "published")
+}
+
+/// Reports the limits of a schema, or those of the number in a text.
+fn check_free(schema: &Cursor<'_>, report: &mut Report) {
+    let is_limit =
+        |key: &str| LIMITS.iter().any(|(_, keys)| keys.contains(&key)) && key != "items" && key != "x-numeric";
+    let limits: Vec<_> = schema.members().into_iter().filter(|(key, _)| is_limit(key)).collect();
+    if let Some((_, first)) = limits.first() {
+        let names = limits.iter().map(|(key, _)| *key).collect::<Vec<_>>().join("`, `");
+        let fix = "remove them and tell the range in the description; if they are published, correct `x-provenance`";
+        report.add(first, format!("an answer has limits that are not published: `{names}`"), fix);
     }
 }
 

@@ -30,6 +30,13 @@ pub(super) struct Document<'a> {
     pub(super) strict: Result<Strict, String>,
 }
 
+/// Which way a schema travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Answer,
+}
+
 /// One call of the API.
 #[derive(Clone)]
 pub(super) struct Operation<'a> {
@@ -95,6 +102,20 @@ impl<'a> Document<'a> {
             }
         }
         found
+    }
+
+    /// The components that travel that way; what a callback pushes is an answer.
+    pub(super) fn schemas_of(&self, direction: Direction) -> Vec<Cursor<'a>> {
+        let bodies = self.operations.iter().flat_map(|operation| match direction {
+            Direction::Request => operation.request_schema().into_iter().collect(),
+            Direction::Answer => {
+                let pushes = operation.pushes();
+                let pushed = pushes.iter().filter_map(|push| body_schema(&push.get("requestBody")?.resolved()));
+                operation.response_schema().into_iter().chain(pushed).collect::<Vec<_>>()
+            }
+        });
+        let used = self.reachable(bodies.filter_map(|schema| schema.reference()));
+        self.all(Place::Component).filter(|component| used.contains(component.pointer.as_str())).cloned().collect()
     }
 
     /// Every `$ref` in the component at the pointer.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Report;
-use super::contract::{Contract, Document, body_schema};
+use super::contract::{Contract, Direction};
 use super::cursor::Cursor;
 use super::outline::Place;
 
@@ -61,7 +61,7 @@ fn readable_types<'a>(property: &Cursor<'a>, kind: &str) -> Vec<&'a str> {
 /// Servers of this kind send null for what they do not know; clients leave out what they do not set.
 pub(super) fn absent_members(contract: &Contract<'_>, report: &mut Report) {
     for document in &contract.documents {
-        for component in schemas_of(document, Direction::Answer) {
+        for component in document.schemas_of(Direction::Answer) {
             for (name, property) in component.properties() {
                 if !component.requires(name) && !property.is_true("nullable") && !accepts_null(&property) {
                     let fix = "add `x-accepts: [\"null\"]`, beside `allOf` if it is a reference";
@@ -75,7 +75,7 @@ pub(super) fn absent_members(contract: &Contract<'_>, report: &mut Report) {
                 }
             }
         }
-        for component in schemas_of(document, Direction::Request) {
+        for component in document.schemas_of(Direction::Request) {
             for (_, property) in component.properties().into_iter().filter(|(_, property)| accepts_null(property)) {
                 let fix = "remove \"null\"; if answers use this schema too, make one for each";
                 report.add(&property.or_self("x-accepts"), "a request leaves out what it does not set", fix);
@@ -87,25 +87,4 @@ pub(super) fn absent_members(contract: &Contract<'_>, report: &mut Report) {
 /// Whether null is read as absent.
 fn accepts_null(property: &Cursor<'_>) -> bool {
     property.texts_of("x-accepts").contains(&"null")
-}
-
-/// Which way a schema travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Request,
-    Answer,
-}
-
-/// The components that travel that way; what a callback pushes is an answer.
-fn schemas_of<'a>(document: &Document<'a>, direction: Direction) -> Vec<Cursor<'a>> {
-    let bodies = document.operations.iter().flat_map(|operation| match direction {
-        Direction::Request => operation.request_schema().into_iter().collect(),
-        Direction::Answer => {
-            let pushes = operation.pushes();
-            let pushed = pushes.iter().filter_map(|push| body_schema(&push.get("requestBody")?.resolved()));
-            operation.response_schema().into_iter().chain(pushed).collect::<Vec<_>>()
-        }
-    });
-    let used = document.reachable(bodies.filter_map(|schema| schema.reference()));
-    document.all(Place::Component).filter(|component| used.contains(component.pointer.as_str())).cloned().collect()
 }

@@ -209,6 +209,11 @@ pub(super) static RULES: &[Rule] = &[
         bounds::bounds,
     ),
     rule(
+        "answer-bounds",
+        "What only answers hold has no limits but published ones, for a value beyond an invented one would make the whole answer unreadable.",
+        bounds::answer_bounds,
+    ),
+    rule(
         "patterns",
         "Patterns work without look-around, back-references and Unicode classes, as the types crate matches them.",
         bounds::patterns,

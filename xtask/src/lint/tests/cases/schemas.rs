@@ -198,6 +198,46 @@ pub(super) const CASES: &[Case] = &[
         "- $ref: \"#/components/schemas/JobData\"",
     ),
     case(
+        "answer-bounds",
+        STATUS,
+        r##"        status:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+        progress:
+          description: How much is done, in percent.
+          type: number
+          minimum: 0
+          maximum: 100
+          x-provenance: inferred
+          x-accepts: ["null"]
+"##,
+        schema!("JobData/properties/progress/minimum"),
+        "minimum: 0",
+    ),
+    case(
+        "answer-bounds",
+        STATUS,
+        r##"        status:
+          description: How far the job is.
+          allOf:
+            - $ref: "#/components/schemas/Status"
+          x-accepts: ["null"]
+        shares:
+          description: How much each brush has done.
+          type: array
+          items:
+            type: string
+            x-numeric:
+              maximum: 1
+          x-provenance: partial
+          x-accepts: ["null"]
+"##,
+        schema!("JobData/properties/shares/items/x-numeric/maximum"),
+        "maximum: 1",
+    ),
+    case(
         "named-schemas",
         "          description: What the picture should show.\n          type: string",
         "          description: What the picture should show.\n          type: string\n          enum:\n            - \"a house\"",
