@@ -1,6 +1,7 @@
 //! The emitters: each takes the model and makes one crate's generated file.
 
 pub mod client;
+pub mod docs;
 pub mod mock;
 pub mod server;
 pub mod types;

@@ -5,6 +5,7 @@
 //! compared (`format`, `output`).
 
 mod codegen;
+mod docs;
 mod emit;
 mod format;
 mod lint;
@@ -17,6 +18,7 @@ mod spec;
 mod yaml;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +35,12 @@ enum Command {
         /// Write nothing; show what is stale and exit with 1
         #[arg(long)]
         check: bool,
+    },
+    /// Make one HTML page of the documents in spec/
+    Docs {
+        /// The file to write, instead of target/docs/imgopen.html
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -66,5 +74,6 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             let mode = if check { output::Mode::Check } else { output::Mode::Write };
             codegen::run(&root, mode, out)
         }
+        Command::Docs { out: file } => docs::run(&root, file, out),
     }
 }

@@ -29,13 +29,25 @@ pub struct Document {
     pub name: String,
     pub title: String,
     pub version: String,
+    pub description: String,
     /// Where the API is hosted, if it is.
     pub server: Option<String>,
+    /// The groups of operations, in the order of the documentation.
+    pub tags: Vec<Tag>,
     pub operations: Vec<Operation>,
+    /// What a call that fails answers; the same for all operations.
+    pub failure: Option<Body>,
     /// The file as it is written.
     pub yaml: String,
     /// The same as JSON.
     pub json: Value,
+}
+
+/// A group of operations.
+#[derive(Debug)]
+pub struct Tag {
+    pub name: String,
+    pub description: String,
 }
 
 /// One call of the API.
@@ -55,8 +67,10 @@ pub struct Operation {
     pub parameters: Vec<PathParameter>,
     /// Name of the request's schema.
     pub request: String,
+    pub request_notes: Notes,
     /// Name of the success answer's schema.
     pub response: String,
+    pub response_notes: Notes,
     pub job: Option<Job>,
     pub callback: Option<Callback>,
 }
@@ -97,8 +111,38 @@ pub enum IdSource {
 pub struct Callback {
     /// Member of the request that holds the address.
     pub field: String,
+    pub description: String,
     /// Name of the pushed body's schema.
     pub body: String,
+    pub body_notes: Notes,
+    /// What the receiver answers.
+    pub receipt: Body,
+}
+
+/// A body that is the same wherever it occurs.
+#[derive(Debug)]
+pub struct Body {
+    /// Name of its schema.
+    pub schema: String,
+    pub notes: Notes,
+}
+
+/// What is said of a body beside its schema.
+#[derive(Debug)]
+pub struct Notes {
+    pub description: String,
+    pub examples: Vec<Example>,
+}
+
+/// A body as it may be on the wire.
+#[derive(Debug)]
+pub struct Example {
+    /// Where it comes from or how much it shows, such as `published` or `minimal`.
+    pub key: String,
+    pub summary: String,
+    /// How a published example breaks its schema, if it does.
+    pub quirk: Option<String>,
+    pub value: Value,
 }
 
 /// A header that carries a part of the access key.

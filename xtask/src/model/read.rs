@@ -27,6 +27,7 @@ fn check_references(api: &Api) -> Result<()> {
         api.object(&operation.response).with_context(place)?;
         if let Some(callback) = &operation.callback {
             api.object(&callback.body).with_context(place)?;
+            api.object(&callback.receipt.schema).with_context(place)?;
         }
         if let Some(job) = &operation.job {
             api.operation(&job.query).with_context(place)?;
@@ -56,6 +57,7 @@ fn document(source: &Source) -> Result<(Document, Vec<Schema>, Vec<KeyHeader>)> 
     let root = &source.root;
     let info = member(root, "info")?;
     let mut operations = Vec::new();
+    let mut failure = None;
     for (path, item) in member(root, "paths")?.entries() {
         for (method, node) in item.entries() {
             if method.text != "post" {
@@ -65,6 +67,7 @@ fn document(source: &Source) -> Result<(Document, Vec<Schema>, Vec<KeyHeader>)> 
                 operation(root, &path.text, node)
                     .with_context(|| format!("line {}: operation at `{}`", node.line, path.text))?,
             );
+            failure = failure.or_else(|| node.get("responses")?.get("4XX"));
         }
     }
     let components = member(root, "components")?;
@@ -80,16 +83,23 @@ fn document(source: &Source) -> Result<(Document, Vec<Schema>, Vec<KeyHeader>)> 
         name: source.name.clone(),
         title: text(info, "title")?,
         version: text(info, "version")?,
+        description: optional_text(info, "description")?.unwrap_or_default(),
         server: root
             .get("servers")
             .and_then(|servers| servers.items().first())
             .map(|server| text(server, "url"))
             .transpose()?,
+        tags: root.get("tags").map(Node::items).unwrap_or_default().iter().map(tag).collect::<Result<_>>()?,
         operations,
+        failure: failure.map(|node| body(root, node)).transpose()?,
         yaml: source.text.clone(),
         json: root.to_json(),
     };
     Ok((document, schemas, keys))
+}
+
+fn tag(node: &Node) -> Result<Tag> {
+    Ok(Tag { name: text(node, "name")?, description: optional_text(node, "description")?.unwrap_or_default() })
 }
 
 fn key_header(node: &Node) -> Result<KeyHeader> {
@@ -100,6 +110,8 @@ fn operation(root: &Node, path: &str, node: &Node) -> Result<Operation> {
     let page = node.get("externalDocs").map(|docs| text(docs, "url")).transpose()?;
     let parameters = node.get("parameters").map(Node::items).unwrap_or_default();
     let tag = node.get("tags").and_then(|tags| tags.items().first()).and_then(Node::text);
+    let request = body(root, member(node, "requestBody")?)?;
+    let response = body(root, member(member(node, "responses")?, "200")?)?;
     Ok(Operation {
         id: text(node, "operationId")?,
         path: path.to_owned(),
@@ -110,8 +122,10 @@ fn operation(root: &Node, path: &str, node: &Node) -> Result<Operation> {
         provenance: provenance(node)?,
         idempotent: boolean(node, "x-idempotent")?,
         parameters: parameters.iter().map(parameter).collect::<Result<_>>()?,
-        request: body_schema(root, member(node, "requestBody")?)?,
-        response: body_schema(root, member(member(node, "responses")?, "200")?)?,
+        request: request.schema,
+        request_notes: request.notes,
+        response: response.schema,
+        response_notes: response.notes,
         job: node.get("x-job").map(job).transpose()?,
         callback: node.get("callbacks").map(|callbacks| callback(root, callbacks)).transpose()?,
     })
@@ -162,22 +176,41 @@ fn callback(root: &Node, node: &Node) -> Result<Callback> {
         bail!("line {}: a callback has one address", expressions.line);
     };
     let field = expression.text.strip_prefix("{$request.body#/").and_then(|rest| rest.strip_suffix('}'));
+    let post = member(item, "post")?;
+    let pushed = body(root, member(post, "requestBody")?)?;
     Ok(Callback {
         field: field
             .with_context(|| format!("line {}: the address must be `{{$request.body#/NAME}}`", expression.line))?
             .to_owned(),
-        body: body_schema(root, member(member(item, "post")?, "requestBody")?)?,
+        description: optional_text(post, "description")?.unwrap_or_default(),
+        body: pushed.schema,
+        body_notes: pushed.notes,
+        receipt: body(root, member(member(post, "responses")?, "200")?)?,
     })
 }
 
-/// The schema of a request body or an answer, which may be a component itself.
-fn body_schema(root: &Node, node: &Node) -> Result<String> {
+/// A request body or an answer, which may be a component itself.
+fn body(root: &Node, node: &Node) -> Result<Body> {
     if let Some(pointer) = node.get("$ref").and_then(Node::text) {
         let target = root.at(pointer).with_context(|| format!("line {}: `{pointer}` leads nowhere", node.line))?;
-        return body_schema(root, target);
+        return body(root, target);
     }
     let media = member(member(node, "content")?, "application/json")?;
-    reference(member(media, "schema")?)
+    let examples = media.get("examples").map(Node::entries).unwrap_or_default();
+    let notes = Notes {
+        description: optional_text(node, "description")?.unwrap_or_default(),
+        examples: examples.iter().map(|(key, node)| example(&key.text, node)).collect::<Result<_>>()?,
+    };
+    Ok(Body { schema: reference(member(media, "schema")?)?, notes })
+}
+
+fn example(key: &str, node: &Node) -> Result<Example> {
+    Ok(Example {
+        key: key.to_owned(),
+        summary: text(node, "summary")?,
+        quirk: optional_text(node, "x-quirk")?,
+        value: member(node, "value")?.to_json(),
+    })
 }
 
 fn schema(name: &str, node: &Node) -> Result<Schema> {
