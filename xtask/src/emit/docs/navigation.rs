@@ -15,7 +15,8 @@ pub fn navigation(places: &Places<'_>) -> Markup {
                 // Without the script it would do nothing, so the script shows it.
                 div #filter hidden {
                     label for="filter-text" { "Filter" }
-                    input #filter-text type="search" placeholder="operation, path, member" autocomplete="off" spellcheck="false";
+                    input #filter-text type="search" placeholder="operation, path, member" autocomplete="off"
+                        spellcheck="false";
                     p #filter-count role="status" {}
                 }
                 ul {
@@ -34,7 +35,9 @@ fn document(places: &Places<'_>, document: &Document) -> Markup {
     html! {
         p .group { a href={ "#" (prefix) } { "About " (document.title) } }
         ul {
-            @for heading in markdown::headings(&document.description) { (link(&place::heading(&prefix, &heading), &heading)) }
+            @for heading in markdown::headings(&document.description) {
+                (link(&place::heading(&prefix, &heading), &heading))
+            }
         }
         @for tag in &document.tags {
             p .group { a href={ "#" (place::tag(document, &tag.name)) } { (tag.name) } }

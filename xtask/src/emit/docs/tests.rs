@@ -138,7 +138,8 @@ fn nothing_is_loaded() {
 #[test]
 fn what_looks_like_a_tag_stays_text() {
     let mut api = api();
-    let hostile = "A <lora:x:1> prompt, <b onclick=\"x\">bold</b>, [l](javascript:x), ![p](https://example.com/p.png) `<i>`.\n\n<script>x</script>";
+    let hostile = "A <lora:x:1> prompt, <b onclick=\"x\">bold</b>, [l](javascript:x), \
+                   ![p](https://example.com/p.png) `<i>`.\n\n<script>x</script>";
     let operation = &mut api.documents[0].operations[0];
     operation.description = hostile.into();
     operation.summary = "A <lora:x:1>".into();
