@@ -4,8 +4,8 @@
 
 mod bodies;
 mod bounds;
-mod contract;
-mod cursor;
+pub(crate) mod contract;
+pub(crate) mod cursor;
 mod descriptions;
 mod document;
 mod enums;
@@ -15,7 +15,7 @@ mod jobs;
 mod leniency;
 mod names;
 mod operations;
-mod outline;
+pub(crate) mod outline;
 mod parameters;
 mod provenance;
 mod quoting;

@@ -19,13 +19,13 @@ pub(super) struct Contract<'a> {
 }
 
 /// One document.
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// Its root.
     pub(super) root: Cursor<'a>,
     /// Every object and what it is.
     pub(super) outline: Vec<(Place, Cursor<'a>)>,
     /// The operations in the order of `paths`.
-    pub(super) operations: Vec<Operation<'a>>,
+    pub(crate) operations: Vec<Operation<'a>>,
     /// The schemas, ready to check values; or why they cannot be.
     pub(super) strict: Result<Strict, String>,
 }
@@ -39,13 +39,13 @@ pub(super) enum Direction {
 
 /// One call of the API.
 #[derive(Clone)]
-pub(super) struct Operation<'a> {
+pub(crate) struct Operation<'a> {
     /// The operation id; empty where it is missing, which a rule of its own reports.
     pub(super) id: &'a str,
     /// The path with its `{…}` parts.
     pub(super) path: &'a str,
     /// The operation object.
-    pub(super) place: Cursor<'a>,
+    pub(crate) place: Cursor<'a>,
 }
 
 impl<'a> Contract<'a> {
@@ -72,7 +72,7 @@ impl<'a> Contract<'a> {
 
 impl<'a> Document<'a> {
     /// Looks at one document.
-    fn new(source: &'a Source) -> Self {
+    pub(crate) fn new(source: &'a Source) -> Self {
         let root = Cursor::root(source);
         Self {
             outline: outline(Place::Document, &root),
@@ -93,7 +93,7 @@ impl<'a> Document<'a> {
     }
 
     /// The components that the starting pointers lead to, directly or through others.
-    pub(super) fn reachable(&self, start: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    pub(crate) fn reachable(&self, start: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
         let mut found = BTreeSet::new();
         let mut waiting: Vec<&str> = start.into_iter().collect();
         while let Some(pointer) = waiting.pop() {
@@ -131,7 +131,7 @@ impl<'a> Document<'a> {
 }
 
 /// Every `$ref` in an object, in the order in which they stand there.
-pub(super) fn references<'a>(place: Place, object: &Cursor<'a>) -> Vec<Cursor<'a>> {
+pub(crate) fn references<'a>(place: Place, object: &Cursor<'a>) -> Vec<Cursor<'a>> {
     let mut found: Vec<_> = outline(place, object).iter().filter_map(|(_, inner)| inner.get("$ref")).collect();
     found.sort_by_key(|reference| reference.line);
     found
@@ -175,7 +175,7 @@ impl<'a> Operation<'a> {
     }
 
     /// The calls that the operation's callbacks make.
-    pub(super) fn pushes(&self) -> Vec<Cursor<'a>> {
+    pub(crate) fn pushes(&self) -> Vec<Cursor<'a>> {
         let objects = outline(Place::Operation, &self.place).into_iter();
         objects.filter(|(place, _)| *place == Place::Push).map(|(_, push)| push).collect()
     }

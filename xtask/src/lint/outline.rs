@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 
 /// What an object of a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// The whole document.
     Document,
     /// Title, version and description.
@@ -57,7 +57,7 @@ pub(super) enum Place {
 
 impl Place {
     /// The keys that an object may have here, in the order that `member-order` asks for.
-    pub(super) fn keys(self) -> &'static [&'static str] {
+    pub(crate) fn keys(self) -> &'static [&'static str] {
         match self {
             Place::Document => {
                 &["openapi", "info", "externalDocs", "servers", "security", "tags", "paths", "components"]
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// The objects inside one that stands here; `*` is any member or item.
-    fn inside(self) -> &'static [(&'static str, Place)] {
+    pub(crate) fn inside(self) -> &'static [(&'static str, Place)] {
         match self {
             Place::Document => &[
                 ("info", Place::Info),
@@ -134,7 +134,7 @@ impl Place {
     }
 
     /// What the components of a section are, and what a `$ref` to one stands for.
-    pub(super) fn of_section(section: &str) -> Option<Place> {
+    pub(crate) fn of_section(section: &str) -> Option<Place> {
         let sections = Place::Components.inside().iter();
         sections.into_iter().find(|(path, _)| path.strip_suffix("/*") == Some(section)).map(|(_, place)| *place)
     }
@@ -220,7 +220,7 @@ const INNER: &[&str] = &[
 ];
 
 /// An object and everything inside it, outer objects before inner ones.
-pub(super) fn outline<'a>(place: Place, start: &Cursor<'a>) -> Vec<(Place, Cursor<'a>)> {
+pub(crate) fn outline<'a>(place: Place, start: &Cursor<'a>) -> Vec<(Place, Cursor<'a>)> {
     let mut found = vec![(place, start.clone())];
     let mut next = 0;
     while let Some((place, object)) = found.get(next).cloned() {
