@@ -1,9 +1,10 @@
 //! The workspace's own commands.
 //!
-//! Data flows one way: the documents in `spec/` are loaded (`spec`, `yaml`), checked (`lint`), read into a model
-//! (`model`), reduced to what progenitor needs (`prepare`, `progenitor`), emitted (`emit`), formatted and written or
-//! compared (`format`, `output`).
+//! Data flows one way: the documents in `spec/` are loaded (`spec`, `yaml`), checked (`lint`), compared with older ones
+//! (`breaking`), read into a model (`model`), reduced to what progenitor needs (`prepare`, `progenitor`), emitted
+//! (`emit`), formatted and written or compared (`format`, `output`).
 
+mod breaking;
 mod codegen;
 mod docs;
 mod emit;
@@ -42,6 +43,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Tell whether the changes of the documents break callers or servers; exit with 1 if one does or cannot be judged
+    Breaking {
+        /// The git revision to compare with, or a file with an older state of the document of the same name
+        #[arg(long, default_value = "HEAD")]
+        against: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -75,5 +82,6 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             codegen::run(&root, mode, out)
         }
         Command::Docs { out: file } => docs::run(&root, file, out),
+        Command::Breaking { against } => breaking::run(&root, &against, out),
     }
 }
