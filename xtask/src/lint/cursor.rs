@@ -126,6 +126,11 @@ impl<'a> Cursor<'a> {
         self.resolved().texts_of("required").contains(&name)
     }
 
+    /// Whether the schema that is meant allows null.
+    pub(super) fn is_nullable(&self) -> bool {
+        self.resolved().is_true("nullable")
+    }
+
     /// The `type` of the schema that is meant.
     pub(crate) fn schema_type(&self) -> Option<&'a str> {
         self.resolved().text("type")

@@ -52,7 +52,7 @@ fn readable_types<'a>(property: &Cursor<'a>, kind: &str) -> Vec<&'a str> {
         _ => Vec::new(),
     };
     types.retain(|found| *found != "object");
-    if !property.is_true("nullable") {
+    if !property.is_nullable() {
         types.push("null");
     }
     types
@@ -63,7 +63,7 @@ pub(super) fn absent_members(contract: &Contract<'_>, report: &mut Report) {
     for document in &contract.documents {
         for component in document.schemas_of(Direction::Answer) {
             for (name, property) in component.properties() {
-                if !component.requires(name) && !property.is_true("nullable") && !accepts_null(&property) {
+                if !component.requires(name) && !property.is_nullable() && !accepts_null(&property) {
                     let fix = "add `x-accepts: [\"null\"]`, beside `allOf` if it is a reference";
                     report.add(&property, "an optional member of an answer may come as null", fix);
                 } else if component.requires(name) && accepts_null(&property) {

@@ -165,6 +165,7 @@ const COMPONENT: &[&str] = &[
     "type",
     "description",
     "x-provenance",
+    "nullable",
     "required",
     "properties",
     "additionalProperties",

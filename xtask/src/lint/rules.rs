@@ -189,6 +189,11 @@ pub(super) static RULES: &[Rule] = &[
         schemas::schema_types,
     ),
     rule(
+        "nullable",
+        "`nullable` stands beside a `type`, as OpenAPI wants it, and only a property may be null, for it alone has a type for that.",
+        schemas::nullable,
+    ),
+    rule(
         "composition",
         "`allOf` holds one `$ref` and `oneOf` only requires one of several members, for anything else has no type.",
         schemas::composition,

@@ -72,6 +72,19 @@ fn check_type(schema: &Cursor<'_>, report: &mut Report) {
     }
 }
 
+/// Beside a reference `nullable` would say nothing: the component behind it refuses null all the same.
+pub(super) fn nullable(contract: &Contract<'_>, report: &mut Report) {
+    for property in contract.all(Place::Property).filter(|property| !property.has("type")) {
+        if let Some(place) = property.get("nullable") {
+            report.add(&place, "beside a reference it says nothing", "move it to the component that is referred to");
+        }
+    }
+    let items = contract.all(Place::Property).chain(contract.all(Place::Inner)).filter_map(|list| list.get("items"));
+    for place in items.chain(contract.all(Place::Carried).cloned()).filter(Cursor::is_nullable) {
+        report.add(&place, "null is allowed here, which no type can hold", "refer to a component that is not nullable");
+    }
+}
+
 /// `allOf` only adds a description to a reference, `oneOf` only says that one of several members must be there.
 pub(super) fn composition(contract: &Contract<'_>, report: &mut Report) {
     for all in contract.all(Place::Property).filter_map(|property| property.get("allOf")) {

@@ -75,6 +75,7 @@ fn document(source: &Source) -> Result<(Document, Vec<Schema>, Vec<KeyHeader>)> 
     for (name, node) in member(components, "schemas")?.entries() {
         schemas.push(schema(&name.text, node).with_context(|| format!("line {}: schema `{}`", node.line, name.text))?);
     }
+    spread_nullable(member(components, "schemas")?, &mut schemas)?;
     let keys = match components.get("securitySchemes") {
         Some(schemes) => schemes.entries().iter().map(|(_, node)| key_header(node)).collect::<Result<_>>()?,
         None => Vec::new(),
@@ -224,6 +225,23 @@ fn schema(name: &str, node: &Node) -> Result<Schema> {
         ),
     };
     Ok(Schema { name: name.to_owned(), description: text(node, "description")?, provenance: provenance(node)?, kind })
+}
+
+/// Makes the properties nullable that refer to a nullable component.
+fn spread_nullable(components: &Node, schemas: &mut [Schema]) -> Result<()> {
+    let mut nullable = Vec::new();
+    for (name, node) in components.entries() {
+        if boolean(node, "nullable")? {
+            nullable.push(name.text.as_str());
+        }
+    }
+    for schema in schemas {
+        let SchemaKind::Object(object) = &mut schema.kind else { continue };
+        for property in &mut object.properties {
+            property.nullable |= matches!(&property.shape, Shape::Named(name) if nullable.contains(&name.as_str()));
+        }
+    }
+    Ok(())
 }
 
 fn enumeration<T>(node: &Node, value: impl Fn(&Node) -> Option<T>) -> Result<Enum<T>> {

@@ -259,6 +259,20 @@ pub(super) const CASES: &[Case] = &[
         "format: uri",
     ),
     case(
+        "nullable",
+        "          allOf:\n            - $ref: \"#/components/schemas/Status\"",
+        "          nullable: true\n          allOf:\n            - $ref: \"#/components/schemas/Status\"",
+        schema!("JobData/properties/status/nullable"),
+        "nullable: true",
+    ),
+    case(
+        "nullable",
+        "      description: The job asked for.\n",
+        "      description: The job asked for.\n      nullable: true\n",
+        ask!("/requestBody/content/application~1json/schema"),
+        "schema:",
+    ),
+    case(
         "composition",
         "            - $ref: \"#/components/schemas/Brush\"",
         "            - $ref: \"#/components/schemas/Brush\"\n            - $ref: \"#/components/schemas/Brush\"",
