@@ -171,8 +171,10 @@ impl Gate {
             (Shape::TextEnum(set), Node::Text(text)) => self.choice(shape, set, text),
             (Shape::List(rules), Node::List(items)) => self.list(shape, rules, items),
             (Shape::Object(schema), node @ Node::Object(_)) => self.object(schema, node).map(Admitted::Record),
-            (Shape::Integer(_) | Shape::IntegerEnum(_), Node::Unsigned(value)) => {
-                self.fault(Rule::Range, || format!("{value} given, which is too large; give {}", shape.expectation()));
+            (Shape::Integer(_) | Shape::IntegerEnum(_), node) if is_beyond_64_bits(&node) => {
+                self.fault(Rule::Range, || {
+                    format!("{} given, which no 64 bits hold; give {}", node.glimpse(), shape.expectation())
+                });
                 None
             }
             (shape, node) => self.mismatch(&node, shape),
@@ -361,6 +363,15 @@ fn convert<'de>(shape: &Shape, accepts: &[JsonType], node: Node<'de>) -> Node<'d
             node @ (Node::Text(_) | Node::Integer(_) | Node::Unsigned(_) | Node::Number(_) | Node::Boolean(_)),
         ) => Node::List(vec![node]),
         (_, node) => node,
+    }
+}
+
+/// Whether it is a whole number that does not fit the type of whole numbers.
+fn is_beyond_64_bits(node: &Node<'_>) -> bool {
+    match node {
+        Node::Unsigned(_) => true,
+        Node::Number(value) => value.fract() == 0.0 && value.abs() >= 9_223_372_036_854_775_808.0,
+        _ => false,
     }
 }
 

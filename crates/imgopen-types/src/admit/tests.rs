@@ -153,6 +153,10 @@ fn messages_name_the_field_the_value_and_the_fix() {
         (r#"{"count":20,"count":20}"#, "`count`: given twice; keep one"),
         (r#"{"word":null}"#, "`word`: null given; leave it out or give a text of 2 to 3 characters"),
         (r#"{"names":["a","b","a"]}"#, "`names`: 3 items given, a list of 1 to 2 items expected"),
+        (
+            r#"{"size":12054219663806224000000000}"#,
+            "`size`: 12054219663806224000000000 given, which no 64 bits hold; give one of 2, 4",
+        ),
         (r#"7"#, "the body: 7 given, an object expected"),
     ] {
         let found: Vec<_> = faults(json).into_iter().map(|(_, message)| message).collect();
