@@ -1,6 +1,6 @@
 //! Emits the server crate: for each document a trait with one method an operation, and a router that calls it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use heck::ToSnakeCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -173,6 +173,8 @@ fn routes(api: &Api, operation: &Operation) -> Result<TokenStream> {
 }
 
 fn paths(api: &Api, operation: &Operation) -> Result<Vec<String>> {
+    let count = operation.parameters.len();
+    ensure!(count <= 1, "operation `{}` has {count} path parameters; move all but one into the body", operation.id);
     let Some(parameter) = operation.parameters.first() else { return Ok(vec![operation.path.clone()]) };
     let template = format!("{{{}}}", parameter.name);
     let longest = segments(api, parameter)?;
@@ -189,4 +191,21 @@ fn segments(api: &Api, parameter: &PathParameter) -> Result<usize> {
     let SchemaKind::TextEnum(set) = &api.schema(&parameter.schema)?.kind else { return Ok(1) };
     let counts = set.values.iter().map(|value| value.value.split('/').count());
     Ok(if parameter.multi_segment { counts.max().unwrap_or(1) } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model, spec};
+
+    #[test]
+    fn a_second_path_parameter_is_refused_and_not_left_out() {
+        let root = spec::workspace_root().unwrap();
+        let mut api = model::read(&spec::load(&root).unwrap()).unwrap();
+        let operation = api.documents[0].operations.iter_mut().find(|known| known.id == "query_tool_task").unwrap();
+        let (name, schema) = ("other".to_owned(), "ToolCode".to_owned());
+        operation.parameters.push(PathParameter { name, description: String::new(), schema, multi_segment: false });
+        let error = emit(&api).unwrap_err().to_string();
+        assert!(error.contains("`query_tool_task` has 2 path parameters"), "{error}");
+    }
 }
