@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod engine;
+mod error;
+mod job;
+mod lanczos;
+mod monitor;
+mod registry;
+pub mod sandbox;
+
+pub use engine::{Engine, Grade, Inputs, Model, ModelKind, Models, Offer, UnknownGrade};
+pub use error::EngineError;
+pub use job::{Format, Input, Job, Output, Picture, PictureLimits, UnknownFormat};
+pub use lanczos::Lanczos;
+pub use monitor::{Monitor, Progress, Watch};
+pub use registry::{Choice, Registry, Unavailable};
+pub use sandbox::Sandbox;
