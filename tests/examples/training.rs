@@ -8,7 +8,7 @@ use std::error::Error;
 
 use imgopen_client::types::{Answer, SubmitTrainingRequest, SubmitTrainingResponse, read};
 use imgopen_client::{Client, Credentials};
-use imgopen_server::{Failure, ImgOpen, router};
+use imgopen_server::{Caller, Failure, ImgOpen, router};
 use imgopen_tests::wire::{Tap, serve, url};
 
 const PUBLISHED: &str = include_str!("../../spec/examples/submit_training/request.as-published.txt");
@@ -19,13 +19,13 @@ struct Trainer;
 impl ImgOpen for Trainer {
     async fn submit_training(
         &self,
-        keys: Credentials,
+        caller: Caller,
         request: SubmitTrainingRequest,
     ) -> Result<SubmitTrainingResponse, Failure> {
         let (pictures, epochs) = (request.file_url_list.len(), request.max_epochs_or_default());
         println!(
             "\nserver: {} starts {} with {pictures} pictures, {epochs} epochs",
-            keys.access_key_id(),
+            caller.access_key_id(),
             request.task_id
         );
         Ok(SubmitTrainingResponse::success(()))

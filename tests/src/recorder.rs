@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use imgopen_client::types::*;
-use imgopen_server::{Credentials, Failure, ImgOpen};
+use imgopen_server::{Caller, Failure, ImgOpen};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Recorder {
     fn record<R: Serialize, A: Answer>(
         &self,
         operation: &'static str,
-        keys: &Credentials,
+        Caller { keys, .. }: &Caller,
         parameter: Option<String>,
         request: &R,
     ) -> Result<A, Failure> {
@@ -60,16 +60,16 @@ macro_rules! recorder {
         impl ImgOpen for Recorder {
             async fn query_tool_task(
                 &self,
-                keys: Credentials,
+                caller: Caller,
                 tool_code: ToolCode,
                 request: QueryToolTaskRequest,
             ) -> Result<QueryToolTaskResponse, Failure> {
-                self.record("query_tool_task", &keys, Some(tool_code.to_string()), &request)
+                self.record("query_tool_task", &caller, Some(tool_code.to_string()), &request)
             }
 
             $(
-                async fn $operation(&self, keys: Credentials, request: $request) -> Result<$response, Failure> {
-                    self.record(stringify!($operation), &keys, None, &request)
+                async fn $operation(&self, caller: Caller, request: $request) -> Result<$response, Failure> {
+                    self.record(stringify!($operation), &caller, None, &request)
                 }
             )*
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imgopen_server::{Credentials, Failure, ImgOpen, Options, router, router_with, types};
+use imgopen_server::{Caller, Credentials, Failure, ImgOpen, Options, router, router_with, types};
 use imgopen_tests::document;
 use imgopen_tests::recorder::Recorder;
 use imgopen_tests::wire::{serve, url};
@@ -18,7 +18,7 @@ const TOOL: &str = "/AIGCImgOpenServ/saas/tool";
 struct Panics;
 
 impl ImgOpen for Panics {
-    async fn query_task(&self, _: Credentials, _: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
+    async fn query_task(&self, _: Caller, _: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
         panic!("a fault that the caller must not see")
     }
 }
@@ -32,6 +32,16 @@ impl ImgOpen for Guarded {
             ("my-id", "my-secret") => Ok(()),
             _ => Err(Failure::unauthorized(format!("these keys may not call {}", operation.id))),
         }
+    }
+}
+
+/// A server that wants one header.
+struct Choosy;
+
+impl ImgOpen for Choosy {
+    async fn query_task(&self, caller: Caller, _: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
+        let order = caller.header("Idempotency-Key")?.unwrap_or("none");
+        Err(Failure::conflict(format!("{} sent {order} and {}", caller.access_key_id(), caller.headers.len())))
     }
 }
 
@@ -172,6 +182,16 @@ async fn the_service_decides_on_keys_before_the_body_is_read() {
         "the operation `query_task` is not implemented by this server",
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_method_is_told_the_headers_without_those_of_the_keys() {
+    let server = url(serve(router(Choosy)).await);
+    let call = || post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"})).header("idempotency-key", "a");
+    // Of content-type, content-length, accept, host and its own.
+    expect(call(), 409, "my-id sent a and 5").await;
+    let twice = "the header `Idempotency-Key` is sent more than once; send it once";
+    expect(call().header("idempotency-key", "b"), 400, twice).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use imgopen_types::{Credentials, Operation, read};
 
-use crate::{Failure, Options};
+use crate::{Caller, Failure, Options};
 
 /// Extracts the caller's keys in a route of one's own; the generated routes do it themselves.
 ///
@@ -79,14 +79,14 @@ impl<S: Send + Sync + 'static> FromRequestParts<Shared<S>> for Service<S> {
     }
 }
 
-/// Extracts a call: the caller's keys, allowed by the service, and a request that fits the document.
+/// Extracts a call: the caller, whose keys the service allowed, and a request that fits the document.
 ///
 /// The first thing that is wrong decides the answer: 401 for the keys, 415 for the media type, 413 for the size, 400 for
 /// what is not JSON, 422 for what breaks the document's rules, which lists every fault.
 #[derive(Debug)]
 pub struct Call<T> {
-    /// The caller's keys.
-    pub keys: Credentials,
+    /// Who calls.
+    pub caller: Caller,
     /// The request.
     pub request: T,
 }
@@ -100,7 +100,8 @@ impl<T: imgopen_types::Request, S: Send + Sync + 'static> FromRequest<Shared<S>>
         (shared.authorize)(T::operation(), keys.clone()).await?;
         media_type(&parts.headers)?;
         let body = bytes(&parts.headers, body, &shared.options).await?;
-        Ok(Self { keys, request: read(&body)? })
+        let request = read(&body)?;
+        Ok(Self { caller: Caller::new(keys, parts.headers), request })
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod call;
+mod caller;
 mod failure;
 mod options;
 mod routing;
@@ -9,6 +10,7 @@ mod routing;
 mod generated;
 
 pub use call::Keys;
+pub use caller::Caller;
 pub use failure::Failure;
 pub use generated::*;
 pub use imgopen_types::Credentials;

@@ -27,7 +27,7 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         pub use imgopen_types as types;
 
         use crate::call::{Call, Service, Shared};
-        use crate::{Failure, Options, complete, routing};
+        use crate::{Caller, Failure, Options, complete, routing};
 
         #(#parts)*
     })
@@ -136,11 +136,11 @@ fn method(operation: &Operation) -> TokenStream {
         #docs
         fn #name(
             &self,
-            keys: Credentials,
+            caller: Caller,
             #(#parameters)*
             request: types::#request,
         ) -> impl Future<Output = Result<types::#response, Failure>> + Send {
-            let _ = (keys, #(#unused,)* request);
+            let _ = (caller, #(#unused,)* request);
             async { Err(Failure::not_implemented(#id)) }
         }
     }
@@ -156,7 +156,7 @@ fn routes(api: &Api, operation: &Operation) -> Result<TokenStream> {
         let path = &operation.path;
         return Ok(quote! {
             .route(#path, post(|Service(service): Service<S>, call: Call<types::#request>| async move {
-                routing::answer(service.#method(call.keys, call.request).await)
+                routing::answer(service.#method(call.caller, call.request).await)
             }))
         });
     };
@@ -167,7 +167,7 @@ fn routes(api: &Api, operation: &Operation) -> Result<TokenStream> {
                 Ok(value) => value,
                 Err(failure) => return routing::answer(Err::<(), _>(failure)),
             };
-            routing::answer(service.#method(call.keys, #name, call.request).await)
+            routing::answer(service.#method(call.caller, #name, call.request).await)
         })))*
     })
 }

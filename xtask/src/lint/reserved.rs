@@ -67,7 +67,7 @@ pub(super) const CALLS: &[Taken] = &[("the client", &["Error", "OperationInfo", 
 
 /// What no variable part of a path can be called.
 const PARAMETERS: &[Taken] = &[
-    ("the server's methods", &["call", "keys", "request", "service", "uri"]),
+    ("the server's methods", &["call", "caller", "request", "service", "uri"]),
     ("the client's builders", &["body", "body_map", "client", "info", "new", "send", "url"]),
     ("the mocks", &["into_inner"]),
 ];

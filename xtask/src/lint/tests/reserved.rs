@@ -116,7 +116,7 @@ fn an_operation_cannot_take_a_name() {
 
 #[test]
 fn a_parameter_cannot_take_a_name() {
-    for (name, owner) in [("keys", "the server's methods"), ("body", "the client's builders")] {
+    for (name, owner) in [("caller", "the server's methods"), ("body", "the client's builders")] {
         let text = SMALL.replace("{kind}", &format!("{{{name}}}")).replace("name: kind", &format!("name: {name}"));
         let text = text.replace("kind: \"oil/wall\"", &format!("{name}: \"oil/wall\""));
         let place = format!("#/paths/~1AIGCImgOpenServ~1saas~1ask~1{{{name}}}/post/parameters/0");
