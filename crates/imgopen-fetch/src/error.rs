@@ -145,9 +145,9 @@ pub enum FetchError {
     },
 
     /// There were too many redirects.
-    #[error("{url} redirects once more after {limit} redirects; give the URL that they lead to")]
+    #[error("{url} leads through more than {limit} redirects; give the URL that they lead to")]
     TooManyRedirects {
-        /// The URL that redirects once more.
+        /// The URL that was asked for.
         url: ShownUrl,
         /// [`Limits::redirects`](crate::Limits::redirects).
         limit: u8,

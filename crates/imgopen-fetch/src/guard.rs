@@ -132,3 +132,201 @@ fn unmapped(net: IpNet) -> IpNet {
         _ => net,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(guard: &Guard, url: &str) -> String {
+        guard.check(url).expect_err(url).to_string()
+    }
+
+    #[test]
+    fn every_spelling_of_a_private_address_is_refused() {
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.0.0.1.",
+            "127.0.0.0x1",
+            "%31%32%37.0.0.1",
+            "１２７.0.0.1",
+            "127。0。0。1",
+            "①②⑦.0.0.1",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[0:0:0:0:0:FFFF:7F00:0001]",
+            "[64:ff9b::127.0.0.1]",
+        ] {
+            let told = refused(&Guard::default(), &format!("http://{host}/x.png"));
+            assert!(told.contains("a loopback address; the operator can allow it"), "{host}: {told}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_special_address_is_refused_by_its_name() {
+        for (host, kind) in [
+            ("0.0.0.0", "this network"),
+            ("0", "this network"),
+            ("10.1.2.3", "private"),
+            ("172.31.255.255", "private"),
+            ("192.168.0.1", "private"),
+            ("100.64.0.1", "carrier"),
+            ("100.100.100.200", "carrier"),
+            ("169.254.169.254", "metadata"),
+            ("0xa9fea9fe", "metadata"),
+            ("168.63.129.16", "metadata"),
+            ("169.254.170.2", "link-local"),
+            ("192.0.0.192", "protocols"),
+            ("192.0.2.1", "documentation"),
+            ("198.19.255.255", "benchmarks"),
+            ("224.0.0.1", "multicast"),
+            ("255.255.255.255", "broadcast"),
+            ("240.0.0.1", "reserved"),
+            ("[::]", "unspecified"),
+            ("[::1]", "loopback"),
+            ("[::ffff:169.254.169.254]", "metadata"),
+            ("[fd00:ec2::254]", "metadata"),
+            ("[fd20:ce::254]", "private"),
+            ("[fe80::1]", "link-local"),
+            ("[fec0::1]", "reserved"),
+            ("[ff02::1]", "multicast"),
+            ("[2001:db8::1]", "documentation"),
+            ("[3fff::1]", "documentation"),
+            ("[2001::1]", "Teredo"),
+            ("[2002:7f00:1::]", "6to4"),
+            ("[2002:808:808::]", "6to4"),
+            ("[64:ff9b:1::808:808]", "translator"),
+            ("[64:ff9b::a00:1]", "private"),
+            ("[::127.0.0.1]", "reserved"),
+            ("[::8.8.8.8]", "reserved"),
+            ("[::ffff:0:8.8.8.8]", "reserved"),
+            ("[100::1]", "reserved"),
+            ("[5f00::1]", "reserved"),
+        ] {
+            let told = refused(&Guard::default(), &format!("https://{host}/"));
+            assert!(told.contains(kind), "{host}: {told}");
+        }
+    }
+
+    #[test]
+    fn public_addresses_and_names_pass() {
+        for url in [
+            "https://example.com/a.png",
+            "http://example.com.:8080/a b.png?x=1#y",
+            "http://8.8.8.8/",
+            "http://[2606:4700:4700::1111]/",
+            "http://[::ffff:8.8.8.8]/",
+            "http://[64:ff9b::8.8.8.8]/",
+            "https://bücher.example/",
+            "HTTPS://EXAMPLE.COM:443/",
+            "http://localhost.example.com/",
+            "http://notlocalhost/",
+        ] {
+            assert!(Guard::default().check(url).is_ok(), "{url}");
+        }
+        assert_eq!(
+            Guard::default().check(" http://example.com/a b.png ").unwrap().as_str(),
+            "http://example.com/a%20b.png"
+        );
+    }
+
+    #[test]
+    fn names_of_this_machine_are_refused() {
+        for host in
+            ["localhost", "LOCALHOST", "localhost.", "x.localhost", "x.localhost.:8080", "ｌocalhost", "%6cocalhost"]
+        {
+            let told = refused(&Guard::default(), &format!("http://{host}/"));
+            assert!(told.contains("is at 127.0.0.1, a loopback address"), "{host}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_of_the_web_is_refused() {
+        for (url, told) in [
+            ("", "is not a URL"),
+            ("picture.png", "is not a URL"),
+            ("//example.com/", "is not a URL"),
+            ("http://", "empty host"),
+            ("http://./", "it names no host"),
+            ("http:///", "empty host"),
+            ("http://[fe80::1%25eth0]/", "is not a URL"),
+            ("http://256.0.0.1/", "is not a URL"),
+            ("http://example.com:99999/", "invalid port"),
+            ("http://exa mple.com/", "is not a URL"),
+            ("file:///etc/passwd", "has the scheme `file`"),
+            ("ftp://example.com/", "has the scheme `ftp`"),
+            ("data:image/png;base64,AAAA", "has the scheme `data`"),
+            ("gopher://example.com:70/_x", "has the scheme `gopher`"),
+            ("http://example.com:22/", "names port 22"),
+            ("http://example.com:0/", "names port 0"),
+            ("https://8.8.8.8:6667/", "names port 6667"),
+        ] {
+            let shown = refused(&Guard::default(), url);
+            assert!(shown.contains(told), "{url}: {shown}");
+        }
+        assert!(
+            refused(&Guard::default(), &format!("http://example.com/{}", "a".repeat(9000))).contains("9019 characters")
+        );
+    }
+
+    #[test]
+    fn no_message_shows_a_secret() {
+        for url in [
+            "http://me:hunter2@example.com/",
+            "http://hunter2@127.0.0.1/",
+            "http://:hunter2@example.com/",
+            "http://10.0.0.1/?key=hunter2",
+            "http://10.0.0.1/#hunter2",
+            "http://me:hunter2@exa mple.com/",
+            "http//me:hunter2@example.com/",
+            "ftp://me:hunter2@example.com/",
+            "http://[/?key=hunter2",
+            &format!("http://me:hunter2@example.com/{}", "a".repeat(9000)),
+        ] {
+            let told = refused(&Guard::default(), url);
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+        let told = refused(&Guard::default(), "http://trusted.example@10.0.0.1/x?y=z");
+        assert_eq!(
+            told,
+            "http://10.0.0.1/x?… holds a user name or a password, which would be sent along; leave them out"
+        );
+    }
+
+    #[test]
+    fn an_allowed_network_is_permitted_in_every_form() {
+        let guard = Guard::new(vec!["10.0.0.0/8".parse().unwrap(), "fd12::/16".parse().unwrap()]);
+        for url in [
+            "http://10.0.0.5/",
+            "http://167772165/",
+            "http://[::ffff:10.0.0.5]/",
+            "http://[64:ff9b::10.0.0.5]/",
+            "http://[fd12:1::5]/",
+        ] {
+            assert!(guard.check(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://11.0.0.5:22/",
+            "http://10.0.0.5:22/",
+            "http://192.168.0.1/",
+            "http://[fd13::1]/",
+            "http://localhost/",
+        ] {
+            assert!(guard.check(url).is_err(), "{url}");
+        }
+        let mapped = Guard::new(vec!["::ffff:10.0.0.0/104".parse().unwrap()]);
+        assert!(mapped.permits("10.0.0.5".parse().unwrap()) && !mapped.permits("192.168.0.1".parse().unwrap()));
+        let all_v6 = Guard::new(vec!["::/0".parse().unwrap()]);
+        assert!(all_v6.permits("::1".parse().unwrap()) && !all_v6.permits("::ffff:10.0.0.5".parse().unwrap()));
+        assert!(
+            all_v6.check("http://localhost/").is_ok(),
+            "the resolver gives ::1, and the guard filters what else it gives"
+        );
+    }
+}
