@@ -58,7 +58,7 @@ fn v4() -> impl Strategy<Value = Ipv4Addr> {
 fn v6() -> impl Strategy<Value = Ipv6Addr> {
     let near = (proptest::sample::select(&V6_BASES[..]), any::<u128>(), 0u32..=128).prop_map(|(base, drawn, bits)| {
         let low = drawn & 1u128.checked_shl(bits).map_or(u128::MAX, |bit| bit - 1);
-        Ipv6Addr::from(u128::from(base.parse::<Ipv6Addr>().unwrap()) ^ low)
+        Ipv6Addr::from(u128::from(base.parse::<Ipv6Addr>().expect("every base is an address")) ^ low)
     });
     prop_oneof![any::<u128>().prop_map(Ipv6Addr::from), near]
 }

@@ -1,0 +1,226 @@
+//! What a fetch and a push may cost, and how what goes wrong is told.
+
+use std::time::{Duration, Instant};
+
+use crate::host::{ALLOWED, Host, fetcher, guard, limits, ok, read_request, redirect};
+use bytes::Bytes;
+use imgopen_fetch::{FetchError, Fetcher, HeaderMap};
+use tokio::io::AsyncWriteExt;
+
+const SOON: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn a_picture_is_fetched_with_where_it_lay_and_what_it_is() {
+    let host = Host::answering(|request| match request.split(' ').nth(1) {
+        Some("/start") => redirect("/a%20b.png?x=y"),
+        _ => ok("picture"),
+    })
+    .await;
+    let fetched = fetcher().get(&host.url("/start"), &limits()).await.unwrap();
+    assert_eq!(fetched.url.as_str(), host.url("/a%20b.png?x=y"));
+    assert_eq!((fetched.content_type.as_deref(), &fetched.bytes[..]), (Some("image/png"), &b"picture"[..]));
+    fetcher().get(&host.url("/c d.png"), &limits()).await.unwrap();
+    let sent = host.requests();
+    assert!(sent[2].starts_with("GET /c%20d.png HTTP/1.1\r\n"), "{}", sent[2]);
+    assert!(
+        sent[0].contains("accept-encoding: identity\r\n") && sent[0].contains("user-agent: imgopen/"),
+        "{}",
+        sent[0]
+    );
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_success_is_told() {
+    for (status, retryable) in
+        [("404 Not Found", false), ("503 Service Unavailable", true), ("304 Not Modified", false)]
+    {
+        let host = Host::answering(move |_| format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")).await;
+        let error = fetcher().get(&host.url("/x.png?key=hunter2"), &limits()).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{}?… answered {status}", host.url("/x.png")));
+        assert_eq!(error.is_retryable(), retryable);
+    }
+}
+
+#[tokio::test]
+async fn an_announced_size_is_refused_before_the_body() {
+    let host = Host::dripping("HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n", "", Duration::from_secs(60)).await;
+    let started = Instant::now();
+    let error = fetcher().get(&host.url("/x.png"), &limits()).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("{} is larger than 1000 bytes; give a smaller one", host.url("/x.png")));
+    assert!(started.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_is_cut_off() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (start, rest) in [(chunked, "8\r\n12345678\r\n"), ("HTTP/1.1 200 OK\r\n\r\n", "12345678")] {
+        let host = Host::dripping(start, rest, Duration::ZERO).await;
+        let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err();
+        assert!(matches!(error, FetchError::TooLarge { limit: 1000, .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_exactly_the_limit_is_taken() {
+    let host = Host::answering(|_| ok(&"x".repeat(1000))).await;
+    assert_eq!(fetcher().get(&host.url("/"), &limits()).await.unwrap().bytes.len(), 1000);
+    assert!(fetcher().get(&host.url("/"), &limits().bytes(999)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_head_without_an_end_is_cut_off() {
+    let header = format!("x-more: {}\r\n", "x".repeat(8000));
+    let host = Host::dripping("HTTP/1.1 200 OK\r\n", header, Duration::ZERO).await;
+    let error = fetcher().get(&host.url("/"), &limits().time(Duration::from_secs(30))).await.unwrap_err();
+    assert!(matches!(error, FetchError::Transport { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_slow_host_is_not_waited_for() {
+    let silent = Host::dripping("", "", Duration::from_secs(60)).await;
+    let slow_head = Host::dripping("HTTP/1.1 200 OK\r\n", "x", Duration::from_millis(50)).await;
+    let slow_body =
+        Host::dripping("HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n", "x", Duration::from_millis(50)).await;
+    for host in [silent, slow_head, slow_body] {
+        let error = fetcher().get(&host.url("/x.png"), &limits().time(SOON)).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{} did not answer within 0.3 s", host.url("/x.png")));
+        assert!(error.is_retryable());
+        let pushed = fetcher().post(&host.url("/"), HeaderMap::new(), Bytes::new(), &limits().time(SOON)).await;
+        assert!(matches!(pushed, Err(FetchError::Timeout { .. })), "{pushed:?}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_share_one_time_limit() {
+    let host = Host::on(ALLOWED, |mut stream, _| async move {
+        loop {
+            read_request(&mut stream).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stream.write_all(redirect("/more").as_bytes()).await?;
+        }
+    })
+    .await;
+    let error = fetcher().get(&host.url("/"), &limits().redirects(200).time(SOON)).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_made_in_time_is_told() {
+    let limits = limits().connect(SOON);
+    let no_answer = |_: String| std::future::pending();
+    let unresolved = Fetcher::with_resolver(guard(), no_answer).unwrap();
+    let error = unresolved.get("http://slow.example/", &limits).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "http://slow.example/ could not be connected to within 0.3 s; check that its server runs"
+    );
+    let no_tls = Host::on(ALLOWED, |stream, _| async move {
+        let _open = stream;
+        std::future::pending().await
+    })
+    .await;
+    let error = fetcher().get(&format!("https://{}/", no_tls.address), &limits).await.unwrap_err();
+    assert!(matches!(error, FetchError::ConnectTimeout { .. }) && error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn https_to_a_plain_port_is_told() {
+    let host =
+        Host::on(ALLOWED, |mut stream, _| async move { stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await })
+            .await;
+    let error = fetcher().get(&format!("https://{}/?key=hunter2", host.address), &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Transport { .. }), "{error}");
+    assert!(error.to_string().contains("gave no whole answer") && !error.to_string().contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told() {
+    let missing = |_: String| async { Err(std::io::Error::other("no such name")) };
+    let error =
+        Fetcher::with_resolver(guard(), missing).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the host of http://a.example/ was not found: no such name; check its name");
+    let empty = |_: String| async { Ok(Vec::new()) };
+    let error = Fetcher::with_resolver(guard(), empty).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Unresolved { .. }) && error.is_retryable(), "{error}");
+
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = fetcher().get(&format!("http://{gone}/?key=hunter2"), &limits()).await.unwrap_err();
+    assert!(error.is_retryable() && !format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+
+    let cut = Host::on(ALLOWED, |mut stream, _| async move {
+        read_request(&mut stream).await?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1").await
+    })
+    .await;
+    let error = fetcher().get(&cut.url("/"), &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Transport { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_loop_ends() {
+    let host = Host::answering(|_| redirect("/again")).await;
+    let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err();
+    let told = format!("{} leads through more than 3 redirects; give the URL that they lead to", host.url("/"));
+    assert_eq!(error.to_string(), told);
+    assert_eq!(host.requests().len(), 4);
+    assert!(fetcher().get(&host.url("/"), &limits().redirects(0)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_redirect_to_nowhere_is_told() {
+    let without = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n".to_owned();
+    for (answer, told) in [(without, "without a `Location`"), (redirect("http://[/"), "is not a URL")] {
+        let host = Host::answering(move |_| answer.clone()).await;
+        let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_packed_body_is_not_unpacked() {
+    for encoding in ["gzip", "GZIP", "br", "identity, zstd"] {
+        let packed =
+            move |_: &str| ok("bomb").replace("\r\n\r\n", &format!("\r\ncontent-encoding: {encoding}\r\n\r\n"));
+        let host = Host::answering(packed).await;
+        let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err();
+        assert!(matches!(error, FetchError::Encoding { .. }), "{error}");
+        let pushed = fetcher().post(&host.url("/"), HeaderMap::new(), Bytes::new(), &limits()).await.unwrap();
+        assert_eq!(pushed.body, "bomb");
+    }
+    let host = Host::answering(|_| ok("x").replace("\r\n\r\n", "\r\ncontent-encoding: aws-chunked\r\n\r\n")).await;
+    assert_eq!(fetcher().get(&host.url("/"), &limits()).await.unwrap().bytes, "x");
+}
+
+#[tokio::test]
+async fn a_push_sends_what_it_is_given_and_keeps_every_answer() {
+    let host =
+        Host::answering(|_| "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno".to_owned()).await;
+    let headers = HeaderMap::from_iter([("webhook-id".parse().unwrap(), "msg_1".parse().unwrap())]);
+    let posted = fetcher().post(&host.url("/done?a=b"), headers, "{}".into(), &limits()).await.unwrap();
+    assert_eq!(
+        (posted.status.as_u16(), &posted.body[..], &posted.headers["retry-after"]),
+        (503, &b"no"[..], &"7".parse().unwrap())
+    );
+    let sent = host.requests().remove(0);
+    assert!(
+        sent.starts_with("POST /done?a=b HTTP/1.1\r\nwebhook-id: msg_1\r\n") && sent.ends_with("\r\n\r\n{}"),
+        "{sent}"
+    );
+}
+
+#[tokio::test]
+async fn a_push_follows_no_redirect() {
+    let host = Host::answering(|_| redirect("/elsewhere")).await;
+    let posted = fetcher().post(&host.url("/"), HeaderMap::new(), Bytes::new(), &limits()).await.unwrap();
+    assert_eq!((posted.status.as_u16(), host.requests().len()), (302, 1));
+}
+
+#[tokio::test]
+async fn the_answer_to_a_push_is_cut_at_the_limit() {
+    let endless = Host::dripping("HTTP/1.1 200 OK\r\n\r\n", "12345678", Duration::ZERO).await;
+    let announced = Host::answering(|_| ok(&"12345678".repeat(1000))).await;
+    for host in [endless, announced] {
+        let posted = fetcher().post(&host.url("/"), HeaderMap::new(), Bytes::new(), &limits().bytes(10)).await.unwrap();
+        assert_eq!(posted.body, "1234567812");
+    }
+}

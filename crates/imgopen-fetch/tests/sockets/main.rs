@@ -1,0 +1,6 @@
+//! The fetcher on real sockets of this machine.
+
+mod bounds;
+#[cfg(test)]
+mod host;
+mod ways_round;
