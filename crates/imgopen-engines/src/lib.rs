@@ -3,7 +3,7 @@
 mod engine;
 mod error;
 mod job;
-mod lanczos;
+pub mod lanczos;
 mod monitor;
 pub mod picture;
 mod registry;

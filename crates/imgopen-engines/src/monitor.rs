@@ -1,9 +1,11 @@
 //! The line between a running job and whoever watches it: progress and previews one way, cancellation the other.
 
+use std::future::Future;
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::Picture;
+use crate::{EngineError, Picture};
 
 /// The job's end of the line. Clones are the same end.
 ///
@@ -92,6 +94,28 @@ impl Monitor {
     /// Waits until the job is cancelled.
     pub async fn cancelled(&self) {
         self.cancel.cancelled().await;
+    }
+
+    /// Runs `work` until it ends or the job is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`]; `work` is dropped then.
+    pub async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, EngineError> {
+        self.cancel.run_until_cancelled(work).await.ok_or(EngineError::Cancelled)
+    }
+
+    /// Says how much is done, from 0 to 1, and stops a cancelled job. For work between which nothing is awaited.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`].
+    pub fn stage(&self, fraction: f64) -> Result<(), EngineError> {
+        if self.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        self.fraction(fraction);
+        Ok(())
     }
 }
 

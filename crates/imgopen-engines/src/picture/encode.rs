@@ -61,21 +61,30 @@ pub enum EncodeError {
 ///
 /// A picture without pixels, and one with more than fit the format, cannot be written.
 pub fn encode(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Bytes, EncodeError> {
-    let (width, height) = (image.width(), image.height());
-    let limit = match format {
-        Format::Png => i32::MAX.unsigned_abs(),
-        Format::Jpeg => MAX_JPEG_SIDE,
-        Format::WebP => MAX_WEBP_SIDE,
-    };
-    if width > limit || height > limit {
-        return Err(EncodeError::TooLarge { format, width, height, limit });
-    }
+    check_sides(format, image.width(), image.height())?;
     let result = match format {
         Format::Png => png(image, attached).map_err(|error| error.to_string()),
         Format::Jpeg => jpeg(image, attached).map_err(|error| error.to_string()),
         Format::WebP => webp(image, attached).map_err(|error| error.to_string()),
     };
     result.map(Bytes::from).map_err(|problem| EncodeError::Writer(format, problem))
+}
+
+/// Checks that a picture fits the format, which can be done before it is made.
+///
+/// # Errors
+///
+/// Names the longest side that fits.
+pub fn check_sides(format: Format, width: u32, height: u32) -> Result<(), EncodeError> {
+    let limit = match format {
+        Format::Png => i32::MAX.unsigned_abs(),
+        Format::Jpeg => MAX_JPEG_SIDE,
+        Format::WebP => MAX_WEBP_SIDE,
+    };
+    match width > limit || height > limit {
+        true => Err(EncodeError::TooLarge { format, width, height, limit }),
+        false => Ok(()),
+    }
 }
 
 fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::EncodingError> {
