@@ -1,0 +1,227 @@
+//! Access keys: made with a secret that is shown once, kept as a hash, compared in constant time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use imgopen_types::Credentials;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::clock::{Clock, Moment};
+use crate::ids::{KeyId, NoRandomness, key_secret, signing_secret};
+use crate::store::{KeyRow, Store, StoreError};
+
+/// How long a key that was read is trusted: so long may a revoked one still be used.
+const TRUST: Duration = Duration::from_secs(1);
+
+/// Whose tasks those of callers without a key are.
+pub(crate) const OPEN: &str = "open";
+
+/// A key that was just made. Its secrets are not to be had again.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// What callers send: the id and the secret.
+    pub credentials: Credentials,
+    /// What the callbacks of its tasks are signed with, such as `whsec_…`.
+    pub signing_secret: String,
+    /// What is kept.
+    pub row: KeyRow,
+}
+
+/// Why a key could not be made or found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no such key.
+    #[error("no access key has the id {0}; `imgopen keys list` shows all")]
+    Unknown(KeyId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gave no random numbers.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl NewKey {
+    /// Makes a key, which nobody knows yet.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random numbers.
+    pub fn make(name: &str, now: Moment) -> Result<Self, NoRandomness> {
+        Self::with_id(KeyId::new()?, name, now)
+    }
+
+    fn with_id(id: KeyId, name: &str, now: Moment) -> Result<Self, NoRandomness> {
+        let (secret, signing_secret) = (key_secret()?, signing_secret()?);
+        let row = KeyRow {
+            id: id.clone(),
+            name: name.to_owned(),
+            secret_hash: hash(&secret),
+            signing_secret: signing_secret.clone(),
+            created_at: now,
+            revoked_at: None,
+        };
+        Ok(Self { credentials: Credentials::new(id.0, secret), signing_secret, row })
+    }
+}
+
+/// The keys of a service.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    store: Store,
+    clock: Clock,
+    known: Arc<RwLock<HashMap<KeyId, Known>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    row: KeyRow,
+    read_at: Moment,
+}
+
+impl Keys {
+    /// The keys in a database.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock, known: Arc::default() }
+    }
+
+    /// Makes a key and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// When the database or the system fails.
+    pub async fn create(&self, name: &str) -> Result<NewKey, KeyError> {
+        let key = NewKey::make(name, self.clock.now())?;
+        self.store.add_key(key.row.clone()).await?;
+        Ok(key)
+    }
+
+    /// Makes a key if there is none at all.
+    ///
+    /// # Errors
+    ///
+    /// When the database or the system fails.
+    pub async fn create_first(&self, name: &str) -> Result<Option<NewKey>, KeyError> {
+        let key = NewKey::make(name, self.clock.now())?;
+        let added = self.store.add_first_key(key.row.clone()).await?;
+        Ok(added.then_some(key))
+    }
+
+    /// Every key, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn list(&self) -> Result<Vec<KeyRow>, KeyError> {
+        Ok(self.store.keys().await?)
+    }
+
+    /// Revokes a key for good. A service that runs refuses it within a second.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such key, or the database fails.
+    pub async fn revoke(&self, id: KeyId) -> Result<(), KeyError> {
+        match self.store.revoke_key(id.clone(), self.clock.now()).await? {
+            true => Ok(()),
+            false => Err(KeyError::Unknown(id)),
+        }
+    }
+
+    /// Makes the key that stands for callers without one, so that their callbacks can be signed. Nobody knows its secret.
+    pub(crate) async fn make_open(&self) -> Result<(), KeyError> {
+        let id = KeyId(OPEN.to_owned());
+        if self.store.key(id.clone()).await?.is_none() {
+            self.store.add_key(NewKey::with_id(id, "callers without a key", self.clock.now())?.row).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether these are the two parts of a key that holds.
+    pub(crate) async fn admits(&self, credentials: &Credentials) -> Result<bool, StoreError> {
+        let given = hash(credentials.expose_secret());
+        let row = self.find(&KeyId(credentials.access_key_id().to_owned())).await?;
+        // An unknown id takes the same comparison, so that time does not tell which ids there are.
+        let expected = row.as_ref().map_or_else(|| hash(""), |row| row.secret_hash.clone());
+        let fits = bool::from(expected.ct_eq(&given));
+        Ok(fits && row.is_some_and(|row| row.revoked_at.is_none()))
+    }
+
+    /// What the callbacks of a key's tasks are signed with.
+    pub(crate) async fn signing_secret(&self, id: &KeyId) -> Result<Option<String>, StoreError> {
+        Ok(self.find(id).await?.map(|row| row.signing_secret))
+    }
+
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError> {
+        let now = self.clock.now();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some(known) = known.filter(|known| now.since(known.read_at) < TRUST) {
+            return Ok(Some(known.row));
+        }
+        let row = self.store.key(id.clone()).await?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        match &row {
+            Some(row) => known.insert(id.clone(), Known { row: row.clone(), read_at: now }),
+            None => known.remove(id),
+        };
+        Ok(row)
+    }
+}
+
+fn hash(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret.as_bytes()).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(folder: &std::path::Path) -> (Keys, Clock) {
+        let clock = Clock::fixed(Moment(1_000_000));
+        (Keys::new(Store::open(folder).unwrap(), clock.clone()), clock)
+    }
+
+    #[tokio::test]
+    async fn a_key_opens_until_it_is_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, clock) = keys(folder.path());
+        let key = keys.create("mine").await.unwrap();
+        let id = key.credentials.access_key_id().to_owned();
+        assert!(keys.admits(&key.credentials).await.unwrap());
+        for secret in ["", "guess", &format!("{} ", key.credentials.expose_secret())] {
+            assert!(!keys.admits(&Credentials::new(&id, secret)).await.unwrap(), "{secret:?}");
+        }
+        assert!(!keys.admits(&Credentials::new("nobody", "")).await.unwrap());
+        keys.revoke(KeyId(id)).await.unwrap();
+        clock.set(Moment(1_000_000).plus(TRUST));
+        assert!(!keys.admits(&key.credentials).await.unwrap());
+        let error = keys.revoke(KeyId("nobody".into())).await.unwrap_err();
+        assert_eq!(error.to_string(), "no access key has the id nobody; `imgopen keys list` shows all");
+    }
+
+    #[tokio::test]
+    async fn the_secret_is_not_in_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, _) = keys(folder.path());
+        let key = keys.create_first("first").await.unwrap().unwrap();
+        assert!(keys.create_first("second").await.unwrap().is_none());
+        let secret = key.credentials.expose_secret().as_bytes();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_knows_the_secret_of_the_open_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, _) = keys(folder.path());
+        keys.make_open().await.unwrap();
+        keys.make_open().await.unwrap();
+        assert!(!keys.admits(&Credentials::new(OPEN, "")).await.unwrap());
+        assert!(keys.signing_secret(&KeyId(OPEN.into())).await.unwrap().unwrap().starts_with("whsec_"));
+    }
+}

@@ -1,0 +1,170 @@
+//! What the service counts and measures, in the form of Prometheus.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of the text.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of one service.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    accepted: Family<Accepted, Counter>,
+    refused: Family<Refused, Counter>,
+    finished: Family<Finished, Counter>,
+    queued: Gauge,
+    running: Gauge,
+    wait: Family<Accepted, Histogram>,
+    run: Family<Worked, Histogram>,
+    tries: Family<Tried, Counter>,
+    asset_bytes: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Accepted {
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    operation: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Finished {
+    operation: &'static str,
+    engine: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Worked {
+    operation: &'static str,
+    engine: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tried {
+    outcome: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From 5 ms to about 20 minutes.
+        let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 18));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("imgopen"),
+            accepted: Family::default(),
+            refused: Family::default(),
+            finished: Family::default(),
+            queued: Gauge::default(),
+            running: Gauge::default(),
+            wait: Family::new_with_constructor(seconds),
+            run: Family::new_with_constructor(seconds),
+            tries: Family::default(),
+            asset_bytes: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("tasks_accepted", "Tasks accepted", self.accepted.clone());
+        registry.register("submits_refused", "Submits that were no task, by HTTP status", self.refused.clone());
+        registry.register("tasks_finished", "Tasks ended, by the state they ended in", self.finished.clone());
+        registry.register("tasks_queued", "Tasks that wait", self.queued.clone());
+        registry.register("tasks_running", "Tasks that run", self.running.clone());
+        let wait = "From acceptance to the begin of the last run";
+        registry.register_with_unit("queue_wait", wait, Unit::Seconds, self.wait.clone());
+        let run = "From the begin of the last run to its end";
+        registry.register_with_unit("run_time", run, Unit::Seconds, self.run.clone());
+        registry.register("callback_tries", "Tries to push a callback, by outcome", self.tries.clone());
+        let bytes = "Bytes of all result pictures that are kept";
+        registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
+    }
+
+    /// A submit became a task.
+    pub fn accepted(&self, operation: &'static str) {
+        self.accepted.get_or_create(&Accepted { operation }).inc();
+    }
+
+    /// A submit did not.
+    pub fn refused(&self, operation: &'static str, status: u16) {
+        self.refused.get_or_create(&Refused { operation, status }).inc();
+    }
+
+    /// A run began after such a wait.
+    pub fn started(&self, operation: &'static str, wait: Duration) {
+        self.wait.get_or_create(&Accepted { operation }).observe(wait.as_secs_f64());
+    }
+
+    /// A task ended; after such a run, if it ran.
+    pub fn finished(&self, operation: &'static str, engine: Option<&str>, state: &'static str, run: Option<Duration>) {
+        let engine = engine.unwrap_or("none").to_owned();
+        if let Some(run) = run {
+            let worked = Worked { operation, engine: engine.clone() };
+            self.run.get_or_create(&worked).observe(run.as_secs_f64());
+        }
+        self.finished.get_or_create(&Finished { operation, engine, state }).inc();
+    }
+
+    /// A callback was tried.
+    pub fn tried(&self, outcome: &'static str) {
+        self.tries.get_or_create(&Tried { outcome }).inc();
+    }
+
+    /// Everything as text.
+    pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64) -> String {
+        self.queued.set(queued.try_into().unwrap_or(i64::MAX));
+        self.running.set(running.try_into().unwrap_or(i64::MAX));
+        self.asset_bytes.set(asset_bytes);
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            // Writing into a text does not fail; should it, the reader is to see it.
+            let _ = write!(text, "# {error}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_told() {
+        let metrics = Metrics::default();
+        metrics.accepted("outpaint");
+        metrics.refused("outpaint", 429);
+        metrics.started("outpaint", Duration::from_millis(7));
+        metrics.finished("outpaint", Some("sandbox"), "succeeded", Some(Duration::from_secs(2)));
+        metrics.tried("acknowledged");
+        let text = metrics.text((3, 1), 77);
+        for line in [
+            "imgopen_tasks_accepted_total{operation=\"outpaint\"} 1",
+            "imgopen_submits_refused_total{operation=\"outpaint\",status=\"429\"} 1",
+            "imgopen_tasks_finished_total{operation=\"outpaint\",engine=\"sandbox\",state=\"succeeded\"} 1",
+            "imgopen_tasks_queued 3",
+            "imgopen_tasks_running 1",
+            "imgopen_queue_wait_seconds_count{operation=\"outpaint\"} 1",
+            "imgopen_run_time_seconds_sum{operation=\"outpaint\",engine=\"sandbox\"} 2.0",
+            "imgopen_callback_tries_total{outcome=\"acknowledged\"} 1",
+            "imgopen_assets_bytes 77",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

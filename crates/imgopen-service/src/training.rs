@@ -1,0 +1,89 @@
+//! Training: the pictures are fetched into a folder of their own; then it ends, for no training engine is configured.
+
+use std::path::{Path, PathBuf};
+
+use imgopen_engines::picture::inspect;
+use imgopen_types::Operation;
+use serde_json::Value;
+
+use crate::inputs;
+use crate::service::Service;
+use crate::store::TaskRow;
+use crate::worker::limits;
+
+/// The folder of the data sets within the data folder.
+pub(crate) const DATASETS: &str = "datasets";
+
+/// What a folder is called until it is whole.
+const PARTIAL: &str = "part";
+
+/// Fetches the data set of a training.
+///
+/// # Errors
+///
+/// Names the picture that cannot be used; and, when all can, that nothing trains with them.
+pub(crate) async fn run(
+    service: &Service,
+    task: &TaskRow,
+    operation: &Operation,
+    request: &Value,
+) -> Result<(), String> {
+    let folder = service.inner.settings.data_dir.join(DATASETS).join(&task.id.0);
+    // An earlier run may have been cut off just after the folder was whole.
+    if !folder.exists() {
+        let partial = folder.with_extension(PARTIAL);
+        let fetched = fetch(service, operation, request, &partial).await;
+        if fetched.is_err() {
+            remove(partial).await?;
+            return fetched;
+        }
+        tokio::fs::rename(&partial, &folder).await.map_err(|error| failed(&folder, &error))?;
+    }
+    let message = "no training engine configured; the data set is kept on the server, see the service's documentation";
+    Err(message.to_owned())
+}
+
+async fn fetch(service: &Service, operation: &Operation, request: &Value, folder: &PathBuf) -> Result<(), String> {
+    remove(folder.clone()).await?;
+    tokio::fs::create_dir_all(folder).await.map_err(|error| failed(folder, &error))?;
+    let limits = limits(service);
+    for (index, named) in inputs::pictures(operation, request).into_iter().enumerate() {
+        let picture = service.inner.fetcher.get(&named.url, &limits).await;
+        let picture = picture.map_err(|error| format!("`{}`: {error}", named.field))?;
+        let header = inspect(&picture.bytes, &service.inner.settings.picture_limits())
+            .map_err(|problem| format!("`{}`: the picture at {} {problem}", named.field, named.url))?;
+        let file = folder.join(format!("{:04}.{}", index + 1, header.format.extension()));
+        tokio::fs::write(&file, &picture.bytes).await.map_err(|error| failed(&file, &error))?;
+    }
+    Ok(())
+}
+
+async fn remove(folder: PathBuf) -> Result<(), String> {
+    match tokio::fs::remove_dir_all(&folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(&folder, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(place: &Path, error: &std::io::Error) -> String {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    format!("the data set's folder or file {name} cannot be written: {error}")
+}
+
+/// Removes what is left of data sets that were being fetched when the process was killed. Only before the first task.
+pub(crate) fn sweep(data_dir: &Path) -> std::io::Result<usize> {
+    let folders = match std::fs::read_dir(data_dir.join(DATASETS)) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut swept = 0;
+    for folder in folders {
+        let folder = folder?.path();
+        if folder.extension().is_some_and(|extension| extension == PARTIAL) {
+            std::fs::remove_dir_all(folder)?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}

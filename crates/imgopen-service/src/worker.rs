@@ -1,0 +1,256 @@
+//! The workers: each takes the next task, has an engine run it, and keeps the result.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use imgopen_engines::{EngineError, Input, Inputs, Job, Monitor, Output};
+use imgopen_fetch::Limits;
+use imgopen_types::{Operation, operations};
+use serde_json::Value;
+use tracing::{error, info, warn};
+
+use crate::answers::operation;
+use crate::ids::AssetToken;
+use crate::inputs;
+use crate::live::Entry;
+use crate::output::{StoredPicture, TaskOutput};
+use crate::service::Service;
+use crate::store::{Ending, NewAsset, TaskRow};
+use crate::training;
+
+/// The pause after the database failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How a run ended.
+enum Outcome {
+    Succeeded(TaskOutput, Vec<NewAsset>),
+    Failed(String),
+    /// Someone wanted it to end. The row says so already.
+    Cancelled,
+    /// The service stops.
+    HandedBack,
+}
+
+/// Why a run has no result.
+enum Fault {
+    Cancelled,
+    Reason(String),
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Cancelled => Self::Cancelled,
+            error => Self::Reason(error.to_string()),
+        }
+    }
+}
+
+/// An engine and its grade, as rows name them.
+type Made = Option<(&'static str, &'static str)>;
+
+/// Takes one task after the other until the service stops.
+pub(crate) async fn work(service: Service) {
+    let inner = &service.inner;
+    while !inner.stopping.is_cancelled() {
+        let Some(key) = inner.queue.next() else {
+            tokio::select! {
+                () = inner.queue.changed() => {}
+                () = inner.stopping.cancelled() => {}
+            }
+            continue;
+        };
+        match inner.store.claim(key.clone(), inner.clock.now()).await {
+            Ok(Some(task)) => {
+                run(&service, &task).await;
+                inner.queue.finished(&key);
+            }
+            // It was cancelled while its turn came.
+            Ok(None) => inner.queue.finished(&key),
+            Err(error) => {
+                error!(%error, "the next task could not be taken");
+                tokio::time::sleep(PAUSE).await;
+                inner.queue.put_back(&key);
+            }
+        }
+    }
+}
+
+async fn run(service: &Service, task: &TaskRow) {
+    let inner = &service.inner;
+    let entry = inner.running.enter(&task.id);
+    let Some(operation) = operation(task) else {
+        let reason = format!("this version does not know the operation `{}`", task.operation);
+        return end(service, task, None, Outcome::Failed(reason)).await;
+    };
+    inner.metrics.started(operation.id, inner.clock.now().since(task.created_at));
+    let limit = inner.settings.time_limit(operation.id);
+    let mut made = None;
+    let outcome = tokio::select! {
+        biased;
+        () = entry.cancelled.cancelled() => Outcome::Cancelled,
+        () = inner.ending.cancelled() => Outcome::HandedBack,
+        outcome = tokio::time::timeout(limit, carry_out(service, task, operation, &entry, &mut made)) => {
+            outcome.unwrap_or_else(|_| Outcome::Failed(too_long(operation, limit)))
+        }
+    };
+    end(service, task, made, outcome).await;
+}
+
+fn too_long(operation: &Operation, limit: Duration) -> String {
+    let seconds = limit.as_secs_f64();
+    format!("it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)", operation.id)
+}
+
+async fn carry_out(
+    service: &Service,
+    task: &TaskRow,
+    operation: &'static Operation,
+    entry: &Entry,
+    made: &mut Made,
+) -> Outcome {
+    let request: Value = match serde_json::from_str(&task.request) {
+        Ok(request) => request,
+        Err(error) => return Outcome::Failed(format!("its request cannot be read: {error}")),
+    };
+    let made_by_engine = match *operation == operations::SUBMIT_TRAINING {
+        true => match training::run(service, task, operation, &request).await {
+            Ok(()) => Ok(Output::default()),
+            Err(reason) => Err(Fault::Reason(reason)),
+        },
+        false => engine(service, task, operation, request, entry, made).await,
+    };
+    match made_by_engine {
+        Ok(output) => keep(service, output).await,
+        Err(Fault::Cancelled) => Outcome::Cancelled,
+        Err(Fault::Reason(reason)) => Outcome::Failed(reason),
+    }
+}
+
+async fn engine(
+    service: &Service,
+    task: &TaskRow,
+    operation: &'static Operation,
+    request: Value,
+    entry: &Entry,
+    made: &mut Made,
+) -> Result<Output, Fault> {
+    let to_sandbox = task.directives.is_some();
+    let choice = service.choose(operation.id, inputs::model(&request), to_sandbox);
+    let choice = choice.map_err(|unavailable| Fault::Reason(unavailable.msg().to_owned()))?;
+    let (monitor, watch) = Monitor::new();
+    // Whatever ends this run, the engine is told.
+    let _cancel = watch.cancel.clone().drop_guard();
+    entry.watch(&choice, watch);
+    *made = Some((choice.engine.name(), choice.offer.grade.as_str()));
+    let inputs = match choice.offer.inputs {
+        Inputs::Fetched => fetch(service, operation, &request).await?,
+        Inputs::Unused => Vec::new(),
+    };
+    let job = Job {
+        task_id: task.id.0.clone(),
+        operation,
+        request,
+        inputs,
+        directives: task.directives.clone(),
+        limits: service.inner.settings.picture_limits(),
+    };
+    let running = AssertUnwindSafe(async { choice.engine.run(job, monitor).await }).catch_unwind();
+    let panicked = |_| Fault::Reason(format!("the engine `{}` panicked; the log tells more", choice.engine.name()));
+    Ok(running.await.map_err(panicked)??)
+}
+
+async fn fetch(service: &Service, operation: &Operation, request: &Value) -> Result<Vec<Input>, Fault> {
+    let limits = limits(service);
+    let mut fetched = Vec::new();
+    for named in inputs::pictures(operation, request) {
+        let picture = service.inner.fetcher.get(&named.url, &limits).await;
+        let picture = picture.map_err(|error| Fault::Reason(format!("`{}`: {error}", named.field)))?;
+        fetched.push(Input { field: named.field, url: named.url, bytes: picture.bytes });
+    }
+    Ok(fetched)
+}
+
+/// The limits of fetching a picture.
+pub(crate) fn limits(service: &Service) -> Limits {
+    let pictures = &service.inner.settings.pictures;
+    Limits::default().bytes(pictures.bytes).time(pictures.time).redirects(pictures.redirects)
+}
+
+/// Writes the pictures. They become visible only together with the end of the task.
+async fn keep(service: &Service, output: Output) -> Outcome {
+    let inner = &service.inner;
+    let expires_at = inner.settings.assets.lifetime.map(|lifetime| inner.clock.now().plus(lifetime));
+    let (mut stored, mut assets) = (Vec::new(), Vec::new());
+    for picture in &output.pictures {
+        match inner.assets.put(picture, expires_at).await {
+            Ok(asset) => {
+                let (token, seed) = (asset.token.clone(), picture.seed);
+                stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
+                assets.push(asset);
+            }
+            Err(error) => {
+                discard(service, &assets).await;
+                return Outcome::Failed(format!("its result could not be stored: {error}"));
+            }
+        }
+    }
+    let Output { caption, prompts, style_labels, faces, .. } = output;
+    let style_labels = (!style_labels.is_empty()).then_some(style_labels);
+    let faces = (!faces.is_empty()).then_some(faces);
+    Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces }, assets)
+}
+
+async fn discard(service: &Service, assets: &[NewAsset]) {
+    let tokens: Vec<&AssetToken> = assets.iter().map(|asset| &asset.token).collect();
+    if let Err(error) = service.inner.assets.delete(tokens).await {
+        warn!(%error, "a leftover could not be removed; the next start sweeps it");
+    }
+}
+
+async fn end(service: &Service, task: &TaskRow, made: Made, outcome: Outcome) {
+    let (ending, assets) = match outcome {
+        Outcome::Succeeded(output, assets) => (Ending::Succeeded(output, assets.clone()), assets),
+        Outcome::Failed(reason) => (Ending::Failed(reason), Vec::new()),
+        Outcome::Cancelled => return,
+        Outcome::HandedBack => {
+            if let Err(error) = service.inner.store.hand_back(task).await {
+                warn!(task = %task.id, %error, "not handed back; the next start queues it again");
+            }
+            return;
+        }
+    };
+    loop {
+        let now = service.inner.clock.now();
+        match service.inner.store.finish(task, made, ending.clone(), now, service.callback()).await {
+            Ok(Some(ended)) => return service.ended(&ended),
+            // It was cancelled meanwhile: nothing of this run may be seen.
+            Ok(None) => return discard(service, &assets).await,
+            Err(error) => {
+                error!(task = %task.id, %error, "the end of a task could not be written; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    // The next start runs it again.
+                    () = service.inner.ending.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Tells everybody that a task ended.
+    pub(crate) fn ended(&self, task: &TaskRow) {
+        let inner = &self.inner;
+        let run = task.started_at.and_then(|start| Some(task.finished_at?.since(start)));
+        let (id, state) = (crate::submit::operation_id(task), task.state.as_str());
+        inner.metrics.finished(id, task.engine.as_deref(), state, run);
+        info!(task = %task.id, operation = id, state, engine = task.engine, failure = task.failure, ?run, "task ended");
+        // Nobody may be listening.
+        let _ = inner.endings.send(task.id.clone());
+        if task.callback_url.is_some() {
+            inner.pushes.notify_one();
+        }
+    }
+}
