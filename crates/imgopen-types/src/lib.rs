@@ -11,6 +11,8 @@ mod node;
 pub mod operation;
 pub mod schema;
 mod violation;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 mod wire;
 
 #[rustfmt::skip]
