@@ -1,13 +1,16 @@
-//! The receiver of callbacks: reads what every operation pushes, acknowledges what was handled, and nothing else.
+//! The receivers of callbacks: they read what every operation pushes and acknowledge what was handled, and nothing else. One
+//! takes only what is signed.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use imgopen_client::callback;
+use imgopen_client::callback::{self, MessageId, Push, SigningSecret};
 use imgopen_client::types::{Callback, JobState};
 use imgopen_tests::document::{document, success};
 use imgopen_tests::wire::{serve, url};
 use imgopen_types::operations;
+use imgopen_types::webhook::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use serde_json::Value;
 
 async fn start() -> (String, Arc<Mutex<Vec<Callback>>>) {
@@ -94,6 +97,109 @@ async fn what_was_not_handled_is_pushed_again() {
     let (status, answer) = push(&server, "outpaint", body).await;
     assert_eq!(status, 500);
     assert_eq!(answer["code"], "500", "only the string \"200\" acknowledges");
+}
+
+const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+fn secrets(texts: &[&str]) -> Vec<SigningSecret> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+async fn start_signed(known: &[&str]) -> (String, Arc<Mutex<Vec<Push>>>) {
+    let seen: Arc<Mutex<Vec<Push>>> = Arc::default();
+    let copy = seen.clone();
+    let receiver = callback::signed_receiver(secrets(known), move |push: Push| {
+        copy.lock().unwrap().push(push);
+        async { Ok::<(), String>(()) }
+    });
+    (url(serve(receiver).await), seen)
+}
+
+type Headers = [(&'static str, String); 3];
+
+/// The headers of a push of that body to `outpaint`, sent that many seconds from now.
+fn signed(by: &[&str], body: &str, from_now: i64) -> Headers {
+    let away = Duration::from_secs(from_now.unsigned_abs());
+    let at = if from_now < 0 { SystemTime::now() - away } else { SystemTime::now() + away };
+    sign(&secrets(by), &MessageId::new("msg_1").unwrap(), at, body.as_bytes())
+}
+
+async fn push_signed(server: &str, headers: &[(&'static str, String)], body: &str) -> (u16, Value) {
+    let mut request = reqwest::Client::new().post(format!("{server}/outpaint")).body(body.to_owned());
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_signed_push_is_handed_over_with_its_id() {
+    let (server, seen) = start_signed(&[OLD]).await;
+    // The signature is over the bytes, so a body with odd spaces is taken as it comes.
+    let body = pushed_body(&operations::OUTPAINT) + " \n ";
+    for _try in 0..2 {
+        let (status, receipt) = push_signed(&server, &signed(&[OLD], &body, 0), &body).await;
+        assert_eq!((status, receipt.to_string().as_str()), (200, r#"{"code":"200"}"#));
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.iter().map(|push| push.id.as_str()).collect::<Vec<_>>(), ["msg_1", "msg_1"]);
+    assert!(matches!(seen[0].callback, Callback::Outpaint(_)));
+}
+
+#[tokio::test]
+async fn what_is_not_signed_rightly_is_refused_with_the_header_at_fault() {
+    let (server, seen) = start_signed(&[OLD]).await;
+    let body = pushed_body(&operations::OUTPAINT);
+    let good = signed(&[OLD], &body, 0);
+    let other_id = [(ID_HEADER, "msg_2".to_owned()), good[1].clone(), good[2].clone()];
+    let odd_time = [good[0].clone(), (TIMESTAMP_HEADER, "today".to_owned()), good[2].clone()];
+    for (headers, body, told) in [
+        (&good[..], body.replace("200", "500"), "`webhook-signature` holds no signature that fits"),
+        (&signed(&[NEW], &body, 0)[..], body.clone(), "`webhook-signature` holds no signature that fits"),
+        (&other_id[..], body.clone(), "`webhook-signature` holds no signature that fits"),
+        (&signed(&[OLD], &body, -310)[..], body.clone(), "`webhook-timestamp` is more than 5 minutes old"),
+        (&signed(&[OLD], &body, 310)[..], body.clone(), "`webhook-timestamp` is more than 5 minutes ahead"),
+        (&odd_time[..], body.clone(), "`webhook-timestamp` is wrong; give the seconds since 1970"),
+        (&[][..], body.clone(), "`webhook-id` is missing"),
+        (&good[..1], body.clone(), "`webhook-timestamp` is missing"),
+        (&good[..2], body.clone(), "`webhook-signature` is missing"),
+        (&[][..], "not JSON".to_owned(), "`webhook-id` is missing"),
+    ] {
+        let (status, envelope) = push_signed(&server, headers, &body).await;
+        assert_eq!((status, &envelope["code"]), (401, &"401".into()), "{told}");
+        assert!(envelope["msg"].as_str().unwrap().contains(told), "{told}: {envelope}");
+    }
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_signed_must_fit_the_document_all_the_same() {
+    let (server, seen) = start_signed(&[OLD]).await;
+    for body in ["not JSON", "{}"] {
+        assert_eq!(push_signed(&server, &signed(&[OLD], body, 0), body).await.0, 422);
+    }
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_is_replaced_without_a_lost_push() {
+    let body = pushed_body(&operations::OUTPAINT);
+    for (known, by, status) in [
+        (&[OLD][..], &[OLD][..], 200),
+        (&[OLD, NEW], &[OLD], 200),
+        (&[OLD, NEW], &[NEW], 200),
+        (&[OLD], &[NEW, OLD], 200),
+        (&[NEW], &[NEW, OLD], 200),
+        (&[NEW], &[OLD], 401),
+        (&[], &[OLD], 401),
+    ] {
+        let (server, _) = start_signed(known).await;
+        let headers = signed(by, &body, 0);
+        assert_eq!(headers[2].0, SIGNATURE_HEADER);
+        assert_eq!(push_signed(&server, &headers, &body).await.0, status, "{by:?} to {known:?}");
+    }
 }
 
 #[test]

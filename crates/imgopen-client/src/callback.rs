@@ -21,15 +21,18 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Path, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_util::FutureExt;
+use imgopen_types::webhook::Claim;
+pub use imgopen_types::webhook::{InvalidSecret, MessageId, SigningSecret, Untrusted};
 use imgopen_types::{Callback, CallbackReceipt, Envelope, SUCCESS_CODE};
 use tracing::{debug, warn};
 
@@ -39,28 +42,111 @@ const BODY_LIMIT: usize = 4 * 1024 * 1024;
 /// How long a pushed body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A push whose signature was checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Push {
+    /// The id that the sender gave it, the same for every try: a push whose id was handled before is a repeat.
+    pub id: MessageId,
+    /// What was pushed.
+    pub callback: Callback,
+}
+
 /// Routes `POST /{operation}` to the handler.
 ///
 /// When the handler returns `Ok`, the push is acknowledged with `{"code":"200"}`. When it returns an error or
 /// panics, or the body does not fit the document, it is not, and the API pushes again later. A push may come twice, so a
 /// handler must be able to take the same one again.
 ///
-/// The API documents no signature: whoever knows the address can push. Make its path hard to guess, or ask for the job's
-/// state before acting on a push.
+/// The hosted API documents no signature: whoever knows the address can push. Make its path hard to guess, or ask for the
+/// job's state before acting on a push. For a server that signs there is [`signed_receiver`].
 pub fn receiver<H, F, E>(handler: H) -> Router
 where
     H: Fn(Callback) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Display + Send + 'static,
 {
-    let route = move |Path(operation): Path<String>, request: Request| {
-        let handler = handler.clone();
+    let accept = |operation: String, request: Request| async move {
+        let body = whole(request).await?;
+        read(&operation, &body)
+    };
+    routes(accept, handler)
+}
+
+/// Routes `POST /{operation}` to the handler like [`receiver`], but only pushes that are signed with one of the secrets, by
+/// the rules of Standard Webhooks. All others are answered 401, with what is wrong with which header.
+///
+/// Give the old and the new secret while one is replaced. With no secret at all, no push is taken.
+///
+/// A push is signed anew for every try and is taken within five minutes of that. Within these it can be recorded and sent
+/// again, and the sender itself tries again when an acknowledgement is lost: keep the ids of the pushes that were handled,
+/// and acknowledge a repeat without acting on it.
+///
+/// The operation in the path is not signed, but the shape of its body is checked.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::sync::{Arc, Mutex};
+///
+/// use imgopen_client::callback::{self, Push};
+///
+/// # fn main() -> Result<(), callback::InvalidSecret> {
+/// let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+/// let handled = Arc::new(Mutex::new(HashSet::new()));
+/// let app: axum::Router = axum::Router::new().nest(
+///     "/callbacks",
+///     callback::signed_receiver([secret], move |push: Push| {
+///         let handled = handled.clone();
+///         async move {
+///             let mut handled = handled.lock().map_err(|error| error.to_string())?;
+///             if handled.insert(push.id) {
+///                 println!("{:?}", push.callback.state());
+///             }
+///             Ok::<(), String>(())
+///         }
+///     }),
+/// );
+/// # Ok(())
+/// # }
+/// ```
+pub fn signed_receiver<H, F, E>(secrets: impl IntoIterator<Item = SigningSecret>, handler: H) -> Router
+where
+    H: Fn(Push) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Send + 'static,
+{
+    let secrets: Arc<[SigningSecret]> = secrets.into_iter().collect();
+    let accept = move |operation: String, request: Request| {
+        let secrets = secrets.clone();
         async move {
-            let callback = match accept(&operation, request).await {
-                Ok(callback) => callback,
+            // A push that cannot be trusted anyway is refused before its body is taken in.
+            let claim = claim(request.headers()).map_err(|why| untrusted(&operation, &why))?;
+            let body = whole(request).await?;
+            let id = claim.verify(&secrets, &body).map_err(|why| untrusted(&operation, &why))?;
+            Ok(Push { id, callback: read(&operation, &body)? })
+        }
+    };
+    routes(accept, handler)
+}
+
+/// Routes what `accept` makes of a push to the handler, and answers everything with the envelope.
+fn routes<A, AF, T, H, F, E>(accept: A, handler: H) -> Router
+where
+    A: Fn(String, Request) -> AF + Clone + Send + Sync + 'static,
+    AF: Future<Output = Result<T, Response>> + Send + 'static,
+    T: Send + 'static,
+    H: Fn(T) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Send + 'static,
+{
+    let route = move |Path(operation): Path<String>, request: Request| {
+        let (accept, handler) = (accept.clone(), handler.clone());
+        async move {
+            let accepted = match accept(operation.clone(), request).await {
+                Ok(accepted) => accepted,
                 Err(refusal) => return refusal,
             };
-            let handled = AssertUnwindSafe(async { handler(callback).await }).catch_unwind().await;
+            let handled = AssertUnwindSafe(async { handler(accepted).await }).catch_unwind().await;
             let panicked = |_| Err("the handler panicked".to_owned());
             acknowledge(&operation, handled.map_or_else(panicked, |outcome| outcome.map_err(|error| error.to_string())))
         }
@@ -70,17 +156,30 @@ where
     Router::new().route("/{operation}", post(route)).method_not_allowed_fallback(wrong_method).fallback(no_path)
 }
 
-async fn accept(operation: &str, request: Request) -> Result<Callback, Response> {
-    let body: Bytes = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_LIMIT)).await {
-        Ok(Ok(body)) => body,
+fn claim(headers: &HeaderMap) -> Result<Claim, Untrusted> {
+    Claim::read(|name| headers.get(name).map(|value| value.as_bytes()), SystemTime::now())
+}
+
+fn untrusted(operation: &str, why: &Untrusted) -> Response {
+    warn!(operation, %why, "a push is not trusted");
+    refusal(StatusCode::UNAUTHORIZED, why.to_string())
+}
+
+/// The body, byte for byte.
+async fn whole(request: Request) -> Result<Bytes, Response> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_LIMIT)).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => {
             let msg = format!("the body is larger than {BODY_LIMIT} bytes or did not arrive whole: {error}");
-            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, msg));
+            Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, msg))
         }
-        Err(_) => return Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
-    };
+        Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+    }
+}
+
+fn read(operation: &str, body: &Bytes) -> Result<Callback, Response> {
     let unknown = || refusal(StatusCode::NOT_FOUND, format!("no operation `{operation}` pushes callbacks"));
-    let callback = Callback::read(operation, &body).ok_or_else(unknown)?;
+    let callback = Callback::read(operation, body).ok_or_else(unknown)?;
     callback.map_err(|error| {
         warn!(operation, %error, "a pushed body does not fit the document");
         refusal(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
