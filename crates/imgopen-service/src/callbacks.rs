@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use imgopen_fetch::{HeaderMap, Limits, Posted, Url};
+use imgopen_fetch::{Limits, Posted, Url};
 use imgopen_types::{CallbackReceipt, SUCCESS_CODE, read};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -166,9 +166,6 @@ fn receipt(posted: &Posted) -> Result<i64, Refused> {
     }
 }
 
-/// The headers of a push.
-pub(crate) type Headers = HeaderMap;
-
 impl UnderWay {
     /// What is pushed now, and the origins that take no more.
     fn taken(&self, per_origin: usize) -> (Vec<CallbackId>, Vec<String>) {
@@ -206,7 +203,7 @@ impl UnderWay {
 
 #[cfg(test)]
 mod tests {
-    use imgopen_fetch::StatusCode;
+    use imgopen_fetch::{HeaderMap, StatusCode};
 
     use super::*;
 

@@ -1,9 +1,26 @@
 //! Signing callbacks in the way of Standard Webhooks.
 
-use crate::callbacks::Headers;
+use std::time::{Duration, UNIX_EPOCH};
+
+use imgopen_fetch::HeaderMap;
+use imgopen_types::webhook::{MessageId, SigningSecret, sign};
+
 use crate::clock::Moment;
 use crate::ids::CallbackId;
 
-pub(crate) fn headers(_secret: &str, _id: &CallbackId, _now: Moment, _body: &[u8]) -> Result<Headers, String> {
-    Ok(Headers::new())
+/// The headers of a push: what it is, its id, when it is made, and the proof of all that.
+pub(crate) fn headers(secret: &str, id: &CallbackId, now: Moment, body: &[u8]) -> Result<HeaderMap, String> {
+    let secret: SigningSecret = secret.parse().map_err(|error| format!("it cannot be signed: {error}"))?;
+    let id = MessageId::new(id.as_str()).map_err(|error| format!("it cannot be signed: {error}"))?;
+    let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().map_err(unsendable)?);
+    for (name, value) in sign(&[secret], &id, at, body) {
+        headers.insert(name, value.parse().map_err(unsendable)?);
+    }
+    Ok(headers)
+}
+
+fn unsendable(error: impl std::fmt::Display) -> String {
+    format!("its headers cannot be sent: {error}")
 }

@@ -226,6 +226,7 @@ impl Store {
         &self,
         key: KeyId,
         id: TaskId,
+        engine: Option<(&'static str, &'static str)>,
         now: Moment,
         callback: impl FnOnce(&TaskRow) -> Option<NewCallback> + Send + 'static,
     ) -> Result<Option<Result<(TaskRow, State), TaskRow>>, StoreError> {
@@ -235,9 +236,12 @@ impl Store {
                 return Ok(Some(Err(before)));
             }
             let mut statement = connection.prepare_cached(&format!(
-                "UPDATE tasks SET state = 'cancelled', finished_at = ?2 WHERE id = ?1 RETURNING {COLUMNS}"
+                "UPDATE tasks SET state = 'cancelled', failure = ?3, finished_at = ?2, engine = ?4, grade = ?5
+                 WHERE id = ?1 RETURNING {COLUMNS}"
             ))?;
-            let task = statement.query_row(params![id, now.0], TaskRow::read)?;
+            let (engine, grade) = engine.unzip();
+            let values = params![id, now.0, "cancelled by the caller", engine, grade];
+            let task = statement.query_row(values, TaskRow::read)?;
             push(connection, &task, callback, now)?;
             Ok(Some(Ok((task, before.state))))
         })
