@@ -133,10 +133,10 @@ mod tests {
         let made = generate(&sources).unwrap();
         let server = text_of(&made, "crates/imgopen-server/src/generated.rs");
         let (first, second) = server.split_once("pub trait ImgOpenSecond").unwrap();
-        assert!(first.contains("pub trait ImgOpen:") && !first.contains("fn cancel_task"));
-        assert!(second.contains("fn cancel_task") && second.contains("pub fn second_router<"));
-        assert!(text_of(&made, "crates/imgopen-types/src/generated.rs").contains("pub struct CancelTaskRequest"));
-        assert!(text_of(&made, "crates/imgopen-client/src/generated.rs").contains("pub fn cancel_task(&self)"));
+        assert!(first.contains("pub trait ImgOpen:") && !first.contains("fn park_task"));
+        assert!(second.contains("fn park_task") && second.contains("pub fn second_router<"));
+        assert!(text_of(&made, "crates/imgopen-types/src/generated.rs").contains("pub struct ParkTaskRequest"));
+        assert!(text_of(&made, "crates/imgopen-client/src/generated.rs").contains("pub fn park_task(&self)"));
         assert!(text_of(&made, "crates/imgopen-server/src/imgopen-second.yaml").starts_with("openapi: 3.0.3"));
     }
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn one_name_with_two_meanings_is_refused() {
         let mut sources = sources();
-        let text = sources.pop().unwrap().text.replace("CancelTask", "QueryTask");
+        let text = sources.pop().unwrap().text.replace("ParkTask", "QueryTask");
         sources.push(Source::parse("imgopen-second".into(), text).unwrap());
         let error = format!("{:#}", generate(&sources).err().unwrap());
         assert!(error.contains("the schema `QueryTaskRequest` of `imgopen-second` differs"), "{error}");

@@ -29,6 +29,7 @@ pub fn emit(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> 
             }
         }
     });
+    let value = if object.properties.is_empty() && !kept { quote!(_) } else { quote!(value) };
     let about = format!(" Puts together a [`{0}`](super::{0}).", schema.name);
     Ok(quote! {
         #[doc = #about]
@@ -50,7 +51,7 @@ pub fn emit(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> 
         }
 
         impl From<super::#name> for #name {
-            fn from(value: super::#name) -> Self {
+            fn from(#value: super::#name) -> Self {
                 Self { #(#copies)* #extra_copy }
             }
         }
