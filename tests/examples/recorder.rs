@@ -5,12 +5,11 @@
 //! JSON list; everything else is the API, with the document's examples as answers.
 
 use std::error::Error;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use imgopen_server::{Options, complete, routes};
+use imgopen_server::{Options, complete};
 use imgopen_tests::recorder::{Record, Recorder};
 use imgopen_tests::wire::url;
 use serde_json::{Value, json};
@@ -37,8 +36,7 @@ fn app(recorder: Recorder) -> Router {
         let text = Value::from_iter(records.take().into_iter().map(told)).to_string();
         async move { ([(CONTENT_TYPE, "application/json")], text) }
     });
-    let api = routes(Arc::new(recorder), Options::default());
-    complete(api.merge(Router::new().route("/recorded", recorded)))
+    complete(recorder.routes(Options::default()).merge(Router::new().route("/recorded", recorded)))
 }
 
 /// One record for other programs: the request as JSON in the order in which the server's type writes it.

@@ -4,40 +4,50 @@ use imgopen_client::types::*;
 use imgopen_client::{Client, Error};
 use serde_json::Value;
 
-/// Hands the operations without path parameters to a macro: method, request type, answer type.
+/// Hands the operations without path parameters to a macro, for each trait of the server: method, request type, answer
+/// type.
 #[macro_export]
 macro_rules! each_operation {
     ($apply:ident) => {
         $apply! {
-            text_to_image TextToImageRequest TextToImageResponse;
-            image_to_image ImageToImageRequest ImageToImageResponse;
-            controlnet ControlnetRequest ControlnetResponse;
-            list_models ListModelsRequest ListModelsResponse;
-            list_loras ListLorasRequest ListLorasResponse;
-            list_vaes ListVaesRequest ListVaesResponse;
-            list_embeddings ListEmbeddingsRequest ListEmbeddingsResponse;
-            query_archived_task QueryArchivedTaskRequest QueryArchivedTaskResponse;
-            query_task QueryTaskRequest QueryTaskResponse;
-            submit_training SubmitTrainingRequest SubmitTrainingResponse;
-            query_training QueryTrainingRequest QueryTrainingResponse;
-            flux_text_to_image FluxTextToImageRequest FluxTextToImageResponse;
-            swap_face SwapFaceRequest SwapFaceResponse;
-            swap_face_v2 SwapFaceV2Request SwapFaceV2Response;
-            instant_id InstantIdRequest InstantIdResponse;
-            restore_face RestoreFaceRequest RestoreFaceResponse;
-            super_resolution SuperResolutionRequest SuperResolutionResponse;
-            describe_image DescribeImageRequest DescribeImageResponse;
-            swap_faces SwapFacesRequest SwapFacesResponse;
-            detect_faces DetectFacesRequest DetectFacesResponse;
-            expand_prompt ExpandPromptRequest ExpandPromptResponse;
-            change_hairstyle ChangeHairstyleRequest ChangeHairstyleResponse;
-            remove_object RemoveObjectRequest RemoveObjectResponse;
-            recognize_style RecognizeStyleRequest RecognizeStyleResponse;
-            outpaint OutpaintRequest OutpaintResponse;
-            preview_controlnet PreviewControlnetRequest PreviewControlnetResponse;
-            remove_background RemoveBackgroundRequest RemoveBackgroundResponse;
-            enlarge_image EnlargeImageRequest EnlargeImageResponse;
-            watermark_image WatermarkImageRequest WatermarkImageResponse;
+            ImgOpen {
+                text_to_image TextToImageRequest TextToImageResponse;
+                image_to_image ImageToImageRequest ImageToImageResponse;
+                controlnet ControlnetRequest ControlnetResponse;
+                list_models ListModelsRequest ListModelsResponse;
+                list_loras ListLorasRequest ListLorasResponse;
+                list_vaes ListVaesRequest ListVaesResponse;
+                list_embeddings ListEmbeddingsRequest ListEmbeddingsResponse;
+                query_archived_task QueryArchivedTaskRequest QueryArchivedTaskResponse;
+                query_task QueryTaskRequest QueryTaskResponse;
+                submit_training SubmitTrainingRequest SubmitTrainingResponse;
+                query_training QueryTrainingRequest QueryTrainingResponse;
+                flux_text_to_image FluxTextToImageRequest FluxTextToImageResponse;
+                swap_face SwapFaceRequest SwapFaceResponse;
+                swap_face_v2 SwapFaceV2Request SwapFaceV2Response;
+                instant_id InstantIdRequest InstantIdResponse;
+                restore_face RestoreFaceRequest RestoreFaceResponse;
+                super_resolution SuperResolutionRequest SuperResolutionResponse;
+                describe_image DescribeImageRequest DescribeImageResponse;
+                swap_faces SwapFacesRequest SwapFacesResponse;
+                detect_faces DetectFacesRequest DetectFacesResponse;
+                expand_prompt ExpandPromptRequest ExpandPromptResponse;
+                change_hairstyle ChangeHairstyleRequest ChangeHairstyleResponse;
+                remove_object RemoveObjectRequest RemoveObjectResponse;
+                recognize_style RecognizeStyleRequest RecognizeStyleResponse;
+                outpaint OutpaintRequest OutpaintResponse;
+                preview_controlnet PreviewControlnetRequest PreviewControlnetResponse;
+                remove_background RemoveBackgroundRequest RemoveBackgroundResponse;
+                enlarge_image EnlargeImageRequest EnlargeImageResponse;
+                watermark_image WatermarkImageRequest WatermarkImageResponse;
+            }
+            ImgOpenExtras {
+                cancel_task CancelTaskRequest CancelTaskResponse;
+                list_tasks ListTasksRequest ListTasksResponse;
+                list_callbacks ListCallbacksRequest ListCallbacksResponse;
+                redeliver_callback RedeliverCallbackRequest RedeliverCallbackResponse;
+                describe_server DescribeServerRequest DescribeServerResponse;
+            }
         }
     };
 }
@@ -55,7 +65,7 @@ pub struct Called {
 pub const TOOL: ToolCode = ToolCode::HairChange;
 
 macro_rules! dispatch {
-    ($($operation:ident $request:ident $response:ident;)*) => {
+    ($($service:ident { $($operation:ident $request:ident $response:ident;)* })*) => {
         /// Reads the request as the operation's type, sends it with the typed client and returns both sides as text.
         ///
         /// # Errors
@@ -67,12 +77,12 @@ macro_rules! dispatch {
         /// When the request does not fit the operation's type or no operation has that id.
         pub async fn call(client: &Client, operation: &str, request: &Value) -> Result<Called, Error> {
             match operation {
-                $(stringify!($operation) => {
+                $($(stringify!($operation) => {
                     let request: $request = serde_json::from_value(request.clone()).expect("the request fits its type");
                     let text = to_text(&request);
                     let response: $response = client.$operation().body(request).send().await?.into_inner();
                     Ok(Called { request: text, response: to_text(&response) })
-                })*
+                })*)*
                 "query_tool_task" => {
                     let request: QueryToolTaskRequest =
                         serde_json::from_value(request.clone()).expect("the request fits its type");
@@ -95,7 +105,7 @@ macro_rules! dispatch {
         /// When no operation has that id.
         pub fn read_request(operation: &str, json: &[u8]) -> Result<String, ReadError> {
             match operation {
-                $(stringify!($operation) => read::<$request>(json).map(|request| to_text(&request)),)*
+                $($(stringify!($operation) => read::<$request>(json).map(|request| to_text(&request)),)*)*
                 "query_tool_task" => read::<QueryToolTaskRequest>(json).map(|request| to_text(&request)),
                 other => panic!("no operation is called {other}"),
             }
@@ -112,7 +122,7 @@ macro_rules! dispatch {
         /// When no operation has that id.
         pub fn read_response(operation: &str, json: &[u8]) -> Result<String, ReadError> {
             match operation {
-                $(stringify!($operation) => read::<$response>(json).map(|response| to_text(&response)),)*
+                $($(stringify!($operation) => read::<$response>(json).map(|response| to_text(&response)),)*)*
                 "query_tool_task" => read::<QueryToolTaskResponse>(json).map(|response| to_text(&response)),
                 other => panic!("no operation is called {other}"),
             }

@@ -1,12 +1,13 @@
-//! The contract's document as data: its operations and their examples.
+//! The contract's documents as data: their operations and examples.
 
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let text = include_str!("../../crates/imgopen-server/src/imgopen.json");
-    serde_json::from_str(text).expect("the generated document is JSON")
+static DOCUMENTS: LazyLock<[Value; 2]> = LazyLock::new(|| {
+    let vendor = include_str!("../../crates/imgopen-server/src/imgopen.json");
+    let extras = include_str!("../../crates/imgopen-server/src/imgopen-extras.json");
+    [vendor, extras].map(|text| serde_json::from_str(text).expect("the generated document is JSON"))
 });
 
 /// One example of the document.
@@ -20,15 +21,30 @@ pub struct Example {
     pub is_quirk: bool,
 }
 
-/// The whole document.
-pub fn document() -> &'static Value {
-    &DOCUMENT
+/// The vendor's document.
+pub fn vendor() -> &'static Value {
+    &DOCUMENTS[0]
 }
 
-/// The operation of that id, as the document has it.
+/// The document of what the vendor lacks.
+pub fn extras() -> &'static Value {
+    &DOCUMENTS[1]
+}
+
+/// Every path of the documents with its operation.
+fn operations() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let paths = DOCUMENTS.iter().map(|document| document["paths"].as_object().expect("the document has paths"));
+    paths.flatten().map(|(path, item)| (path.as_str(), &item["post"]))
+}
+
+/// The path of the operation of that id, with its parameters in braces.
+pub fn path(id: &str) -> &'static str {
+    operations().find(|(_, operation)| operation["operationId"] == id).expect("the operation").0
+}
+
+/// The operation of that id, as its document has it.
 pub fn operation(id: &str) -> &'static Value {
-    let paths = DOCUMENT["paths"].as_object().expect("the document has paths");
-    paths.values().map(|item| &item["post"]).find(|operation| operation["operationId"] == id).expect("the operation")
+    operations().find(|(_, operation)| operation["operationId"] == id).expect("the operation").1
 }
 
 /// The examples of an operation's request.

@@ -1,9 +1,11 @@
-//! A server that implements every operation: it records what arrives and answers with the document's example.
+//! A server that implements every operation of every document: it records what arrives and answers with the document's
+//! example.
 
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use imgopen_client::types::*;
-use imgopen_server::{Caller, Failure, ImgOpen};
+use imgopen_server::{Caller, Failure, ImgOpen, ImgOpenExtras, Options, complete, extras_routes, routes};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -34,6 +36,22 @@ impl Recorder {
         std::mem::take(&mut self.records.lock().expect("no test panics while it records"))
     }
 
+    /// The recorder as a server.
+    pub fn router(&self) -> Router {
+        self.router_with(Options::default())
+    }
+
+    /// The same with options.
+    pub fn router_with(&self, options: Options) -> Router {
+        complete(self.routes(options))
+    }
+
+    /// The routes of all documents, to be merged with others.
+    pub fn routes(&self, options: Options) -> Router {
+        let service = Arc::new(self.clone());
+        routes(service.clone(), options.clone()).merge(extras_routes(service, options))
+    }
+
     fn record<R: Serialize, A: Answer>(
         &self,
         operation: &'static str,
@@ -56,7 +74,10 @@ pub fn answer<A: Answer>(operation: &str) -> A {
 }
 
 macro_rules! recorder {
-    ($($operation:ident $request:ident $response:ident;)*) => {
+    (
+        ImgOpen { $($operation:ident $request:ident $response:ident;)* }
+        ImgOpenExtras { $($extra:ident $extra_request:ident $extra_response:ident;)* }
+    ) => {
         impl ImgOpen for Recorder {
             async fn query_tool_task(
                 &self,
@@ -70,6 +91,14 @@ macro_rules! recorder {
             $(
                 async fn $operation(&self, caller: Caller, request: $request) -> Result<$response, Failure> {
                     self.record(stringify!($operation), &caller, None, &request)
+                }
+            )*
+        }
+
+        impl ImgOpenExtras for Recorder {
+            $(
+                async fn $extra(&self, caller: Caller, request: $extra_request) -> Result<$extra_response, Failure> {
+                    self.record(stringify!($extra), &caller, None, &request)
                 }
             )*
         }

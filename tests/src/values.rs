@@ -110,6 +110,9 @@ fn list_edges(rules: &List) -> Edges {
         edges.inside.push(list(most));
         edges.outside.push(list(most + 1));
     }
+    if rules.unique {
+        edges.outside.push(list(2));
+    }
     edges
 }
 
@@ -188,7 +191,8 @@ fn shape(shape: &'static Shape) -> BoxedStrategy<Value> {
         Shape::List(rules) => {
             let least = rules.min_items.unwrap_or(0);
             let most = rules.max_items.unwrap_or(least + 3).min(least + 3);
-            proptest::collection::vec(self::shape(&rules.item), least..=most).prop_map(Value::from).boxed()
+            let items = proptest::collection::vec(self::shape(&rules.item), least..=most);
+            if rules.unique { items.prop_map(distinct).boxed() } else { items.prop_map(Value::from).boxed() }
         }
         Shape::TextEnum(set) => {
             let known = select(set.values.iter().map(|value| value.value).collect::<Vec<_>>()).prop_map(Value::from);
@@ -197,6 +201,17 @@ fn shape(shape: &'static Shape) -> BoxedStrategy<Value> {
         Shape::IntegerEnum(_) => any::<i64>().prop_map(Value::from).boxed(),
         Shape::Object(schema) => object(schema),
     }
+}
+
+/// A list in which nothing stands twice.
+fn distinct(items: Vec<Value>) -> Value {
+    let mut kept: Vec<Value> = Vec::new();
+    for item in items {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept.into()
 }
 
 /// Numbers with and without a fraction; whole ones as the types write them.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use imgopen_client::types::schema::{Object, Shape};
 use imgopen_client::types::*;
-use imgopen_server::router;
 use imgopen_tests::calls::read_request;
 use imgopen_tests::document::request_examples;
 use imgopen_tests::recorder::Recorder;
@@ -62,6 +61,9 @@ fn descend(shape: &'static Shape, value: &Value, path: &mut Vec<String>, visit: 
             let Some(first) = value.get(0) else { return };
             path.push("0".to_owned());
             let mut allowed = edges(&list.item);
+            if list.unique {
+                allowed.inside.retain(|item| value.as_array().is_none_or(|items| !items.contains(item)));
+            }
             allowed.outside.push(Value::Null);
             visit(path, allowed);
             descend(&list.item, first, path, visit);
@@ -89,7 +91,7 @@ fn name(path: &[String]) -> String {
 
 #[tokio::test]
 async fn the_server_takes_what_is_inside_and_refuses_what_is_outside() {
-    let server = url(serve(router(Recorder::default())).await);
+    let server = url(serve(Recorder::default().router()).await);
     let http = reqwest::Client::new();
     let (mut taken, mut refused) = (0, 0);
     for Try { operation, field, value, body, fits } in operations::ALL.iter().flat_map(|operation| tries(operation)) {
@@ -196,6 +198,8 @@ client_side! {
     ExpandPromptRequest.mode("mode"): [0, 1] [-1, 2];
     ExpandPromptRequest.top_k("topK"): [0, 250] [-1, 251];
     ExpandPromptRequest.top_p("topP"): [0.01, 1] [0.009999, 1.000001];
+    ListTasksRequest.page_size("pageSize"): [1, 100] [0, 101];
+    ListCallbacksRequest.page_size("pageSize"): [1, 100] [0, 101];
     OutpaintRequest.sample_step("sampleStep"): [0, 50] [-1, 51];
     OutpaintRequest.prompt_guide_factor("promptGuideFactor"): [1, 45] [0, 46];
     OutpaintRequest.seed("seed"): [-1, 2147483647] [-2, 2147483648];

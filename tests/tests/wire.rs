@@ -4,7 +4,6 @@
 use axum::Router;
 use imgopen_client::types::{Callback, operations, schema};
 use imgopen_client::{Client, Credentials, callback};
-use imgopen_server::router;
 use imgopen_tests::calls::{call, read_response};
 use imgopen_tests::document::{request_examples, success};
 use imgopen_tests::recorder::Recorder;
@@ -13,7 +12,7 @@ use insta::{Settings, assert_snapshot};
 
 /// Sends a request through the typed client and shows both directions.
 async fn exchange(operation: &str, example: &str) -> Traffic {
-    let tap = Tap::before(serve(router(Recorder::default())).await).await.unwrap();
+    let tap = Tap::before(serve(Recorder::default().router()).await).await.unwrap();
     let client = Client::new(&url(tap.address), Credentials::new("my-id", "my-secret")).unwrap();
     let request = request_examples(operation).into_iter().find(|known| known.name == example).unwrap();
     call(&client, operation, &request.value).await.unwrap();
@@ -22,7 +21,7 @@ async fn exchange(operation: &str, example: &str) -> Traffic {
 
 /// Sends a body that breaks the document, past the client's own check.
 async fn refused(path: &str) -> Traffic {
-    let tap = Tap::before(serve(router(Recorder::default())).await).await.unwrap();
+    let tap = Tap::before(serve(Recorder::default().router()).await).await.unwrap();
     let request = reqwest::Client::new().post(format!("{}{path}", url(tap.address)));
     let request =
         request.header("X-Request-req-accessKeyId", "my-id").header("X-Request-req-accessKeySecret", "my-secret");

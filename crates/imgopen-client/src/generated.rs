@@ -901,6 +901,77 @@ impl Client {
     pub fn watermark_image(&self) -> builder::WatermarkImage<'_> {
         builder::WatermarkImage::new(self)
     }
+
+    /// Cancel a task.
+    ///
+    /// Ends a task that waits or runs. Its state becomes "cancelled", it makes no picture any more, and what was
+    /// made until
+    /// then is dropped. A callback that the task was started with is pushed as for any other end.
+    ///
+    /// Fails with 404 when no task of this key has the id, and with 409 when the task has ended already; a task that
+    /// was
+    /// cancelled before has ended.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/tasks/cancel`
+    pub fn cancel_task(&self) -> builder::CancelTask<'_> {
+        builder::CancelTask::new(self)
+    }
+
+    /// List the tasks.
+    ///
+    /// Lists the tasks of this key, newest first, page by page. Conditions that are given must all hold; without
+    /// any, every
+    /// task is listed.
+    ///
+    /// A task that is not there makes no failure: the answer has no rows.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/tasks/list`
+    pub fn list_tasks(&self) -> builder::ListTasks<'_> {
+        builder::ListTasks::new(self)
+    }
+
+    /// List the callbacks.
+    ///
+    /// Lists the pushes to the callers' addresses for the tasks of this key, newest first, page by page, each with
+    /// all its tries. Conditions that are given must all hold.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/callbacks/list`
+    pub fn list_callbacks(&self) -> builder::ListCallbacks<'_> {
+        builder::ListCallbacks::new(self)
+    }
+
+    /// Push a callback again.
+    ///
+    /// Has a result pushed once more, whatever became of the pushes before: the callback is pending again and due at
+    /// once,
+    /// with as many tries as a new one. Its earlier tries stay listed, and the count of tries goes on.
+    ///
+    /// Fails with 404 when no callback of this key has the id.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/callbacks/redeliver`
+    pub fn redeliver_callback(&self) -> builder::RedeliverCallback<'_> {
+        builder::RedeliverCallback::new(self)
+    }
+
+    /// Describe the server.
+    ///
+    /// Tells what the server can do now: which operations have an engine, of which grade, what is missing for the
+    /// others, and which limits hold. It is an answer of the moment; a queue fills, and engines come and go.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/capabilities`
+    pub fn describe_server(&self) -> builder::DescribeServer<'_> {
+        builder::DescribeServer::new(self)
+    }
 }
 
 /// Types for composing operation parameters.
@@ -2391,6 +2462,251 @@ pub mod builder {
                 .json(&body)
                 .build()?;
             let info = OperationInfo { operation_id: "watermark_image" };
+            client.call(request, &info).await
+        }
+    }
+
+    /// Builder for [`Client::cancel_task`]
+    ///
+    /// [`Client::cancel_task`]: super::Client::cancel_task
+    #[derive(Debug, Clone)]
+    pub struct CancelTask<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::CancelTaskRequest, String>,
+    }
+
+    impl<'a> CancelTask<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Ok(::std::default::Default::default()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::CancelTaskRequest>,
+            <V as std::convert::TryInto<types::CancelTaskRequest>>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| format!("conversion to `CancelTaskRequest` for body failed: {}", s));
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(types::builder::CancelTaskRequest) -> types::builder::CancelTaskRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/imgopen/v1/tasks/cancel`
+        pub async fn send(self) -> Result<ResponseValue<types::CancelTaskResponse>, Error> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| types::CancelTaskRequest::try_from(v).map_err(|e| e.to_string()))
+                .map_err(Error::InvalidRequest)?;
+            let url = format!("{}/imgopen/v1/tasks/cancel", client.baseurl,);
+            let request = client
+                .client
+                .post(url)
+                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
+                .json(&body)
+                .build()?;
+            let info = OperationInfo { operation_id: "cancel_task" };
+            client.call(request, &info).await
+        }
+    }
+
+    /// Builder for [`Client::list_tasks`]
+    ///
+    /// [`Client::list_tasks`]: super::Client::list_tasks
+    #[derive(Debug, Clone)]
+    pub struct ListTasks<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::ListTasksRequest, String>,
+    }
+
+    impl<'a> ListTasks<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Ok(::std::default::Default::default()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::ListTasksRequest>,
+            <V as std::convert::TryInto<types::ListTasksRequest>>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| format!("conversion to `ListTasksRequest` for body failed: {}", s));
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(types::builder::ListTasksRequest) -> types::builder::ListTasksRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/imgopen/v1/tasks/list`
+        pub async fn send(self) -> Result<ResponseValue<types::ListTasksResponse>, Error> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| types::ListTasksRequest::try_from(v).map_err(|e| e.to_string()))
+                .map_err(Error::InvalidRequest)?;
+            let url = format!("{}/imgopen/v1/tasks/list", client.baseurl,);
+            let request = client
+                .client
+                .post(url)
+                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
+                .json(&body)
+                .build()?;
+            let info = OperationInfo { operation_id: "list_tasks" };
+            client.call(request, &info).await
+        }
+    }
+
+    /// Builder for [`Client::list_callbacks`]
+    ///
+    /// [`Client::list_callbacks`]: super::Client::list_callbacks
+    #[derive(Debug, Clone)]
+    pub struct ListCallbacks<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::ListCallbacksRequest, String>,
+    }
+
+    impl<'a> ListCallbacks<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Ok(::std::default::Default::default()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::ListCallbacksRequest>,
+            <V as std::convert::TryInto<types::ListCallbacksRequest>>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| format!("conversion to `ListCallbacksRequest` for body failed: {}", s));
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(types::builder::ListCallbacksRequest) -> types::builder::ListCallbacksRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/imgopen/v1/callbacks/list`
+        pub async fn send(self) -> Result<ResponseValue<types::ListCallbacksResponse>, Error> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| types::ListCallbacksRequest::try_from(v).map_err(|e| e.to_string()))
+                .map_err(Error::InvalidRequest)?;
+            let url = format!("{}/imgopen/v1/callbacks/list", client.baseurl,);
+            let request = client
+                .client
+                .post(url)
+                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
+                .json(&body)
+                .build()?;
+            let info = OperationInfo { operation_id: "list_callbacks" };
+            client.call(request, &info).await
+        }
+    }
+
+    /// Builder for [`Client::redeliver_callback`]
+    ///
+    /// [`Client::redeliver_callback`]: super::Client::redeliver_callback
+    #[derive(Debug, Clone)]
+    pub struct RedeliverCallback<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::RedeliverCallbackRequest, String>,
+    }
+
+    impl<'a> RedeliverCallback<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Ok(::std::default::Default::default()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::RedeliverCallbackRequest>,
+            <V as std::convert::TryInto<types::RedeliverCallbackRequest>>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| format!("conversion to `RedeliverCallbackRequest` for body failed: {}", s));
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(types::builder::RedeliverCallbackRequest) -> types::builder::RedeliverCallbackRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/imgopen/v1/callbacks/redeliver`
+        pub async fn send(self) -> Result<ResponseValue<types::RedeliverCallbackResponse>, Error> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| types::RedeliverCallbackRequest::try_from(v).map_err(|e| e.to_string()))
+                .map_err(Error::InvalidRequest)?;
+            let url = format!("{}/imgopen/v1/callbacks/redeliver", client.baseurl,);
+            let request = client
+                .client
+                .post(url)
+                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
+                .json(&body)
+                .build()?;
+            let info = OperationInfo { operation_id: "redeliver_callback" };
+            client.call(request, &info).await
+        }
+    }
+
+    /// Builder for [`Client::describe_server`]
+    ///
+    /// [`Client::describe_server`]: super::Client::describe_server
+    #[derive(Debug, Clone)]
+    pub struct DescribeServer<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::DescribeServerRequest, String>,
+    }
+
+    impl<'a> DescribeServer<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Ok(::std::default::Default::default()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::DescribeServerRequest>,
+            <V as std::convert::TryInto<types::DescribeServerRequest>>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| format!("conversion to `DescribeServerRequest` for body failed: {}", s));
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(types::builder::DescribeServerRequest) -> types::builder::DescribeServerRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/imgopen/v1/capabilities`
+        pub async fn send(self) -> Result<ResponseValue<types::DescribeServerResponse>, Error> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| types::DescribeServerRequest::try_from(v).map_err(|e| e.to_string()))
+                .map_err(Error::InvalidRequest)?;
+            let url = format!("{}/imgopen/v1/capabilities", client.baseurl,);
+            let request = client
+                .client
+                .post(url)
+                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
+                .json(&body)
+                .build()?;
+            let info = OperationInfo { operation_id: "describe_server" };
             client.call(request, &info).await
         }
     }

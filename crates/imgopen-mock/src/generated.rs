@@ -1149,6 +1149,180 @@ pub mod operations {
             Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
         }
     }
+
+    pub struct CancelTaskWhen(::httpmock::When);
+    impl CancelTaskWhen {
+        pub fn new(inner: ::httpmock::When) -> Self {
+            Self(inner.method(::httpmock::Method::POST).path_matches(crate::path::any("/imgopen/v1/tasks/cancel")))
+        }
+        pub fn into_inner(self) -> ::httpmock::When {
+            self.0
+        }
+        pub fn body(self, value: &types::CancelTaskRequest) -> Self {
+            Self(self.0.json_body_obj(value))
+        }
+    }
+
+    pub struct CancelTaskThen(::httpmock::Then);
+    impl CancelTaskThen {
+        pub fn new(inner: ::httpmock::Then) -> Self {
+            Self(inner)
+        }
+        pub fn into_inner(self) -> ::httpmock::Then {
+            self.0
+        }
+        pub fn ok(self, value: &types::CancelTaskResponse) -> Self {
+            Self(self.0.status(200u16).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn client_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 4u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn server_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 5u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+    }
+
+    pub struct ListTasksWhen(::httpmock::When);
+    impl ListTasksWhen {
+        pub fn new(inner: ::httpmock::When) -> Self {
+            Self(inner.method(::httpmock::Method::POST).path_matches(crate::path::any("/imgopen/v1/tasks/list")))
+        }
+        pub fn into_inner(self) -> ::httpmock::When {
+            self.0
+        }
+        pub fn body(self, value: &types::ListTasksRequest) -> Self {
+            Self(self.0.json_body_obj(value))
+        }
+    }
+
+    pub struct ListTasksThen(::httpmock::Then);
+    impl ListTasksThen {
+        pub fn new(inner: ::httpmock::Then) -> Self {
+            Self(inner)
+        }
+        pub fn into_inner(self) -> ::httpmock::Then {
+            self.0
+        }
+        pub fn ok(self, value: &types::ListTasksResponse) -> Self {
+            Self(self.0.status(200u16).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn client_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 4u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn server_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 5u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+    }
+
+    pub struct ListCallbacksWhen(::httpmock::When);
+    impl ListCallbacksWhen {
+        pub fn new(inner: ::httpmock::When) -> Self {
+            Self(inner.method(::httpmock::Method::POST).path_matches(crate::path::any("/imgopen/v1/callbacks/list")))
+        }
+        pub fn into_inner(self) -> ::httpmock::When {
+            self.0
+        }
+        pub fn body(self, value: &types::ListCallbacksRequest) -> Self {
+            Self(self.0.json_body_obj(value))
+        }
+    }
+
+    pub struct ListCallbacksThen(::httpmock::Then);
+    impl ListCallbacksThen {
+        pub fn new(inner: ::httpmock::Then) -> Self {
+            Self(inner)
+        }
+        pub fn into_inner(self) -> ::httpmock::Then {
+            self.0
+        }
+        pub fn ok(self, value: &types::ListCallbacksResponse) -> Self {
+            Self(self.0.status(200u16).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn client_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 4u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn server_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 5u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+    }
+
+    pub struct RedeliverCallbackWhen(::httpmock::When);
+    impl RedeliverCallbackWhen {
+        pub fn new(inner: ::httpmock::When) -> Self {
+            Self(
+                inner
+                    .method(::httpmock::Method::POST)
+                    .path_matches(crate::path::any("/imgopen/v1/callbacks/redeliver")),
+            )
+        }
+        pub fn into_inner(self) -> ::httpmock::When {
+            self.0
+        }
+        pub fn body(self, value: &types::RedeliverCallbackRequest) -> Self {
+            Self(self.0.json_body_obj(value))
+        }
+    }
+
+    pub struct RedeliverCallbackThen(::httpmock::Then);
+    impl RedeliverCallbackThen {
+        pub fn new(inner: ::httpmock::Then) -> Self {
+            Self(inner)
+        }
+        pub fn into_inner(self) -> ::httpmock::Then {
+            self.0
+        }
+        pub fn ok(self, value: &types::RedeliverCallbackResponse) -> Self {
+            Self(self.0.status(200u16).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn client_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 4u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn server_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 5u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+    }
+
+    pub struct DescribeServerWhen(::httpmock::When);
+    impl DescribeServerWhen {
+        pub fn new(inner: ::httpmock::When) -> Self {
+            Self(inner.method(::httpmock::Method::POST).path_matches(crate::path::any("/imgopen/v1/capabilities")))
+        }
+        pub fn into_inner(self) -> ::httpmock::When {
+            self.0
+        }
+        pub fn body(self, value: &types::DescribeServerRequest) -> Self {
+            Self(self.0.json_body_obj(value))
+        }
+    }
+
+    pub struct DescribeServerThen(::httpmock::Then);
+    impl DescribeServerThen {
+        pub fn new(inner: ::httpmock::Then) -> Self {
+            Self(inner)
+        }
+        pub fn into_inner(self) -> ::httpmock::Then {
+            self.0
+        }
+        pub fn ok(self, value: &types::DescribeServerResponse) -> Self {
+            Self(self.0.status(200u16).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn client_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 4u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+        pub fn server_error(self, status: u16, value: &types::Envelope) -> Self {
+            assert_eq!(status / 100u16, 5u16);
+            Self(self.0.status(status).header("content-type", "application/json").json_body_obj(value))
+        }
+    }
 }
 
 /// An extension trait for [`MockServer`](::httpmock::MockServer) that
@@ -1245,6 +1419,21 @@ pub trait MockServerExt {
     fn watermark_image<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
     where
         F: FnOnce(operations::WatermarkImageWhen, operations::WatermarkImageThen);
+    fn cancel_task<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::CancelTaskWhen, operations::CancelTaskThen);
+    fn list_tasks<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::ListTasksWhen, operations::ListTasksThen);
+    fn list_callbacks<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::ListCallbacksWhen, operations::ListCallbacksThen);
+    fn redeliver_callback<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::RedeliverCallbackWhen, operations::RedeliverCallbackThen);
+    fn describe_server<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::DescribeServerWhen, operations::DescribeServerThen);
 }
 
 impl MockServerExt for ::httpmock::MockServer {
@@ -1495,6 +1684,47 @@ impl MockServerExt for ::httpmock::MockServer {
     {
         self.mock(|when, then| {
             config_fn(operations::WatermarkImageWhen::new(when), operations::WatermarkImageThen::new(then))
+        })
+    }
+
+    fn cancel_task<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::CancelTaskWhen, operations::CancelTaskThen),
+    {
+        self.mock(|when, then| config_fn(operations::CancelTaskWhen::new(when), operations::CancelTaskThen::new(then)))
+    }
+
+    fn list_tasks<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::ListTasksWhen, operations::ListTasksThen),
+    {
+        self.mock(|when, then| config_fn(operations::ListTasksWhen::new(when), operations::ListTasksThen::new(then)))
+    }
+
+    fn list_callbacks<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::ListCallbacksWhen, operations::ListCallbacksThen),
+    {
+        self.mock(|when, then| {
+            config_fn(operations::ListCallbacksWhen::new(when), operations::ListCallbacksThen::new(then))
+        })
+    }
+
+    fn redeliver_callback<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::RedeliverCallbackWhen, operations::RedeliverCallbackThen),
+    {
+        self.mock(|when, then| {
+            config_fn(operations::RedeliverCallbackWhen::new(when), operations::RedeliverCallbackThen::new(then))
+        })
+    }
+
+    fn describe_server<F>(&self, config_fn: F) -> ::httpmock::Mock<'_>
+    where
+        F: FnOnce(operations::DescribeServerWhen, operations::DescribeServerThen),
+    {
+        self.mock(|when, then| {
+            config_fn(operations::DescribeServerWhen::new(when), operations::DescribeServerThen::new(then))
         })
     }
 }

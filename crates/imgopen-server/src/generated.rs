@@ -1278,3 +1278,173 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .with_state(Shared::new(service, options, Arc::new(authorize)))
 }
+
+/// Img Open extras: one method for each of its 5 operations.
+///
+/// A method that is not written answers 501, so a server can begin with one operation. See the
+/// [crate's front page](crate) for an example.
+pub trait ImgOpenExtras: Send + Sync + 'static {
+    /// Decides whether these keys may call at all; runs before the body is read. The default lets all pass, for
+    /// only the implementer knows the keys: refuse with [`Failure::unauthorized`].
+    fn authorize(
+        &self,
+        operation: &'static types::Operation,
+        keys: &Credentials,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = (operation, keys);
+        async { Ok(()) }
+    }
+
+    /// Cancel a task.
+    ///
+    /// Ends a task that waits or runs. Its state becomes "cancelled", it makes no picture any more, and what was
+    /// made until
+    /// then is dropped. A callback that the task was started with is pushed as for any other end.
+    ///
+    /// Fails with 404 when no task of this key has the id, and with 409 when the task has ended already; a task that
+    /// was
+    /// cancelled before has ended.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/tasks/cancel`
+    fn cancel_task(
+        &self,
+        caller: Caller,
+        request: types::CancelTaskRequest,
+    ) -> impl Future<Output = Result<types::CancelTaskResponse, Failure>> + Send {
+        let _ = (caller, request);
+        async { Err(Failure::not_implemented("cancel_task")) }
+    }
+
+    /// List the tasks.
+    ///
+    /// Lists the tasks of this key, newest first, page by page. Conditions that are given must all hold; without
+    /// any, every
+    /// task is listed.
+    ///
+    /// A task that is not there makes no failure: the answer has no rows.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/tasks/list`
+    fn list_tasks(
+        &self,
+        caller: Caller,
+        request: types::ListTasksRequest,
+    ) -> impl Future<Output = Result<types::ListTasksResponse, Failure>> + Send {
+        let _ = (caller, request);
+        async { Err(Failure::not_implemented("list_tasks")) }
+    }
+
+    /// List the callbacks.
+    ///
+    /// Lists the pushes to the callers' addresses for the tasks of this key, newest first, page by page, each with
+    /// all its tries. Conditions that are given must all hold.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/callbacks/list`
+    fn list_callbacks(
+        &self,
+        caller: Caller,
+        request: types::ListCallbacksRequest,
+    ) -> impl Future<Output = Result<types::ListCallbacksResponse, Failure>> + Send {
+        let _ = (caller, request);
+        async { Err(Failure::not_implemented("list_callbacks")) }
+    }
+
+    /// Push a callback again.
+    ///
+    /// Has a result pushed once more, whatever became of the pushes before: the callback is pending again and due at
+    /// once,
+    /// with as many tries as a new one. Its earlier tries stay listed, and the count of tries goes on.
+    ///
+    /// Fails with 404 when no callback of this key has the id.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/callbacks/redeliver`
+    fn redeliver_callback(
+        &self,
+        caller: Caller,
+        request: types::RedeliverCallbackRequest,
+    ) -> impl Future<Output = Result<types::RedeliverCallbackResponse, Failure>> + Send {
+        let _ = (caller, request);
+        async { Err(Failure::not_implemented("redeliver_callback")) }
+    }
+
+    /// Describe the server.
+    ///
+    /// Tells what the server can do now: which operations have an engine, of which grade, what is missing for the
+    /// others, and which limits hold. It is an answer of the moment; a queue fills, and engines come and go.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// `POST /imgopen/v1/capabilities`
+    fn describe_server(
+        &self,
+        caller: Caller,
+        request: types::DescribeServerRequest,
+    ) -> impl Future<Output = Result<types::DescribeServerResponse, Failure>> + Send {
+        let _ = (caller, request);
+        async { Err(Failure::not_implemented("describe_server")) }
+    }
+}
+
+/// Serves ImgOpenExtras with the default [`Options`]: every operation at its path, the document at `/extras/openapi.yaml` and
+/// `/extras/openapi.json`, and the envelope for everything else.
+pub fn extras_router<S: ImgOpenExtras>(service: S) -> Router {
+    extras_router_with(service, Options::default())
+}
+
+/// Like [`extras_router`], with options.
+pub fn extras_router_with<S: ImgOpenExtras>(service: S, options: Options) -> Router {
+    complete(extras_routes(Arc::new(service), options))
+}
+
+/// The routes of [`extras_router`] alone, to be merged with others before [`complete`] adds the envelope for everything else.
+pub fn extras_routes<S: ImgOpenExtras>(service: Arc<S>, options: Options) -> Router {
+    let authorize = {
+        let service = service.clone();
+        move |operation, keys: Credentials| -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+            let service = service.clone();
+            Box::pin(async move { service.authorize(operation, &keys).await })
+        }
+    };
+
+    Router::new()
+        .route("/extras/openapi.yaml", get(|| async { routing::yaml(include_str!("imgopen-extras.yaml")) }))
+        .route("/extras/openapi.json", get(|| async { routing::json(include_str!("imgopen-extras.json")) }))
+        .route(
+            "/imgopen/v1/tasks/cancel",
+            post(|Service(service): Service<S>, call: Call<types::CancelTaskRequest>| async move {
+                routing::answer(service.cancel_task(call.caller, call.request).await)
+            }),
+        )
+        .route(
+            "/imgopen/v1/tasks/list",
+            post(|Service(service): Service<S>, call: Call<types::ListTasksRequest>| async move {
+                routing::answer(service.list_tasks(call.caller, call.request).await)
+            }),
+        )
+        .route(
+            "/imgopen/v1/callbacks/list",
+            post(|Service(service): Service<S>, call: Call<types::ListCallbacksRequest>| async move {
+                routing::answer(service.list_callbacks(call.caller, call.request).await)
+            }),
+        )
+        .route(
+            "/imgopen/v1/callbacks/redeliver",
+            post(|Service(service): Service<S>, call: Call<types::RedeliverCallbackRequest>| async move {
+                routing::answer(service.redeliver_callback(call.caller, call.request).await)
+            }),
+        )
+        .route(
+            "/imgopen/v1/capabilities",
+            post(|Service(service): Service<S>, call: Call<types::DescribeServerRequest>| async move {
+                routing::answer(service.describe_server(call.caller, call.request).await)
+            }),
+        )
+        .with_state(Shared::new(service, options, Arc::new(authorize)))
+}

@@ -7836,11 +7836,1371 @@ static WATERMARK_IMAGE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
+/// Order to end a task.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct CancelTaskRequest {
+    /// Platform's id of the task, as the answer to its start gave it; 1 to 200 characters.
+    ///
+    /// (`taskId` on the wire; required; 1 to 200 characters; inferred, not published)
+    #[serde(rename = "taskId")]
+    pub task_id: String,
+}
+
+impl CancelTaskRequest {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::CancelTaskRequest {
+        builder::CancelTaskRequest::default()
+    }
+}
+
+object!(CancelTaskRequest : CANCEL_TASK_REQUEST { task_id });
+
+static CANCEL_TASK_REQUEST: Object = Object {
+    name: "CancelTaskRequest",
+    about: "Order to end a task.",
+    fields: &[Field::required("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
+        .about("Platform's id of the task, as the answer to its start gave it; 1 to 200 characters.")
+        .provenance(Provenance::Inferred)],
+    unknown: Unknown::Refused,
+    exactly_one: &[],
+};
+
+/// Answer of `cancel_task`.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct CancelTaskResponse {
+    /// Outcome of the call, "200" for success.
+    ///
+    /// (`code` on the wire; required; inferred, not published)
+    #[serde(rename = "code")]
+    pub code: String,
+    /// Text of the outcome, "success" when all went well.
+    ///
+    /// (`msg` on the wire; required; inferred, not published)
+    #[serde(rename = "msg")]
+    pub msg: String,
+    /// The task after the order.
+    ///
+    /// (`data` on the wire; required; inferred, not published)
+    #[serde(rename = "data")]
+    pub data: Task,
+}
+
+impl CancelTaskResponse {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::CancelTaskResponse {
+        builder::CancelTaskResponse::default()
+    }
+}
+
+object!(CancelTaskResponse : CANCEL_TASK_RESPONSE { code, msg, data });
+
+static CANCEL_TASK_RESPONSE: Object = Object {
+    name: "CancelTaskResponse",
+    about: "Answer of `cancel_task`.",
+    fields: &[
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, \"200\" for success.")
+            .provenance(Provenance::Inferred),
+        Field::required("msg", Shape::Text(Text::ANY))
+            .about("Text of the outcome, \"success\" when all went well.")
+            .provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&TASK))
+            .about("The task after the order.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// A job of the caller, whichever operation started it.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Task {
+    /// Platform's id of the task, an opaque text.
+    ///
+    /// (`taskId` on the wire; required; inferred, not published)
+    #[serde(rename = "taskId")]
+    pub task_id: String,
+    /// The caller's own id, where the request that started the task had one.
+    ///
+    /// (`callerId` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+    /// Id of the operation that started the task, such as "text_to_image".
+    ///
+    /// (`operation` on the wire; required; inferred, not published)
+    #[serde(rename = "operation")]
+    pub operation: String,
+    /// How far the task is.
+    ///
+    /// (`state` on the wire; required; inferred, not published)
+    #[serde(rename = "state")]
+    pub state: TaskState,
+    /// How much of the work is done, in percent, from 0 to 100; an estimate. A task that ended early keeps what it
+    /// had reached.
+    ///
+    /// (`progress` on the wire; required; inferred, not published)
+    #[serde(rename = "progress", serialize_with = "crate::wire::number")]
+    pub progress: f64,
+    /// Number of the step that the engine is at, counted from 1; only while or after an engine told its steps.
+    ///
+    /// (`step` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "step", skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// Number of steps that the engine will take altogether; only when the engine told it.
+    ///
+    /// (`steps` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
+    pub steps: Option<i64>,
+    /// Number of runs begun, 0 while the task waits for its first. More than one means that a run was broken off,
+    /// for example by a restart of the server, and begun again.
+    ///
+    /// (`attempts` on the wire; required; inferred, not published)
+    #[serde(rename = "attempts")]
+    pub attempts: i64,
+    /// Name of the engine that works or worked on the task; none while it waits for its first run.
+    ///
+    /// (`engine` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "engine", skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// How good the work of the engine is; comes with `engine`.
+    ///
+    /// (`grade` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "grade", skip_serializing_if = "Option::is_none")]
+    pub grade: Option<EngineGrade>,
+    /// What there is to say of the state, for people: what a task that failed failed of, what a waiting one waits
+    /// for.
+    ///
+    /// (`desc` on the wire; required; inferred, not published)
+    #[serde(rename = "desc")]
+    pub desc: String,
+    /// When the task was accepted, RFC 3339 in UTC.
+    ///
+    /// (`createdAt` on the wire; required; inferred, not published)
+    #[serde(rename = "createdAt")]
+    pub created_at: String,
+    /// When its last run began, RFC 3339 in UTC; none before the first.
+    ///
+    /// (`startedAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it ended, RFC 3339 in UTC; none before the end.
+    ///
+    /// (`finishedAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// Addresses of the pictures made, in their order; only after a success that has any.
+    ///
+    /// (`outputImageUrlList` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
+    pub output_image_url_list: Option<Vec<String>>,
+}
+
+impl Task {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::Task {
+        builder::Task::default()
+    }
+}
+
+object!(
+    Task : TASK { task_id, caller_id, operation, state, progress, step, steps, attempts,
+    engine, grade, desc, created_at, started_at, finished_at, output_image_url_list }
+);
+
+static TASK: Object = Object {
+    name: "Task",
+    about: "A job of the caller, whichever operation started it.",
+    fields: &[
+        Field::required("taskId", Shape::Text(Text::ANY))
+            .about("Platform's id of the task, an opaque text.")
+            .provenance(Provenance::Inferred),
+        Field::optional("callerId", Shape::Text(Text::ANY))
+            .about("The caller's own id, where the request that started the task had one.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("operation", Shape::Text(Text::ANY))
+            .about("Id of the operation that started the task, such as \"text_to_image\".")
+            .provenance(Provenance::Inferred),
+        Field::required("state", Shape::TextEnum(&TASK_STATE))
+            .about("How far the task is.")
+            .provenance(Provenance::Inferred),
+        Field::required("progress", Shape::Number(Number::ANY))
+            .about(concat!(
+                "How much of the work is done, in percent, from 0 to 100; an estimate. A task that ended ",
+                "early keeps what it had reached."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("step", Shape::Integer(Integer::ANY))
+            .about(concat!(
+                "Number of the step that the engine is at, counted from 1; only while or after an engine ",
+                "told its steps."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("steps", Shape::Integer(Integer::ANY))
+            .about("Number of steps that the engine will take altogether; only when the engine told it.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("attempts", Shape::Integer(Integer::ANY))
+            .about(concat!(
+                "Number of runs begun, 0 while the task waits for its first. More than one means that a ",
+                "run was broken off, for example by a restart of the server, and begun again."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("engine", Shape::Text(Text::ANY))
+            .about(concat!(
+                "Name of the engine that works or worked on the task; none while it waits for its first ",
+                "run."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("grade", Shape::TextEnum(&ENGINE_GRADE))
+            .about("How good the work of the engine is; comes with `engine`.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("desc", Shape::Text(Text::ANY))
+            .about(concat!(
+                "What there is to say of the state, for people: what a task that failed failed of, what a ",
+                "waiting one waits for."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::required("createdAt", Shape::Text(Text::ANY))
+            .about("When the task was accepted, RFC 3339 in UTC.")
+            .provenance(Provenance::Inferred),
+        Field::optional("startedAt", Shape::Text(Text::ANY))
+            .about("When its last run began, RFC 3339 in UTC; none before the first.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("finishedAt", Shape::Text(Text::ANY))
+            .about("When it ended, RFC 3339 in UTC; none before the end.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("outputImageUrlList", Shape::List(&List::of(Shape::Text(Text::ANY))))
+            .about("Addresses of the pictures made, in their order; only after a success that has any.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// How far a task is. It is one scale for the jobs of all operations, beside those of the query of each family.
+/// In a condition, a state that is not listed matches no task.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// `queued` (inferred, not published): Accepted, and waiting for a run.
+    Queued,
+    /// `running` (inferred, not published): An engine works on it.
+    Running,
+    /// `succeeded` (inferred, not published): Ended with a result.
+    Succeeded,
+    /// `failed` (inferred, not published): Ended without a result.
+    Failed,
+    /// `cancelled` (inferred, not published): Ended early at the caller's wish.
+    Cancelled,
+    /// A value that the document does not list.
+    Other(String),
+}
+
+open_text!(
+    TaskState : TASK_STATE { Queued = "queued", Running = "running", Succeeded =
+    "succeeded", Failed = "failed", Cancelled = "cancelled" }
+);
+
+static TASK_STATE: TextEnum = TextEnum {
+    name: "TaskState",
+    about: concat!(
+        "How far a task is. It is one scale for the jobs of all operations, beside those of the ",
+        "query of each family. In a condition, a state that is not listed matches no task."
+    ),
+    values: &[
+        Choice { value: "queued", about: "Accepted, and waiting for a run.", provenance: Provenance::Inferred },
+        Choice { value: "running", about: "An engine works on it.", provenance: Provenance::Inferred },
+        Choice { value: "succeeded", about: "Ended with a result.", provenance: Provenance::Inferred },
+        Choice { value: "failed", about: "Ended without a result.", provenance: Provenance::Inferred },
+        Choice { value: "cancelled", about: "Ended early at the caller's wish.", provenance: Provenance::Inferred },
+    ],
+    open: true,
+};
+
+/// How good the work of an engine is.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum EngineGrade {
+    /// `neural` (inferred, not published): A model that was trained for the purpose.
+    Neural,
+    /// `classical` (inferred, not published): Proven algorithms without a trained model.
+    Classical,
+    /// `draft` (inferred, not published): A rough stand-in, good enough to try a program with.
+    Draft,
+    /// `sandbox` (inferred, not published): Made up and free of charge; only the form is real.
+    Sandbox,
+    /// A value that the document does not list.
+    Other(String),
+}
+
+open_text!(
+    EngineGrade : ENGINE_GRADE { Neural = "neural", Classical = "classical", Draft =
+    "draft", Sandbox = "sandbox" }
+);
+
+static ENGINE_GRADE: TextEnum = TextEnum {
+    name: "EngineGrade",
+    about: "How good the work of an engine is.",
+    values: &[
+        Choice {
+            value: "neural",
+            about: "A model that was trained for the purpose.",
+            provenance: Provenance::Inferred,
+        },
+        Choice {
+            value: "classical",
+            about: "Proven algorithms without a trained model.",
+            provenance: Provenance::Inferred,
+        },
+        Choice {
+            value: "draft",
+            about: "A rough stand-in, good enough to try a program with.",
+            provenance: Provenance::Inferred,
+        },
+        Choice {
+            value: "sandbox",
+            about: "Made up and free of charge; only the form is real.",
+            provenance: Provenance::Inferred,
+        },
+    ],
+    open: true,
+};
+
+/// Question for one page of the list of tasks. Every condition may be left out and then lets all pass.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct ListTasksRequest {
+    /// Only the task with this id of the platform's, 1 to 200 characters; any when it is left out.
+    ///
+    /// (`taskId` on the wire; optional; 1 to 200 characters; inferred, not published)
+    #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    /// Only tasks with this id of the caller's, 1 to 200 characters; any when it is left out.
+    ///
+    /// (`callerId` on the wire; optional; 1 to 200 characters; inferred, not published)
+    #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+    /// Only tasks in one of these states, each named once; any state when it is left out, none when it is empty.
+    ///
+    /// (`states` on the wire; optional; inferred, not published)
+    #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
+    pub states: Option<Vec<TaskState>>,
+    /// Only tasks that one of these operations started, such as "text_to_image", each named once, 1 to 100
+    /// characters; any when it is left out, none when it is empty.
+    ///
+    /// (`operations` on the wire; optional; inferred, not published)
+    #[serde(rename = "operations", skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<String>>,
+    /// Only tasks accepted at this time or later. RFC 3339 with an offset, such as "2026-01-31T08:00:00Z"; 20 to 35
+    /// characters. Any time when it is left out.
+    ///
+    /// (`createdAfter` on the wire; optional; 20 to 35 characters; inferred, not published)
+    #[serde(rename = "createdAfter", skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<String>,
+    /// Only tasks accepted before this time. RFC 3339 with an offset, such as "2026-01-31T08:00:00Z"; 20 to 35
+    /// characters. Any time when it is left out.
+    ///
+    /// (`createdBefore` on the wire; optional; 20 to 35 characters; inferred, not published)
+    #[serde(rename = "createdBefore", skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<String>,
+    /// Most rows that the answer may have, from 1 to 100; 20 when it is left out.
+    ///
+    /// (`pageSize` on the wire; optional; 1 to 100; default `20`; inferred, not published)
+    #[serde(rename = "pageSize", skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<i64>,
+    /// `nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other conditions must be
+    /// those of that question. The first page when it is left out.
+    ///
+    /// (`cursor` on the wire; optional; 1 to 1000 characters; inferred, not published)
+    #[serde(rename = "cursor", skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListTasksRequest {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::ListTasksRequest {
+        builder::ListTasksRequest::default()
+    }
+
+    /// `pageSize`, or its default `20` where it is left out.
+    pub fn page_size_or_default(&self) -> i64 {
+        self.page_size.unwrap_or(20)
+    }
+}
+
+object!(
+    ListTasksRequest : LIST_TASKS_REQUEST { task_id, caller_id, states, operations,
+    created_after, created_before, page_size, cursor }
+);
+
+static LIST_TASKS_REQUEST: Object = Object {
+    name: "ListTasksRequest",
+    about: concat!(
+        "Question for one page of the list of tasks. Every condition may be left out and then lets ",
+        "all pass."
+    ),
+    fields: &[
+        Field::optional("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
+            .about(concat!(
+                "Only the task with this id of the platform's, 1 to 200 characters; any when it is left ",
+                "out."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("callerId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
+            .about("Only tasks with this id of the caller's, 1 to 200 characters; any when it is left out.")
+            .provenance(Provenance::Inferred),
+        Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&TASK_STATE)).unique(true)))
+            .about(concat!(
+                "Only tasks in one of these states, each named once; any state when it is left out, none ",
+                "when it is empty."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional(
+            "operations",
+            Shape::List(&List::of(Shape::Text(Text::ANY.min_length(1).max_length(100))).unique(true)),
+        )
+        .about(concat!(
+            "Only tasks that one of these operations started, such as \"text_to_image\", each named ",
+            "once, 1 to 100 characters; any when it is left out, none when it is empty."
+        ))
+        .provenance(Provenance::Inferred),
+        Field::optional("createdAfter", Shape::Text(Text::ANY.min_length(20).max_length(35)))
+            .about(concat!(
+                "Only tasks accepted at this time or later. RFC 3339 with an offset, such as ",
+                "\"2026-01-31T08:00:00Z\"; 20 to 35 characters. Any time when it is left out."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("createdBefore", Shape::Text(Text::ANY.min_length(20).max_length(35)))
+            .about(concat!(
+                "Only tasks accepted before this time. RFC 3339 with an offset, such as ",
+                "\"2026-01-31T08:00:00Z\"; 20 to 35 characters. Any time when it is left out."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("pageSize", Shape::Integer(Integer::ANY.minimum(1).maximum(100)))
+            .about("Most rows that the answer may have, from 1 to 100; 20 when it is left out.")
+            .default("20")
+            .provenance(Provenance::Inferred),
+        Field::optional("cursor", Shape::Text(Text::ANY.min_length(1).max_length(1000)))
+            .about(concat!(
+                "`nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other ",
+                "conditions must be those of that question. The first page when it is left out."
+            ))
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Refused,
+    exactly_one: &[],
+};
+
+/// Answer of `list_tasks`.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ListTasksResponse {
+    /// Outcome of the call, "200" for success.
+    ///
+    /// (`code` on the wire; required; inferred, not published)
+    #[serde(rename = "code")]
+    pub code: String,
+    /// Text of the outcome, "success" when all went well.
+    ///
+    /// (`msg` on the wire; required; inferred, not published)
+    #[serde(rename = "msg")]
+    pub msg: String,
+    /// The page that was asked for.
+    ///
+    /// (`data` on the wire; required; inferred, not published)
+    #[serde(rename = "data")]
+    pub data: TaskPage,
+}
+
+impl ListTasksResponse {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::ListTasksResponse {
+        builder::ListTasksResponse::default()
+    }
+}
+
+object!(ListTasksResponse : LIST_TASKS_RESPONSE { code, msg, data });
+
+static LIST_TASKS_RESPONSE: Object = Object {
+    name: "ListTasksResponse",
+    about: "Answer of `list_tasks`.",
+    fields: &[
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, \"200\" for success.")
+            .provenance(Provenance::Inferred),
+        Field::required("msg", Shape::Text(Text::ANY))
+            .about("Text of the outcome, \"success\" when all went well.")
+            .provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&TASK_PAGE))
+            .about("The page that was asked for.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// One page of the list of tasks.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct TaskPage {
+    /// The tasks of this page, newest first.
+    ///
+    /// (`rows` on the wire; required; inferred, not published)
+    #[serde(rename = "rows")]
+    pub rows: Vec<Task>,
+    /// What to send as `cursor` for the rows that follow; none at the end of the list.
+    ///
+    /// (`nextCursor` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl TaskPage {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::TaskPage {
+        builder::TaskPage::default()
+    }
+}
+
+object!(TaskPage : TASK_PAGE { rows, next_cursor });
+
+static TASK_PAGE: Object = Object {
+    name: "TaskPage",
+    about: "One page of the list of tasks.",
+    fields: &[
+        Field::required("rows", Shape::List(&List::of(Shape::Object(&TASK))))
+            .about("The tasks of this page, newest first.")
+            .provenance(Provenance::Inferred),
+        Field::optional("nextCursor", Shape::Text(Text::ANY))
+            .about("What to send as `cursor` for the rows that follow; none at the end of the list.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// Question for one page of the list of callbacks. Every condition may be left out and then lets all pass.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct ListCallbacksRequest {
+    /// Only callbacks of the task with this id of the platform's, 1 to 200 characters; any when it is left out.
+    ///
+    /// (`taskId` on the wire; optional; 1 to 200 characters; inferred, not published)
+    #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    /// Only callbacks in one of these states, each named once; any state when it is left out, none when it is empty.
+    ///
+    /// (`states` on the wire; optional; inferred, not published)
+    #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
+    pub states: Option<Vec<CallbackState>>,
+    /// Most rows that the answer may have, from 1 to 100; 20 when it is left out.
+    ///
+    /// (`pageSize` on the wire; optional; 1 to 100; default `20`; inferred, not published)
+    #[serde(rename = "pageSize", skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<i64>,
+    /// `nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other conditions must be
+    /// those of that question. The first page when it is left out.
+    ///
+    /// (`cursor` on the wire; optional; 1 to 1000 characters; inferred, not published)
+    #[serde(rename = "cursor", skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListCallbacksRequest {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::ListCallbacksRequest {
+        builder::ListCallbacksRequest::default()
+    }
+
+    /// `pageSize`, or its default `20` where it is left out.
+    pub fn page_size_or_default(&self) -> i64 {
+        self.page_size.unwrap_or(20)
+    }
+}
+
+object!(
+    ListCallbacksRequest : LIST_CALLBACKS_REQUEST { task_id, states, page_size, cursor }
+);
+
+static LIST_CALLBACKS_REQUEST: Object = Object {
+    name: "ListCallbacksRequest",
+    about: concat!(
+        "Question for one page of the list of callbacks. Every condition may be left out and then ",
+        "lets all pass."
+    ),
+    fields: &[
+        Field::optional("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
+            .about(concat!(
+                "Only callbacks of the task with this id of the platform's, 1 to 200 characters; any when ",
+                "it is left out."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&CALLBACK_STATE)).unique(true)))
+            .about(concat!(
+                "Only callbacks in one of these states, each named once; any state when it is left out, ",
+                "none when it is empty."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("pageSize", Shape::Integer(Integer::ANY.minimum(1).maximum(100)))
+            .about("Most rows that the answer may have, from 1 to 100; 20 when it is left out.")
+            .default("20")
+            .provenance(Provenance::Inferred),
+        Field::optional("cursor", Shape::Text(Text::ANY.min_length(1).max_length(1000)))
+            .about(concat!(
+                "`nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other ",
+                "conditions must be those of that question. The first page when it is left out."
+            ))
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Refused,
+    exactly_one: &[],
+};
+
+/// What became of a callback. In a condition, a state that is not listed matches none.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CallbackState {
+    /// `pending` (inferred, not published): To be pushed, for the first time or again.
+    Pending,
+    /// `acknowledged` (inferred, not published): The receiver took it: it answered with the `code` "200".
+    Acknowledged,
+    /// `abandoned` (inferred, not published): All tries failed; it is not pushed again unless somebody asks for it.
+    Abandoned,
+    /// A value that the document does not list.
+    Other(String),
+}
+
+open_text!(
+    CallbackState : CALLBACK_STATE { Pending = "pending", Acknowledged = "acknowledged",
+    Abandoned = "abandoned" }
+);
+
+static CALLBACK_STATE: TextEnum = TextEnum {
+    name: "CallbackState",
+    about: "What became of a callback. In a condition, a state that is not listed matches none.",
+    values: &[
+        Choice {
+            value: "pending",
+            about: "To be pushed, for the first time or again.",
+            provenance: Provenance::Inferred,
+        },
+        Choice {
+            value: "acknowledged",
+            about: "The receiver took it: it answered with the `code` \"200\".",
+            provenance: Provenance::Inferred,
+        },
+        Choice {
+            value: "abandoned",
+            about: "All tries failed; it is not pushed again unless somebody asks for it.",
+            provenance: Provenance::Inferred,
+        },
+    ],
+    open: true,
+};
+
+/// Answer of `list_callbacks`.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ListCallbacksResponse {
+    /// Outcome of the call, "200" for success.
+    ///
+    /// (`code` on the wire; required; inferred, not published)
+    #[serde(rename = "code")]
+    pub code: String,
+    /// Text of the outcome, "success" when all went well.
+    ///
+    /// (`msg` on the wire; required; inferred, not published)
+    #[serde(rename = "msg")]
+    pub msg: String,
+    /// The page that was asked for.
+    ///
+    /// (`data` on the wire; required; inferred, not published)
+    #[serde(rename = "data")]
+    pub data: CallbackPage,
+}
+
+impl ListCallbacksResponse {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::ListCallbacksResponse {
+        builder::ListCallbacksResponse::default()
+    }
+}
+
+object!(ListCallbacksResponse : LIST_CALLBACKS_RESPONSE { code, msg, data });
+
+static LIST_CALLBACKS_RESPONSE: Object = Object {
+    name: "ListCallbacksResponse",
+    about: "Answer of `list_callbacks`.",
+    fields: &[
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, \"200\" for success.")
+            .provenance(Provenance::Inferred),
+        Field::required("msg", Shape::Text(Text::ANY))
+            .about("Text of the outcome, \"success\" when all went well.")
+            .provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&CALLBACK_PAGE))
+            .about("The page that was asked for.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// One page of the list of callbacks.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct CallbackPage {
+    /// The callbacks of this page, newest first.
+    ///
+    /// (`rows` on the wire; required; inferred, not published)
+    #[serde(rename = "rows")]
+    pub rows: Vec<CallbackDelivery>,
+    /// What to send as `cursor` for the rows that follow; none at the end of the list.
+    ///
+    /// (`nextCursor` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl CallbackPage {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::CallbackPage {
+        builder::CallbackPage::default()
+    }
+}
+
+object!(CallbackPage : CALLBACK_PAGE { rows, next_cursor });
+
+static CALLBACK_PAGE: Object = Object {
+    name: "CallbackPage",
+    about: "One page of the list of callbacks.",
+    fields: &[
+        Field::required("rows", Shape::List(&List::of(Shape::Object(&CALLBACK_DELIVERY))))
+            .about("The callbacks of this page, newest first.")
+            .provenance(Provenance::Inferred),
+        Field::optional("nextCursor", Shape::Text(Text::ANY))
+            .about("What to send as `cursor` for the rows that follow; none at the end of the list.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// The push of the result of a task to the address that its request named.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct CallbackDelivery {
+    /// Id of the callback, an opaque text.
+    ///
+    /// (`callbackId` on the wire; required; inferred, not published)
+    #[serde(rename = "callbackId")]
+    pub callback_id: String,
+    /// Platform's id of the task whose result is pushed.
+    ///
+    /// (`taskId` on the wire; required; inferred, not published)
+    #[serde(rename = "taskId")]
+    pub task_id: String,
+    /// Address that it is pushed to.
+    ///
+    /// (`url` on the wire; required; inferred, not published)
+    #[serde(rename = "url")]
+    pub url: String,
+    /// What became of it.
+    ///
+    /// (`state` on the wire; required; inferred, not published)
+    #[serde(rename = "state")]
+    pub state: CallbackState,
+    /// When the task ended and the callback was made, RFC 3339 in UTC.
+    ///
+    /// (`createdAt` on the wire; required; inferred, not published)
+    #[serde(rename = "createdAt")]
+    pub created_at: String,
+    /// When it is pushed next at the earliest, RFC 3339 in UTC; only while it is pending.
+    ///
+    /// (`nextTryAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "nextTryAt", skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<String>,
+    /// All tries so far, oldest first; none before the first.
+    ///
+    /// (`tries` on the wire; required; inferred, not published)
+    #[serde(rename = "tries")]
+    pub tries: Vec<CallbackTry>,
+}
+
+impl CallbackDelivery {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::CallbackDelivery {
+        builder::CallbackDelivery::default()
+    }
+}
+
+object!(
+    CallbackDelivery : CALLBACK_DELIVERY { callback_id, task_id, url, state, created_at,
+    next_try_at, tries }
+);
+
+static CALLBACK_DELIVERY: Object = Object {
+    name: "CallbackDelivery",
+    about: "The push of the result of a task to the address that its request named.",
+    fields: &[
+        Field::required("callbackId", Shape::Text(Text::ANY))
+            .about("Id of the callback, an opaque text.")
+            .provenance(Provenance::Inferred),
+        Field::required("taskId", Shape::Text(Text::ANY))
+            .about("Platform's id of the task whose result is pushed.")
+            .provenance(Provenance::Inferred),
+        Field::required("url", Shape::Text(Text::ANY))
+            .about("Address that it is pushed to.")
+            .provenance(Provenance::Inferred),
+        Field::required("state", Shape::TextEnum(&CALLBACK_STATE))
+            .about("What became of it.")
+            .provenance(Provenance::Inferred),
+        Field::required("createdAt", Shape::Text(Text::ANY))
+            .about("When the task ended and the callback was made, RFC 3339 in UTC.")
+            .provenance(Provenance::Inferred),
+        Field::optional("nextTryAt", Shape::Text(Text::ANY))
+            .about("When it is pushed next at the earliest, RFC 3339 in UTC; only while it is pending.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("tries", Shape::List(&List::of(Shape::Object(&CALLBACK_TRY))))
+            .about("All tries so far, oldest first; none before the first.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// One try to push a result.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct CallbackTry {
+    /// Number of the try, counted from 1.
+    ///
+    /// (`number` on the wire; required; inferred, not published)
+    #[serde(rename = "number")]
+    pub number: i64,
+    /// When it began, RFC 3339 in UTC.
+    ///
+    /// (`startedAt` on the wire; required; inferred, not published)
+    #[serde(rename = "startedAt")]
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    ///
+    /// (`durationMs` on the wire; required; inferred, not published)
+    #[serde(rename = "durationMs")]
+    pub duration_ms: i64,
+    /// HTTP status that the receiver answered with, from 100 to 599; none when no answer came.
+    ///
+    /// (`httpStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "httpStatus", skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i64>,
+    /// What came back, or what went wrong, for people.
+    ///
+    /// (`outcome` on the wire; required; inferred, not published)
+    #[serde(rename = "outcome")]
+    pub outcome: String,
+}
+
+impl CallbackTry {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::CallbackTry {
+        builder::CallbackTry::default()
+    }
+}
+
+object!(
+    CallbackTry : CALLBACK_TRY { number, started_at, duration_ms, http_status, outcome }
+);
+
+static CALLBACK_TRY: Object = Object {
+    name: "CallbackTry",
+    about: "One try to push a result.",
+    fields: &[
+        Field::required("number", Shape::Integer(Integer::ANY))
+            .about("Number of the try, counted from 1.")
+            .provenance(Provenance::Inferred),
+        Field::required("startedAt", Shape::Text(Text::ANY))
+            .about("When it began, RFC 3339 in UTC.")
+            .provenance(Provenance::Inferred),
+        Field::required("durationMs", Shape::Integer(Integer::ANY))
+            .about("How long it took, in milliseconds.")
+            .provenance(Provenance::Inferred),
+        Field::optional("httpStatus", Shape::Integer(Integer::ANY))
+            .about("HTTP status that the receiver answered with, from 100 to 599; none when no answer came.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("outcome", Shape::Text(Text::ANY))
+            .about("What came back, or what went wrong, for people.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// Order to push a callback again.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct RedeliverCallbackRequest {
+    /// Id of the callback, as `list_callbacks` tells it; 1 to 200 characters.
+    ///
+    /// (`callbackId` on the wire; required; 1 to 200 characters; inferred, not published)
+    #[serde(rename = "callbackId")]
+    pub callback_id: String,
+}
+
+impl RedeliverCallbackRequest {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::RedeliverCallbackRequest {
+        builder::RedeliverCallbackRequest::default()
+    }
+}
+
+object!(RedeliverCallbackRequest : REDELIVER_CALLBACK_REQUEST { callback_id });
+
+static REDELIVER_CALLBACK_REQUEST: Object = Object {
+    name: "RedeliverCallbackRequest",
+    about: "Order to push a callback again.",
+    fields: &[Field::required("callbackId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
+        .about("Id of the callback, as `list_callbacks` tells it; 1 to 200 characters.")
+        .provenance(Provenance::Inferred)],
+    unknown: Unknown::Refused,
+    exactly_one: &[],
+};
+
+/// Answer of `redeliver_callback`.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct RedeliverCallbackResponse {
+    /// Outcome of the call, "200" for success.
+    ///
+    /// (`code` on the wire; required; inferred, not published)
+    #[serde(rename = "code")]
+    pub code: String,
+    /// Text of the outcome, "success" when all went well.
+    ///
+    /// (`msg` on the wire; required; inferred, not published)
+    #[serde(rename = "msg")]
+    pub msg: String,
+    /// The callback after the order.
+    ///
+    /// (`data` on the wire; required; inferred, not published)
+    #[serde(rename = "data")]
+    pub data: CallbackDelivery,
+}
+
+impl RedeliverCallbackResponse {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::RedeliverCallbackResponse {
+        builder::RedeliverCallbackResponse::default()
+    }
+}
+
+object!(RedeliverCallbackResponse : REDELIVER_CALLBACK_RESPONSE { code, msg, data });
+
+static REDELIVER_CALLBACK_RESPONSE: Object = Object {
+    name: "RedeliverCallbackResponse",
+    about: "Answer of `redeliver_callback`.",
+    fields: &[
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, \"200\" for success.")
+            .provenance(Provenance::Inferred),
+        Field::required("msg", Shape::Text(Text::ANY))
+            .about("Text of the outcome, \"success\" when all went well.")
+            .provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&CALLBACK_DELIVERY))
+            .about("The callback after the order.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// Question what the server can do; an empty object.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct DescribeServerRequest {}
+impl DescribeServerRequest {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::DescribeServerRequest {
+        builder::DescribeServerRequest::default()
+    }
+}
+
+object!(DescribeServerRequest : DESCRIBE_SERVER_REQUEST {});
+
+static DESCRIBE_SERVER_REQUEST: Object = Object {
+    name: "DescribeServerRequest",
+    about: "Question what the server can do; an empty object.",
+    fields: &[],
+    unknown: Unknown::Refused,
+    exactly_one: &[],
+};
+
+/// Answer of `describe_server`.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct DescribeServerResponse {
+    /// Outcome of the call, "200" for success.
+    ///
+    /// (`code` on the wire; required; inferred, not published)
+    #[serde(rename = "code")]
+    pub code: String,
+    /// Text of the outcome, "success" when all went well.
+    ///
+    /// (`msg` on the wire; required; inferred, not published)
+    #[serde(rename = "msg")]
+    pub msg: String,
+    /// What the server can do.
+    ///
+    /// (`data` on the wire; required; inferred, not published)
+    #[serde(rename = "data")]
+    pub data: Capabilities,
+}
+
+impl DescribeServerResponse {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::DescribeServerResponse {
+        builder::DescribeServerResponse::default()
+    }
+}
+
+object!(DescribeServerResponse : DESCRIBE_SERVER_RESPONSE { code, msg, data });
+
+static DESCRIBE_SERVER_RESPONSE: Object = Object {
+    name: "DescribeServerResponse",
+    about: "Answer of `describe_server`.",
+    fields: &[
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, \"200\" for success.")
+            .provenance(Provenance::Inferred),
+        Field::required("msg", Shape::Text(Text::ANY))
+            .about("Text of the outcome, \"success\" when all went well.")
+            .provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&CAPABILITIES))
+            .about("What the server can do.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// What a server is and can do at the moment.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Capabilities {
+    /// Version of the server, such as "0.1.0".
+    ///
+    /// (`version` on the wire; required; inferred, not published)
+    #[serde(rename = "version")]
+    pub version: String,
+    /// Whether all results are made up, so that programs can be tried without engines.
+    ///
+    /// (`sandbox` on the wire; required; inferred, not published)
+    #[serde(rename = "sandbox")]
+    pub sandbox: bool,
+    /// What there is for each operation that starts work on a picture or a prompt, in the order of the documents.
+    ///
+    /// (`operations` on the wire; required; inferred, not published)
+    #[serde(rename = "operations")]
+    pub operations: Vec<OperationSupport>,
+    /// What the server takes.
+    ///
+    /// (`limits` on the wire; required; inferred, not published)
+    #[serde(rename = "limits")]
+    pub limits: Limits,
+}
+
+impl Capabilities {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::Capabilities {
+        builder::Capabilities::default()
+    }
+}
+
+object!(Capabilities : CAPABILITIES { version, sandbox, operations, limits });
+
+static CAPABILITIES: Object = Object {
+    name: "Capabilities",
+    about: "What a server is and can do at the moment.",
+    fields: &[
+        Field::required("version", Shape::Text(Text::ANY))
+            .about("Version of the server, such as \"0.1.0\".")
+            .provenance(Provenance::Inferred),
+        Field::required("sandbox", Shape::Boolean)
+            .about("Whether all results are made up, so that programs can be tried without engines.")
+            .provenance(Provenance::Inferred),
+        Field::required("operations", Shape::List(&List::of(Shape::Object(&OPERATION_SUPPORT))))
+            .about(concat!(
+                "What there is for each operation that starts work on a picture or a prompt, in the order ",
+                "of the documents."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::required("limits", Shape::Object(&LIMITS))
+            .about("What the server takes.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// What a server has for one operation.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct OperationSupport {
+    /// Id of the operation, such as "text_to_image".
+    ///
+    /// (`operation` on the wire; required; inferred, not published)
+    #[serde(rename = "operation")]
+    pub operation: String,
+    /// Whether a call would be taken now.
+    ///
+    /// (`available` on the wire; required; inferred, not published)
+    #[serde(rename = "available")]
+    pub available: bool,
+    /// Engines that can do it, the one that is asked first at the beginning; empty when there is none.
+    ///
+    /// (`engines` on the wire; required; inferred, not published)
+    #[serde(rename = "engines")]
+    pub engines: Vec<EngineOffer>,
+    /// What an operator must configure to make the operation available, for people; none when nothing is missing.
+    ///
+    /// (`missing` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "missing", skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// How long a run may take, in seconds; a longer one fails.
+    ///
+    /// (`timeLimitSeconds` on the wire; required; inferred, not published)
+    #[serde(rename = "timeLimitSeconds")]
+    pub time_limit_seconds: i64,
+}
+
+impl OperationSupport {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::OperationSupport {
+        builder::OperationSupport::default()
+    }
+}
+
+object!(
+    OperationSupport : OPERATION_SUPPORT { operation, available, engines, missing,
+    time_limit_seconds }
+);
+
+static OPERATION_SUPPORT: Object = Object {
+    name: "OperationSupport",
+    about: "What a server has for one operation.",
+    fields: &[
+        Field::required("operation", Shape::Text(Text::ANY))
+            .about("Id of the operation, such as \"text_to_image\".")
+            .provenance(Provenance::Inferred),
+        Field::required("available", Shape::Boolean)
+            .about("Whether a call would be taken now.")
+            .provenance(Provenance::Inferred),
+        Field::required("engines", Shape::List(&List::of(Shape::Object(&ENGINE_OFFER))))
+            .about(concat!(
+                "Engines that can do it, the one that is asked first at the beginning; empty when there is ",
+                "none."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::optional("missing", Shape::Text(Text::ANY))
+            .about(concat!(
+                "What an operator must configure to make the operation available, for people; none when ",
+                "nothing is missing."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("timeLimitSeconds", Shape::Integer(Integer::ANY))
+            .about("How long a run may take, in seconds; a longer one fails.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// An engine for one operation.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct EngineOffer {
+    /// Name of the engine, as tasks tell it.
+    ///
+    /// (`name` on the wire; required; inferred, not published)
+    #[serde(rename = "name")]
+    pub name: String,
+    /// How good its work is.
+    ///
+    /// (`grade` on the wire; required; inferred, not published)
+    #[serde(rename = "grade")]
+    pub grade: EngineGrade,
+    /// Names of the models that it takes; any when it is left out.
+    ///
+    /// (`models` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "models", skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+}
+
+impl EngineOffer {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::EngineOffer {
+        builder::EngineOffer::default()
+    }
+}
+
+object!(EngineOffer : ENGINE_OFFER { name, grade, models });
+
+static ENGINE_OFFER: Object = Object {
+    name: "EngineOffer",
+    about: "An engine for one operation.",
+    fields: &[
+        Field::required("name", Shape::Text(Text::ANY))
+            .about("Name of the engine, as tasks tell it.")
+            .provenance(Provenance::Inferred),
+        Field::required("grade", Shape::TextEnum(&ENGINE_GRADE))
+            .about("How good its work is.")
+            .provenance(Provenance::Inferred),
+        Field::optional("models", Shape::List(&List::of(Shape::Text(Text::ANY))))
+            .about("Names of the models that it takes; any when it is left out.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// What a server takes. Who goes beyond is refused and told why.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Limits {
+    /// Most tasks that may wait, those of all keys together.
+    ///
+    /// (`queueLength` on the wire; required; inferred, not published)
+    #[serde(rename = "queueLength")]
+    pub queue_length: i64,
+    /// Tasks that wait now, those of all keys together.
+    ///
+    /// (`queued` on the wire; required; inferred, not published)
+    #[serde(rename = "queued")]
+    pub queued: i64,
+    /// Most tasks of one key that run at once; more of them wait.
+    ///
+    /// (`concurrencyPerKey` on the wire; required; inferred, not published)
+    #[serde(rename = "concurrencyPerKey")]
+    pub concurrency_per_key: i64,
+    /// Most calls that one key may make in a minute; more are refused with 429.
+    ///
+    /// (`requestsPerMinutePerKey` on the wire; required; inferred, not published)
+    #[serde(rename = "requestsPerMinutePerKey")]
+    pub requests_per_minute_per_key: i64,
+    /// Greatest size of a picture that goes in, in bytes.
+    ///
+    /// (`pictureBytes` on the wire; required; inferred, not published)
+    #[serde(rename = "pictureBytes")]
+    pub picture_bytes: i64,
+    /// Greatest size of a picture that goes in, in pixels, width times height.
+    ///
+    /// (`picturePixels` on the wire; required; inferred, not published)
+    #[serde(rename = "picturePixels")]
+    pub picture_pixels: i64,
+    /// How long the pictures made can be fetched, in seconds; for ever when it is left out.
+    ///
+    /// (`assetLifetimeSeconds` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "assetLifetimeSeconds", skip_serializing_if = "Option::is_none")]
+    pub asset_lifetime_seconds: Option<i64>,
+    /// Greatest size of the body of a request, in bytes; a larger one is refused with 413.
+    ///
+    /// (`bodyBytes` on the wire; required; inferred, not published)
+    #[serde(rename = "bodyBytes")]
+    pub body_bytes: i64,
+}
+
+impl Limits {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::Limits {
+        builder::Limits::default()
+    }
+}
+
+object!(
+    Limits : LIMITS { queue_length, queued, concurrency_per_key,
+    requests_per_minute_per_key, picture_bytes, picture_pixels, asset_lifetime_seconds,
+    body_bytes }
+);
+
+static LIMITS: Object = Object {
+    name: "Limits",
+    about: "What a server takes. Who goes beyond is refused and told why.",
+    fields: &[
+        Field::required("queueLength", Shape::Integer(Integer::ANY))
+            .about("Most tasks that may wait, those of all keys together.")
+            .provenance(Provenance::Inferred),
+        Field::required("queued", Shape::Integer(Integer::ANY))
+            .about("Tasks that wait now, those of all keys together.")
+            .provenance(Provenance::Inferred),
+        Field::required("concurrencyPerKey", Shape::Integer(Integer::ANY))
+            .about("Most tasks of one key that run at once; more of them wait.")
+            .provenance(Provenance::Inferred),
+        Field::required("requestsPerMinutePerKey", Shape::Integer(Integer::ANY))
+            .about("Most calls that one key may make in a minute; more are refused with 429.")
+            .provenance(Provenance::Inferred),
+        Field::required("pictureBytes", Shape::Integer(Integer::ANY))
+            .about("Greatest size of a picture that goes in, in bytes.")
+            .provenance(Provenance::Inferred),
+        Field::required("picturePixels", Shape::Integer(Integer::ANY))
+            .about("Greatest size of a picture that goes in, in pixels, width times height.")
+            .provenance(Provenance::Inferred),
+        Field::optional("assetLifetimeSeconds", Shape::Integer(Integer::ANY))
+            .about("How long the pictures made can be fetched, in seconds; for ever when it is left out.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::required("bodyBytes", Shape::Integer(Integer::ANY))
+            .about("Greatest size of the body of a request, in bytes; a larger one is refused with 413.")
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
 /// The operations of the contract.
 pub mod operations {
     use super::*;
     use crate::operation::{Callback, JobQuery, Operation, PathParameter};
-    /// Every operation, in the document's order.
+    /// Every operation, in the order of the documents, the vendor's first.
     pub static ALL: &[&Operation] = &[
         &TEXT_TO_IMAGE,
         &IMAGE_TO_IMAGE,
@@ -7872,10 +9232,16 @@ pub mod operations {
         &REMOVE_BACKGROUND,
         &ENLARGE_IMAGE,
         &WATERMARK_IMAGE,
+        &CANCEL_TASK,
+        &LIST_TASKS,
+        &LIST_CALLBACKS,
+        &REDELIVER_CALLBACK,
+        &DESCRIBE_SERVER,
     ];
     /// `text_to_image`: Make pictures from a prompt.
     pub static TEXT_TO_IMAGE: Operation = Operation {
         id: "text_to_image",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/text2image",
         tag: "AI image generation",
@@ -7914,6 +9280,7 @@ pub mod operations {
     /// `image_to_image`: Make pictures from a picture.
     pub static IMAGE_TO_IMAGE: Operation = Operation {
         id: "image_to_image",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/image2image",
         tag: "AI image generation",
@@ -7948,6 +9315,7 @@ pub mod operations {
     /// `controlnet`: Make pictures steered by ControlNet.
     pub static CONTROLNET: Operation = Operation {
         id: "controlnet",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/controlnet",
         tag: "AI image generation",
@@ -7989,6 +9357,7 @@ pub mod operations {
     /// `list_models`: List the checkpoints.
     pub static LIST_MODELS: Operation = Operation {
         id: "list_models",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/queryModelList",
         tag: "AI image generation",
@@ -8016,6 +9385,7 @@ pub mod operations {
     /// `list_loras`: List the LoRAs.
     pub static LIST_LORAS: Operation = Operation {
         id: "list_loras",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/queryLoraList",
         tag: "AI image generation",
@@ -8045,6 +9415,7 @@ pub mod operations {
     /// `list_vaes`: List the VAEs.
     pub static LIST_VAES: Operation = Operation {
         id: "list_vaes",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/queryVaeList",
         tag: "AI image generation",
@@ -8071,6 +9442,7 @@ pub mod operations {
     /// `list_embeddings`: List the embeddings.
     pub static LIST_EMBEDDINGS: Operation = Operation {
         id: "list_embeddings",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/queryEmbeddingList",
         tag: "AI image generation",
@@ -8097,6 +9469,7 @@ pub mod operations {
     /// `query_archived_task`: Query an archived generation job.
     pub static QUERY_ARCHIVED_TASK: Operation = Operation {
         id: "query_archived_task",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/queryTaskInfo",
         tag: "task query",
@@ -8127,6 +9500,7 @@ pub mod operations {
     /// `query_task`: Query a generation job.
     pub static QUERY_TASK: Operation = Operation {
         id: "query_task",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/sd/v2/queryTaskInfo",
         tag: "task query",
@@ -8159,6 +9533,7 @@ pub mod operations {
     /// `query_tool_task`: Query a tool job.
     pub static QUERY_TOOL_TASK: Operation = Operation {
         id: "query_tool_task",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/{toolCode}/queryTask",
         tag: "task query",
@@ -8203,6 +9578,7 @@ pub mod operations {
     /// `submit_training`: Train a LoRA.
     pub static SUBMIT_TRAINING: Operation = Operation {
         id: "submit_training",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/modelTraining/submitTraining/Job",
         tag: "train model",
@@ -8240,6 +9616,7 @@ pub mod operations {
     /// `query_training`: Query a training.
     pub static QUERY_TRAINING: Operation = Operation {
         id: "query_training",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/modelTraining/queryTraining/Job",
         tag: "train model",
@@ -8269,6 +9646,7 @@ pub mod operations {
     /// `flux_text_to_image`: Make a picture with Flux.
     pub static FLUX_TEXT_TO_IMAGE: Operation = Operation {
         id: "flux_text_to_image",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/comfyui/text2image",
         tag: "image tool",
@@ -8304,6 +9682,7 @@ pub mod operations {
     /// `swap_face`: Swap one face.
     pub static SWAP_FACE: Operation = Operation {
         id: "swap_face",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/roop",
         tag: "image tool",
@@ -8334,6 +9713,7 @@ pub mod operations {
     /// `swap_face_v2`: Swap one face and repair it.
     pub static SWAP_FACE_V2: Operation = Operation {
         id: "swap_face_v2",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/v2/roop",
         tag: "image tool",
@@ -8366,6 +9746,7 @@ pub mod operations {
     /// `instant_id`: Make styled portraits of a face.
     pub static INSTANT_ID: Operation = Operation {
         id: "instant_id",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/instantID",
         tag: "image tool",
@@ -8400,6 +9781,7 @@ pub mod operations {
     /// `restore_face`: Repair faces.
     pub static RESTORE_FACE: Operation = Operation {
         id: "restore_face",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/codeformer",
         tag: "image tool",
@@ -8432,6 +9814,7 @@ pub mod operations {
     /// `super_resolution`: Enlarge a picture and rebuild its detail.
     pub static SUPER_RESOLUTION: Operation = Operation {
         id: "super_resolution",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/superResolution",
         tag: "image tool",
@@ -8464,6 +9847,7 @@ pub mod operations {
     /// `describe_image`: Describe a picture in words.
     pub static DESCRIBE_IMAGE: Operation = Operation {
         id: "describe_image",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/interrogate",
         tag: "image tool",
@@ -8497,6 +9881,7 @@ pub mod operations {
     /// `swap_faces`: Swap several faces.
     pub static SWAP_FACES: Operation = Operation {
         id: "swap_faces",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/face/fusion",
         tag: "image tool",
@@ -8533,6 +9918,7 @@ pub mod operations {
     /// `detect_faces`: Find the faces of a picture.
     pub static DETECT_FACES: Operation = Operation {
         id: "detect_faces",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/face/detection",
         tag: "image tool",
@@ -8567,6 +9953,7 @@ pub mod operations {
     /// `expand_prompt`: Expand a short prompt.
     pub static EXPAND_PROMPT: Operation = Operation {
         id: "expand_prompt",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/prompts/expand",
         tag: "image tool",
@@ -8596,6 +9983,7 @@ pub mod operations {
     /// `change_hairstyle`: Change the hairstyle of a portrait.
     pub static CHANGE_HAIRSTYLE: Operation = Operation {
         id: "change_hairstyle",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/hair/change",
         tag: "image tool",
@@ -8629,6 +10017,7 @@ pub mod operations {
     /// `remove_object`: Erase a masked object.
     pub static REMOVE_OBJECT: Operation = Operation {
         id: "remove_object",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/objectRemove",
         tag: "image tool",
@@ -8659,6 +10048,7 @@ pub mod operations {
     /// `recognize_style`: Recognise the style of a picture.
     pub static RECOGNIZE_STYLE: Operation = Operation {
         id: "recognize_style",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/identifyStyle",
         tag: "image tool",
@@ -8692,6 +10082,7 @@ pub mod operations {
     /// `outpaint`: Extend a picture beyond its edges.
     pub static OUTPAINT: Operation = Operation {
         id: "outpaint",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/imgExpand",
         tag: "image tool",
@@ -8726,6 +10117,7 @@ pub mod operations {
     /// `preview_controlnet`: Preview a ControlNet preprocessor.
     pub static PREVIEW_CONTROLNET: Operation = Operation {
         id: "preview_controlnet",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/cnt/preview",
         tag: "image tool",
@@ -8758,6 +10150,7 @@ pub mod operations {
     /// `remove_background`: Remove the background of a picture.
     pub static REMOVE_BACKGROUND: Operation = Operation {
         id: "remove_background",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/background/remove",
         tag: "image tool",
@@ -8789,6 +10182,7 @@ pub mod operations {
     /// `enlarge_image`: Enlarge a picture by any factor.
     pub static ENLARGE_IMAGE: Operation = Operation {
         id: "enlarge_image",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/imgEnlarge",
         tag: "image tool",
@@ -8820,6 +10214,7 @@ pub mod operations {
     /// `watermark_image`: Put a watermark on a picture.
     pub static WATERMARK_IMAGE: Operation = Operation {
         id: "watermark_image",
+        document: "imgopen",
         method: "POST",
         path: "/AIGCImgOpenServ/saas/tool/watermark",
         tag: "image tool",
@@ -8847,6 +10242,122 @@ pub mod operations {
             parameters: &[("toolCode", "watermark")],
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
+    };
+
+    /// `cancel_task`: Cancel a task.
+    pub static CANCEL_TASK: Operation = Operation {
+        id: "cancel_task",
+        document: "imgopen-extras",
+        method: "POST",
+        path: "/imgopen/v1/tasks/cancel",
+        tag: "tasks",
+        summary: "Cancel a task",
+        about: concat!(
+            "Ends a task that waits or runs. Its state becomes \"cancelled\", it makes no picture any ",
+            "more, and what was made until then is dropped. A callback that the task was started with ",
+            "is pushed as for any other end. Fails with 404 when no task of this key has the id, and ",
+            "with 409 when the task has ended already; a task that was cancelled before has ended."
+        ),
+        page: None,
+        provenance: Provenance::Inferred,
+        idempotent: false,
+        parameters: &[],
+        request: &CANCEL_TASK_REQUEST,
+        response: &CANCEL_TASK_RESPONSE,
+        job: None,
+        callback: None,
+    };
+
+    /// `list_tasks`: List the tasks.
+    pub static LIST_TASKS: Operation = Operation {
+        id: "list_tasks",
+        document: "imgopen-extras",
+        method: "POST",
+        path: "/imgopen/v1/tasks/list",
+        tag: "tasks",
+        summary: "List the tasks",
+        about: concat!(
+            "Lists the tasks of this key, newest first, page by page. Conditions that are given must ",
+            "all hold; without any, every task is listed. A task that is not there makes no failure: ",
+            "the answer has no rows."
+        ),
+        page: None,
+        provenance: Provenance::Inferred,
+        idempotent: true,
+        parameters: &[],
+        request: &LIST_TASKS_REQUEST,
+        response: &LIST_TASKS_RESPONSE,
+        job: None,
+        callback: None,
+    };
+
+    /// `list_callbacks`: List the callbacks.
+    pub static LIST_CALLBACKS: Operation = Operation {
+        id: "list_callbacks",
+        document: "imgopen-extras",
+        method: "POST",
+        path: "/imgopen/v1/callbacks/list",
+        tag: "callbacks",
+        summary: "List the callbacks",
+        about: concat!(
+            "Lists the pushes to the callers' addresses for the tasks of this key, newest first, page ",
+            "by page, each with all its tries. Conditions that are given must all hold."
+        ),
+        page: None,
+        provenance: Provenance::Inferred,
+        idempotent: true,
+        parameters: &[],
+        request: &LIST_CALLBACKS_REQUEST,
+        response: &LIST_CALLBACKS_RESPONSE,
+        job: None,
+        callback: None,
+    };
+
+    /// `redeliver_callback`: Push a callback again.
+    pub static REDELIVER_CALLBACK: Operation = Operation {
+        id: "redeliver_callback",
+        document: "imgopen-extras",
+        method: "POST",
+        path: "/imgopen/v1/callbacks/redeliver",
+        tag: "callbacks",
+        summary: "Push a callback again",
+        about: concat!(
+            "Has a result pushed once more, whatever became of the pushes before: the callback is ",
+            "pending again and due at once, with as many tries as a new one. Its earlier tries stay ",
+            "listed, and the count of tries goes on. Fails with 404 when no callback of this key has ",
+            "the id."
+        ),
+        page: None,
+        provenance: Provenance::Inferred,
+        idempotent: false,
+        parameters: &[],
+        request: &REDELIVER_CALLBACK_REQUEST,
+        response: &REDELIVER_CALLBACK_RESPONSE,
+        job: None,
+        callback: None,
+    };
+
+    /// `describe_server`: Describe the server.
+    pub static DESCRIBE_SERVER: Operation = Operation {
+        id: "describe_server",
+        document: "imgopen-extras",
+        method: "POST",
+        path: "/imgopen/v1/capabilities",
+        tag: "server",
+        summary: "Describe the server",
+        about: concat!(
+            "Tells what the server can do now: which operations have an engine, of which grade, what ",
+            "is missing for the others, and which limits hold. It is an answer of the moment; a queue ",
+            "fills, and engines come and go."
+        ),
+        page: None,
+        provenance: Provenance::Inferred,
+        idempotent: true,
+        parameters: &[],
+        request: &DESCRIBE_SERVER_REQUEST,
+        response: &DESCRIBE_SERVER_RESPONSE,
+        job: None,
+        callback: None,
     };
 }
 
@@ -9774,6 +11285,136 @@ impl crate::JobRequest for WatermarkImageRequest {
     type Report = ToolTask;
     fn job_id(&self, _response: &Self::Response) -> String {
         self.business_task_id.clone()
+    }
+}
+
+impl crate::Request for CancelTaskRequest {
+    type Response = CancelTaskResponse;
+    fn operation() -> &'static crate::Operation {
+        &operations::CANCEL_TASK
+    }
+}
+
+impl crate::Answer for CancelTaskResponse {
+    type Data = Task;
+    fn code(&self) -> &str {
+        &self.code
+    }
+
+    fn msg(&self) -> &str {
+        &self.msg
+    }
+
+    fn success(data: Self::Data) -> Self {
+        Self { code: crate::SUCCESS_CODE.to_owned(), msg: crate::SUCCESS_MSG.to_owned(), data }
+    }
+
+    fn into_data(self) -> Option<Self::Data> {
+        Some(self.data)
+    }
+}
+
+impl crate::Request for ListTasksRequest {
+    type Response = ListTasksResponse;
+    fn operation() -> &'static crate::Operation {
+        &operations::LIST_TASKS
+    }
+}
+
+impl crate::Answer for ListTasksResponse {
+    type Data = TaskPage;
+    fn code(&self) -> &str {
+        &self.code
+    }
+
+    fn msg(&self) -> &str {
+        &self.msg
+    }
+
+    fn success(data: Self::Data) -> Self {
+        Self { code: crate::SUCCESS_CODE.to_owned(), msg: crate::SUCCESS_MSG.to_owned(), data }
+    }
+
+    fn into_data(self) -> Option<Self::Data> {
+        Some(self.data)
+    }
+}
+
+impl crate::Request for ListCallbacksRequest {
+    type Response = ListCallbacksResponse;
+    fn operation() -> &'static crate::Operation {
+        &operations::LIST_CALLBACKS
+    }
+}
+
+impl crate::Answer for ListCallbacksResponse {
+    type Data = CallbackPage;
+    fn code(&self) -> &str {
+        &self.code
+    }
+
+    fn msg(&self) -> &str {
+        &self.msg
+    }
+
+    fn success(data: Self::Data) -> Self {
+        Self { code: crate::SUCCESS_CODE.to_owned(), msg: crate::SUCCESS_MSG.to_owned(), data }
+    }
+
+    fn into_data(self) -> Option<Self::Data> {
+        Some(self.data)
+    }
+}
+
+impl crate::Request for RedeliverCallbackRequest {
+    type Response = RedeliverCallbackResponse;
+    fn operation() -> &'static crate::Operation {
+        &operations::REDELIVER_CALLBACK
+    }
+}
+
+impl crate::Answer for RedeliverCallbackResponse {
+    type Data = CallbackDelivery;
+    fn code(&self) -> &str {
+        &self.code
+    }
+
+    fn msg(&self) -> &str {
+        &self.msg
+    }
+
+    fn success(data: Self::Data) -> Self {
+        Self { code: crate::SUCCESS_CODE.to_owned(), msg: crate::SUCCESS_MSG.to_owned(), data }
+    }
+
+    fn into_data(self) -> Option<Self::Data> {
+        Some(self.data)
+    }
+}
+
+impl crate::Request for DescribeServerRequest {
+    type Response = DescribeServerResponse;
+    fn operation() -> &'static crate::Operation {
+        &operations::DESCRIBE_SERVER
+    }
+}
+
+impl crate::Answer for DescribeServerResponse {
+    type Data = Capabilities;
+    fn code(&self) -> &str {
+        &self.code
+    }
+
+    fn msg(&self) -> &str {
+        &self.msg
+    }
+
+    fn success(data: Self::Data) -> Self {
+        Self { code: crate::SUCCESS_CODE.to_owned(), msg: crate::SUCCESS_MSG.to_owned(), data }
+    }
+
+    fn into_data(self) -> Option<Self::Data> {
+        Some(self.data)
     }
 }
 
@@ -16529,6 +18170,1174 @@ pub mod builder {
     impl TryFrom<WatermarkImageResponse> for super::WatermarkImageResponse {
         type Error = Violations;
         fn try_from(value: WatermarkImageResponse) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`CancelTaskRequest`](super::CancelTaskRequest).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct CancelTaskRequest {
+        #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+        task_id: Option<String>,
+    }
+
+    impl CancelTaskRequest {
+        /// Sets `taskId`.
+        pub fn task_id(mut self, value: impl Into<String>) -> Self {
+            self.task_id = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::CancelTaskRequest, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::CancelTaskRequest> for CancelTaskRequest {
+        fn from(value: super::CancelTaskRequest) -> Self {
+            Self { task_id: Some(value.task_id) }
+        }
+    }
+
+    impl TryFrom<CancelTaskRequest> for super::CancelTaskRequest {
+        type Error = Violations;
+        fn try_from(value: CancelTaskRequest) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`CancelTaskResponse`](super::CancelTaskResponse).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct CancelTaskResponse {
+        #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        #[serde(rename = "msg", skip_serializing_if = "Option::is_none")]
+        msg: Option<String>,
+        #[serde(rename = "data", skip_serializing_if = "Option::is_none")]
+        data: Option<Task>,
+    }
+
+    impl CancelTaskResponse {
+        /// Sets `code`.
+        pub fn code(mut self, value: impl Into<String>) -> Self {
+            self.code = Some(value.into());
+            self
+        }
+        /// Sets `msg`.
+        pub fn msg(mut self, value: impl Into<String>) -> Self {
+            self.msg = Some(value.into());
+            self
+        }
+        /// Sets `data`.
+        pub fn data(mut self, value: impl Into<Task>) -> Self {
+            self.data = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::CancelTaskResponse, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::CancelTaskResponse> for CancelTaskResponse {
+        fn from(value: super::CancelTaskResponse) -> Self {
+            Self { code: Some(value.code), msg: Some(value.msg), data: Some(value.data.into()) }
+        }
+    }
+
+    impl TryFrom<CancelTaskResponse> for super::CancelTaskResponse {
+        type Error = Violations;
+        fn try_from(value: CancelTaskResponse) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`Task`](super::Task).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct Task {
+        #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+        task_id: Option<String>,
+        #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
+        caller_id: Option<String>,
+        #[serde(rename = "operation", skip_serializing_if = "Option::is_none")]
+        operation: Option<String>,
+        #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
+        state: Option<super::TaskState>,
+        #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
+        progress: Option<f64>,
+        #[serde(rename = "step", skip_serializing_if = "Option::is_none")]
+        step: Option<i64>,
+        #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
+        steps: Option<i64>,
+        #[serde(rename = "attempts", skip_serializing_if = "Option::is_none")]
+        attempts: Option<i64>,
+        #[serde(rename = "engine", skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
+        #[serde(rename = "grade", skip_serializing_if = "Option::is_none")]
+        grade: Option<super::EngineGrade>,
+        #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
+        desc: Option<String>,
+        #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
+        created_at: Option<String>,
+        #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
+        started_at: Option<String>,
+        #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
+        finished_at: Option<String>,
+        #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
+        output_image_url_list: Option<Vec<String>>,
+    }
+
+    impl Task {
+        /// Sets `taskId`.
+        pub fn task_id(mut self, value: impl Into<String>) -> Self {
+            self.task_id = Some(value.into());
+            self
+        }
+        /// Sets `callerId`.
+        pub fn caller_id(mut self, value: impl Into<String>) -> Self {
+            self.caller_id = Some(value.into());
+            self
+        }
+        /// Sets `operation`.
+        pub fn operation(mut self, value: impl Into<String>) -> Self {
+            self.operation = Some(value.into());
+            self
+        }
+        /// Sets `state`.
+        pub fn state(mut self, value: impl Into<super::TaskState>) -> Self {
+            self.state = Some(value.into());
+            self
+        }
+        /// Sets `progress`.
+        pub fn progress(mut self, value: impl Into<f64>) -> Self {
+            self.progress = Some(value.into());
+            self
+        }
+        /// Sets `step`.
+        pub fn step(mut self, value: i64) -> Self {
+            self.step = Some(value);
+            self
+        }
+        /// Sets `steps`.
+        pub fn steps(mut self, value: i64) -> Self {
+            self.steps = Some(value);
+            self
+        }
+        /// Sets `attempts`.
+        pub fn attempts(mut self, value: i64) -> Self {
+            self.attempts = Some(value);
+            self
+        }
+        /// Sets `engine`.
+        pub fn engine(mut self, value: impl Into<String>) -> Self {
+            self.engine = Some(value.into());
+            self
+        }
+        /// Sets `grade`.
+        pub fn grade(mut self, value: impl Into<super::EngineGrade>) -> Self {
+            self.grade = Some(value.into());
+            self
+        }
+        /// Sets `desc`.
+        pub fn desc(mut self, value: impl Into<String>) -> Self {
+            self.desc = Some(value.into());
+            self
+        }
+        /// Sets `createdAt`.
+        pub fn created_at(mut self, value: impl Into<String>) -> Self {
+            self.created_at = Some(value.into());
+            self
+        }
+        /// Sets `startedAt`.
+        pub fn started_at(mut self, value: impl Into<String>) -> Self {
+            self.started_at = Some(value.into());
+            self
+        }
+        /// Sets `finishedAt`.
+        pub fn finished_at(mut self, value: impl Into<String>) -> Self {
+            self.finished_at = Some(value.into());
+            self
+        }
+        /// Sets `outputImageUrlList`.
+        pub fn output_image_url_list(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.output_image_url_list = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::Task, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::Task> for Task {
+        fn from(value: super::Task) -> Self {
+            Self {
+                task_id: Some(value.task_id),
+                caller_id: value.caller_id,
+                operation: Some(value.operation),
+                state: Some(value.state),
+                progress: Some(value.progress),
+                step: value.step,
+                steps: value.steps,
+                attempts: Some(value.attempts),
+                engine: value.engine,
+                grade: value.grade,
+                desc: Some(value.desc),
+                created_at: Some(value.created_at),
+                started_at: value.started_at,
+                finished_at: value.finished_at,
+                output_image_url_list: value.output_image_url_list,
+            }
+        }
+    }
+
+    impl TryFrom<Task> for super::Task {
+        type Error = Violations;
+        fn try_from(value: Task) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`ListTasksRequest`](super::ListTasksRequest).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct ListTasksRequest {
+        #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+        task_id: Option<String>,
+        #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
+        caller_id: Option<String>,
+        #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
+        states: Option<Vec<super::TaskState>>,
+        #[serde(rename = "operations", skip_serializing_if = "Option::is_none")]
+        operations: Option<Vec<String>>,
+        #[serde(rename = "createdAfter", skip_serializing_if = "Option::is_none")]
+        created_after: Option<String>,
+        #[serde(rename = "createdBefore", skip_serializing_if = "Option::is_none")]
+        created_before: Option<String>,
+        #[serde(rename = "pageSize", skip_serializing_if = "Option::is_none")]
+        page_size: Option<i64>,
+        #[serde(rename = "cursor", skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    }
+
+    impl ListTasksRequest {
+        /// Sets `taskId`.
+        pub fn task_id(mut self, value: impl Into<String>) -> Self {
+            self.task_id = Some(value.into());
+            self
+        }
+        /// Sets `callerId`.
+        pub fn caller_id(mut self, value: impl Into<String>) -> Self {
+            self.caller_id = Some(value.into());
+            self
+        }
+        /// Sets `states`.
+        pub fn states(mut self, value: impl IntoIterator<Item = impl Into<super::TaskState>>) -> Self {
+            self.states = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `operations`.
+        pub fn operations(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.operations = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `createdAfter`.
+        pub fn created_after(mut self, value: impl Into<String>) -> Self {
+            self.created_after = Some(value.into());
+            self
+        }
+        /// Sets `createdBefore`.
+        pub fn created_before(mut self, value: impl Into<String>) -> Self {
+            self.created_before = Some(value.into());
+            self
+        }
+        /// Sets `pageSize`.
+        pub fn page_size(mut self, value: i64) -> Self {
+            self.page_size = Some(value);
+            self
+        }
+        /// Sets `cursor`.
+        pub fn cursor(mut self, value: impl Into<String>) -> Self {
+            self.cursor = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::ListTasksRequest, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::ListTasksRequest> for ListTasksRequest {
+        fn from(value: super::ListTasksRequest) -> Self {
+            Self {
+                task_id: value.task_id,
+                caller_id: value.caller_id,
+                states: value.states,
+                operations: value.operations,
+                created_after: value.created_after,
+                created_before: value.created_before,
+                page_size: value.page_size,
+                cursor: value.cursor,
+            }
+        }
+    }
+
+    impl TryFrom<ListTasksRequest> for super::ListTasksRequest {
+        type Error = Violations;
+        fn try_from(value: ListTasksRequest) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`ListTasksResponse`](super::ListTasksResponse).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct ListTasksResponse {
+        #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        #[serde(rename = "msg", skip_serializing_if = "Option::is_none")]
+        msg: Option<String>,
+        #[serde(rename = "data", skip_serializing_if = "Option::is_none")]
+        data: Option<TaskPage>,
+    }
+
+    impl ListTasksResponse {
+        /// Sets `code`.
+        pub fn code(mut self, value: impl Into<String>) -> Self {
+            self.code = Some(value.into());
+            self
+        }
+        /// Sets `msg`.
+        pub fn msg(mut self, value: impl Into<String>) -> Self {
+            self.msg = Some(value.into());
+            self
+        }
+        /// Sets `data`.
+        pub fn data(mut self, value: impl Into<TaskPage>) -> Self {
+            self.data = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::ListTasksResponse, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::ListTasksResponse> for ListTasksResponse {
+        fn from(value: super::ListTasksResponse) -> Self {
+            Self { code: Some(value.code), msg: Some(value.msg), data: Some(value.data.into()) }
+        }
+    }
+
+    impl TryFrom<ListTasksResponse> for super::ListTasksResponse {
+        type Error = Violations;
+        fn try_from(value: ListTasksResponse) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`TaskPage`](super::TaskPage).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct TaskPage {
+        #[serde(rename = "rows", skip_serializing_if = "Option::is_none")]
+        rows: Option<Vec<Task>>,
+        #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
+    }
+
+    impl TaskPage {
+        /// Sets `rows`.
+        pub fn rows(mut self, value: impl IntoIterator<Item = impl Into<Task>>) -> Self {
+            self.rows = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `nextCursor`.
+        pub fn next_cursor(mut self, value: impl Into<String>) -> Self {
+            self.next_cursor = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::TaskPage, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::TaskPage> for TaskPage {
+        fn from(value: super::TaskPage) -> Self {
+            Self { rows: Some(value.rows.into_iter().map(Into::into).collect()), next_cursor: value.next_cursor }
+        }
+    }
+
+    impl TryFrom<TaskPage> for super::TaskPage {
+        type Error = Violations;
+        fn try_from(value: TaskPage) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`ListCallbacksRequest`](super::ListCallbacksRequest).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct ListCallbacksRequest {
+        #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+        task_id: Option<String>,
+        #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
+        states: Option<Vec<super::CallbackState>>,
+        #[serde(rename = "pageSize", skip_serializing_if = "Option::is_none")]
+        page_size: Option<i64>,
+        #[serde(rename = "cursor", skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    }
+
+    impl ListCallbacksRequest {
+        /// Sets `taskId`.
+        pub fn task_id(mut self, value: impl Into<String>) -> Self {
+            self.task_id = Some(value.into());
+            self
+        }
+        /// Sets `states`.
+        pub fn states(mut self, value: impl IntoIterator<Item = impl Into<super::CallbackState>>) -> Self {
+            self.states = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `pageSize`.
+        pub fn page_size(mut self, value: i64) -> Self {
+            self.page_size = Some(value);
+            self
+        }
+        /// Sets `cursor`.
+        pub fn cursor(mut self, value: impl Into<String>) -> Self {
+            self.cursor = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::ListCallbacksRequest, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::ListCallbacksRequest> for ListCallbacksRequest {
+        fn from(value: super::ListCallbacksRequest) -> Self {
+            Self { task_id: value.task_id, states: value.states, page_size: value.page_size, cursor: value.cursor }
+        }
+    }
+
+    impl TryFrom<ListCallbacksRequest> for super::ListCallbacksRequest {
+        type Error = Violations;
+        fn try_from(value: ListCallbacksRequest) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`ListCallbacksResponse`](super::ListCallbacksResponse).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct ListCallbacksResponse {
+        #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        #[serde(rename = "msg", skip_serializing_if = "Option::is_none")]
+        msg: Option<String>,
+        #[serde(rename = "data", skip_serializing_if = "Option::is_none")]
+        data: Option<CallbackPage>,
+    }
+
+    impl ListCallbacksResponse {
+        /// Sets `code`.
+        pub fn code(mut self, value: impl Into<String>) -> Self {
+            self.code = Some(value.into());
+            self
+        }
+        /// Sets `msg`.
+        pub fn msg(mut self, value: impl Into<String>) -> Self {
+            self.msg = Some(value.into());
+            self
+        }
+        /// Sets `data`.
+        pub fn data(mut self, value: impl Into<CallbackPage>) -> Self {
+            self.data = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::ListCallbacksResponse, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::ListCallbacksResponse> for ListCallbacksResponse {
+        fn from(value: super::ListCallbacksResponse) -> Self {
+            Self { code: Some(value.code), msg: Some(value.msg), data: Some(value.data.into()) }
+        }
+    }
+
+    impl TryFrom<ListCallbacksResponse> for super::ListCallbacksResponse {
+        type Error = Violations;
+        fn try_from(value: ListCallbacksResponse) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`CallbackPage`](super::CallbackPage).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct CallbackPage {
+        #[serde(rename = "rows", skip_serializing_if = "Option::is_none")]
+        rows: Option<Vec<CallbackDelivery>>,
+        #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
+    }
+
+    impl CallbackPage {
+        /// Sets `rows`.
+        pub fn rows(mut self, value: impl IntoIterator<Item = impl Into<CallbackDelivery>>) -> Self {
+            self.rows = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `nextCursor`.
+        pub fn next_cursor(mut self, value: impl Into<String>) -> Self {
+            self.next_cursor = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::CallbackPage, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::CallbackPage> for CallbackPage {
+        fn from(value: super::CallbackPage) -> Self {
+            Self { rows: Some(value.rows.into_iter().map(Into::into).collect()), next_cursor: value.next_cursor }
+        }
+    }
+
+    impl TryFrom<CallbackPage> for super::CallbackPage {
+        type Error = Violations;
+        fn try_from(value: CallbackPage) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`CallbackDelivery`](super::CallbackDelivery).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct CallbackDelivery {
+        #[serde(rename = "callbackId", skip_serializing_if = "Option::is_none")]
+        callback_id: Option<String>,
+        #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
+        task_id: Option<String>,
+        #[serde(rename = "url", skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+        #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
+        state: Option<super::CallbackState>,
+        #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
+        created_at: Option<String>,
+        #[serde(rename = "nextTryAt", skip_serializing_if = "Option::is_none")]
+        next_try_at: Option<String>,
+        #[serde(rename = "tries", skip_serializing_if = "Option::is_none")]
+        tries: Option<Vec<CallbackTry>>,
+    }
+
+    impl CallbackDelivery {
+        /// Sets `callbackId`.
+        pub fn callback_id(mut self, value: impl Into<String>) -> Self {
+            self.callback_id = Some(value.into());
+            self
+        }
+        /// Sets `taskId`.
+        pub fn task_id(mut self, value: impl Into<String>) -> Self {
+            self.task_id = Some(value.into());
+            self
+        }
+        /// Sets `url`.
+        pub fn url(mut self, value: impl Into<String>) -> Self {
+            self.url = Some(value.into());
+            self
+        }
+        /// Sets `state`.
+        pub fn state(mut self, value: impl Into<super::CallbackState>) -> Self {
+            self.state = Some(value.into());
+            self
+        }
+        /// Sets `createdAt`.
+        pub fn created_at(mut self, value: impl Into<String>) -> Self {
+            self.created_at = Some(value.into());
+            self
+        }
+        /// Sets `nextTryAt`.
+        pub fn next_try_at(mut self, value: impl Into<String>) -> Self {
+            self.next_try_at = Some(value.into());
+            self
+        }
+        /// Sets `tries`.
+        pub fn tries(mut self, value: impl IntoIterator<Item = impl Into<CallbackTry>>) -> Self {
+            self.tries = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::CallbackDelivery, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::CallbackDelivery> for CallbackDelivery {
+        fn from(value: super::CallbackDelivery) -> Self {
+            Self {
+                callback_id: Some(value.callback_id),
+                task_id: Some(value.task_id),
+                url: Some(value.url),
+                state: Some(value.state),
+                created_at: Some(value.created_at),
+                next_try_at: value.next_try_at,
+                tries: Some(value.tries.into_iter().map(Into::into).collect()),
+            }
+        }
+    }
+
+    impl TryFrom<CallbackDelivery> for super::CallbackDelivery {
+        type Error = Violations;
+        fn try_from(value: CallbackDelivery) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`CallbackTry`](super::CallbackTry).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct CallbackTry {
+        #[serde(rename = "number", skip_serializing_if = "Option::is_none")]
+        number: Option<i64>,
+        #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
+        started_at: Option<String>,
+        #[serde(rename = "durationMs", skip_serializing_if = "Option::is_none")]
+        duration_ms: Option<i64>,
+        #[serde(rename = "httpStatus", skip_serializing_if = "Option::is_none")]
+        http_status: Option<i64>,
+        #[serde(rename = "outcome", skip_serializing_if = "Option::is_none")]
+        outcome: Option<String>,
+    }
+
+    impl CallbackTry {
+        /// Sets `number`.
+        pub fn number(mut self, value: i64) -> Self {
+            self.number = Some(value);
+            self
+        }
+        /// Sets `startedAt`.
+        pub fn started_at(mut self, value: impl Into<String>) -> Self {
+            self.started_at = Some(value.into());
+            self
+        }
+        /// Sets `durationMs`.
+        pub fn duration_ms(mut self, value: i64) -> Self {
+            self.duration_ms = Some(value);
+            self
+        }
+        /// Sets `httpStatus`.
+        pub fn http_status(mut self, value: i64) -> Self {
+            self.http_status = Some(value);
+            self
+        }
+        /// Sets `outcome`.
+        pub fn outcome(mut self, value: impl Into<String>) -> Self {
+            self.outcome = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::CallbackTry, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::CallbackTry> for CallbackTry {
+        fn from(value: super::CallbackTry) -> Self {
+            Self {
+                number: Some(value.number),
+                started_at: Some(value.started_at),
+                duration_ms: Some(value.duration_ms),
+                http_status: value.http_status,
+                outcome: Some(value.outcome),
+            }
+        }
+    }
+
+    impl TryFrom<CallbackTry> for super::CallbackTry {
+        type Error = Violations;
+        fn try_from(value: CallbackTry) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`RedeliverCallbackRequest`](super::RedeliverCallbackRequest).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct RedeliverCallbackRequest {
+        #[serde(rename = "callbackId", skip_serializing_if = "Option::is_none")]
+        callback_id: Option<String>,
+    }
+
+    impl RedeliverCallbackRequest {
+        /// Sets `callbackId`.
+        pub fn callback_id(mut self, value: impl Into<String>) -> Self {
+            self.callback_id = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::RedeliverCallbackRequest, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::RedeliverCallbackRequest> for RedeliverCallbackRequest {
+        fn from(value: super::RedeliverCallbackRequest) -> Self {
+            Self { callback_id: Some(value.callback_id) }
+        }
+    }
+
+    impl TryFrom<RedeliverCallbackRequest> for super::RedeliverCallbackRequest {
+        type Error = Violations;
+        fn try_from(value: RedeliverCallbackRequest) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`RedeliverCallbackResponse`](super::RedeliverCallbackResponse).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct RedeliverCallbackResponse {
+        #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        #[serde(rename = "msg", skip_serializing_if = "Option::is_none")]
+        msg: Option<String>,
+        #[serde(rename = "data", skip_serializing_if = "Option::is_none")]
+        data: Option<CallbackDelivery>,
+    }
+
+    impl RedeliverCallbackResponse {
+        /// Sets `code`.
+        pub fn code(mut self, value: impl Into<String>) -> Self {
+            self.code = Some(value.into());
+            self
+        }
+        /// Sets `msg`.
+        pub fn msg(mut self, value: impl Into<String>) -> Self {
+            self.msg = Some(value.into());
+            self
+        }
+        /// Sets `data`.
+        pub fn data(mut self, value: impl Into<CallbackDelivery>) -> Self {
+            self.data = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::RedeliverCallbackResponse, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::RedeliverCallbackResponse> for RedeliverCallbackResponse {
+        fn from(value: super::RedeliverCallbackResponse) -> Self {
+            Self { code: Some(value.code), msg: Some(value.msg), data: Some(value.data.into()) }
+        }
+    }
+
+    impl TryFrom<RedeliverCallbackResponse> for super::RedeliverCallbackResponse {
+        type Error = Violations;
+        fn try_from(value: RedeliverCallbackResponse) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`DescribeServerRequest`](super::DescribeServerRequest).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct DescribeServerRequest {}
+    impl DescribeServerRequest {
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::DescribeServerRequest, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::DescribeServerRequest> for DescribeServerRequest {
+        fn from(_: super::DescribeServerRequest) -> Self {
+            Self {}
+        }
+    }
+
+    impl TryFrom<DescribeServerRequest> for super::DescribeServerRequest {
+        type Error = Violations;
+        fn try_from(value: DescribeServerRequest) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`DescribeServerResponse`](super::DescribeServerResponse).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct DescribeServerResponse {
+        #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        #[serde(rename = "msg", skip_serializing_if = "Option::is_none")]
+        msg: Option<String>,
+        #[serde(rename = "data", skip_serializing_if = "Option::is_none")]
+        data: Option<Capabilities>,
+    }
+
+    impl DescribeServerResponse {
+        /// Sets `code`.
+        pub fn code(mut self, value: impl Into<String>) -> Self {
+            self.code = Some(value.into());
+            self
+        }
+        /// Sets `msg`.
+        pub fn msg(mut self, value: impl Into<String>) -> Self {
+            self.msg = Some(value.into());
+            self
+        }
+        /// Sets `data`.
+        pub fn data(mut self, value: impl Into<Capabilities>) -> Self {
+            self.data = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::DescribeServerResponse, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::DescribeServerResponse> for DescribeServerResponse {
+        fn from(value: super::DescribeServerResponse) -> Self {
+            Self { code: Some(value.code), msg: Some(value.msg), data: Some(value.data.into()) }
+        }
+    }
+
+    impl TryFrom<DescribeServerResponse> for super::DescribeServerResponse {
+        type Error = Violations;
+        fn try_from(value: DescribeServerResponse) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`Capabilities`](super::Capabilities).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct Capabilities {
+        #[serde(rename = "version", skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        #[serde(rename = "sandbox", skip_serializing_if = "Option::is_none")]
+        sandbox: Option<bool>,
+        #[serde(rename = "operations", skip_serializing_if = "Option::is_none")]
+        operations: Option<Vec<OperationSupport>>,
+        #[serde(rename = "limits", skip_serializing_if = "Option::is_none")]
+        limits: Option<Limits>,
+    }
+
+    impl Capabilities {
+        /// Sets `version`.
+        pub fn version(mut self, value: impl Into<String>) -> Self {
+            self.version = Some(value.into());
+            self
+        }
+        /// Sets `sandbox`.
+        pub fn sandbox(mut self, value: bool) -> Self {
+            self.sandbox = Some(value);
+            self
+        }
+        /// Sets `operations`.
+        pub fn operations(mut self, value: impl IntoIterator<Item = impl Into<OperationSupport>>) -> Self {
+            self.operations = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `limits`.
+        pub fn limits(mut self, value: impl Into<Limits>) -> Self {
+            self.limits = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::Capabilities, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::Capabilities> for Capabilities {
+        fn from(value: super::Capabilities) -> Self {
+            Self {
+                version: Some(value.version),
+                sandbox: Some(value.sandbox),
+                operations: Some(value.operations.into_iter().map(Into::into).collect()),
+                limits: Some(value.limits.into()),
+            }
+        }
+    }
+
+    impl TryFrom<Capabilities> for super::Capabilities {
+        type Error = Violations;
+        fn try_from(value: Capabilities) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`OperationSupport`](super::OperationSupport).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct OperationSupport {
+        #[serde(rename = "operation", skip_serializing_if = "Option::is_none")]
+        operation: Option<String>,
+        #[serde(rename = "available", skip_serializing_if = "Option::is_none")]
+        available: Option<bool>,
+        #[serde(rename = "engines", skip_serializing_if = "Option::is_none")]
+        engines: Option<Vec<EngineOffer>>,
+        #[serde(rename = "missing", skip_serializing_if = "Option::is_none")]
+        missing: Option<String>,
+        #[serde(rename = "timeLimitSeconds", skip_serializing_if = "Option::is_none")]
+        time_limit_seconds: Option<i64>,
+    }
+
+    impl OperationSupport {
+        /// Sets `operation`.
+        pub fn operation(mut self, value: impl Into<String>) -> Self {
+            self.operation = Some(value.into());
+            self
+        }
+        /// Sets `available`.
+        pub fn available(mut self, value: bool) -> Self {
+            self.available = Some(value);
+            self
+        }
+        /// Sets `engines`.
+        pub fn engines(mut self, value: impl IntoIterator<Item = impl Into<EngineOffer>>) -> Self {
+            self.engines = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `missing`.
+        pub fn missing(mut self, value: impl Into<String>) -> Self {
+            self.missing = Some(value.into());
+            self
+        }
+        /// Sets `timeLimitSeconds`.
+        pub fn time_limit_seconds(mut self, value: i64) -> Self {
+            self.time_limit_seconds = Some(value);
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::OperationSupport, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::OperationSupport> for OperationSupport {
+        fn from(value: super::OperationSupport) -> Self {
+            Self {
+                operation: Some(value.operation),
+                available: Some(value.available),
+                engines: Some(value.engines.into_iter().map(Into::into).collect()),
+                missing: value.missing,
+                time_limit_seconds: Some(value.time_limit_seconds),
+            }
+        }
+    }
+
+    impl TryFrom<OperationSupport> for super::OperationSupport {
+        type Error = Violations;
+        fn try_from(value: OperationSupport) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`EngineOffer`](super::EngineOffer).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct EngineOffer {
+        #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(rename = "grade", skip_serializing_if = "Option::is_none")]
+        grade: Option<super::EngineGrade>,
+        #[serde(rename = "models", skip_serializing_if = "Option::is_none")]
+        models: Option<Vec<String>>,
+    }
+
+    impl EngineOffer {
+        /// Sets `name`.
+        pub fn name(mut self, value: impl Into<String>) -> Self {
+            self.name = Some(value.into());
+            self
+        }
+        /// Sets `grade`.
+        pub fn grade(mut self, value: impl Into<super::EngineGrade>) -> Self {
+            self.grade = Some(value.into());
+            self
+        }
+        /// Sets `models`.
+        pub fn models(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.models = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::EngineOffer, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::EngineOffer> for EngineOffer {
+        fn from(value: super::EngineOffer) -> Self {
+            Self { name: Some(value.name), grade: Some(value.grade), models: value.models }
+        }
+    }
+
+    impl TryFrom<EngineOffer> for super::EngineOffer {
+        type Error = Violations;
+        fn try_from(value: EngineOffer) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`Limits`](super::Limits).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct Limits {
+        #[serde(rename = "queueLength", skip_serializing_if = "Option::is_none")]
+        queue_length: Option<i64>,
+        #[serde(rename = "queued", skip_serializing_if = "Option::is_none")]
+        queued: Option<i64>,
+        #[serde(rename = "concurrencyPerKey", skip_serializing_if = "Option::is_none")]
+        concurrency_per_key: Option<i64>,
+        #[serde(rename = "requestsPerMinutePerKey", skip_serializing_if = "Option::is_none")]
+        requests_per_minute_per_key: Option<i64>,
+        #[serde(rename = "pictureBytes", skip_serializing_if = "Option::is_none")]
+        picture_bytes: Option<i64>,
+        #[serde(rename = "picturePixels", skip_serializing_if = "Option::is_none")]
+        picture_pixels: Option<i64>,
+        #[serde(rename = "assetLifetimeSeconds", skip_serializing_if = "Option::is_none")]
+        asset_lifetime_seconds: Option<i64>,
+        #[serde(rename = "bodyBytes", skip_serializing_if = "Option::is_none")]
+        body_bytes: Option<i64>,
+    }
+
+    impl Limits {
+        /// Sets `queueLength`.
+        pub fn queue_length(mut self, value: i64) -> Self {
+            self.queue_length = Some(value);
+            self
+        }
+        /// Sets `queued`.
+        pub fn queued(mut self, value: i64) -> Self {
+            self.queued = Some(value);
+            self
+        }
+        /// Sets `concurrencyPerKey`.
+        pub fn concurrency_per_key(mut self, value: i64) -> Self {
+            self.concurrency_per_key = Some(value);
+            self
+        }
+        /// Sets `requestsPerMinutePerKey`.
+        pub fn requests_per_minute_per_key(mut self, value: i64) -> Self {
+            self.requests_per_minute_per_key = Some(value);
+            self
+        }
+        /// Sets `pictureBytes`.
+        pub fn picture_bytes(mut self, value: i64) -> Self {
+            self.picture_bytes = Some(value);
+            self
+        }
+        /// Sets `picturePixels`.
+        pub fn picture_pixels(mut self, value: i64) -> Self {
+            self.picture_pixels = Some(value);
+            self
+        }
+        /// Sets `assetLifetimeSeconds`.
+        pub fn asset_lifetime_seconds(mut self, value: i64) -> Self {
+            self.asset_lifetime_seconds = Some(value);
+            self
+        }
+        /// Sets `bodyBytes`.
+        pub fn body_bytes(mut self, value: i64) -> Self {
+            self.body_bytes = Some(value);
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::Limits, Violations> {
+            reread(self)
+        }
+    }
+
+    impl From<super::Limits> for Limits {
+        fn from(value: super::Limits) -> Self {
+            Self {
+                queue_length: Some(value.queue_length),
+                queued: Some(value.queued),
+                concurrency_per_key: Some(value.concurrency_per_key),
+                requests_per_minute_per_key: Some(value.requests_per_minute_per_key),
+                picture_bytes: Some(value.picture_bytes),
+                picture_pixels: Some(value.picture_pixels),
+                asset_lifetime_seconds: value.asset_lifetime_seconds,
+                body_bytes: Some(value.body_bytes),
+            }
+        }
+    }
+
+    impl TryFrom<Limits> for super::Limits {
+        type Error = Violations;
+        fn try_from(value: Limits) -> Result<Self, Violations> {
             value.build()
         }
     }

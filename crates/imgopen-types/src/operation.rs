@@ -9,6 +9,8 @@ use crate::{Answer, JobReport};
 pub struct Operation {
     /// Its id, such as `submit_training`.
     pub id: &'static str,
+    /// The document that describes it: `imgopen` is the vendor's, `imgopen-extras` what a server of one's own adds.
+    pub document: &'static str,
     /// The HTTP method.
     pub method: &'static str,
     /// The path, with its parameters in braces.

@@ -6,12 +6,15 @@ use quote::quote;
 
 use super::{one_line, provenance_path, text_literal};
 use crate::emit::docs;
-use crate::model::{Api, IdSource, Operation, Shape};
+use crate::model::{Api, Document, IdSource, Operation, Shape};
 use crate::names::{field_name, static_name, type_name, variant_name};
 
 /// The operations and their traits.
 pub fn emit(api: &Api) -> Result<TokenStream> {
-    let statics = api.operations().map(operation_static);
+    let of_document = |document: &Document| {
+        document.operations.iter().map(|operation| operation_static(document, operation)).collect::<Vec<_>>()
+    };
+    let statics = api.documents.iter().flat_map(of_document);
     let names = api.operations().map(|operation| static_name(&operation.id));
     let mut traits = Vec::new();
     let mut answered: Vec<&str> = Vec::new();
@@ -31,7 +34,7 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
             use super::*;
             use crate::operation::{Callback, JobQuery, Operation, PathParameter};
 
-            /// Every operation, in the document's order.
+            /// Every operation, in the order of the documents, the vendor's first.
             pub static ALL: &[&Operation] = &[#(&#names),*];
 
             #(#statics)*
@@ -134,7 +137,8 @@ pub fn key_headers(api: &Api) -> Result<TokenStream> {
     })
 }
 
-fn operation_static(operation: &Operation) -> TokenStream {
+fn operation_static(document: &Document, operation: &Operation) -> TokenStream {
+    let document = &document.name;
     let Operation { id, path, tag, summary, idempotent, .. } = operation;
     let name = static_name(id);
     let docs = format!(" `{id}`: {summary}.");
@@ -160,6 +164,7 @@ fn operation_static(operation: &Operation) -> TokenStream {
         #[doc = #docs]
         pub static #name: Operation = Operation {
             id: #id,
+            document: #document,
             method: "POST",
             path: #path,
             tag: #tag,
