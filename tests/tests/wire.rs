@@ -2,7 +2,7 @@
 //! what is pushed to callers. Nothing of it changes unseen.
 
 use axum::Router;
-use imgopen_client::types::{Callback, operations, schema};
+use imgopen_client::types::{Callback, Operation, operations, schema};
 use imgopen_client::{Client, Credentials, callback};
 use imgopen_tests::calls::{call, read_response};
 use imgopen_tests::document::{request_examples, success};
@@ -20,17 +20,20 @@ async fn exchange(operation: &str, example: &str) -> Traffic {
 }
 
 /// Sends a body that breaks the document, past the client's own check.
-async fn refused(path: &str) -> Traffic {
+async fn refused(operation: &'static Operation) -> Traffic {
+    let path = operation.path.replace("{toolCode}", "hair/change");
+    let needs_something = operation.request.fields.iter().any(|field| field.required);
+    let body = if needs_something { "{}" } else { "{\"colour\":1}" };
     let tap = Tap::before(serve(Recorder::default().router()).await).await.unwrap();
     let request = reqwest::Client::new().post(format!("{}{path}", url(tap.address)));
     let request =
         request.header("X-Request-req-accessKeyId", "my-id").header("X-Request-req-accessKeySecret", "my-secret");
-    request.header("content-type", "application/json").body("{}").send().await.unwrap();
+    request.header("content-type", "application/json").body(body).send().await.unwrap();
     shown(&tap)
 }
 
 /// Pushes the document's example of what an operation's job pushes to a receiver.
-async fn pushed(operation: &'static imgopen_types::Operation) -> Option<Traffic> {
+async fn pushed(operation: &'static Operation) -> Option<Traffic> {
     let body = operation.callback.as_ref()?.body.name;
     let source = operations::ALL.iter().find(|known| known.response.name == body).unwrap();
     // Through the types, so that what is shown is what they write.
@@ -57,7 +60,7 @@ async fn every_operation() {
     for operation in operations::ALL {
         let minimal = exchange(operation.id, "minimal").await;
         let full = exchange(operation.id, "full").await;
-        let failure = refused(&operation.path.replace("{toolCode}", "hair/change")).await;
+        let failure = refused(operation).await;
         let mut text = format!(
             "### minimal request\n{}\n\n### full request\n{}\n\n### success\n{}\n\n### failure\n{}\n",
             minimal.sent, full.sent, full.received, failure.received
