@@ -9,7 +9,7 @@ use imgopen_tests::wire::{serve, url};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use types::{Envelope, Operation, QueryTaskRequest, QueryTaskResponse};
+use types::{Envelope, Operation, QueryTaskRequest, QueryTaskResponse, operations};
 
 const QUERY_TASK: &str = "/AIGCImgOpenServ/saas/sd/v2/queryTaskInfo";
 const TOOL: &str = "/AIGCImgOpenServ/saas/tool";
@@ -224,6 +224,32 @@ async fn the_document_is_served_as_it_is_kept() {
     let json = reqwest::get(format!("{server}/openapi.json")).await.unwrap();
     assert_eq!(json.headers()["content-type"], "application/json");
     assert_eq!(&json.json::<Value>().await.unwrap(), document::vendor());
+}
+
+#[tokio::test]
+async fn the_other_document_is_served_beside_it() {
+    let server = url(serve(Recorder::default().router()).await);
+    let yaml = reqwest::get(format!("{server}/extras/openapi.yaml")).await.unwrap();
+    assert_eq!(yaml.text().await.unwrap(), include_str!("../../spec/imgopen-extras.yaml"));
+    let json = reqwest::get(format!("{server}/extras/openapi.json")).await.unwrap();
+    assert_eq!(&json.json::<Value>().await.unwrap(), document::extras());
+}
+
+#[tokio::test]
+async fn the_page_shows_every_operation_and_may_load_nothing() {
+    let server = url(serve(router(Recorder::default())).await);
+    let page = reqwest::get(format!("{server}/docs")).await.unwrap();
+    let header = |name: &str| page.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    let policy = header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; ") && policy.ends_with("; frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
+    let text = page.text().await.unwrap();
+    assert!(text.starts_with("<!DOCTYPE html>"));
+    for operation in operations::ALL {
+        assert!(text.contains(&format!("<section class=\"operation\" id=\"op-{}\"", operation.id)), "{}", operation.id);
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub fn run(root: &Path, mode: Mode, out: &mut dyn Write) -> Result<()> {
     let outputs: Vec<_> = made.iter().flat_map(|made| &made.outputs).collect();
     let mut freshness = vec![output::settle(&outputs, root, mode, out)?];
     for folder in FOLDERS {
-        freshness.push(output::sweep(folder, &[".yaml", ".json"], &outputs, root, mode, out)?);
+        freshness.push(output::sweep(folder, &[".yaml", ".json", ".html"], &outputs, root, mode, out)?);
     }
     writeln!(out, "done       in {} ms", start.elapsed().as_millis())?;
     if freshness.contains(&Freshness::Stale) {
@@ -98,7 +98,7 @@ fn rust(name: &str, file: syn::File) -> Result<Vec<Output>> {
     Ok(vec![Output::new(format!("crates/{name}/src/generated.rs"), text)])
 }
 
-/// The server's code, and the documents that it serves.
+/// The server's code, the documents that it serves, and the page that shows them.
 fn server(api: &Api) -> Result<Vec<Output>> {
     let mut outputs = rust("imgopen-server", syn::parse2(emit::server::emit(api)?)?)?;
     for document in &api.documents {
@@ -106,6 +106,7 @@ fn server(api: &Api) -> Result<Vec<Output>> {
         outputs.push(Output::new(path("yaml"), document.yaml.clone()));
         outputs.push(Output::new(path("json"), serde_json::to_string_pretty(&document.json)? + "\n"));
     }
+    outputs.push(Output::new("crates/imgopen-server/src/docs.html".into(), emit::docs::emit(api)?));
     Ok(outputs)
 }
 
@@ -138,6 +139,8 @@ mod tests {
         assert!(text_of(&made, "crates/imgopen-types/src/generated.rs").contains("pub struct ParkTaskRequest"));
         assert!(text_of(&made, "crates/imgopen-client/src/generated.rs").contains("pub fn park_task(&self)"));
         assert!(text_of(&made, "crates/imgopen-server/src/imgopen-second.yaml").starts_with("openapi: 3.0.3"));
+        assert!(text_of(&made, "crates/imgopen-server/src/docs.html").contains("id=\"op-park_task\""));
+        assert_eq!(server.matches("\"/docs\"").count(), 1, "the routes of all documents can be merged");
     }
 
     #[test]

@@ -1059,7 +1059,7 @@ pub trait ImgOpen: Send + Sync + 'static {
 }
 
 /// Serves ImgOpen with the default [`Options`]: every operation at its path, the document at `/openapi.yaml` and
-/// `/openapi.json`, and the envelope for everything else.
+/// `/openapi.json`, the reference of all documents at `/docs`, and the envelope for everything else.
 pub fn router<S: ImgOpen>(service: S) -> Router {
     router_with(service, Options::default())
 }
@@ -1080,8 +1080,23 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
     };
 
     Router::new()
-        .route("/openapi.yaml", get(|| async { routing::yaml(include_str!("imgopen.yaml")) }))
-        .route("/openapi.json", get(|| async { routing::json(include_str!("imgopen.json")) }))
+        .route(
+            "/openapi.yaml",
+            get(|| async { routing::yaml(include_str!("imgopen.yaml")) }),
+        )
+        .route(
+            "/openapi.json",
+            get(|| async { routing::json(include_str!("imgopen.json")) }),
+        )
+        .route(
+            "/docs",
+            get(|| async {
+                routing::page(
+                    include_str!("docs.html"),
+                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
+                )
+            }),
+        )
         .route(
             "/AIGCImgOpenServ/saas/sd/v2/text2image",
             post(|Service(service): Service<S>, call: Call<types::TextToImageRequest>| async move {
@@ -1120,14 +1135,22 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/sd/v2/queryEmbeddingList",
-            post(|Service(service): Service<S>, call: Call<types::ListEmbeddingsRequest>| async move {
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::ListEmbeddingsRequest>|
+            async move {
                 routing::answer(service.list_embeddings(call.caller, call.request).await)
             }),
         )
         .route(
             "/AIGCImgOpenServ/saas/sd/queryTaskInfo",
-            post(|Service(service): Service<S>, call: Call<types::QueryArchivedTaskRequest>| async move {
-                routing::answer(service.query_archived_task(call.caller, call.request).await)
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::QueryArchivedTaskRequest>|
+            async move {
+                routing::answer(
+                    service.query_archived_task(call.caller, call.request).await,
+                )
             }),
         )
         .route(
@@ -1138,27 +1161,46 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/{toolCode1}/queryTask",
-            post(|Service(service): Service<S>, uri: Uri, call: Call<types::QueryToolTaskRequest>| async move {
-                let tool_code = match routing::parameter::<types::ToolCode>(&operations::QUERY_TOOL_TASK, uri.path()) {
+            post(|
+                Service(service): Service<S>,
+                uri: Uri,
+                call: Call<types::QueryToolTaskRequest>|
+            async move {
+                let tool_code = match routing::parameter::<
+                    types::ToolCode,
+                >(&operations::QUERY_TOOL_TASK, uri.path()) {
                     Ok(value) => value,
                     Err(failure) => return routing::answer(Err::<(), _>(failure)),
                 };
-                routing::answer(service.query_tool_task(call.caller, tool_code, call.request).await)
+                routing::answer(
+                    service.query_tool_task(call.caller, tool_code, call.request).await,
+                )
             }),
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/{toolCode1}/{toolCode2}/queryTask",
-            post(|Service(service): Service<S>, uri: Uri, call: Call<types::QueryToolTaskRequest>| async move {
-                let tool_code = match routing::parameter::<types::ToolCode>(&operations::QUERY_TOOL_TASK, uri.path()) {
+            post(|
+                Service(service): Service<S>,
+                uri: Uri,
+                call: Call<types::QueryToolTaskRequest>|
+            async move {
+                let tool_code = match routing::parameter::<
+                    types::ToolCode,
+                >(&operations::QUERY_TOOL_TASK, uri.path()) {
                     Ok(value) => value,
                     Err(failure) => return routing::answer(Err::<(), _>(failure)),
                 };
-                routing::answer(service.query_tool_task(call.caller, tool_code, call.request).await)
+                routing::answer(
+                    service.query_tool_task(call.caller, tool_code, call.request).await,
+                )
             }),
         )
         .route(
             "/AIGCImgOpenServ/saas/modelTraining/submitTraining/Job",
-            post(|Service(service): Service<S>, call: Call<types::SubmitTrainingRequest>| async move {
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::SubmitTrainingRequest>|
+            async move {
                 routing::answer(service.submit_training(call.caller, call.request).await)
             }),
         )
@@ -1170,8 +1212,13 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/comfyui/text2image",
-            post(|Service(service): Service<S>, call: Call<types::FluxTextToImageRequest>| async move {
-                routing::answer(service.flux_text_to_image(call.caller, call.request).await)
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::FluxTextToImageRequest>|
+            async move {
+                routing::answer(
+                    service.flux_text_to_image(call.caller, call.request).await,
+                )
             }),
         )
         .route(
@@ -1200,8 +1247,13 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/superResolution",
-            post(|Service(service): Service<S>, call: Call<types::SuperResolutionRequest>| async move {
-                routing::answer(service.super_resolution(call.caller, call.request).await)
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::SuperResolutionRequest>|
+            async move {
+                routing::answer(
+                    service.super_resolution(call.caller, call.request).await,
+                )
             }),
         )
         .route(
@@ -1230,8 +1282,13 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/hair/change",
-            post(|Service(service): Service<S>, call: Call<types::ChangeHairstyleRequest>| async move {
-                routing::answer(service.change_hairstyle(call.caller, call.request).await)
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::ChangeHairstyleRequest>|
+            async move {
+                routing::answer(
+                    service.change_hairstyle(call.caller, call.request).await,
+                )
             }),
         )
         .route(
@@ -1242,7 +1299,10 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/identifyStyle",
-            post(|Service(service): Service<S>, call: Call<types::RecognizeStyleRequest>| async move {
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::RecognizeStyleRequest>|
+            async move {
                 routing::answer(service.recognize_style(call.caller, call.request).await)
             }),
         )
@@ -1254,14 +1314,24 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/cnt/preview",
-            post(|Service(service): Service<S>, call: Call<types::PreviewControlnetRequest>| async move {
-                routing::answer(service.preview_controlnet(call.caller, call.request).await)
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::PreviewControlnetRequest>|
+            async move {
+                routing::answer(
+                    service.preview_controlnet(call.caller, call.request).await,
+                )
             }),
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/background/remove",
-            post(|Service(service): Service<S>, call: Call<types::RemoveBackgroundRequest>| async move {
-                routing::answer(service.remove_background(call.caller, call.request).await)
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::RemoveBackgroundRequest>|
+            async move {
+                routing::answer(
+                    service.remove_background(call.caller, call.request).await,
+                )
             }),
         )
         .route(
@@ -1272,7 +1342,10 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
         )
         .route(
             "/AIGCImgOpenServ/saas/tool/watermark",
-            post(|Service(service): Service<S>, call: Call<types::WatermarkImageRequest>| async move {
+            post(|
+                Service(service): Service<S>,
+                call: Call<types::WatermarkImageRequest>|
+            async move {
                 routing::answer(service.watermark_image(call.caller, call.request).await)
             }),
         )

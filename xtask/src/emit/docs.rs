@@ -17,8 +17,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::model::{Api, Document, Provenance};
 use place::Places;
 
-/// Nothing is loaded, whoever serves the page: what would be is refused by the browser and seen by the check.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
+/// Nothing is loaded, whoever serves the page: what would be is refused by the browser and seen by the check. The server
+/// sends it as a header too.
+pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'";
 
 /// The whole page.

@@ -5,6 +5,7 @@ use heck::ToSnakeCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
+use crate::emit::docs::POLICY;
 use crate::emit::{docs, operation_docs};
 use crate::model::{Api, Document, Operation, PathParameter, SchemaKind};
 use crate::names::{field_name, static_name, trait_name, type_name};
@@ -46,9 +47,14 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
     let prefix = if document.name == VENDOR { String::new() } else { format!("/{}", suffix(document)) };
     let (yaml_path, json_path) = (format!("{prefix}/openapi.yaml"), format!("{prefix}/openapi.json"));
     let (yaml_file, json_file) = (format!("{}.yaml", document.name), format!("{}.json", document.name));
+    // One page shows all documents, so one router serves it.
+    let is_first = document.name == VENDOR;
+    let page_docs = if is_first { " the reference of all documents at `/docs`," } else { "" };
     let router_docs = format!(
-        " Serves {name} with the default [`Options`]: every operation at its path, the document at `{yaml_path}` and\n `{json_path}`, and the envelope for everything else."
+        " Serves {name} with the default [`Options`]: every operation at its path, the document at `{yaml_path}` and\n `{json_path}`,{page_docs} and the envelope for everything else."
     );
+    let page =
+        is_first.then(|| quote!(.route("/docs", get(|| async { routing::page(include_str!("docs.html"), #POLICY) }))));
     let with_docs = format!(" Like [`{router}`], with options.");
     let routes_docs = format!(
         " The routes of [`{router}`] alone, to be merged with others before [`complete`] adds the envelope for everything else."
@@ -92,6 +98,7 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
             Router::new()
                 .route(#yaml_path, get(|| async { routing::yaml(include_str!(#yaml_file)) }))
                 .route(#json_path, get(|| async { routing::json(include_str!(#json_file)) }))
+                #page
                 #(#routes)*
                 .with_state(Shared::new(service, options, Arc::new(authorize)))
         }
