@@ -1,5 +1,7 @@
 //! The routes beside the contract's: pictures, health, metrics.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -11,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http_range_header::parse_range_header;
-use imgopen_server::{Credentials, Failure, Options, complete, routes};
+use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
 
 use crate::ids::AssetToken;
 use crate::keys::OPEN;
@@ -30,7 +32,8 @@ impl Service {
         if self.inner.settings.open {
             options = options.anonymous(Credentials::new(OPEN, ""));
         }
-        let api = routes(std::sync::Arc::new(self.clone()), options);
+        let api = routes(Arc::new(self.clone()), options.clone());
+        let extras = extras_routes(Arc::new(self.clone()), options);
 
         let own = Router::new()
             .route("/", get(|| async { Redirect::temporary("/docs") }))
@@ -40,7 +43,7 @@ impl Service {
             .route("/assets/{token}", get(asset))
             .route("/previews/{token}", get(preview))
             .with_state(self.clone());
-        complete(api.merge(own))
+        complete(api.merge(extras).merge(own))
     }
 }
 

@@ -5,7 +5,7 @@ mod api;
 mod assets;
 mod callbacks;
 mod clock;
-// mod extras;
+mod extras;
 mod http;
 mod ids;
 mod inputs;
