@@ -133,7 +133,7 @@ where
 fn routes<A, AF, T, H, F, E>(accept: A, handler: H) -> Router
 where
     A: Fn(String, Request) -> AF + Clone + Send + Sync + 'static,
-    AF: Future<Output = Result<T, Response>> + Send + 'static,
+    AF: Future<Output = Result<T, Refusal>> + Send + 'static,
     T: Send + 'static,
     H: Fn(T) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
@@ -144,7 +144,7 @@ where
         async move {
             let accepted = match accept(operation.clone(), request).await {
                 Ok(accepted) => accepted,
-                Err(refusal) => return refusal,
+                Err(refusal) => return refusal.into_response(),
             };
             let handled = AssertUnwindSafe(async { handler(accepted).await }).catch_unwind().await;
             let panicked = |_| Err("the handler panicked".to_owned());
@@ -160,13 +160,13 @@ fn claim(headers: &HeaderMap) -> Result<Claim, Untrusted> {
     Claim::read(|name| headers.get(name).map(|value| value.as_bytes()), SystemTime::now())
 }
 
-fn untrusted(operation: &str, why: &Untrusted) -> Response {
+fn untrusted(operation: &str, why: &Untrusted) -> Refusal {
     warn!(operation, %why, "a push is not trusted");
     refusal(StatusCode::UNAUTHORIZED, why.to_string())
 }
 
 /// The body, byte for byte.
-async fn whole(request: Request) -> Result<Bytes, Response> {
+async fn whole(request: Request) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_LIMIT)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => {
@@ -177,7 +177,7 @@ async fn whole(request: Request) -> Result<Bytes, Response> {
     }
 }
 
-fn read(operation: &str, body: &Bytes) -> Result<Callback, Response> {
+fn read(operation: &str, body: &Bytes) -> Result<Callback, Refusal> {
     let unknown = || refusal(StatusCode::NOT_FOUND, format!("no operation `{operation}` pushes callbacks"));
     let callback = Callback::read(operation, body).ok_or_else(unknown)?;
     callback.map_err(|error| {
@@ -194,11 +194,23 @@ fn acknowledge(operation: &str, outcome: Result<(), String>) -> Response {
         }
         Err(error) => {
             warn!(operation, %error, "callback not handled; it will be pushed again");
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "not handled; push again".to_owned())
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "not handled; push again".to_owned()).into_response()
         }
     }
 }
 
-fn refusal(status: StatusCode, msg: String) -> Response {
-    (status, Json(Envelope { code: status.as_str().to_owned(), msg })).into_response()
+/// Why a push is not taken.
+struct Refusal {
+    status: StatusCode,
+    msg: String,
+}
+
+fn refusal(status: StatusCode, msg: String) -> Refusal {
+    Refusal { status, msg }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(Envelope { code: self.status.as_str().to_owned(), msg: self.msg })).into_response()
+    }
 }

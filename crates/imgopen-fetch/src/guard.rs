@@ -116,7 +116,8 @@ impl Guard {
             let problem = "it names no host".to_owned();
             return Err(FetchError::Invalid { url: ShownUrl::of(url), problem });
         }
-        if name != "localhost" && !name.ends_with(".localhost") || self.permits(Ipv6Addr::LOCALHOST.into()) {
+        let is_local = name == "localhost" || name.ends_with(".localhost");
+        if !is_local || self.permits(Ipv6Addr::LOCALHOST.into()) {
             return Ok(());
         }
         self.check_address(url, Ipv4Addr::LOCALHOST.into())

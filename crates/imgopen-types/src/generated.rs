@@ -9122,11 +9122,13 @@ pub struct Limits {
     /// (`concurrencyPerKey` on the wire; required; inferred, not published)
     #[serde(rename = "concurrencyPerKey")]
     pub concurrency_per_key: i64,
-    /// Most calls that one key may make in a minute; more are refused with 429.
+    /// Most calls that one key may make in a minute; more are refused with 429. Left out where there is no such
+    /// limit.
     ///
-    /// (`requestsPerMinutePerKey` on the wire; required; inferred, not published)
-    #[serde(rename = "requestsPerMinutePerKey")]
-    pub requests_per_minute_per_key: i64,
+    /// (`requestsPerMinutePerKey` on the wire; optional; also read from `null` (as left out); inferred, not
+    /// published)
+    #[serde(rename = "requestsPerMinutePerKey", skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute_per_key: Option<i64>,
     /// Greatest size of a picture that goes in, in bytes.
     ///
     /// (`pictureBytes` on the wire; required; inferred, not published)
@@ -9175,8 +9177,12 @@ static LIMITS: Object = Object {
         Field::required("concurrencyPerKey", Shape::Integer(Integer::ANY))
             .about("Most tasks of one key that run at once; more of them wait.")
             .provenance(Provenance::Inferred),
-        Field::required("requestsPerMinutePerKey", Shape::Integer(Integer::ANY))
-            .about("Most calls that one key may make in a minute; more are refused with 429.")
+        Field::optional("requestsPerMinutePerKey", Shape::Integer(Integer::ANY))
+            .about(concat!(
+                "Most calls that one key may make in a minute; more are refused with 429. Left out where ",
+                "there is no such limit."
+            ))
+            .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("pictureBytes", Shape::Integer(Integer::ANY))
             .about("Greatest size of a picture that goes in, in bytes.")
@@ -19326,7 +19332,7 @@ pub mod builder {
                 queue_length: Some(value.queue_length),
                 queued: Some(value.queued),
                 concurrency_per_key: Some(value.concurrency_per_key),
-                requests_per_minute_per_key: Some(value.requests_per_minute_per_key),
+                requests_per_minute_per_key: value.requests_per_minute_per_key,
                 picture_bytes: Some(value.picture_bytes),
                 picture_pixels: Some(value.picture_pixels),
                 asset_lifetime_seconds: value.asset_lifetime_seconds,
