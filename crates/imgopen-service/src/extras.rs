@@ -108,7 +108,7 @@ impl Service {
             _ => live.as_ref().map_or(0.0, |live| live.percent),
         };
         let (engine, grade) = live.as_ref().and_then(|live| live.engine).unzip();
-        let urls = task.output.as_ref().map(|output| {
+        let urls = task.output.as_ref().filter(|output| !output.pictures.is_empty()).map(|output| {
             output.pictures.iter().map(|picture| self.urls().asset(&picture.token)).collect()
         });
         Task {
