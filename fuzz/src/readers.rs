@@ -1,0 +1,37 @@
+//! Every reader of the contract on the same bytes: requests, answers, pushed bodies.
+
+use imgopen_tests::calls::{read_request, read_response};
+use imgopen_types::{Callback, ReadError, operations};
+
+use crate::memory::bounded;
+
+/// Gives the bytes to every reader.
+///
+/// # Panics
+///
+/// When one of them panics or takes too much memory, when a text that it wrote is not read again to the same text, or when
+/// it finds itself at odds with its schema.
+pub fn readers(bytes: &[u8]) {
+    for operation in operations::ALL {
+        let id = operation.id;
+        judge("request", id, bytes, read_request);
+        judge("answer", id, bytes, read_response);
+        if operation.callback.is_some() {
+            let read = bounded(bytes.len(), id, || Callback::read(id, bytes));
+            assert!(read.is_some(), "{id} has a callback, but none is read");
+        }
+    }
+}
+
+/// Reads, and reads again what was written: the canonical form is a fixed point.
+fn judge(side: &str, id: &str, bytes: &[u8], read: fn(&str, &[u8]) -> Result<String, ReadError>) {
+    let outcome = bounded(bytes.len(), id, || read(id, bytes).map_err(|error| error.to_string()));
+    match outcome {
+        Ok(written) => match read(id, written.as_bytes()) {
+            Ok(again) => assert_eq!(again, written, "the {side} of {id} is written in another way when read again"),
+            Err(error) => panic!("the {side} of {id} is written as {written}, which is refused: {error}"),
+        },
+        // Where table and type differ, the reader says so as a fault of the body.
+        Err(error) => assert!(!error.contains("and its schema disagree"), "the {side} of {id}: {error}"),
+    }
+}

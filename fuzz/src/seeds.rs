@@ -1,0 +1,174 @@
+//! What fuzzing starts from: the document's examples, requests that go wrong in known ways, and the contract's words.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use imgopen_tests::calls::TOOL;
+use imgopen_tests::document::{request_examples, response_examples};
+use imgopen_types::schema::{Object, Shape};
+use imgopen_types::{Credentials, Operation, operations};
+
+/// One input.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// A name for files and messages.
+    pub name: String,
+    /// The input.
+    pub bytes: Vec<u8>,
+}
+
+impl Seed {
+    fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), bytes: bytes.into() }
+    }
+}
+
+/// Inputs of the target `readers`: every example of the document, and shapes that cost a reader most.
+pub fn readers() -> Vec<Seed> {
+    let mut seeds = costly(100);
+    for operation in operations::ALL {
+        seeds.extend(requests(operation));
+        let answers = response_examples(operation.id).into_iter();
+        seeds.extend(answers.map(|example| {
+            Seed::new(format!("{}-answer-{}", operation.id, example.name), example.value.to_string())
+        }));
+    }
+    seeds
+}
+
+/// Inputs of the target `router`: every example as the call that a client makes of it, and calls that are refused.
+pub fn router() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for operation in operations::ALL {
+        let calls = requests(operation).into_iter();
+        seeds.extend(calls.map(|seed| Seed::new(seed.name, call(&path(operation), &seed.bytes))));
+    }
+    seeds.extend(refused());
+    seeds
+}
+
+/// Bodies that hold as much structure as possible in that many members or items.
+pub fn costly(count: usize) -> Vec<Seed> {
+    let list = |item: &str| format!("[{}]", vec![item; count].join(","));
+    let members = |value: &str| {
+        let members: Vec<_> = (0..count).map(|index| format!("\"{index}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let deep = vec![format!("{}0{}", "[".repeat(100), "]".repeat(100)); count / 10].join(",");
+    let urls: Vec<_> = (0..count).map(|index| format!("\"http://{index}\"")).collect();
+    vec![
+        Seed::new("numbers", list("0")),
+        Seed::new("long-numbers", list("1e300")),
+        Seed::new("lists", list("[0]")),
+        Seed::new("deep-lists", format!("[{deep}]")),
+        Seed::new("unique-deep-lists", format!("{{\"fileUrlList\":[{deep}]}}")),
+        Seed::new("objects", list("{\"\":0}")),
+        Seed::new("members", members("0")),
+        Seed::new("members-with-objects", members("{\"\":0}")),
+        Seed::new("same-member", format!("{{{}}}", vec!["\"seed\":0"; count].join(","))),
+        Seed::new("urls", format!("{{\"taskId\":\"1\",\"fileUrlList\":[{}]}}", urls.join(","))),
+        Seed::new("empty-urls", format!("{{\"taskId\":\"1\",\"fileUrlList\":{}}}", list("\"\""))),
+        Seed::new("kept-members", format!("{{\"alwayson_scripts\":{}}}", members("{\"\":0}"))),
+        Seed::new("nested", format!("{}{}", "[".repeat(count), "]".repeat(count))),
+        Seed::new("open", "{\"\":[".repeat(count)),
+        Seed::new("text", format!("\"{}\"", "\\u0000".repeat(count))),
+    ]
+}
+
+/// The inputs in `fuzz/found` of that target, each of which went wrong once.
+///
+/// # Panics
+///
+/// When they are there but cannot be read.
+pub fn found(target: &str) -> Vec<Seed> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("found").join(target);
+    let Ok(entries) = folder.read_dir() else { return Vec::new() };
+    let entry = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.expect("a folder can be listed");
+        Seed::new(entry.file_name().to_string_lossy(), std::fs::read(entry.path()).expect("a file can be read"))
+    };
+    entries.map(entry).collect()
+}
+
+/// The contract's words as a dictionary of AFL++: names, values, paths, headers.
+pub fn dictionary() -> String {
+    let mut words = BTreeSet::new();
+    for operation in operations::ALL {
+        words.insert(path(operation));
+        collect(operation.request, &mut words);
+        collect(operation.response, &mut words);
+    }
+    words.extend([Credentials::ID_HEADER, Credentials::SECRET_HEADER].map(|name| format!("{name}: ")));
+    words.extend(["Content-Type: application/json", "Content-Length: ", "charset=utf-8"].map(str::to_owned));
+    words.extend(["POST", "GET", "HEAD", "null", "true", "1e308", "-0.0", "https://", "%2F"].map(str::to_owned));
+    // AFL++ refuses longer words.
+    words.retain(|word| word.len() <= 100);
+    words.into_iter().map(|word| format!("\"{}\"\n", escaped(&word))).collect()
+}
+
+fn requests(operation: &Operation) -> Vec<Seed> {
+    let examples = request_examples(operation.id).into_iter();
+    examples
+        .map(|example| Seed::new(format!("{}-request-{}", operation.id, example.name), example.value.to_string()))
+        .collect()
+}
+
+/// The operation's path, with a tool that is known.
+fn path(operation: &Operation) -> String {
+    let parameters = operation.parameters.iter();
+    parameters.fold(operation.path.to_owned(), |path, parameter| {
+        path.replace(&format!("{{{}}}", parameter.name), &TOOL.to_string())
+    })
+}
+
+fn call(path: &str, body: &[u8]) -> Vec<u8> {
+    let (id, secret) = (Credentials::ID_HEADER, Credentials::SECRET_HEADER);
+    let head = format!("POST {path}\n{id}: a\n{secret}: b\nContent-Type: application/json\n\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn refused() -> Vec<Seed> {
+    let query = path(&operations::QUERY_TASK);
+    let tool = path(&operations::QUERY_TOOL_TASK);
+    let body = br#"{"businessTaskId": "1"}"#;
+    vec![
+        Seed::new("document", "GET /openapi.yaml\n\n"),
+        Seed::new("document-json", "GET /openapi.json\n\n"),
+        Seed::new("document-head", "HEAD /openapi.json\n\n"),
+        Seed::new("wrong-method", format!("PUT {query}\n\n")),
+        Seed::new("wrong-method-head", format!("HEAD {query}\n\n")),
+        Seed::new("no-path", "POST /nowhere?a=b\n\n"),
+        Seed::new("no-keys", format!("POST {query}\n\n")),
+        Seed::new("connect", "CONNECT example.com:80\n\n"),
+        Seed::new("star", "OPTIONS *\n\n"),
+        Seed::new("absolute", format!("POST http://example.com{query}\n\n")),
+        Seed::new("escaped-tool", call(&tool.replace("hair/change", "hair%2Fchange"), body)),
+        Seed::new("unknown-tool", call(&tool.replace("hair/change", "%FF%00"), body)),
+        Seed::new("too-large", call(&query, &vec![b' '; crate::router::BODY_LIMIT + 1])),
+        Seed::new("empty", call(&query, b"")),
+        Seed::new("not-json", call(&query, b"{")),
+    ]
+}
+
+fn collect(schema: &Object, words: &mut BTreeSet<String>) {
+    for field in schema.fields {
+        let names = std::iter::once(field.name).chain(field.aliases.iter().copied());
+        words.extend(names.map(|name| format!("\"{name}\":")));
+        collect_shape(&field.shape, words);
+    }
+}
+
+fn collect_shape(shape: &Shape, words: &mut BTreeSet<String>) {
+    match shape {
+        Shape::Object(schema) => collect(schema, words),
+        Shape::List(list) => collect_shape(&list.item, words),
+        Shape::TextEnum(set) => words.extend(set.values.iter().map(|choice| format!("\"{}\"", choice.value))),
+        _ => {}
+    }
+}
+
+/// As AFL++ wants it: printable ASCII, all else as hexadecimal.
+fn escaped(word: &str) -> String {
+    let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b'"' && byte != b'\\';
+    word.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("\\x{byte:02X}") }).collect()
+}

@@ -1,0 +1,13 @@
+//! Every seed and every finding through the readers, and the memory that the costliest bodies take.
+
+use imgopen_fuzz::{readers, seeds};
+
+/// One test, for memory is measured of the whole program.
+#[test]
+fn the_readers_bear_every_seed_and_every_finding() {
+    let large = seeds::costly(1_000);
+    for seed in seeds::readers().iter().chain(&seeds::found("readers")).chain(&large) {
+        println!("{}", seed.name);
+        readers(&seed.bytes);
+    }
+}

@@ -1,0 +1,12 @@
+//! Every seed and every finding through the router.
+
+use imgopen_fuzz::{router, seeds};
+
+/// One test, for memory is measured of the whole program.
+#[test]
+fn the_router_bears_every_seed_and_every_finding() {
+    for seed in seeds::router().iter().chain(&seeds::found("router")) {
+        println!("{}", seed.name);
+        router(&seed.bytes);
+    }
+}
