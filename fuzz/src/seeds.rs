@@ -29,9 +29,11 @@ pub fn readers() -> Vec<Seed> {
     for operation in operations::ALL {
         seeds.extend(requests(operation));
         let answers = response_examples(operation.id).into_iter();
-        seeds.extend(answers.map(|example| {
-            Seed::new(format!("{}-answer-{}", operation.id, example.name), example.value.to_string())
-        }));
+        seeds.extend(
+            answers.map(|example| {
+                Seed::new(format!("{}-answer-{}", operation.id, example.name), example.value.to_string())
+            }),
+        );
     }
     seeds
 }

@@ -1,7 +1,11 @@
-//! What the tests of the workspace share: the document's examples, a server that records, and sockets that show the wire.
+//! What the tests and benches of the workspace share: the document's examples, a server that records, sockets that show
+//! the wire, and the hand-written code that the generated is measured against.
 
 pub mod calls;
 pub mod document;
+pub mod hand;
+pub mod load;
+pub mod ratio;
 pub mod recorder;
 pub mod values;
 pub mod wire;

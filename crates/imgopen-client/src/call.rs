@@ -36,7 +36,7 @@ impl Client {
         let start = Instant::now();
         let mut tried = 1;
         loop {
-            let again = request.try_clone();
+            let again = if tried < retry.tries { request.try_clone() } else { None };
             let outcome = self.attempt(request).await;
             let (wait, next) = match (&outcome, again) {
                 (Err(error), Some(next)) => (retry.wait(tried, error), Some(next)),

@@ -366,9 +366,21 @@ impl Pattern {
     /// Whether it matches somewhere in `value`. A pattern that does not compile matches nothing; the linter of the
     /// document does not let one pass.
     pub fn matches(&self, value: &str) -> bool {
+        if self.text == ADDRESS {
+            return is_address(value);
+        }
         let regex = self.regex.get_or_init(|| Regex::new(self.text).ok());
         regex.as_ref().is_some_and(|regex| regex.is_match(value))
     }
+}
+
+/// The pattern of addresses. It is matched without a regular expression, which would take longer for a list of pictures
+/// than everything else that a reader does.
+const ADDRESS: &str = "^https?://.+";
+
+fn is_address(value: &str) -> bool {
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('\n'))
 }
 
 impl fmt::Debug for Pattern {
@@ -484,5 +496,17 @@ mod tests {
         assert!(Pattern::new("^https?://.+").matches("https://example.com/a b.png"));
         assert!(!Pattern::new("^https?://.+").matches("ftp://example.com"));
         assert!(!Pattern::new("(").matches("("));
+    }
+
+    #[test]
+    fn addresses_match_as_the_regular_expression_says() {
+        let regex = Regex::new(ADDRESS).unwrap();
+        for text in
+            ["http://x", "https://x", "https://", "http:///", "https:/x", " http://x", "HTTP://x", "", "http://\n"]
+        {
+            for text in [text.to_owned(), format!("{text}\n"), format!("\n{text}"), format!("{text}\r\nä")] {
+                assert_eq!(Pattern::new(ADDRESS).matches(&text), regex.is_match(&text), "{text:?}");
+            }
+        }
     }
 }

@@ -1,0 +1,71 @@
+//! Two ways to do the same thing, timed side by side: machines are noisy, and what disturbs one round disturbs both ways.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How the time of one way relates to that of the other, over many rounds.
+#[derive(Debug, Clone)]
+pub struct Ratio {
+    sorted: Vec<f64>,
+}
+
+impl Ratio {
+    /// Times both in every round, in turns first, and divides the first's time by the second's.
+    ///
+    /// # Panics
+    ///
+    /// When there is no round.
+    pub fn of(rounds: usize, mut first: impl FnMut(), mut second: impl FnMut()) -> Self {
+        assert!(rounds > 0, "no rounds, no ratio");
+        let mut ratios: Vec<_> = (0..rounds)
+            .map(|round| {
+                let (one, other) = if round % 2 == 0 {
+                    let one = time(&mut first);
+                    (one, time(&mut second))
+                } else {
+                    let other = time(&mut second);
+                    (time(&mut first), other)
+                };
+                one.as_secs_f64() / other.as_secs_f64()
+            })
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        Self { sorted: ratios }
+    }
+
+    /// The middle one of all rounds.
+    pub fn median(&self) -> f64 {
+        self.at(0.5)
+    }
+
+    fn at(&self, part: f64) -> f64 {
+        let last = self.sorted.len() - 1;
+        self.sorted[(last as f64 * part).round() as usize]
+    }
+}
+
+/// The median, and between what half of the rounds lie.
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounds = self.sorted.len();
+        let (low, high) = (self.at(0.25), self.at(0.75));
+        write!(f, "{:.3}, half of {rounds} rounds from {low:.3} to {high:.3}", self.median())
+    }
+}
+
+fn time(way: &mut impl FnMut()) -> Duration {
+    let start = Instant::now();
+    way();
+    start.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_told_with_its_spread() {
+        let ratio = Ratio { sorted: vec![0.5, 0.9, 1.0, 1.1, 7.0] };
+        assert_eq!(ratio.to_string(), "1.000, half of 5 rounds from 0.900 to 1.100");
+    }
+}
