@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgopen_server::{Credentials, Failure, ImgOpen, router, types::*};
+use imgopen_server::{Caller, Failure, ImgOpen, router, types::*};
 use imgopen_tests::hand;
 use imgopen_tests::load::{Call, Load, calls, runtime, serve};
 use imgopen_tests::ratio::Ratio;
@@ -25,24 +25,24 @@ struct Service {
 impl ImgOpen for Service {
     async fn submit_training(
         &self,
-        keys: Credentials,
+        caller: Caller,
         request: SubmitTrainingRequest,
     ) -> Result<SubmitTrainingResponse, Failure> {
-        black_box((keys, request));
+        black_box((caller, request));
         Ok(self.training.clone())
     }
 
     async fn text_to_image(
         &self,
-        keys: Credentials,
+        caller: Caller,
         request: TextToImageRequest,
     ) -> Result<TextToImageResponse, Failure> {
-        black_box((keys, request));
+        black_box((caller, request));
         Ok(self.text_to_image.clone())
     }
 
-    async fn query_task(&self, keys: Credentials, request: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
-        black_box((keys, request));
+    async fn query_task(&self, caller: Caller, request: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
+        black_box((caller, request));
         Ok(self.query_task.clone())
     }
 }

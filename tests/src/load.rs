@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use imgopen_types::{Credentials, Operation, operations};
@@ -72,7 +73,21 @@ impl Load {
     ///
     /// When the server cannot be reached or does not answer with a success.
     pub async fn open(server: SocketAddr, call: &Call, connections: usize) -> io::Result<Self> {
-        let mut load = Self { connections: Vec::new(), request: written(call), answer: Vec::new() };
+        Self::open_as(server, call, connections, &Credentials::new("my-id", "my-secret")).await
+    }
+
+    /// The same with keys of the caller's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::open`].
+    pub async fn open_as(
+        server: SocketAddr,
+        call: &Call,
+        connections: usize,
+        keys: &Credentials,
+    ) -> io::Result<Self> {
+        let mut load = Self { connections: Vec::new(), request: written(call, keys), answer: Vec::new() };
         for _ in 0..connections {
             let mut connection = TcpStream::connect(server).await?;
             connection.set_nodelay(true)?;
@@ -94,31 +109,47 @@ impl Load {
     ///
     /// When a connection ends or an answer has another length than the first.
     pub async fn run(&mut self, times: usize) {
+        self.timed(times).await;
+    }
+
+    /// The same, with the time that each call took.
+    ///
+    /// # Panics
+    ///
+    /// As [`Load::run`].
+    pub async fn timed(&mut self, times: usize) -> Vec<Duration> {
         let mut running = JoinSet::new();
         for mut connection in self.connections.drain(..) {
             let (request, mut answer) = (self.request.clone(), vec![0; self.answer.len()]);
             running.spawn(async move {
+                let mut took = Vec::with_capacity(times);
                 for _ in 0..times {
+                    let start = Instant::now();
                     connection.write_all(&request).await.expect("the server reads");
                     connection.read_exact(&mut answer).await.expect("the server answers");
+                    took.push(start.elapsed());
                     assert!(
                         answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"}"),
                         "an answer of another length"
                     );
                 }
-                connection
+                (connection, took)
             });
         }
-        self.connections = running.join_all().await;
+        let (connections, took): (Vec<_>, Vec<_>) = running.join_all().await.into_iter().unzip();
+        self.connections = connections;
+        took.concat()
     }
 }
 
-fn written(call: &Call) -> Vec<u8> {
+fn written(call: &Call, keys: &Credentials) -> Vec<u8> {
     let (path, body) = (call.operation.path, call.request.to_string());
     let (id, secret, length) = (Credentials::ID_HEADER, Credentials::SECRET_HEADER, body.len());
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\ncontent-type: application/json\r\n\
-         {id}: my-id\r\n{secret}: my-secret\r\ncontent-length: {length}\r\n\r\n{body}"
+         {id}: {}\r\n{secret}: {}\r\ncontent-length: {length}\r\n\r\n{body}",
+        keys.access_key_id(),
+        keys.expose_secret(),
     )
     .into_bytes()
 }

@@ -221,6 +221,30 @@ mod tests {
         assert_eq!(settings.callbacks, Settings::default().callbacks);
     }
 
+    /// The sample names every setting, as a value or in a comment, and gives the defaults.
+    #[test]
+    fn the_sample_file_is_true() {
+        let sample = include_str!("../imgopen.toml");
+        let settings: Settings = toml::from_str(sample).unwrap();
+        assert_eq!(settings, Settings::default());
+        let spelled: String = sample.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+        let names = [
+            "listen", "data_dir", "public_url", "sandbox", "open", "allow_network", "workers", "attempts", "shutdown",
+            "log", "length", "running_per_key", "default", "bytes", "pixels", "frames", "time", "redirects",
+            "lifetime", "pauses", "tries", "at_once", "at_once_per_host", "body_bytes", "per_minute", "idempotency",
+            "answer_time",
+        ];
+        for name in names {
+            assert!(spelled.contains(&format!("\n{name} = ")), "{name} is not in the sample");
+        }
+        let mut lines = Vec::new();
+        flatten(&toml::Table::try_from(Settings::default()).unwrap(), "", &mut lines);
+        for (name, _) in lines {
+            let last = name.rsplit('.').next().unwrap();
+            assert!(names.contains(&last), "{name} is not looked for");
+        }
+    }
+
     #[test]
     fn durations_are_set_with_and_without_quotes() {
         for value in ["assets.lifetime=30d", "assets.lifetime=\"30d\""] {

@@ -1,0 +1,258 @@
+//! The self-hosted service: how many submits it takes to the disk, how much it adds to a job, how fast it answers
+//! questions, and how much memory a long queue takes.
+//!
+//! Submits are compared with bare inserts of the same rows into the same file with the same settings, one transaction
+//! each: what a service without a writer of its own would do. All runs on the same machine as the callers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use imgopen_service::engines::{Engine, EngineError, Grade, Inputs, Job, Models, Monitor, Offer, Output, Registry};
+use imgopen_service::{Clock, Service, Settings};
+use imgopen_tests::document;
+use imgopen_tests::load::{Call, Load, runtime};
+use imgopen_types::{Credentials, operations};
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Callers that submit at once.
+const CONNECTIONS: usize = 16;
+
+/// Tasks in the long queue.
+const LONG: usize = 100_000;
+
+/// Does nothing at once, or never anything.
+enum Fake {
+    NoOp,
+    Stuck,
+}
+
+impl Engine for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let operation = &operations::TEXT_TO_IMAGE;
+        vec![Offer { operation, grade: Grade::Draft, models: Models::Any, inputs: Inputs::Unused }]
+    }
+
+    fn run(
+        &self,
+        _: Job,
+        monitor: Monitor,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Output, EngineError>> + Send>> {
+        let stuck = matches!(self, Self::Stuck);
+        Box::pin(async move {
+            if stuck {
+                monitor.cancelled().await;
+            }
+            Ok(Output::default())
+        })
+    }
+}
+
+/// A service that serves on threads of its own, in a folder of its own.
+struct Served {
+    service: Service,
+    address: std::net::SocketAddr,
+    keys: Credentials,
+    folder: TempDir,
+}
+
+impl Served {
+    fn start(engine: Fake) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut settings = Settings { data_dir: folder.path().to_owned(), ..Settings::default() };
+        settings.queue.length = 10 * LONG;
+        settings.shutdown = Duration::from_millis(100);
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let engines = Registry::new(vec![Arc::new(engine)]);
+                let service = Service::open(settings, Clock::system(), engines).await.expect("the folder is empty");
+                let keys = service.keys().create("bench").await.expect("a key").credentials;
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                let address = listener.local_addr().expect("an address");
+                let ready = |_: &str| send.send((service.clone(), address, keys)).expect("someone waits");
+                service.serve(listener, ready, std::future::pending()).await.expect("the port stays open");
+            });
+        });
+        let (service, address, keys) = receive.recv().expect("the service starts");
+        Self { service, address, keys, folder }
+    }
+
+    fn load(&self, runtime: &Runtime, call: &Call, connections: usize) -> Load {
+        runtime.block_on(Load::open_as(self.address, call, connections, &self.keys)).expect("a success")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.service.stop();
+    }
+}
+
+fn submit() -> Call {
+    let operation = &operations::TEXT_TO_IMAGE;
+    let full = document::request_examples(operation.id).into_iter().find(|example| example.name == "full");
+    Call { operation, request: full.expect("an example").value, answer: document::success(operation.id) }
+}
+
+fn query(id: &str) -> Call {
+    let operation = &operations::QUERY_TASK;
+    Call { operation, request: json!({ "businessTaskId": id }), answer: document::success(operation.id) }
+}
+
+/// The rows that the service wrote, inserted into an empty copy of its database, one transaction each.
+struct Bare {
+    connection: Connection,
+    request: String,
+    next: u64,
+    _folder: TempDir,
+}
+
+impl Bare {
+    fn new(service: &Path) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("bare.sqlite3");
+        let source = Connection::open(service.join("imgopen.sqlite3")).expect("the service's database");
+        source.execute("VACUUM INTO ?1", [file.to_string_lossy()]).expect("a copy");
+        let connection = Connection::open(&file).expect("the copy");
+        connection.pragma_update(None, "journal_mode", "WAL").expect("the service's mode");
+        connection.pragma_update(None, "synchronous", "FULL").expect("the service's safety");
+        let request = connection.query_row("SELECT request FROM tasks LIMIT 1", [], |row| row.get(0)).expect("a row");
+        connection.execute("DELETE FROM tasks", []).expect("an empty table");
+        Self { connection, request, next: 0, _folder: folder }
+    }
+
+    fn insert(&mut self, times: usize) {
+        for _ in 0..times {
+            self.next += 1;
+            let sql = "INSERT INTO tasks (id, key_id, operation, caller_id, request, state, created_at)
+                       VALUES (?1, 'ak_0123456789abcdef', 'text_to_image', 'test10086555513', ?2, 'queued', 1)";
+            let id = format!("img{:022}", self.next);
+            let mut statement = self.connection.prepare_cached(sql).expect("the service's table");
+            statement.execute(params![id, self.request]).expect("a new row");
+        }
+    }
+}
+
+fn submits(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let served = Served::start(Fake::Stuck);
+    let mut load = served.load(&runtime, &submit(), CONNECTIONS);
+    let mut bare = Bare::new(served.folder.path());
+    let rounds = 41;
+    let (mut ratios, mut waits) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let start = Instant::now();
+        runtime.block_on(async { waits.extend(load.timed(20).await) });
+        let over_http = start.elapsed();
+        let start = Instant::now();
+        bare.insert(20 * CONNECTIONS);
+        ratios.push(start.elapsed().as_secs_f64() / over_http.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    waits.sort();
+    println!(
+        "\nsubmits, durable, over HTTP on {CONNECTIONS} connections, to bare inserts: {:.2} of their rate, half of \
+         {rounds} rounds from {:.2} to {:.2} (target: at least 0.5); p50 {:?}, p99 {:?} (target: under 50 ms)",
+        ratios[rounds / 2],
+        ratios[rounds / 4],
+        ratios[3 * rounds / 4],
+        waits[waits.len() / 2],
+        waits[waits.len() * 99 / 100],
+    );
+    let mut group = criterion.benchmark_group("service/submit");
+    group.throughput(Throughput::Elements(CONNECTIONS as u64));
+    group.bench_function("over HTTP", |bencher| {
+        bencher.iter_custom(|times| {
+            let start = Instant::now();
+            runtime.block_on(load.run(times as usize));
+            start.elapsed()
+        });
+    });
+    group.bench_function("bare inserts", |bencher| {
+        bencher.iter_custom(|times| {
+            let start = Instant::now();
+            bare.insert(times as usize * CONNECTIONS);
+            start.elapsed()
+        });
+    });
+}
+
+/// From the submit to a success, asked for without a pause, one task at a time.
+fn overhead(_: &mut Criterion) {
+    let runtime = runtime();
+    let served = Served::start(Fake::NoOp);
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = async |call: &Call| -> Value {
+        let request = http.post(format!("http://{}{}", served.address, call.operation.path)).json(&call.request);
+        let request = request.header(Credentials::ID_HEADER, served.keys.access_key_id());
+        let request = request.header(Credentials::SECRET_HEADER, served.keys.expose_secret());
+        request.send().await.expect("an answer").json().await.expect("JSON")
+    };
+    let mut times = runtime.block_on(async {
+        let mut times = Vec::new();
+        for _ in 0..500 {
+            let start = Instant::now();
+            let accepted = post(&submit()).await;
+            let question = query(accepted["data"]["task_id"].as_str().expect("an id"));
+            while post(&question).await["data"]["status"] != 2 {}
+            times.push(start.elapsed());
+        }
+        times
+    });
+    times.sort();
+    let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    println!("\nfrom submit to result over an engine that does nothing: median {median:?} (target: under 10 ms), p99 {p99:?}");
+}
+
+fn queries(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let served = Served::start(Fake::Stuck);
+    let accepted: Value = serde_json::from_str(&served.load(&runtime, &submit(), 1).body()).expect("an answer");
+    let id = accepted["data"]["task_id"].as_str().expect("an id").to_owned();
+    let mut load = served.load(&runtime, &query(&id), CONNECTIONS);
+    let mut group = criterion.benchmark_group("service/query");
+    group.throughput(Throughput::Elements(CONNECTIONS as u64));
+    group.bench_function("query_task", |bencher| {
+        bencher.iter_custom(|times| {
+            let start = Instant::now();
+            runtime.block_on(load.run(times as usize));
+            start.elapsed()
+        });
+    });
+}
+
+/// The whole process, its callers included.
+fn memory(_: &mut Criterion) {
+    let runtime = runtime();
+    let served = Served::start(Fake::Stuck);
+    let before = resident();
+    let mut load = served.load(&runtime, &submit(), CONNECTIONS);
+    runtime.block_on(load.run(LONG / CONNECTIONS));
+    let (after, bytes) = (resident(), size(served.folder.path()));
+    println!("\nresident with {LONG} queued tasks: {after} MB, {before} MB before (target: under 200 MB); on disk {bytes} MB");
+}
+
+/// Resident memory in MB, as Linux tells it.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn size(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>() / 1_000_000
+}
+
+criterion_group!(benches, memory, submits, overhead, queries);
+criterion_main!(benches);
