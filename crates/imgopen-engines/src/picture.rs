@@ -28,10 +28,12 @@ use header::End;
 
 use crate::{EngineError, Format, Input, PictureLimits};
 
-/// What decoders may take beside the pixels.
-const WORKING_MEMORY: u64 = 64 * 1024 * 1024;
-/// The most that a pixel takes: four channels of 16 bits.
-const BYTES_PER_PIXEL: u64 = 8;
+/// The longest side in pixels, which is what JPEG can hold. It bounds what one row takes.
+const MAX_SIDE: u32 = 65_535;
+/// What decoders may take beside rows of pixels, such as for a profile. A profile of a few bytes may inflate to much.
+const WORKING_MEMORY: u64 = 4 * 1024 * 1024;
+/// What the rows that a decoder holds take for each pixel: four rows of four channels of 16 bits.
+const BYTES_PER_COLUMN: u64 = 32;
 
 /// A picture in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +85,14 @@ pub enum Problem {
         /// The limit on width times height.
         limit: u64,
     },
+    /// The header says that a side is longer than allowed.
+    #[error("is {width}x{height} pixels; at most {MAX_SIDE} on a side are allowed")]
+    TooLong {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+    },
     /// It has more frames than allowed.
     #[error("has {frames} frames; at most {limit} allowed, give a still picture")]
     TooManyFrames {
@@ -119,6 +129,9 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
     }
     if header.pixels() > limits.pixels {
         return Err(Problem::TooManyPixels { width, height, limit: limits.pixels });
+    }
+    if width > MAX_SIDE || height > MAX_SIDE {
+        return Err(Problem::TooLong { width, height });
     }
     if frames > limits.frames {
         return Err(Problem::TooManyFrames { frames, limit: limits.frames });
@@ -177,10 +190,13 @@ fn pixels(bytes: &[u8], header: &Header) -> ImageResult<Pixels> {
     let mut bounds = Limits::no_limits();
     bounds.max_image_width = Some(header.width);
     bounds.max_image_height = Some(header.height);
-    bounds.max_alloc = Some(header.pixels() * BYTES_PER_PIXEL + WORKING_MEMORY);
     let file = Cursor::new(bytes);
     match header.format {
-        Format::Png => read(PngDecoder::with_limits(file, bounds.clone())?, bounds),
+        Format::Png => {
+            // The pixels themselves go where the decoder is told to put them, and do not count.
+            bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY);
+            read(PngDecoder::with_limits(file, bounds.clone())?, bounds)
+        }
         Format::Jpeg => read(JpegDecoder::new(file)?, bounds),
         Format::WebP => read(WebPDecoder::new(file)?, bounds),
     }
