@@ -63,7 +63,7 @@ impl Card {
     }
 
     fn write_facts(&self, canvas: &mut RgbImage, top: u32) {
-        let scale = (self.width.min(self.height) / 256).max(1);
+        let scale = (self.width.min(self.height) / 192).max(1);
         let (margin, gap) = if self.width.min(self.height) < 128 { (0, 0) } else { (4 * scale, 2 * scale) };
         let columns = self.width.saturating_sub(2 * margin) / (GLYPH * scale);
         let line = GLYPH * scale + gap;
