@@ -8932,7 +8932,7 @@ pub struct Capabilities {
     /// (`sandbox` on the wire; required; inferred, not published)
     #[serde(rename = "sandbox")]
     pub sandbox: bool,
-    /// What there is for each operation that starts work on a picture or a prompt, in the order of the documents.
+    /// What there is for each operation that needs an engine, in the order of the documents.
     ///
     /// (`operations` on the wire; required; inferred, not published)
     #[serde(rename = "operations")]
@@ -8964,10 +8964,7 @@ static CAPABILITIES: Object = Object {
             .about("Whether all results are made up, so that programs can be tried without engines.")
             .provenance(Provenance::Inferred),
         Field::required("operations", Shape::List(&List::of(Shape::Object(&OPERATION_SUPPORT))))
-            .about(concat!(
-                "What there is for each operation that starts work on a picture or a prompt, in the order ",
-                "of the documents."
-            ))
+            .about("What there is for each operation that needs an engine, in the order of the documents.")
             .provenance(Provenance::Inferred),
         Field::required("limits", Shape::Object(&LIMITS))
             .about("What the server takes.")
