@@ -45,7 +45,7 @@ impl ImgOpenExtras for Service {
             id: request.task_id.map(TaskId),
             caller_id: request.caller_id,
             states: known(request.states.unwrap_or_default(), "states")?,
-            operations: request.operations.unwrap_or_default(),
+            operations: started_by(request.operations.unwrap_or_default())?,
             created_after: moment(request.created_after, "createdAfter")?,
             created_before: moment(request.created_before, "createdBefore")?,
         };
@@ -204,6 +204,14 @@ fn known(states: Vec<TaskState>, field: &str) -> Result<Vec<State>, Failure> {
     let read = |state: &TaskState| state.as_str().parse::<State>();
     let states = states.iter().map(read).collect::<Result<_, _>>();
     states.map_err(|error| Failure::unprocessable(format!("`{field}`: {error}")))
+}
+
+fn started_by(ids: Vec<String>) -> Result<Vec<String>, Failure> {
+    let unknown = ids.iter().find(|id| operations::ALL.iter().all(|operation| operation.id != **id));
+    match unknown {
+        Some(id) => Err(Failure::unprocessable(format!("`operations`: no operation has the id {id:?}; see `/docs`"))),
+        None => Ok(ids),
+    }
 }
 
 fn pushed_states(states: Vec<CallbackState>) -> Result<Vec<Pushed>, Failure> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +43,12 @@ impl Service {
         self.recover(self.base_url(address)).await?;
         let tasks = self.spawn();
         let inner = self.inner.clone();
+        // Answers are small and whole; waiting for more to send with them would only delay them.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                warn!(%error, "a connection may be slower than it could be");
+            }
+        });
         let server = axum::serve(listener, self.router())
             .with_graceful_shutdown(async move { inner.stopping.cancelled().await });
         let stopping = self.inner.stopping.clone();

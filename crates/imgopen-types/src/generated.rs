@@ -8091,7 +8091,7 @@ static TASK: Object = Object {
 };
 
 /// How far a task is. It is one scale for the jobs of all operations, beside those of the query of each family.
-/// In a condition, a state that is not listed matches no task.
+/// In a condition, a state that is not listed is refused with 422.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8120,7 +8120,7 @@ static TASK_STATE: TextEnum = TextEnum {
     name: "TaskState",
     about: concat!(
         "How far a task is. It is one scale for the jobs of all operations, beside those of the ",
-        "query of each family. In a condition, a state that is not listed matches no task."
+        "query of each family. In a condition, a state that is not listed is refused with 422."
     ),
     values: &[
         Choice { value: "queued", about: "Accepted, and waiting for a run.", provenance: Provenance::Inferred },
@@ -8198,15 +8198,15 @@ pub struct ListTasksRequest {
     /// (`callerId` on the wire; optional; 1 to 200 characters; inferred, not published)
     #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
-    /// Only tasks in one of these states, each named once; any state when it is left out, none when it is empty.
+    /// Only tasks in one of these states, each named once, at least one; any state when it is left out.
     ///
-    /// (`states` on the wire; optional; inferred, not published)
+    /// (`states` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
     pub states: Option<Vec<TaskState>>,
-    /// Only tasks that one of these operations started, such as "text_to_image", each named once, 1 to 100
-    /// characters; any when it is left out, none when it is empty.
+    /// Only tasks that one of these operations started, such as "text_to_image", each named once, at least one; any
+    /// when it is left out. An id that is none is refused with 422.
     ///
-    /// (`operations` on the wire; optional; inferred, not published)
+    /// (`operations` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "operations", skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<String>>,
     /// Only tasks accepted at this time or later. RFC 3339 with an offset, such as "2026-01-31T08:00:00Z"; 20 to 35
@@ -8267,19 +8267,19 @@ static LIST_TASKS_REQUEST: Object = Object {
         Field::optional("callerId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
             .about("Only tasks with this id of the caller's, 1 to 200 characters; any when it is left out.")
             .provenance(Provenance::Inferred),
-        Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&TASK_STATE)).unique(true)))
+        Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&TASK_STATE)).min_items(1).unique(true)))
             .about(concat!(
-                "Only tasks in one of these states, each named once; any state when it is left out, none ",
-                "when it is empty."
+                "Only tasks in one of these states, each named once, at least one; any state when it is ",
+                "left out."
             ))
             .provenance(Provenance::Inferred),
         Field::optional(
             "operations",
-            Shape::List(&List::of(Shape::Text(Text::ANY.min_length(1).max_length(100))).unique(true)),
+            Shape::List(&List::of(Shape::Text(Text::ANY.min_length(1).max_length(100))).min_items(1).unique(true)),
         )
         .about(concat!(
             "Only tasks that one of these operations started, such as \"text_to_image\", each named ",
-            "once, 1 to 100 characters; any when it is left out, none when it is empty."
+            "once, at least one; any when it is left out. An id that is none is refused with 422."
         ))
         .provenance(Provenance::Inferred),
         Field::optional("createdAfter", Shape::Text(Text::ANY.min_length(20).max_length(35)))
@@ -8410,9 +8410,9 @@ pub struct ListCallbacksRequest {
     /// (`taskId` on the wire; optional; 1 to 200 characters; inferred, not published)
     #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
-    /// Only callbacks in one of these states, each named once; any state when it is left out, none when it is empty.
+    /// Only callbacks in one of these states, each named once, at least one; any state when it is left out.
     ///
-    /// (`states` on the wire; optional; inferred, not published)
+    /// (`states` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
     pub states: Option<Vec<CallbackState>>,
     /// Most rows that the answer may have, from 1 to 100; 20 when it is left out.
@@ -8457,10 +8457,10 @@ static LIST_CALLBACKS_REQUEST: Object = Object {
                 "it is left out."
             ))
             .provenance(Provenance::Inferred),
-        Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&CALLBACK_STATE)).unique(true)))
+        Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&CALLBACK_STATE)).min_items(1).unique(true)))
             .about(concat!(
-                "Only callbacks in one of these states, each named once; any state when it is left out, ",
-                "none when it is empty."
+                "Only callbacks in one of these states, each named once, at least one; any state when it ",
+                "is left out."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("pageSize", Shape::Integer(Integer::ANY.minimum(1).maximum(100)))
@@ -8478,7 +8478,7 @@ static LIST_CALLBACKS_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-/// What became of a callback. In a condition, a state that is not listed matches none.
+/// What became of a callback. In a condition, a state that is not listed is refused with 422.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8501,7 +8501,7 @@ open_text!(
 
 static CALLBACK_STATE: TextEnum = TextEnum {
     name: "CallbackState",
-    about: "What became of a callback. In a condition, a state that is not listed matches none.",
+    about: "What became of a callback. In a condition, a state that is not listed is refused with 422.",
     values: &[
         Choice {
             value: "pending",
