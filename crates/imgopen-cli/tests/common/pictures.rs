@@ -1,0 +1,162 @@
+//! Pictures: a server of them, and what is to be seen on them.
+
+use std::io::Cursor;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::http::Uri;
+use font8x8::{BASIC_FONTS, UnicodeFonts};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use imgopen_tests::wire::{serve, url};
+use serde_json::Value;
+
+/// Serves a picture at every path, and keeps a note of each.
+#[derive(Clone)]
+pub struct PictureServer {
+    /// Its address.
+    pub url: String,
+    fetched: Arc<Mutex<Vec<String>>>,
+}
+
+impl PictureServer {
+    /// Starts it.
+    pub async fn start() -> Self {
+        let fetched: Arc<Mutex<Vec<String>>> = Arc::default();
+        let copy = fetched.clone();
+        let router = Router::new().fallback(move |uri: Uri| {
+            copy.lock().unwrap().push(uri.path().to_owned());
+            async move { png(picture_at(uri.path())) }
+        });
+        Self { url: url(serve(router).await), fetched }
+    }
+
+    /// The paths that were asked for.
+    pub fn fetched(&self) -> Vec<String> {
+        self.fetched.lock().unwrap().clone()
+    }
+
+    /// Puts this server, and a receiver of callbacks, in the place of all addresses of an example.
+    pub fn instead(&self, example: &Value, callback: &str) -> Value {
+        let replaced = |value: &Value, name: &str| match value {
+            Value::String(text) => match text.strip_prefix("https://example.com/") {
+                Some(_) if name == "callbackUrl" => Value::from(callback),
+                Some(path) => Value::from(format!("{}/{path}", self.url)),
+                None => value.clone(),
+            },
+            other => other.clone(),
+        };
+        walk(example, "", &replaced)
+    }
+}
+
+fn walk(value: &Value, name: &str, leaf: &impl Fn(&Value, &str) -> Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|item| walk(item, name, leaf)).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), walk(value, name, leaf))).collect::<Value>()
+        }
+        other => leaf(other, name),
+    }
+}
+
+/// `/plain/RRGGBB/WIDTHxHEIGHT.png` is of one colour; all others show the scene.
+fn picture_at(path: &str) -> RgbImage {
+    let plain = path.strip_prefix("/plain/").and_then(|rest| rest.strip_suffix(".png")?.split_once('/'));
+    let Some((color, (width, height))) = plain.and_then(|(color, size)| Some((color, size.split_once('x')?))) else {
+        return scene();
+    };
+    let color = u32::from_str_radix(color, 16).unwrap().to_be_bytes();
+    RgbImage::from_pixel(width.parse().unwrap(), height.parse().unwrap(), Rgb([color[1], color[2], color[3]]))
+}
+
+/// A picture with a pattern that survives resampling, and no two sides alike.
+pub fn scene() -> RgbImage {
+    RgbImage::from_fn(60, 41, |x, y| {
+        let wave = ((f64::from(x) / 6.0).sin() * (f64::from(y) / 5.0).cos() * 90.0 + 128.0) as u8;
+        Rgb([wave, (x * 4) as u8, (y * 6) as u8])
+    })
+}
+
+fn png(image: RgbImage) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(image).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// Fetches a result.
+pub async fn fetch(url: &str) -> Vec<u8> {
+    let response = reqwest::get(url).await.unwrap();
+    assert_eq!(response.status(), 200, "{url}");
+    assert_eq!(response.headers()["content-type"], "image/png");
+    response.bytes().await.unwrap().to_vec()
+}
+
+/// Its pixels.
+pub fn pixels(bytes: &[u8]) -> RgbImage {
+    image::load_from_memory(bytes).unwrap().to_rgb8()
+}
+
+/// The text `parameters` of a PNG file, in the plain or the international form.
+pub fn parameters(bytes: &[u8]) -> String {
+    let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info().unwrap();
+    reader.finish().unwrap();
+    let info = reader.info();
+    let plain = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
+    let other = info.utf8_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.get_text().unwrap()));
+    let found = plain.chain(other).find(|(keyword, _)| keyword == "parameters");
+    found.expect("a card tells its parameters").1
+}
+
+/// The seed among the parameters.
+pub fn seed(parameters: &str) -> Option<i64> {
+    parameters.rsplit_once(", Seed: ")?.1.split(',').next()?.parse().ok()
+}
+
+/// Whether a text stands somewhere on a card in the 8x8 font, at one of the scales that facts and titles are written in.
+pub fn shows(card: &RgbImage, text: &str) -> bool {
+    let (width, height) = card.dimensions();
+    let glyphs: Vec<[u8; 8]> = text.chars().map(|character| BASIC_FONTS.get(character).unwrap()).collect();
+    let ink: Vec<bool> = card.pixels().map(|pixel| pixel.0.iter().all(|channel| *channel > 180)).collect();
+    let smaller = width.min(height);
+    [smaller / 256, smaller / 192, (width / 60).min(height / 32)].into_iter().any(|scale| {
+        let scale = scale.max(1) as usize;
+        stands(&ink, (width as usize, height as usize), &glyphs, scale)
+    })
+}
+
+fn stands(ink: &[bool], (width, height): (usize, usize), glyphs: &[[u8; 8]], scale: usize) -> bool {
+    let (Some(right), Some(bottom)) = (width.checked_sub(glyphs.len() * 8 * scale), height.checked_sub(8 * scale))
+    else {
+        return false;
+    };
+    let cells: Vec<(usize, bool)> = glyphs
+        .iter()
+        .enumerate()
+        .flat_map(|(column, rows)| {
+            (0..64).map(move |cell| (column * 8 + cell % 8, cell / 8, rows[cell / 8] >> (cell % 8) & 1))
+        })
+        .map(|(x, y, bit)| ((y * scale + scale / 2) * width + x * scale + scale / 2, bit == 1))
+        .collect();
+    (0..=bottom)
+        .flat_map(|top| (0..=right).map(move |left| top * width + left))
+        .any(|corner| cells.iter().all(|(offset, is_ink)| ink[corner + offset] == *is_ink))
+}
+
+/// How alike a picture and its enlargement are: 1 where the one follows from the other.
+pub fn correlation(small: &RgbImage, large: &RgbImage) -> f64 {
+    let scale = |side: u32, of: u32, to: u32| ((f64::from(side) + 0.5) * f64::from(to) / f64::from(of)) as u32;
+    let pairs: Vec<(f64, f64)> = large
+        .enumerate_pixels()
+        .flat_map(|(x, y, pixel)| {
+            let from =
+                small.get_pixel(scale(x, large.width(), small.width()), scale(y, large.height(), small.height()));
+            (0..3).map(move |channel| (f64::from(pixel.0[channel]), f64::from(from.0[channel])))
+        })
+        .collect();
+    let count = pairs.len() as f64;
+    let (sum_a, sum_b) = pairs.iter().fold((0.0, 0.0), |(a, b), pair| (a + pair.0, b + pair.1));
+    let (mean_a, mean_b) = (sum_a / count, sum_b / count);
+    let covered: f64 = pairs.iter().map(|(a, b)| (a - mean_a) * (b - mean_b)).sum();
+    let spread = |mean: f64, pick: fn(&(f64, f64)) -> f64| pairs.iter().map(|p| (pick(p) - mean).powi(2)).sum::<f64>();
+    covered / (spread(mean_a, |pair| pair.0) * spread(mean_b, |pair| pair.1)).sqrt()
+}

@@ -1,0 +1,164 @@
+//! The real binary as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use imgopen_client::{Client, Credentials};
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// The command, with nothing of this process's environment.
+pub fn imgopen() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imgopen"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+/// A service that runs. It is killed when the test is over.
+pub struct Program {
+    child: Child,
+    /// Where it says that it is reached.
+    pub url: String,
+    /// What it printed before that.
+    pub greeting: String,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Program {
+    /// Starts `imgopen serve` on a folder, with the sandbox, and waits until it is ready.
+    pub fn serve(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = imgopen();
+        command.args(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--allow-network", "127.0.0.0/8"]);
+        command.arg("--data-dir").arg(folder).args(arguments);
+        Self::start(command)
+    }
+
+    /// Starts a command that serves, and waits until it is ready.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (log, mut errors) = (Arc::<Mutex<String>>::default(), BufReader::new(child.stderr.take().unwrap()));
+        let copy = log.clone();
+        let reader = std::thread::spawn(move || {
+            let mut line = String::new();
+            while errors.read_line(&mut line).is_ok_and(|length| length > 0) {
+                copy.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
+        let lines = lines(child.stdout.take().unwrap());
+        let mut program = Self { child, url: String::new(), greeting: String::new(), log, reader: Some(reader) };
+        program.await_ready(&lines);
+        program
+    }
+
+    fn await_ready(&mut self, lines: &Receiver<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => match line.strip_prefix("ready: ") {
+                    Some(url) => return self.url = url.to_owned(),
+                    None => self.greeting += &format!("{line}\n"),
+                },
+                Err(error) => panic!("{error}: it is not ready; it said {}{}", self.greeting, self.log()),
+            }
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Kills it at once (SIGKILL), and gives what it had logged.
+    pub fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.whole_log()
+    }
+
+    /// Asks it to stop (SIGTERM).
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn exit(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it still runs after {within:?}; it logged {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Asks it to stop, waits, and gives what it had logged.
+    pub fn stop(mut self) -> String {
+        self.terminate();
+        let status = self.exit(PATIENCE);
+        let log = self.whole_log();
+        assert!(status.success(), "{status}: {log}");
+        log
+    }
+
+    fn whole_log(&mut self) -> String {
+        self.reader.take().unwrap().join().unwrap();
+        self.log()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a stream as they come, without ever letting the writer wait.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+/// An access key.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub id: String,
+    pub secret: String,
+    pub signing: String,
+}
+
+impl Key {
+    /// Makes one by the command line.
+    pub fn create(folder: &Path) -> Self {
+        let output = imgopen().args(["keys", "create", "--json", "--data-dir"]).arg(folder).output().unwrap();
+        let made: Value = serde_json::from_str(&said(&output)).unwrap();
+        let part = |name: &str| made[name].as_str().unwrap().to_owned();
+        Self { id: part("access_key_id"), secret: part("access_key_secret"), signing: part("signing_secret") }
+    }
+
+    /// A client with it.
+    pub fn client(&self, url: &str) -> Client {
+        Client::new(url, Credentials::new(&self.id, &self.secret)).unwrap()
+    }
+}
+
+/// What a command that went well printed.
+pub fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}

@@ -1,0 +1,172 @@
+//! The service is killed again and again under load, and must lose nothing, do nothing twice and nothing wrongly.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "crash/load.rs"]
+mod load;
+#[path = "crash/proof.rs"]
+mod proof;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::program::{Key, Program};
+use common::receiver::{Receiver, Reply};
+use common::rows::{all, task, text};
+use common::until;
+use imgopen_client::Client;
+use load::Load;
+use serde_json::json;
+use tokio::task::block_in_place;
+
+/// How often the service is killed.
+const KILLS: usize = 50;
+
+/// How many submit at the same time.
+const SUBMITTERS: u64 = 4;
+
+/// No task fails for being interrupted, and no callback is given up.
+const SETTINGS: [&str; 10] = [
+    "--workers",
+    "4",
+    "--set",
+    "attempts=1000",
+    "--set",
+    "callbacks.tries=1000",
+    "--set",
+    "callbacks.pauses=[\"50ms\"]",
+    "--log",
+    "json",
+];
+
+/// What was pushed too early.
+type Early = Arc<Mutex<Vec<String>>>;
+
+/// The seed of this run: another each time, unless one is given to run a failure again.
+fn seed() -> u64 {
+    let given = std::env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("CRASH_SEED is a number"));
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    // Shown only if the test fails, or with --nocapture.
+    println!("run it again with CRASH_SEED={seed}");
+    seed
+}
+
+fn start(folder: &Path) -> Program {
+    block_in_place(|| Program::serve(folder, &SETTINGS))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_kills_under_load_lose_nothing() {
+    let (seed, began) = (seed(), Instant::now());
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::create(folder.path());
+    let early = Early::default();
+    let receiver = Receiver::start(&key.signing, moody(seed, folder.path(), early.clone())).await;
+    let load = Load::new(&key, &receiver).await;
+    let submitters: Vec<_> = (0..SUBMITTERS).map(|number| tokio::spawn(load.clone().submit(seed, number))).collect();
+
+    let mut logs = kill_again_and_again(folder.path(), &load, seed).await;
+    let killing = began.elapsed();
+    let program = start(folder.path());
+    load.serve_at(&program.url);
+    load.stop();
+    for submitter in submitters {
+        submitter.await.unwrap();
+    }
+    let client = key.client(&program.url);
+    drain(&client).await;
+    let proof = proof::Proof::read(&client, &load, &receiver).await;
+    logs.push(block_in_place(|| program.stop()));
+
+    assert_eq!(*early.lock().unwrap(), [""; 0], "pushed before the end was on the disk");
+    proof.no_task_is_lost_and_none_is_there_twice();
+    proof.every_task_ended_as_it_should();
+    proof.every_push_is_acknowledged_once();
+    proof.every_end_is_logged_once_at_most(&logs);
+    proof.nothing_is_left_over(folder.path());
+    println!("{KILLS} kills in {killing:?}, {:?} in all: {}", began.elapsed(), proof.figures());
+}
+
+/// Kills the service at moments that nothing knows of. Gives all that it logged.
+async fn kill_again_and_again(folder: &Path, load: &Load, seed: u64) -> Vec<String> {
+    let (mut random, mut logs) = (fastrand::Rng::with_seed(seed), Vec::new());
+    for _ in 0..KILLS {
+        let program = start(folder);
+        load.serve_at(&program.url);
+        // A moment at random is the point here; there is no condition to wait for.
+        tokio::time::sleep(Duration::from_millis(random.u64(100..600))).await;
+        logs.push(block_in_place(|| program.kill()));
+    }
+    logs
+}
+
+/// Fails every other push, and looks for each whether its task has ended.
+fn moody(seed: u64, folder: &Path, early: Early) -> impl Fn(&str, usize) -> Reply + Send + Sync + 'static {
+    let (random, folder) = (Mutex::new(fastrand::Rng::with_seed(!seed)), folder.to_owned());
+    move |id, _| {
+        let state = proof::state_behind(&folder, id);
+        if !matches!(state.as_deref(), Ok("succeeded" | "failed")) {
+            early.lock().unwrap().push(format!("{id}: {state:?}"));
+        }
+        match random.lock().unwrap().u8(0..6) {
+            0 | 1 => Reply::Fail,
+            2 => Reply::WrongCode,
+            _ => Reply::Acknowledge,
+        }
+    }
+}
+
+/// Waits until no task and no callback waits for anything.
+async fn drain(client: &Client) {
+    let living = json!({"states": ["queued", "running"]});
+    until("every task has ended", async || all(client, "list_tasks", living.clone()).await.is_empty().then_some(()))
+        .await;
+    let pending = json!({"states": ["pending"]});
+    let pending = async || all(client, "list_callbacks", pending.clone()).await.is_empty().then_some(());
+    until("every callback is acknowledged", pending).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_is_interrupted_too_often_fails_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::create(folder.path());
+    let receiver = Receiver::start(&key.signing, |_, _| Reply::Acknowledge).await;
+    let load = Load::new(&key, &receiver).await;
+    let start = || block_in_place(|| Program::serve(folder.path(), &["--set", "attempts=2"]));
+    let mut program = start();
+    load.serve_at(&program.url);
+    load.hang("patient").await;
+    for attempt in 1..=2 {
+        let client = key.client(&program.url);
+        let runs =
+            until("it runs", async || Some(task(&client, "patient").await).filter(|task| task["state"] == "running"));
+        assert_eq!(runs.await["attempts"], attempt);
+        block_in_place(|| program.kill());
+        program = start();
+    }
+    let failed = task(&key.client(&program.url), "patient").await;
+    let reason = "the service ended while it worked on this task, 2 times; not tried again";
+    assert_eq!((text(&failed, "state"), text(&failed, "desc")), ("failed", reason));
+    let pushed = until("its end is pushed", async || receiver.seen().pop()).await;
+    assert_eq!(pushed.task(), failed["taskId"].as_str());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submit_with_a_key_can_be_repeated_after_the_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::create(folder.path());
+    let receiver = Receiver::start(&key.signing, |_, _| Reply::Acknowledge).await;
+    let load = Load::new(&key, &receiver).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let program = start(folder.path());
+        load.serve_at(&program.url);
+        ids.push(load.repeat("the-same").await);
+        block_in_place(|| program.kill());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let program = start(folder.path());
+    assert_eq!(task(&key.client(&program.url), "the-same").await["taskId"], *ids[0]);
+}

@@ -1,0 +1,203 @@
+//! What must hold when all is over, by the lists of the API, the receiver's notes, the log, the files and the database.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use imgopen_client::Client;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+
+use crate::common::pictures::{fetch, parameters, pixels, seed};
+use crate::common::receiver::{Receiver, Reply, Seen};
+use crate::common::rows::{all, text};
+use crate::load::{Load, Order, Truth};
+
+/// Everything that can be known from outside.
+pub struct Proof {
+    orders: Vec<Order>,
+    /// The tasks of each caller's id.
+    tasks: HashMap<String, Vec<Value>>,
+    /// The pictures of each task.
+    pictures: HashMap<String, Vec<Vec<u8>>>,
+    callbacks: Vec<Value>,
+    seen: Vec<Seen>,
+}
+
+impl Proof {
+    /// Asks the service and the receiver, and fetches every picture.
+    pub async fn read(client: &Client, load: &Load, receiver: &Receiver) -> Self {
+        let (mut tasks, mut pictures): (HashMap<String, Vec<Value>>, _) = (HashMap::new(), HashMap::new());
+        for task in all(client, "list_tasks", json!({})).await {
+            let mut fetched = Vec::new();
+            for url in task["outputImageUrlList"].as_array().into_iter().flatten() {
+                fetched.push(fetch(url.as_str().unwrap()).await);
+            }
+            pictures.insert(text(&task, "taskId").to_owned(), fetched);
+            tasks.entry(text(&task, "callerId").to_owned()).or_default().push(task);
+        }
+        let callbacks = all(client, "list_callbacks", json!({})).await;
+        Self { orders: load.book(), tasks, pictures, callbacks, seen: receiver.seen() }
+    }
+
+    fn all_tasks(&self) -> impl Iterator<Item = &Value> {
+        self.tasks.values().flatten()
+    }
+
+    /// Every answer names a task that is there. Each order made one task; one whose answers were all cut off, one or none.
+    pub fn no_task_is_lost_and_none_is_there_twice(&self) {
+        let mut known = 0;
+        for order in &self.orders {
+            let tasks = self.tasks.get(&order.caller_id).map_or(&[][..], Vec::as_slice);
+            known += tasks.len();
+            assert!(tasks.len() <= 1, "{order:?} made {tasks:?}");
+            assert!(!tasks.is_empty() || order.answers.is_empty(), "{order:?} is lost");
+            for id in order.answers.iter().flatten() {
+                assert_eq!(text(&tasks[0], "taskId"), id, "{order:?}");
+            }
+        }
+        assert_eq!(known, self.all_tasks().count(), "there are tasks that nobody ordered");
+        let ids: HashSet<_> = self.all_tasks().map(|task| text(task, "taskId")).collect();
+        assert_eq!(ids.len(), known, "an id stands for two tasks");
+        let repeated = self.orders.iter().filter(|order| order.answers.len() > 1).count();
+        assert!(repeated > 10, "only {repeated} submits were repeated, which proves little");
+    }
+
+    /// With the result that its request asked for, or, for a training, with the reason that is always its end.
+    pub fn every_task_ended_as_it_should(&self) {
+        let orders: HashMap<_, _> = self.orders.iter().map(|order| (order.caller_id.as_str(), order)).collect();
+        for task in self.all_tasks() {
+            let truth = &orders[text(task, "callerId")].truth;
+            let pictures = &self.pictures[text(task, "taskId")];
+            let state = if *truth == Truth::Training { "failed" } else { "succeeded" };
+            assert_eq!(text(task, "state"), state, "{task}");
+            check(truth, task, pictures);
+        }
+        let again = self.interrupted();
+        assert!(again > 10, "only {again} runs were interrupted, which proves little");
+    }
+
+    fn interrupted(&self) -> i64 {
+        self.all_tasks().map(|task| task["attempts"].as_i64().unwrap() - 1).sum()
+    }
+
+    /// Each end of a task with an address has one callback, which is acknowledged by one try. The receiver saw nothing
+    /// else.
+    pub fn every_push_is_acknowledged_once(&self) {
+        let with_address = self.orders.iter().filter(|order| order.body.get("callbackUrl").is_some());
+        let with_address: HashSet<_> = with_address.map(|order| order.caller_id.as_str()).collect();
+        let expected = self.all_tasks().filter(|task| with_address.contains(text(task, "callerId")));
+        let expected: BTreeSet<_> = expected.map(|task| text(task, "taskId")).collect();
+        let told: BTreeSet<_> = self.callbacks.iter().map(|callback| text(callback, "taskId")).collect();
+        assert_eq!(told, expected);
+        assert_eq!(self.callbacks.len(), expected.len(), "a task has two callbacks");
+        for callback in &self.callbacks {
+            assert_eq!(text(callback, "state"), "acknowledged", "{callback}");
+            let tries = callback["tries"].as_array().unwrap();
+            let good = tries.iter().filter(|one| one["outcome"] == "acknowledged").count();
+            assert_eq!((good, &tries.last().unwrap()["outcome"]), (1, &json!("acknowledged")), "{callback}");
+            self.check_pushes(callback);
+        }
+        let ids: HashSet<_> = self.callbacks.iter().map(|callback| text(callback, "callbackId")).collect();
+        assert!(self.seen.iter().all(|seen| ids.contains(seen.id.as_str())), "a push that belongs to no callback");
+    }
+
+    /// The receiver may have got it several times, but always the same, and it took it at least once.
+    fn check_pushes(&self, callback: &Value) {
+        let seen: Vec<_> = self.seen.iter().filter(|seen| seen.id == text(callback, "callbackId")).collect();
+        assert!(seen.iter().any(|seen| seen.reply == Reply::Acknowledge), "{callback}");
+        for one in &seen {
+            assert!(one.is_trusted, "{one:?}");
+            assert_eq!(one.body, seen[0].body);
+            assert!(one.task().is_none_or(|id| id == text(callback, "taskId") || one.operation == "submit_training"));
+        }
+    }
+
+    /// A kill may come before the log, but no end is logged twice.
+    pub fn every_end_is_logged_once_at_most(&self, logs: &[String]) {
+        let mut ended: HashMap<String, usize> = HashMap::new();
+        // The last line may be cut off.
+        let lines = logs.iter().flat_map(|log| log.lines()).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for line in lines.filter(|line| line["fields"]["message"] == "task ended") {
+            *ended.entry(text(&line["fields"], "task").to_owned()).or_default() += 1;
+        }
+        let twice: Vec<_> = ended.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(twice.is_empty(), "ended more than once: {twice:?}");
+        let count = self.all_tasks().count();
+        assert!(ended.len() * 10 > count * 9, "{} of {count} ends are logged", ended.len());
+    }
+
+    /// Every file belongs to a row, and every row has its file. Half-written ones are gone.
+    pub fn nothing_is_left_over(&self, folder: &Path) {
+        let database = open(folder).unwrap();
+        let whole: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(whole, "ok");
+        let mut statement = database.prepare("SELECT token FROM assets WHERE deleted_at IS NULL").unwrap();
+        let rows: BTreeSet<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let files: BTreeSet<String> =
+            names(&folder.join("assets")).iter().flat_map(|inner| names(inner)).map(name).collect();
+        assert_eq!(files, rows);
+        assert_eq!(rows.len(), self.pictures.values().flatten().count());
+        let trainings = self.all_tasks().filter(|task| task["operation"] == "submit_training");
+        let trainings: BTreeSet<_> = trainings.map(|task| text(task, "taskId").to_owned()).collect();
+        let datasets = names(&folder.join("datasets"));
+        assert!(datasets.iter().all(|dataset| names(dataset).len() == 10), "a data set is not whole");
+        assert_eq!(datasets.into_iter().map(name).collect::<BTreeSet<_>>(), trainings);
+    }
+
+    /// What there was of everything.
+    pub fn figures(&self) -> String {
+        let (orders, tasks, pushes) = (self.orders.len(), self.all_tasks().count(), self.seen.len());
+        let cut_off = self.orders.iter().filter(|order| order.answers.is_empty()).count();
+        let (pictures, callbacks) = (self.pictures.values().flatten().count(), self.callbacks.len());
+        let interrupted = self.interrupted();
+        format!(
+            "{orders} submits, {cut_off} of them cut off for good, {tasks} tasks, {interrupted} interrupted runs, \
+             {pictures} pictures, {callbacks} callbacks in {pushes} pushes"
+        )
+    }
+}
+
+fn check(truth: &Truth, task: &Value, files: &[Vec<u8>]) {
+    match truth {
+        Truth::Cards { count, size, prompt, seed: first } => {
+            assert_eq!(files.len(), *count, "{task}");
+            for (number, file) in (0..).zip(files) {
+                let told = parameters(file);
+                assert_eq!(pixels(file).dimensions(), *size, "{task}");
+                assert!(told.starts_with(prompt), "{task} shows {told}");
+                assert_eq!(seed(&told), first.map(|first| first + number), "{task} shows {told}");
+            }
+        }
+        Truth::Plain { size, color } => {
+            assert_eq!(files.len(), 1, "{task}");
+            let (picture, color) = (pixels(&files[0]), color.to_be_bytes());
+            assert_eq!(picture.dimensions(), *size, "{task}");
+            assert!(picture.pixels().all(|pixel| pixel.0 == color[1..]), "{task} is not of the colour {color:?}");
+        }
+        Truth::Training => {
+            assert!(files.is_empty());
+            assert!(text(task, "desc").starts_with("no training engine configured"), "{task}");
+        }
+    }
+}
+
+/// The state of the task behind a callback, as it is on the disk now.
+pub fn state_behind(folder: &Path, callback: &str) -> rusqlite::Result<String> {
+    let sql = "SELECT state FROM tasks WHERE id = (SELECT task_id FROM callbacks WHERE id = ?1)";
+    open(folder)?.query_row(sql, [callback], |row| row.get(0))
+}
+
+fn open(folder: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = Connection::open_with_flags(folder.join("imgopen.sqlite3"), flags)?;
+    database.busy_timeout(crate::common::PATIENCE)?;
+    Ok(database)
+}
+
+fn names(folder: &Path) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn name(path: impl AsRef<Path>) -> String {
+    path.as_ref().file_name().unwrap().to_str().unwrap().to_owned()
+}
