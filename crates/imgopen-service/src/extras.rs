@@ -80,11 +80,7 @@ impl ImgOpenExtras for Service {
         Ok(RedeliverCallbackResponse::success(delivery(callback)))
     }
 
-    async fn describe_server(
-        &self,
-        _: Caller,
-        _: DescribeServerRequest,
-    ) -> Result<DescribeServerResponse, Failure> {
+    async fn describe_server(&self, _: Caller, _: DescribeServerRequest) -> Result<DescribeServerResponse, Failure> {
         let vendors = operations::ALL.iter().filter(|operation| operation.document == "imgopen");
         Ok(DescribeServerResponse::success(Capabilities {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,9 +104,11 @@ impl Service {
             _ => live.as_ref().map_or(0.0, |live| live.percent),
         };
         let (engine, grade) = live.as_ref().and_then(|live| live.engine).unzip();
-        let urls = task.output.as_ref().filter(|output| !output.pictures.is_empty()).map(|output| {
-            output.pictures.iter().map(|picture| self.urls().asset(&picture.token)).collect()
-        });
+        let urls = task
+            .output
+            .as_ref()
+            .filter(|output| !output.pictures.is_empty())
+            .map(|output| output.pictures.iter().map(|picture| self.urls().asset(&picture.token)).collect());
         Task {
             task_id: task.id.0.clone(),
             caller_id: Some(task.caller_id.clone()).filter(|id| !id.is_empty()),
@@ -175,11 +173,7 @@ fn offer(choice: &Choice) -> EngineOffer {
             Some(checkpoints.map(|model| model.name.clone()).collect())
         }
     };
-    EngineOffer {
-        name: choice.engine.name().to_owned(),
-        grade: EngineGrade::from(choice.offer.grade.as_str()),
-        models,
-    }
+    EngineOffer { name: choice.engine.name().to_owned(), grade: EngineGrade::from(choice.offer.grade.as_str()), models }
 }
 
 fn delivery(callback: CallbackRow) -> CallbackDelivery {
@@ -217,7 +211,8 @@ fn started_by(ids: Vec<String>) -> Result<Vec<String>, Failure> {
 fn pushed_states(states: Vec<CallbackState>) -> Result<Vec<Pushed>, Failure> {
     let read = |state: &CallbackState| {
         let found = Pushed::ALL.into_iter().find(|known| known.as_str() == state.as_str());
-        let unknown = || format!("`states`: {:?} is no state; use one of pending, acknowledged, abandoned", state.as_str());
+        let unknown =
+            || format!("`states`: {:?} is no state; use one of pending, acknowledged, abandoned", state.as_str());
         found.ok_or_else(|| Failure::unprocessable(unknown()))
     };
     states.iter().map(read).collect()
@@ -233,7 +228,8 @@ fn moment(text: Option<String>, field: &str) -> Result<Option<Moment>, Failure> 
 
 fn cursor(text: Option<String>) -> Result<Option<i64>, Failure> {
     let read = |text: String| {
-        let wrong = |_| Failure::unprocessable("`cursor`: not one of this service; give `nextCursor` of the answer before");
+        let wrong =
+            |_| Failure::unprocessable("`cursor`: not one of this service; give `nextCursor` of the answer before");
         text.parse().map_err(wrong)
     };
     text.map(read).transpose()
