@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 /// How often the service is killed.
-const KILLS: usize = 50;
+const KILLS: usize = 60;
 
 /// How many submit at the same time.
 const SUBMITTERS: u64 = 4;
@@ -57,7 +57,7 @@ fn start(folder: &Path) -> Program {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_kills_under_load_lose_nothing() {
+async fn kills_under_load_lose_nothing() {
     let (seed, began) = (seed(), Instant::now());
     let folder = tempfile::tempdir().unwrap();
     let key = Key::create(folder.path());

@@ -84,8 +84,8 @@ fn png(image: RgbImage) -> Vec<u8> {
 }
 
 /// Fetches a result.
-pub async fn fetch(url: &str) -> Vec<u8> {
-    let response = reqwest::get(url).await.unwrap();
+pub async fn fetch(http: &reqwest::Client, url: &str) -> Vec<u8> {
+    let response = http.get(url).send().await.unwrap();
     assert_eq!(response.status(), 200, "{url}");
     assert_eq!(response.headers()["content-type"], "image/png");
     response.bytes().await.unwrap().to_vec()

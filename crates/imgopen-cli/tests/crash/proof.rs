@@ -26,11 +26,12 @@ pub struct Proof {
 impl Proof {
     /// Asks the service and the receiver, and fetches every picture.
     pub async fn read(client: &Client, load: &Load, receiver: &Receiver) -> Self {
+        let http = reqwest::Client::new();
         let (mut tasks, mut pictures): (HashMap<String, Vec<Value>>, _) = (HashMap::new(), HashMap::new());
         for task in all(client, "list_tasks", json!({})).await {
             let mut fetched = Vec::new();
             for url in task["outputImageUrlList"].as_array().into_iter().flatten() {
-                fetched.push(fetch(url.as_str().unwrap()).await);
+                fetched.push(fetch(&http, url.as_str().unwrap()).await);
             }
             pictures.insert(text(&task, "taskId").to_owned(), fetched);
             tasks.entry(text(&task, "callerId").to_owned()).or_default().push(task);
