@@ -25,7 +25,7 @@ impl PictureServer {
         let copy = fetched.clone();
         let router = Router::new().fallback(move |uri: Uri| {
             copy.lock().unwrap().push(uri.path().to_owned());
-            async move { png(picture_at(uri.path())) }
+            async move { picture_file(picture_at(uri.path())) }
         });
         Self { url: url(serve(router).await), fetched }
     }
@@ -77,7 +77,8 @@ pub fn scene() -> RgbImage {
     })
 }
 
-fn png(image: RgbImage) -> Vec<u8> {
+/// The file that is served of a picture.
+pub fn picture_file(image: RgbImage) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     DynamicImage::ImageRgb8(image).write_to(&mut bytes, ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -129,7 +130,7 @@ fn stands(ink: &[bool], (width, height): (usize, usize), glyphs: &[[u8; 8]], sca
     else {
         return false;
     };
-    let cells: Vec<(usize, bool)> = glyphs
+    let mut cells: Vec<(usize, bool)> = glyphs
         .iter()
         .enumerate()
         .flat_map(|(column, rows)| {
@@ -137,6 +138,8 @@ fn stands(ink: &[bool], (width, height): (usize, usize), glyphs: &[[u8; 8]], sca
         })
         .map(|(x, y, bit)| ((y * scale + scale / 2) * width + x * scale + scale / 2, bit == 1))
         .collect();
+    // Ink is rare, so most places are ruled out by the first look.
+    cells.sort_by_key(|(_, is_ink)| !is_ink);
     (0..=bottom)
         .flat_map(|top| (0..=right).map(move |left| top * width + left))
         .any(|corner| cells.iter().all(|(offset, is_ink)| ink[corner + offset] == *is_ink))

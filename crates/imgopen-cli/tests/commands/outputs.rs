@@ -1,0 +1,141 @@
+//! What the commands print, in text and in JSON.
+
+use std::path::Path;
+
+use imgopen_tests::calls::call;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::common::program::{Key, Program};
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::rows::all;
+use crate::common::until;
+use crate::{command, run, told};
+
+#[test]
+fn every_command_explains_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, arguments) in [
+        ("help", &[][..]),
+        ("help_serve", &["serve"]),
+        ("help_keys", &["keys"]),
+        ("help_keys_create", &["keys", "create"]),
+        ("help_keys_list", &["keys", "list"]),
+        ("help_keys_revoke", &["keys", "revoke"]),
+        ("help_config", &["config"]),
+        ("help_config_show", &["config", "show"]),
+        ("help_callbacks", &["callbacks"]),
+        ("help_callbacks_list", &["callbacks", "list"]),
+        ("help_callbacks_resend", &["callbacks", "resend"]),
+    ] {
+        let told = run(folder.path(), &[arguments, &["--help"]].concat());
+        assert!(told.starts_with("ends with 0\n"), "{told}");
+        assert_snapshot!(name, told);
+    }
+    assert_eq!(run(folder.path(), &["--version"]), "ends with 0\nimgopen 0.1.0\n");
+    // Whoever says nothing is told what can be said.
+    let bare = run(folder.path(), &[]);
+    assert!(bare.starts_with("ends with 2\nerrors:\n") && bare.contains("callbacks"), "{bare}");
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = |arguments: &[&str]| run(folder.path(), &[&["keys"], arguments].concat());
+    let mut story = keys(&["create", "--name", "my application"]);
+    story += &keys(&["create", "--json"]);
+    story += &keys(&["list"]);
+    story += &keys(&["list", "--json"]);
+    let list = command(folder.path(), &["keys", "list", "--json"]).output().unwrap();
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let ids: Vec<_> = list.as_array().unwrap().iter().map(|key| key["access_key_id"].as_str().unwrap()).collect();
+    story += &keys(&["revoke", ids[0]]);
+    story += &keys(&["revoke", ids[1], "--json"]);
+    story += &keys(&["list"]);
+    assert_snapshot!("keys", story);
+    // The folder can also come from the environment.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut create = command(elsewhere.path(), &["keys", "create"]);
+    assert!(create.env("IMGOPEN_SERVE_DATA_DIR", "there").status().unwrap().success());
+    assert!(elsewhere.path().join("there/imgopen.sqlite3").is_file());
+}
+
+#[test]
+fn settings_are_shown_with_their_sources_and_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "workers = 7\npublic_url = \"https://me:hunter2@example.com/images\"\n[queue]\nlength = 9\n\
+                [time_limit.operations]\nenlarge_image = \"2m\"\n";
+    std::fs::write(folder.path().join("imgopen.toml"), file).unwrap();
+    let show = |more: &[&str]| {
+        let flags = ["config", "show", "--config", "imgopen.toml", "--sandbox", "--workers", "3"];
+        let flags = [&flags[..], &["--set", "assets.lifetime=30d", "--allow-network", "10.1.0.0/16"], more].concat();
+        let mut show = command(folder.path(), &flags);
+        show.env("IMGOPEN_SERVE_QUEUE__RUNNING_PER_KEY", "2").env("IMGOPEN_SERVE_WORKERS", "5");
+        told(&show.env("IMGOPEN_SERVE_LISTEN", "127.0.0.1:8081").output().unwrap())
+    };
+    let (text, json) = (show(&[]), show(&["--json"]));
+    assert!(!text.contains("hunter2") && !json.contains("hunter2"));
+    assert_snapshot!("config_show", text);
+    assert_snapshot!("config_show_json", json);
+}
+
+/// What is shown can be given back as a file, and sets the same.
+#[test]
+fn the_settings_shown_are_a_file_of_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let show = |arguments: &[&str]| {
+        let output = command(folder.path(), &[&["config", "show"], arguments].concat()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let settings = ["--workers", "3", "--set", "assets.lifetime=30d", "--set", "time_limit.operations.roop=1s"];
+    assert_eq!(show(&settings), "", "there is no operation `roop`");
+    let settings = ["--workers", "3", "--set", "assets.lifetime=30d", "--set", "time_limit.operations.outpaint=1s"];
+    let shown = show(&settings);
+    std::fs::write(folder.path().join("again.toml"), &shown).unwrap();
+    let again = show(&["--config", "again.toml"]);
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split('#').next().unwrap().trim().to_owned()).collect()
+    };
+    assert!(!shown.is_empty());
+    assert_eq!(values(&again), values(&shown));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callbacks_are_listed_and_pushed_again_while_the_service_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let pauses = ["--set", "callbacks.pauses=[\"20ms\"]", "--set", "callbacks.tries=2"];
+    let program = Program::serve(&folder.path().join("imgopen-data"), &pauses);
+    let key = Key::create(&folder.path().join("imgopen-data"));
+    let replies = |_: &str, before| if before < 2 { Reply::WrongCode } else { Reply::Acknowledge };
+    let receiver = Receiver::start(&key.signing, replies).await;
+    let client = key.client(&program.url);
+    let callbacks = |arguments: &[&str]| run(folder.path(), &[&["callbacks"], arguments].concat());
+    let mut story = callbacks(&["list"]);
+    let url = format!("{}/outpaint", receiver.url);
+    let request = json!({"businessTaskId": "1", "sourceImage": "http://127.0.0.1/a.png", "callbackUrl": url});
+    call(&client, "outpaint", &request).await.unwrap();
+    let state = async |state: &str| all(&client, "list_callbacks", json!({ "states": [state] })).await.pop();
+    let abandoned = until("it is given up", async || state("abandoned").await).await;
+    story += &callbacks(&["list", "--state", "abandoned"]);
+    story += &callbacks(&["list", "--json", "--task", abandoned["taskId"].as_str().unwrap()]);
+    story += &callbacks(&["list", "--state", "pending"]);
+    program.stop();
+    // Nobody pushes it while it is shown.
+    story += &callbacks(&["resend", abandoned["callbackId"].as_str().unwrap()]);
+    story += &callbacks(&["resend", "--json", abandoned["callbackId"].as_str().unwrap()]);
+    assert_snapshot!("callbacks", story);
+    resent_is_pushed(folder.path(), &pauses, &key, &receiver).await;
+}
+
+/// What was set going without a service is pushed when there is one, and what is set going beside it, within a second.
+async fn resent_is_pushed(folder: &Path, settings: &[&str], key: &Key, receiver: &Receiver) {
+    let program = Program::serve(&folder.join("imgopen-data"), settings);
+    let client = key.client(&program.url);
+    let acknowledged = async || all(&client, "list_callbacks", json!({"states": ["acknowledged"]})).await.pop();
+    let callback = until("it is acknowledged", acknowledged).await;
+    let before = receiver.seen().len();
+    let id = callback["callbackId"].as_str().unwrap();
+    assert!(run(folder, &["callbacks", "resend", id]).starts_with("ends with 0\n"));
+    until("it is pushed again", async || (receiver.seen().len() > before).then_some(())).await;
+    assert!(receiver.seen().iter().all(|seen| seen.id == id && seen.is_trusted));
+}

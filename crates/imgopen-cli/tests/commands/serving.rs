@@ -1,0 +1,150 @@
+//! `imgopen serve` as its operator sees it: starting, stopping, and where it writes.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use imgopen_client::{Client, Credentials};
+use imgopen_tests::calls::call;
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::common::program::{Key, Program};
+use crate::common::rows::task;
+use crate::common::until;
+use crate::{command, redacted};
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_start_shows_a_key_that_opens_and_writes_into_its_folder_only() {
+    let (empty, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let serve = || {
+        let mut serve = command(empty.path(), &["serve", "--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]);
+        serve.arg(data.path());
+        Program::start(serve)
+    };
+    let program = serve();
+    assert_snapshot!("first_start", redacted(&program.greeting));
+    let exported = |name: &str| {
+        let lines = program.greeting.lines();
+        lines.filter_map(|line| line.strip_prefix(&format!("export {name}="))).next().unwrap().to_owned()
+    };
+    let key = Credentials::new(exported("IMGOPEN_ACCESS_KEY_ID"), exported("IMGOPEN_ACCESS_KEY_SECRET"));
+    let client = Client::new(&exported("IMGOPEN_BASE_URL"), key).unwrap();
+    call(&client, "describe_server", &json!({})).await.unwrap();
+    assert!(!program.log().contains('\x1b'), "colours, but there is no terminal");
+    program.stop();
+    assert_eq!(serve().greeting, "", "the second start shows no key");
+    assert_eq!(names(empty.path()), [""; 0]);
+    let known = ["assets", "imgopen.sqlite3", "imgopen.sqlite3-shm", "imgopen.sqlite3-wal", "service.lock"];
+    assert!(names(data.path()).iter().all(|name| known.contains(&name.as_str())), "{:?}", names(data.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_without_a_key_are_served_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::serve(folder.path(), &["--open"]);
+    assert_eq!(program.greeting, "");
+    let client = Client::builder(&program.url).build().unwrap();
+    call(&client, "describe_server", &json!({})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_refused_within_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::serve(&folder.path().join("imgopen-data"), &[]);
+    let key = Key::create(&folder.path().join("imgopen-data"));
+    let client = key.client(&program.url);
+    call(&client, "describe_server", &json!({})).await.unwrap();
+    assert!(command(folder.path(), &["keys", "revoke", &key.id]).status().unwrap().success());
+    let refused = until("it is refused", async || call(&client, "describe_server", &json!({})).await.err()).await;
+    assert_eq!(refused.status().unwrap(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_hands_back_what_hangs_and_the_next_start_takes_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::serve(folder.path(), &["--set", "shutdown=1s", "--set", "attempts=1"]);
+    let key = Key::create(folder.path());
+    let client = key.client(&program.url);
+    let request = json!({"businessTaskId": "stuck", "prompt": "[sandbox: hang]", "comfyTaskType": "Flux1DevFP8"});
+    call(&client, "flux_text_to_image", &request).await.unwrap();
+    let is_running =
+        async |client: &Client| Some(task(client, "stuck").await).filter(|task| task["state"] == "running");
+    until("it runs", async || is_running(&client).await).await;
+    let begun = Instant::now();
+    program.terminate();
+    let status = program.exit(Duration::from_secs(60));
+    assert_eq!(status.code(), Some(0), "{}", program.log());
+    // The limit, a second for callers, and a slow machine.
+    assert!((1.0..10.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
+    // It was handed back, which is no attempt, so that it is not failed though one attempt is all it has.
+    let program = Program::serve(folder.path(), &["--set", "attempts=1"]);
+    let client = key.client(&program.url);
+    let again = until("it runs again", async || is_running(&client).await).await;
+    assert_eq!(again["attempts"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_lets_what_runs_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::serve(folder.path(), &[]);
+    let key = Key::create(folder.path());
+    let prompt = "[sandbox: delay=1s]";
+    let request =
+        json!({"businessTaskId": "late", "prompt": prompt, "comfyTaskType": "Flux1DevFP8", "width": 64, "height": 64});
+    let client = key.client(&program.url);
+    call(&client, "flux_text_to_image", &request).await.unwrap();
+    until("it runs", async || Some(task(&client, "late").await).filter(|task| task["state"] == "running")).await;
+    program.terminate();
+    assert!(program.exit(Duration::from_secs(60)).success());
+    let program = Program::serve(folder.path(), &[]);
+    let ended = task(&key.client(&program.url), "late").await;
+    assert_eq!((&ended["state"], &ended["attempts"]), (&json!("succeeded"), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::serve(folder.path(), &[]);
+    let key = Key::create(folder.path());
+    let client = key.client(&program.url);
+    let request = json!({"businessTaskId": "stuck", "prompt": "[sandbox: hang]", "comfyTaskType": "Flux1DevFP8"});
+    call(&client, "flux_text_to_image", &request).await.unwrap();
+    until("it runs", async || Some(task(&client, "stuck").await).filter(|task| task["state"] == "running")).await;
+    program.terminate();
+    until("it is stopping", async || program.log().contains("stopping").then_some(())).await;
+    program.terminate();
+    assert_eq!(program.exit(Duration::from_secs(20)).code(), Some(1));
+}
+
+/// A reader that goes away is no failure.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child =
+        command(folder.path(), &["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(child.wait().unwrap().success() && errors.is_empty(), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_are_lines_of_json_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::serve(folder.path(), &["--log", "json"]);
+    let log = program.stop();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["fields"]["message"].is_string(), "{line}");
+    }
+}
