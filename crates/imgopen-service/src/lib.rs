@@ -6,6 +6,7 @@ mod assets;
 mod callbacks;
 mod clock;
 mod extras;
+mod friendly;
 mod http;
 mod ids;
 mod inputs;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use imgopen_engines::PictureLimits;
 use imgopen_types::operations;
 use ipnet::IpNet;
-use jiff::fmt::serde::unsigned_duration::friendly::compact as friendly;
 use serde::{Deserialize, Serialize};
+
+use crate::friendly;
 
 /// The settings of the service. In files, durations are texts such as `30s` or `2h 30m`, sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
