@@ -34,13 +34,14 @@ pub enum Command {
 }
 
 const SERVE: &str = "\
-Every setting can also come from an environment variable, such as IMGOPEN_SERVE_QUEUE__LENGTH=500 for queue.length, or
-from the file of --config. `imgopen config show` takes the same flags, and prints the settings in force.
+Every setting can also come from an environment variable, such as IMGOPEN_SERVE_QUEUE__LENGTH=500 for queue.length, \
+or from the file of --config. `imgopen config show` takes the same flags, and prints the settings in force.
 
 Examples:
   imgopen serve --sandbox
-  imgopen serve --listen 0.0.0.0:8080 --data-dir /var/lib/imgopen --public-url https://images.example.com
-  imgopen serve --listen 127.0.0.1:0 --allow-network 10.1.0.0/16 --set queue.length=500 --set 'assets.lifetime=\"30days\"'";
+  imgopen serve --listen 0.0.0.0:8080 --public-url https://images.example.com
+  imgopen serve --data-dir /var/lib/imgopen --allow-network 10.1.0.0/16
+  imgopen serve --set queue.length=500 --set assets.lifetime=30d";
 
 /// Flags of the service.
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -77,11 +78,12 @@ fn flatten(table: &toml::Table, prefix: &str, lines: &mut Vec<(String, toml::Val
     }
 }
 
-/// The only place for a secret is an address with a user name and password in it.
+/// The only place for a secret is an address with a user name and password in it. A password may hold an `@` itself, so
+/// all before the last one is hidden.
 fn hide(value: toml::Value) -> toml::Value {
     match &value {
         toml::Value::String(text) => {
-            match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?))) {
+            match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
                 Some((scheme, (_, rest))) => format!("{scheme}://{HIDDEN}@{rest}").into(),
                 None => value,
             }
@@ -107,12 +109,28 @@ fn shown(path: &Path) -> String {
 fn told(errors: figment::Error) -> String {
     let lines = errors.into_iter().map(|error| {
         let from = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" ({})", source(metadata)));
+        let problem = problem(&error.kind);
         match error.path.is_empty() {
-            true => format!("{}{from}", error.kind),
-            false => format!("the setting `{}`{from}: {}", error.path.join("."), error.kind),
+            true => format!("{problem}{from}"),
+            false => format!("the setting `{}`{from}: {problem}", error.path.join(".")),
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is wrong, without the names of Rust's types.
+fn problem(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownField(_, known) => {
+            let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+            format!("there is none of that name; there are {}", known.join(", "))
+        }
+        Kind::InvalidType(given, expected) if ["usize", "u64", "u32", "u8"].contains(&expected.as_str()) => {
+            format!("{given} given, a whole number expected")
+        }
+        Kind::InvalidType(given, expected) => format!("{given} given, {expected} expected"),
+        other => other.to_string(),
+    }
 }
 
 /// The flags as settings.
@@ -256,9 +274,10 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_named_with_its_source() {
         let error = load(&flags("--set queue.lenght=5")).unwrap_err().to_string();
-        assert!(error.contains("`queue.lenght` (command line)") || error.contains("lenght"), "{error}");
+        let told = "the setting `queue.lenght` (command line): there is none of that name; there are `length`";
+        assert!(error.starts_with(told), "{error}");
         let error = load(&flags("--set queue.length=many")).unwrap_err().to_string();
-        assert!(error.starts_with("the setting `queue.length` (command line): invalid type"), "{error}");
+        assert!(error.starts_with("the setting `queue.length` (command line): string \"many\" given"), "{error}");
         let error = load(&flags("--config /nowhere.toml")).unwrap_err().to_string();
         assert_eq!(error, "the file /nowhere.toml cannot be read");
     }
@@ -266,6 +285,7 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown() {
         assert_eq!(hide("https://me:secret@host/x".into()), "https://(hidden)@host/x".into());
+        assert_eq!(hide("https://me:sec@ret@host/x".into()), "https://(hidden)@host/x".into());
         assert_eq!(hide("https://host/a@b".into()), "https://(hidden)@b".into());
         assert_eq!(hide(7.into()), 7.into());
     }

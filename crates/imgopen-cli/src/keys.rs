@@ -65,7 +65,8 @@ fn list(keys: &[KeyRow], as_json: bool) -> anyhow::Result<()> {
     }
     let lines = keys.iter().map(|key| {
         let state = key.revoked_at.map_or("holds".to_owned(), |at| format!("revoked {}", at.rfc3339()));
-        format!("{:<20} {:<26} {:<34} {}", key.id.as_str(), key.created_at.rfc3339(), state, key.name)
+        let line = format!("{:<20} {:<26} {:<34} {}", key.id.as_str(), key.created_at.rfc3339(), state, key.name);
+        line.trim_end().to_owned()
     });
     let lines = lines.collect::<Vec<_>>().join("\n");
     print(&format!("{:<20} {:<26} {:<34} name\n{lines}", "id", "made", "state"))
