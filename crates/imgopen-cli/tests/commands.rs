@@ -48,8 +48,9 @@ fn redacted(text: &str) -> String {
         (r"whsec_[A-Za-z0-9+/]{43}=", "[signing secret]"),
         (r"msg_[0-9a-f]{32}", "[callback]"),
         (r"img[0-9]{22}", "[task]"),
-        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z( {1,8})?", "[time] "),
-        (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:[port]"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
+        (r"\[time\] +", "[time] "),
+        (r"127\.0\.0\.1:\d{5}", "127.0.0.1:[port]"),
         (r" +\d+ ms", " [duration]"),
         (r#""duration_ms": \d+"#, r#""duration_ms": "[duration]""#),
     ] {

@@ -56,7 +56,7 @@ fn keys_are_made_listed_and_revoked() {
     // The folder can also come from the environment.
     let elsewhere = tempfile::tempdir().unwrap();
     let mut create = command(elsewhere.path(), &["keys", "create"]);
-    assert!(create.env("IMGOPEN_SERVE_DATA_DIR", "there").status().unwrap().success());
+    assert!(create.env("IMGOPEN_SERVE_DATA_DIR", "there").output().unwrap().status.success());
     assert!(elsewhere.path().join("there/imgopen.sqlite3").is_file());
 }
 
@@ -112,7 +112,10 @@ async fn callbacks_are_listed_and_pushed_again_while_the_service_runs() {
     let callbacks = |arguments: &[&str]| run(folder.path(), &[&["callbacks"], arguments].concat());
     let mut story = callbacks(&["list"]);
     let url = format!("{}/outpaint", receiver.url);
-    let request = json!({"businessTaskId": "1", "sourceImage": "http://127.0.0.1/a.png", "callbackUrl": url});
+    let request = json!({
+        "businessTaskId": "1", "sourceImage": "http://127.0.0.1/a.png", "callbackUrl": url, "imageCount": 1,
+        "verticalExpansionRatio": 1, "horizontalExpansionRatio": 1,
+    });
     call(&client, "outpaint", &request).await.unwrap();
     let state = async |state: &str| all(&client, "list_callbacks", json!({ "states": [state] })).await.pop();
     let abandoned = until("it is given up", async || state("abandoned").await).await;
