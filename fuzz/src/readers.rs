@@ -1,6 +1,6 @@
 //! Every reader of the contract on the same bytes: requests, answers, pushed bodies.
 
-use imgopen_tests::calls::{read_request, read_response};
+use imgopen_tests::calls::{build_request, read_request, read_response};
 use imgopen_types::{Callback, ReadError, operations};
 
 use crate::memory::bounded;
@@ -15,11 +15,20 @@ pub fn readers(bytes: &[u8]) {
     for operation in operations::ALL {
         let id = operation.id;
         judge("request", id, bytes, read_request);
+        built(id, bytes);
         judge("answer", id, bytes, read_response);
         if operation.callback.is_some() {
             let read = bounded(bytes.len(), id, || Callback::read(id, bytes));
             assert!(read.is_some(), "{id} has a callback, but none is read");
         }
+    }
+}
+
+/// What a builder makes of a request that was read is what the reader makes of it.
+fn built(id: &str, bytes: &[u8]) {
+    if let Ok(written) = read_request(id, bytes) {
+        let built = build_request(id, bytes).expect("it was read before");
+        assert_eq!(built, written, "the builder of {id} writes a request in another way than its type");
     }
 }
 

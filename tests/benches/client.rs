@@ -54,9 +54,9 @@ macro_rules! measure {
             &runtime,
             server,
             |address| drop(runtime.block_on(generated_on(client(address)))),
-            |address| drop(runtime.block_on(by_hand_on(reqwest::Client::new(), url(address)))),
+            |address| drop(runtime.block_on(by_hand_on(hand::client(), url(address)))),
         );
-        let (client, http) = (client(server), reqwest::Client::new());
+        let (client, http) = (client(server), hand::client());
         compare(
             $criterion,
             &$call,

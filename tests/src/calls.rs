@@ -111,7 +111,32 @@ macro_rules! dispatch {
             }
         }
 
-        /// The same for an answer.
+        /// Reads a request and writes it with its builder, as the client does.
+        ///
+        /// # Errors
+        ///
+        /// Every fault of the request.
+        ///
+        /// # Panics
+        ///
+        /// When no operation has that id or the builder refuses what was read.
+        pub fn build_request(operation: &str, json: &[u8]) -> Result<String, ReadError> {
+            let text = |json: Result<Vec<u8>, Violations>| {
+                String::from_utf8(json.expect("the builder takes what was read")).expect("JSON is text")
+            };
+            match operation {
+                $(stringify!($operation) => {
+                    read(json).map(|request: $request| text(builder::$request::from(request).to_json()))
+                })*
+                "query_tool_task" => {
+                    let request = read::<QueryToolTaskRequest>(json);
+                    request.map(|request| text(builder::QueryToolTaskRequest::from(request).to_json()))
+                }
+                other => panic!("no operation is called {other}"),
+            }
+        }
+
+        /// As [`read_request`], for an answer.
         ///
         /// # Errors
         ///

@@ -3,6 +3,8 @@
 //! Three calls as plain serde structs, without bounds, leniency or a list of faults: a training with many pictures, a
 //! large request of many fields, and a small query with a large answer.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
@@ -66,6 +68,16 @@ fn keys(headers: &HeaderMap) -> Result<(String, String), StatusCode> {
     let key = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let keys = key(Credentials::ID_HEADER).zip(key(Credentials::SECRET_HEADER));
     keys.ok_or(StatusCode::UNAUTHORIZED)
+}
+
+/// A client of reqwest that is set up as the generated one is.
+///
+/// # Panics
+///
+/// When the machine does not let it be made.
+pub fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(Duration::from_secs(60));
+    client.redirect(reqwest::redirect::Policy::none()).build().expect("a client can be made")
 }
 
 /// One call with reqwest: what a person writes who needs no more.

@@ -131,11 +131,15 @@ macro_rules! client_side {
             let mut tried = BTreeSet::new();
             $(
                 $(
-                    let built = $request::builder().$setter($inside).build().map(drop);
+                    let builder = $request::builder().$setter($inside);
+                    let built = builder.build().map(drop);
+                    assert_eq!(builder.to_json().err(), built.clone().err(), "what is sent is judged as what is built");
                     assert!(!at_fault(built, $wire), "{} {} inside", stringify!($request), $wire);
                 )*
                 $(
-                    let built = $request::builder().$setter($outside).build().map(drop);
+                    let builder = $request::builder().$setter($outside);
+                    let built = builder.build().map(drop);
+                    assert_eq!(builder.to_json().err(), built.clone().err(), "what is sent is judged as what is built");
                     assert!(at_fault(built, $wire), "{} {} outside", stringify!($request), $wire);
                 )*
                 tried.insert((stringify!($request), $wire));

@@ -1,7 +1,7 @@
 //! Rules with a shape: what any value of any type of the wire must do.
 
 use imgopen_client::types::{SubmitTrainingRequest, operations, read};
-use imgopen_tests::calls::{read_request, read_response};
+use imgopen_tests::calls::{build_request, read_request, read_response};
 use imgopen_tests::values::object;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -20,6 +20,8 @@ fn any_request_survives_write_read_write() {
             let written =
                 read_request(operation.id, text.as_bytes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
             prop_assert_eq!(&written, &text, "the canonical form is a fixed point");
+            let built = build_request(operation.id, text.as_bytes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(&built, &text, "the builder writes the canonical form");
             Ok(())
         });
         outcome.unwrap_or_else(|error| panic!("{}: {error}", operation.id));

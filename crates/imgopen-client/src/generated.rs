@@ -1014,14 +1014,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::TextToImageResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::TextToImageRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/text2image", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "text_to_image" };
             client.call(request, &info).await
@@ -1063,14 +1067,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ImageToImageResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ImageToImageRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/image2image", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "image_to_image" };
             client.call(request, &info).await
@@ -1112,14 +1120,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ControlnetResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ControlnetRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/controlnet", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "controlnet" };
             client.call(request, &info).await
@@ -1161,14 +1173,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ListModelsResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ListModelsRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryModelList", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "list_models" };
             client.call(request, &info).await
@@ -1210,14 +1226,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ListLorasResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ListLorasRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryLoraList", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "list_loras" };
             client.call(request, &info).await
@@ -1259,14 +1279,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ListVaesResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ListVaesRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryVaeList", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "list_vaes" };
             client.call(request, &info).await
@@ -1308,14 +1332,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ListEmbeddingsResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ListEmbeddingsRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryEmbeddingList", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "list_embeddings" };
             client.call(request, &info).await
@@ -1357,14 +1385,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::QueryArchivedTaskResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::QueryArchivedTaskRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/queryTaskInfo", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "query_archived_task" };
             client.call(request, &info).await
@@ -1406,14 +1438,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::QueryTaskResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::QueryTaskRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryTaskInfo", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "query_task" };
             client.call(request, &info).await
@@ -1468,7 +1504,7 @@ pub mod builder {
             let Self { client, tool_code, body } = self;
             let tool_code = tool_code.map_err(Error::InvalidRequest)?;
             let body = body
-                .and_then(|v| types::QueryToolTaskRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!(
                 "{}/AIGCImgOpenServ/saas/tool/{}/queryTask",
@@ -1479,7 +1515,11 @@ pub mod builder {
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "query_tool_task" };
             client.call(request, &info).await
@@ -1521,14 +1561,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::SubmitTrainingResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::SubmitTrainingRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/modelTraining/submitTraining/Job", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "submit_training" };
             client.call(request, &info).await
@@ -1570,14 +1614,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::QueryTrainingResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::QueryTrainingRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/modelTraining/queryTraining/Job", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "query_training" };
             client.call(request, &info).await
@@ -1619,14 +1667,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::FluxTextToImageResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::FluxTextToImageRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/comfyui/text2image", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "flux_text_to_image" };
             client.call(request, &info).await
@@ -1668,14 +1720,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::SwapFaceResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::SwapFaceRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/roop", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "swap_face" };
             client.call(request, &info).await
@@ -1717,14 +1773,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::SwapFaceV2Response>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::SwapFaceV2Request::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/v2/roop", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "swap_face_v2" };
             client.call(request, &info).await
@@ -1766,14 +1826,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::InstantIdResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::InstantIdRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/instantID", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "instant_id" };
             client.call(request, &info).await
@@ -1815,14 +1879,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::RestoreFaceResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::RestoreFaceRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/codeformer", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "restore_face" };
             client.call(request, &info).await
@@ -1864,14 +1932,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::SuperResolutionResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::SuperResolutionRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/superResolution", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "super_resolution" };
             client.call(request, &info).await
@@ -1913,14 +1985,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::DescribeImageResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::DescribeImageRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/interrogate", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "describe_image" };
             client.call(request, &info).await
@@ -1962,14 +2038,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::SwapFacesResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::SwapFacesRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/face/fusion", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "swap_faces" };
             client.call(request, &info).await
@@ -2011,14 +2091,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::DetectFacesResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::DetectFacesRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/face/detection", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "detect_faces" };
             client.call(request, &info).await
@@ -2060,14 +2144,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ExpandPromptResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ExpandPromptRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/prompts/expand", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "expand_prompt" };
             client.call(request, &info).await
@@ -2109,14 +2197,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ChangeHairstyleResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ChangeHairstyleRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/hair/change", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "change_hairstyle" };
             client.call(request, &info).await
@@ -2158,14 +2250,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::RemoveObjectResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::RemoveObjectRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/objectRemove", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "remove_object" };
             client.call(request, &info).await
@@ -2207,14 +2303,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::RecognizeStyleResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::RecognizeStyleRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/identifyStyle", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "recognize_style" };
             client.call(request, &info).await
@@ -2256,14 +2356,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::OutpaintResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::OutpaintRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/imgExpand", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "outpaint" };
             client.call(request, &info).await
@@ -2305,14 +2409,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::PreviewControlnetResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::PreviewControlnetRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/cnt/preview", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "preview_controlnet" };
             client.call(request, &info).await
@@ -2354,14 +2462,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::RemoveBackgroundResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::RemoveBackgroundRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/background/remove", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "remove_background" };
             client.call(request, &info).await
@@ -2403,14 +2515,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::EnlargeImageResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::EnlargeImageRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/imgEnlarge", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "enlarge_image" };
             client.call(request, &info).await
@@ -2452,14 +2568,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::WatermarkImageResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::WatermarkImageRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/AIGCImgOpenServ/saas/tool/watermark", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "watermark_image" };
             client.call(request, &info).await

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::node::Node;
-use crate::schema::{Field, Integer, JsonType, List, Number, Numeric, Object, Shape, Text, TextEnum, Unknown};
+use crate::rules::decimal;
+use crate::schema::{Field, Integer, JsonType, List, Number, Object, Shape, Text, TextEnum, Unknown};
 use crate::violation::{Rule, Violation, Violations};
 
 /// A value that fits its schema.
@@ -182,9 +183,7 @@ impl Gate {
     }
 
     fn integer<'de>(&mut self, shape: &Shape, rules: &Integer, value: i64) -> Option<Admitted<'de>> {
-        let listed = rules.one_of.is_empty() || rules.one_of.contains(&value);
-        let inside = rules.minimum.is_none_or(|least| value >= least) && rules.maximum.is_none_or(|most| value <= most);
-        if !(listed && inside) {
+        if !rules.allows(value) {
             self.fault(Rule::Range, || given(value, shape));
             return None;
         }
@@ -192,8 +191,7 @@ impl Gate {
     }
 
     fn number<'de>(&mut self, shape: &Shape, rules: &Number, value: f64) -> Option<Admitted<'de>> {
-        let above = rules.minimum.is_none_or(|least| if rules.above_minimum { value > least } else { value >= least });
-        if !(above && rules.maximum.is_none_or(|most| value <= most)) {
+        if !rules.allows(value) {
             self.fault(Rule::Range, || given(value, shape));
             return None;
         }
@@ -201,16 +199,7 @@ impl Gate {
     }
 
     fn text<'de>(&mut self, shape: &Shape, rules: &Text, text: Cow<'de, str>) -> Option<Admitted<'de>> {
-        let short = rules.min_length.is_some_and(|least| text.chars().take(least).count() < least);
-        let long = rules.max_length.is_some_and(|most| text.chars().nth(most).is_some());
-        let rule = if short || long {
-            Some(Rule::Length)
-        } else if rules.pattern.is_some_and(|pattern| !pattern.matches(&text)) {
-            Some(Rule::Pattern)
-        } else {
-            rules.numeric.and_then(|numeric| breaks(&numeric, &text))
-        };
-        if let Some(rule) = rule {
+        if let Some(rule) = rules.broken(&text) {
             self.fault(rule, || given(Node::Text(text).glimpse(), shape));
             return None;
         }
@@ -289,7 +278,7 @@ fn given(value: impl std::fmt::Display, shape: &Shape) -> String {
 
 /// The field of that name, in any spelling. Members mostly come in the declared order, so the search begins where the
 /// last one ended.
-fn find(schema: &'static Object, name: &str, expected: usize) -> Option<usize> {
+pub(crate) fn find(schema: &'static Object, name: &str, expected: usize) -> Option<usize> {
     let count = schema.fields.len();
     (0..count).map(|offset| (expected + offset) % count).find(|index| {
         let field = &schema.fields[*index];
@@ -379,23 +368,6 @@ fn is_beyond_64_bits(node: &Node<'_>) -> bool {
 fn whole(value: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
-}
-
-/// The number that a text holds in decimal or exponent notation; not the words (`inf`, `NaN`) that Rust reads as well.
-fn decimal(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-    text.parse().ok().filter(|value: &f64| plain && value.is_finite())
-}
-
-/// The rule that a text breaks which should hold a number.
-fn breaks(numeric: &Numeric, text: &str) -> Option<Rule> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if numeric.integer && (digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Some(Rule::Pattern);
-    }
-    let Some(value) = decimal(text) else { return Some(Rule::Pattern) };
-    let inside = numeric.minimum.is_none_or(|least| value >= least) && numeric.maximum.is_none_or(|most| value <= most);
-    (!inside).then_some(Rule::Range)
 }
 
 #[cfg(test)]

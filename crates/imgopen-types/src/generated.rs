@@ -11550,7 +11550,7 @@ pub const HOSTED_URL: &str = "https://api.zhiqite.com";
 /// Builders: put a value together field by field; every fault is told at the end, all at once.
 pub mod builder {
     use crate::Violations;
-    use crate::wire::reread;
+    use crate::wire::{reread, text};
     /// Puts together a [`Envelope`](super::Envelope).
     #[derive(Debug, Clone, Default, serde::Serialize)]
     pub struct Envelope {
@@ -11578,6 +11578,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::Envelope, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Envelope>(self)
         }
     }
 
@@ -11614,6 +11622,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::CallbackReceipt, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::CallbackReceipt>(self)
         }
     }
 
@@ -11655,7 +11671,11 @@ pub mod builder {
         width: Option<i64>,
         #[serde(rename = "height", skip_serializing_if = "Option::is_none")]
         height: Option<i64>,
-        #[serde(rename = "cfg_scale", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "cfg_scale",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         cfg_scale: Option<f64>,
         #[serde(rename = "sampler_index", skip_serializing_if = "Option::is_none")]
         sampler_index: Option<super::Sampler>,
@@ -11665,7 +11685,11 @@ pub mod builder {
         hr_resize_x: Option<i64>,
         #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
         hr_resize_y: Option<i64>,
-        #[serde(rename = "denoising_strength", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "denoising_strength",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         denoising_strength: Option<f64>,
         #[serde(rename = "alwayson_scripts", skip_serializing_if = "Option::is_none")]
         alwayson_scripts: Option<TextToImageScripts>,
@@ -11784,6 +11808,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::TextToImageRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TextToImageRequest>(self)
+        }
     }
 
     impl From<super::TextToImageRequest> for TextToImageRequest {
@@ -11883,6 +11915,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::TextToImageScripts, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TextToImageScripts>(self)
+        }
     }
 
     impl From<super::TextToImageScripts> for TextToImageScripts {
@@ -11934,6 +11974,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::OverrideSettings, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::OverrideSettings>(self)
+        }
     }
 
     impl From<super::OverrideSettings> for OverrideSettings {
@@ -11969,6 +12017,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ADetailer, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ADetailer>(self)
         }
     }
 
@@ -12020,6 +12076,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::TextToImageResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TextToImageResponse>(self)
+        }
     }
 
     impl From<super::TextToImageResponse> for TextToImageResponse {
@@ -12056,6 +12120,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::AcceptedTask, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::AcceptedTask>(self)
+        }
     }
 
     impl From<super::AcceptedTask> for AcceptedTask {
@@ -12084,7 +12156,11 @@ pub mod builder {
         hr_scale: Option<i64>,
         #[serde(rename = "negative_prompt", skip_serializing_if = "Option::is_none")]
         negative_prompt: Option<String>,
-        #[serde(rename = "denoising_strength", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "denoising_strength",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         denoising_strength: Option<f64>,
         #[serde(rename = "width", skip_serializing_if = "Option::is_none")]
         width: Option<i64>,
@@ -12128,9 +12204,17 @@ pub mod builder {
         inpaint_full_res_padding: Option<i64>,
         #[serde(rename = "inpainting_mask_invert", skip_serializing_if = "Option::is_none")]
         inpainting_mask_invert: Option<i64>,
-        #[serde(rename = "initial_noise_multiplier", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "initial_noise_multiplier",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         initial_noise_multiplier: Option<f64>,
-        #[serde(rename = "image_cfg_scale", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "image_cfg_scale",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         image_cfg_scale: Option<f64>,
         #[serde(flatten)]
         extra: serde_json::Map<String, serde_json::Value>,
@@ -12295,6 +12379,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ImageToImageRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ImageToImageRequest>(self)
+        }
     }
 
     impl From<super::ImageToImageRequest> for ImageToImageRequest {
@@ -12418,6 +12510,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ImageToImageScripts, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ImageToImageScripts>(self)
+        }
     }
 
     impl From<super::ImageToImageScripts> for ImageToImageScripts {
@@ -12478,6 +12578,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ImageToImageResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ImageToImageResponse>(self)
+        }
     }
 
     impl From<super::ImageToImageResponse> for ImageToImageResponse {
@@ -12518,7 +12626,11 @@ pub mod builder {
         height: Option<i64>,
         #[serde(rename = "negative_prompt", skip_serializing_if = "Option::is_none")]
         negative_prompt: Option<String>,
-        #[serde(rename = "cfg_scale", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "cfg_scale",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         cfg_scale: Option<f64>,
         #[serde(rename = "sampler_index", skip_serializing_if = "Option::is_none")]
         sampler_index: Option<super::Sampler>,
@@ -12528,9 +12640,17 @@ pub mod builder {
         hr_resize_x: Option<i64>,
         #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
         hr_resize_y: Option<i64>,
-        #[serde(rename = "denoising_strength", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "denoising_strength",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         denoising_strength: Option<f64>,
-        #[serde(rename = "resize_mode", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "resize_mode",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         resize_mode: Option<f64>,
         #[serde(rename = "alwayson_scripts", skip_serializing_if = "Option::is_none")]
         alwayson_scripts: Option<ControlnetScripts>,
@@ -12654,6 +12774,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ControlnetRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ControlnetRequest>(self)
+        }
     }
 
     impl From<super::ControlnetRequest> for ControlnetRequest {
@@ -12761,6 +12889,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ControlnetScripts, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ControlnetScripts>(self)
+        }
     }
 
     impl From<super::ControlnetScripts> for ControlnetScripts {
@@ -12813,6 +12949,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ControlnetSettings, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ControlnetSettings>(self)
+        }
     }
 
     impl From<super::ControlnetSettings> for ControlnetSettings {
@@ -12837,7 +12981,11 @@ pub mod builder {
         module: Option<super::Preprocessor>,
         #[serde(rename = "model", skip_serializing_if = "Option::is_none")]
         model: Option<String>,
-        #[serde(rename = "weight", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "weight",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         weight: Option<f64>,
         #[serde(rename = "image_link", skip_serializing_if = "Option::is_none")]
         image_link: Option<String>,
@@ -12883,6 +13031,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ControlnetUnit, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ControlnetUnit>(self)
         }
     }
 
@@ -12941,6 +13097,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ControlnetResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ControlnetResponse>(self)
+        }
     }
 
     impl From<super::ControlnetResponse> for ControlnetResponse {
@@ -12998,6 +13162,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListModelsRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListModelsRequest>(self)
+        }
     }
 
     impl From<super::ListModelsRequest> for ListModelsRequest {
@@ -13052,6 +13224,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ListModelsResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListModelsResponse>(self)
         }
     }
 
@@ -13109,6 +13289,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ModelPage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ModelPage>(self)
         }
     }
 
@@ -13221,6 +13409,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ModelRow, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ModelRow>(self)
+        }
     }
 
     impl From<super::ModelRow> for ModelRow {
@@ -13283,6 +13479,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListLorasRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListLorasRequest>(self)
+        }
     }
 
     impl From<super::ListLorasRequest> for ListLorasRequest {
@@ -13332,6 +13536,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ListLorasResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListLorasResponse>(self)
         }
     }
 
@@ -13389,6 +13601,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::LoraPage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::LoraPage>(self)
         }
     }
 
@@ -13508,6 +13728,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::LoraRow, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::LoraRow>(self)
+        }
     }
 
     impl From<super::LoraRow> for LoraRow {
@@ -13571,6 +13799,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListVaesRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListVaesRequest>(self)
+        }
     }
 
     impl From<super::ListVaesRequest> for ListVaesRequest {
@@ -13620,6 +13856,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ListVaesResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListVaesResponse>(self)
         }
     }
 
@@ -13677,6 +13921,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::VaePage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::VaePage>(self)
         }
     }
 
@@ -13789,6 +14041,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::VaeRow, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::VaeRow>(self)
+        }
     }
 
     impl From<super::VaeRow> for VaeRow {
@@ -13851,6 +14111,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListEmbeddingsRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListEmbeddingsRequest>(self)
+        }
     }
 
     impl From<super::ListEmbeddingsRequest> for ListEmbeddingsRequest {
@@ -13904,6 +14172,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ListEmbeddingsResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListEmbeddingsResponse>(self)
         }
     }
 
@@ -13961,6 +14237,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::EmbeddingPage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::EmbeddingPage>(self)
         }
     }
 
@@ -14073,6 +14357,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::EmbeddingRow, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::EmbeddingRow>(self)
+        }
     }
 
     impl From<super::EmbeddingRow> for EmbeddingRow {
@@ -14120,6 +14412,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::QueryArchivedTaskRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryArchivedTaskRequest>(self)
         }
     }
 
@@ -14170,6 +14470,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::QueryArchivedTaskResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryArchivedTaskResponse>(self)
         }
     }
 
@@ -14227,6 +14535,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ArchivedSdTask, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ArchivedSdTask>(self)
         }
     }
 
@@ -14299,6 +14615,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SdImage, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SdImage>(self)
+        }
     }
 
     impl From<super::SdImage> for SdImage {
@@ -14323,7 +14647,11 @@ pub mod builder {
     /// Puts together a [`ImageAudit`](super::ImageAudit).
     #[derive(Debug, Clone, Default, serde::Serialize)]
     pub struct ImageAudit {
-        #[serde(rename = "confidence", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "confidence",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::nullable_number"
+        )]
         confidence: Option<Option<f64>>,
         #[serde(rename = "label", skip_serializing_if = "Option::is_none")]
         label: Option<String>,
@@ -14347,6 +14675,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ImageAudit, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ImageAudit>(self)
         }
     }
 
@@ -14383,6 +14719,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::QueryTaskRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryTaskRequest>(self)
         }
     }
 
@@ -14433,6 +14777,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::QueryTaskResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryTaskResponse>(self)
         }
     }
 
@@ -14498,6 +14850,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SdTask, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SdTask>(self)
+        }
     }
 
     impl From<super::SdTask> for SdTask {
@@ -14524,7 +14884,11 @@ pub mod builder {
     /// Puts together a [`TemporaryImage`](super::TemporaryImage).
     #[derive(Debug, Clone, Default, serde::Serialize)]
     pub struct TemporaryImage {
-        #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "progress",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         progress: Option<f64>,
         #[serde(rename = "imageUrl", skip_serializing_if = "Option::is_none")]
         image_url: Option<String>,
@@ -14555,6 +14919,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::TemporaryImage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TemporaryImage>(self)
         }
     }
 
@@ -14591,6 +14963,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::QueryToolTaskRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryToolTaskRequest>(self)
         }
     }
 
@@ -14642,6 +15022,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::QueryToolTaskResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryToolTaskResponse>(self)
+        }
     }
 
     impl From<super::QueryToolTaskResponse> for QueryToolTaskResponse {
@@ -14668,7 +15056,11 @@ pub mod builder {
         status: Option<super::ToolStatus>,
         #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
         desc: Option<String>,
-        #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "progress",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         progress: Option<f64>,
         #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
         output_image_url: Option<String>,
@@ -14748,6 +15140,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ToolTask, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ToolTask>(self)
+        }
     }
 
     impl From<super::ToolTask> for ToolTask {
@@ -14780,7 +15180,11 @@ pub mod builder {
     pub struct StyleLabel {
         #[serde(rename = "label", skip_serializing_if = "Option::is_none")]
         label: Option<String>,
-        #[serde(rename = "confidence", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "confidence",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         confidence: Option<f64>,
     }
 
@@ -14802,6 +15206,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::StyleLabel, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::StyleLabel>(self)
         }
     }
 
@@ -14825,7 +15237,11 @@ pub mod builder {
         index: Option<i64>,
         #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
         box_: Option<FaceBox>,
-        #[serde(rename = "score", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "score",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         score: Option<f64>,
         #[serde(rename = "landmarks", skip_serializing_if = "Option::is_none")]
         landmarks: Option<Vec<Point>>,
@@ -14859,6 +15275,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::Face, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Face>(self)
         }
     }
 
@@ -14922,6 +15346,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::FaceBox, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::FaceBox>(self)
+        }
     }
 
     impl From<super::FaceBox> for FaceBox {
@@ -14940,9 +15372,17 @@ pub mod builder {
     /// Puts together a [`Point`](super::Point).
     #[derive(Debug, Clone, Default, serde::Serialize)]
     pub struct Point {
-        #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "x",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         x: Option<f64>,
-        #[serde(rename = "y", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "y",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         y: Option<f64>,
     }
 
@@ -14964,6 +15404,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::Point, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Point>(self)
         }
     }
 
@@ -15033,11 +15481,23 @@ pub mod builder {
         text_encoder_lr: Option<String>,
         #[serde(rename = "unetLr", skip_serializing_if = "Option::is_none")]
         unet_lr: Option<String>,
-        #[serde(rename = "networkDropout", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "networkDropout",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         network_dropout: Option<f64>,
-        #[serde(rename = "rankDropout", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "rankDropout",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         rank_dropout: Option<f64>,
-        #[serde(rename = "moduleDropout", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "moduleDropout",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         module_dropout: Option<f64>,
         #[serde(rename = "networkModule", skip_serializing_if = "Option::is_none")]
         network_module: Option<String>,
@@ -15055,7 +15515,11 @@ pub mod builder {
         color_aug: Option<bool>,
         #[serde(rename = "gradientAccumulationSteps", skip_serializing_if = "Option::is_none")]
         gradient_accumulation_steps: Option<i64>,
-        #[serde(rename = "noiseOffset", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "noiseOffset",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         noise_offset: Option<f64>,
         #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
         callback_url: Option<String>,
@@ -15260,6 +15724,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SubmitTrainingRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SubmitTrainingRequest>(self)
+        }
     }
 
     impl From<super::SubmitTrainingRequest> for SubmitTrainingRequest {
@@ -15342,6 +15814,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SubmitTrainingResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SubmitTrainingResponse>(self)
+        }
     }
 
     impl From<super::SubmitTrainingResponse> for SubmitTrainingResponse {
@@ -15377,6 +15857,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::QueryTrainingRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryTrainingRequest>(self)
         }
     }
 
@@ -15428,6 +15916,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::QueryTrainingResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::QueryTrainingResponse>(self)
+        }
     }
 
     impl From<super::QueryTrainingResponse> for QueryTrainingResponse {
@@ -15452,13 +15948,21 @@ pub mod builder {
         status: Option<super::SdStatus>,
         #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
         desc: Option<String>,
-        #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "progress",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         progress: Option<f64>,
         #[serde(rename = "epoch", skip_serializing_if = "Option::is_none")]
         epoch: Option<i64>,
         #[serde(rename = "maxEpochs", skip_serializing_if = "Option::is_none")]
         max_epochs: Option<i64>,
-        #[serde(rename = "loss", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "loss",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         loss: Option<f64>,
         #[serde(rename = "modelName", skip_serializing_if = "Option::is_none")]
         model_name: Option<String>,
@@ -15527,6 +16031,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::TrainingTask, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TrainingTask>(self)
+        }
     }
 
     impl From<super::TrainingTask> for TrainingTask {
@@ -15568,7 +16080,11 @@ pub mod builder {
         height: Option<i64>,
         #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
         steps: Option<i64>,
-        #[serde(rename = "fluxGuidance", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "fluxGuidance",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         flux_guidance: Option<f64>,
         #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
         callback_url: Option<String>,
@@ -15622,6 +16138,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::FluxTextToImageRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::FluxTextToImageRequest>(self)
         }
     }
 
@@ -15682,6 +16206,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::FluxTextToImageResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::FluxTextToImageResponse>(self)
+        }
     }
 
     impl From<super::FluxTextToImageResponse> for FluxTextToImageResponse {
@@ -15732,6 +16264,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::FluxTextToImageResult, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::FluxTextToImageResult>(self)
+        }
     }
 
     impl From<super::FluxTextToImageResult> for FluxTextToImageResult {
@@ -15781,6 +16321,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::SwapFaceRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFaceRequest>(self)
         }
     }
 
@@ -15835,6 +16383,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::SwapFaceResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFaceResponse>(self)
         }
     }
 
@@ -15892,6 +16448,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::SwapFaceResult, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFaceResult>(self)
         }
     }
 
@@ -15962,6 +16526,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SwapFaceV2Request, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFaceV2Request>(self)
+        }
     }
 
     impl From<super::SwapFaceV2Request> for SwapFaceV2Request {
@@ -16017,6 +16589,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::SwapFaceV2Response, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFaceV2Response>(self)
         }
     }
 
@@ -16074,6 +16654,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::SwapFaceV2Result, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFaceV2Result>(self)
         }
     }
 
@@ -16179,6 +16767,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::InstantIdRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::InstantIdRequest>(self)
+        }
     }
 
     impl From<super::InstantIdRequest> for InstantIdRequest {
@@ -16240,6 +16836,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::InstantIdResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::InstantIdResponse>(self)
+        }
     }
 
     impl From<super::InstantIdResponse> for InstantIdResponse {
@@ -16296,6 +16900,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::InstantIdResult, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::InstantIdResult>(self)
         }
     }
 
@@ -16359,6 +16971,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RestoreFaceRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RestoreFaceRequest>(self)
+        }
     }
 
     impl From<super::RestoreFaceRequest> for RestoreFaceRequest {
@@ -16413,6 +17033,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::RestoreFaceResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RestoreFaceResponse>(self)
         }
     }
 
@@ -16471,6 +17099,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SuperResolutionRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SuperResolutionRequest>(self)
+        }
     }
 
     impl From<super::SuperResolutionRequest> for SuperResolutionRequest {
@@ -16525,6 +17161,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::SuperResolutionResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SuperResolutionResponse>(self)
         }
     }
 
@@ -16583,6 +17227,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::DescribeImageRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DescribeImageRequest>(self)
+        }
     }
 
     impl From<super::DescribeImageRequest> for DescribeImageRequest {
@@ -16637,6 +17289,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::DescribeImageResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DescribeImageResponse>(self)
         }
     }
 
@@ -16694,6 +17354,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::DescribeImageResult, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DescribeImageResult>(self)
         }
     }
 
@@ -16764,6 +17432,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SwapFacesRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFacesRequest>(self)
+        }
     }
 
     impl From<super::SwapFacesRequest> for SwapFacesRequest {
@@ -16820,6 +17496,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::SwapFacesResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::SwapFacesResponse>(self)
+        }
     }
 
     impl From<super::SwapFacesResponse> for SwapFacesResponse {
@@ -16869,6 +17553,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::DetectFacesRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DetectFacesRequest>(self)
         }
     }
 
@@ -16924,6 +17616,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::DetectFacesResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DetectFacesResponse>(self)
+        }
     }
 
     impl From<super::DetectFacesResponse> for DetectFacesResponse {
@@ -16950,11 +17650,23 @@ pub mod builder {
         source_prompt: Option<String>,
         #[serde(rename = "topK", skip_serializing_if = "Option::is_none")]
         top_k: Option<i64>,
-        #[serde(rename = "topP", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "topP",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         top_p: Option<f64>,
-        #[serde(rename = "temperature", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "temperature",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         temperature: Option<f64>,
-        #[serde(rename = "repetitionPenalty", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "repetitionPenalty",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         repetition_penalty: Option<f64>,
         #[serde(rename = "maxTokens", skip_serializing_if = "Option::is_none")]
         max_tokens: Option<i64>,
@@ -17023,6 +17735,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ExpandPromptRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ExpandPromptRequest>(self)
+        }
     }
 
     impl From<super::ExpandPromptRequest> for ExpandPromptRequest {
@@ -17083,6 +17803,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ExpandPromptResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ExpandPromptResponse>(self)
         }
     }
 
@@ -17147,6 +17875,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ExpandPromptResult, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ExpandPromptResult>(self)
         }
     }
 
@@ -17225,6 +17961,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ChangeHairstyleRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ChangeHairstyleRequest>(self)
+        }
     }
 
     impl From<super::ChangeHairstyleRequest> for ChangeHairstyleRequest {
@@ -17281,6 +18025,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::ChangeHairstyleResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ChangeHairstyleResponse>(self)
         }
     }
 
@@ -17339,6 +18091,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RemoveObjectRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RemoveObjectRequest>(self)
+        }
     }
 
     impl From<super::RemoveObjectRequest> for RemoveObjectRequest {
@@ -17394,6 +18154,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RemoveObjectResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RemoveObjectResponse>(self)
+        }
     }
 
     impl From<super::RemoveObjectResponse> for RemoveObjectResponse {
@@ -17443,6 +18211,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::RecognizeStyleRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RecognizeStyleRequest>(self)
         }
     }
 
@@ -17498,6 +18274,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RecognizeStyleResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RecognizeStyleResponse>(self)
+        }
     }
 
     impl From<super::RecognizeStyleResponse> for RecognizeStyleResponse {
@@ -17534,9 +18318,17 @@ pub mod builder {
         prompt_guide_factor: Option<i64>,
         #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
         seed: Option<i64>,
-        #[serde(rename = "verticalExpansionRatio", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "verticalExpansionRatio",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         vertical_expansion_ratio: Option<f64>,
-        #[serde(rename = "horizontalExpansionRatio", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "horizontalExpansionRatio",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         horizontal_expansion_ratio: Option<f64>,
         #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
         callback_url: Option<String>,
@@ -17611,6 +18403,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::OutpaintRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::OutpaintRequest>(self)
+        }
     }
 
     impl From<super::OutpaintRequest> for OutpaintRequest {
@@ -17674,6 +18474,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::OutpaintResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::OutpaintResponse>(self)
+        }
     }
 
     impl From<super::OutpaintResponse> for OutpaintResponse {
@@ -17731,6 +18539,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::PreviewControlnetRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::PreviewControlnetRequest>(self)
+        }
     }
 
     impl From<super::PreviewControlnetRequest> for PreviewControlnetRequest {
@@ -17785,6 +18601,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::PreviewControlnetResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::PreviewControlnetResponse>(self)
         }
     }
 
@@ -17843,6 +18667,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RemoveBackgroundRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RemoveBackgroundRequest>(self)
+        }
     }
 
     impl From<super::RemoveBackgroundRequest> for RemoveBackgroundRequest {
@@ -17898,6 +18730,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RemoveBackgroundResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RemoveBackgroundResponse>(self)
+        }
     }
 
     impl From<super::RemoveBackgroundResponse> for RemoveBackgroundResponse {
@@ -17920,7 +18760,11 @@ pub mod builder {
         business_task_id: Option<String>,
         #[serde(rename = "sourceImage", skip_serializing_if = "Option::is_none")]
         source_image: Option<String>,
-        #[serde(rename = "scale", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "scale",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         scale: Option<f64>,
         #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
         callback_url: Option<String>,
@@ -17954,6 +18798,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::EnlargeImageRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::EnlargeImageRequest>(self)
         }
     }
 
@@ -18010,6 +18862,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::EnlargeImageResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::EnlargeImageResponse>(self)
+        }
     }
 
     impl From<super::EnlargeImageResponse> for EnlargeImageResponse {
@@ -18038,9 +18898,17 @@ pub mod builder {
         watermark_image: Option<String>,
         #[serde(rename = "position", skip_serializing_if = "Option::is_none")]
         position: Option<String>,
-        #[serde(rename = "opacity", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "opacity",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         opacity: Option<f64>,
-        #[serde(rename = "scale", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "scale",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         scale: Option<f64>,
         #[serde(rename = "margin", skip_serializing_if = "Option::is_none")]
         margin: Option<i64>,
@@ -18102,6 +18970,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::WatermarkImageRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::WatermarkImageRequest>(self)
+        }
     }
 
     impl From<super::WatermarkImageRequest> for WatermarkImageRequest {
@@ -18161,6 +19037,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::WatermarkImageResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::WatermarkImageResponse>(self)
         }
     }
 

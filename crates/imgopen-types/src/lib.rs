@@ -9,6 +9,8 @@ mod job;
 mod json_schema;
 mod node;
 pub mod operation;
+mod probe;
+mod rules;
 pub mod schema;
 mod violation;
 #[cfg(feature = "webhook")]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::admit::{Admitted, Record, admit};
 use crate::node::Node;
+use crate::probe::fits;
 use crate::schema::Object;
 use crate::violation::{Rule, Violation, Violations};
 
@@ -67,6 +68,16 @@ pub(crate) fn reread<T: Wire>(value: &impl Serialize) -> Result<T, Violations> {
     let json = serde_json::to_vec(value).map_err(unwritable)?;
     let node = serde_json::from_slice(&json).map_err(unwritable)?;
     read_node(node)
+}
+
+/// The text of what a builder holds, in canonical form, if it fits. Mostly the builder writes that form itself; the reader
+/// makes it of all else, and finds the faults.
+pub(crate) fn text<T: Wire>(builder: &impl Serialize) -> Result<Vec<u8>, Violations> {
+    let written = match fits(T::schema(), builder) {
+        true => serde_json::to_vec(builder),
+        false => serde_json::to_vec(&reread::<T>(builder)?),
+    };
+    written.map_err(|error| fault(format!("it cannot be written: {error}")))
 }
 
 /// The body of every generated `Deserialize`.

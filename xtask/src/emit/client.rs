@@ -142,13 +142,22 @@ impl VisitMut for OwnCall {
         statements.truncate(info + 1);
         statements.retain(|statement| !is(statement, "letmutheader_map") && !is(statement, "header_map.append"));
         for statement in statements.iter_mut() {
+            // The builder is checked and written in one go; the finished type is not needed in between.
+            if is(statement, "letbody=body") {
+                *statement = parse_quote! {
+                    let body = body
+                        .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
+                        .map_err(Error::InvalidRequest)?;
+                };
+            }
             if is(statement, "letmutrequest") {
                 *statement = parse_quote! {
                     let request = client
                         .client
                         .post(url)
                         .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                        .json(&body)
+                        .header(::reqwest::header::CONTENT_TYPE, ::reqwest::header::HeaderValue::from_static("application/json"))
+                        .body(body)
                         .build()?;
                 };
             }

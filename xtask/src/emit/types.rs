@@ -45,7 +45,7 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         /// Builders: put a value together field by field; every fault is told at the end, all at once.
         pub mod builder {
             use crate::Violations;
-            use crate::wire::reread;
+            use crate::wire::{reread, text};
 
             #(#builders)*
         }

@@ -48,6 +48,15 @@ pub fn emit(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> 
             pub fn build(&self) -> Result<super::#name, Violations> {
                 reread(self)
             }
+
+            /// The finished value as JSON text in canonical form.
+            ///
+            /// # Errors
+            ///
+            /// The same.
+            pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+                text::<super::#name>(self)
+            }
         }
 
         impl From<super::#name> for #name {
@@ -70,7 +79,9 @@ fn field(api: &Api, property: &Property) -> Result<TokenStream> {
     let (name, wire) = (field_name(&property.name), &property.name);
     let held = held_type(api, &property.shape)?;
     let held = if property.nullable { quote!(Option<#held>) } else { held };
-    Ok(quote!(#[serde(rename = #wire, skip_serializing_if = "Option::is_none")] #name: Option<#held>,))
+    let writer = if property.nullable { "crate::wire::nullable_number" } else { "crate::wire::optional_number" };
+    let write = matches!(property.shape, Shape::Number { .. }).then(|| quote!(, serialize_with = #writer));
+    Ok(quote!(#[serde(rename = #wire, skip_serializing_if = "Option::is_none" #write)] #name: Option<#held>,))
 }
 
 fn setter(api: &Api, property: &Property) -> Result<TokenStream> {
