@@ -9,7 +9,7 @@ use std::fmt;
 use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
 use crate::admit::find;
-use crate::schema::{Field, List, Object, Shape};
+use crate::schema::{Field, List, Object, Shape, Unknown};
 
 /// Whether the value surely fits.
 pub(crate) fn fits(schema: &'static Object, value: &impl Serialize) -> bool {
@@ -204,7 +204,7 @@ impl SerializeSeq for Items {
 }
 
 /// Judges the members of an object, which must come in the declared order and under the declared names. Those that the
-/// document does not name are left to the reader.
+/// document does not name come last.
 struct Members {
     schema: &'static Object,
     /// Where the next member may stand at the earliest.
@@ -216,22 +216,34 @@ struct Members {
 
 impl Members {
     fn name(&mut self, name: &str) -> Outcome {
-        let index = find(self.schema, name, self.next).filter(|index| *index >= self.next).ok_or(Unfit)?;
+        let Some(index) = find(self.schema, name, self.next) else {
+            self.next = self.schema.fields.len();
+            self.current = None;
+            return sure(self.schema.unknown == Unknown::Kept);
+        };
         let field = &self.schema.fields[index];
+        let in_order = index >= self.next;
         self.next = index + 1;
         self.required += usize::from(field.required);
         self.current = Some(field);
-        sure(field.name == name)
+        sure(in_order && field.name == name)
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-        let field = self.current.ok_or(Unfit)?;
+        let Some(field) = self.current else { return other(value) };
         value.serialize(Probe { shape: field.shape, nullable: field.nullable })
     }
 
     fn all(self) -> Outcome {
         sure(self.required == self.schema.fields.iter().filter(|field| field.required).count())
     }
+}
+
+/// A member that the document does not name may hold anything, but the reader bears no endless nesting.
+fn other(value: &(impl Serialize + ?Sized)) -> Outcome {
+    const DEEPEST: usize = 64;
+    let text = serde_json::to_vec(value).map_err(|_| Unfit)?;
+    sure(text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEEPEST)
 }
 
 impl SerializeStruct for Members {
@@ -301,5 +313,28 @@ impl Serializer for Name<'_> {
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Unfit> {
         Err(Unfit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{OverrideSettings, TextToImageRequest, TextToImageScripts, Wire};
+
+    #[test]
+    fn a_builder_that_fits_is_known_without_the_reader() {
+        let scripts = TextToImageScripts::builder().sd_model_checkpoint("m").id_task("1");
+        let request = TextToImageRequest::builder().batch_size(1).prompt("p").cfg_scale(7.0);
+        let fits = |request| fits(TextToImageRequest::schema(), &request);
+        assert!(fits(request.clone().alwayson_scripts(scripts.clone())));
+        assert!(!fits(request.clone()), "a required member is missing");
+        assert!(!fits(request.clone().alwayson_scripts(TextToImageScripts::builder().id_task("1"))), "also inside");
+        let whole = request.clone().alwayson_scripts(scripts.clone());
+        assert!(fits(whole.clone().extra("colour", 1)), "other members may be there");
+        assert!(!fits(whole.clone().extra("steps", 1).extra("n_iter", 1)), "but not before the declared ones");
+        let deep = (0..100).fold(serde_json::Value::Null, |inner, _| serde_json::json!([inner]));
+        assert!(!fits(whole.extra("colour", deep)), "nor too deep");
+        let overridden = scripts.override_settings(OverrideSettings::builder().clip_stop_at_last_layers(2));
+        assert!(fits(request.alwayson_scripts(overridden)));
     }
 }

@@ -52,3 +52,32 @@ pub(crate) fn decimal(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
     text.parse().ok().filter(|value: &f64| plain && value.is_finite())
 }
+
+/// The pattern of addresses. It is matched without a regular expression, which would take longer for a list of pictures
+/// than everything else that a reader does.
+pub(crate) const ADDRESS: &str = "^https?://.+";
+
+pub(crate) fn is_address(value: &str) -> bool {
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_lite::Regex;
+
+    use super::*;
+    use crate::schema::Pattern;
+
+    #[test]
+    fn addresses_match_as_the_regular_expression_says() {
+        let regex = Regex::new(ADDRESS).unwrap();
+        for text in
+            ["http://x", "https://x", "https://", "http:///", "https:/x", " http://x", "HTTP://x", "", "http://\n"]
+        {
+            for text in [text.to_owned(), format!("{text}\n"), format!("\n{text}"), format!("{text}\r\nä")] {
+                assert_eq!(Pattern::new(ADDRESS).matches(&text), regex.is_match(&text), "{text:?}");
+            }
+        }
+    }
+}

@@ -17,6 +17,8 @@ use std::sync::OnceLock;
 
 use regex_lite::Regex;
 
+use crate::rules::{ADDRESS, is_address};
+
 /// An object of the wire.
 #[derive(Debug)]
 pub struct Object {
@@ -374,15 +376,6 @@ impl Pattern {
     }
 }
 
-/// The pattern of addresses. It is matched without a regular expression, which would take longer for a list of pictures
-/// than everything else that a reader does.
-const ADDRESS: &str = "^https?://.+";
-
-fn is_address(value: &str) -> bool {
-    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('\n'))
-}
-
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pattern({:?})", self.text)
@@ -496,17 +489,5 @@ mod tests {
         assert!(Pattern::new("^https?://.+").matches("https://example.com/a b.png"));
         assert!(!Pattern::new("^https?://.+").matches("ftp://example.com"));
         assert!(!Pattern::new("(").matches("("));
-    }
-
-    #[test]
-    fn addresses_match_as_the_regular_expression_says() {
-        let regex = Regex::new(ADDRESS).unwrap();
-        for text in
-            ["http://x", "https://x", "https://", "http:///", "https:/x", " http://x", "HTTP://x", "", "http://\n"]
-        {
-            for text in [text.to_owned(), format!("{text}\n"), format!("\n{text}"), format!("{text}\r\nä")] {
-                assert_eq!(Pattern::new(ADDRESS).matches(&text), regex.is_match(&text), "{text:?}");
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Every rule just inside and just outside, every leniency, and the wording of what is told.
 
 use super::*;
-use crate::schema::{Choice, Pattern, Provenance};
+use crate::schema::{Choice, Numeric, Pattern, Provenance};
 
 static URL: Pattern = Pattern::new("^https?://.+");
 static NAMES: List = List::of(Shape::Text(Text::ANY.min_length(1))).min_items(1).max_items(2).unique(true);
