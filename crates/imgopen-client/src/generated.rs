@@ -2621,14 +2621,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::CancelTaskResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::CancelTaskRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/imgopen/v1/tasks/cancel", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "cancel_task" };
             client.call(request, &info).await
@@ -2670,14 +2674,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ListTasksResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ListTasksRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/imgopen/v1/tasks/list", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "list_tasks" };
             client.call(request, &info).await
@@ -2719,14 +2727,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::ListCallbacksResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::ListCallbacksRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/imgopen/v1/callbacks/list", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "list_callbacks" };
             client.call(request, &info).await
@@ -2768,14 +2780,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::RedeliverCallbackResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::RedeliverCallbackRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/imgopen/v1/callbacks/redeliver", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "redeliver_callback" };
             client.call(request, &info).await
@@ -2817,14 +2833,18 @@ pub mod builder {
         pub async fn send(self) -> Result<ResponseValue<types::DescribeServerResponse>, Error> {
             let Self { client, body } = self;
             let body = body
-                .and_then(|v| types::DescribeServerRequest::try_from(v).map_err(|e| e.to_string()))
+                .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
             let url = format!("{}/imgopen/v1/capabilities", client.baseurl,);
             let request = client
                 .client
                 .post(url)
                 .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .json(&body)
+                .header(
+                    ::reqwest::header::CONTENT_TYPE,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .body(body)
                 .build()?;
             let info = OperationInfo { operation_id: "describe_server" };
             client.call(request, &info).await

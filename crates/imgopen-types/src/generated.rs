@@ -19082,6 +19082,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::CancelTaskRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::CancelTaskRequest>(self)
+        }
     }
 
     impl From<super::CancelTaskRequest> for CancelTaskRequest {
@@ -19132,6 +19140,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::CancelTaskResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::CancelTaskResponse>(self)
+        }
     }
 
     impl From<super::CancelTaskResponse> for CancelTaskResponse {
@@ -19158,7 +19174,11 @@ pub mod builder {
         operation: Option<String>,
         #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
         state: Option<super::TaskState>,
-        #[serde(rename = "progress", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            rename = "progress",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "crate::wire::optional_number"
+        )]
         progress: Option<f64>,
         #[serde(rename = "step", skip_serializing_if = "Option::is_none")]
         step: Option<i64>,
@@ -19266,6 +19286,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::Task, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Task>(self)
+        }
     }
 
     impl From<super::Task> for Task {
@@ -19367,6 +19395,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListTasksRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListTasksRequest>(self)
+        }
     }
 
     impl From<super::ListTasksRequest> for ListTasksRequest {
@@ -19426,6 +19462,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListTasksResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListTasksResponse>(self)
+        }
     }
 
     impl From<super::ListTasksResponse> for ListTasksResponse {
@@ -19468,6 +19512,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::TaskPage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TaskPage>(self)
         }
     }
 
@@ -19526,6 +19578,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListCallbacksRequest, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListCallbacksRequest>(self)
+        }
     }
 
     impl From<super::ListCallbacksRequest> for ListCallbacksRequest {
@@ -19576,6 +19636,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::ListCallbacksResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::ListCallbacksResponse>(self)
+        }
     }
 
     impl From<super::ListCallbacksResponse> for ListCallbacksResponse {
@@ -19618,6 +19686,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::CallbackPage, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::CallbackPage>(self)
         }
     }
 
@@ -19697,6 +19773,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::CallbackDelivery, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::CallbackDelivery>(self)
+        }
     }
 
     impl From<super::CallbackDelivery> for CallbackDelivery {
@@ -19769,6 +19853,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::CallbackTry, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::CallbackTry>(self)
+        }
     }
 
     impl From<super::CallbackTry> for CallbackTry {
@@ -19810,6 +19902,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::RedeliverCallbackRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RedeliverCallbackRequest>(self)
         }
     }
 
@@ -19861,6 +19961,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::RedeliverCallbackResponse, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::RedeliverCallbackResponse>(self)
+        }
     }
 
     impl From<super::RedeliverCallbackResponse> for RedeliverCallbackResponse {
@@ -19887,6 +19995,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::DescribeServerRequest, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DescribeServerRequest>(self)
         }
     }
 
@@ -19937,6 +20053,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::DescribeServerResponse, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::DescribeServerResponse>(self)
         }
     }
 
@@ -19994,6 +20118,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::Capabilities, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Capabilities>(self)
         }
     }
 
@@ -20064,6 +20196,14 @@ pub mod builder {
         pub fn build(&self) -> Result<super::OperationSupport, Violations> {
             reread(self)
         }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::OperationSupport>(self)
+        }
     }
 
     impl From<super::OperationSupport> for OperationSupport {
@@ -20119,6 +20259,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::EngineOffer, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::EngineOffer>(self)
         }
     }
 
@@ -20204,6 +20352,14 @@ pub mod builder {
         /// Lists every field that is missing or breaks a rule.
         pub fn build(&self) -> Result<super::Limits, Violations> {
             reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Limits>(self)
         }
     }
 
