@@ -125,9 +125,9 @@ macro_rules! dispatch {
                 String::from_utf8(json.expect("the builder takes what was read")).expect("JSON is text")
             };
             match operation {
-                $(stringify!($operation) => {
+                $($(stringify!($operation) => {
                     read(json).map(|request: $request| text(builder::$request::from(request).to_json()))
-                })*
+                })*)*
                 "query_tool_task" => {
                     let request = read::<QueryToolTaskRequest>(json);
                     request.map(|request| text(builder::QueryToolTaskRequest::from(request).to_json()))
