@@ -108,7 +108,7 @@ pub struct Pictures {
 }
 
 /// Result pictures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {
     /// How long they are kept and their URLs work; for ever unless set.
@@ -201,12 +201,6 @@ impl Default for Pictures {
     }
 }
 
-impl Default for Assets {
-    fn default() -> Self {
-        Self { lifetime: None }
-    }
-}
-
 impl Default for Callbacks {
     fn default() -> Self {
         // The vendor publishes seven pauses for ten tries.
@@ -240,7 +234,7 @@ impl Settings {
     /// The limits of pictures as the engines take them.
     pub fn picture_limits(&self) -> PictureLimits {
         let Pictures { bytes, pixels, frames, .. } = self.pictures;
-        PictureLimits { bytes, pixels, frames, ..PictureLimits::default() }
+        PictureLimits { bytes, pixels, frames }
     }
 
     /// The pause after so many tries, or `None` if there is no other try.
