@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use imgopen_fetch::{Limits, Posted, Url};
+use imgopen_fetch::{Limits, StatusCode, Url};
 use imgopen_types::{CallbackReceipt, SUCCESS_CODE, read};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -149,17 +149,18 @@ async fn deliver(service: &Service, callback: &CallbackRow, now: Moment) -> Resu
     let headers = signing::headers(&secret, &callback.id, now, callback.body.as_bytes()).map_err(failed)?;
     let limits = Limits::default().bytes(RECEIPT_BYTES).time(inner.settings.callbacks.time).redirects(0);
     let posted = inner.fetcher.post(&callback.url, headers, Bytes::from(callback.body.clone()), &limits).await;
-    receipt(&posted.map_err(|error| failed(error.to_string()))?)
+    let posted = posted.map_err(|error| failed(error.to_string()))?;
+    receipt(posted.status, &posted.body)
 }
 
 /// A receiver acknowledges by the text "200" as the code, and by nothing else.
-fn receipt(posted: &Posted) -> Result<i64, Refused> {
-    let status = i64::from(posted.status.as_u16());
+fn receipt(answered: StatusCode, body: &[u8]) -> Result<i64, Refused> {
+    let status = i64::from(answered.as_u16());
     let refused = |problem: String| Err(Refused { status: Some(status), problem });
-    if !posted.status.is_success() {
-        return refused(format!("answered HTTP {}", posted.status));
+    if !answered.is_success() {
+        return refused(format!("answered HTTP {answered}"));
     }
-    match read::<CallbackReceipt>(&posted.body) {
+    match read::<CallbackReceipt>(body) {
         Ok(receipt) if receipt.code == SUCCESS_CODE => Ok(status),
         Ok(receipt) => refused(format!("answered the code {:?}; only \"200\" acknowledges", receipt.code)),
         Err(error) => refused(format!("answered no receipt such as {{\"code\":\"200\"}}: {error}")),
@@ -203,14 +204,11 @@ impl UnderWay {
 
 #[cfg(test)]
 mod tests {
-    use imgopen_fetch::{HeaderMap, StatusCode};
-
     use super::*;
 
     fn answered(status: u16, body: &'static str) -> Result<i64, String> {
         let status = StatusCode::from_u16(status).unwrap();
-        let posted = Posted { status, headers: HeaderMap::new(), body: Bytes::from_static(body.as_bytes()) };
-        receipt(&posted).map_err(|refused| refused.problem)
+        receipt(status, body.as_bytes()).map_err(|refused| refused.problem)
     }
 
     #[test]
