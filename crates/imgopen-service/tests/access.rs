@@ -1,0 +1,110 @@
+//! Who is let in, and the pages that are there for everybody.
+
+use std::time::Duration;
+
+use imgopen_client::Credentials;
+use imgopen_service::{KeyId, NewKey};
+use serde_json::{Value, json};
+
+use crate::common::web::Receiver;
+use crate::common::{Answer, Bench, Server, enlarge, enlarge_and_tell, http, id, until};
+
+fn other(key: &NewKey, id: &str, secret: &str) -> NewKey {
+    NewKey { credentials: Credentials::new(id, secret), ..key.clone() }
+}
+
+#[tokio::test]
+async fn a_key_that_is_wrong_or_revoked_is_refused() {
+    let server = Bench::new().at("2026-01-10T00:00:00Z").start().await;
+    let (id, secret) = (server.key.credentials.access_key_id(), server.key.credentials.expose_secret());
+    server.call("list_tasks", json!({})).await.ok();
+    let second = server.service.keys().create("second").await.unwrap();
+    for (id, secret) in [(id, "wrong"), ("ak_0", secret), (id, second.credentials.expose_secret()), ("open", "x")] {
+        let key = other(&server.key, id, secret);
+        for operation in ["list_tasks", "list_models", "describe_server"] {
+            let answer = server.call_as(&key, operation, json!({"pageSize": 1, "pageNum": 1})).await;
+            assert!(answer.headers.contains_key("www-authenticate"));
+            assert!(answer.refused(401).contains("`imgopen keys create`"));
+        }
+    }
+    server.service.keys().revoke(KeyId(id.to_owned())).await.unwrap();
+    server.clock().set(server.clock().now().plus(Duration::from_secs(1)));
+    server.call("list_tasks", json!({})).await.refused(401);
+    server.call_as(&second, "list_tasks", json!({})).await.ok();
+}
+
+async fn without_key(server: &Server, path: &str, body: Value) -> Answer {
+    Answer::of(http().post(format!("{}{path}", server.url)).json(&body).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn an_open_service_asks_for_no_key_and_still_knows_keys() {
+    let server = Bench::new().with(|settings| settings.open = true).start().await;
+    let (receiver, url) = Receiver::answering(&[]).await;
+    const ENLARGE: &str = "/AIGCImgOpenServ/saas/tool/imgEnlarge";
+    let task = id(&without_key(&server, ENLARGE, enlarge_and_tell("1", &url)).await.ok());
+    until("it is pushed", || async { receiver.pushes().pop() }).await;
+    assert!(receiver.pushes()[0].0.contains_key("webhook-signature"));
+    let listed = without_key(&server, "/imgopen/v1/tasks/list", json!({})).await.ok();
+    assert_eq!(listed["rows"][0]["taskId"], json!(task));
+    // Whoever brings a key is its owner and nobody else.
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+    let wrong = other(&server.key, server.key.credentials.access_key_id(), "wrong");
+    server.call_as(&wrong, "list_tasks", json!({})).await.refused(401);
+
+    let server = Bench::new().start().await;
+    without_key(&server, ENLARGE, enlarge("1")).await.refused(401);
+}
+
+#[tokio::test]
+async fn health_readiness_metrics_and_documents_are_there_for_everybody() {
+    let server = Bench::new().start().await;
+    let task = server.submitted("enlarge_image", enlarge("1")).await;
+    server.reached(&task, "succeeded").await;
+    let text = async |path: &str| {
+        let page = server.get(path).send().await.unwrap();
+        assert_eq!(page.status(), 200, "{path}");
+        page.text().await.unwrap()
+    };
+    assert_eq!(text("/healthz").await, "ok\n");
+    assert_eq!(text("/readyz").await, "ready\n");
+    let metrics = text("/metrics").await;
+    for line in [
+        "imgopen_tasks_accepted_total{operation=\"enlarge_image\"} 1\n",
+        "imgopen_tasks_finished_total{operation=\"enlarge_image\",engine=\"sandbox\",state=\"succeeded\"} 1\n",
+        "imgopen_tasks_queued 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    assert!(text("/docs").await.contains("<html"));
+    assert!(text("/openapi.json").await.contains("enlarge_image"));
+    let home = server.get("/").send().await.unwrap();
+    assert_eq!((home.status().as_u16(), &home.headers()["location"]), (307, &"/docs".parse().unwrap()));
+    Answer::of(server.get("/nothing").send().await.unwrap()).await.refused(404);
+}
+
+#[tokio::test]
+async fn refused_submits_are_counted() {
+    let server = Bench::new().start().await;
+    let mut bad = enlarge("1");
+    bad["sourceImage"] = json!("http://10.0.0.1/a.png");
+    server.call("enlarge_image", bad).await.refused(422);
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let line = "imgopen_submits_refused_total{operation=\"enlarge_image\",status=\"422\"} 1\n";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn models_are_listed_page_by_page() {
+    let server = Bench::new().start().await;
+    let page = server.call("list_models", json!({"pageSize": 10, "pageNum": 1})).await.ok();
+    assert_eq!((&page["total"], &page["rows"][0]["id"]), (&json!(1), &json!(1)));
+    assert_eq!(page["rows"][0]["sdModelCheckpoint"], json!("sandbox.safetensors"));
+    let beyond = server.call("list_models", json!({"pageSize": 10, "pageNum": i64::MAX})).await.ok();
+    assert_eq!((&beyond["total"], &beyond["rows"]), (&json!(1), &json!([])));
+    let filtered =
+        server.call("list_loras", json!({"pageSize": 1, "pageNum": 1, "sdLoraName": "without EFFECT"})).await;
+    assert_eq!(filtered.ok()["total"], json!(1));
+    let filtered = server.call("list_vaes", json!({"pageSize": 1, "pageNum": 1, "sdVaeName": "nothing"})).await;
+    assert_eq!(filtered.ok()["rows"], json!([]));
+}

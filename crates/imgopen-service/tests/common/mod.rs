@@ -1,0 +1,269 @@
+//! A service for one test: its folder, key, clock and engines, and calls to it.
+
+pub mod engines;
+pub mod web;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use imgopen_client::{Client, Credentials};
+use imgopen_service::engines::{Engine, Registry, Sandbox};
+use imgopen_service::{Callbacks, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
+use imgopen_types::operations;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// How long anything may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a service is started from; it can be started again after it was stopped.
+#[derive(Clone)]
+pub struct Bench {
+    pub settings: Settings,
+    pub clock: Clock,
+    pub registry: Registry,
+    pub folder: Arc<TempDir>,
+    key: Option<NewKey>,
+}
+
+/// A service that runs.
+pub struct Server {
+    pub url: String,
+    pub service: Service,
+    pub key: NewKey,
+    bench: Bench,
+    serving: JoinHandle<Result<(), ServeError>>,
+    http: reqwest::Client,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Bench {
+    /// A sandbox that takes no time, for callers on this machine.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pauses = vec![Limit(Duration::from_millis(20))];
+        let settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data_dir: folder.path().to_owned(),
+            sandbox: true,
+            allow_network: vec!["127.0.0.0/8".parse().unwrap()],
+            workers: 2,
+            shutdown: Duration::from_secs(10),
+            callbacks: Callbacks { pauses, ..Callbacks::default() },
+            ..Settings::default()
+        };
+        let registry = Registry::new(vec![Arc::new(sandbox())]);
+        Self { settings, clock: Clock::system(), registry, folder: Arc::new(folder), key: None }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    pub fn engines(self, engines: Vec<Arc<dyn Engine>>) -> Self {
+        Self { registry: Registry::new(engines), ..self }
+    }
+
+    /// A clock that stands still at that time.
+    pub fn at(self, time: &str) -> Self {
+        Self { clock: Clock::fixed(Moment::parse(time).unwrap()), ..self }
+    }
+
+    pub async fn open(&self) -> Result<Service, StartError> {
+        Service::open(self.settings.clone(), self.clock.clone(), self.registry.clone()).await
+    }
+
+    pub async fn start(self) -> Server {
+        let service = self.open().await.unwrap();
+        let key = match &self.key {
+            Some(key) => key.clone(),
+            None => service.keys().create("test").await.unwrap(),
+        };
+        let listener = TcpListener::bind(self.settings.listen).await.unwrap();
+        let (ready, url) = tokio::sync::oneshot::channel();
+        let serving = tokio::spawn({
+            let service = service.clone();
+            async move { service.serve(listener, |url| ready.send(url.to_owned()).unwrap(), std::future::pending()).await }
+        });
+        let bench = Self { key: Some(key.clone()), ..self };
+        Server { url: url.await.unwrap(), service, key, bench, serving, http: http() }
+    }
+}
+
+impl Server {
+    pub async fn call(&self, operation: &str, body: Value) -> Answer {
+        self.call_with(&self.key, operation, &[], body).await
+    }
+
+    pub async fn call_as(&self, key: &NewKey, operation: &str, body: Value) -> Answer {
+        self.call_with(key, operation, &[], body).await
+    }
+
+    pub async fn call_with(&self, key: &NewKey, operation: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+        let request = self.http.post(format!("{}{}", self.url, path(operation)));
+        let keys = [
+            (Credentials::ID_HEADER, key.credentials.access_key_id()),
+            (Credentials::SECRET_HEADER, key.credentials.expose_secret()),
+        ];
+        let headers = keys.iter().chain(headers);
+        let request = headers.fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.json(&body).send().await.unwrap()).await
+    }
+
+    /// What the tools' query says.
+    pub async fn tool(&self, code: &str, asked: &str) -> Answer {
+        self.call(&format!("tool/{code}"), json!({"businessTaskId": asked})).await
+    }
+
+    /// Submits and gives the platform's id.
+    pub async fn submitted(&self, operation: &str, body: Value) -> String {
+        id(&self.call(operation, body).await.ok())
+    }
+
+    /// Fetches a path of the service or a whole URL.
+    pub fn get(&self, place: &str) -> reqwest::RequestBuilder {
+        self.http.get(if place.starts_with('/') { format!("{}{place}", self.url) } else { place.to_owned() })
+    }
+
+    /// The task as `list_tasks` tells it.
+    pub async fn task(&self, id: &str) -> Value {
+        let page = self.call("list_tasks", json!({"taskId": id})).await.ok();
+        page["rows"][0].clone()
+    }
+
+    /// Waits for a state.
+    pub async fn reached(&self, id: &str, state: &str) -> Value {
+        until(&format!("{id} is {state}"), || async {
+            let task = self.task(id).await;
+            let is_there = task["state"] == state;
+            let is_over = ["succeeded", "failed", "cancelled"].iter().any(|end| task["state"] == *end);
+            assert!(is_there || !is_over, "{state} expected: {task}");
+            is_there.then_some(task)
+        })
+        .await
+    }
+
+    /// Waits for a failure and gives its reason.
+    pub async fn failed(&self, id: &str) -> String {
+        self.reached(id, "failed").await["desc"].as_str().unwrap().to_owned()
+    }
+
+    /// The callbacks of a task, the newest first.
+    pub async fn callbacks(&self, task: &str) -> Vec<Value> {
+        let page = self.call("list_callbacks", json!({"taskId": task})).await.ok();
+        page["rows"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the callback of a task is in that state.
+    pub async fn pushed(&self, task: &str, state: &str) -> Value {
+        let callback = || async { self.callbacks(task).await.into_iter().find(|row| row["state"] == state) };
+        until(&format!("the callback of {task} is {state}"), callback).await
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.url, self.key.credentials.clone()).unwrap()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.bench.folder.path()
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.bench.clock
+    }
+
+    /// Stops it and gives what it can be started from again.
+    pub async fn stop(self) -> Bench {
+        self.service.stop();
+        self.serving.await.unwrap().unwrap();
+        self.bench
+    }
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.unwrap();
+        Self { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+    }
+
+    /// The data of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!((self.status, &self.body["code"]), (200, &json!("200")), "{:?}", self.body);
+        self.body["data"].clone()
+    }
+
+    /// The text of a failure, which has the envelope and nothing else.
+    #[track_caller]
+    pub fn refused(self, status: u16) -> String {
+        let expected = json!({"code": status.to_string(), "msg": self.body["msg"]});
+        assert_eq!((self.status, &self.body), (status, &expected));
+        self.body["msg"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A sandbox whose steps take no time.
+pub fn sandbox() -> Sandbox {
+    Sandbox::new().with_step_time(Duration::ZERO)
+}
+
+pub fn http() -> reqwest::Client {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(DEADLINE).build().unwrap()
+}
+
+fn path(operation: &str) -> String {
+    match operation.strip_prefix("tool/") {
+        Some(code) => format!("/AIGCImgOpenServ/saas/tool/{code}/queryTask"),
+        None => operations::ALL.iter().find(|known| known.id == operation).unwrap().path.to_owned(),
+    }
+}
+
+/// The platform's id in the data of an answer.
+pub fn id(data: &Value) -> String {
+    let id = data.get("taskId").or(data.get("task_id"));
+    id.and_then(Value::as_str).unwrap_or_else(|| panic!("{data} has no id")).to_owned()
+}
+
+/// A request for a generated picture.
+pub fn draw(id: &str) -> Value {
+    let scripts = json!({"sd_model_checkpoint": "sandbox.safetensors", "id_task": id});
+    json!({"prompt": "a lighthouse", "batch_size": 1, "width": 64, "height": 64, "steps": 4, "alwayson_scripts": scripts})
+}
+
+/// A request for a larger picture, which the sandbox does not look at.
+pub fn enlarge(id: &str) -> Value {
+    json!({"businessTaskId": id, "sourceImage": "https://example.com/cat.png", "scale": 1})
+}
+
+/// The same with an address to call back.
+pub fn enlarge_and_tell(id: &str, url: &str) -> Value {
+    let mut request = enlarge(id);
+    request["callbackUrl"] = json!(url);
+    request
+}
+
+/// Looks again and again until there is something, and fails when that takes too long.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,7 @@
+//! The service as its callers meet it: over HTTP, on files in a folder of its own.
+
+#[cfg(test)]
+mod common;
+
+#[cfg(test)]
+mod access;
