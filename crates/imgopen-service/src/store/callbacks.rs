@@ -165,10 +165,11 @@ impl Store {
         .await
     }
 
-    /// Records a try, and what follows from it.
+    /// Records a try, and what follows from it. If the callback was set going anew meanwhile, nothing follows: it is
+    /// still to be pushed.
     pub(crate) async fn record_try(
         &self,
-        id: CallbackId,
+        tried: &CallbackRow,
         outcome: Try,
         state: CallbackState,
         next_at: Option<Moment>,
@@ -178,9 +179,12 @@ impl Store {
                        SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM callback_tries
                        WHERE callback_id = ?1";
             let Try { started_at, duration_ms, http_status, outcome, .. } = outcome;
+        let (id, rung, due) = (tried.id.clone(), tried.rung, tried.next_at.map(|moment| moment.0));
             connection.prepare_cached(sql)?.execute(params![id, started_at.0, duration_ms, http_status, outcome])?;
-            let sql = "UPDATE callbacks SET state = ?2, rung = rung + 1, next_at = ?3 WHERE id = ?1";
-            connection.prepare_cached(sql)?.execute(params![id, state, next_at.map(|moment| moment.0)])?;
+            let sql = "UPDATE callbacks SET state = ?2, rung = rung + 1, next_at = ?3
+                       WHERE id = ?1 AND state = 'pending' AND rung = ?4 AND next_at IS ?5";
+            let next_at = next_at.map(|moment| moment.0);
+            connection.prepare_cached(sql)?.execute(params![id, state, next_at, rung, due])?;
             Ok(())
         })
         .await
