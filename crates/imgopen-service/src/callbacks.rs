@@ -100,8 +100,9 @@ async fn start_due(
             service.inner.pushes.notify_one();
         });
     }
-    let (ids, _) = under_way.taken(settings.at_once_per_host);
-    inner.store.next_callback(ids).await
+    // A push that ends wakes the loop, so nothing to a busy origin is worth waking up for.
+    let (ids, busy) = under_way.taken(settings.at_once_per_host);
+    inner.store.next_callback(ids, busy).await
 }
 
 /// One try, and what follows from it.

@@ -153,14 +153,19 @@ impl Store {
         .await
     }
 
-    /// When the next callback is due, if any is pending beside those under way.
-    pub(crate) async fn next_callback(&self, under_way: Vec<CallbackId>) -> Result<Option<Moment>, StoreError> {
+    /// When the next callback is due, if any is pending beside those under way and those to busy origins.
+    pub(crate) async fn next_callback(
+        &self,
+        under_way: Vec<CallbackId>,
+        busy: Vec<String>,
+    ) -> Result<Option<Moment>, StoreError> {
         self.read(move |connection| {
             let sql = "SELECT next_at FROM callbacks WHERE state = 'pending'
-                       AND id NOT IN (SELECT value FROM json_each(?1)) ORDER BY next_at LIMIT 1";
-            let under_way = serde_json::json!(under_way).to_string();
+                       AND id NOT IN (SELECT value FROM json_each(?1)) AND origin NOT IN (SELECT value FROM json_each(?2))
+                       ORDER BY next_at LIMIT 1";
+            let (under_way, busy) = (serde_json::json!(under_way).to_string(), serde_json::json!(busy).to_string());
             let mut statement = connection.prepare_cached(sql)?;
-            Ok(statement.query_row([under_way], |row| row.get(0)).optional()?.map(Moment))
+            Ok(statement.query_row([under_way, busy], |row| row.get(0)).optional()?.map(Moment))
         })
         .await
     }
@@ -174,12 +179,12 @@ impl Store {
         state: CallbackState,
         next_at: Option<Moment>,
     ) -> Result<(), StoreError> {
+        let (id, rung, due) = (tried.id.clone(), tried.rung, tried.next_at.map(|moment| moment.0));
         self.write(move |connection| {
             let sql = "INSERT INTO callback_tries (callback_id, number, started_at, duration_ms, http_status, outcome)
                        SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM callback_tries
                        WHERE callback_id = ?1";
             let Try { started_at, duration_ms, http_status, outcome, .. } = outcome;
-        let (id, rung, due) = (tried.id.clone(), tried.rung, tried.next_at.map(|moment| moment.0));
             connection.prepare_cached(sql)?.execute(params![id, started_at.0, duration_ms, http_status, outcome])?;
             let sql = "UPDATE callbacks SET state = ?2, rung = rung + 1, next_at = ?3
                        WHERE id = ?1 AND state = 'pending' AND rung = ?4 AND next_at IS ?5";
