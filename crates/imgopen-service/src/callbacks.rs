@@ -67,11 +67,7 @@ pub(crate) async fn push(service: Service) {
         }
     }
     pushes.close();
-    tokio::select! {
-        () = pushes.wait() => {}
-        // What is not noted is pushed again after the next start.
-        () = inner.ending.cancelled() => {}
-    }
+    pushes.wait().await;
 }
 
 /// Starts pushes as far as there is room; tells when the next one will be due.
@@ -95,7 +91,11 @@ async fn start_due(
         }
         let (service, under_way) = (service.clone(), under_way.clone());
         pushes.spawn(async move {
-            attempt(&service, &callback).await;
+            tokio::select! {
+                () = attempt(&service, &callback) => {}
+                // What is not noted is pushed again after the next start.
+                () = service.inner.ending.cancelled() => {}
+            }
             under_way.end(&callback);
             service.inner.pushes.notify_one();
         });

@@ -5,3 +5,5 @@ mod common;
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
+mod callbacks;
