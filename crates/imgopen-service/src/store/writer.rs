@@ -1,5 +1,6 @@
 //! The one thread that writes, many callers to a transaction.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -11,8 +12,8 @@ use super::StoreError;
 /// The most pieces of work in one transaction, so that the first does not wait for ever.
 const BATCH: usize = 512;
 
-/// Work, which gives back how to tell its caller once the transaction is over.
-type Work = Box<dyn FnOnce(&Connection) -> Tell + Send>;
+/// Work, which gives back how to tell its caller once the transaction is over. It is not done if there is no transaction.
+type Work = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Tell + Send>;
 type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Hands work to the thread. The thread ends with the last of its handles.
@@ -38,7 +39,7 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (sender, answer) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
-            let outcome = in_savepoint(connection, work);
+            let outcome = connection.and_then(|connection| in_savepoint(connection, work));
             // The caller may have gone; the work is done all the same.
             Box::new(move |committed| drop(sender.send(committed.and(outcome))))
         });
@@ -50,20 +51,26 @@ impl Writer {
 fn run(connection: &Connection, queue: &Receiver<Work>) {
     while let Ok(first) = queue.recv() {
         let mut tells = Vec::new();
-        let outcome = transaction(connection, || {
-            tells.push(first(connection));
-            while tells.len() < BATCH {
-                let Ok(next) = queue.try_recv() else { break };
-                tells.push(next(connection));
+        let outcome = match connection.execute_batch("BEGIN IMMEDIATE") {
+            Ok(()) => {
+                tells.push(first(Ok(connection)));
+                // An error such as a full disk ends the transaction; what follows belongs to the next one.
+                while tells.len() < BATCH && !connection.is_autocommit() {
+                    let Ok(next) = queue.try_recv() else { break };
+                    tells.push(next(Ok(connection)));
+                }
+                commit(connection)
             }
-        });
+            Err(error) => {
+                tells.push(first(Err(error.into())));
+                Ok(())
+            }
+        };
         tells.into_iter().for_each(|tell| tell(outcome.clone()));
     }
 }
 
-fn transaction(connection: &Connection, work: impl FnOnce()) -> Result<(), StoreError> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    work();
+fn commit(connection: &Connection) -> Result<(), StoreError> {
     let committed = connection.execute_batch("COMMIT");
     if committed.is_err() {
         // What could not be committed is undone, so that the next transaction can begin.
@@ -77,10 +84,14 @@ fn in_savepoint<T>(
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     connection.prepare_cached("SAVEPOINT work")?.execute([])?;
-    let outcome = work(connection);
-    if outcome.is_err() {
+    // Work that panics is undone like any that fails, and the thread goes on for the others.
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(connection)));
+    let outcome = outcome.unwrap_or_else(|_| Err(StoreError::Database("a piece of work panicked".to_owned())));
+    if outcome.is_err() && !connection.is_autocommit() {
         connection.prepare_cached("ROLLBACK TO work")?.execute([])?;
     }
-    connection.prepare_cached("RELEASE work")?.execute([])?;
+    if !connection.is_autocommit() {
+        connection.prepare_cached("RELEASE work")?.execute([])?;
+    }
     outcome
 }
