@@ -89,7 +89,7 @@ async fn run(service: &Service, task: &TaskRow) {
     let mut made = None;
     let outcome = tokio::select! {
         biased;
-        () = entry.cancelled.cancelled() => Outcome::Cancelled,
+        () = cancelled(service, task, &entry) => Outcome::Cancelled,
         () = inner.ending.cancelled() => Outcome::HandedBack,
         outcome = tokio::time::timeout(limit, carry_out(service, task, operation, &entry, &mut made)) => {
             outcome.unwrap_or_else(|_| Outcome::Failed(too_long(operation, limit)))
@@ -101,6 +101,14 @@ async fn run(service: &Service, task: &TaskRow) {
 fn too_long(operation: &Operation, limit: Duration) -> String {
     let seconds = limit.as_secs_f64();
     format!("it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)", operation.id)
+/// Waits until someone wants the task to end. Whoever did so between the claim and the entry is seen by the row alone.
+async fn cancelled(service: &Service, task: &TaskRow, entry: &Entry) {
+    match service.inner.store.task(task.id.clone()).await {
+        Ok(Some(now)) if now.state.is_final() => {}
+        _ => entry.cancelled.cancelled().await,
+    }
+}
+
 }
 
 async fn carry_out(
@@ -254,3 +262,6 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
