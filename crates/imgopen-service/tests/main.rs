@@ -7,3 +7,7 @@ mod common;
 mod access;
 #[cfg(test)]
 mod callbacks;
+#[cfg(test)]
+mod ids;
+#[cfg(test)]
+mod months;

@@ -1,0 +1,190 @@
+//! Which id finds which task, and which submits are the same.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use imgopen_service::{IDEMPOTENCY_KEY, Moment};
+use serde_json::{Value, json};
+
+use crate::common::engines::Gate;
+use crate::common::{Bench, Server, draw, enlarge, id};
+
+const KEY: &[(&str, &str)] = &[(IDEMPOTENCY_KEY, "order-7")];
+
+async fn found(server: &Server, asked: &str) -> String {
+    id(&server.tool("imgEnlarge", asked).await.ok())
+}
+
+async fn repeat(server: &Server, body: Value) -> crate::common::Answer {
+    server.call_with(&server.key, "enlarge_image", KEY, body).await
+}
+
+#[tokio::test]
+async fn a_callers_id_may_repeat_and_finds_the_newest() {
+    let server = Bench::new().start().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(server.submitted("enlarge_image", enlarge("mine")).await);
+    }
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 3);
+    assert_eq!(found(&server, "mine").await, ids[2]);
+    for id in &ids {
+        assert_eq!(&found(&server, id).await, id);
+    }
+    // A caller's id that looks like a platform's does not hide the task of that id.
+    server.submitted("enlarge_image", enlarge(&ids[0])).await;
+    assert_eq!(found(&server, &ids[0]).await, ids[0]);
+}
+
+#[tokio::test]
+async fn both_ids_find_a_generated_picture() {
+    let server = Bench::new().start().await;
+    let task = server.submitted("text_to_image", draw("mine")).await;
+    server.reached(&task, "succeeded").await;
+    for asked in [task.as_str(), "mine"] {
+        let data = server.call("query_task", json!({"businessTaskId": asked})).await.ok();
+        assert_eq!((&data["id_task"], &data["status"]), (&json!(asked), &json!(2)));
+        assert_eq!(data["differentialImageRspList"].as_array().unwrap().len(), 1);
+        let data = server.call("query_archived_task", json!({"businessTaskId": asked})).await.ok();
+        assert_eq!((&data["task_id"], &data["status"]), (&json!(task), &json!(2)));
+    }
+    // A tool's task is no generated picture, nor the other way round.
+    let tool = server.submitted("enlarge_image", enlarge("tool")).await;
+    assert!(server.call("query_task", json!({"businessTaskId": tool})).await.refused(404).contains(&tool));
+    server.tool("imgEnlarge", &task).await.refused(404);
+}
+
+#[tokio::test]
+async fn a_tool_finds_its_own_tasks_only() {
+    let server = Bench::new().start().await;
+    let task = server.submitted("enlarge_image", enlarge("mine")).await;
+    for asked in [task.as_str(), "mine"] {
+        for other in ["watermark", "hair/change", "prompts/expand"] {
+            let msg = server.tool(other, asked).await.refused(404);
+            assert!(msg.contains(&format!("its tool is `{other}`")), "{msg}");
+        }
+    }
+    let msg = server.tool("nothing", &task).await.refused(404);
+    assert!(msg.contains("use one of"), "{msg}");
+}
+
+#[tokio::test]
+async fn another_keys_tasks_are_not_there() {
+    let server = Bench::new().start().await;
+    let stranger = server.service.keys().create("stranger").await.unwrap();
+    let (_receiver, url) = crate::common::web::Receiver::answering(&[]).await;
+    let task = server.submitted("enlarge_image", crate::common::enlarge_and_tell("mine", &url)).await;
+    let callback = server.pushed(&task, "acknowledged").await["callbackId"].clone();
+    for asked in [task.as_str(), "mine"] {
+        server.call_as(&stranger, "tool/imgEnlarge", json!({"businessTaskId": asked})).await.refused(404);
+    }
+    server.call_as(&stranger, "cancel_task", json!({"taskId": task})).await.refused(404);
+    server.call_as(&stranger, "redeliver_callback", json!({"callbackId": callback})).await.refused(404);
+    for list in ["list_tasks", "list_callbacks"] {
+        let page = server.call_as(&stranger, list, json!({"taskId": task})).await.ok();
+        assert_eq!(page["rows"], json!([]), "{list}");
+        assert_eq!(server.call_as(&stranger, list, json!({})).await.ok()["rows"], json!([]), "{list}");
+    }
+    // A caller's id is each key's own.
+    let own = id(&server.call_as(&stranger, "enlarge_image", enlarge("mine")).await.ok());
+    assert_ne!(own, task);
+    assert_eq!(found(&server, "mine").await, task);
+}
+
+fn train(id: &str) -> Value {
+    let pictures: Vec<_> = (0..10).map(|number| format!("http://127.0.0.1:2/{number}.png")).collect();
+    json!({"taskId": id, "fileUrlList": pictures})
+}
+
+#[tokio::test]
+async fn a_training_is_the_same_or_a_conflict() {
+    let server = Bench::new().start().await;
+    let first = server.call("submit_training", train("lora")).await;
+    assert_eq!((first.status, &first.body["code"]), (200, &json!("200")));
+    let again = server.call("submit_training", train("lora")).await;
+    assert_eq!(again.body, first.body);
+    let tasks = server.call("list_tasks", json!({"callerId": "lora"})).await.ok();
+    assert_eq!(tasks["rows"].as_array().unwrap().len(), 1);
+    let earlier = tasks["rows"][0]["taskId"].as_str().unwrap();
+    let mut other = train("lora");
+    other["maxEpochs"] = json!(11);
+    let msg = server.call("submit_training", other.clone()).await.refused(409);
+    assert!(msg.starts_with("`taskId`") && msg.contains(earlier), "{msg}");
+    // An idempotency key does not make a used id free.
+    server.call_with(&server.key, "submit_training", KEY, other.clone()).await.refused(409);
+    server.reached(earlier, "failed").await;
+    assert_eq!(server.call("submit_training", train("lora")).await.body, first.body);
+    // Another key has ids of its own.
+    let stranger = server.service.keys().create("stranger").await.unwrap();
+    server.call_as(&stranger, "submit_training", other).await.ok();
+    let data = server.call("query_training", json!({"taskId": "lora"})).await.ok();
+    assert_eq!((&data["taskId"], &data["maxEpochs"]), (&json!("lora"), &json!(20)));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_makes_a_submit_safe_to_repeat() {
+    let server = Bench::new().at("2026-01-10T00:00:00Z").start().await;
+    let first = repeat(&server, enlarge("mine")).await;
+    let again = repeat(&server, enlarge("mine")).await;
+    assert_eq!(first.body, again.body);
+    let task = id(&first.ok());
+    let msg = repeat(&server, enlarge("other")).await.refused(409);
+    assert!(msg.contains("`Idempotency-Key`") && msg.contains(&task), "{msg}");
+    // So is the same key with another operation.
+    let drawn = server.call_with(&server.key, "text_to_image", KEY, draw("mine")).await;
+    drawn.refused(409);
+    let stranger = server.service.keys().create("stranger").await.unwrap();
+    assert_ne!(id(&server.call_with(&stranger, "enlarge_image", KEY, enlarge("other")).await.ok()), task);
+
+    // After a day it is free again.
+    let begin = server.clock().now();
+    let day = Duration::from_secs(24 * 60 * 60);
+    server.clock().set(Moment(begin.plus(day).0 - 1));
+    assert_eq!(id(&repeat(&server, enlarge("mine")).await.ok()), task);
+    server.clock().set(begin.plus(day));
+    assert_ne!(id(&repeat(&server, enlarge("mine")).await.ok()), task);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_has_a_length() {
+    let server = Bench::new().start().await;
+    for key in ["", &"k".repeat(256)] {
+        let answer = server.call_with(&server.key, "enlarge_image", &[(IDEMPOTENCY_KEY, key)], enlarge("1")).await;
+        assert!(answer.refused(400).contains("1 to 255"));
+    }
+    let longest = "k".repeat(255);
+    server.call_with(&server.key, "enlarge_image", &[(IDEMPOTENCY_KEY, &longest)], enlarge("1")).await.ok();
+    let twice = [(IDEMPOTENCY_KEY, "a"), (IDEMPOTENCY_KEY, "b")];
+    server.call_with(&server.key, "enlarge_image", &twice, enlarge("1")).await.refused(400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twenty_same_submits_at_once_start_one_task() {
+    let server = Bench::new().start().await;
+    let answers = join_all((0..20).map(|_| repeat(&server, enlarge("mine")))).await;
+    let ids: HashSet<_> = answers.into_iter().map(|answer| id(&answer.ok())).collect();
+    assert_eq!(ids.len(), 1);
+    let tasks = server.call("list_tasks", json!({})).await.ok();
+    assert_eq!(tasks["rows"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_repeated_submit_is_answered_though_the_queue_is_full() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
+        settings.workers = 1;
+        settings.queue.length = 1;
+    });
+    let server = bench.start().await;
+    server.submitted("enlarge_image", enlarge("runs")).await;
+    gate.holds(1).await;
+    let waiting = id(&repeat(&server, enlarge("waits")).await.ok());
+    server.call("enlarge_image", enlarge("more")).await.refused(429);
+    assert_eq!(id(&repeat(&server, enlarge("waits")).await.ok()), waiting);
+    repeat(&server, enlarge("other")).await.refused(409);
+    let new = [(IDEMPOTENCY_KEY, "new")];
+    server.call_with(&server.key, "enlarge_image", &new, enlarge("more")).await.refused(429);
+    gate.open(2);
+    server.reached(&waiting, "succeeded").await;
+}
