@@ -94,7 +94,13 @@ impl Service {
             created_at: now,
             remembered: self.remembered(caller, operation)?,
         };
-        self.keep(task).await
+        // A caller who goes away must not leave a row behind that nobody counts as waiting, so this runs to its end.
+        let service = self.clone();
+        let kept = tokio::spawn(async move { service.keep(task).await }).await;
+        kept.unwrap_or_else(|error| {
+            tracing::error!(%error, "a submit broke off");
+            Err(Failure::internal("the server failed on this request; its log tells more"))
+        })
     }
 
     /// Writes a task, or finds the one that the same submit started before.

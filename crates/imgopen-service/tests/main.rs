@@ -10,4 +10,6 @@ mod callbacks;
 #[cfg(test)]
 mod ids;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod months;

@@ -1,0 +1,137 @@
+//! How much is taken: of the queue, of one key at once, of calls a minute.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+
+use serde_json::json;
+
+use crate::common::engines::Gate;
+use crate::common::{Bench, enlarge, id, until};
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_recovers() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
+        settings.workers = 1;
+        settings.queue.length = 2;
+    });
+    let server = bench.start().await;
+    let first = server.submitted("enlarge_image", enlarge("0")).await;
+    gate.holds(1).await;
+    let mut waiting = Vec::new();
+    for number in 1..=2 {
+        waiting.push(server.submitted("enlarge_image", enlarge(&number.to_string())).await);
+    }
+    let full = server.call("enlarge_image", enlarge("3")).await;
+    let after: u64 = full.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&after), "{after}");
+    assert!(full.refused(429).contains("2 tasks wait"));
+    let limits = server.call("describe_server", json!({})).await.ok()["limits"].clone();
+    assert_eq!((&limits["queueLength"], &limits["queued"]), (&json!(2), &json!(2)));
+
+    // One that is cancelled makes room, and so does one whose turn comes.
+    server.call("cancel_task", json!({"taskId": waiting[0]})).await.ok();
+    let fourth = server.submitted("enlarge_image", enlarge("4")).await;
+    server.call("enlarge_image", enlarge("5")).await.refused(429);
+    gate.open(1);
+    server.reached(&first, "succeeded").await;
+    gate.holds(1).await;
+    let sixth = server.submitted("enlarge_image", enlarge("6")).await;
+    gate.open(3);
+    for task in [&waiting[1], &fourth, &sixth] {
+        server.reached(task, "succeeded").await;
+    }
+    assert_eq!(server.task(&waiting[0]).await["state"], "cancelled");
+    let limits = server.call("describe_server", json!({})).await.ok()["limits"].clone();
+    assert_eq!(limits["queued"], json!(0));
+}
+
+#[tokio::test]
+async fn a_key_runs_only_so_many_at_once_and_holds_up_nobody() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
+        settings.workers = 4;
+        settings.queue.running_per_key = Some(2);
+    });
+    let server = bench.start().await;
+    let other = server.service.keys().create("other").await.unwrap();
+    let mut tasks = Vec::new();
+    for number in 0..5 {
+        tasks.push(server.submitted("enlarge_image", enlarge(&number.to_string())).await);
+    }
+    gate.holds(2).await;
+    server.call_as(&other, "enlarge_image", enlarge("other")).await.ok();
+    gate.holds(3).await;
+    let running = server.call("list_tasks", json!({"states": ["running"]})).await.ok();
+    let ids: HashSet<_> = running["rows"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(ids, tasks[..2].iter().cloned().collect());
+    gate.open(6);
+    for task in &tasks {
+        server.reached(task, "succeeded").await;
+    }
+    assert_eq!(gate.most(), 3);
+}
+
+#[tokio::test]
+async fn a_key_makes_only_so_many_calls_a_minute() {
+    let bench = Bench::new().with(|settings| settings.requests.per_minute = NonZeroU32::new(3));
+    let server = bench.start().await;
+    let other = server.service.keys().create("other").await.unwrap();
+    for _ in 0..3 {
+        server.call("list_tasks", json!({})).await.ok();
+    }
+    let refused = server.call("list_tasks", json!({})).await;
+    let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=20).contains(&after), "{after}");
+    assert!(refused.refused(429).contains("3 calls a minute"));
+    // Every operation counts, and each key for itself.
+    server.call("enlarge_image", enlarge("1")).await.refused(429);
+    server.call_as(&other, "list_tasks", json!({})).await.ok();
+    // Whoever guesses at a secret does not use up the key's calls.
+    let guess = imgopen_client::Credentials::new(other.credentials.access_key_id(), "guess");
+    let guess = imgopen_service::NewKey { credentials: guess, ..other.clone() };
+    for _ in 0..5 {
+        server.call_as(&guess, "list_tasks", json!({})).await.refused(401);
+    }
+    server.call_as(&other, "list_tasks", json!({})).await.ok();
+}
+
+/// A caller who goes away while the submit is being written leaves a task that is run like any other.
+#[tokio::test]
+async fn a_submit_whose_caller_goes_away_is_run() {
+    use tokio::io::AsyncWriteExt;
+
+    let server = Bench::new().start().await;
+    let lock = rusqlite::Connection::open(server.folder().join("imgopen.sqlite3")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let body = enlarge("gone").to_string();
+    let keys = &server.key.credentials;
+    let request = format!(
+        "POST /AIGCImgOpenServ/saas/tool/imgEnlarge HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         {}: {}\r\n{}: {}\r\ncontent-length: {}\r\n\r\n{body}",
+        imgopen_client::Credentials::ID_HEADER,
+        keys.access_key_id(),
+        imgopen_client::Credentials::SECRET_HEADER,
+        keys.expose_secret(),
+        body.len(),
+    );
+    let mut caller = tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    caller.write_all(request.as_bytes()).await.unwrap();
+    // The submit has taken its place in the queue and waits for the file.
+    until("the submit waits", || async {
+        let limits = server.call("describe_server", json!({})).await.ok()["limits"].clone();
+        (limits["queued"] == 1).then_some(())
+    })
+    .await;
+    drop(caller);
+    // The service notices on one of its next turns that the caller has gone.
+    for _ in 0..20 {
+        server.call("describe_server", json!({})).await.ok();
+    }
+    lock.execute_batch("COMMIT").unwrap();
+    until("the task has ended", || async {
+        let tasks = server.call("list_tasks", json!({"callerId": "gone"})).await.ok();
+        (tasks["rows"][0]["state"] == "succeeded").then_some(())
+    })
+    .await;
+}
