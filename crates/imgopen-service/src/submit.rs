@@ -67,8 +67,8 @@ impl Service {
         let report = Report { task, asked: &task.caller_id, live: None, urls: self.urls() };
         match (task.state, &task.failure) {
             (State::Succeeded, _) => report.answer().map_err(|error| broken(&error)),
-            (_, Some(reason)) => Err(Failure::internal(format!("the task {} failed: {reason}", task.id))),
-            (state, None) => Err(Failure::conflict(format!("the task {} ended as {state}", task.id))),
+            (State::Failed, Some(reason)) => Err(Failure::internal(format!("the task {} failed: {reason}", task.id))),
+            (state, _) => Err(Failure::conflict(format!("the task {} ended as {state}", task.id))),
         }
     }
 
