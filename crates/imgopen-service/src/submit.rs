@@ -57,9 +57,15 @@ impl Service {
             }
         };
         let limit = self.inner.settings.requests.answer_time;
-        match tokio::time::timeout(limit, ended).await {
-            Ok(ended) => self.result(&ended?),
-            Err(_) => Err(not_yet(&task, limit)),
+        tokio::select! {
+            ended = tokio::time::timeout(limit, ended) => match ended {
+                Ok(ended) => self.result(&ended?),
+                Err(_) => Err(not_yet(&task, limit)),
+            },
+            () = self.inner.ending.cancelled() => {
+                let msg = format!("the service is stopping; the task {} goes on after its next start", task.id);
+                Err(Failure::unavailable(msg))
+            }
         }
     }
 

@@ -13,3 +13,5 @@ mod ids;
 mod limits;
 #[cfg(test)]
 mod months;
+#[cfg(test)]
+mod stop;

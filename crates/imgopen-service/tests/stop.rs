@@ -1,0 +1,116 @@
+//! Stopping and starting again: what runs, what waits, and who may work in a folder.
+
+use std::time::Duration;
+
+use imgopen_service::{SANDBOX, StartError};
+use serde_json::json;
+
+use crate::common::engines::Gate;
+use crate::common::{Answer, Bench, enlarge, http, id};
+
+#[tokio::test]
+async fn what_runs_may_end_and_what_waits_is_run_after_the_next_start() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
+    let server = bench.start().await;
+    let running = server.submitted("enlarge_image", enlarge("runs")).await;
+    gate.holds(1).await;
+    let waiting = server.submitted("enlarge_image", enlarge("waits")).await;
+    let url = server.url.clone();
+    let stopping = tokio::spawn(server.stop());
+    crate::common::until("it takes no more", || async {
+        http().get(format!("{url}/healthz")).send().await.is_err().then_some(())
+    })
+    .await;
+    assert!(!stopping.is_finished());
+    gate.open(1);
+    let bench = stopping.await.unwrap();
+    let server = bench.start().await;
+    let row = server.task(&running).await;
+    assert_eq!((&row["state"], &row["attempts"]), (&json!("succeeded"), &json!(1)));
+    gate.open(1);
+    server.reached(&waiting, "succeeded").await;
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_goes_back_to_the_queue() {
+    let bench = Bench::new().with(|settings| settings.shutdown = Duration::from_millis(100));
+    let server = bench.start().await;
+    let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "hang")], enlarge("hangs")).await;
+    let task = id(&answer.ok());
+    server.reached(&task, "running").await;
+    let server = server.stop().await.start().await;
+    let row = server.reached(&task, "running").await;
+    // The run that was handed back does not count.
+    assert_eq!(row["attempts"], json!(1));
+    server.call("cancel_task", json!({"taskId": task})).await.ok();
+}
+
+/// The rows as a killed process leaves them.
+#[tokio::test]
+async fn what_a_killed_process_ran_is_run_again_until_it_was_tried_enough() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
+    let server = bench.start().await;
+    let first = server.submitted("enlarge_image", enlarge("first")).await;
+    gate.holds(1).await;
+    let second = server.submitted("enlarge_image", enlarge("second")).await;
+    gate.open(2);
+    server.reached(&second, "succeeded").await;
+    let bench = server.stop().await;
+    let rows = rusqlite::Connection::open(bench.folder.path().join("imgopen.sqlite3")).unwrap();
+    let killed = "UPDATE tasks SET state = 'running', output = NULL, finished_at = NULL, attempt = ?2 WHERE id = ?1";
+    for (task, attempt) in [(&first, 3), (&second, 2)] {
+        assert_eq!(rows.execute(killed, (task, attempt)).unwrap(), 1);
+    }
+    drop(rows);
+    gate.open(1);
+    let server = bench.start().await;
+    let reason = server.failed(&first).await;
+    assert!(reason.contains("3 times"), "{reason}");
+    let row = server.reached(&second, "succeeded").await;
+    assert_eq!(row["attempts"], json!(3));
+}
+
+#[tokio::test]
+async fn a_folder_is_for_one_service() {
+    let bench = Bench::new();
+    let server = bench.clone().start().await;
+    match bench.open().await {
+        Err(StartError::Occupied(folder)) => assert_eq!(folder, bench.folder.path().display().to_string()),
+        other => panic!("{other:?}"),
+    }
+    // Its keys can be seen to meanwhile, as the command line does.
+    let store = imgopen_service::Store::open(bench.folder.path()).unwrap();
+    let keys = imgopen_service::Keys::new(store, bench.clock.clone());
+    let second = keys.create("second").await.unwrap();
+    server.call_as(&second, "list_tasks", json!({})).await.ok();
+    server.stop().await;
+    bench.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_for_an_end_is_told_that_the_service_stops() {
+    let bench = Bench::new().with(|settings| settings.shutdown = Duration::from_millis(100));
+    let server = bench.start().await;
+    let request = json!({"businessTaskId": "1", "mode": 0, "sourcePrompt": "a cat [sandbox: hang]"});
+    let keys = server.key.credentials.clone();
+    let call = http()
+        .post(format!("{}/AIGCImgOpenServ/saas/tool/prompts/expand", server.url))
+        .header(imgopen_client::Credentials::ID_HEADER, keys.access_key_id())
+        .header(imgopen_client::Credentials::SECRET_HEADER, keys.expose_secret())
+        .json(&request)
+        .send();
+    let stop = async {
+        crate::common::until("the task runs", || async {
+            let rows = server.call("list_tasks", json!({"states": ["running"]})).await.ok()["rows"].clone();
+            (rows.as_array().unwrap().len() == 1).then_some(())
+        })
+        .await;
+        server.stop().await
+    };
+    let (answer, bench) = tokio::join!(call, stop);
+    let msg = Answer::of(answer.unwrap()).await.refused(503);
+    assert!(msg.contains("stopping"), "{msg}");
+    bench.open().await.unwrap();
+}
