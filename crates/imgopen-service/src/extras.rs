@@ -20,24 +20,13 @@ impl ImgOpenExtras for Service {
     }
 
     async fn cancel_task(&self, caller: Caller, request: CancelTaskRequest) -> Result<CancelTaskResponse, Failure> {
-        let inner = &self.inner;
-        let (key, id) = (owner(&caller), TaskId(request.task_id));
-        let engine = inner.running.live(&id, self.urls()).and_then(|live| live.engine);
-        let cancelled = inner.store.cancel(key.clone(), id.clone(), engine, inner.clock.now(), self.callback()).await?;
-        let (task, before) = match cancelled {
-            Some(Ok(cancelled)) => cancelled,
-            Some(Err(task)) => {
-                let msg = format!("the task {id} has ended already, as {}; there is nothing to cancel", task.state);
-                return Err(Failure::conflict(msg));
-            }
-            None => return Err(Failure::not_found(format!("no task has the id {id}; check the id"))),
-        };
-        match before {
-            State::Queued => inner.queue.left(&key),
-            _ => inner.running.cancel(&id),
-        }
-        self.ended(&task);
-        Ok(CancelTaskResponse::success(self.told(&task)))
+        // A caller who goes away must not stop it half-way, with the row changed and the engine at work.
+        let (service, key) = (self.clone(), owner(&caller));
+        let cancelled = tokio::spawn(async move { service.cancel(key, TaskId(request.task_id)).await }).await;
+        cancelled.unwrap_or_else(|error| {
+            tracing::error!(%error, "a cancel broke off");
+            Err(Failure::internal("the server failed on this request; its log tells more"))
+        })
     }
 
     async fn list_tasks(&self, caller: Caller, request: ListTasksRequest) -> Result<ListTasksResponse, Failure> {
@@ -96,6 +85,26 @@ impl Service {
     fn told(&self, task: &TaskRow) -> Task {
         let live = match task.state {
             State::Running => self.inner.running.live(&task.id, self.urls()),
+    async fn cancel(&self, key: KeyId, id: TaskId) -> Result<CancelTaskResponse, Failure> {
+        let inner = &self.inner;
+        let engine = inner.running.live(&id, self.urls()).and_then(|live| live.engine);
+        let cancelled = inner.store.cancel(key.clone(), id.clone(), engine, inner.clock.now(), self.callback()).await?;
+        let (task, before) = match cancelled {
+            Some(Ok(cancelled)) => cancelled,
+            Some(Err(task)) => {
+                let msg = format!("the task {id} has ended already, as {}; there is nothing to cancel", task.state);
+                return Err(Failure::conflict(msg));
+            }
+            None => return Err(Failure::not_found(format!("no task has the id {id}; check the id"))),
+        };
+        match before {
+            State::Queued => inner.queue.left(&key),
+            _ => inner.running.cancel(&id),
+        }
+        self.ended(&task);
+        Ok(CancelTaskResponse::success(self.told(&task)))
+    }
+
             _ => None,
         };
         let counted = live.as_ref().filter(|live| live.steps > 0);

@@ -99,36 +99,8 @@ async fn a_key_makes_only_so_many_calls_a_minute() {
 /// A caller who goes away while the submit is being written leaves a task that is run like any other.
 #[tokio::test]
 async fn a_submit_whose_caller_goes_away_is_run() {
-    use tokio::io::AsyncWriteExt;
-
     let server = Bench::new().start().await;
-    let lock = rusqlite::Connection::open(server.folder().join("imgopen.sqlite3")).unwrap();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let body = enlarge("gone").to_string();
-    let keys = &server.key.credentials;
-    let request = format!(
-        "POST /AIGCImgOpenServ/saas/tool/imgEnlarge HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
-         {}: {}\r\n{}: {}\r\ncontent-length: {}\r\n\r\n{body}",
-        imgopen_client::Credentials::ID_HEADER,
-        keys.access_key_id(),
-        imgopen_client::Credentials::SECRET_HEADER,
-        keys.expose_secret(),
-        body.len(),
-    );
-    let mut caller = tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
-    caller.write_all(request.as_bytes()).await.unwrap();
-    // The submit has taken its place in the queue and waits for the file.
-    until("the submit waits", || async {
-        let limits = server.call("describe_server", json!({})).await.ok()["limits"].clone();
-        (limits["queued"] == 1).then_some(())
-    })
-    .await;
-    drop(caller);
-    // The service notices on one of its next turns that the caller has gone.
-    for _ in 0..20 {
-        server.call("describe_server", json!({})).await.ok();
-    }
-    lock.execute_batch("COMMIT").unwrap();
+    server.abandoned("enlarge_image", enlarge("gone")).await;
     until("the task has ended", || async {
         let tasks = server.call("list_tasks", json!({"callerId": "gone"})).await.ok();
         (tasks["rows"][0]["state"] == "succeeded").then_some(())

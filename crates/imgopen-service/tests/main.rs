@@ -8,6 +8,8 @@ mod access;
 #[cfg(test)]
 mod callbacks;
 #[cfg(test)]
+mod cancel;
+#[cfg(test)]
 mod ids;
 #[cfg(test)]
 mod limits;

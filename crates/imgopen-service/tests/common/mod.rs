@@ -15,7 +15,8 @@ use imgopen_types::operations;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How long anything may take before a test fails.
@@ -136,6 +137,40 @@ impl Server {
     /// Fetches a path of the service or a whole URL.
     pub fn get(&self, place: &str) -> reqwest::RequestBuilder {
         self.http.get(if place.starts_with('/') { format!("{}{place}", self.url) } else { place.to_owned() })
+    }
+
+    /// Makes a call, and goes away while the service waits to write what it asks for.
+    pub async fn abandoned(&self, operation: &str, body: Value) {
+        let lock = rusqlite::Connection::open(self.folder().join("imgopen.sqlite3")).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut caller = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap();
+        caller.write_all(self.raw(operation, &body.to_string()).as_bytes()).await.unwrap();
+        // The service comes to the call, and then notices that nobody waits for it, while it answers others.
+        self.busy().await;
+        drop(caller);
+        self.busy().await;
+        lock.execute_batch("COMMIT").unwrap();
+    }
+
+    /// A call as it goes over the wire.
+    fn raw(&self, operation: &str, body: &str) -> String {
+        let keys = &self.key.credentials;
+        format!(
+            "POST {} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{}: {}\r\n{}: {}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            path(operation),
+            Credentials::ID_HEADER,
+            keys.access_key_id(),
+            Credentials::SECRET_HEADER,
+            keys.expose_secret(),
+            body.len(),
+        )
+    }
+
+    async fn busy(&self) {
+        for _ in 0..20 {
+            self.call("describe_server", json!({})).await.ok();
+        }
     }
 
     /// The task as `list_tasks` tells it.
