@@ -30,6 +30,9 @@ impl ImgOpenExtras for Service {
     }
 
     async fn list_tasks(&self, caller: Caller, request: ListTasksRequest) -> Result<ListTasksResponse, Failure> {
+        if is_empty(&request.states) || is_empty(&request.operations) {
+            return Ok(ListTasksResponse::success(TaskPage { rows: Vec::new(), next_cursor: None }));
+        }
         let filter = TaskFilter {
             id: request.task_id.map(TaskId),
             caller_id: request.caller_id,
@@ -49,6 +52,9 @@ impl ImgOpenExtras for Service {
         caller: Caller,
         request: ListCallbacksRequest,
     ) -> Result<ListCallbacksResponse, Failure> {
+        if is_empty(&request.states) {
+            return Ok(ListCallbacksResponse::success(CallbackPage { rows: Vec::new(), next_cursor: None }));
+        }
         let states = pushed_states(request.states.unwrap_or_default())?;
         let (before, size) = (cursor(request.cursor)?, size(request.page_size));
         let task = request.task_id.map(TaskId);
@@ -193,6 +199,11 @@ fn delivery(callback: CallbackRow) -> CallbackDelivery {
         state: CallbackState::from(callback.state.as_str()),
         created_at: callback.created_at.rfc3339(),
         next_try_at: callback.next_at.map(Moment::rfc3339),
+/// One out of no values is none; only a condition that is left out lets all pass.
+fn is_empty<T>(condition: &Option<Vec<T>>) -> bool {
+    condition.as_ref().is_some_and(Vec::is_empty)
+}
+
         tries: callback.tries.into_iter().map(one_try).collect(),
     }
 }

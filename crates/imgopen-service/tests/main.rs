@@ -14,6 +14,8 @@ mod ids;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod months;
 #[cfg(test)]
 mod stop;
