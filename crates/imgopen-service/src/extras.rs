@@ -76,11 +76,13 @@ impl ImgOpenExtras for Service {
     }
 
     async fn describe_server(&self, _: Caller, _: DescribeServerRequest) -> Result<DescribeServerResponse, Failure> {
-        let vendors = operations::ALL.iter().filter(|operation| operation.document == "imgopen");
+        // Queries and lists are always there.
+        let works = |operation: &Operation| operation.job.is_some() || *operation == operations::EXPAND_PROMPT;
+        let working = operations::ALL.iter().filter(|operation| works(operation));
         Ok(DescribeServerResponse::success(Capabilities {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sandbox: self.inner.settings.sandbox,
-            operations: vendors.map(|operation| self.support(operation)).collect(),
+            operations: working.map(|operation| self.support(operation)).collect(),
             limits: self.limits(),
         }))
     }
@@ -145,12 +147,7 @@ impl Service {
 
     fn support(&self, operation: &Operation) -> OperationSupport {
         let offers = self.inner.engines.offers(operation.id);
-        // What starts no job and needs no engine is answered by the service itself; training only fetches its data.
-        let needs_engine = operation.job.is_some() || *operation == operations::EXPAND_PROMPT;
-        let missing = match self.inner.engines.pick(operation.id, None) {
-            Err(unavailable) if needs_engine => Some(unavailable.to_string()),
-            _ => None,
-        };
+        let missing = self.inner.engines.pick(operation.id, None).err().map(|unavailable| unavailable.to_string());
         OperationSupport {
             operation: operation.id.to_owned(),
             available: missing.is_none(),
