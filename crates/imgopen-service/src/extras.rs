@@ -89,10 +89,6 @@ impl ImgOpenExtras for Service {
 }
 
 impl Service {
-    /// A task as its owner sees it.
-    fn told(&self, task: &TaskRow) -> Task {
-        let live = match task.state {
-            State::Running => self.inner.running.live(&task.id, self.urls()),
     async fn cancel(&self, key: KeyId, id: TaskId) -> Result<CancelTaskResponse, Failure> {
         let inner = &self.inner;
         let engine = inner.running.live(&id, self.urls()).and_then(|live| live.engine);
@@ -113,6 +109,10 @@ impl Service {
         Ok(CancelTaskResponse::success(self.told(&task)))
     }
 
+    /// A task as its owner sees it.
+    fn told(&self, task: &TaskRow) -> Task {
+        let live = match task.state {
+            State::Running => self.inner.running.live(&task.id, self.urls()),
             _ => None,
         };
         let counted = live.as_ref().filter(|live| live.steps > 0);
@@ -196,11 +196,6 @@ fn delivery(callback: CallbackRow) -> CallbackDelivery {
         state: CallbackState::from(callback.state.as_str()),
         created_at: callback.created_at.rfc3339(),
         next_try_at: callback.next_at.map(Moment::rfc3339),
-/// One out of no values is none; only a condition that is left out lets all pass.
-fn is_empty<T>(condition: &Option<Vec<T>>) -> bool {
-    condition.as_ref().is_some_and(Vec::is_empty)
-}
-
         tries: callback.tries.into_iter().map(one_try).collect(),
     }
 }
@@ -208,6 +203,11 @@ fn is_empty<T>(condition: &Option<Vec<T>>) -> bool {
 fn one_try(one: Try) -> CallbackTry {
     let Try { number, started_at, duration_ms, http_status, outcome } = one;
     CallbackTry { number, started_at: started_at.rfc3339(), duration_ms, http_status, outcome }
+}
+
+/// One out of no values is none; only a condition that is left out lets all pass.
+fn is_empty<T>(condition: &Option<Vec<T>>) -> bool {
+    condition.as_ref().is_some_and(Vec::is_empty)
 }
 
 /// The states that were asked for; the contract leaves their set open, the service knows which there are.
