@@ -130,8 +130,9 @@ async fn carry_out(
         false => engine(service, task, operation, request, entry, made).await,
     };
     match made_by_engine {
-        Ok(output) => keep(service, output).await,
-        Err(Fault::Cancelled) => Outcome::Cancelled,
+        Ok(output) => keep(service, operation, output).await,
+        // If nobody asked for it, this is the end all the same; if somebody did, the row has it already.
+        Err(Fault::Cancelled) => Outcome::Failed("the engine broke off without being asked to".to_owned()),
         Err(Fault::Reason(reason)) => Outcome::Failed(reason),
     }
 }
