@@ -188,7 +188,7 @@ pub(crate) fn limits(service: &Service) -> Limits {
 }
 
 /// Writes the pictures. They become visible only together with the end of the task.
-async fn keep(service: &Service, output: Output) -> Outcome {
+async fn keep(service: &Service, operation: &Operation, output: Output) -> Outcome {
     let inner = &service.inner;
     let expires_at = inner.settings.assets.lifetime.map(|lifetime| inner.clock.now().plus(lifetime));
     let (mut stored, mut assets) = (Vec::new(), Vec::new());
@@ -206,8 +206,9 @@ async fn keep(service: &Service, output: Output) -> Outcome {
         }
     }
     let Output { caption, prompts, style_labels, faces, .. } = output;
-    let style_labels = (!style_labels.is_empty()).then_some(style_labels);
-    let faces = (!faces.is_empty()).then_some(faces);
+    // That there is no face is a result too.
+    let style_labels = (*operation == operations::RECOGNIZE_STYLE).then_some(style_labels);
+    let faces = (*operation == operations::DETECT_FACES).then_some(faces);
     Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces }, assets)
 }
 

@@ -1,0 +1,200 @@
+//! What is refused at once, and what fails without taking anything else with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imgopen_service::engines::{EngineError, Output};
+use imgopen_service::{Limit, SANDBOX};
+use imgopen_types::operations;
+use serde_json::{Value, json};
+
+use crate::common::engines::{Gate, Own, dot, dot_picture};
+use crate::common::{Bench, draw, enlarge, enlarge_and_tell, sandbox};
+
+/// An engine that does what the caller's id says.
+fn moody() -> Arc<Own> {
+    Own::new(&operations::ENLARGE_IMAGE, |job, _| async move {
+        match job.request["businessTaskId"].as_str() {
+            Some("panic") => panic!("asked for by the test"),
+            Some("hang") => std::future::pending().await,
+            Some("broken off") => Err(EngineError::Cancelled),
+            Some("fail") => Err(EngineError::Failed("out of paper".to_owned())),
+            _ => Ok(dot()),
+        }
+    })
+}
+
+fn short() -> Bench {
+    let limit = Limit(Duration::from_millis(200));
+    Bench::new().with(|settings| {
+        settings.workers = 1;
+        settings.time_limit.operations.insert("enlarge_image".to_owned(), limit);
+    })
+}
+
+#[tokio::test]
+async fn an_engine_that_misbehaves_costs_one_task() {
+    let server = short().engines(vec![moody()]).start().await;
+    let ids = ["panic", "hang", "broken off", "fail", "good"];
+    let mut tasks = Vec::new();
+    for id in ids {
+        tasks.push(server.submitted("enlarge_image", enlarge(id)).await);
+    }
+    let reasons = [
+        "the engine `own` panicked",
+        "it took longer than 0.2 s, the time limit of `enlarge_image`",
+        "the engine broke off",
+        "the engine failed: out of paper",
+    ];
+    for (task, reason) in tasks.iter().zip(reasons) {
+        let told = server.failed(task).await;
+        assert!(told.starts_with(reason), "{told}");
+        let row = server.task(task).await;
+        assert_eq!((&row["engine"], &row["grade"], &row["attempts"]), (&json!("own"), &json!("draft"), &json!(1)));
+        assert_eq!(row.get("outputImageUrlList").filter(|list| !list.is_null()), None);
+    }
+    server.reached(&tasks[4], "succeeded").await;
+}
+
+#[tokio::test]
+async fn the_sandbox_suffers_what_it_is_told_to() {
+    let server = Bench::new().start().await;
+    for (orders, reason) in
+        [("fail=out of memory", "sandbox: out of memory"), ("panic", "the engine `sandbox` panicked")]
+    {
+        let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, orders)], enlarge(orders)).await;
+        let told = server.failed(&crate::common::id(&answer.ok())).await;
+        assert!(told.contains(reason), "{told}");
+    }
+    // Orders go to the sandbox, whatever better engine there is.
+    let server = Bench::new().engines(vec![Gate::new(), Arc::new(sandbox())]).start().await;
+    let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "delay=1ms")], enlarge("1")).await;
+    let row = server.reached(&crate::common::id(&answer.ok()), "succeeded").await;
+    assert_eq!((&row["engine"], &row["grade"]), (&json!("sandbox"), &json!("sandbox")));
+}
+
+#[tokio::test]
+async fn orders_that_cannot_be_read_are_refused_at_once() {
+    let server = Bench::new().start().await;
+    let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "delay=long")], enlarge("1")).await;
+    assert!(answer.refused(422).contains("delay=long"));
+    let mut drawn = draw("1");
+    drawn["prompt"] = json!("a cat [sandbox: explode]");
+    assert!(server.call("text_to_image", drawn).await.refused(422).contains("explode"));
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+
+    let server = Bench::new().with(|settings| settings.sandbox = false).engines(vec![moody()]).start().await;
+    let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "fail")], enlarge("1")).await;
+    assert!(answer.refused(400).contains("`--sandbox`"));
+}
+
+#[tokio::test]
+async fn what_no_engine_does_is_refused_with_what_is_missing() {
+    let server = Bench::new().engines(vec![moody()]).start().await;
+    let msg = server.call("text_to_image", draw("1")).await.refused(503);
+    assert!(msg.contains("`text_to_image`") && msg.contains("Stable Diffusion weights"), "{msg}");
+    let msg = server.call("expand_prompt", expand("a cat")).await.refused(503);
+    assert!(msg.contains("language model"), "{msg}");
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+
+    let told = server.call("describe_server", json!({})).await.ok();
+    let support = |id: &str| {
+        let all = told["operations"].as_array().unwrap();
+        all.iter().find(|one| one["operation"] == id).cloned().unwrap_or_default()
+    };
+    assert_eq!(support("enlarge_image")["available"], json!(true));
+    assert_eq!(support("enlarge_image")["engines"], json!([{"name": "own", "grade": "draft"}]));
+    assert_eq!(support("text_to_image")["available"], json!(false));
+    assert!(support("text_to_image")["missing"].as_str().unwrap().contains("weights"));
+    // Queries and lists start no work.
+    assert_eq!((support("query_task"), support("list_models")), (Value::Null, Value::Null));
+}
+
+#[tokio::test]
+async fn addresses_that_cannot_be_are_refused_at_once_by_field() {
+    let server = Bench::new().with(|settings| settings.allow_network.clear()).start().await;
+    for (url, problem) in [
+        ("http://127.0.0.1/a.png", "127.0.0.1"),
+        ("http://10.1.2.3/a.png", "10.1.2.3"),
+        ("http://169.254.169.254/latest", "169.254.169.254"),
+        ("http://localhost/a.png", "localhost"),
+        ("http://2130706433/a.png", "127.0.0.1"),
+        ("https://me:pass@example.com/a.png", "user name or a password"),
+        ("http://example.com:22/a.png", "port 22"),
+    ] {
+        let mut request = enlarge("1");
+        request["sourceImage"] = json!(url);
+        let msg = server.call("enlarge_image", request).await.refused(422);
+        assert!(msg.starts_with("`sourceImage`: ") && msg.contains(problem) && !msg.contains("pass@"), "{msg}");
+        let msg = server.call("enlarge_image", enlarge_and_tell("1", url)).await.refused(422);
+        assert!(msg.starts_with("`callbackUrl`: ") && msg.contains(problem), "{msg}");
+    }
+    let mut request = enlarge("1");
+    request["sourceImage"] = json!("ftp://example.com/a.png");
+    assert!(server.call("enlarge_image", request).await.refused(422).contains("sourceImage"));
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+}
+
+fn expand(prompt: &str) -> Value {
+    json!({"businessTaskId": "mine", "mode": 0, "sourcePrompt": prompt})
+}
+
+#[tokio::test]
+async fn prompt_expansion_is_answered_with_its_end() {
+    let server = Bench::new().start().await;
+    let data = server.call("expand_prompt", expand("a cat")).await.ok();
+    assert_eq!((&data["status"], &data["toolTask"]), (&json!(0), &json!("prompts/expand")));
+    assert!(data["prompts"][0].as_str().unwrap().contains("a cat"));
+    let asked = server.tool("prompts/expand", data["taskId"].as_str().unwrap()).await.ok();
+    assert_eq!((&asked["status"], &asked["prompts"]), (&json!(0), &data["prompts"]));
+    let msg = server.call("expand_prompt", expand("a cat [sandbox: fail=no words]")).await.refused(500);
+    assert!(msg.contains("no words"), "{msg}");
+}
+
+#[tokio::test]
+async fn prompt_expansion_that_takes_too_long_goes_on_and_can_be_cancelled() {
+    let server = Bench::new().with(|settings| settings.requests.answer_time = Duration::from_millis(100)).start().await;
+    let msg = server.call("expand_prompt", expand("a cat [sandbox: hang]")).await.refused(503);
+    let rows = server.call("list_tasks", json!({})).await.ok()["rows"].clone();
+    let task = rows[0]["taskId"].as_str().unwrap();
+    assert!(msg.contains(task), "{msg}");
+    server.reached(task, "running").await;
+
+    // Cancelled while somebody waits for it, it is no fault of the server.
+    let server = Bench::new().start().await;
+    let cancel = async {
+        let task = crate::common::until("the task runs", || async {
+            let rows = server.call("list_tasks", json!({"states": ["running"]})).await.ok()["rows"].clone();
+            rows[0]["taskId"].as_str().map(str::to_owned)
+        });
+        server.call("cancel_task", json!({"taskId": task.await})).await.ok();
+    };
+    let (answer, ()) = tokio::join!(server.call("expand_prompt", expand("a cat [sandbox: hang]")), cancel);
+    assert!(answer.refused(409).contains("cancelled"));
+}
+
+#[tokio::test]
+async fn no_face_at_all_is_a_result() {
+    let blind = Own::new(&operations::DETECT_FACES, |_, _| async { Ok(Output::default()) });
+    let server = Bench::new().engines(vec![blind]).start().await;
+    let request = json!({"businessTaskId": "1", "imageUrl": "https://example.com/a.png"});
+    let task = server.submitted("detect_faces", request).await;
+    server.reached(&task, "succeeded").await;
+    let data = server.tool("face/detection", &task).await.ok();
+    assert_eq!((&data["status"], &data["faces"]), (&json!(1), &json!([])));
+}
+
+/// Pictures without a place to lie in are no result.
+#[tokio::test]
+async fn a_result_that_cannot_be_stored_is_none() {
+    let engine = Own::new(&operations::ENLARGE_IMAGE, |_, _| async {
+        Ok(Output { pictures: vec![dot_picture(), dot_picture()], ..Output::default() })
+    });
+    let server = Bench::new().engines(vec![engine]).start().await;
+    let assets = server.folder().join("assets");
+    std::fs::remove_dir_all(&assets).unwrap();
+    std::fs::write(&assets, "in the way").unwrap();
+    let task = server.submitted("enlarge_image", enlarge("1")).await;
+    let reason = server.failed(&task).await;
+    assert!(reason.starts_with("its result could not be stored"), "{reason}");
+}
