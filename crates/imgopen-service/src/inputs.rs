@@ -1,6 +1,7 @@
 //! What a request names: the pictures to fetch, the address to call back, the caller's id, the model. All read from the
 //! request by the tables of the contract.
 
+use imgopen_fetch::Url;
 use imgopen_types::Operation;
 use imgopen_types::schema::{Object, Shape};
 use serde_json::Value;
@@ -12,6 +13,16 @@ pub struct Named {
     pub field: String,
     /// The URL.
     pub url: String,
+}
+
+impl Named {
+    /// The URL for people and logs: what follows `?` or `#` may be a secret, such as the signature of a link.
+    pub fn shown(&self) -> String {
+        let Ok(mut url) = Url::parse(&self.url) else { return "(no URL)".to_owned() };
+        url.set_query(None);
+        url.set_fragment(None);
+        url.to_string()
+    }
 }
 
 /// The pictures that a request names, in the contract's order.
@@ -92,6 +103,13 @@ mod tests {
         assert_eq!((caller_id(&request), model(&request)), ("7", Some("m")));
         let request = json!({"sourceUrl": ["https://a", "https://b"], "targetUrl": "https://c"});
         assert_eq!(fields(&operations::SWAP_FACES, &request), ["sourceUrl[0]", "sourceUrl[1]", "targetUrl"]);
+    }
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let shown = |url: &str| Named { field: "image".into(), url: url.into() }.shown();
+        assert_eq!(shown("https://a.example/b c.png?signature=1#2"), "https://a.example/b%20c.png");
+        assert_eq!(shown("https://"), "(no URL)");
     }
 
     /// Every job's caller's id lies where it is looked for.

@@ -51,7 +51,7 @@ async fn fetch(service: &Service, operation: &Operation, request: &Value, folder
         let picture = service.inner.fetcher.get(&named.url, &limits).await;
         let picture = picture.map_err(|error| format!("`{}`: {error}", named.field))?;
         let header = inspect(&picture.bytes, &service.inner.settings.picture_limits())
-            .map_err(|problem| format!("`{}`: the picture at {} {problem}", named.field, named.url))?;
+            .map_err(|problem| format!("`{}`: the picture at {} {problem}", named.field, named.shown()))?;
         let file = folder.join(format!("{:04}.{}", index + 1, header.format.extension()));
         tokio::fs::write(&file, &picture.bytes).await.map_err(|error| failed(&file, &error))?;
     }

@@ -176,7 +176,8 @@ async fn fetch(service: &Service, operation: &Operation, request: &Value) -> Res
     for named in inputs::pictures(operation, request) {
         let picture = service.inner.fetcher.get(&named.url, &limits).await;
         let picture = picture.map_err(|error| Fault::Reason(format!("`{}`: {error}", named.field)))?;
-        fetched.push(Input { field: named.field, url: named.url, bytes: picture.bytes });
+        let url = named.shown();
+        fetched.push(Input { field: named.field, url, bytes: picture.bytes });
     }
     Ok(fetched)
 }

@@ -10,6 +10,8 @@ mod callbacks;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod enlarge;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod ids;
