@@ -17,6 +17,9 @@ pub(crate) const DATASETS: &str = "datasets";
 /// What a folder is called until it is whole.
 const PARTIAL: &str = "part";
 
+/// How often a folder is tried to be removed; the next start removes what is left.
+const TIDY: u32 = 5;
+
 /// Fetches the data set of a training.
 ///
 /// # Errors
@@ -68,6 +71,18 @@ async fn remove(folder: PathBuf) -> Result<(), String> {
 fn failed(place: &Path, error: &std::io::Error) -> String {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     format!("the data set's folder or file {name} cannot be written: {error}")
+}
+
+/// Removes what a run has begun and not ended, whatever broke it off.
+pub(crate) async fn tidy(service: &Service, task: &TaskRow) {
+    let partial = service.inner.settings.data_dir.join(DATASETS).join(&task.id.0).with_extension(PARTIAL);
+    // A file that was being written at that moment may come into being while the folder is emptied.
+    for _ in 0..TIDY {
+        match remove(partial.clone()).await {
+            Ok(()) => return,
+            Err(problem) => tracing::warn!(task = %task.id, problem, "a part of a data set is not removed yet"),
+        }
+    }
 }
 
 /// Removes what is left of data sets that were being fetched when the process was killed. Only before the first task.

@@ -95,12 +95,12 @@ async fn run(service: &Service, task: &TaskRow) {
             outcome.unwrap_or_else(|_| Outcome::Failed(too_long(operation, limit)))
         }
     };
+    if *operation == operations::SUBMIT_TRAINING {
+        training::tidy(service, task).await;
+    }
     end(service, task, made, outcome).await;
 }
 
-fn too_long(operation: &Operation, limit: Duration) -> String {
-    let seconds = limit.as_secs_f64();
-    format!("it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)", operation.id)
 /// Waits until someone wants the task to end. Whoever did so between the claim and the entry is seen by the row alone.
 async fn cancelled(service: &Service, task: &TaskRow, entry: &Entry) {
     match service.inner.store.task(task.id.clone()).await {
@@ -109,6 +109,9 @@ async fn cancelled(service: &Service, task: &TaskRow, entry: &Entry) {
     }
 }
 
+fn too_long(operation: &Operation, limit: Duration) -> String {
+    let seconds = limit.as_secs_f64();
+    format!("it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)", operation.id)
 }
 
 async fn carry_out(

@@ -23,3 +23,5 @@ mod lists;
 mod months;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod training;

@@ -1,0 +1,118 @@
+//! Training: the data set is fetched and kept, and then the task says that nothing trains.
+
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use axum::Router;
+use axum::routing::get;
+use imgopen_service::SANDBOX;
+use serde_json::{Value, json};
+
+use crate::common::web::host;
+use crate::common::{Bench, Server, until};
+
+fn picture() -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(6, 4).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// Ten pictures of a host, the last under another name.
+async fn train(id: &str, last: &str) -> Value {
+    let routes = Router::new()
+        .route("/text", get(|| async { "no picture" }))
+        .route("/silent", get(std::future::pending::<()>))
+        .route("/{number}", get(|| async { picture() }));
+    let address = host(routes).await;
+    let names = (1..10).map(|number| number.to_string()).chain([last.to_owned()]);
+    let urls: Vec<_> = names.map(|name| format!("http://{address}/{name}")).collect();
+    json!({"taskId": id, "fileUrlList": urls, "maxEpochs": 12})
+}
+
+async fn started(server: &Server, request: Value) -> String {
+    server.call("submit_training", request.clone()).await.ok();
+    let tasks = server.call("list_tasks", json!({"callerId": request["taskId"]})).await.ok();
+    tasks["rows"][0]["taskId"].as_str().unwrap().to_owned()
+}
+
+fn datasets(server: &Server) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(server.folder().join("datasets")).unwrap();
+    folders.map(|folder| folder.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn the_data_set_is_kept_and_nothing_trains_with_it() {
+    let server = Bench::new().start().await;
+    let task = started(&server, train("lora", "10").await).await;
+    let reason = server.failed(&task).await;
+    assert!(reason.starts_with("no training engine configured"), "{reason}");
+    let folder = server.folder().join("datasets").join(&task);
+    assert_eq!(datasets(&server), std::slice::from_ref(&folder));
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 10);
+    assert_eq!(files[0].file_name().unwrap(), "0001.png");
+    assert!(files.iter().all(|file| std::fs::read(file).unwrap() == picture()));
+    let data = server.call("query_training", json!({"taskId": "lora"})).await.ok();
+    assert_eq!((&data["status"], &data["desc"], &data["maxEpochs"]), (&json!(4), &json!(reason), &json!(12)));
+}
+
+#[tokio::test]
+async fn a_bad_picture_is_named_and_leaves_nothing() {
+    let server = Bench::new().start().await;
+    for (last, problem) in [("text", "is no picture"), ("missing/one", "answered 404")] {
+        let task = started(&server, train(last, last).await).await;
+        let reason = server.failed(&task).await;
+        assert!(reason.starts_with("`fileUrlList[9]`: ") && reason.contains(problem), "{reason}");
+        assert_eq!(datasets(&server), [] as [PathBuf; 0]);
+    }
+}
+
+/// Whatever breaks off the fetching, the part that was there by then is removed.
+#[tokio::test]
+async fn a_training_that_is_broken_off_leaves_nothing() {
+    let bench = Bench::new().with(|settings| settings.shutdown = std::time::Duration::ZERO);
+    let server = bench.start().await;
+    let begun = |count| {
+        let server = &server;
+        async move {
+            until("pictures are there", || async {
+                let folder = datasets(server).pop()?;
+                let files = std::fs::read_dir(folder).ok()?.count();
+                (files == count).then_some(())
+            })
+            .await
+        }
+    };
+    let task = started(&server, train("cancelled", "silent").await).await;
+    server.reached(&task, "running").await;
+    until("there is a folder", || async { server.folder().join("datasets").exists().then_some(()) }).await;
+    begun(9).await;
+    server.call("cancel_task", json!({"taskId": task})).await.ok();
+    until("the part is removed", || async { datasets(&server).is_empty().then_some(()) }).await;
+
+    let task = started(&server, train("handed-back", "silent").await).await;
+    server.reached(&task, "running").await;
+    begun(9).await;
+    let bench = server.stop().await;
+    let left = std::fs::read_dir(bench.folder.path().join("datasets")).unwrap().count();
+    assert_eq!(left, 0);
+
+    // What a killed process left is swept at the next start.
+    let part = bench.folder.path().join("datasets").join("img1.part");
+    std::fs::create_dir(&part).unwrap();
+    std::fs::write(part.join("0001.png"), "half").unwrap();
+    let server = bench.with(|settings| settings.workers = 1).start().await;
+    assert!(!part.exists());
+    server.call("cancel_task", json!({"taskId": task})).await.ok();
+}
+
+#[tokio::test]
+async fn a_training_is_no_matter_for_the_sandbox() {
+    let server = Bench::new().start().await;
+    let orders = [(SANDBOX, "fail=sandbox")];
+    server.call_with(&server.key, "submit_training", &orders, train("lora", "10").await).await.ok();
+    let tasks = server.call("list_tasks", json!({})).await.ok();
+    let reason = server.failed(tasks["rows"][0]["taskId"].as_str().unwrap()).await;
+    assert!(reason.starts_with("no training engine configured"), "{reason}");
+}
