@@ -6,6 +6,8 @@ mod common;
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod assets;
+#[cfg(test)]
 mod callbacks;
 #[cfg(test)]
 mod cancel;

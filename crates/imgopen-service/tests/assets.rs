@@ -1,0 +1,183 @@
+//! Result pictures over HTTP, and their end.
+
+use std::time::Duration;
+
+use imgopen_service::Moment;
+use reqwest::Response;
+use serde_json::json;
+
+use crate::common::engines::{Own, dot, dot_picture};
+use crate::common::{Answer, Bench, Server, enlarge};
+
+/// A server with one picture, and the picture's URL.
+async fn with_picture(bench: Bench) -> (Server, String) {
+    let engine = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, |_, _| async { Ok(dot()) });
+    let server = bench.engines(vec![engine]).start().await;
+    let task = server.submitted("enlarge_image", enlarge("mine")).await;
+    let row = server.reached(&task, "succeeded").await;
+    let url = row["outputImageUrlList"][0].as_str().unwrap().to_owned();
+    assert_eq!(server.tool("imgEnlarge", &task).await.ok()["outputImageUrl"], json!(url));
+    (server, url)
+}
+
+async fn got(server: &Server, url: &str, headers: &[(&str, &str)]) -> Response {
+    let request = headers.iter().fold(server.get(url), |request, (name, value)| request.header(*name, *value));
+    request.send().await.unwrap()
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_picture_is_served_whole_with_what_browsers_need() {
+    let (server, url) = with_picture(Bench::new()).await;
+    assert!(url.starts_with(&format!("{}/assets/", server.url)), "{url}");
+    let picture = got(&server, &url, &[]).await;
+    assert_eq!(picture.status(), 200);
+    for (name, value) in [
+        ("content-type", "image/png"),
+        ("x-content-type-options", "nosniff"),
+        ("accept-ranges", "bytes"),
+        ("cache-control", "private, max-age=31536000, immutable"),
+    ] {
+        assert_eq!(header(&picture, name), value, "{name}");
+    }
+    let (tag, length) = (header(&picture, "etag").to_owned(), header(&picture, "content-length").to_owned());
+    let expected = dot_picture().bytes;
+    assert_eq!((length.as_str(), picture.bytes().await.unwrap()), (expected.len().to_string().as_str(), expected));
+
+    let head = reqwest::Client::new().head(&url).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), header(&head, "content-length")), (200, length.as_str()));
+    assert_eq!((header(&head, "etag"), header(&head, "content-type")), (tag.as_str(), "image/png"));
+
+    for tags in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
+        let same = got(&server, &url, &[("if-none-match", &tags)]).await;
+        assert_eq!((same.status().as_u16(), header(&same, "etag")), (304, tag.as_str()), "{tags}");
+        assert_eq!(header(&same, "cache-control"), "private, max-age=31536000, immutable");
+        assert!(same.bytes().await.unwrap().is_empty());
+    }
+    let other = got(&server, &url, &[("if-none-match", "\"other\"")]).await;
+    assert_eq!(other.status(), 200);
+}
+
+#[tokio::test]
+async fn a_part_of_a_picture_is_served() {
+    let (server, url) = with_picture(Bench::new()).await;
+    let whole = dot_picture().bytes;
+    let size = whole.len();
+    let tag = header(&got(&server, &url, &[]).await, "etag").to_owned();
+    for (range, start, end) in [
+        ("bytes=0-0", 0, 1),
+        ("bytes=4-9", 4, 10),
+        ("bytes=5-", 5, size),
+        ("bytes=-7", size - 7, size),
+        ("bytes=3-99999", 3, size),
+        ("bytes=-99999", 0, size),
+    ] {
+        let part = got(&server, &url, &[("range", range)]).await;
+        assert_eq!(part.status(), 206, "{range}");
+        assert_eq!(header(&part, "content-range"), format!("bytes {start}-{}/{size}", end - 1), "{range}");
+        assert_eq!((header(&part, "content-type"), header(&part, "etag")), ("image/png", tag.as_str()));
+        assert_eq!(header(&part, "content-length"), (end - start).to_string(), "{range}");
+        assert_eq!(part.bytes().await.unwrap(), whole[start..end], "{range}");
+    }
+    for range in ["bytes=99999-", "bytes=99999-100000"] {
+        let part = got(&server, &url, &[("range", range)]).await;
+        assert_eq!(header(&part, "content-range"), format!("bytes */{size}"));
+        assert!(Answer::of(part).await.refused(416).contains(&format!("{size} bytes")));
+    }
+    // What is no range, or more than one, or of another picture, gives the whole.
+    for headers in [
+        &[("range", "lines=1-2")] as &[(&str, &str)],
+        &[("range", "bytes=zero")],
+        &[("range", "bytes=0-1,4-5")],
+        &[("range", "bytes=0-1"), ("if-range", "\"other\"")],
+        &[("range", "bytes=0-1"), ("if-range", &format!("W/{tag}"))],
+    ] {
+        let part = got(&server, &url, headers).await;
+        assert_eq!((part.status().as_u16(), part.bytes().await.unwrap().len()), (200, size), "{headers:?}");
+    }
+    let part = got(&server, &url, &[("range", "bytes=0-1"), ("if-range", &tag)]).await;
+    assert_eq!(part.status(), 206);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_in_the_envelope() {
+    let server = Bench::new().start().await;
+    for path in ["/assets/unknown.png", "/assets/..%2F..%2Fimgopen.sqlite3", "/assets/%00", "/previews/unknown.png"] {
+        Answer::of(got(&server, path, &[]).await).await.refused(404);
+    }
+    let posted = reqwest::Client::new().post(format!("{}/assets/a.png", server.url)).send().await.unwrap();
+    Answer::of(posted).await.refused(405);
+}
+
+#[tokio::test]
+async fn a_picture_comes_to_its_end() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z");
+    let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
+    let (server, url) = with_picture(bench).await;
+    let begin = server.clock().now();
+    let files = |folder: &std::path::Path| {
+        let folders = std::fs::read_dir(folder.join("assets")).unwrap();
+        folders.map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    server.clock().set(Moment(begin.0 + 60_000));
+    assert_eq!(header(&got(&server, &url, &[]).await, "cache-control"), "private, max-age=40, immutable");
+    server.clock().set(Moment(begin.0 + 99_999));
+    assert_eq!(got(&server, &url, &[]).await.status(), 200);
+    server.clock().set(Moment(begin.0 + 100_000));
+    Answer::of(got(&server, &url, &[]).await).await.refused(410);
+    assert_eq!(files(server.folder()), 1);
+
+    // The file goes when the service looks for what is over, which it does first of all.
+    let path = url.strip_prefix(&server.url).unwrap().to_owned();
+    let server = server.stop().await.start().await;
+    crate::common::until("the file is deleted", || async { (files(server.folder()) == 0).then_some(()) }).await;
+    Answer::of(got(&server, &path, &[]).await).await.refused(410);
+    let task = server.call("list_tasks", json!({})).await.ok()["rows"][0].clone();
+    assert_eq!(task["state"], "succeeded");
+    // It counts no more.
+    let metrics = got(&server, "/metrics", &[]).await.text().await.unwrap();
+    assert!(metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn leftovers_are_swept_at_the_start() {
+    let (server, url) = with_picture(Bench::new()).await;
+    let token = url.rsplit('/').next().unwrap().to_owned();
+    let bench = server.stop().await;
+    let assets = bench.folder.path().join("assets");
+    let home = assets.join(&token[..2]);
+    let leftovers = [
+        home.join("00112233445566778899.png"),
+        home.join(format!("{token}#1")),
+        assets.join("zz").join(&token),
+        assets.join("stray.png"),
+    ];
+    std::fs::create_dir_all(assets.join("zz")).unwrap();
+    for leftover in &leftovers {
+        std::fs::write(leftover, "half a picture").unwrap();
+    }
+    let server = bench.start().await;
+    for leftover in &leftovers {
+        assert!(!leftover.exists(), "{leftover:?}");
+    }
+    let picture = got(&server, &format!("/assets/{token}"), &[]).await;
+    assert_eq!(picture.bytes().await.unwrap(), dot_picture().bytes);
+}
+
+#[tokio::test]
+async fn urls_begin_with_the_public_address() {
+    let bench = Bench::new().with(|settings| settings.public_url = Some("https://images.example.com/".to_owned()));
+    let engine = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, |_, _| async { Ok(dot()) });
+    let service = bench.clone().engines(vec![engine]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let server = service.with(|settings| settings.listen = address).start().await;
+    assert_eq!(server.url, "https://images.example.com");
+    let health = server.get(&format!("http://{address}/healthz")).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+    server.stop().await;
+}
