@@ -1,9 +1,9 @@
 //! Opening the file: its settings and its layout.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::StoreError;
 
@@ -16,6 +16,9 @@ const LAYOUTS: &[&str] = &[include_str!("layout_1.sql")];
 
 /// How long a connection waits for another process, such as the command line making a key.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// The pause before it tries again itself.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A connection that writes, with the layout brought up to date.
 pub fn read_write(path: &Path) -> Result<Connection, StoreError> {
@@ -44,10 +47,26 @@ pub fn read_only(path: &Path) -> Result<Connection, StoreError> {
 
 fn settings(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    write_ahead(connection)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Switches the journal. Two who open a new file at the same moment may stand in each other's way, and SQLite does not
+/// wait in that case, as it does in others, for it cannot know that neither holds on to anything.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let start = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && start.elapsed() < BUSY => std::thread::sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 fn migrate(connection: &Connection) -> Result<(), StoreError> {

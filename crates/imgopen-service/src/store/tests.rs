@@ -379,7 +379,7 @@ async fn readers_cannot_write_and_do_not_wait_for_the_writer() {
 
 #[test]
 fn several_open_a_new_file_at_once() {
-    for _ in 0..5 {
+    for _ in 0..20 {
         let folder = tempfile::tempdir().unwrap();
         let open = |path: &Path| Store::open(path).map(drop);
         let outcomes: Vec<_> = std::thread::scope(|scope| {
