@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use imgopen_client::callback::{self, MessageId, Push, SigningSecret};
 use imgopen_client::types::{Callback, JobState};
-use imgopen_tests::document::{document, success};
+use imgopen_tests::document::{success, vendor};
 use imgopen_tests::wire::{serve, url};
 use imgopen_types::operations;
 use imgopen_types::webhook::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
@@ -204,7 +204,7 @@ async fn a_secret_is_replaced_without_a_lost_push() {
 
 #[test]
 fn the_document_names_the_same_callbacks() {
-    let paths = document()["paths"].as_object().unwrap();
+    let paths = vendor()["paths"].as_object().unwrap();
     let named = paths.values().filter(|item| item["post"].get("callbacks").is_some()).count();
     assert_eq!(named, operations::ALL.iter().filter(|operation| operation.callback.is_some()).count());
 }

@@ -47,11 +47,8 @@ async fn every_condition_counts() {
         (json!({"taskId": "b"}), &[]),
         (json!({"states": ["queued", "running"]}), &all[..2]),
         (json!({"states": ["cancelled"]}), &[]),
-        (json!({"states": []}), &[]),
         (json!({"operations": ["enlarge_image"]}), &all[..2]),
         (json!({"operations": ["enlarge_image", "text_to_image", "outpaint"]}), &all[..]),
-        (json!({"operations": ["unknown"]}), &[]),
-        (json!({"operations": []}), &[]),
         (json!({"createdAfter": "2026-01-11T00:00:00Z"}), &all[..2]),
         (json!({"createdBefore": "2026-01-11T00:00:00Z"}), &all[2..]),
         (json!({"createdBefore": "2026-01-11T01:00:00+01:00"}), &all[2..]),
@@ -90,8 +87,6 @@ async fn pages_follow_each_other_whatever_comes_meanwhile() {
     assert_eq!(rest, tasks[3..]);
     assert_eq!(ids(&server, json!({})).await.len(), 8);
 
-    let callbacks = server.call("list_callbacks", json!({"states": []})).await.ok();
-    assert_eq!(callbacks["rows"], json!([]));
     let callbacks = server.call("list_callbacks", json!({"states": ["pending", "abandoned"]})).await.ok();
     assert_eq!(callbacks["rows"], json!([]));
 }
@@ -103,6 +98,9 @@ async fn what_is_no_condition_is_told_by_field() {
         ("list_tasks", "cursor", json!("next")),
         ("list_tasks", "states", json!(["done"])),
         ("list_tasks", "states", json!(["queued", "queued"])),
+        ("list_tasks", "states", json!([])),
+        ("list_tasks", "operations", json!([])),
+        ("list_tasks", "operations", json!(["unknown"])),
         ("list_tasks", "createdAfter", json!("2026-01-11 00:00:00 UTC")),
         ("list_tasks", "createdBefore", json!("2026-13-11T00:00:00Z")),
         ("list_tasks", "createdBefore", json!("2026-01-11T00:00:00")),
@@ -110,6 +108,7 @@ async fn what_is_no_condition_is_told_by_field() {
         ("list_tasks", "pageSize", json!(101)),
         ("list_callbacks", "cursor", json!("99999999999999999999")),
         ("list_callbacks", "states", json!(["queued"])),
+        ("list_callbacks", "states", json!([])),
     ] {
         let msg = server.call(list, json!({field: value})).await.refused(422);
         assert!(msg.contains(field), "{field}: {msg}");

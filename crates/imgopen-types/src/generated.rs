@@ -7941,18 +7941,19 @@ pub struct Task {
     /// (`state` on the wire; required; inferred, not published)
     #[serde(rename = "state")]
     pub state: TaskState,
-    /// How much of the work is done, in percent, from 0 to 100; an estimate. A task that ended early keeps what it
-    /// had reached.
+    /// How much is done, in percent, from 0 to 100: as the engine tells it while the task runs, 100 after a success,
+    /// 0 otherwise.
     ///
     /// (`progress` on the wire; required; inferred, not published)
     #[serde(rename = "progress", serialize_with = "crate::wire::number")]
     pub progress: f64,
-    /// Number of the step that the engine is at, counted from 1; only while or after an engine told its steps.
+    /// Number of the step that the engine is at, counted from 1; only while the task runs and the engine counts
+    /// steps.
     ///
     /// (`step` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "step", skip_serializing_if = "Option::is_none")]
     pub step: Option<i64>,
-    /// Number of steps that the engine will take altogether; only when the engine told it.
+    /// Number of steps that the engine takes altogether; only together with `step`.
     ///
     /// (`steps` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
@@ -8032,19 +8033,19 @@ static TASK: Object = Object {
             .provenance(Provenance::Inferred),
         Field::required("progress", Shape::Number(Number::ANY))
             .about(concat!(
-                "How much of the work is done, in percent, from 0 to 100; an estimate. A task that ended ",
-                "early keeps what it had reached."
+                "How much is done, in percent, from 0 to 100: as the engine tells it while the task runs, ",
+                "100 after a success, 0 otherwise."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("step", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "Number of the step that the engine is at, counted from 1; only while or after an engine ",
-                "told its steps."
+                "Number of the step that the engine is at, counted from 1; only while the task runs and ",
+                "the engine counts steps."
             ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("steps", Shape::Integer(Integer::ANY))
-            .about("Number of steps that the engine will take altogether; only when the engine told it.")
+            .about("Number of steps that the engine takes altogether; only together with `step`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("attempts", Shape::Integer(Integer::ANY))
@@ -8984,7 +8985,8 @@ pub struct OperationSupport {
     /// (`operation` on the wire; required; inferred, not published)
     #[serde(rename = "operation")]
     pub operation: String,
-    /// Whether a call would be taken now.
+    /// Whether there is an engine for it. A call without one is refused with 503, but for a training: its pictures
+    /// are fetched and checked, then it fails.
     ///
     /// (`available` on the wire; required; inferred, not published)
     #[serde(rename = "available")]
@@ -9026,7 +9028,10 @@ static OPERATION_SUPPORT: Object = Object {
             .about("Id of the operation, such as \"text_to_image\".")
             .provenance(Provenance::Inferred),
         Field::required("available", Shape::Boolean)
-            .about("Whether a call would be taken now.")
+            .about(concat!(
+                "Whether there is an engine for it. A call without one is refused with 503, but for a ",
+                "training: its pictures are fetched and checked, then it fails."
+            ))
             .provenance(Provenance::Inferred),
         Field::required("engines", Shape::List(&List::of(Shape::Object(&ENGINE_OFFER))))
             .about(concat!(
