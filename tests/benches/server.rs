@@ -32,11 +32,7 @@ impl ImgOpen for Service {
         Ok(self.training.clone())
     }
 
-    async fn text_to_image(
-        &self,
-        caller: Caller,
-        request: TextToImageRequest,
-    ) -> Result<TextToImageResponse, Failure> {
+    async fn text_to_image(&self, caller: Caller, request: TextToImageRequest) -> Result<TextToImageResponse, Failure> {
         black_box((caller, request));
         Ok(self.text_to_image.clone())
     }

@@ -226,7 +226,9 @@ fn overhead(_: &mut Criterion) {
     });
     times.sort();
     let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    println!("\nfrom submit to result over an engine that does nothing: median {median:?} (target: under 10 ms), p99 {p99:?}");
+    println!(
+        "\nfrom submit to result over an engine that does nothing: median {median:?} (target: under 10 ms), p99 {p99:?}"
+    );
 }
 
 fn queries(criterion: &mut Criterion) {
@@ -254,7 +256,9 @@ fn memory(_: &mut Criterion) {
     let mut load = served.load(&runtime, &submit(), CONNECTIONS);
     runtime.block_on(load.run(LONG / CONNECTIONS));
     let (after, bytes) = (resident(), size(served.folder.path()));
-    println!("\nresident with {LONG} queued tasks: {after} MB, {before} MB before (target: under 200 MB); on disk {bytes} MB");
+    println!(
+        "\nresident with {LONG} queued tasks: {after} MB, {before} MB before (target: under 200 MB); on disk {bytes} MB"
+    );
 }
 
 /// Resident memory in MB, as Linux tells it.

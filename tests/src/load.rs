@@ -81,12 +81,7 @@ impl Load {
     /// # Errors
     ///
     /// As [`Load::open`].
-    pub async fn open_as(
-        server: SocketAddr,
-        call: &Call,
-        connections: usize,
-        keys: &Credentials,
-    ) -> io::Result<Self> {
+    pub async fn open_as(server: SocketAddr, call: &Call, connections: usize, keys: &Credentials) -> io::Result<Self> {
         let mut load = Self { connections: Vec::new(), request: written(call, keys), answer: Vec::new() };
         for _ in 0..connections {
             let mut connection = TcpStream::connect(server).await?;

@@ -43,7 +43,10 @@ pub fn run(root: &Path, mode: Mode, out: &mut dyn Write) -> Result<()> {
         bail!("generated files are stale: run `cargo xtask codegen`");
     }
     if mode == Mode::Write {
-        writeln!(out, "\nSee the generated client and server talk to each other: cargo run -p imgopen-tests --example training")?;
+        writeln!(
+            out,
+            "\nSee the generated client and server talk to each other: cargo run -p imgopen-tests --example training"
+        )?;
     }
     Ok(())
 }

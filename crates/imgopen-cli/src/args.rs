@@ -44,7 +44,7 @@ Examples:
   imgopen serve --set queue.length=500 --set assets.lifetime=30d";
 
 /// Flags of the service.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Serve {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR:PORT")]
@@ -160,9 +160,12 @@ pub enum Callbacks {
 /// Where the data lie, and how to print.
 #[derive(Debug, clap::Args)]
 pub struct Data {
-    /// The service's data folder.
-    #[arg(long, value_name = "DIR", env = "IMGOPEN_SERVE_DATA_DIR", default_value = "imgopen-data")]
-    pub data_dir: PathBuf,
+    /// The service's data folder [default: imgopen-data].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The service's file of settings, for its data folder.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,11 +1,11 @@
 //! `imgopen callbacks`.
 
 use anyhow::Context;
-use imgopen_service::{CallbackId, CallbackRow, Clock, Store, TaskId};
+use imgopen_service::{CallbackId, CallbackRow, Clock, TaskId};
 use serde_json::{Value, json};
 
 use crate::args;
-use crate::keys::check_folder;
+use crate::keys::open_existing;
 use crate::output::{print, print_json};
 
 /// Carries the command out.
@@ -14,14 +14,12 @@ pub fn run(command: args::Callbacks) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             args::Callbacks::List { task, state, limit, data } => {
-                check_folder(&data)?;
-                let store = Store::open(&data.data_dir)?;
+                let store = open_existing(&data)?;
                 let page = store.list_callbacks(None, task.map(TaskId), state, None, limit).await?;
                 show(&page.rows, data.json)
             }
             args::Callbacks::Resend { id, data } => {
-                check_folder(&data)?;
-                let store = Store::open(&data.data_dir)?;
+                let store = open_existing(&data)?;
                 let found = store.redeliver(None, CallbackId(id.clone()), Clock::system().now()).await?;
                 let callback = found.with_context(|| {
                     format!("no callback has the id {id}; `imgopen callbacks list` shows the newest")

@@ -1,6 +1,6 @@
 //! Settings out of flags, environment, file and defaults, in that order; and `imgopen config show`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use figment::error::Kind;
@@ -22,6 +22,12 @@ const HIDDEN: &str = "(hidden)";
 /// The settings that flags, environment and file give.
 pub fn load(flags: &args::Serve) -> anyhow::Result<Settings> {
     extract(&figment(flags)?)
+}
+
+/// The data folder that the service works in when it is started with the same flags.
+pub fn data_dir(data: &args::Data) -> anyhow::Result<PathBuf> {
+    let serve = args::Serve { data_dir: data.data_dir.clone(), config: data.config.clone(), ..args::Serve::default() };
+    Ok(load(&serve)?.data_dir)
 }
 
 fn extract(figment: &Figment) -> anyhow::Result<Settings> {
@@ -245,11 +251,35 @@ mod tests {
         let sample = include_str!("../imgopen.toml");
         let settings: Settings = toml::from_str(sample).unwrap();
         assert_eq!(settings, Settings::default());
-        let spelled: String = sample.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+        let spelled: String =
+            sample.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
         let names = [
-            "listen", "data_dir", "public_url", "sandbox", "open", "allow_network", "workers", "attempts", "shutdown",
-            "log", "length", "running_per_key", "default", "bytes", "pixels", "frames", "time", "redirects",
-            "lifetime", "pauses", "tries", "at_once", "at_once_per_host", "body_bytes", "per_minute", "idempotency",
+            "listen",
+            "data_dir",
+            "public_url",
+            "sandbox",
+            "open",
+            "allow_network",
+            "workers",
+            "attempts",
+            "shutdown",
+            "log",
+            "length",
+            "running_per_key",
+            "default",
+            "bytes",
+            "pixels",
+            "frames",
+            "time",
+            "redirects",
+            "lifetime",
+            "pauses",
+            "tries",
+            "at_once",
+            "at_once_per_host",
+            "body_bytes",
+            "per_minute",
+            "idempotency",
             "answer_time",
         ];
         for name in names {

@@ -1,11 +1,10 @@
 //! `imgopen keys`.
 
-use anyhow::Context;
 use imgopen_service::{Clock, KeyId, KeyRow, Keys, NewKey, Store};
 use serde_json::{Value, json};
 
-use crate::args;
 use crate::output::{print, print_json};
+use crate::{args, config};
 
 /// Carries the command out.
 pub fn run(command: args::Keys) -> anyhow::Result<()> {
@@ -13,35 +12,29 @@ pub fn run(command: args::Keys) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             args::Keys::Create { name, data } => {
-                std::fs::create_dir_all(&data.data_dir)
-                    .with_context(|| format!("the data folder {} cannot be made", data.data_dir.display()))?;
-                show_new(&open(&data)?.create(&name).await?, data.json)
+                let store = Store::create(&config::data_dir(&data)?)?;
+                show_new(&keys(store).create(&name).await?, data.json)
             }
-            args::Keys::List { data } => list(&open_existing(&data)?.list().await?, data.json),
+            args::Keys::List { data } => list(&keys(open_existing(&data)?).list().await?, data.json),
             args::Keys::Revoke { id, data } => {
-                open_existing(&data)?.revoke(KeyId(id.clone())).await?;
+                keys(open_existing(&data)?).revoke(KeyId(id.clone())).await?;
                 if data.json { print_json(&json!({ "revoked": id })) } else { print(&format!("{id} is revoked")) }
             }
         }
     })
 }
 
-fn open(data: &args::Data) -> anyhow::Result<Keys> {
-    Ok(Keys::new(Store::open(&data.data_dir)?, Clock::system()))
+fn keys(store: Store) -> Keys {
+    Keys::new(store, Clock::system())
 }
 
-/// Looking must not make a folder, which would only hide a typing error.
-pub fn open_existing(data: &args::Data) -> anyhow::Result<Keys> {
-    check_folder(data)?;
-    open(data)
-}
-
-/// Refuses a folder in which no service has ever worked.
-pub fn check_folder(data: &args::Data) -> anyhow::Result<()> {
-    let folder = &data.data_dir;
-    let exists = Store::exists(folder);
+/// Opens the data of a service that has worked before. Looking must not make a folder, which would only hide a typing
+/// error.
+pub fn open_existing(data: &args::Data) -> anyhow::Result<Store> {
+    let folder = config::data_dir(data)?;
+    let exists = Store::exists(&folder);
     anyhow::ensure!(exists, "{} is no data folder of the service; give it with --data-dir", folder.display());
-    Ok(())
+    Ok(Store::open(&folder)?)
 }
 
 fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {

@@ -33,7 +33,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     // Whoever needs no key is not shown one.
     let key = if open { None } else { service.keys().create_first(FIRST_KEY).await? };
     let stop = stop()?;
-    service.serve(listener, |url| greet(url, key.as_ref()), stop).await?;
+    greet(&service.url(listener.local_addr()?), key.as_ref())?;
+    // Nobody may be reading any more.
+    service.serve(listener, |url| drop(output::print(&format!("ready: {url}"))), stop).await?;
     Ok(())
 }
 
@@ -46,24 +48,20 @@ fn engines(sandbox: bool) -> Registry {
     Registry::new(engines)
 }
 
-fn greet(url: &str, key: Option<&NewKey>) {
-    let mut text = String::new();
-    if let Some(key) = key {
-        text += &format!(
-            "An access key, shown this once (`imgopen keys create` makes more):\n\n\
+/// Shows the key as soon as there is one: it is not to be had again.
+fn greet(url: &str, key: Option<&NewKey>) -> anyhow::Result<()> {
+    let Some(key) = key else { return Ok(()) };
+    output::print(&format!(
+        "An access key, shown this once (`imgopen keys create` makes more):\n\n\
              export IMGOPEN_BASE_URL={url}\n\
              export IMGOPEN_ACCESS_KEY_ID={}\n\
              export IMGOPEN_ACCESS_KEY_SECRET={}\n\
              export IMGOPEN_SIGNING_SECRET={}\n\n\
              The reference of the API is at {url}/docs.\n\n",
-            key.credentials.access_key_id(),
-            key.credentials.expose_secret(),
-            key.signing_secret,
-        );
-    }
-    text += &format!("ready: {url}");
-    // Nobody may be reading.
-    let _ = output::print(&text);
+        key.credentials.access_key_id(),
+        key.credentials.expose_secret(),
+        key.signing_secret,
+    ))
 }
 
 /// Ends at Ctrl-C or SIGTERM; a second one ends the process at once.

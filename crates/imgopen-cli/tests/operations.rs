@@ -166,7 +166,7 @@ async fn the_server_describes_itself() {
     let world = World::start(&["--set", "queue.length=77"]).await;
     let told = world.call("describe_server", json!({})).await;
     let support = told["data"]["operations"].as_array().unwrap();
-    assert_eq!((support.len(), &told["data"]["sandbox"]), (30, &json!(true)));
+    assert_eq!((support.len(), &told["data"]["sandbox"]), (22, &json!(true)));
     assert_eq!(told["data"]["limits"]["queueLength"], 77);
     let missing: Vec<_> =
         support.iter().filter(|one| one["available"] == false).map(|one| text(one, "operation")).collect();

@@ -67,7 +67,7 @@ async fn a_card_is_readable_at_every_size() {
         let request = json!({"width": width, "height": height, "seed": "5", "prompt": "p"});
         let card = pixels(&make("text_to_image", request).await.pictures[0]);
         let title = (width / 60).min(height / 32).max(1);
-        let facts = (width.min(height) / 192).max(1);
+        let facts = (width.min(height) / 192).min(width / 256).max(1);
         assert!(shows(&card, "SANDBOX", title), "{width}x{height}");
         // A narrow card breaks what is longer than a line.
         let size: String = format!("{width}x{height}").chars().take(8).collect();

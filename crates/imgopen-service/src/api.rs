@@ -91,7 +91,7 @@ impl ImgOpen for Service {
     async fn query_task(&self, caller: Caller, request: QueryTaskRequest) -> Result<QueryTaskResponse, Failure> {
         let asked = request.business_task_id;
         let month = self.inner.clock.now().month_start();
-        let task = self.find(&caller, &asked, SD).await?;
+        let task = self.find(&caller, &asked, SD, &State::ALL).await?;
         let task = task.filter(|task| task.finished_at.is_none_or(|end| end >= month));
         let hint = "check the id; what ended before this month is found by `query_archived_task`";
         self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked)
@@ -104,7 +104,7 @@ impl ImgOpen for Service {
         request: QueryArchivedTaskRequest,
     ) -> Result<QueryArchivedTaskResponse, Failure> {
         let asked = request.business_task_id;
-        let task = self.find(&caller, &asked, SD).await?.filter(|task| task.state.is_final());
+        let task = self.find(&caller, &asked, SD, &State::FINAL).await?;
         let hint = "check the id; what has not ended yet is found by `query_task`";
         self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked)
     }
@@ -119,7 +119,7 @@ impl ImgOpen for Service {
         let asked = request.business_task_id;
         let operation = operations::ALL.iter().find(|operation| tool_code(operation) == Some(tool.as_str()));
         let task = match operation {
-            Some(operation) => self.find(&caller, &asked, std::slice::from_ref(&operation.id)).await?,
+            Some(operation) => self.find(&caller, &asked, std::slice::from_ref(&operation.id), &State::ALL).await?,
             None => None,
         };
         let hint = format!("check the id, and that its tool is `{tool}`");
@@ -132,7 +132,7 @@ impl ImgOpen for Service {
         request: QueryTrainingRequest,
     ) -> Result<QueryTrainingResponse, Failure> {
         let asked = request.task_id;
-        let task = self.find(&caller, &asked, &["submit_training"]).await?;
+        let task = self.find(&caller, &asked, &["submit_training"], &State::ALL).await?;
         self.report(&task.ok_or_else(|| unknown(&asked, "check the id"))?, &asked)
     }
 }
@@ -154,9 +154,10 @@ impl Service {
         caller: &Caller,
         asked: &str,
         operations: &'static [&'static str],
+        states: &'static [State],
     ) -> Result<Option<TaskRow>, Failure> {
         let key = KeyId(caller.access_key_id().to_owned());
-        Ok(self.inner.store.find(key, asked.to_owned(), operations).await?)
+        Ok(self.inner.store.find(key, asked.to_owned(), operations, states).await?)
     }
 
     fn report<T: Answer>(&self, task: &TaskRow, asked: &str) -> Result<T, Failure> {

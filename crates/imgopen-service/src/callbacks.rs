@@ -130,9 +130,10 @@ async fn attempt(service: &Service, callback: &CallbackRow) {
     }
     let duration_ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
     let outcome = Try { number: 0, started_at, duration_ms, http_status, outcome };
-    // If the note fails, the push is due again at once, as it should be.
-    if let Err(error) = inner.store.record_try(callback, outcome, state, next_at).await {
-        error!(callback = %callback.id, %error, "a try to push could not be noted");
+    // Until it is noted the push counts as under way: a full disk must not make it go out over and over.
+    while let Err(error) = inner.store.record_try(callback, outcome.clone(), state, next_at).await {
+        error!(callback = %callback.id, %error, "a try to push could not be noted; trying again");
+        tokio::time::sleep(LOOK).await;
     }
 }
 

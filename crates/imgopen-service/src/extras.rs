@@ -38,10 +38,15 @@ impl ImgOpenExtras for Service {
             created_after: moment(request.created_after, "createdAfter")?,
             created_before: moment(request.created_before, "createdBefore")?,
         };
-        let (before, size) = (cursor(request.cursor)?, size(request.page_size));
-        let page = self.inner.store.list_tasks(owner(&caller), filter, before, size).await?;
+        let (key, size) = (owner(&caller), size(request.page_size));
+        let before = match request.cursor {
+            Some(id) => Some(self.inner.store.task_place(key.clone(), TaskId(id)).await?.ok_or_else(no_cursor)?),
+            None => None,
+        };
+        let page = self.inner.store.list_tasks(key, filter, before, size).await?;
+        let next_cursor = page.next.and(page.rows.last()).map(|task| task.id.0.clone());
         let rows = page.rows.iter().map(|task| self.told(task)).collect();
-        Ok(ListTasksResponse::success(TaskPage { rows, next_cursor: page.next.map(|next| next.to_string()) }))
+        Ok(ListTasksResponse::success(TaskPage { rows, next_cursor }))
     }
 
     async fn list_callbacks(
@@ -50,11 +55,18 @@ impl ImgOpenExtras for Service {
         request: ListCallbacksRequest,
     ) -> Result<ListCallbacksResponse, Failure> {
         let states = pushed_states(request.states.unwrap_or_default())?;
-        let (before, size) = (cursor(request.cursor)?, size(request.page_size));
+        let (key, size) = (owner(&caller), size(request.page_size));
+        let before = match request.cursor {
+            Some(id) => {
+                Some(self.inner.store.callback_place(key.clone(), CallbackId(id)).await?.ok_or_else(no_cursor)?)
+            }
+            None => None,
+        };
         let task = request.task_id.map(TaskId);
-        let page = self.inner.store.list_callbacks(Some(owner(&caller)), task, states, before, size).await?;
+        let page = self.inner.store.list_callbacks(Some(key), task, states, before, size).await?;
+        let next_cursor = page.next.and(page.rows.last()).map(|callback| callback.id.0.clone());
         let rows = page.rows.into_iter().map(delivery).collect();
-        Ok(ListCallbacksResponse::success(CallbackPage { rows, next_cursor: page.next.map(|next| next.to_string()) }))
+        Ok(ListCallbacksResponse::success(CallbackPage { rows, next_cursor }))
     }
 
     async fn redeliver_callback(
@@ -232,13 +244,8 @@ fn moment(text: Option<String>, field: &str) -> Result<Option<Moment>, Failure> 
     text.map(read).transpose()
 }
 
-fn cursor(text: Option<String>) -> Result<Option<i64>, Failure> {
-    let read = |text: String| {
-        let wrong =
-            |_| Failure::unprocessable("`cursor`: not one of this service; give `nextCursor` of the answer before");
-        text.parse().map_err(wrong)
-    };
-    text.map(read).transpose()
+fn no_cursor() -> Failure {
+    Failure::unprocessable("`cursor`: not one of this list; give `nextCursor` of the answer before")
 }
 
 fn size(asked: Option<i64>) -> usize {

@@ -52,7 +52,7 @@ async fn ready(State(service): State<Service>) -> Result<&'static str, Failure> 
     if service.inner.stopping.is_cancelled() {
         return Err(Failure::unavailable("the service is stopping"));
     }
-    service.inner.store.asset_bytes().await?;
+    service.inner.store.write(|_| Ok(())).await?;
     Ok("ready\n")
 }
 

@@ -144,7 +144,7 @@ impl Keys {
     pub(crate) async fn admits(&self, credentials: &Credentials) -> Result<bool, StoreError> {
         let given = hash(credentials.expose_secret());
         let row = self.find(&KeyId(credentials.access_key_id().to_owned())).await?;
-        // An unknown id takes the same comparison, so that time does not tell which ids there are.
+        // Ids are no secrets; whether the secret fits is what time must not tell.
         let expected = row.as_ref().map_or_else(|| hash(""), |row| row.secret_hash.clone());
         let fits = bool::from(expected.ct_eq(&given));
         Ok(fits && row.is_some_and(|row| row.revoked_at.is_none()))

@@ -61,7 +61,7 @@ impl Queue {
             let mut lanes = self.lock();
             for (key, count) in waiting {
                 lanes.queued += count;
-                lanes.lanes.entry(key).or_default().queued += count;
+                lanes.lane(&key).queued += count;
             }
         }
         self.changed.notify_one();
@@ -92,7 +92,7 @@ impl Queue {
         let turn = lanes.turn;
         lanes.queued = lanes.queued.saturating_sub(1);
         lanes.running += 1;
-        let lane = lanes.lanes.entry(key.clone()).or_default();
+        let lane = lanes.lane(&key);
         lane.queued -= 1;
         lane.running += 1;
         lane.last_turn = turn;
@@ -108,7 +108,7 @@ impl Queue {
         {
             let mut lanes = self.lock();
             lanes.queued += 1;
-            lanes.lanes.entry(key.clone()).or_default().queued += 1;
+            lanes.lane(key).queued += 1;
         }
         self.finished(key);
     }
@@ -157,11 +157,19 @@ impl Queue {
     }
 }
 
+impl Lanes {
+    /// The lane of a key. One that comes back lines up behind those that have waited.
+    fn lane(&mut self, key: &KeyId) -> &mut Lane {
+        let last_turn = self.turn;
+        self.lanes.entry(key.clone()).or_insert_with(|| Lane { last_turn, ..Lane::default() })
+    }
+}
+
 impl Place {
     /// The task is written: it waits for its turn.
     pub fn keep(mut self) {
         let Some(key) = self.key.take() else { return };
-        self.queue.lock().lanes.entry(key).or_default().queued += 1;
+        self.queue.lock().lane(&key).queued += 1;
         self.queue.changed.notify_one();
     }
 }
@@ -197,6 +205,23 @@ mod tests {
         turns.sort();
         assert_eq!(turns, ["a", "a", "a", "b", "b"]);
         assert_eq!(queue.counts(), (0, 5));
+    }
+
+    /// Two keys that come back as soon as they are served do not push aside one that waits.
+    #[test]
+    fn whoever_comes_back_lines_up_behind() {
+        let queue = Queue::new(100, 1);
+        queue.refill(vec![(key("a"), 1), (key("b"), 50), (key("c"), 1)]);
+        let mut turns = Vec::new();
+        for _ in 0..12 {
+            let turn = queue.next().unwrap();
+            queue.finished(&turn);
+            if turn.as_str() != "b" {
+                queue.place(&turn).unwrap().keep();
+            }
+            turns.push(turn.0);
+        }
+        assert!(turns.iter().filter(|turn| *turn == "b").count() >= 3, "{turns:?}");
     }
 
     #[test]

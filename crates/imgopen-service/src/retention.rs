@@ -6,6 +6,7 @@ use tracing::{error, info};
 
 use crate::assets::AssetError;
 use crate::service::Service;
+use crate::training;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -36,13 +37,27 @@ impl Service {
         let mut pictures = 0;
         loop {
             let tokens = inner.store.expired_assets(now, BATCH).await?;
-            if tokens.is_empty() {
+            // The next start goes on with the rest.
+            if tokens.is_empty() || inner.stopping.is_cancelled() {
                 break;
             }
             pictures += tokens.len();
             inner.store.assets_deleted(tokens.clone(), now).await?;
             inner.assets.delete(&tokens).await?;
         }
+        self.expire_data_sets().await;
         Ok((pictures, inner.store.forget(now).await?))
+    }
+
+    /// Data sets are kept as long as results.
+    async fn expire_data_sets(&self) {
+        let Some(lifetime) = self.inner.settings.assets.lifetime else { return };
+        let folder = self.inner.settings.data_dir.clone();
+        let removed = tokio::task::spawn_blocking(move || training::expire(&folder, lifetime)).await;
+        match removed {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(data_sets)) => info!(data_sets, "deleted what had come to its end"),
+            Ok(Err(error)) => error!(%error, "old data sets could not be deleted; trying again later"),
+        }
     }
 }

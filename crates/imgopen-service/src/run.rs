@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -39,17 +38,21 @@ impl Service {
         ready: impl FnOnce(&str),
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let address = listener.local_addr()?;
-        self.recover(self.base_url(address)).await?;
-        let tasks = self.spawn();
-        let inner = self.inner.clone();
-        let server = axum::serve(undelayed(listener), self.router())
-            .with_graceful_shutdown(async move { inner.stopping.cancelled().await });
+        let url = self.url(listener.local_addr()?);
         let stopping = self.inner.stopping.clone();
         tokio::spawn(async move {
             stop.await;
             stopping.cancel();
         });
+        tokio::select! {
+            outcome = self.recover(url) => outcome?,
+            // Whatever is left undone is done by the next start.
+            () = self.inner.stopping.cancelled() => return Ok(()),
+        }
+        let tasks = self.spawn();
+        let inner = self.inner.clone();
+        let server = axum::serve(undelayed(listener), self.router())
+            .with_graceful_shutdown(async move { inner.stopping.cancelled().await });
         ready(&self.urls().base);
         let server = tokio::spawn(server.into_future());
         self.inner.stopping.cancelled().await;
@@ -61,9 +64,17 @@ impl Service {
         self.inner.stopping.cancel();
     }
 
-    fn base_url(&self, address: SocketAddr) -> String {
-        let url = self.inner.settings.public_url.clone();
-        url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned())
+    /// The address under which callers reach the service when it listens there: `public_url`, or else that address. Who
+    /// listens on all addresses has none of them, so the machine's own stands for it.
+    pub fn url(&self, address: SocketAddr) -> String {
+        if let Some(url) = &self.inner.settings.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        if address.ip().is_unspecified() {
+            warn!("callers on other machines cannot fetch pictures; set `public_url` to the address that they use");
+            return format!("http://localhost:{}", address.port());
+        }
+        format!("http://{address}")
     }
 
     fn spawn(&self) -> TaskTracker {
@@ -77,28 +88,36 @@ impl Service {
         tasks
     }
 
-    async fn wind_up(
-        &self,
-        tasks: TaskTracker,
-        server: tokio::task::JoinHandle<std::io::Result<()>>,
-    ) -> Result<(), ServeError> {
+    async fn wind_up(&self, tasks: TaskTracker, mut server: Server) -> Result<(), ServeError> {
         let limit = self.inner.settings.shutdown;
         info!(?limit, "stopping: what runs may go on until the limit");
-        let ending: CancellationToken = self.inner.ending.clone();
-        if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
+        let mut outcome = None;
+        let wound_up = async {
+            let (_, served) = tokio::join!(tasks.wait(), &mut server);
+            outcome = Some(served);
+        };
+        if tokio::time::timeout(limit, wound_up).await.is_err() {
             warn!("the limit is over: what still runs goes back to the queue");
         }
-        ending.cancel();
-        tasks.wait().await;
-        // Whoever is still being answered has had the same time; idle connections were closed at once.
-        match tokio::time::timeout(std::time::Duration::from_secs(1), server).await {
-            Ok(Ok(outcome)) => outcome?,
-            Ok(Err(error)) => error!(%error, "the server's task failed"),
-            Err(_) => warn!("some callers were not answered"),
+        self.inner.ending.cancel();
+        // Handing back takes a few writes; whatever hangs beyond that is queued again by the next start.
+        if tokio::time::timeout(LAST_WRITES, tasks.wait()).await.is_err() {
+            warn!("some tasks could not be handed back");
+        }
+        match outcome {
+            Some(Ok(served)) => served?,
+            Some(Err(error)) => error!(%error, "the server's task failed"),
+            None => warn!("some callers were not answered in full"),
         }
         Ok(())
     }
 }
+
+/// The task that answers callers.
+type Server = tokio::task::JoinHandle<std::io::Result<()>>;
+
+/// How long handing back may take.
+const LAST_WRITES: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A picture's head and its bytes are two writes. Unless told so, the system keeps the second back until the caller has
 /// acknowledged the first, which callers put off by 40 ms.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -197,16 +197,25 @@ pub(crate) const ASSETS: &str = "assets";
 /// The file that a running service holds.
 const LOCK: &str = "service.lock";
 
-fn occupy(folder: &PathBuf) -> Result<File, StartError> {
+fn occupy(folder: &Path) -> Result<File, StartError> {
     let told =
         |error: std::io::Error| StartError::Folder { folder: folder.display().to_string(), problem: error.to_string() };
-    std::fs::create_dir_all(folder).map_err(told)?;
+    make_private(folder).map_err(told)?;
     let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(told)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Occupied(folder.display().to_string())),
         Err(std::fs::TryLockError::Error(error)) => Err(told(error)),
     }
+}
+
+/// Makes a folder that only its owner can read: it holds prompts, pictures and the secrets that callbacks are signed with.
+pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn new_callback(task: &TaskRow, urls: &Urls) -> Option<NewCallback> {

@@ -107,7 +107,7 @@ pub struct Pictures {
     pub redirects: u8,
 }
 
-/// Result pictures.
+/// Result pictures, and the data sets of trainings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {
@@ -272,6 +272,15 @@ impl Settings {
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return wrong(setting, "0 given; give at least 1".to_owned());
+        }
+        let times = [
+            ("time_limit.default", self.time_limit.default),
+            ("pictures.time", self.pictures.time),
+            ("callbacks.time", self.callbacks.time),
+            ("requests.answer_time", self.requests.answer_time),
+        ];
+        if let Some((setting, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
+            return wrong(setting, "no time at all given; give some, such as \"10s\"".to_owned());
         }
         if self.callbacks.pauses.is_empty() && self.callbacks.tries > 1 {
             return wrong("callbacks.pauses", "empty; give at least one pause, such as \"3s\"".to_owned());

@@ -35,10 +35,20 @@ impl State {
     /// end is an end.
     pub const fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Queued => matches!(next, Self::Running | Self::Failed | Self::Cancelled),
+            Self::Queued => matches!(next, Self::Running | Self::Cancelled),
             Self::Running => matches!(next, Self::Queued | Self::Succeeded | Self::Failed | Self::Cancelled),
             Self::Succeeded | Self::Failed | Self::Cancelled => false,
         }
+    }
+
+    /// The states in which nothing more will happen.
+    pub const FINAL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// The condition, in SQL, that a task may go over into this state. Every statement that changes a state has it.
+    pub(crate) fn may_follow(self) -> String {
+        let before = Self::ALL.into_iter().filter(|state| state.may_become(self));
+        let before: Vec<_> = before.map(|state| format!("state = '{state}'")).collect();
+        format!("({})", before.join(" OR "))
     }
 
     /// Whether nothing more will happen.
@@ -136,6 +146,7 @@ mod tests {
             assert!(!state.may_become(state));
             assert_eq!(state.as_str().parse(), Ok(state));
         }
+        assert_eq!(State::Cancelled.may_follow(), "(state = 'queued' OR state = 'running')");
         // Nothing is done that no engine worked on.
         assert!(!State::Queued.may_become(State::Succeeded));
     }

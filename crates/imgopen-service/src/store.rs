@@ -22,6 +22,7 @@ pub use callbacks::{CallbackRow, CallbackState, NewCallback, Try};
 pub use keys::KeyRow;
 pub use tasks::{Ending, NewTask, Page, Remembered, Submitted, TaskFilter, TaskRow};
 
+use crate::service::make_private;
 use readers::Readers;
 use writer::Writer;
 
@@ -90,6 +91,17 @@ impl Store {
         let writer = Writer::start(open::read_write(&path)?)?;
         let readers = Readers::new(path)?;
         Ok(Self { writer, readers })
+    }
+
+    /// The same, in a folder that is made if it is not there, for its owner's eyes alone.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made, or as [`Store::open`].
+    pub fn create(folder: &Path) -> Result<Self, StoreError> {
+        make_private(folder)
+            .map_err(|error| StoreError::Open { path: folder.display().to_string(), problem: error.to_string() })?;
+        Self::open(folder)
     }
 
     /// Whether there is a database in a folder.

@@ -191,11 +191,11 @@ impl Service {
             );
             return Err(Failure::bad_request(msg));
         }
-        if *operation == operations::SUBMIT_TRAINING {
-            return Ok(Remembered::ByCallerId);
-        }
         let expires_at = self.inner.clock.now().plus(self.inner.settings.requests.idempotency);
-        Ok(Remembered::ByKey(key.to_owned(), expires_at))
+        Ok(match *operation == operations::SUBMIT_TRAINING {
+            true => Remembered::ByBoth(key.to_owned(), expires_at),
+            false => Remembered::ByKey(key.to_owned(), expires_at),
+        })
     }
 }
 
@@ -228,7 +228,8 @@ pub(crate) fn operation_id(task: &TaskRow) -> &'static str {
 }
 
 fn conflict(task: &TaskRow, earlier: &TaskRow) -> Failure {
-    let what = match task.operation == operations::SUBMIT_TRAINING.id {
+    let is_training = task.operation == operations::SUBMIT_TRAINING.id && earlier.operation == task.operation;
+    let what = match is_training && earlier.caller_id == task.caller_id {
         true => format!("`taskId`: {:?} was used before", task.caller_id),
         false => "the header `Idempotency-Key` was used before".to_owned(),
     };

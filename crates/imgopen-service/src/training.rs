@@ -1,6 +1,7 @@
 //! Training: the pictures are fetched into a folder of their own; then it ends, for no training engine is configured.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use imgopen_engines::picture::inspect;
 use imgopen_types::Operation;
@@ -20,17 +21,16 @@ const PARTIAL: &str = "part";
 /// How often a folder is tried to be removed; the next start removes what is left.
 const TIDY: u32 = 5;
 
-/// Fetches the data set of a training.
-///
-/// # Errors
-///
-/// Names the picture that cannot be used; and, when all can, that nothing trains with them.
-pub(crate) async fn run(
-    service: &Service,
-    task: &TaskRow,
-    operation: &Operation,
-    request: &Value,
-) -> Result<(), String> {
+/// Fetches the data set of a training, and tells why it ends without a result: a picture that cannot be used; or, when
+/// all can, that nothing trains with them.
+pub(crate) async fn run(service: &Service, task: &TaskRow, operation: &Operation, request: &Value) -> String {
+    match data_set(service, task, operation, request).await {
+        Ok(()) => "no training engine configured; the data set was fetched and is kept on the server".to_owned(),
+        Err(problem) => problem,
+    }
+}
+
+async fn data_set(service: &Service, task: &TaskRow, operation: &Operation, request: &Value) -> Result<(), String> {
     let folder = service.inner.settings.data_dir.join(DATASETS).join(&task.id.0);
     // An earlier run may have been cut off just after the folder was whole.
     if !folder.exists() {
@@ -42,8 +42,7 @@ pub(crate) async fn run(
         }
         tokio::fs::rename(&partial, &folder).await.map_err(|error| failed(&folder, &error))?;
     }
-    let message = "no training engine configured; the data set is kept on the server, see the service's documentation";
-    Err(message.to_owned())
+    Ok(())
 }
 
 async fn fetch(service: &Service, operation: &Operation, request: &Value, folder: &PathBuf) -> Result<(), String> {
@@ -85,20 +84,32 @@ pub(crate) async fn tidy(service: &Service, task: &TaskRow) {
     }
 }
 
+/// Removes the data sets that are older than results are kept; tells how many.
+pub(crate) fn expire(data_dir: &Path, lifetime: Duration) -> std::io::Result<usize> {
+    remove_where(data_dir, |folder| {
+        let age = folder.metadata()?.modified()?.elapsed();
+        Ok(age.is_ok_and(|age| age >= lifetime))
+    })
+}
+
 /// Removes what is left of data sets that were being fetched when the process was killed. Only before the first task.
 pub(crate) fn sweep(data_dir: &Path) -> std::io::Result<usize> {
+    remove_where(data_dir, |folder| Ok(folder.extension().is_some_and(|extension| extension == PARTIAL)))
+}
+
+fn remove_where(data_dir: &Path, is_over: impl Fn(&Path) -> std::io::Result<bool>) -> std::io::Result<usize> {
     let folders = match std::fs::read_dir(data_dir.join(DATASETS)) {
         Ok(folders) => folders,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
-    let mut swept = 0;
+    let mut removed = 0;
     for folder in folders {
         let folder = folder?.path();
-        if folder.extension().is_some_and(|extension| extension == PARTIAL) {
+        if is_over(&folder)? {
             std::fs::remove_dir_all(folder)?;
-            swept += 1;
+            removed += 1;
         }
     }
-    Ok(swept)
+    Ok(removed)
 }

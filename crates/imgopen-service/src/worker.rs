@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How a run ended.
 enum Outcome {
-    Succeeded(TaskOutput, Vec<NewAsset>),
+    Succeeded(TaskOutput),
     Failed(String),
     /// Someone wanted it to end. The row says so already.
     Cancelled,
@@ -47,8 +47,14 @@ impl From<EngineError> for Fault {
     }
 }
 
-/// An engine and its grade, as rows name them.
-type Made = Option<(&'static str, &'static str)>;
+/// What a run has brought about so far, whatever breaks it off.
+#[derive(Default)]
+struct Run {
+    /// The engine at work and its grade, as rows name them.
+    engine: Option<(&'static str, &'static str)>,
+    /// The pictures that are written.
+    assets: Vec<NewAsset>,
+}
 
 /// Takes one task after the other until the service stops.
 pub(crate) async fn work(service: Service) {
@@ -82,23 +88,23 @@ async fn run(service: &Service, task: &TaskRow) {
     let entry = inner.running.enter(&task.id);
     let Some(operation) = operation(task) else {
         let reason = format!("this version does not know the operation `{}`", task.operation);
-        return end(service, task, None, Outcome::Failed(reason)).await;
+        return end(service, task, Run::default(), Outcome::Failed(reason)).await;
     };
     inner.metrics.started(operation.id, inner.clock.now().since(task.created_at));
     let limit = inner.settings.time_limit(operation.id);
-    let mut made = None;
+    let mut run = Run::default();
     let outcome = tokio::select! {
         biased;
         () = cancelled(service, task, &entry) => Outcome::Cancelled,
         () = inner.ending.cancelled() => Outcome::HandedBack,
-        outcome = tokio::time::timeout(limit, carry_out(service, task, operation, &entry, &mut made)) => {
+        outcome = tokio::time::timeout(limit, carry_out(service, task, operation, &entry, &mut run)) => {
             outcome.unwrap_or_else(|_| Outcome::Failed(too_long(operation, limit)))
         }
     };
     if *operation == operations::SUBMIT_TRAINING {
         training::tidy(service, task).await;
     }
-    end(service, task, made, outcome).await;
+    end(service, task, run, outcome).await;
 }
 
 /// Waits until someone wants the task to end. Whoever did so between the claim and the entry is seen by the row alone.
@@ -119,21 +125,18 @@ async fn carry_out(
     task: &TaskRow,
     operation: &'static Operation,
     entry: &Entry,
-    made: &mut Made,
+    run: &mut Run,
 ) -> Outcome {
     let request: Value = match serde_json::from_str(&task.request) {
         Ok(request) => request,
         Err(error) => return Outcome::Failed(format!("its request cannot be read: {error}")),
     };
     let made_by_engine = match *operation == operations::SUBMIT_TRAINING {
-        true => match training::run(service, task, operation, &request).await {
-            Ok(()) => Ok(Output::default()),
-            Err(reason) => Err(Fault::Reason(reason)),
-        },
-        false => engine(service, task, operation, request, entry, made).await,
+        true => Err(Fault::Reason(training::run(service, task, operation, &request).await)),
+        false => engine(service, task, operation, request, entry, run).await,
     };
     match made_by_engine {
-        Ok(output) => keep(service, operation, output).await,
+        Ok(output) => keep(service, operation, output, run).await,
         // If nobody asked for it, this is the end all the same; if somebody did, the row has it already.
         Err(Fault::Cancelled) => Outcome::Failed("the engine broke off without being asked to".to_owned()),
         Err(Fault::Reason(reason)) => Outcome::Failed(reason),
@@ -146,7 +149,7 @@ async fn engine(
     operation: &'static Operation,
     request: Value,
     entry: &Entry,
-    made: &mut Made,
+    run: &mut Run,
 ) -> Result<Output, Fault> {
     let to_sandbox = task.directives.is_some();
     let choice = service.choose(operation.id, inputs::model(&request), to_sandbox);
@@ -155,7 +158,7 @@ async fn engine(
     // Whatever ends this run, the engine is told.
     let _cancel = watch.cancel.clone().drop_guard();
     entry.watch(&choice, watch);
-    *made = Some((choice.engine.name(), choice.offer.grade.as_str()));
+    run.engine = Some((choice.engine.name(), choice.offer.grade.as_str()));
     let inputs = match choice.offer.inputs {
         Inputs::Fetched => fetch(service, operation, &request).await?,
         Inputs::Unused => Vec::new(),
@@ -192,20 +195,20 @@ pub(crate) fn limits(service: &Service) -> Limits {
 }
 
 /// Writes the pictures. They become visible only together with the end of the task.
-async fn keep(service: &Service, operation: &Operation, output: Output) -> Outcome {
+async fn keep(service: &Service, operation: &Operation, output: Output, run: &mut Run) -> Outcome {
     let inner = &service.inner;
     let expires_at = inner.settings.assets.lifetime.map(|lifetime| inner.clock.now().plus(lifetime));
-    let (mut stored, mut assets) = (Vec::new(), Vec::new());
+    let mut stored = Vec::new();
     for picture in &output.pictures {
         match inner.assets.put(picture, expires_at).await {
             Ok(asset) => {
                 let (token, seed) = (asset.token.clone(), picture.seed);
                 stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
-                assets.push(asset);
+                run.assets.push(asset);
             }
             Err(error) => {
-                discard(service, &assets).await;
-                return Outcome::Failed(format!("its result could not be stored: {error}"));
+                error!(%error, "a result could not be stored");
+                return Outcome::Failed("its result could not be stored; the server's log tells more".to_owned());
             }
         }
     }
@@ -213,7 +216,7 @@ async fn keep(service: &Service, operation: &Operation, output: Output) -> Outco
     // That there is no face is a result too.
     let style_labels = (*operation == operations::RECOGNIZE_STYLE).then_some(style_labels);
     let faces = (*operation == operations::DETECT_FACES).then_some(faces);
-    Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces }, assets)
+    Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces })
 }
 
 async fn discard(service: &Service, assets: &[NewAsset]) {
@@ -223,25 +226,29 @@ async fn discard(service: &Service, assets: &[NewAsset]) {
     }
 }
 
-async fn end(service: &Service, task: &TaskRow, made: Made, outcome: Outcome) {
-    let (ending, assets) = match outcome {
-        Outcome::Succeeded(output, assets) => (Ending::Succeeded(output, assets.clone()), assets),
-        Outcome::Failed(reason) => (Ending::Failed(reason), Vec::new()),
-        Outcome::Cancelled => return,
-        Outcome::HandedBack => {
-            if let Err(error) = service.inner.store.hand_back(task).await {
-                warn!(task = %task.id, %error, "not handed back; the next start queues it again");
+async fn end(service: &Service, task: &TaskRow, run: Run, outcome: Outcome) {
+    let ending = match outcome {
+        Outcome::Succeeded(output) => Ending::Succeeded(output, run.assets.clone()),
+        other => {
+            discard(service, &run.assets).await;
+            match other {
+                Outcome::Failed(reason) => Ending::Failed(reason),
+                Outcome::HandedBack => return hand_back(service, task).await,
+                Outcome::Cancelled | Outcome::Succeeded(_) => return,
             }
-            return;
         }
     };
+    let mut is_sure = true;
     loop {
         let now = service.inner.clock.now();
-        match service.inner.store.finish(task, made, ending.clone(), now, service.callback()).await {
+        match service.inner.store.finish(task, run.engine, ending.clone(), now, service.callback()).await {
             Ok(Some(ended)) => return service.ended(&ended),
             // It was cancelled meanwhile: nothing of this run may be seen.
-            Ok(None) => return discard(service, &assets).await,
+            Ok(None) if is_sure => return discard(service, &run.assets).await,
+            // A write before may have succeeded after all. What is truly left over, the next start sweeps.
+            Ok(None) => return,
             Err(error) => {
+                is_sure = false;
                 error!(task = %task.id, %error, "the end of a task could not be written; trying again");
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
@@ -250,6 +257,12 @@ async fn end(service: &Service, task: &TaskRow, made: Made, outcome: Outcome) {
                 }
             }
         }
+    }
+}
+
+async fn hand_back(service: &Service, task: &TaskRow) {
+    if let Err(error) = service.inner.store.hand_back(task).await {
+        warn!(task = %task.id, %error, "not handed back; the next start queues it again");
     }
 }
 

@@ -119,7 +119,7 @@ pub fn shows(card: &RgbImage, text: &str) -> bool {
     let glyphs: Vec<[u8; 8]> = text.chars().map(|character| BASIC_FONTS.get(character).unwrap()).collect();
     let ink: Vec<bool> = card.pixels().map(|pixel| pixel.0.iter().all(|channel| *channel > 180)).collect();
     let smaller = width.min(height);
-    [smaller / 256, smaller / 192, (width / 60).min(height / 32)].into_iter().any(|scale| {
+    [(smaller / 192).min(width / 256), (width / 60).min(height / 32)].into_iter().any(|scale| {
         let scale = scale.max(1) as usize;
         stands(&ink, (width as usize, height as usize), &glyphs, scale)
     })

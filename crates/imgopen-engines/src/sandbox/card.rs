@@ -63,7 +63,8 @@ impl Card {
     }
 
     fn write_facts(&self, canvas: &mut RgbImage, top: u32) {
-        let scale = (self.width.min(self.height) / 192).max(1);
+        // A line holds a task's id at any size from 256 pixels on.
+        let scale = (self.width.min(self.height) / 192).min(self.width / (32 * GLYPH)).max(1);
         let (margin, gap) = if self.width.min(self.height) < 128 { (0, 0) } else { (4 * scale, 2 * scale) };
         let columns = self.width.saturating_sub(2 * margin) / (GLYPH * scale);
         let line = GLYPH * scale + gap;

@@ -218,6 +218,15 @@ impl Store {
         .await
     }
 
+    /// The place of a key's callback in lists.
+    pub(crate) async fn callback_place(&self, key: KeyId, id: CallbackId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| {
+            let sql = "SELECT seq FROM callbacks WHERE id = ?1 AND key_id = ?2";
+            Ok(connection.prepare_cached(sql)?.query_row(params![id, key], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
     /// Callbacks with their tries, the newest first. Without a key those of all keys.
     ///
     /// # Errors

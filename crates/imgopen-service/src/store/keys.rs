@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Store, StoreError};
 use crate::clock::Moment;
 use crate::ids::KeyId;
+use crate::keys::OPEN;
 
 /// An access key as it is kept: its secret only as a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,8 @@ impl Store {
     /// Adds a key if there is none at all, and tells whether it did.
     pub(crate) async fn add_first_key(&self, key: KeyRow) -> Result<bool, StoreError> {
         self.write(move |connection| {
-            let any: bool = connection.query_row("SELECT EXISTS (SELECT 1 FROM keys)", [], |row| row.get(0))?;
+            let any: bool =
+                connection.query_row("SELECT EXISTS (SELECT 1 FROM keys WHERE id <> ?1)", [OPEN], |row| row.get(0))?;
             if !any {
                 insert(connection, &key)?;
             }
@@ -65,10 +67,11 @@ impl Store {
         .await
     }
 
-    /// Every key, the oldest first.
+    /// Every key that somebody holds, the oldest first.
     pub(crate) async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
         self.read(|connection| {
-            let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM keys ORDER BY created_at, id"))?;
+            let mut statement = connection
+                .prepare(&format!("SELECT {COLUMNS} FROM keys WHERE id <> '{OPEN}' ORDER BY created_at, id"))?;
             let rows = statement.query_map([], KeyRow::read)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -78,7 +81,7 @@ impl Store {
     /// Revokes a key for good. Tells whether there is one of that id; one that was revoked before stays as it is.
     pub(crate) async fn revoke_key(&self, id: KeyId, now: Moment) -> Result<bool, StoreError> {
         self.write(move |connection| {
-            let sql = "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
+            let sql = "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 AND id <> 'open'";
             Ok(connection.execute(sql, params![id, now.0])? == 1)
         })
         .await

@@ -81,6 +81,8 @@ pub enum Remembered {
     ByCallerId,
     /// The caller sent an `Idempotency-Key`, which is kept until then.
     ByKey(String, Moment),
+    /// Both.
+    ByBoth(String, Moment),
 }
 
 /// What became of a submit.
@@ -132,6 +134,19 @@ pub struct Page<T> {
 const COLUMNS: &str = "seq, id, key_id, operation, caller_id, request, directives, callback_url, state, attempt, output, \
                        failure, engine, grade, created_at, started_at, finished_at";
 
+impl Remembered {
+    fn key(&self) -> Option<(&str, Moment)> {
+        match self {
+            Self::ByKey(key, expires_at) | Self::ByBoth(key, expires_at) => Some((key, *expires_at)),
+            Self::No | Self::ByCallerId => None,
+        }
+    }
+
+    fn is_by_caller_id(&self) -> bool {
+        matches!(self, Self::ByCallerId | Self::ByBoth(..))
+    }
+}
+
 impl TaskRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -179,8 +194,9 @@ impl Store {
         self.write(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "UPDATE tasks SET state = 'running', attempt = attempt + 1, started_at = ?2
-                 WHERE seq = (SELECT seq FROM tasks WHERE state = 'queued' AND key_id = ?1 ORDER BY seq LIMIT 1)
-                 RETURNING {COLUMNS}"
+                 WHERE seq = (SELECT seq FROM tasks WHERE {} AND key_id = ?1 ORDER BY seq LIMIT 1)
+                 RETURNING {COLUMNS}",
+                State::Running.may_follow()
             ))?;
             Ok(statement.query_row(params![key, now.0], TaskRow::read).optional()?)
         })
@@ -206,7 +222,8 @@ impl Store {
             };
             let mut statement = connection.prepare_cached(&format!(
                 "UPDATE tasks SET state = ?3, output = ?4, failure = ?5, finished_at = ?6, engine = ?7, grade = ?8
-                 WHERE id = ?1 AND attempt = ?2 AND state = 'running' RETURNING {COLUMNS}"
+                 WHERE id = ?1 AND attempt = ?2 AND {} RETURNING {COLUMNS}",
+                state.may_follow()
             ))?;
             let ended =
                 statement.query_row(params![id, attempt, state, output, failure, now.0, engine, grade], TaskRow::read);
@@ -252,9 +269,12 @@ impl Store {
     pub(crate) async fn hand_back(&self, run: &TaskRow) -> Result<(), StoreError> {
         let (id, attempt) = (run.id.clone(), run.attempt);
         self.write(move |connection| {
-            let sql = "UPDATE tasks SET state = 'queued', attempt = attempt - 1, started_at = NULL
-                       WHERE id = ?1 AND attempt = ?2 AND state = 'running'";
-            connection.execute(sql, params![id, attempt])?;
+            let sql = format!(
+                "UPDATE tasks SET state = 'queued', attempt = attempt - 1, started_at = NULL
+                 WHERE id = ?1 AND attempt = ?2 AND {}",
+                State::Queued.may_follow()
+            );
+            connection.execute(&sql, params![id, attempt])?;
             Ok(())
         })
         .await
@@ -272,15 +292,17 @@ impl Store {
             let reason = format!("the service ended while it worked on this task, {limit} times; not tried again");
             let mut statement = connection.prepare(&format!(
                 "UPDATE tasks SET state = 'failed', failure = ?2, finished_at = ?3
-                 WHERE state = 'running' AND attempt >= ?1 RETURNING {COLUMNS}"
+                 WHERE {} AND attempt >= ?1 RETURNING {COLUMNS}",
+                State::Failed.may_follow()
             ))?;
             let failed = statement.query_map(params![limit, reason, now.0], TaskRow::read)?;
             let failed = failed.collect::<Result<Vec<_>, _>>()?;
             for task in &failed {
                 push(connection, task, &callback, now)?;
             }
-            let sql = "UPDATE tasks SET state = 'queued', started_at = NULL WHERE state = 'running'";
-            Ok((connection.execute(sql, [])?, failed.len()))
+            let sql =
+                format!("UPDATE tasks SET state = 'queued', started_at = NULL WHERE {}", State::Queued.may_follow());
+            Ok((connection.execute(&sql, [])?, failed.len()))
         })
         .await
     }
@@ -298,24 +320,28 @@ impl Store {
     }
 
     /// The task that a key asks for: by the platform's id exactly that one, else the newest of that caller's id. Only
-    /// tasks of the given operations are found.
+    /// tasks of the given operations in one of the given states are found.
     pub(crate) async fn find(
         &self,
         key: KeyId,
         asked: String,
         operations: &'static [&'static str],
+        states: &'static [State],
     ) -> Result<Option<TaskRow>, StoreError> {
         self.read(move |connection| {
-            let among = |task: &TaskRow| operations.contains(&task.operation.as_str());
+            let among = |task: &TaskRow| operations.contains(&task.operation.as_str()) && states.contains(&task.state);
             if let Some(task) = by_id(connection, &key, &TaskId(asked.clone()))?.filter(among) {
                 return Ok(Some(task));
             }
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM tasks WHERE key_id = ?1 AND caller_id = ?2
-                 AND operation IN (SELECT value FROM json_each(?3)) ORDER BY seq DESC LIMIT 1"
+                 AND operation IN (SELECT value FROM json_each(?3)) AND state IN (SELECT value FROM json_each(?4))
+                 ORDER BY seq DESC LIMIT 1"
             ))?;
-            let operations = serde_json::json!(operations).to_string();
-            Ok(statement.query_row(params![key, asked, operations], TaskRow::read).optional()?)
+            let states: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+            let (operations, states) =
+                (serde_json::json!(operations).to_string(), serde_json::json!(states).to_string());
+            Ok(statement.query_row(params![key, asked, operations, states], TaskRow::read).optional()?)
         })
         .await
     }
@@ -329,7 +355,12 @@ impl Store {
         .await
     }
 
-    /// A key's tasks, the newest first, from `before` downwards.
+    /// The place of a key's task in lists.
+    pub(crate) async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| Ok(by_id(connection, &key, &id)?.map(|task| task.seq))).await
+    }
+
+    /// A key's tasks, the newest first, from `before` downwards, without their requests, which may be long.
     pub(crate) async fn list_tasks(
         &self,
         key: KeyId,
@@ -340,7 +371,8 @@ impl Store {
         self.read(move |connection| {
             let (conditions, values) = conditions(key, filter, before);
             let sql = format!(
-                "SELECT {COLUMNS} FROM tasks WHERE {} ORDER BY seq DESC LIMIT {}",
+                "SELECT {} FROM tasks WHERE {} ORDER BY seq DESC LIMIT {}",
+                COLUMNS.replace("request", "'' AS request"),
                 conditions.join(" AND "),
                 size + 1
             );
@@ -395,19 +427,17 @@ fn by_id(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<Tas
 
 /// The task that the same submit may have started before.
 fn earlier(connection: &Connection, task: &NewTask) -> Result<Option<TaskRow>, StoreError> {
-    let id: Option<TaskId> = match &task.remembered {
-        Remembered::No => None,
-        Remembered::ByCallerId => {
-            let sql = "SELECT id FROM tasks WHERE key_id = ?1 AND caller_id = ?2 AND operation = 'submit_training'";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(params![task.key, task.caller_id], |row| row.get(0)).optional()?
-        }
-        Remembered::ByKey(key, _) => {
-            let sql = "SELECT task_id FROM idempotency WHERE key_id = ?1 AND idempotency_key = ?2 AND expires_at > ?3";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(params![task.key, key, task.created_at.0], |row| row.get(0)).optional()?
-        }
-    };
+    let mut id: Option<TaskId> = None;
+    if let Some((key, _)) = task.remembered.key() {
+        let sql = "SELECT task_id FROM idempotency WHERE key_id = ?1 AND idempotency_key = ?2 AND expires_at > ?3";
+        let mut statement = connection.prepare_cached(sql)?;
+        id = statement.query_row(params![task.key, key, task.created_at.0], |row| row.get(0)).optional()?;
+    }
+    if id.is_none() && task.remembered.is_by_caller_id() {
+        let sql = "SELECT id FROM tasks WHERE key_id = ?1 AND caller_id = ?2 AND operation = 'submit_training'";
+        let mut statement = connection.prepare_cached(sql)?;
+        id = statement.query_row(params![task.key, task.caller_id], |row| row.get(0)).optional()?;
+    }
     match id {
         Some(id) => by_id(connection, &task.key, &id),
         None => Ok(None),
@@ -434,7 +464,7 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), StoreError> {
         task.callback_url,
         task.created_at.0,
     ])?;
-    if let Remembered::ByKey(key, expires_at) = &task.remembered {
+    if let Some((key, expires_at)) = task.remembered.key() {
         // What stood there has run out, or it would have been found.
         let sql = "INSERT OR REPLACE INTO idempotency (key_id, idempotency_key, task_id, expires_at)
                    VALUES (?1, ?2, ?3, ?4)";
