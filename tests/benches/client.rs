@@ -41,36 +41,35 @@ macro_rules! measure {
         let runtime = runtime();
         let server = answering(&$call);
         let (generated, by_hand): ($request, $by_hand) = (request(&$call), request(&$call));
-        let generated_on = |client: Client| {
+        let generated_on = async |client: &Client| {
             let request = generated.clone();
-            async move { black_box(client.$method().body(request).send().await.expect("the server answers")) }
+            black_box(client.$method().body(request).send().await.expect("the server answers"));
         };
-        let by_hand_on = |http: reqwest::Client, address: String| {
-            let request = by_hand.clone();
-            let url = format!("{address}{}", $call.operation.path);
-            async move { black_box(hand::call::<$answer>(&http, &url, &request).await.expect("the server answers")) }
+        let by_hand_on = async |http: &reqwest::Client, address: &str| {
+            let (request, url) = (by_hand.clone(), format!("{address}{}", $call.operation.path));
+            black_box(hand::call::<$answer>(http, &url, &request).await.expect("the server answers"));
         };
         same_bytes(
             &runtime,
             server,
-            |address| drop(runtime.block_on(generated_on(client(address)))),
-            |address| drop(runtime.block_on(by_hand_on(hand::client(), url(address)))),
+            |address| runtime.block_on(generated_on(&client(address))),
+            |address| runtime.block_on(by_hand_on(&hand::client(), &url(address))),
         );
-        let (client, http) = (client(server), hand::client());
+        let (client, http, address) = (client(server), hand::client(), url(server));
         compare(
             $criterion,
             &$call,
             |times| {
                 runtime.block_on(async {
                     for _ in 0..times {
-                        generated_on(client.clone()).await;
+                        generated_on(&client).await;
                     }
                 })
             },
             |times| {
                 runtime.block_on(async {
                     for _ in 0..times {
-                        by_hand_on(http.clone(), url(server)).await;
+                        by_hand_on(&http, &address).await;
                     }
                 })
             },
