@@ -57,21 +57,27 @@ pub fn run(command: args::Config) -> anyhow::Result<()> {
     let table = toml::Table::try_from(&settings).context("the settings cannot be shown")?;
     let mut lines = Vec::new();
     flatten(&table, "", &mut lines);
-    let lines = lines.into_iter().map(|(name, value)| {
+    let set = lines.into_iter().map(|(name, value)| {
         let source = figment.find_metadata(&name).map_or_else(|| "default".to_owned(), source);
-        (name, hide(value), source)
+        (name, Some(hide(value)), source)
     });
+    let mut lines: Vec<_> = set.collect();
+    let unset = UNSET.iter().filter(|name| lines.iter().all(|(known, ..)| known != *name));
+    let unset: Vec<_> = unset.map(|name| ((*name).to_owned(), None, "unset".to_owned())).collect();
+    lines.extend(unset);
     if json {
-        return print_json(
-            &lines.map(|(name, value, source)| json!({"setting": name, "value": value, "source": source})).collect(),
-        );
+        let told = |(name, value, source)| json!({"setting": name, "value": value, "source": source});
+        return print_json(&lines.into_iter().map(told).collect());
     }
-    let lines = lines.map(|(name, value, source)| {
-        let setting = format!("{name} = {value}");
+    let lines = lines.into_iter().map(|(name, value, source)| {
+        let setting = value.map_or_else(|| format!("# {name} ="), |value| format!("{name} = {value}"));
         format!("{setting:<60} # {source}")
     });
     print(&lines.collect::<Vec<_>>().join("\n"))
 }
+
+/// The settings that have no value unless they are given one.
+const UNSET: &[&str] = &["public_url", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
 
 /// Every setting under its whole name.
 fn flatten(table: &toml::Table, prefix: &str, lines: &mut Vec<(String, toml::Value)>) {
@@ -284,6 +290,10 @@ mod tests {
         ];
         for name in names {
             assert!(spelled.contains(&format!("\n{name} = ")), "{name} is not in the sample");
+        }
+        for name in UNSET {
+            let last = name.rsplit('.').next().unwrap();
+            assert!(sample.contains(&format!("\n# {last} = ")), "{name} is not unset in the sample");
         }
         let mut lines = Vec::new();
         flatten(&toml::Table::try_from(Settings::default()).unwrap(), "", &mut lines);

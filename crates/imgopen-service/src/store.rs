@@ -38,6 +38,14 @@ pub enum StoreError {
         /// What is wrong.
         problem: String,
     },
+    /// The folder cannot be made.
+    #[error("the data folder {path} cannot be made: {problem}")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The database is of a newer version of this program.
     #[error("the database has the layout {found}, this program knows {known}; use the newer program that made it")]
     Layout {
@@ -99,8 +107,10 @@ impl Store {
     ///
     /// When the folder cannot be made, or as [`Store::open`].
     pub fn create(folder: &Path) -> Result<Self, StoreError> {
-        make_private(folder)
-            .map_err(|error| StoreError::Open { path: folder.display().to_string(), problem: error.to_string() })?;
+        make_private(folder).map_err(|error| {
+            let (path, problem) = (folder.display().to_string(), error.to_string());
+            StoreError::Folder { path, problem }
+        })?;
         Self::open(folder)
     }
 

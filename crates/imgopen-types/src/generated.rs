@@ -8928,7 +8928,7 @@ pub struct Capabilities {
     /// (`version` on the wire; required; inferred, not published)
     #[serde(rename = "version")]
     pub version: String,
-    /// Whether all results are made up, so that programs can be tried without engines.
+    /// Whether what has no engine is served with labelled test cards, so that programs can be tried without one.
     ///
     /// (`sandbox` on the wire; required; inferred, not published)
     #[serde(rename = "sandbox")]
@@ -8962,7 +8962,10 @@ static CAPABILITIES: Object = Object {
             .about("Version of the server, such as \"0.1.0\".")
             .provenance(Provenance::Inferred),
         Field::required("sandbox", Shape::Boolean)
-            .about("Whether all results are made up, so that programs can be tried without engines.")
+            .about(concat!(
+                "Whether what has no engine is served with labelled test cards, so that programs can be ",
+                "tried without one."
+            ))
             .provenance(Provenance::Inferred),
         Field::required("operations", Shape::List(&List::of(Shape::Object(&OPERATION_SUPPORT))))
             .about("What there is for each operation that needs an engine, in the order of the documents.")
