@@ -222,6 +222,10 @@ mod tests {
         keys.make_open().await.unwrap();
         keys.make_open().await.unwrap();
         assert!(!keys.admits(&Credentials::new(OPEN, "")).await.unwrap());
+        // It is nobody's key: it neither shows, nor can be revoked, nor stands in for the first one.
+        assert_eq!(keys.list().await.unwrap(), []);
+        assert!(keys.revoke(KeyId(OPEN.into())).await.is_err());
+        assert!(keys.create_first("first").await.unwrap().is_some());
         assert!(keys.signing_secret(&KeyId(OPEN.into())).await.unwrap().unwrap().starts_with("whsec_"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use imgopen_service::{IDEMPOTENCY_KEY, Moment};
+use imgopen_service::{IDEMPOTENCY_KEY, Moment, SANDBOX};
 use serde_json::{Value, json};
 
 use crate::common::engines::Gate;
@@ -144,6 +144,32 @@ async fn an_idempotency_key_makes_a_submit_safe_to_repeat() {
     assert_eq!(id(&repeat(&server, enlarge("mine")).await.ok()), task);
     server.clock().set(begin.plus(day));
     assert_ne!(id(&repeat(&server, enlarge("mine")).await.ok()), task);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_holds_for_trainings_too() {
+    let server = Bench::new().start().await;
+    let submit = |id: &'static str| server.call_with(&server.key, "submit_training", KEY, train(id));
+    let first = submit("a").await;
+    assert_eq!(submit("a").await.body, first.body);
+    let msg = submit("b").await.refused(409);
+    assert!(msg.starts_with("the header `Idempotency-Key`"), "{msg}");
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 1);
+}
+
+/// A client that sends one constant id with every prompt still reaches what has ended.
+#[tokio::test]
+async fn the_archive_looks_past_a_newer_task_that_runs() {
+    let server = Bench::new().start().await;
+    let ended = server.submitted("text_to_image", draw("constant")).await;
+    server.reached(&ended, "succeeded").await;
+    let hangs = [(SANDBOX, "hang")];
+    let newer = id(&server.call_with(&server.key, "text_to_image", &hangs, draw("constant")).await.ok());
+    server.reached(&newer, "running").await;
+    let asked = json!({"businessTaskId": "constant"});
+    assert_eq!(server.call("query_task", asked.clone()).await.ok()["status"], 3);
+    assert_eq!(server.call("query_archived_task", asked).await.ok()["task_id"], json!(ended));
+    server.call("query_archived_task", json!({"businessTaskId": newer})).await.refused(404);
 }
 
 #[tokio::test]

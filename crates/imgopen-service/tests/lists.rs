@@ -82,6 +82,9 @@ async fn pages_follow_each_other_whatever_comes_meanwhile() {
         assert_eq!(of, tasks, "by {size}");
     }
     let page = server.call("list_tasks", json!({"pageSize": 3})).await.ok();
+    // Nobody goes on where another key stopped.
+    let stranger = server.service.keys().create("stranger").await.unwrap();
+    server.call_as(&stranger, "list_tasks", json!({"cursor": page["nextCursor"]})).await.refused(422);
     server.submitted("enlarge_image", enlarge("new")).await;
     let rest = ids(&server, json!({"cursor": page["nextCursor"], "pageSize": 100})).await;
     assert_eq!(rest, tasks[3..]);

@@ -58,6 +58,17 @@ async fn the_data_set_is_kept_and_nothing_trains_with_it() {
 }
 
 #[tokio::test]
+async fn data_sets_are_kept_as_long_as_results() {
+    let lifetime = Some(std::time::Duration::from_millis(1));
+    let server = Bench::new().start().await;
+    let task = started(&server, train("lora", "10").await).await;
+    server.failed(&task).await;
+    assert_eq!(datasets(&server).len(), 1);
+    let server = server.stop().await.with(|settings| settings.assets.lifetime = lifetime).start().await;
+    until("the data set is deleted", || async { datasets(&server).is_empty().then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn a_bad_picture_is_named_and_leaves_nothing() {
     let server = Bench::new().start().await;
     for (last, problem) in [("text", "is no picture"), ("missing/one", "answered 404")] {
