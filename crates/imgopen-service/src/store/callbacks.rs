@@ -241,6 +241,8 @@ impl Store {
         size: usize,
     ) -> Result<Page<CallbackRow>, StoreError> {
         self.read(move |connection| {
+            // The rows and their tries are read as they were at one moment.
+            let _snapshot = connection.unchecked_transaction()?;
             let (conditions, values) = conditions(key, task, &states, before);
             let sql = format!(
                 "SELECT {COLUMNS} FROM callbacks WHERE {} ORDER BY seq DESC LIMIT {}",
