@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
-use axum::serve::ListenerExt;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -50,12 +51,12 @@ impl Service {
             () = self.inner.stopping.cancelled() => return Ok(()),
         }
         let tasks = self.spawn();
-        let inner = self.inner.clone();
-        let server = axum::serve(undelayed(listener), self.router())
-            .with_graceful_shutdown(async move { inner.stopping.cancelled().await });
+        let callers = Handle::new();
+        let server = server(listener, callers.clone()).serve(self.router().into_make_service());
         ready(&self.urls().base);
-        let server = tokio::spawn(server.into_future());
+        let server = tokio::spawn(server);
         self.inner.stopping.cancelled().await;
+        callers.graceful_shutdown(Some(self.inner.settings.shutdown + LAST_WORDS));
         self.wind_up(tasks, server).await
     }
 
@@ -88,43 +89,42 @@ impl Service {
         tasks
     }
 
-    async fn wind_up(&self, tasks: TaskTracker, mut server: Server) -> Result<(), ServeError> {
+    async fn wind_up(&self, tasks: TaskTracker, server: Serving) -> Result<(), ServeError> {
         let limit = self.inner.settings.shutdown;
         info!(?limit, "stopping: what runs may go on until the limit");
-        let mut outcome = None;
-        let wound_up = async {
-            let (_, served) = tokio::join!(tasks.wait(), &mut server);
-            outcome = Some(served);
-        };
-        if tokio::time::timeout(limit, wound_up).await.is_err() {
-            warn!("the limit is over: what still runs goes back to the queue");
-        }
+        let mut all = std::pin::pin!(async { tokio::join!(tasks.wait(), server).1 });
+        let mut outcome = tokio::time::timeout(limit, &mut all).await;
         self.inner.ending.cancel();
-        // Handing back takes a few writes; whatever hangs beyond that is queued again by the next start.
-        if tokio::time::timeout(LAST_WRITES, tasks.wait()).await.is_err() {
-            warn!("some tasks could not be handed back");
+        if outcome.is_err() {
+            warn!("the limit is over: what still runs goes back to the queue");
+            outcome = tokio::time::timeout(LAST_WORDS, all).await;
         }
         match outcome {
-            Some(Ok(served)) => served?,
-            Some(Err(error)) => error!(%error, "the server's task failed"),
-            None => warn!("some callers were not answered in full"),
+            Ok(Ok(served)) => served?,
+            Ok(Err(error)) => error!(%error, "the server's task failed"),
+            Err(_) => warn!("not all could be handed back or answered; the next start puts that in order"),
         }
         Ok(())
     }
 }
 
 /// The task that answers callers.
-type Server = tokio::task::JoinHandle<std::io::Result<()>>;
+type Serving = tokio::task::JoinHandle<std::io::Result<()>>;
 
-/// How long handing back may take.
-const LAST_WRITES: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a caller may take for the head of a request, and stay connected without one.
+const HEAD: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// A picture's head and its bytes are two writes. Unless told so, the system keeps the second back until the caller has
-/// acknowledged the first, which callers put off by 40 ms.
-fn undelayed(listener: TcpListener) -> impl axum::serve::Listener<Io = tokio::net::TcpStream, Addr = SocketAddr> {
-    listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "answers on this connection may be slow");
-        }
-    })
+/// How long handing back, and telling callers so, may take beyond the limit.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The server of a port. Whoever takes longer than [`HEAD`] for a request's head is cut off. A picture's head and its bytes
+/// are two writes: unless told so, the system keeps the second back until the caller has acknowledged the first, which
+/// callers put off by 40 ms.
+fn server(listener: TcpListener, callers: Handle<SocketAddr>) -> axum_server::Server<SocketAddr, NoDelayAcceptor> {
+    let server = axum_server::Server::from_listener(listener).acceptor(NoDelayAcceptor::new());
+    let mut server = server.handle(callers).http1_only().accept_error_handler(|_, error| {
+        warn!(%error, "a connection could not be accepted");
+    });
+    server.http_builder().http1().header_read_timeout(HEAD);
+    server
 }

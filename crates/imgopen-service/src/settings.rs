@@ -34,7 +34,8 @@ pub struct Settings {
     pub workers: usize,
     /// How many runs of a task may be begun, when the process is killed in the middle of them.
     pub attempts: u32,
-    /// How long running tasks may go on when the service is told to stop; then they go back to the queue.
+    /// How long running tasks, and callers who are being answered, may go on when the service is told to stop. Then the
+    /// tasks go back to the queue, which takes five seconds at most.
     #[serde(with = "friendly::required")]
     pub shutdown: Duration,
     /// How the command line writes the service's log.
