@@ -35,8 +35,8 @@ macro_rules! lists {
                 let names = [$(request.$name.as_deref()),+];
                 let models = matching(self.inner.engines.models(ModelKind::$kind), &names);
                 let total = models.len() as i64;
-                let (rows, page_size, page_num) = (page(models, request.page_size, request.page_num), request.page_size, request.page_num);
-                let rows = rows.into_iter().map(|(id, model)| $row(id, model)).collect();
+                let (page_size, page_num) = (request.page_size, request.page_num);
+                let rows = page(models, page_size, page_num).into_iter().map(|(id, model)| $row(id, model)).collect();
                 Ok($response::success($page { rows, total, page_size, page_num }))
             }
         )*

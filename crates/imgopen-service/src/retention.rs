@@ -1,4 +1,4 @@
-//! Deleting what has come to its end: pictures, and the memory of repeated submits.
+//! Deleting what has come to its end: pictures, data sets of trainings, and the memory of repeated submits.
 
 use std::time::Duration;
 

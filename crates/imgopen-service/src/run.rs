@@ -39,7 +39,11 @@ impl Service {
         ready: impl FnOnce(&str),
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let url = self.url(listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let url = self.url(address);
+        if address.ip().is_unspecified() && self.inner.settings.public_url.is_none() {
+            warn!(%url, "callers on other machines cannot fetch pictures; set `public_url` to the address that they use");
+        }
         let stopping = self.inner.stopping.clone();
         tokio::spawn(async move {
             stop.await;
@@ -72,7 +76,6 @@ impl Service {
             return url.trim_end_matches('/').to_owned();
         }
         if address.ip().is_unspecified() {
-            warn!("callers on other machines cannot fetch pictures; set `public_url` to the address that they use");
             return format!("http://localhost:{}", address.port());
         }
         format!("http://{address}")
