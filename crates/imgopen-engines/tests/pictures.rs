@@ -3,50 +3,13 @@
 
 mod support;
 
-use std::io::Write;
-use std::time::Instant;
-
-use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, Rgba};
 use imgopen_engines::picture::{Attached, Problem, decode, decode_input, encode, inspect};
 use imgopen_engines::{Format, PictureLimits};
 use proptest::prelude::*;
-use support::{URL, file, input};
+use support::{URL, file, input, photo, png_with, zeros};
 
 const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1 };
-
-fn photo(width: u32, height: u32) -> DynamicImage {
-    RgbImage::from_fn(width, height, |x, y| Rgb([(x * 3) as u8, (y * 5) as u8, (x * y) as u8])).into()
-}
-
-fn png_with(width: u32, height: u32, chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
-    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    header.extend([8, 2, 0, 0, 0]);
-    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
-    let first: (&[u8; 4], &[u8]) = (b"IHDR", &header);
-    for (kind, body) in [first].iter().chain(chunks).chain(&[(b"IEND", &[][..])]) {
-        bytes.extend((body.len() as u32).to_be_bytes());
-        let checked = [&kind[..], body].concat();
-        bytes.extend(&checked);
-        bytes.extend(crc(&checked).to_be_bytes());
-    }
-    bytes
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
-    })
-}
-
-/// `size` zeros, deflated.
-fn zeros(size: usize) -> Vec<u8> {
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    let block = vec![0; 1 << 20];
-    for _ in 0..size >> 20 {
-        encoder.write_all(&block).unwrap();
-    }
-    encoder.finish().unwrap()
-}
 
 #[test]
 fn what_is_no_picture_is_named() {
@@ -76,7 +39,6 @@ fn an_input_is_named_by_field_and_address_with_the_limit() {
 
 #[test]
 fn a_bomb_is_refused_by_its_header() {
-    let start = Instant::now();
     let bomb = png_with(60_000, 60_000, &[(b"IDAT", &zeros(1 << 20))]);
     assert_eq!(
         decode(&bomb, &LIMITS).unwrap_err().to_string(),
@@ -99,31 +61,6 @@ fn a_bomb_is_refused_by_its_header() {
     let lossless = webp.windows(4).position(|word| word == b"VP8L").unwrap();
     webp[lossless + 9..lossless + 13].fill(0xff);
     assert!(matches!(decode(&webp, &LIMITS), Err(Problem::TooManyPixels { width: 16384, .. })));
-    assert!(start.elapsed().as_millis() < 500);
-}
-
-#[test]
-fn much_deflated_into_little_is_not_inflated() {
-    let zeros = zeros(256 << 20);
-    let pixels = file(&photo(4, 4), ImageFormat::Png);
-    let idat = pixels.windows(4).position(|word| word == b"IDAT").unwrap();
-    let length = u32::from_be_bytes(pixels[idat - 4..idat].try_into().unwrap()) as usize;
-    let pixels = &pixels[idat + 4..idat + 4 + length];
-    let profile = [b"p\0\0", &zeros[..]].concat();
-    let text = [b"t\0\0", &zeros[..]].concat();
-    let packet = [b"XML:com.adobe.xmp\0\x01\0\0\0", &zeros[..]].concat();
-    for (name, chunks) in [
-        ("pixels", &[(b"IDAT", &zeros[..])][..]),
-        ("profile", &[(b"iCCP", &profile), (b"IDAT", pixels)]),
-        ("text", &[(b"zTXt", &text), (b"IDAT", pixels)]),
-        ("packet", &[(b"iTXt", &packet), (b"IDAT", pixels)]),
-    ] {
-        let bytes = png_with(4, 4, chunks);
-        let start = Instant::now();
-        let decoded = decode(&bytes, &LIMITS);
-        assert!(start.elapsed().as_millis() < 500, "{name}: {:?}", start.elapsed());
-        assert!(decoded.is_ok_and(|decoded| decoded.profile.is_none()), "{name}");
-    }
 }
 
 #[test]

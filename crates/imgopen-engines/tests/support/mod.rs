@@ -1,11 +1,11 @@
 //! What the tests share: jobs, a runner, and a reader of the bitmap font.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use bytes::Bytes;
 use font8x8::{BASIC_FONTS, UnicodeFonts};
-use image::{DynamicImage, ImageFormat, RgbImage};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use imgopen_engines::{Engine, EngineError, Input, Job, Monitor, Output, PictureLimits};
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
@@ -63,4 +63,40 @@ fn stands_at(card: &RgbImage, glyphs: &[[u8; 8]], (left, top): (u32, u32), scale
         let middle = card.get_pixel(left + x * scale + scale / 2, top + y * scale + scale / 2);
         (middle.0.iter().all(|channel| *channel > 180)) == ink
     })
+}
+
+/// A picture of many colours.
+pub fn photo(width: u32, height: u32) -> DynamicImage {
+    RgbImage::from_fn(width, height, |x, y| Rgb([(x * 3) as u8, (y * 5) as u8, (x * y) as u8])).into()
+}
+
+/// A PNG of that size, 8 bits for each of three channels, with these chunks.
+pub fn png_with(width: u32, height: u32, chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    header.extend([8, 2, 0, 0, 0]);
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    let first: (&[u8; 4], &[u8]) = (b"IHDR", &header);
+    for (kind, body) in [first].iter().chain(chunks).chain(&[(b"IEND", &[][..])]) {
+        bytes.extend((body.len() as u32).to_be_bytes());
+        let checked = [&kind[..], body].concat();
+        bytes.extend(&checked);
+        bytes.extend(crc(&checked).to_be_bytes());
+    }
+    bytes
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// `size` zeros, deflated.
+pub fn zeros(size: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let block = vec![0; 1 << 20];
+    for _ in 0..size >> 20 {
+        encoder.write_all(&block).unwrap();
+    }
+    encoder.finish().unwrap()
 }
