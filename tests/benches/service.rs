@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgopen_service::engines::{Engine, EngineError, Grade, Inputs, Job, Models, Monitor, Offer, Output, Registry};
+use imgopen_service::engines::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, Registry};
 use imgopen_service::{Clock, Service, Settings};
 use imgopen_tests::document;
 use imgopen_tests::load::{Call, Load, runtime};
@@ -39,7 +39,7 @@ impl Engine for Fake {
 
     fn offers(&self) -> Vec<Offer> {
         let operation = &operations::TEXT_TO_IMAGE;
-        vec![Offer { operation, grade: Grade::Draft, models: Models::Any, inputs: Inputs::Unused }]
+        vec![Offer { inputs: Inputs::Unused, ..Offer::new(operation, Grade::Draft) }]
     }
 
     fn run(

@@ -52,6 +52,17 @@ pub struct Offer {
     pub models: Models,
     /// Whether the request's input pictures are wanted.
     pub inputs: Inputs,
+    /// The values that fields may have, where the contract leaves that to the server.
+    pub values: Vec<FieldValues>,
+}
+
+/// The values that an engine takes in a field of which the contract does not say them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldValues {
+    /// The field, such as `preprocessor`.
+    pub field: &'static str,
+    /// The values, in the order in which people should see them.
+    pub values: Vec<&'static str>,
 }
 
 /// How good results are, from a stand-in to the real thing.
@@ -147,6 +158,13 @@ impl FromStr for Grade {
 
     fn from_str(text: &str) -> Result<Self, UnknownGrade> {
         Self::ALL.into_iter().find(|grade| grade.as_str() == text).ok_or_else(|| UnknownGrade(text.to_owned()))
+    }
+}
+
+impl Offer {
+    /// An offer that takes any model and fetched inputs.
+    pub fn new(operation: &'static Operation, grade: Grade) -> Self {
+        Self { operation, grade, models: Models::Any, inputs: Inputs::Fetched, values: Vec::new() }
     }
 }
 

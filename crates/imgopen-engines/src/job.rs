@@ -7,6 +7,8 @@ use bytes::Bytes;
 use imgopen_types::{Face, Operation, StyleLabel};
 use serde_json::Value;
 
+use crate::EngineError;
+
 /// One piece of work.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -33,6 +35,18 @@ pub struct Input {
     pub url: String,
     /// The file.
     pub bytes: Bytes,
+}
+
+impl Job {
+    /// The input picture that a field names.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Failed`] when it was not fetched, which the caller of the engine has to do.
+    pub fn input(&self, field: &str) -> Result<&Input, EngineError> {
+        let missing = || EngineError::Failed(format!("the picture of `{field}` was not fetched"));
+        self.inputs.iter().find(|input| input.field == field).ok_or_else(missing)
+    }
 }
 
 /// What a job made. Each operation fills its own part.

@@ -12,12 +12,15 @@ use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_types::operations;
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 
-use crate::picture::{self, Attached, Decoded, EncodeError};
-use crate::{Engine, EngineError, Grade, Input, Inputs, Job, Models, Monitor, Offer, Output, Picture, PictureLimits};
+use crate::picture::{self, EncodeError};
+use crate::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, Picture, PictureLimits, tool};
 
-/// The engine that enlarges pictures by Lanczos resampling. It offers `enlarge_image`.
+/// The scale of `super_resolution` where the request has none, as the contract says.
+const SUPER_RESOLUTION_SCALE: f64 = 2.0;
+
+/// The engine that enlarges pictures by Lanczos resampling. It offers `enlarge_image`, and `super_resolution`, though it
+/// adds no detail that was not there; its grade says so.
 #[derive(Debug, Clone, Default)]
 pub struct Lanczos {}
 
@@ -34,30 +37,26 @@ impl Engine for Lanczos {
     }
 
     fn offers(&self) -> Vec<Offer> {
-        let operation = &operations::ENLARGE_IMAGE;
-        vec![Offer { operation, grade: Grade::Classical, models: Models::Any, inputs: Inputs::Fetched }]
+        [&operations::ENLARGE_IMAGE, &operations::SUPER_RESOLUTION]
+            .map(|operation| Offer::new(operation, Grade::Classical))
+            .into()
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        Box::pin(async move {
-            let watched = monitor.clone();
-            let work = spawn_blocking(move || serve(&job, &watched));
-            // A stage that has begun is not broken off, but nobody waits for it.
-            match monitor.until_cancelled(work).await? {
-                Ok(result) => result,
-                Err(panic) => Err(EngineError::Failed(panic.to_string())),
-            }
-        })
+        tool::run(job, monitor, serve)
     }
 }
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
-    const FIELD: &str = "sourceImage";
-    let missing = || EngineError::Failed(format!("the picture of `{FIELD}` was not fetched"));
-    let input = job.inputs.iter().find(|input| input.field == FIELD).ok_or_else(missing)?;
     let scale = job.request.get("scale").and_then(Value::as_f64);
-    let scale = scale.ok_or_else(|| EngineError::request("scale", "missing; give a number from 1 to 8"))?;
-    let picture = enlarge(input, scale, &job.limits, monitor)?;
+    let (field, scale) = match *job.operation == operations::SUPER_RESOLUTION {
+        true => ("image", scale.unwrap_or(SUPER_RESOLUTION_SCALE)),
+        false => {
+            let missing = || EngineError::request("scale", "missing; give a number from 1 to 8");
+            ("sourceImage", scale.ok_or_else(missing)?)
+        }
+    };
+    let picture = enlarge(job.input(field)?, scale, &job.limits, monitor)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
 }
 
@@ -82,16 +81,17 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn enlarge(input: &Input, scale: f64, limits: &PictureLimits, monitor: &Monitor) -> Result<Picture, EngineError> {
-    let Decoded { image, header, profile } = picture::decode_input(input, limits)?;
+    let mut source = picture::decode_input(input, limits)?;
+    let image = std::mem::take(&mut source.image);
     let (width, height) = size(image.width(), image.height(), scale, limits)?;
-    picture::check_sides(header.format, width, height).map_err(|error| refused(scale, &error))?;
+    picture::check_sides(source.header.format, width, height).map_err(|error| refused(scale, &error))?;
     monitor.stage(0.2)?;
     let image = resize(image, width, height)?;
     monitor.stage(0.6)?;
-    let attached = Attached { profile: profile.as_deref(), chroma: header.chroma, ..Attached::default() };
-    let bytes = picture::encode(&image, header.format, &attached).map_err(|error| refused(scale, &error))?;
+    let done = format!("Postprocess upscale by: {scale}, Postprocess upscaler: Lanczos");
+    let picture = tool::like(&source, &image, &done).map_err(|error| refused(scale, &error))?;
     monitor.stage(1.0)?;
-    Ok(Picture { bytes, format: header.format, width, height, seed: None })
+    Ok(picture)
 }
 
 fn refused(scale: f64, error: &EncodeError) -> EngineError {

@@ -8,8 +8,9 @@ mod monitor;
 pub mod picture;
 mod registry;
 pub mod sandbox;
+mod tool;
 
-pub use engine::{Engine, Grade, Inputs, Model, ModelKind, Models, Offer, UnknownGrade};
+pub use engine::{Engine, FieldValues, Grade, Inputs, Model, ModelKind, Models, Offer, UnknownGrade};
 pub use error::EngineError;
 pub use job::{Format, Input, Job, Output, Picture, PictureLimits, UnknownFormat};
 pub use lanczos::Lanczos;

@@ -44,6 +44,8 @@ pub struct Decoded {
     pub header: Header,
     /// The colour profile (ICC), if the file has one that fits the pixels.
     pub profile: Option<Vec<u8>>,
+    /// How the picture was made, as the Stable Diffusion web UI writes it into PNG files.
+    pub parameters: Option<String>,
 }
 
 /// What is wrong with a picture. It reads as the rest of a sentence that begins with the picture.
@@ -157,7 +159,7 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
 pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
     let (image, profile) = pixels(bytes, &header).map_err(|error| Problem::damaged(header.format, error))?;
-    Ok(Decoded { image, header, profile })
+    Ok(Decoded { image, header, profile, parameters: header::parameters(bytes) })
 }
 
 /// Decodes an input picture of a job.

@@ -158,7 +158,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("swap_faces", "an engine that finds and swaps faces"),
     ("instant_id", "an engine with Stable Diffusion and InstantID weights"),
     ("restore_face", "an engine with a model that repairs faces, such as CodeFormer"),
-    ("super_resolution", "an engine with an upscaling model, such as Real-ESRGAN"),
+    (
+        "super_resolution",
+        "an engine with an upscaling model, such as Real-ESRGAN, or one that enlarges, such as `lanczos`",
+    ),
     ("describe_image", "an engine with a model that describes pictures, such as CLIP"),
     ("detect_faces", "an engine with a model that finds faces"),
     ("expand_prompt", "an engine with a language model"),

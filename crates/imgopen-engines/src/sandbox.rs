@@ -49,7 +49,7 @@ use imgopen_types::{Operation, operations};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use crate::{Engine, EngineError, Grade, Inputs, Job, Model, ModelKind, Models, Monitor, Offer, Output};
+use crate::{Engine, EngineError, Grade, Inputs, Job, Model, ModelKind, Monitor, Offer, Output};
 use directive::{Directives, Trouble};
 use plan::Plan;
 
@@ -122,7 +122,7 @@ impl Engine for Sandbox {
     }
 
     fn offers(&self) -> Vec<Offer> {
-        let offer = |operation| Offer { operation, grade: Grade::Sandbox, models: Models::Any, inputs: Inputs::Unused };
+        let offer = |operation| Offer { inputs: Inputs::Unused, ..Offer::new(operation, Grade::Sandbox) };
         served().map(offer).collect()
     }
 

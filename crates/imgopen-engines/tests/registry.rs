@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use imgopen_engines::{
-    Engine, EngineError, Grade, Inputs, Job, Lanczos, Model, ModelKind, Models, Monitor, Offer, Output, Registry,
-    Sandbox, Unavailable,
+    Engine, EngineError, Grade, Job, Lanczos, Model, ModelKind, Models, Monitor, Offer, Output, Registry, Sandbox,
+    Unavailable,
 };
 use imgopen_types::operations;
 
@@ -22,7 +22,7 @@ impl Engine for Fake {
     fn offers(&self) -> Vec<Offer> {
         let model = |name: &&str| Model::new(ModelKind::Checkpoint, *name, format!("Title of {name}"));
         let models = Models::Listed(self.1.iter().map(model).collect());
-        vec![Offer { operation: &operations::TEXT_TO_IMAGE, grade: self.0, models, inputs: Inputs::Fetched }]
+        vec![Offer { models, ..Offer::new(&operations::TEXT_TO_IMAGE, self.0) }]
     }
 
     fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

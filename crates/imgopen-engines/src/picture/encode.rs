@@ -30,6 +30,8 @@ pub struct Attached<'a> {
     pub profile: Option<&'a [u8]>,
     /// How the picture was made. PNG only, as the text `parameters`, where the Stable Diffusion web UI puts it.
     pub parameters: Option<&'a str>,
+    /// What was done to the finished picture. PNG only, as the text `postprocessing`, as the web UI does it.
+    pub postprocessing: Option<&'a str>,
     /// How finely colours are stored. JPEG only.
     pub chroma: Chroma,
 }
@@ -97,8 +99,10 @@ fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::En
     encoder.set_depth(depth);
     encoder.set_filter(Filter::Adaptive);
     encoder.set_deflate_compression(DeflateCompression::FdeflateUltraFast);
-    if let Some(parameters) = attached.parameters {
-        attach(&mut encoder, parameters)?;
+    for (keyword, text) in [("parameters", attached.parameters), ("postprocessing", attached.postprocessing)] {
+        if let Some(text) = text {
+            attach(&mut encoder, keyword, text)?;
+        }
     }
     let mut writer = encoder.write_header()?;
     writer.write_image_data(&pixels)?;
@@ -107,12 +111,11 @@ fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::En
 }
 
 /// The plain chunk holds Latin-1 only, so other texts take the international one, as the web UI does it.
-fn attach(encoder: &mut png::Encoder<'_, &mut Vec<u8>>, parameters: &str) -> Result<(), png::EncodingError> {
-    let keyword = "parameters".to_owned();
-    if parameters.chars().all(|c| u32::from(c) <= 0xff) {
-        encoder.add_text_chunk(keyword, parameters.to_owned())
+fn attach(encoder: &mut png::Encoder<'_, &mut Vec<u8>>, keyword: &str, text: &str) -> Result<(), png::EncodingError> {
+    if text.chars().all(|c| u32::from(c) <= 0xff) {
+        encoder.add_text_chunk(keyword.to_owned(), text.to_owned())
     } else {
-        encoder.add_itxt_chunk(keyword, parameters.to_owned())
+        encoder.add_itxt_chunk(keyword.to_owned(), text.to_owned())
     }
 }
 

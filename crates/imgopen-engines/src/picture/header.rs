@@ -115,6 +115,22 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     Ok((Header { format: Format::Png, width, height, frames, chroma: Chroma::Full }, end))
 }
 
+/// The text of a PNG file that tells how the picture was made, in either of the forms in which the web UI writes it.
+pub(super) fn parameters(bytes: &[u8]) -> Option<String> {
+    const KEYWORD: &[u8] = b"parameters\0";
+    let mut rest = bytes.strip_prefix(PNG)?;
+    while let Some((kind, body, after)) = png_chunk(rest) {
+        match (kind, body.strip_prefix(KEYWORD)) {
+            // Latin-1.
+            (b"tEXt", Some(text)) => return Some(text.iter().map(|byte| char::from(*byte)).collect()),
+            // UTF-8, behind a mark of no compression and two empty texts.
+            (b"iTXt", Some(text)) => return String::from_utf8(text.strip_prefix(b"\0\0\0\0")?.to_vec()).ok(),
+            _ => rest = after,
+        }
+    }
+    None
+}
+
 /// The kind and the body of the first chunk, and what follows it.
 fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     const AROUND: usize = 12;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use imgopen_service::engines::{
-    Engine, EngineError, Format, Grade, Inputs, Job, Models, Monitor, Offer, Output, Picture, picture,
+    Engine, EngineError, Format, Grade, Inputs, Job, Monitor, Offer, Output, Picture, picture,
 };
 use imgopen_types::{Operation, operations};
 use tokio::sync::{Semaphore, watch};
@@ -113,7 +113,7 @@ impl Engine for Gate {
 }
 
 fn offer(operation: &'static Operation) -> Vec<Offer> {
-    vec![Offer { operation, grade: Grade::Draft, models: Models::Any, inputs: Inputs::Unused }]
+    vec![Offer { inputs: Inputs::Unused, ..Offer::new(operation, Grade::Draft) }]
 }
 
 /// A result with a small picture.

@@ -1,0 +1,47 @@
+//! What the classical tools share: a thread for the work, and the form of the results.
+
+use futures_util::future::BoxFuture;
+use image::DynamicImage;
+use tokio::task::spawn_blocking;
+
+use crate::picture::{self, Attached, Decoded, EncodeError};
+use crate::{EngineError, Format, Job, Monitor, Output, Picture};
+
+/// Carries out a job on a thread that may block.
+pub(crate) fn run<F>(job: Job, monitor: Monitor, work: F) -> BoxFuture<'static, Result<Output, EngineError>>
+where
+    F: FnOnce(&Job, &Monitor) -> Result<Output, EngineError> + Send + 'static,
+{
+    Box::pin(async move {
+        let watched = monitor.clone();
+        let work = spawn_blocking(move || work(&job, &watched));
+        // A stage that has begun is not broken off, but nobody waits for it.
+        match monitor.until_cancelled(work).await? {
+            Ok(result) => result,
+            Err(panic) => Err(EngineError::Failed(panic.to_string())),
+        }
+    })
+}
+
+/// Writes a result that is `source` in another form: in its format, with its colour profile, its fineness of colours and
+/// the text of how it was made. `done` tells what was done to it, as the web UI's tab of extras does.
+pub(crate) fn like(source: &Decoded, image: &DynamicImage, done: &str) -> Result<Picture, EncodeError> {
+    let format = source.header.format;
+    let attached = Attached {
+        profile: source.profile.as_deref(),
+        chroma: source.header.chroma,
+        parameters: source.parameters.as_deref(),
+        postprocessing: Some(done),
+    };
+    write(image, format, &attached)
+}
+
+/// Writes a result in pixels of its own, such as a drawing of edges, without loss.
+pub(crate) fn drawn(image: &DynamicImage, done: &str) -> Result<Picture, EncodeError> {
+    write(image, Format::Png, &Attached { postprocessing: Some(done), ..Attached::default() })
+}
+
+fn write(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Picture, EncodeError> {
+    let bytes = picture::encode(image, format, attached)?;
+    Ok(Picture { bytes, format, width: image.width(), height: image.height(), seed: None })
+}
