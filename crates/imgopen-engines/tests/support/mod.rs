@@ -1,6 +1,8 @@
 //! What the tests share: jobs, a runner, and a reader of the bitmap font.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod python;
+
 use std::io::{Cursor, Write};
 
 use bytes::Bytes;

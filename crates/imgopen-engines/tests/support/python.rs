@@ -1,0 +1,78 @@
+//! Python beside the engines: the libraries that people would use instead, and the photographs that they ship.
+//!
+//! The packages are installed once, at fixed versions, into a virtual environment below the target folder. It needs
+//! `python3` with the module `venv`.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use image::RgbImage;
+use imgopen_engines::{PictureLimits, picture};
+
+const PACKAGES: &[&str] = &[
+    "numpy==2.4.6",
+    "opencv-contrib-python-headless==5.0.0.93",
+    "pillow==13.0.0",
+    "scikit-image==0.26.0",
+    "wand==0.7.2",
+];
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Runs a script and gives what it prints.
+pub fn run(script: &str, arguments: &[&str]) -> String {
+    run_command(Command::new(interpreter()).args(["-c", script]).args(arguments)).unwrap()
+}
+
+/// The Python that has the packages.
+pub fn interpreter() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON
+        .get_or_init(|| install().unwrap_or_else(|error| panic!("Python and its packages are not to be had: {error}")))
+}
+
+/// The file of a photograph that scikit-image ships, such as `astronaut.png`.
+pub fn photo_file(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<String> = OnceLock::new();
+    let script = "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')";
+    let folder = Path::new(FOLDER.get_or_init(|| run(script, &[])).trim());
+    let files = [".png", ".jpg"].map(|ending| folder.join(format!("{name}{ending}")));
+    let file = files.into_iter().find(|file| file.exists());
+    file.unwrap_or_else(|| panic!("scikit-image has no picture `{name}` in {}", folder.display()))
+}
+
+/// A photograph that scikit-image ships, such as `astronaut`, `chelsea`, `coffee` and `rocket`.
+pub fn photo(name: &str) -> RgbImage {
+    let bytes = fs::read(photo_file(name)).unwrap();
+    picture::decode(&bytes, &PictureLimits::default()).unwrap().image.to_rgb8()
+}
+
+fn install() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+    fs::create_dir_all(&folder)?;
+    // Other tests may install at the same moment.
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
+    let python = folder.join("venv/bin/python");
+    let note = folder.join("installed");
+    let wanted = PACKAGES.join("\n");
+    if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    run_command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run_command(Command::new(&python).args(pip).args(PACKAGES))?;
+    fs::write(note, wanted)?;
+    Ok(python)
+}
+
+fn run_command(command: &mut Command) -> Result<String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
+}
