@@ -14,7 +14,7 @@ use imgopen_engines::{PictureLimits, picture};
 
 const PACKAGES: &[&str] = &[
     "numpy==2.4.6",
-    "opencv-contrib-python-headless==5.0.0.93",
+    "opencv-contrib-python-headless==4.14.0.94",
     "pillow==13.0.0",
     "scikit-image==0.26.0",
     "wand==0.7.2",

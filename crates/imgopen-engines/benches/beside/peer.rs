@@ -1,0 +1,43 @@
+//! A library in a process of its own, which `peers.py` is.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::{Result, python};
+
+/// The process of one task of one library. It ends when its input does.
+pub struct Peer {
+    _process: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What was measured: seconds, or KiB of memory.
+pub struct Measured {
+    pub figure: f64,
+}
+
+impl Peer {
+    /// Starts a task, and does it once to see that the library can.
+    pub fn start(library: &str, task: &str, files: &[PathBuf]) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/beside/peers.py");
+        let mut command = Command::new(python::interpreter());
+        command.arg(script).args([task, library]).args(files);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let requests = process.stdin.take().ok_or("no input")?;
+        let answers = BufReader::new(process.stdout.take().ok_or("no output")?);
+        let mut peer = Self { _process: process, requests, answers };
+        peer.ask("whole")?;
+        Ok(peer)
+    }
+
+    /// Asks for `whole`, `alone` or `memory`.
+    pub fn ask(&mut self, what: &str) -> Result<Measured> {
+        writeln!(self.requests, "{what}").map_err(|_| "the script in Python ended early")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        let (figure, _) = answer.trim().split_once(' ').ok_or("the script in Python ended early")?;
+        Ok(Measured { figure: figure.parse()? })
+    }
+}

@@ -1,0 +1,113 @@
+//! What is measured: each task as an engine does it from bytes to bytes, and its operation alone on decoded pixels.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::{DynamicImage, RgbImage};
+use imgopen_engines::picture::{self, Attached, Chroma};
+use imgopen_engines::{Engine, Format, Input, Job, Lanczos, Monitor, PictureLimits, lanczos};
+use imgopen_types::operations;
+use serde_json::{Value, json};
+
+use crate::{Result, python};
+
+/// One row of the comparison.
+pub struct Task {
+    pub name: String,
+    pub files: Vec<PathBuf>,
+    /// Libraries, each with its method in `peers.py`.
+    pub peers: &'static [(&'static str, &'static str)],
+    pub whole: Box<dyn Fn() -> Result<()>>,
+    pub alone: Box<dyn Fn() -> Result<()>>,
+}
+
+/// The task of that name.
+pub fn named(name: &str) -> Result<Task> {
+    all()?.into_iter().find(|task| task.name == name).ok_or_else(|| format!("no task is called {name}").into())
+}
+
+/// All tasks.
+pub fn all() -> Result<Vec<Task>> {
+    let pictures = Pictures::new()?;
+    let mut tasks = enlarging(&pictures)?;
+    Ok(tasks)
+}
+
+/// The pictures that all tasks work on: a photograph of 512x512 pixels as PNG, JPEG and WebP, and of 2048x2048 as JPEG.
+struct Pictures {
+    small: RgbImage,
+    files: [PathBuf; 3],
+    large: PathBuf,
+}
+
+impl Pictures {
+    fn new() -> Result<Self> {
+        let small = python::photo("astronaut");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let image = DynamicImage::from(small.clone());
+        let write = |image: &DynamicImage, name: &str, format: Format| -> Result<PathBuf> {
+            let file = folder.join(name).with_extension(format.extension());
+            let attached = Attached { chroma: Chroma::Halved, ..Attached::default() };
+            fs::write(&file, picture::encode(image, format, &attached)?)?;
+            Ok(file)
+        };
+        let files = [
+            write(&image, "beside-small", Format::Png)?,
+            write(&image, "beside-small", Format::Jpeg)?,
+            write(&image, "beside-small", Format::WebP)?,
+        ];
+        let large = write(&lanczos::resize(image, 2048, 2048)?, "beside-large", Format::Jpeg)?;
+        Ok(Self { small, files, large })
+    }
+}
+
+fn enlarging(pictures: &Pictures) -> Result<Vec<Task>> {
+    let peers = [
+        &[("Pillow", "enlarge"), ("OpenCV", "enlarge"), ("scikit-image", "enlarge"), ("ImageMagick", "enlarge")][..],
+        &[("Pillow", "enlarge"), ("OpenCV", "enlarge"), ("ImageMagick", "enlarge")],
+        &[("Pillow", "enlarge"), ("OpenCV", "enlarge")],
+    ];
+    let task = |(file, peers): (&PathBuf, _)| {
+        let name = format!("enlarge 512² to 2048², {}", kind(file));
+        let image = DynamicImage::from(pictures.small.clone());
+        let alone = move || Ok(drop(black_box(lanczos::resize(image.clone(), 2048, 2048)?)));
+        let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "scale": 4});
+        task(name, Lanczos::new(), "enlarge_image", request, &[("sourceImage", file)], peers, alone)
+    };
+    pictures.files.iter().zip(peers).map(task).collect()
+}
+
+fn kind(file: &Path) -> String {
+    file.extension().unwrap_or_default().to_string_lossy().to_uppercase().replace("JPG", "JPEG")
+}
+
+fn task(
+    name: String,
+    engine: impl Engine,
+    operation: &str,
+    request: Value,
+    files: &[(&str, &PathBuf)],
+    peers: &'static [(&'static str, &'static str)],
+    alone: impl Fn() -> Result<()> + 'static,
+) -> Result<Task> {
+    let operation = operations::ALL.iter().find(|known| known.id == operation).ok_or("no such operation")?;
+    let inputs = files.iter().map(|(field, file)| {
+        let bytes = fs::read(file)?.into();
+        Ok(Input { field: (*field).to_owned(), url: "https://example.com/photo".to_owned(), bytes })
+    });
+    let job = Job {
+        task_id: "1".to_owned(),
+        operation,
+        request,
+        inputs: inputs.collect::<Result<_>>()?,
+        directives: None,
+        limits: PictureLimits::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    let engine = Arc::new(engine);
+    let whole = move || Ok(drop(black_box(runtime.block_on(engine.run(job.clone(), Monitor::new().0))?)));
+    let files = files.iter().map(|(_, file)| (*file).clone()).collect();
+    Ok(Task { name, files, peers, whole: Box::new(whole), alone: Box::new(alone) })
+}
