@@ -9,6 +9,7 @@ mod codegen;
 mod docs;
 mod emit;
 mod format;
+mod gallery;
 mod lint;
 mod model;
 mod names;
@@ -41,6 +42,12 @@ enum Command {
     Docs {
         /// The file to write, instead of target/docs/imgopen.html
         #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Make a contact sheet of all tools on photographs, as an HTML page and a PNG; needs python3
+    Gallery {
+        /// The folder to write to, instead of target/gallery
+        #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
     /// Tell whether the changes of the documents break callers or servers; exit with 1 if one does or cannot be judged
@@ -82,6 +89,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             codegen::run(&root, mode, out)
         }
         Command::Docs { out: file } => docs::run(&root, file, out),
+        Command::Gallery { out: folder } => gallery::run(&root, folder),
         Command::Breaking { against } => breaking::run(&root, &against, out),
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Lanczos;
 use crate::engine::{Engine, Model, ModelKind, Models, Offer};
 
 /// The engines of a server.
@@ -46,6 +47,17 @@ impl Registry {
     /// Holds these engines. Of several that are equally good for a request, the first is taken.
     pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
         Self { engines }
+    }
+
+    /// The engines that need no weights, each ready for use.
+    pub fn classical() -> Self {
+        Self::new(vec![Arc::new(Lanczos::new())])
+    }
+
+    /// Adds an engine behind those that there are.
+    pub fn with(mut self, engine: impl Engine) -> Self {
+        self.engines.push(Arc::new(engine));
+        self
     }
 
     /// The engines, in the order given.

@@ -51,7 +51,7 @@ pub fn photo(name: &str) -> RgbImage {
 }
 
 fn install() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+    let folder = target_folder()?.join("tmp/python");
     fs::create_dir_all(&folder)?;
     // Other tests may install at the same moment.
     let lock = File::create(folder.join("lock"))?;
@@ -67,6 +67,13 @@ fn install() -> Result<PathBuf> {
     run_command(Command::new(&python).args(pip).args(PACKAGES))?;
     fs::write(note, wanted)?;
     Ok(python)
+}
+
+/// The target folder, which cargo marks; this program lies in it.
+fn target_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let found = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    Ok(found.ok_or_else(|| format!("{} lies in no target folder", program.display()))?.to_owned())
 }
 
 fn run_command(command: &mut Command) -> Result<String> {
