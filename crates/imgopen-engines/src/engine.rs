@@ -1,6 +1,7 @@
 //! What an engine is: something that carries out operations, and says which, with which models and how well.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
@@ -103,6 +104,8 @@ pub struct Model {
     pub hash: Option<String>,
     /// The version, such as `v1`.
     pub version: Option<String>,
+    /// The file, if the model is one on this machine.
+    pub path: Option<PathBuf>,
 }
 
 /// The kinds of model that the API lists, each with an operation of its own.
@@ -193,7 +196,7 @@ fn checkpoints(models: &[Model]) -> impl Iterator<Item = &Model> {
 impl Model {
     /// A model of which no more is known than this.
     pub fn new(kind: ModelKind, name: impl Into<String>, title: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), title: title.into(), base_model: None, hash: None, version: None }
+        Self { kind, name: name.into(), title: title.into(), base_model: None, hash: None, version: None, path: None }
     }
 
     /// The name without the file's ending, as a prompt names LoRAs and embeddings.

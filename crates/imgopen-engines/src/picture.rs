@@ -10,6 +10,7 @@
 //!   the first frame is used.
 //! - **JPEG in four channels** (CMYK) is refused, since its colours cannot be told without its profile.
 
+mod description;
 mod encode;
 mod header;
 
@@ -21,6 +22,7 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
 
+pub use description::{description, parameters};
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode};
 pub use header::{Chroma, Header};
 
@@ -159,7 +161,7 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
 pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
     let (image, profile) = pixels(bytes, &header).map_err(|error| Problem::damaged(header.format, error))?;
-    Ok(Decoded { image, header, profile, parameters: header::parameters(bytes) })
+    Ok(Decoded { image, header, profile, parameters: header::text(bytes, b"parameters") })
 }
 
 /// Decodes an input picture of a job.

@@ -148,6 +148,7 @@ impl Service {
             started_at: task.started_at.map(Moment::rfc3339),
             finished_at: task.finished_at.map(Moment::rfc3339),
             output_image_url_list: urls,
+            training: task.training.clone().map(|plan| TrainingPlan { folder: plan.folder, command: plan.command }),
         }
     }
 
@@ -191,7 +192,18 @@ fn offer(choice: &Choice) -> EngineOffer {
             Some(checkpoints.map(|model| model.name.clone()).collect())
         }
     };
-    EngineOffer { name: choice.engine.name().to_owned(), grade: EngineGrade::from(choice.offer.grade.as_str()), models }
+    let values: Vec<_> = choice.offer.values.iter().map(field_values).collect();
+    EngineOffer {
+        name: choice.engine.name().to_owned(),
+        grade: EngineGrade::from(choice.offer.grade.as_str()),
+        models,
+        values: Some(values).filter(|values| !values.is_empty()),
+    }
+}
+
+fn field_values(of: &imgopen_engines::FieldValues) -> FieldValues {
+    let values = of.values.iter().map(|value| (*value).to_owned()).collect();
+    FieldValues { field: of.field.to_owned(), values }
 }
 
 fn delivery(callback: CallbackRow) -> CallbackDelivery {

@@ -40,3 +40,4 @@ pub use settings::{
 pub use state::{State, UnknownState};
 pub use store::{CallbackRow, CallbackState, KeyRow, Page, Store, StoreError, TaskRow, Try};
 pub use submit::{IDEMPOTENCY_KEY, SANDBOX};
+pub use training::TrainingPlan;

@@ -15,6 +15,7 @@ use crate::queue::Full;
 use crate::service::Service;
 use crate::state::State;
 use crate::store::{NewTask, Remembered, Submitted, TaskRow};
+use crate::training;
 
 /// The header that makes a submit safe to repeat.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -89,8 +90,13 @@ impl Service {
         let directives = self.directives(caller, operation, &request)?;
         self.check_addresses(operation, &request)?;
         let now = self.inner.clock.now();
+        let id = TaskId::new(now).map_err(|error| Failure::internal(error.to_string()))?;
+        let training = match *operation == operations::SUBMIT_TRAINING {
+            true => Some(training::planned(self, &id, &request).await.map_err(Failure::unprocessable)?),
+            false => None,
+        };
         let task = NewTask {
-            id: TaskId::new(now).map_err(|error| Failure::internal(error.to_string()))?,
+            id,
             key: key.clone(),
             operation: operation.id,
             caller_id: inputs::caller_id(&request).to_owned(),
@@ -99,6 +105,7 @@ impl Service {
             directives,
             created_at: now,
             remembered: self.remembered(caller, operation)?,
+            training,
         };
         // A caller who goes away must not leave a row behind that nobody counts as waiting, so this runs to its end.
         let service = self.clone();
@@ -219,6 +226,7 @@ fn waiting(task: &NewTask) -> TaskRow {
         created_at: task.created_at,
         started_at: None,
         finished_at: None,
+        training: task.training.clone(),
     }
 }
 

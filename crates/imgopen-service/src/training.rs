@@ -1,16 +1,27 @@
-//! Training: the pictures are fetched into a folder of their own; then it ends, for no training engine is configured.
+//! Training: the pictures are fetched into a folder as a trainer wants it, with the command to train by; then it ends, for
+//! no training engine is configured.
+
+mod base;
+mod caption;
+mod files;
+mod order;
+mod plan;
+mod rules;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use imgopen_engines::picture::inspect;
+use imgopen_engines::ModelKind;
 use imgopen_types::Operation;
 use serde_json::Value;
 
-use crate::inputs;
+pub use plan::TrainingPlan;
+
+use crate::ids::TaskId;
 use crate::service::Service;
 use crate::store::TaskRow;
-use crate::worker::limits;
+use base::Base;
+use order::Order;
 
 /// The folder of the data sets within the data folder.
 pub(crate) const DATASETS: &str = "datasets";
@@ -21,43 +32,62 @@ const PARTIAL: &str = "part";
 /// How often a folder is tried to be removed; the next start removes what is left.
 const TIDY: u32 = 5;
 
+/// Works out how a training is to be run.
+///
+/// # Errors
+///
+/// Names the fields that a trainer would break off on.
+pub(crate) async fn planned(service: &Service, task: &TaskId, request: &Value) -> Result<TrainingPlan, String> {
+    let engines = service.inner.engines.clone();
+    let models = tokio::task::spawn_blocking(move || engines.models(ModelKind::Checkpoint)).await;
+    let models = models.map_err(|error| format!("the models cannot be listed: {error}"))?;
+    plan::plan(task, request, &Base::find(&Order(request).text("pretrainedModel"), &models))
+}
+
 /// Fetches the data set of a training, and tells why it ends without a result: a picture that cannot be used; or, when
 /// all can, that nothing trains with them.
 pub(crate) async fn run(service: &Service, task: &TaskRow, operation: &Operation, request: &Value) -> String {
     match data_set(service, task, operation, request).await {
-        Ok(()) => "no training engine configured; the data set was fetched and is kept on the server".to_owned(),
+        Ok(plan) => ended(&plan, &Order(request).text("pretrainedModel")),
         Err(problem) => problem,
     }
 }
 
-async fn data_set(service: &Service, task: &TaskRow, operation: &Operation, request: &Value) -> Result<(), String> {
-    let folder = service.inner.settings.data_dir.join(DATASETS).join(&task.id.0);
+fn ended(plan: &TrainingPlan, base: &str) -> String {
+    let TrainingPlan { folder, base_model, .. } = plan;
+    let script = files::SCRIPT;
+    let told = format!(
+        "no training engine configured; the data set is kept in `{folder}` within the server's data folder, with the \
+         command to train by in its `{script}`"
+    );
+    match base_model {
+        Some(_) => told,
+        None => format!("{told}; the base model {base:?} is in no models folder"),
+    }
+}
+
+async fn data_set(
+    service: &Service,
+    task: &TaskRow,
+    operation: &Operation,
+    request: &Value,
+) -> Result<TrainingPlan, String> {
+    // One of an earlier version has none.
+    let plan = match &task.training {
+        Some(plan) => plan.clone(),
+        None => planned(service, &task.id, request).await?,
+    };
+    let folder = service.inner.settings.data_dir.join(&plan.folder);
     // An earlier run may have been cut off just after the folder was whole.
     if !folder.exists() {
         let partial = folder.with_extension(PARTIAL);
-        let fetched = fetch(service, operation, request, &partial).await;
-        if fetched.is_err() {
+        if let Err(problem) = files::prepare(service, operation, request, &plan, &partial).await {
             remove(partial).await?;
-            return fetched;
+            return Err(problem);
         }
         tokio::fs::rename(&partial, &folder).await.map_err(|error| failed(&folder, &error))?;
     }
-    Ok(())
-}
-
-async fn fetch(service: &Service, operation: &Operation, request: &Value, folder: &PathBuf) -> Result<(), String> {
-    remove(folder.clone()).await?;
-    tokio::fs::create_dir_all(folder).await.map_err(|error| failed(folder, &error))?;
-    let limits = limits(service);
-    for (index, named) in inputs::pictures(operation, request).into_iter().enumerate() {
-        let picture = service.inner.fetcher.get(&named.url, &limits).await;
-        let picture = picture.map_err(|error| format!("`{}`: {error}", named.field))?;
-        let header = inspect(&picture.bytes, &service.inner.settings.picture_limits())
-            .map_err(|problem| format!("`{}`: the picture at {} {problem}", named.field, named.shown()))?;
-        let file = folder.join(format!("{:04}.{}", index + 1, header.format.extension()));
-        tokio::fs::write(&file, &picture.bytes).await.map_err(|error| failed(&file, &error))?;
-    }
-    Ok(())
+    Ok(plan)
 }
 
 async fn remove(folder: PathBuf) -> Result<(), String> {

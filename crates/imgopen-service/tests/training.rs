@@ -1,7 +1,7 @@
 //! Training: the data set is fetched and kept, and then the task says that nothing trains.
 
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::Router;
 use axum::routing::get;
@@ -35,6 +35,13 @@ async fn started(server: &Server, request: Value) -> String {
     tasks["rows"][0]["taskId"].as_str().unwrap().to_owned()
 }
 
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 fn datasets(server: &Server) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(server.folder().join("datasets")).unwrap();
     folders.map(|folder| folder.unwrap().path()).collect()
@@ -46,13 +53,15 @@ async fn the_data_set_is_kept_and_nothing_trains_with_it() {
     let task = started(&server, train("lora", "10").await).await;
     let reason = server.failed(&task).await;
     assert!(reason.starts_with("no training engine configured"), "{reason}");
+    assert!(reason.contains(&format!("`datasets/{task}`")) && reason.contains("`train.sh`"), "{reason}");
     let folder = server.folder().join("datasets").join(&task);
     assert_eq!(datasets(&server), std::slice::from_ref(&folder));
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
-    assert_eq!(files.len(), 10);
-    assert_eq!(files[0].file_name().unwrap(), "0001.png");
-    assert!(files.iter().all(|file| std::fs::read(file).unwrap() == picture()));
+    assert_eq!(names(&folder), ["img", "logs", "output", "train.sh"]);
+    assert_eq!(names(&folder.join("img")), ["10_lora"]);
+    let pictures = folder.join("img").join("10_lora");
+    let expected: Vec<_> = (1..=10).map(|number| format!("{number:04}.png")).collect();
+    assert_eq!(names(&pictures), expected);
+    assert!(expected.iter().all(|name| std::fs::read(pictures.join(name)).unwrap() == picture()));
     let data = server.call("query_training", json!({"taskId": "lora"})).await.ok();
     assert_eq!((&data["status"], &data["desc"], &data["maxEpochs"]), (&json!(4), &json!(reason), &json!(12)));
 }
@@ -88,7 +97,8 @@ async fn a_training_that_is_broken_off_leaves_nothing() {
         let server = &server;
         async move {
             until("pictures are there", || async {
-                let folder = datasets(server).pop()?;
+                let folder = datasets(server).pop()?.join("img");
+                let folder = std::fs::read_dir(folder).ok()?.next()?.unwrap().path();
                 let files = std::fs::read_dir(folder).ok()?.count();
                 (files == count).then_some(())
             })
@@ -126,4 +136,78 @@ async fn a_training_is_no_matter_for_the_sandbox() {
     let tasks = server.call("list_tasks", json!({})).await.ok();
     let reason = server.failed(tasks["rows"][0]["taskId"].as_str().unwrap()).await;
     assert!(reason.starts_with("no training engine configured"), "{reason}");
+}
+
+/// The plan is there before the first picture is fetched, and the script says the same.
+#[tokio::test]
+async fn the_command_is_kept_with_the_task() {
+    let server = Bench::new().start().await;
+    let mut request = train("lora", "10").await;
+    request["numCpuThreadsPerProcess"] = json!(2);
+    request["networkDim"] = json!(16);
+    let task = started(&server, request).await;
+    server.failed(&task).await;
+    let row = server.task(&task).await;
+    assert_eq!(row["training"]["folder"], format!("datasets/{task}"));
+    let command: Vec<_> =
+        row["training"]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(command[..4], ["accelerate", "launch", "--num_cpu_threads_per_process=2", "train_network.py"]);
+    assert!(command.contains(&"--network_dim=16") && command.contains(&"--max_train_epochs=12"), "{command:?}");
+    let script = std::fs::read_to_string(server.folder().join("datasets").join(&task).join("train.sh")).unwrap();
+    assert!(command.iter().skip(4).all(|word| script.contains(word)), "{script}");
+    // Only a training has one.
+    let other = server.submitted("enlarge_image", crate::common::enlarge("b")).await;
+    assert_eq!(server.reached(&other, "succeeded").await.get("training"), None);
+}
+
+#[tokio::test]
+async fn what_a_trainer_breaks_off_on_is_refused() {
+    let server = Bench::new().start().await;
+    for (field, value, named) in [
+        ("colorAug", json!(true), "`cacheLatents`, `colorAug`: "),
+        ("lrWarmupSteps", json!(10), "`lrWarmupSteps`, `lrScheduler`: "),
+        ("networkModule", json!("os"), "`networkModule`: "),
+        ("pretrainedModel", json!("../../etc/passwd"), "`pretrainedModel`: "),
+    ] {
+        let mut request = train("lora", "10").await;
+        request["cacheLatents"] = json!(true);
+        request[field] = value;
+        let msg = server.call("submit_training", request).await.refused(422);
+        assert!(msg.starts_with(named), "{msg}");
+    }
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+}
+
+/// What pictures say of themselves becomes their captions.
+#[tokio::test]
+async fn captions_lie_beside_their_pictures() {
+    use imgopen_service::engines::{Format, picture};
+    let made = picture::Attached {
+        parameters: Some("a cat, (fluffy:1.2)\nNegative prompt: dog\nSteps: 20"),
+        ..picture::Attached::default()
+    };
+    let file = picture::encode(&image::DynamicImage::new_rgb8(6, 4), Format::Png, &made).unwrap();
+    let routes = Router::new().route("/{number}", get(|| async { file }));
+    let address = host(routes).await;
+    let urls: Vec<_> = (1..=10).map(|number| format!("http://{address}/{number}")).collect();
+    let server = Bench::new().start().await;
+    let task = started(&server, json!({"taskId": "cat", "fileUrlList": urls, "repeats": 3})).await;
+    server.failed(&task).await;
+    let pictures = server.folder().join("datasets").join(&task).join("img").join("3_cat");
+    assert_eq!(std::fs::read_to_string(pictures.join("0010.txt")).unwrap(), "a cat, fluffy");
+    assert_eq!(names(&pictures).len(), 20);
+}
+
+#[tokio::test]
+async fn pictures_of_other_sizes_need_groups() {
+    let server = Bench::new().start().await;
+    let mut request = train("lora", "10").await;
+    request["enableBucket"] = json!(false);
+    let task = started(&server, request.clone()).await;
+    let reason = server.failed(&task).await;
+    assert!(reason.starts_with("`fileUrlList[0]`: ") && reason.contains("is 6x4 pixels"), "{reason}");
+    request["taskId"] = json!("kept");
+    request["cacheLatents"] = json!(true);
+    let task = started(&server, request).await;
+    assert!(server.failed(&task).await.starts_with("no training engine configured"));
 }

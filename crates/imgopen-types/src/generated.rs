@@ -8000,6 +8000,11 @@ pub struct Task {
     /// (`outputImageUrlList` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
     pub output_image_url_list: Option<Vec<String>>,
+    /// How the training is to be run; only of tasks of `submit_training`.
+    ///
+    /// (`training` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "training", skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingPlan>,
 }
 
 impl Task {
@@ -8011,7 +8016,8 @@ impl Task {
 
 object!(
     Task : TASK { task_id, caller_id, operation, state, progress, step, steps, attempts,
-    engine, grade, desc, created_at, started_at, finished_at, output_image_url_list }
+    engine, grade, desc, created_at, started_at, finished_at, output_image_url_list,
+    training }
 );
 
 static TASK: Object = Object {
@@ -8084,6 +8090,10 @@ static TASK: Object = Object {
             .provenance(Provenance::Inferred),
         Field::optional("outputImageUrlList", Shape::List(&List::of(Shape::Text(Text::ANY))))
             .about("Addresses of the pictures made, in their order; only after a success that has any.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("training", Shape::Object(&TRAINING_PLAN))
+            .about("How the training is to be run; only of tasks of `submit_training`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -8182,6 +8192,59 @@ static ENGINE_GRADE: TextEnum = TextEnum {
         },
     ],
     open: true,
+};
+
+/// A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request alone. It is there
+/// from the submit on; the files come with the first run of the task.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct TrainingPlan {
+    /// Folder of the training within the server's data folder, with `/` between its parts. It holds the pictures
+    /// with their captions in `img`, and `output` and `logs` for the trainer.
+    ///
+    /// (`folder` on the wire; required; inferred, not published)
+    #[serde(rename = "folder")]
+    pub folder: String,
+    /// The command line, a word an item and none of them quoted, to be run in that folder. The trainer's script
+    /// stands without its folder.
+    ///
+    /// (`command` on the wire; required; inferred, not published)
+    #[serde(rename = "command")]
+    pub command: Vec<String>,
+}
+
+impl TrainingPlan {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::TrainingPlan {
+        builder::TrainingPlan::default()
+    }
+}
+
+object!(TrainingPlan : TRAINING_PLAN { folder, command });
+
+static TRAINING_PLAN: Object = Object {
+    name: "TrainingPlan",
+    about: concat!(
+        "A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request ",
+        "alone. It is there from the submit on; the files come with the first run of the task."
+    ),
+    fields: &[
+        Field::required("folder", Shape::Text(Text::ANY))
+            .about(concat!(
+                "Folder of the training within the server's data folder, with `/` between its parts. It ",
+                "holds the pictures with their captions in `img`, and `output` and `logs` for the trainer."
+            ))
+            .provenance(Provenance::Inferred),
+        Field::required("command", Shape::List(&List::of(Shape::Text(Text::ANY))))
+            .about(concat!(
+                "The command line, a word an item and none of them quoted, to be run in that folder. The ",
+                "trainer's script stands without its folder."
+            ))
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
 };
 
 /// Question for one page of the list of tasks. Every condition may be left out and then lets all pass.
@@ -9077,6 +9140,12 @@ pub struct EngineOffer {
     /// (`models` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "models", skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
+    /// What it takes in fields of the request of which the document does not say the values; left out when there are
+    /// no such fields.
+    ///
+    /// (`values` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<FieldValues>>,
 }
 
 impl EngineOffer {
@@ -9086,7 +9155,7 @@ impl EngineOffer {
     }
 }
 
-object!(EngineOffer : ENGINE_OFFER { name, grade, models });
+object!(EngineOffer : ENGINE_OFFER { name, grade, models, values });
 
 static ENGINE_OFFER: Object = Object {
     name: "EngineOffer",
@@ -9101,6 +9170,54 @@ static ENGINE_OFFER: Object = Object {
         Field::optional("models", Shape::List(&List::of(Shape::Text(Text::ANY))))
             .about("Names of the models that it takes; any when it is left out.")
             .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("values", Shape::List(&List::of(Shape::Object(&FIELD_VALUES))))
+            .about(concat!(
+                "What it takes in fields of the request of which the document does not say the values; ",
+                "left out when there are no such fields."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// The values that an engine takes in a field.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct FieldValues {
+    /// Name of the field in the request, such as "preprocessor".
+    ///
+    /// (`field` on the wire; required; inferred, not published)
+    #[serde(rename = "field")]
+    pub field: String,
+    /// The values, in the order in which people should see them.
+    ///
+    /// (`values` on the wire; required; inferred, not published)
+    #[serde(rename = "values")]
+    pub values: Vec<String>,
+}
+
+impl FieldValues {
+    /// Starts a builder, which takes plain values and tells every fault at the end.
+    pub fn builder() -> builder::FieldValues {
+        builder::FieldValues::default()
+    }
+}
+
+object!(FieldValues : FIELD_VALUES { field, values });
+
+static FIELD_VALUES: Object = Object {
+    name: "FieldValues",
+    about: "The values that an engine takes in a field.",
+    fields: &[
+        Field::required("field", Shape::Text(Text::ANY))
+            .about("Name of the field in the request, such as \"preprocessor\".")
+            .provenance(Provenance::Inferred),
+        Field::required("values", Shape::List(&List::of(Shape::Text(Text::ANY))))
+            .about("The values, in the order in which people should see them.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -19208,6 +19325,8 @@ pub mod builder {
         finished_at: Option<String>,
         #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
         output_image_url_list: Option<Vec<String>>,
+        #[serde(rename = "training", skip_serializing_if = "Option::is_none")]
+        training: Option<TrainingPlan>,
     }
 
     impl Task {
@@ -19286,6 +19405,11 @@ pub mod builder {
             self.output_image_url_list = Some(value.into_iter().map(Into::into).collect());
             self
         }
+        /// Sets `training`.
+        pub fn training(mut self, value: impl Into<TrainingPlan>) -> Self {
+            self.training = Some(value.into());
+            self
+        }
         /// The finished value.
         ///
         /// # Errors
@@ -19322,6 +19446,7 @@ pub mod builder {
                 started_at: value.started_at,
                 finished_at: value.finished_at,
                 output_image_url_list: value.output_image_url_list,
+                training: value.training.map(Into::into),
             }
         }
     }
@@ -19329,6 +19454,57 @@ pub mod builder {
     impl TryFrom<Task> for super::Task {
         type Error = Violations;
         fn try_from(value: Task) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`TrainingPlan`](super::TrainingPlan).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct TrainingPlan {
+        #[serde(rename = "folder", skip_serializing_if = "Option::is_none")]
+        folder: Option<String>,
+        #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
+        command: Option<Vec<String>>,
+    }
+
+    impl TrainingPlan {
+        /// Sets `folder`.
+        pub fn folder(mut self, value: impl Into<String>) -> Self {
+            self.folder = Some(value.into());
+            self
+        }
+        /// Sets `command`.
+        pub fn command(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.command = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::TrainingPlan, Violations> {
+            reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::TrainingPlan>(self)
+        }
+    }
+
+    impl From<super::TrainingPlan> for TrainingPlan {
+        fn from(value: super::TrainingPlan) -> Self {
+            Self { folder: Some(value.folder), command: Some(value.command) }
+        }
+    }
+
+    impl TryFrom<TrainingPlan> for super::TrainingPlan {
+        type Error = Violations;
+        fn try_from(value: TrainingPlan) -> Result<Self, Violations> {
             value.build()
         }
     }
@@ -20242,6 +20418,8 @@ pub mod builder {
         grade: Option<super::EngineGrade>,
         #[serde(rename = "models", skip_serializing_if = "Option::is_none")]
         models: Option<Vec<String>>,
+        #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
+        values: Option<Vec<FieldValues>>,
     }
 
     impl EngineOffer {
@@ -20258,6 +20436,11 @@ pub mod builder {
         /// Sets `models`.
         pub fn models(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.models = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `values`.
+        pub fn values(mut self, value: impl IntoIterator<Item = impl Into<FieldValues>>) -> Self {
+            self.values = Some(value.into_iter().map(Into::into).collect());
             self
         }
         /// The finished value.
@@ -20280,13 +20463,69 @@ pub mod builder {
 
     impl From<super::EngineOffer> for EngineOffer {
         fn from(value: super::EngineOffer) -> Self {
-            Self { name: Some(value.name), grade: Some(value.grade), models: value.models }
+            Self {
+                name: Some(value.name),
+                grade: Some(value.grade),
+                models: value.models,
+                values: value.values.map(|value| value.into_iter().map(Into::into).collect()),
+            }
         }
     }
 
     impl TryFrom<EngineOffer> for super::EngineOffer {
         type Error = Violations;
         fn try_from(value: EngineOffer) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`FieldValues`](super::FieldValues).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct FieldValues {
+        #[serde(rename = "field", skip_serializing_if = "Option::is_none")]
+        field: Option<String>,
+        #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
+        values: Option<Vec<String>>,
+    }
+
+    impl FieldValues {
+        /// Sets `field`.
+        pub fn field(mut self, value: impl Into<String>) -> Self {
+            self.field = Some(value.into());
+            self
+        }
+        /// Sets `values`.
+        pub fn values(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.values = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::FieldValues, Violations> {
+            reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::FieldValues>(self)
+        }
+    }
+
+    impl From<super::FieldValues> for FieldValues {
+        fn from(value: super::FieldValues) -> Self {
+            Self { field: Some(value.field), values: Some(value.values) }
+        }
+    }
+
+    impl TryFrom<FieldValues> for super::FieldValues {
+        type Error = Violations;
+        fn try_from(value: FieldValues) -> Result<Self, Violations> {
             value.build()
         }
     }

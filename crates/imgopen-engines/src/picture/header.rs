@@ -115,16 +115,19 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     Ok((Header { format: Format::Png, width, height, frames, chroma: Chroma::Full }, end))
 }
 
-/// The text of a PNG file that tells how the picture was made, in either of the forms in which the web UI writes it.
-pub(super) fn parameters(bytes: &[u8]) -> Option<String> {
-    const KEYWORD: &[u8] = b"parameters\0";
+/// The first text of a PNG file with that keyword, in either of the forms without compression.
+pub(super) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
     let mut rest = bytes.strip_prefix(PNG)?;
     while let Some((kind, body, after)) = png_chunk(rest) {
-        match (kind, body.strip_prefix(KEYWORD)) {
+        let text = body.strip_prefix(keyword).and_then(|text| text.strip_prefix(b"\0"));
+        match (kind, text) {
             // Latin-1.
             (b"tEXt", Some(text)) => return Some(text.iter().map(|byte| char::from(*byte)).collect()),
-            // UTF-8, behind a mark of no compression and two empty texts.
-            (b"iTXt", Some(text)) => return String::from_utf8(text.strip_prefix(b"\0\0\0\0")?.to_vec()).ok(),
+            // UTF-8, behind a mark of no compression, the language and the keyword in that language.
+            (b"iTXt", Some(text)) => {
+                let text = text.strip_prefix(b"\0\0")?.splitn(3, |byte| *byte == 0).nth(2)?;
+                return String::from_utf8(text.to_vec()).ok();
+            }
             _ => rest = after,
         }
     }

@@ -59,6 +59,7 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         created_at: Moment(0),
         started_at: None,
         finished_at: state.is_final().then_some(Moment(1)),
+        training: None,
     }
 }
 

@@ -110,6 +110,7 @@ impl World {
             callback_url: None,
             created_at: Moment(1),
             remembered: Remembered::No,
+            training: None,
         };
         let place = self.queue.place(&key).unwrap();
         assert_eq!(self.store.submit(task).await.unwrap(), Submitted::New);

@@ -12,7 +12,7 @@ pub const FILE: &str = "imgopen.sqlite3";
 
 /// The layouts in the order in which they came; each brings the one before it up to date. What was released is never
 /// changed.
-const LAYOUTS: &[&str] = &[include_str!("layout_1.sql")];
+const LAYOUTS: &[&str] = &[include_str!("layout_1.sql"), include_str!("layout_2.sql")];
 
 /// How long a connection waits for another process, such as the command line making a key.
 const BUSY: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::ids::{KeyId, TaskId};
 use crate::output::TaskOutput;
 use crate::state::State;
+use crate::training::TrainingPlan;
 
 /// A task as it is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,8 @@ pub struct TaskRow {
     pub started_at: Option<Moment>,
     /// When it ended.
     pub finished_at: Option<Moment>,
+    /// How it is to be run, if it is a training.
+    pub training: Option<TrainingPlan>,
 }
 
 /// A task to be accepted.
@@ -70,6 +73,8 @@ pub struct NewTask {
     pub created_at: Moment,
     /// What an earlier task is recognised by.
     pub remembered: Remembered,
+    /// How it is to be run, if it is a training.
+    pub training: Option<TrainingPlan>,
 }
 
 /// Whether a submit may be the repetition of an earlier one.
@@ -132,7 +137,7 @@ pub struct Page<T> {
 }
 
 const COLUMNS: &str = "seq, id, key_id, operation, caller_id, request, directives, callback_url, state, attempt, output, \
-                       failure, engine, grade, created_at, started_at, finished_at";
+                       failure, engine, grade, created_at, started_at, finished_at, training";
 
 impl Remembered {
     fn key(&self) -> Option<(&str, Moment)> {
@@ -167,6 +172,7 @@ impl TaskRow {
             created_at: Moment(row.get(14)?),
             started_at: row.get::<_, Option<i64>>(15)?.map(Moment),
             finished_at: row.get::<_, Option<i64>>(16)?.map(Moment),
+            training: row.get(17)?,
         })
     }
 }
@@ -452,8 +458,8 @@ fn compared(task: &NewTask, earlier: TaskRow) -> Submitted {
 
 fn insert(connection: &Connection, task: &NewTask) -> Result<(), StoreError> {
     let sql =
-        "INSERT INTO tasks (id, key_id, operation, caller_id, request, directives, callback_url, state, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8)";
+        "INSERT INTO tasks (id, key_id, operation, caller_id, request, directives, callback_url, state, created_at, training)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9)";
     connection.prepare_cached(sql)?.execute(params![
         task.id,
         task.key,
@@ -463,6 +469,7 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), StoreError> {
         task.directives,
         task.callback_url,
         task.created_at.0,
+        task.training,
     ])?;
     if let Some((key, expires_at)) = task.remembered.key() {
         // What stood there has run out, or it would have been found.

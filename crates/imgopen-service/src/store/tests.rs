@@ -13,6 +13,7 @@ use crate::clock::Moment;
 use crate::ids::{AssetToken, CallbackId, KeyId, TaskId};
 use crate::output::TaskOutput;
 use crate::state::State;
+use crate::training::TrainingPlan;
 
 const NOW: Moment = Moment(1_769_904_000_000);
 
@@ -37,6 +38,7 @@ fn task(key_name: &str, id: &str) -> NewTask {
         callback_url: Some("http://127.0.0.1:9/done".to_owned()),
         created_at: NOW,
         remembered: Remembered::No,
+        training: None,
     }
 }
 
@@ -352,13 +354,36 @@ async fn a_database_of_a_newer_program_is_left_alone() {
     let (folder, store) = store();
     drop(store);
     let path = folder.path().join(open::FILE);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     match Store::open(folder.path()) {
-        Err(StoreError::Layout { found: 2, known: 1 }) => {}
+        Err(StoreError::Layout { found: 3, known: 2 }) => {}
         other => panic!("{other:?}"),
     }
     let version: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_program_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection::open(folder.path().join(open::FILE)).unwrap();
+    connection.execute_batch(include_str!("layout_1.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO tasks (id, key_id, operation, caller_id, request, state, created_at)
+             VALUES ('1', 'a', 'submit_training', 'lora', '{}', 'queued', 7);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let store = Store::open(folder.path()).unwrap();
+    let earlier = store.task(TaskId("1".to_owned())).await.unwrap().unwrap();
+    assert_eq!((earlier.caller_id.as_str(), earlier.training), ("lora", None));
+    let plan = TrainingPlan { folder: "datasets/2".into(), command: vec!["a".into(), "b c".into()], base_model: None };
+    store.submit(NewTask { training: Some(plan.clone()), ..training("2", "other", "{}") }).await.unwrap();
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.task(TaskId("2".to_owned())).await.unwrap().unwrap().training, Some(plan));
 }
 
 #[tokio::test]

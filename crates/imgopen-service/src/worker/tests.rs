@@ -28,6 +28,7 @@ async fn claimed(service: &Service) -> TaskRow {
         callback_url: None,
         created_at: Moment(0),
         remembered: Remembered::No,
+        training: None,
     };
     service.inner.store.submit(task).await.unwrap();
     service.inner.store.claim(KeyId("a".to_owned()), Moment(1)).await.unwrap().unwrap()

@@ -1,0 +1,47 @@
+//! What the server says that it can do.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use imgopen_service::engines::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
+use imgopen_types::operations;
+use serde_json::{Value, json};
+
+use crate::common::{Bench, sandbox};
+
+/// An engine that says what it takes in a field.
+struct Edges;
+
+impl Engine for Edges {
+    fn name(&self) -> &'static str {
+        "edges"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let values = vec![FieldValues { field: "preprocessor", values: vec!["canny", "invert"] }];
+        vec![Offer { values, ..Offer::new(&operations::PREVIEW_CONTROLNET, Grade::Classical) }]
+    }
+
+    fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        Box::pin(async { Ok(Output::default()) })
+    }
+}
+
+#[tokio::test]
+async fn engines_tell_the_values_that_they_take() {
+    let server = Bench::new().engines(vec![Arc::new(Edges), Arc::new(sandbox())]).start().await;
+    let told = server.call("describe_server", json!({})).await.ok();
+    let of = |id: &str| -> Value {
+        told["operations"].as_array().unwrap().iter().find(|row| row["operation"] == id).unwrap()["engines"].clone()
+    };
+    let expected = json!([
+        {
+            "name": "edges",
+            "grade": "classical",
+            "values": [{"field": "preprocessor", "values": ["canny", "invert"]}]
+        },
+        {"name": "sandbox", "grade": "sandbox"}
+    ]);
+    assert_eq!(of("preview_controlnet"), expected);
+    assert_eq!(of("enlarge_image"), json!([{"name": "sandbox", "grade": "sandbox"}]));
+}
