@@ -1,12 +1,15 @@
 //! From an HTTP answer to the type that the document promises, or to the error that tells what came instead.
 
+use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use imgopen_types::{Answer, Envelope, ReadError, SUCCESS_CODE, read};
+use imgopen_types::schema::Object;
+use imgopen_types::{Answer, Envelope, ReadError, SUCCESS_CODE, read, read_value};
 use progenitor_client::ResponseValue;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
+use serde_json::Value;
 
 use crate::Error;
 
@@ -40,20 +43,68 @@ impl<T: Answer> IntoData for Result<ResponseValue<T>, Error> {
     }
 }
 
+/// How the body of a success is read.
+pub(crate) trait Reader {
+    /// What it is read as.
+    type Answer;
+
+    /// Reads it.
+    fn read(&self, body: &[u8]) -> Result<Self::Answer, ReadError>;
+
+    /// Its code and its text.
+    fn outcome(answer: &Self::Answer) -> (&str, &str);
+}
+
+/// As the type of an operation.
+pub(crate) struct Typed<T>(pub PhantomData<T>);
+
+impl<T: Answer> Reader for Typed<T> {
+    type Answer = T;
+
+    fn read(&self, body: &[u8]) -> Result<T, ReadError> {
+        read(body)
+    }
+
+    fn outcome(answer: &T) -> (&str, &str) {
+        (answer.code(), answer.msg())
+    }
+}
+
+/// By the table of an operation that is known only while the program runs.
+pub(crate) struct Untyped(pub &'static Object);
+
+impl Reader for Untyped {
+    type Answer = Value;
+
+    fn read(&self, body: &[u8]) -> Result<Value, ReadError> {
+        read_value(self.0, body)
+    }
+
+    fn outcome(answer: &Value) -> (&str, &str) {
+        let text = |name: &str| answer[name].as_str().unwrap_or_default();
+        (text("code"), text("msg"))
+    }
+}
+
 /// Reads an answer whole, up to the limit, and decides what it is.
-pub(crate) async fn receive<T: Answer>(response: Response, limit: usize) -> Result<ResponseValue<T>, Error> {
+pub(crate) async fn receive<R: Reader>(
+    reader: &R,
+    response: Response,
+    limit: usize,
+) -> Result<ResponseValue<R::Answer>, Error> {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = collect(response, limit).await?;
     if status != StatusCode::OK {
         let envelope = read::<Envelope>(&body).ok().map(Box::new);
         return Err(Error::Status { status, envelope, retry_after: retry_after(&headers), body });
     }
-    let answer = match read::<T>(&body) {
+    let answer = match reader.read(&body) {
         Ok(answer) => answer,
         Err(source) => return Err(unreadable(status, source, body)),
     };
-    if answer.code() != SUCCESS_CODE {
-        let envelope = Box::new(Envelope { code: answer.code().to_owned(), msg: answer.msg().to_owned() });
+    let (code, msg) = R::outcome(&answer);
+    if code != SUCCESS_CODE {
+        let envelope = Box::new(Envelope { code: code.to_owned(), msg: msg.to_owned() });
         return Err(Error::Code { status, envelope, body });
     }
     Ok(ResponseValue::new(answer, status, headers))

@@ -1,43 +1,61 @@
 //! One call: adds the keys, traces, sends, retries what may be, and reads the answer.
 
+use std::marker::PhantomData;
 use std::time::Instant;
 
-use imgopen_types::{Answer, Credentials, operations};
+use imgopen_types::{Answer, Credentials, operation};
 use progenitor_client::{OperationInfo, ResponseValue};
 use reqwest::Request;
 use reqwest::header::{HeaderName, HeaderValue};
 use tracing::{Instrument, Span, debug, field, info_span};
 
-use crate::answer::receive;
+use crate::answer::{Reader, Typed, receive};
 use crate::{Client, Error, Retry};
 
 impl Client {
     /// Every generated operation ends here.
     pub(crate) async fn call<T: Answer>(
         &self,
-        mut request: Request,
+        request: Request,
         info: &OperationInfo,
     ) -> Result<ResponseValue<T>, Error> {
+        let is_safe = operation::find(info.operation_id).is_some_and(|operation| operation.idempotent);
+        self.call_as(&Typed(PhantomData), request, info.operation_id, is_safe).await
+    }
+
+    /// Sends a request, again if that is safe and the first try failed in a way that may pass.
+    pub(crate) async fn call_as<R: Reader>(
+        &self,
+        reader: &R,
+        mut request: Request,
+        operation: &'static str,
+        is_safe: bool,
+    ) -> Result<ResponseValue<R::Answer>, Error> {
         if let Some(keys) = &self.inner.credentials {
             add_keys(&mut request, keys)?;
         }
         let span = info_span!(
             "imgopen.call",
-            operation = info.operation_id,
+            operation,
             status = field::Empty,
             duration_ms = field::Empty,
             tries = field::Empty,
         );
-        let retry = if is_idempotent(info.operation_id) { self.inner.retry.clone() } else { Retry::never() };
-        self.attempts(request, retry).instrument(span).await
+        let retry = if is_safe { self.inner.retry.clone() } else { Retry::never() };
+        self.attempts(reader, request, retry).instrument(span).await
     }
 
-    async fn attempts<T: Answer>(&self, mut request: Request, retry: Retry) -> Result<ResponseValue<T>, Error> {
+    async fn attempts<R: Reader>(
+        &self,
+        reader: &R,
+        mut request: Request,
+        retry: Retry,
+    ) -> Result<ResponseValue<R::Answer>, Error> {
         let start = Instant::now();
         let mut tried = 1;
         loop {
             let again = if tried < retry.tries { request.try_clone() } else { None };
-            let outcome = self.attempt(request).await;
+            let outcome = self.attempt(reader, request).await;
             let (wait, next) = match (&outcome, again) {
                 (Err(error), Some(next)) => (retry.wait(tried, error), Some(next)),
                 _ => (None, None),
@@ -53,9 +71,9 @@ impl Client {
         }
     }
 
-    async fn attempt<T: Answer>(&self, request: Request) -> Result<ResponseValue<T>, Error> {
+    async fn attempt<R: Reader>(&self, reader: &R, request: Request) -> Result<ResponseValue<R::Answer>, Error> {
         let response = self.client.execute(request).await?;
-        receive(response, self.inner.answer_limit).await
+        receive(reader, response, self.inner.answer_limit).await
     }
 }
 
@@ -71,10 +89,6 @@ fn add_keys(request: &mut Request, keys: &Credentials) -> Result<(), Error> {
         request.headers_mut().insert(header, value);
     }
     Ok(())
-}
-
-fn is_idempotent(operation: &str) -> bool {
-    operations::ALL.iter().any(|known| known.id == operation && known.idempotent)
 }
 
 fn record<T>(outcome: &Result<ResponseValue<T>, Error>, start: Instant, tries: u32) {

@@ -4,6 +4,7 @@ mod answer;
 mod call;
 #[cfg(feature = "callback-receiver")]
 pub mod callback;
+mod dynamic;
 mod error;
 mod path;
 mod retry;
@@ -15,6 +16,7 @@ mod wait;
 mod generated;
 
 pub use answer::IntoData;
+pub use dynamic::{Dynamic, Progress, job_id};
 pub use error::Error;
 pub use generated::*;
 pub use imgopen_types::Credentials;

@@ -6,10 +6,13 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use crate::node::Node;
 use crate::rules::decimal;
 use crate::schema::{Field, Integer, JsonType, List, Number, Object, Shape, Text, TextEnum, Unknown};
 use crate::violation::{Rule, Violation, Violations};
+use crate::wire::whole as written_whole;
 
 /// A value that fits its schema.
 #[derive(Debug)]
@@ -28,6 +31,34 @@ pub enum Admitted<'de> {
 pub struct Record<'de> {
     pub(crate) slots: Vec<Option<Admitted<'de>>>,
     pub(crate) extra: Vec<(Cow<'de, str>, Node<'de>)>,
+}
+
+impl Admitted<'_> {
+    /// The value in canonical form.
+    pub(crate) fn into_json(self, shape: &Shape) -> Value {
+        match (self, shape) {
+            (Admitted::Null, _) => Value::Null,
+            (Admitted::Boolean(value), _) => value.into(),
+            (Admitted::Integer(value), _) => value.into(),
+            (Admitted::Number(value), _) => written_whole(value).map_or_else(|| value.into(), Value::from),
+            (Admitted::Text(text), _) => text.into_owned().into(),
+            (Admitted::List(items), Shape::List(list)) => {
+                items.into_iter().map(|item| item.into_json(&list.item)).collect()
+            }
+            (Admitted::Record(record), Shape::Object(schema)) => record.into_json(schema),
+            // What was admitted has the shape that it was admitted by.
+            (Admitted::List(_) | Admitted::Record(_), _) => Value::Null,
+        }
+    }
+}
+
+impl Record<'_> {
+    fn into_json(self, schema: &Object) -> Value {
+        let fields = schema.fields.iter().zip(self.slots);
+        let declared = fields.filter_map(|(field, slot)| Some((field.name.to_owned(), slot?.into_json(&field.shape))));
+        let extra = self.extra.into_iter().map(|(name, value)| (name.into_owned(), value.into_json()));
+        declared.chain(extra).collect()
+    }
 }
 
 /// Admits a whole body.

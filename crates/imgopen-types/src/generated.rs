@@ -9327,7 +9327,7 @@ static LIMITS: Object = Object {
 /// The operations of the contract.
 pub mod operations {
     use super::*;
-    use crate::operation::{Callback, JobQuery, Operation, PathParameter};
+    use crate::operation::{Callback, IdSource, JobQuery, Operation, PathParameter, report};
     /// Every operation, in the order of the documents, the vendor's first.
     pub static ALL: &[&Operation] = &[
         &TEXT_TO_IMAGE,
@@ -9401,7 +9401,13 @@ pub mod operations {
         parameters: &[],
         request: &TEXT_TO_IMAGE_REQUEST,
         response: &TEXT_TO_IMAGE_RESPONSE,
-        job: Some(JobQuery { query: "query_task", field: "businessTaskId", parameters: &[] }),
+        job: Some(JobQuery {
+            query: "query_task",
+            field: "businessTaskId",
+            parameters: &[],
+            id: IdSource::Response(&["data", "task_id"]),
+            report: report::<QueryTaskResponse>,
+        }),
         callback: None,
     };
 
@@ -9436,7 +9442,13 @@ pub mod operations {
         parameters: &[],
         request: &IMAGE_TO_IMAGE_REQUEST,
         response: &IMAGE_TO_IMAGE_RESPONSE,
-        job: Some(JobQuery { query: "query_task", field: "businessTaskId", parameters: &[] }),
+        job: Some(JobQuery {
+            query: "query_task",
+            field: "businessTaskId",
+            parameters: &[],
+            id: IdSource::Response(&["data", "task_id"]),
+            report: report::<QueryTaskResponse>,
+        }),
         callback: None,
     };
 
@@ -9478,7 +9490,13 @@ pub mod operations {
         parameters: &[],
         request: &CONTROLNET_REQUEST,
         response: &CONTROLNET_RESPONSE,
-        job: Some(JobQuery { query: "query_task", field: "businessTaskId", parameters: &[] }),
+        job: Some(JobQuery {
+            query: "query_task",
+            field: "businessTaskId",
+            parameters: &[],
+            id: IdSource::Response(&["data", "task_id"]),
+            report: report::<QueryTaskResponse>,
+        }),
         callback: None,
     };
 
@@ -9737,7 +9755,13 @@ pub mod operations {
         parameters: &[],
         request: &SUBMIT_TRAINING_REQUEST,
         response: &SUBMIT_TRAINING_RESPONSE,
-        job: Some(JobQuery { query: "query_training", field: "taskId", parameters: &[] }),
+        job: Some(JobQuery {
+            query: "query_training",
+            field: "taskId",
+            parameters: &[],
+            id: IdSource::Request(&["taskId"]),
+            report: report::<QueryTrainingResponse>,
+        }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TRAINING_RESPONSE }),
     };
 
@@ -9803,6 +9827,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "comfyui/text2image")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &FLUX_TEXT_TO_IMAGE_RESPONSE }),
     };
@@ -9834,7 +9860,13 @@ pub mod operations {
         parameters: &[],
         request: &SWAP_FACE_REQUEST,
         response: &SWAP_FACE_RESPONSE,
-        job: Some(JobQuery { query: "query_tool_task", field: "businessTaskId", parameters: &[("toolCode", "roop")] }),
+        job: Some(JobQuery {
+            query: "query_tool_task",
+            field: "businessTaskId",
+            parameters: &[("toolCode", "roop")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
+        }),
         callback: None,
     };
 
@@ -9867,6 +9899,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "v2/roop")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &SWAP_FACE_V2_RESPONSE }),
     };
@@ -9902,6 +9936,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "instantID")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &INSTANT_ID_RESPONSE }),
     };
@@ -9935,6 +9971,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "codeformer")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -9968,6 +10006,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "superResolution")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10002,6 +10042,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "interrogate")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &DESCRIBE_IMAGE_RESPONSE }),
     };
@@ -10039,6 +10081,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "face/fusion")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10074,6 +10118,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "face/detection")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10138,6 +10184,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "hair/change")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10169,6 +10217,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "objectRemove")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10203,6 +10253,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "identifyStyle")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10238,6 +10290,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "imgExpand")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10271,6 +10325,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "cnt/preview")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10303,6 +10359,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "background/remove")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10335,6 +10393,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "imgEnlarge")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };
@@ -10368,6 +10428,8 @@ pub mod operations {
             query: "query_tool_task",
             field: "businessTaskId",
             parameters: &[("toolCode", "watermark")],
+            id: IdSource::Request(&["businessTaskId"]),
+            report: report::<QueryToolTaskResponse>,
         }),
         callback: Some(Callback { field: "callbackUrl", body: &QUERY_TOOL_TASK_RESPONSE }),
     };

@@ -27,4 +27,4 @@ pub use generated::*;
 pub use job::{JobReport, JobState};
 pub use operation::{JobRequest, Operation, Request};
 pub use violation::{Rule, Violation, Violations};
-pub use wire::{ReadError, Wire, check, read};
+pub use wire::{ReadError, Wire, check, read, read_value};

@@ -1,8 +1,20 @@
 //! The operations of the contract as data.
 
+use serde_json::Value;
+
 use crate::schema::{Object, Provenance, TextEnum};
-use crate::wire::Wire;
-use crate::{Answer, JobReport};
+use crate::wire::{ReadError, Wire, read};
+use crate::{Answer, JobReport, Rule, Violations};
+
+/// The operation of that id.
+///
+/// ```
+/// let operation = imgopen_types::operation::find("enlarge_image").unwrap();
+/// assert_eq!(operation.summary, "Enlarge a picture by any factor");
+/// ```
+pub fn find(id: &str) -> Option<&'static Operation> {
+    crate::operations::ALL.iter().copied().find(|operation| operation.id == id)
+}
 
 /// One call of the API.
 #[derive(Debug)]
@@ -61,6 +73,41 @@ pub struct JobQuery {
     pub field: &'static str,
     /// That operation's path parameters, names and values.
     pub parameters: &'static [(&'static str, &'static str)],
+    /// Where the id to ask with lies.
+    pub id: IdSource,
+    /// Reads what that operation answers: where the job stands.
+    pub report: fn(&[u8]) -> Result<Box<dyn JobReport + Send>, ReadError>,
+}
+
+/// Where the id of a job lies, as a path of member names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdSource {
+    /// In the request that starts it.
+    Request(&'static [&'static str]),
+    /// In the answer to that.
+    Response(&'static [&'static str]),
+}
+
+impl IdSource {
+    /// The id, out of the request that started the job and the answer to it.
+    pub fn find<'a>(&self, request: &'a Value, response: &'a Value) -> Option<&'a str> {
+        let (root, path) = match self {
+            IdSource::Request(path) => (request, path),
+            IdSource::Response(path) => (response, path),
+        };
+        path.iter().try_fold(root, |value, name| value.get(name))?.as_str()
+    }
+}
+
+/// What every [`JobQuery::report`] does for its type of answer.
+pub(crate) fn report<T>(json: &[u8]) -> Result<Box<dyn JobReport + Send>, ReadError>
+where
+    T: Answer<Data: JobReport + Send + 'static>,
+{
+    match read::<T>(json)?.into_data() {
+        Some(data) => Ok(Box::new(data)),
+        None => Err(Violations::of("data", Rule::Missing, "missing; give what tells the job's state").into()),
+    }
 }
 
 /// What is pushed when a job ends.

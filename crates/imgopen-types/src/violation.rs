@@ -63,6 +63,13 @@ impl Violations {
         Self { list: Vec::new(), more: 0 }
     }
 
+    /// One fault.
+    pub(crate) fn of(field: &str, rule: Rule, message: impl Into<String>) -> Self {
+        let mut violations = Self::none();
+        violations.push(|| Violation { field: field.to_owned(), rule, message: message.into() });
+        violations
+    }
+
     /// Keeps one more fault, or only counts it: then it is not even put into words, for a hostile body may hold very
     /// many.
     pub(crate) fn push(&mut self, violation: impl FnOnce() -> Violation) {

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::admit::{Admitted, Record, admit};
 use crate::node::Node;
 use crate::probe::fits;
-use crate::schema::Object;
-use crate::violation::{Rule, Violation, Violations};
+use crate::schema::{Object, Shape};
+use crate::violation::{Rule, Violations};
 
 /// A type of the contract: an object with a schema.
 ///
@@ -62,6 +63,25 @@ pub fn check<T: Wire>(value: &T) -> Result<(), Violations> {
     reread::<T>(value).map(drop)
 }
 
+/// Reads a value whose schema is known only while the program runs, and gives it in canonical form: the declared names, in
+/// the declared order, of the declared types. For programs that go by the tables of the contract, such as a command line.
+///
+/// # Errors
+///
+/// As [`read`].
+///
+/// ```
+/// use imgopen_types::{operations, read_value};
+///
+/// let request = read_value(operations::SUBMIT_TRAINING.request, br#"{"max_epochs": 51, "taskId": "1"}"#);
+/// let faults = "`fileUrlList`: missing; give a list of 10 to 100 items; `maxEpochs`: 51 given, a whole number from 10 to 50 expected";
+/// assert_eq!(request.unwrap_err().to_string(), faults);
+/// ```
+pub fn read_value(schema: &'static Object, json: &[u8]) -> Result<Value, ReadError> {
+    let node: Node<'_> = serde_json::from_slice(json)?;
+    Ok(admit(schema, node)?.into_json(&Shape::Object(schema)))
+}
+
 /// Makes the type from anything that writes its fields, such as its builder.
 pub(crate) fn reread<T: Wire>(value: &impl Serialize) -> Result<T, Violations> {
     let unwritable = |error: serde_json::Error| fault(format!("it cannot be written: {error}"));
@@ -91,19 +111,22 @@ fn read_node<T: Wire>(node: Node<'_>) -> Result<T, Violations> {
 }
 
 fn fault(message: String) -> Violations {
-    let mut violations = Violations::none();
-    violations.push(|| Violation { field: String::new(), rule: Rule::Type, message });
-    violations
+    Violations::of("", Rule::Type, message)
 }
 
 /// Writes a number as the published examples do: without a fraction where it has none.
 pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let negative_zero = *value == 0.0 && value.is_sign_negative();
-    if value.fract() == 0.0 && value.abs() <= EXACT && !negative_zero {
-        return serializer.serialize_i64(*value as i64);
+    match whole(*value) {
+        Some(whole) => serializer.serialize_i64(whole),
+        None => serializer.serialize_f64(*value),
     }
-    serializer.serialize_f64(*value)
+}
+
+/// The whole number that is written in place of a number without a fraction.
+pub(crate) fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let negative_zero = value == 0.0 && value.is_sign_negative();
+    (value.fract() == 0.0 && value.abs() <= EXACT && !negative_zero).then_some(value as i64)
 }
 
 /// The same for a field that may be left out.

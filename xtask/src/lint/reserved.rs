@@ -87,6 +87,7 @@ pub(super) const SCHEMAS: &[Taken] = &[
             "Credentials",
             "Field",
             "HostedUrl",
+            "IdSource",
             "Integer",
             "IntegerEnum",
             "JobQuery",

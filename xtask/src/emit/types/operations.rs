@@ -6,15 +6,15 @@ use quote::quote;
 
 use super::{one_line, provenance_path, text_literal};
 use crate::emit::docs;
-use crate::model::{Api, Document, IdSource, Operation, Shape};
+use crate::model::{Api, Document, IdSource, Job, Operation, Shape};
 use crate::names::{field_name, static_name, type_name, variant_name};
 
 /// The operations and their traits.
 pub fn emit(api: &Api) -> Result<TokenStream> {
-    let of_document = |document: &Document| {
-        document.operations.iter().map(|operation| operation_static(document, operation)).collect::<Vec<_>>()
-    };
-    let statics = api.documents.iter().flat_map(of_document);
+    let documented = api.documents.iter().flat_map(|document| {
+        document.operations.iter().map(move |operation| operation_static(api, document, operation))
+    });
+    let statics = documented.collect::<Result<Vec<_>>>()?;
     let names = api.operations().map(|operation| static_name(&operation.id));
     let mut traits = Vec::new();
     let mut answered: Vec<&str> = Vec::new();
@@ -32,7 +32,7 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         /// The operations of the contract.
         pub mod operations {
             use super::*;
-            use crate::operation::{Callback, JobQuery, Operation, PathParameter};
+            use crate::operation::{Callback, IdSource, JobQuery, Operation, PathParameter, report};
 
             /// Every operation, in the order of the documents, the vendor's first.
             pub static ALL: &[&Operation] = &[#(&#names),*];
@@ -137,7 +137,7 @@ pub fn key_headers(api: &Api) -> Result<TokenStream> {
     })
 }
 
-fn operation_static(document: &Document, operation: &Operation) -> TokenStream {
+fn operation_static(api: &Api, document: &Document, operation: &Operation) -> Result<TokenStream> {
     let document = &document.name;
     let Operation { id, path, tag, summary, idempotent, .. } = operation;
     let name = static_name(id);
@@ -151,16 +151,12 @@ fn operation_static(document: &Document, operation: &Operation) -> TokenStream {
         let values = static_name(&parameter.schema);
         quote!(PathParameter { name: #name, about: #about, values: &#values, multi_segment: #multi })
     });
-    let job = option(operation.job.as_ref().map(|job| {
-        let (query, field) = (&job.query, &job.field);
-        let parameters = job.parameters.iter().map(|(name, value)| quote!((#name, #value)));
-        quote!(JobQuery { query: #query, field: #field, parameters: &[#(#parameters),*] })
-    }));
+    let job = option(operation.job.as_ref().map(|job| job_query(api, job)).transpose()?);
     let callback = option(operation.callback.as_ref().map(|callback| {
         let (field, body) = (&callback.field, static_name(&callback.body));
         quote!(Callback { field: #field, body: &#body })
     }));
-    quote! {
+    Ok(quote! {
         #[doc = #docs]
         pub static #name: Operation = Operation {
             id: #id,
@@ -179,7 +175,27 @@ fn operation_static(document: &Document, operation: &Operation) -> TokenStream {
             job: #job,
             callback: #callback,
         };
-    }
+    })
+}
+
+/// How the state of a job is asked for, as data.
+fn job_query(api: &Api, job: &Job) -> Result<TokenStream> {
+    let (query, field) = (&job.query, &job.field);
+    let parameters = job.parameters.iter().map(|(name, value)| quote!((#name, #value)));
+    let id = match &job.id {
+        IdSource::Request(path) => quote!(IdSource::Request(&[#(#path),*])),
+        IdSource::Response(path) => quote!(IdSource::Response(&[#(#path),*])),
+    };
+    let answer = type_name(&api.operation(query)?.response);
+    Ok(quote! {
+        JobQuery {
+            query: #query,
+            field: #field,
+            parameters: &[#(#parameters),*],
+            id: #id,
+            report: report::<#answer>,
+        }
+    })
 }
 
 fn option(value: Option<TokenStream>) -> TokenStream {
