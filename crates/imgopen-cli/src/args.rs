@@ -1,15 +1,22 @@
 //! The command line.
 
+pub mod remote;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use imgopen_service::CallbackState;
 use ipnet::IpNet;
 
-/// The Img Open image API on your own machines.
+use crate::run::Call;
+use remote::{Models, Tasks, Train};
+
+/// The Img Open image API: calls any server of it, and is one itself.
 #[derive(Debug, Parser)]
-#[command(name = "imgopen", version, about, arg_required_else_help = true, propagate_version = true)]
+#[command(name = "imgopen", version, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = ALL)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -19,6 +26,21 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what the program does, without any set-up: a service, a few tasks, their results.
+    #[command(after_help = DEMO)]
+    Demo(Demo),
+    /// Call an operation of the API: start a task and save what it makes, or ask for something.
+    #[command(subcommand, after_help = RUN)]
+    Run(Box<Call>),
+    /// Show, list, await and cancel tasks.
+    #[command(subcommand, name = "task")]
+    Tasks(Tasks),
+    /// Look at the models that requests can name.
+    #[command(subcommand)]
+    Models(Models),
+    /// Train a LoRA, and wait for it.
+    #[command(subcommand)]
+    Train(Train),
     /// Run the service.
     #[command(after_help = SERVE)]
     Serve(Serve),
@@ -28,10 +50,52 @@ pub enum Command {
     /// Look at the settings.
     #[command(subcommand)]
     Config(Config),
-    /// Look at the callbacks, and push one again, also while the service runs.
+    /// Receive callbacks; look at those of a service, and push one again, also while it runs.
     #[command(subcommand)]
     Callbacks(Callbacks),
+    /// Print what a shell needs to complete commands and flags.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
+
+const ALL: &str = "\
+Examples:
+  imgopen demo
+  imgopen serve --sandbox
+  imgopen run enlarge_image --source-image photo.png --scale 2
+
+Exit codes:
+  0    all went well
+  1    something failed: a file, the network, the program itself
+  2    the command line or the request is wrong, and nothing was sent
+  3    the server refused, or failed on the request
+  4    the task failed or was cancelled
+  5    the time was over; the task goes on
+  130  Ctrl-C while waiting; the task goes on";
+
+const DEMO: &str = "\
+Needs no network, no key and no settings. What it makes lies in imgopen-demo/.
+
+Examples:
+  imgopen demo
+  imgopen demo --output /tmp/demo --keep /tmp/demo-data";
+
+const RUN: &str = "\
+A flag for each field, the pictures of this machine as well as URLs. `imgopen run OPERATION --help` shows them.
+
+Examples:
+  imgopen run enlarge_image --source-image photo.png --scale 2
+  imgopen run text_to_image --request request.json --seed 7 --output lighthouse.png
+  echo '{\"pageSize\": 10, \"pageNum\": 1}' | imgopen run list_models";
+
+const COMPLETIONS: &str = "\
+Examples:
+  imgopen completions bash > ~/.local/share/bash-completion/completions/imgopen
+  imgopen completions zsh > ~/.zfunc/_imgopen
+  imgopen completions fish > ~/.config/fish/completions/imgopen.fish";
 
 const SERVE: &str = "\
 Every setting can also come from an environment variable, such as IMGOPEN_SERVE_QUEUE__LENGTH=500 for queue.length, \
@@ -42,6 +106,37 @@ Examples:
   imgopen serve --listen 0.0.0.0:8080 --public-url https://images.example.com
   imgopen serve --data-dir /var/lib/imgopen --allow-network 10.1.0.0/16
   imgopen serve --set queue.length=500 --set assets.lifetime=30d";
+
+/// Flags of the demo.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// The folder for the results.
+    #[arg(long, short, value_name = "DIR", default_value = "imgopen-demo")]
+    pub output: PathBuf,
+    /// A folder to keep the service's data in; they are thrown away unless it is given.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of the receiver of callbacks.
+#[derive(Debug, clap::Args)]
+pub struct Listen {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
+    pub listen: SocketAddr,
+    /// The signing secret of the access key, whsec_…; may be given several times, while one is replaced.
+    #[arg(long, value_name = "SECRET", env = "IMGOPEN_SIGNING_SECRET", hide_env_values = true)]
+    pub secret: Vec<String>,
+    /// End after the first push that is taken.
+    #[arg(long)]
+    pub once: bool,
+    /// Print a line of JSON for each push.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Flags of the service.
 #[derive(Debug, Default, clap::Args)]
@@ -147,6 +242,9 @@ pub enum Callbacks {
         #[command(flatten)]
         data: Data,
     },
+    /// Receive callbacks, and show each with whether its signature is right.
+    #[command(after_help = LISTEN)]
+    Listen(Listen),
     /// Push a callback again, beginning anew with its tries. A running service does so within a second.
     #[command(after_help = "Example:\n  imgopen callbacks resend msg_0123456789abcdef0123456789abcdef")]
     Resend {
@@ -156,6 +254,11 @@ pub enum Callbacks {
         data: Data,
     },
 }
+
+const LISTEN: &str = "\
+Example, in two shells:
+  imgopen callbacks listen --secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+  imgopen run enlarge_image --source-image photo.png --scale 2 --callback-url http://127.0.0.1:9000/enlarge_image";
 
 /// Where the data lie, and how to print.
 #[derive(Debug, clap::Args)]
@@ -169,6 +272,26 @@ pub struct Data {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Args {
+    /// Whether the output is to be JSON, failures included.
+    pub fn is_json(&self) -> bool {
+        match &self.command {
+            Command::Demo(demo) => demo.json,
+            Command::Run(call) => call.options.json,
+            Command::Tasks(Tasks::Show { which } | Tasks::Wait { which, .. }) => which.json,
+            Command::Tasks(Tasks::List { json, .. } | Tasks::Cancel { json, .. }) => *json,
+            Command::Models(Models::List { json, .. }) => *json,
+            Command::Train(Train::Submit(submit)) => submit.call.options.json,
+            Command::Train(Train::Wait { json, .. }) => *json,
+            Command::Keys(Keys::Create { data, .. } | Keys::List { data } | Keys::Revoke { data, .. }) => data.json,
+            Command::Config(Config::Show { json, .. }) => *json,
+            Command::Callbacks(Callbacks::List { data, .. } | Callbacks::Resend { data, .. }) => data.json,
+            Command::Callbacks(Callbacks::Listen(listen)) => listen.json,
+            Command::Serve(_) | Command::Completions { .. } => false,
+        }
+    }
 }
 
 fn callback_state(text: &str) -> Result<CallbackState, String> {

@@ -4,30 +4,28 @@ use anyhow::Context;
 use imgopen_service::{CallbackId, CallbackRow, Clock, TaskId};
 use serde_json::{Value, json};
 
-use crate::args;
 use crate::keys::open_existing;
 use crate::output::{print, print_json};
+use crate::{args, listen};
 
 /// Carries the command out.
 pub fn run(command: args::Callbacks) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match command {
-            args::Callbacks::List { task, state, limit, data } => {
-                let store = open_existing(&data)?;
-                let page = store.list_callbacks(None, task.map(TaskId), state, None, limit).await?;
-                show(&page.rows, data.json)
-            }
-            args::Callbacks::Resend { id, data } => {
-                let store = open_existing(&data)?;
-                let found = store.redeliver(None, CallbackId(id.clone()), Clock::system().now()).await?;
-                let callback = found.with_context(|| {
-                    format!("no callback has the id {id}; `imgopen callbacks list` shows the newest")
-                })?;
-                show(&[callback], data.json)
-            }
-        }
-    })
+    match command {
+        args::Callbacks::Listen(flags) => runtime.block_on(listen::run(&flags)),
+        args::Callbacks::List { task, state, limit, data } => runtime.block_on(async {
+            let store = open_existing(&data)?;
+            let page = store.list_callbacks(None, task.map(TaskId), state, None, limit).await?;
+            show(&page.rows, data.json)
+        }),
+        args::Callbacks::Resend { id, data } => runtime.block_on(async {
+            let store = open_existing(&data)?;
+            let found = store.redeliver(None, CallbackId(id.clone()), Clock::system().now()).await?;
+            let callback = found
+                .with_context(|| format!("no callback has the id {id}; `imgopen callbacks list` shows the newest"))?;
+            show(&[callback], data.json)
+        }),
+    }
 }
 
 fn show(callbacks: &[CallbackRow], as_json: bool) -> anyhow::Result<()> {

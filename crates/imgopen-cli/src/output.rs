@@ -16,3 +16,13 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 pub fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
+
+/// Says something that is no result, on standard error.
+pub fn note(text: &str) {
+    anstream::eprintln!("imgopen: {text}");
+}
+
+/// Prints JSON on one line, for streams of it.
+pub fn print_line(value: &serde_json::Value) -> anyhow::Result<()> {
+    print(&value.to_string())
+}

@@ -40,7 +40,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// The engines, the better ones first.
-fn engines(sandbox: bool) -> Registry {
+pub fn engines(sandbox: bool) -> Registry {
     let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(Lanczos::new())];
     if sandbox {
         engines.push(Arc::new(Sandbox::new()));

@@ -103,7 +103,8 @@ impl Dynamic<'_> {
     /// As the typed call's.
     pub async fn send(self) -> Result<Value, Error> {
         let unsent = |error: &dyn std::fmt::Display| Error::InvalidRequest(error.to_string());
-        let body = read_value(self.operation.request, self.body.to_string().as_bytes()).map_err(|error| unsent(&error))?;
+        let body =
+            read_value(self.operation.request, self.body.to_string().as_bytes()).map_err(|error| unsent(&error))?;
         let url = format!("{}{}", self.client.baseurl, self.path()?);
         let json = HeaderValue::from_static("application/json");
         let mut request = self.client.client.post(url).header(ACCEPT, json.clone()).header(CONTENT_TYPE, json);

@@ -1,0 +1,130 @@
+//! Serves files at paths that nobody guesses, and nothing else.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use imgopen_service::engines::Format;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::{LocalFile, Place};
+use crate::request::random_hex;
+
+/// How long pictures that are under way may take when the serving ends.
+const LAST_BYTES: Duration = Duration::from_secs(60);
+
+/// The server. What it serves ends with [`FileServer::stop`], or when it is dropped.
+#[derive(Debug)]
+pub struct FileServer {
+    shared: Arc<Shared>,
+    urls: Vec<String>,
+    ip: IpAddr,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    files: Vec<Served>,
+    fetched: Notify,
+    stop: Notify,
+}
+
+#[derive(Debug)]
+struct Served {
+    name: String,
+    path: PathBuf,
+    format: Format,
+    is_fetched: AtomicBool,
+}
+
+impl FileServer {
+    /// Begins to serve.
+    ///
+    /// # Errors
+    ///
+    /// When there are no random bytes for the paths.
+    pub fn start(place: Place, files: &[LocalFile]) -> anyhow::Result<Self> {
+        let address = place.listener.local_addr()?;
+        let served = |file: &LocalFile| {
+            let name = format!("{}{}.{}", random_hex()?, random_hex()?, file.format.extension());
+            anyhow::Ok(Served {
+                name,
+                path: file.path.clone(),
+                format: file.format,
+                is_fetched: AtomicBool::new(false),
+            })
+        };
+        let files = files.iter().map(served).collect::<anyhow::Result<Vec<_>>>()?;
+        let host = if place.host.contains(':') { format!("[{}]", place.host) } else { place.host };
+        let urls = files.iter().map(|file| format!("http://{host}:{}/{}", address.port(), file.name)).collect();
+        let shared = Arc::new(Shared { files, fetched: Notify::new(), stop: Notify::new() });
+        let router = Router::new().route("/{name}", get(send)).with_state(shared.clone());
+        let stopped = shared.clone();
+        let serving =
+            axum::serve(place.listener, router).with_graceful_shutdown(async move { stopped.stop.notified().await });
+        let running = tokio::spawn(async move { serving.await });
+        Ok(Self { shared, urls, ip: address.ip(), running })
+    }
+
+    /// The URLs of the files, in their order.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// The network that an operator allows for this server.
+    pub fn network(&self) -> String {
+        let bits = if self.ip.is_ipv4() { 32 } else { 128 };
+        format!("{}/{bits}", self.ip)
+    }
+
+    /// Ends when every file was fetched at least once.
+    pub async fn all_fetched(&self) {
+        loop {
+            let notified = self.shared.fetched.notified();
+            if self.unfetched() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// How many files nobody has fetched.
+    pub fn unfetched(&self) -> usize {
+        self.shared.files.iter().filter(|file| !file.is_fetched.load(Ordering::Acquire)).count()
+    }
+
+    /// Ends the serving, after what is under way.
+    pub async fn stop(mut self) {
+        self.shared.stop.notify_one();
+        // A reader that has stopped reading must not keep the command.
+        let _ = tokio::time::timeout(LAST_BYTES, &mut self.running).await;
+    }
+}
+
+impl Drop for FileServer {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+async fn send(State(shared): State<Arc<Shared>>, method: Method, Path(name): Path<String>) -> Response {
+    let Some(file) = shared.files.iter().find(|file| file.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let Ok(bytes) = tokio::fs::read(&file.path).await else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read any more").into_response();
+    };
+    if method == Method::GET {
+        file.is_fetched.store(true, Ordering::Release);
+    }
+    shared.fetched.notify_waiters();
+    ([(header::CONTENT_TYPE, file.format.media_type())], bytes).into_response()
+}

@@ -1,0 +1,180 @@
+use clap::Command;
+use imgopen_tests::document::request_examples;
+use imgopen_types::{operations, read_value};
+use proptest::prelude::*;
+
+use super::*;
+use crate::request::Draft;
+use crate::run::operation_command;
+
+/// What the arguments of an operation set, before it is checked.
+fn body(operation: &'static Operation, arguments: &[String]) -> Value {
+    let command = operation_command(Command::new(operation.id).no_binary_name(true), operation);
+    let matches = command.try_get_matches_from(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let mut draft = Draft::new(operation, json!({})).unwrap();
+    draft.take_flags(&matches);
+    assert_eq!(draft.faults, []);
+    draft.body
+}
+
+/// The arguments that set a value.
+fn arguments(spelling: &str, value: &Value) -> Vec<String> {
+    let one = |value: &Value| match value {
+        Value::String(text) => format!("--{spelling}={text}"),
+        value => format!("--{spelling}={value}"),
+    };
+    match value {
+        Value::Array(items) => items.iter().map(one).collect(),
+        value => vec![one(value)],
+    }
+}
+
+fn pointer(flag: &Flag) -> String {
+    flag.path.iter().map(|name| format!("/{name}")).collect()
+}
+
+/// Values of a form, those at its bounds among them.
+fn samples(shape: &Shape) -> Vec<Value> {
+    match shape {
+        Shape::Boolean => vec![json!(true), json!(false)],
+        Shape::Integer(rules) => {
+            let bounds = rules.one_of.iter().copied().chain(rules.minimum).chain(rules.maximum);
+            bounds.chain(rules.one_of.is_empty().then_some(7)).map(Value::from).collect()
+        }
+        Shape::Number(rules) => rules.minimum.into_iter().chain(rules.maximum).chain([0.25]).map(Value::from).collect(),
+        Shape::IntegerEnum(set) => set.values.iter().map(|choice| json!(choice.value)).collect(),
+        Shape::Text(_) => vec![json!("-1"), json!("a b=c"), json!("")],
+        Shape::TextEnum(set) => set.values.iter().map(|choice| json!(choice.value)).collect(),
+        Shape::List(list) => vec![json!(samples(&list.item))],
+        Shape::Object(_) => vec![json!({"more": [1, {"x": null}]})],
+    }
+}
+
+/// Whole numbers are written without a fraction, as the contract has it.
+fn plain(value: &Value) -> Value {
+    match value.as_f64() {
+        Some(number) if number.fract() == 0.0 => json!(number as i64),
+        _ => value.clone(),
+    }
+}
+
+/// Every field of every operation has a flag that sets it, in each of its spellings.
+#[test]
+fn every_field_has_a_flag() {
+    let mut count = 0;
+    for operation in operations::ALL.iter().copied() {
+        let flags = flags(operation);
+        let fields = count_fields(operation.request);
+        assert_eq!(flags.len(), fields, "{}", operation.id);
+        for flag in &flags {
+            for sample in samples(&flag.field.shape) {
+                for spelling in std::iter::once(&flag.long).chain(&flag.aliases) {
+                    let body = body(operation, &required(operation, &arguments(spelling, &sample)));
+                    let found = body.pointer(&pointer(flag)).map(plain);
+                    assert_eq!(found, Some(plain(&sample)), "{} --{spelling}", operation.id);
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 1500, "only {count} were tried");
+}
+
+fn count_fields(schema: &Object) -> usize {
+    let inner = |field: &Field| match &field.shape {
+        Shape::Object(inner) => 1 + count_fields(inner),
+        _ => 1,
+    };
+    schema.fields.iter().map(inner).sum()
+}
+
+/// Variable parts of the path are arguments that must be there.
+fn required(operation: &Operation, more: &[String]) -> Vec<String> {
+    let value = |parameter: &PathParameter| parameter.values.values[0].value;
+    let parameters = operation.parameters.iter();
+    let parameters = parameters.map(|parameter| format!("--{}={}", parameter.name.to_kebab_case(), value(parameter)));
+    parameters.chain(more.iter().cloned()).collect()
+}
+
+/// The examples of the document, said with flags alone, are the same requests.
+#[test]
+fn every_example_can_be_said_with_flags() {
+    for operation in operations::ALL.iter().copied() {
+        for example in request_examples(operation.id).into_iter().filter(|example| !example.is_quirk) {
+            let canonical = read_value(operation.request, example.value.to_string().as_bytes()).unwrap();
+            let mut said = Vec::new();
+            say(&flags(operation), &canonical, "", &mut said);
+            let mut draft = Draft::new(operation, body(operation, &required(operation, &said))).unwrap();
+            draft.complete().unwrap();
+            assert_eq!(draft.finish().unwrap(), canonical, "{} {}: {said:?}", operation.id, example.name);
+        }
+    }
+}
+
+/// Members that have flags of their own are said with these, all others with that of the object around them.
+fn say(flags: &[Flag], value: &Value, place: &str, said: &mut Vec<String>) {
+    for (name, value) in value.as_object().unwrap() {
+        let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+        let flag = flags.iter().find(|flag| flag.id() == place).unwrap_or_else(|| panic!("no flag for {place}"));
+        let has_inner = flags.iter().any(|inner| inner.id().starts_with(&format!("{place}.")));
+        match value {
+            Value::Object(members) if has_inner && !members.is_empty() => say(flags, value, &place, said),
+            value => said.extend(arguments(&flag.long, value)),
+        }
+    }
+}
+
+#[test]
+fn a_flag_is_as_short_as_it_can_be() {
+    let long = |operation: &Operation, path: &[&str]| {
+        let flags = flags(operation);
+        let flag = flags.iter().find(|flag| flag.path == path).unwrap();
+        (flag.long.clone(), flag.shows_path)
+    };
+    let of = |name: &str, shows: bool| (name.to_owned(), shows);
+    assert_eq!(long(&operations::TEXT_TO_IMAGE, &["alwayson_scripts", "sd_vae"]), of("sd-vae", true));
+    assert_eq!(long(&operations::TEXT_TO_IMAGE, &["hr_resize_x"]), of("hr-resize-x", false));
+    let clip = ["alwayson_scripts", "override_settings", "CLIP_stop_at_last_layers"];
+    assert_eq!(long(&operations::TEXT_TO_IMAGE, &clip), of("clip-stop-at-last-layers", true));
+    assert_eq!(long(&operations::TEXT_TO_IMAGE, &["alwayson_scripts", "ADetailer"]), of("a-detailer", true));
+    // The settings of ControlNet have two places.
+    let inner = ["alwayson_scripts", "controlnet", "args"];
+    assert_eq!(long(&operations::CONTROLNET, &inner), of("alwayson-scripts.controlnet.args", false));
+    assert_eq!(long(&operations::CONTROLNET, &["controlnet", "args"]), of("controlnet.args", false));
+}
+
+#[test]
+fn json_that_is_none_is_told() {
+    let command = operation_command(Command::new("x").no_binary_name(true), &operations::CONTROLNET);
+    let matches = command.try_get_matches_from(["--controlnet.args", "{oops"]).unwrap();
+    let mut draft = Draft::new(&operations::CONTROLNET, json!({})).unwrap();
+    draft.take_flags(&matches);
+    let message = draft.finish().unwrap_err().message;
+    assert!(
+        message.contains("--controlnet.args: no JSON: key must be a string at line 1 column 2; give JSON"),
+        "{message}"
+    );
+}
+
+proptest! {
+    /// Whatever text a shell hands over arrives, unless it has another type.
+    #[test]
+    fn texts_arrive_as_they_are(text in any::<String>(), number in any::<i64>()) {
+        let given = [format!("--prompt={text}"), format!("--n-iter={number}"), format!("--seed={number}")];
+        let body = body(&operations::TEXT_TO_IMAGE, &given);
+        prop_assert_eq!(&body["prompt"], &json!(text));
+        prop_assert_eq!(&body["n_iter"], &json!(number));
+        prop_assert_eq!(&body["seed"], &json!(number.to_string()));
+    }
+
+    /// Lists keep their order, whether each item has its flag or all follow one.
+    #[test]
+    fn lists_keep_their_order(items in prop::collection::vec("[a-z]{1,8}", 1..20)) {
+        let one_by_one = arguments("file-url-list", &json!(items));
+        let mut at_once = vec!["--file-url-list".to_owned()];
+        at_once.extend(items.iter().cloned());
+        for given in [one_by_one, at_once] {
+            prop_assert_eq!(&body(&operations::SUBMIT_TRAINING, &given)["fileUrlList"], &json!(items));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `imgopen run`: one subcommand for each operation, with a flag for each field.
+
+mod command;
+mod job;
+mod outcome;
+mod progress;
+mod save;
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use heck::ToKebabCase;
+use imgopen_types::Operation;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::files;
+use crate::output::{note, print_json};
+use crate::remote::{Connection, Remote};
+use crate::request::{Draft, Fault};
+
+pub use command::{Call, operation_command};
+pub use job::{Job, Patience, Submission, Waited, come_back};
+pub use outcome::{Outcome, state_name, urls};
+pub use progress::Bar;
+pub use save::Target;
+
+/// How any operation is called.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options")]
+pub struct Options {
+    /// A file with the request as JSON, or - for standard input; flags win over it. JSON that is piped in is read without
+    /// this flag when no field is given.
+    #[arg(long, value_name = "FILE|-")]
+    pub request: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// What happens to a job that was started.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Result")]
+pub struct JobOptions {
+    /// Where the results are saved: a folder, or a file that is not there yet [default: the current folder].
+    #[arg(long, short, value_name = "DIR|FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the ids and end, once the server has fetched what local pictures there are.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait for the result, such as 90s or 1h; the task itself goes on.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
+    pub timeout: Duration,
+    /// The address of this machine under which the server fetches local pictures; found out unless given.
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    pub serve_files: Option<String>,
+    /// Show no progress and no remarks.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// A time such as `30s`, `10m` or `1h 30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    read.ok_or_else(|| "give a time such as 30s, 10m or 1h".to_owned())
+}
+
+/// Carries the command out.
+pub fn run(call: Call) -> anyhow::Result<()> {
+    let operation = call.operation;
+    let mut draft = Draft::new(operation, document(&call)?)?;
+    draft.take_flags(&call.matches);
+    let parameters = parameters(&mut draft, &call);
+    if !call.images.is_empty() {
+        draft.set(&["fileUrlList"], json!(call.images));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match &call.job {
+            Some(options) => start(draft, &call.options, options).await,
+            None => answer(draft, &call.options, parameters).await,
+        }
+    })
+}
+
+/// The request as a document: of a file, or piped in.
+fn document(call: &Call) -> anyhow::Result<Value> {
+    let piped = || call.is_bare() && !std::io::stdin().is_terminal();
+    let (text, name) = match &call.options.request {
+        Some(file) if file.as_os_str() != "-" => {
+            let read = std::fs::read_to_string(file);
+            (read.with_context(|| format!("the file {} cannot be read", file.display()))?, file.display().to_string())
+        }
+        None if !piped() => return Ok(Value::Object(Map::new())),
+        _ => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+            (text, "standard input".to_owned())
+        }
+    };
+    if text.trim().is_empty() && call.options.request.is_none() {
+        return Ok(Value::Object(Map::new()));
+    }
+    let wrong = |error| Failure::usage(format!("{name} is no JSON: {error}; give an object, as `{{\"field\": …}}`"));
+    Ok(serde_json::from_str(&text).map_err(wrong)?)
+}
+
+/// The variable parts of the path.
+fn parameters(draft: &mut Draft, call: &Call) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for parameter in call.operation.parameters {
+        let known = || parameter.values.values.iter().map(|choice| choice.value);
+        let given = call.matches.get_one::<String>(parameter.name).cloned();
+        if !known().any(|known| Some(known) == given.as_deref()) {
+            let problem = given.as_ref().map_or("missing".to_owned(), |given| format!("{given:?} given"));
+            let message = format!("{problem}; give one of {}", known().collect::<Vec<_>>().join(", "));
+            let flag = format!("--{}", parameter.name.to_kebab_case());
+            draft.faults.push(Fault { flag, field: parameter.name.to_owned(), message });
+        }
+        found.push((parameter.name, given.unwrap_or_default()));
+    }
+    found
+}
+
+/// Calls an operation whose answer is the result.
+async fn answer(mut draft: Draft, options: &Options, parameters: Vec<(&str, String)>) -> anyhow::Result<()> {
+    let (operation, made) = (draft.operation, draft.complete()?);
+    let request = draft.finish()?;
+    let remote = options.connection.open()?;
+    made_up(&made, operation);
+    let call = remote.client.dynamic(operation).body(request);
+    let call = parameters.into_iter().fold(call, |call, (name, value)| call.parameter(name, value));
+    let answer = call.send().await.map_err(|error| remote.explain(error))?;
+    print_json(answer.get("data").unwrap_or(&answer))
+}
+
+/// Starts a job and sees it through.
+async fn start(mut draft: Draft, options: &Options, job: &JobOptions) -> anyhow::Result<()> {
+    let operation = draft.operation;
+    let made = draft.complete()?;
+    let (local, faults) = files::find(operation, &draft.body);
+    draft.blame(faults);
+    // The files stand in for the URLs under which they will be served, while the rest is checked.
+    draft.stand_in(&local);
+    let request = draft.finish()?;
+    let target = Target::new(job.output.as_deref())?;
+    let remote = options.connection.open()?;
+    if !job.quiet {
+        made_up(&made, operation);
+    }
+    let submission = Submission { operation, request, local, serve_files: job.serve_files.clone() };
+    let patience = Patience { timeout: job.timeout, quiet: job.quiet };
+    let (job_started, server) = submission.send(&remote).await?;
+    if !patience.quiet && !job.no_wait && !std::io::stderr().is_terminal() {
+        note(&format!("{} was started", job_started.shown()));
+    }
+    if job.no_wait {
+        return leave(&remote, &job_started, server, patience, options.json).await;
+    }
+    finish(&remote, &job_started, server, &target, patience, options.json).await
+}
+
+/// Waits for a job and saves what it made.
+pub async fn finish(
+    remote: &Remote,
+    job: &Job,
+    server: Option<files::FileServer>,
+    target: &Target,
+    patience: Patience,
+    json: bool,
+) -> anyhow::Result<()> {
+    let bar = Bar::new(job, patience.quiet);
+    let waited = job.wait(remote, patience.timeout, &bar).await;
+    bar.clear();
+    if let Some(server) = server {
+        server.stop().await;
+    }
+    let outcome = Outcome::of(remote, job, waited?, target).await?;
+    outcome.print(json)
+}
+
+/// Ends without the result, but not before the server has the local pictures.
+async fn leave(
+    remote: &Remote,
+    job: &Job,
+    server: Option<files::FileServer>,
+    patience: Patience,
+    json: bool,
+) -> anyhow::Result<()> {
+    if let Some(server) = server {
+        let bar = Bar::new(job, patience.quiet);
+        let waited = job.until_fetched(remote, &server, patience.timeout, &bar).await;
+        bar.clear();
+        server.stop().await;
+        waited?;
+    }
+    if json {
+        return print_json(&job.told());
+    }
+    crate::output::print(&format!("{}\n{}", job.shown(), come_back(remote, job)))
+}
+
+/// Says which id was made up.
+fn made_up(id: &Option<String>, operation: &Operation) {
+    let Some((id, path)) = id.as_ref().zip(crate::flags::caller_id(operation)) else { return };
+    note(&format!("`{}` is {id}, made up", path.join(".")));
+}
+
+impl Draft {
+    /// Takes what is wrong with local files.
+    fn blame(&mut self, faults: Vec<(String, String)>) {
+        for (field, message) in faults {
+            let flag = self.flag_of(&field);
+            self.faults.push(Fault { flag, field, message });
+        }
+    }
+
+    /// Puts an address in the place of each local file.
+    pub fn stand_in(&mut self, local: &[files::LocalFile]) {
+        for file in local {
+            if let Some(place) = self.body.pointer_mut(&file.pointer) {
+                *place = json!(file.stand_in);
+            }
+        }
+    }
+}

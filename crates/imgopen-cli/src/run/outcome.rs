@@ -1,0 +1,212 @@
+//! What became of a job: saved, told, and turned into an exit code.
+
+use imgopen_types::{JobReport, JobState};
+use serde_json::{Value, json};
+
+use super::job::allowed;
+use super::save::{Saved, save};
+use super::{Job, Target, Waited, come_back};
+use crate::extras::{self, Known};
+use crate::failure::{Exit, Failure};
+use crate::output::{print, print_json};
+use crate::remote::Remote;
+
+/// Members of an answer that are told in other ways.
+const TOLD: &[&str] = &[
+    "taskId",
+    "task_id",
+    "id_task",
+    "businessTaskId",
+    "toolTask",
+    "status",
+    "desc",
+    "progress",
+    "temporaryImageDto",
+    "differentialImageRspList",
+    "maxEpochs",
+];
+
+/// What became of a job.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The job.
+    pub job: Job,
+    /// How it ended; none if the time was over before.
+    pub state: Option<JobState>,
+    /// The engine and its grade, where the server tells.
+    pub engine: Option<(String, Option<String>)>,
+    /// What was saved.
+    pub files: Vec<Saved>,
+    /// The `data` of the last answer.
+    pub data: Value,
+    /// Why it is no success, and what to do.
+    pub failure: Option<Failure>,
+}
+
+impl Outcome {
+    /// Saves what there is to save, and finds out the rest.
+    ///
+    /// # Errors
+    ///
+    /// When a result cannot be saved.
+    pub async fn of(remote: &Remote, job: &Job, waited: Waited, target: &Target) -> anyhow::Result<Self> {
+        let unfinished = |exit, why: &str| {
+            Failure::new(exit, format!("{why}; the task {} goes on, {}", job.id, come_back(remote, job)))
+        };
+        let (state, data, failure) = match waited {
+            Waited::Interrupted => (None, Value::Null, Some(unfinished(Exit::Interrupted, "interrupted"))),
+            Waited::TimedOut(last) => (last, Value::Null, Some(unfinished(Exit::TimedOut, "the time is over"))),
+            Waited::Ended(progress) => {
+                let failure = ended(job, progress.report.as_ref());
+                (Some(progress.report.state()), progress.data, failure)
+            }
+        };
+        let is_done = state == Some(JobState::Succeeded);
+        let urls = if is_done { urls(&data) } else { Vec::new() };
+        let files = save(job, &urls, target).await?;
+        // Whoever pressed Ctrl-C is not kept waiting.
+        let is_over = state.is_some_and(JobState::is_final);
+        let engine = if is_over { engine(remote, job).await } else { None };
+        Ok(Self { job: job.clone(), state, engine, files, data, failure })
+    }
+
+    /// Prints it, and ends with what it means.
+    ///
+    /// # Errors
+    ///
+    /// The failure, if it is none of success.
+    pub fn print(self, as_json: bool) -> anyhow::Result<()> {
+        match as_json {
+            true => print_json(&self.told())?,
+            false if self.failure.is_none() => print(&self.shown())?,
+            false => {}
+        }
+        match self.failure {
+            Some(failure) if as_json => Err(failure.told().into()),
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The outcome as JSON.
+    pub fn told(&self) -> Value {
+        let (engine, grade) = self.engine.clone().unzip();
+        json!({
+            "operation": self.job.operation.id,
+            "id": self.job.id,
+            "task_id": self.job.platform_id,
+            "state": self.state.map(state_name),
+            "engine": engine,
+            "grade": grade.flatten(),
+            "files": self.files.iter().map(Saved::told).collect::<Value>(),
+            "answer": self.data,
+            "error": self.failure.as_ref().map(|failure| json!({
+                "exit_code": failure.exit as i32, "message": failure.message,
+            })),
+        })
+    }
+
+    /// The outcome for people: a line for each file, then what else there is.
+    pub fn shown(&self) -> String {
+        let by = match &self.engine {
+            Some((engine, Some(grade))) => format!(", by {engine} ({grade})"),
+            Some((engine, None)) => format!(", by {engine}"),
+            None => String::new(),
+        };
+        let mut lines: Vec<_> = self.files.iter().map(|file| format!("{}{by}", file.shown())).collect();
+        lines.extend(said(&self.data));
+        if lines.is_empty() {
+            lines.push(format!("{} has succeeded{by}", self.job.shown()));
+        }
+        lines.join("\n")
+    }
+}
+
+/// The name of a state in JSON.
+pub fn state_name(state: JobState) -> String {
+    match state {
+        JobState::Queued => "queued".to_owned(),
+        JobState::Running => "running".to_owned(),
+        JobState::Succeeded => "succeeded".to_owned(),
+        JobState::Failed => "failed".to_owned(),
+        JobState::Cancelled => "cancelled".to_owned(),
+        JobState::Unknown(number) => format!("unknown ({number})"),
+    }
+}
+
+fn ended(job: &Job, report: &(dyn JobReport + Send)) -> Option<Failure> {
+    let why = report.desc().filter(|desc| !desc.is_empty()).map_or(String::new(), |desc| format!(": {desc}"));
+    match report.state() {
+        JobState::Succeeded => None,
+        JobState::Cancelled => Some(Failure::new(Exit::Ended, format!("the task {} was cancelled", job.id))),
+        _ => {
+            let hint = allowed(&why, job.network.as_deref());
+            Some(Failure::new(Exit::Ended, format!("the task {} failed{why}{hint}", job.id)))
+        }
+    }
+}
+
+async fn engine(remote: &Remote, job: &Job) -> Option<(String, Option<String>)> {
+    if remote.is_hosted() {
+        return None;
+    }
+    match extras::find(remote, job.platform_id.as_ref().unwrap_or(&job.id)).await {
+        Ok(Known::Yes(Some(task))) => extras::engine(&task),
+        _ => None,
+    }
+}
+
+/// The addresses of the results in an answer: texts and lists in members that are named so.
+pub fn urls(data: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(data, false, &mut found);
+    found
+}
+
+fn collect(value: &Value, is_address: bool, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if is_address && text.starts_with("http") && !found.contains(text) => {
+            found.push(text.clone())
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, is_address, found)),
+        Value::Object(members) => {
+            for (name, value) in members.iter().filter(|(name, _)| *name != "temporaryImageDto") {
+                collect(value, names_address(name), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn names_address(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.ends_with("url") || name.ends_with("urllist")
+}
+
+/// What an answer says beside pictures, such as a caption.
+fn said(data: &Value) -> Vec<String> {
+    let members = data.as_object().into_iter().flatten();
+    let told =
+        members.filter(|(name, value)| !TOLD.contains(&name.as_str()) && !names_address(name) && !value.is_null());
+    told.map(|(name, value)| match value {
+        Value::String(text) => format!("{name}: {text}"),
+        value => format!("{name}: {value}"),
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_found_by_the_names_of_their_members() {
+        let data = json!({
+            "outputImageUrl": "http://a/1", "outputImageUrlList": ["http://a/1", "http://a/2"], "caption": "http://b",
+            "temporaryImageDto": {"imageUrl": "http://c"},
+            "differentialImageRspList": [{"image_url": "http://d", "seed": 1}],
+        });
+        assert_eq!(urls(&data), ["http://a/1", "http://a/2", "http://d"]);
+        assert_eq!(said(&data), ["caption: http://b"]);
+    }
+}
