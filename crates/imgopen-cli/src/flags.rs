@@ -183,10 +183,16 @@ fn shaped(argument: Arg, shape: &'static Shape) -> Arg {
     }
 }
 
-/// A text with flags in the places of the names of fields.
+/// A text with flags in the places of the names of fields; what is said to be "of a row" is no field of the request.
 pub fn with_flags(text: &str, all: &[Flag]) -> String {
     let outer = all.iter().filter(|flag| flag.path.len() == 1);
-    outer.fold(text.to_owned(), |text, flag| text.replace(&format!("`{}`", flag.path[0]), &format!("--{}", flag.long)))
+    outer.fold(text.to_owned(), |text, flag| {
+        let (name, flag) = (format!("`{}`", flag.path[0]), format!("--{}", flag.long));
+        let pieces: Vec<_> = text.split(&name).collect();
+        let join = |after: &str| if after.starts_with(" of a row") { name.clone() } else { flag.clone() };
+        let rest = pieces.iter().skip(1).map(|after| join(after) + after);
+        pieces.first().map_or(String::new(), |first| (*first).to_owned()) + &rest.collect::<String>()
+    })
 }
 
 /// The flag of a variable part of the path.

@@ -7,7 +7,7 @@ use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, JobState, Operation, operation};
 use serde_json::{Value, json};
 
-use crate::args::remote::{Tasks, Wait, Which};
+use crate::args::remote::{Tasks, Waiting, Which};
 use crate::extras::{self, Known};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
@@ -39,7 +39,7 @@ pub fn run(command: Tasks) -> anyhow::Result<()> {
 }
 
 /// Waits for a job that was started before.
-pub async fn wait_for(remote: &Remote, job: &Job, target: &Target, wait: &Wait, json: bool) -> anyhow::Result<()> {
+pub async fn wait_for(remote: &Remote, job: &Job, target: &Target, wait: &Waiting, json: bool) -> anyhow::Result<()> {
     finish(remote, job, None, target, Patience { timeout: wait.timeout, quiet: wait.quiet }, json).await
 }
 
@@ -215,7 +215,7 @@ async fn cancel(remote: &Remote, id: &str, as_json: bool) -> anyhow::Result<()> 
 }
 
 /// Waits for a training.
-pub async fn wait_for_training(remote: &Remote, id: &str, wait: &Wait, json: bool) -> anyhow::Result<()> {
+pub async fn wait_for_training(remote: &Remote, id: &str, wait: &Waiting, json: bool) -> anyhow::Result<()> {
     let target = Target::new(wait.output.as_deref())?;
     let operation = &imgopen_types::operations::SUBMIT_TRAINING;
     let job = Job { operation, id: id.to_owned(), platform_id: None, network: None };

@@ -2,12 +2,22 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "commands/demo.rs"]
+mod demo;
+#[path = "commands/files.rs"]
+mod files;
+#[path = "commands/listening.rs"]
+mod listening;
 #[path = "commands/outputs.rs"]
 mod outputs;
 #[path = "commands/refusals.rs"]
 mod refusals;
+#[path = "commands/running.rs"]
+mod running;
 #[path = "commands/serving.rs"]
 mod serving;
+#[path = "commands/tasks.rs"]
+mod tasks;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -48,6 +58,10 @@ fn redacted(text: &str) -> String {
         (r"whsec_[A-Za-z0-9+/]{43}=", "[signing secret]"),
         (r"msg_[0-9a-f]{32}", "[callback]"),
         (r"img[0-9]{22}", "[task]"),
+        (r"cli-[0-9a-f]{16}", "[id]"),
+        (r"/[0-9a-f]{32}\.", "/[unguessable]."),
+        (r"[0-9.]+ kB", "[size]"),
+        (r"127\.0\.0\.1:\d{4,5}/", "127.0.0.1:[port]/"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
         (r"\[time\] +", "[time] "),
         (r"127\.0\.0\.1:\d{5}", "127.0.0.1:[port]"),

@@ -46,7 +46,7 @@ Examples:
   imgopen task wait my-picture-1 --operation text_to_image --timeout 1h")]
     Wait {
         #[command(flatten)]
-        wait: Wait,
+        wait: Waiting,
         #[command(flatten)]
         which: Which,
     },
@@ -80,7 +80,7 @@ pub struct Which {
 
 /// How to wait for a task.
 #[derive(Debug, Clone, Args)]
-pub struct Wait {
+pub struct Waiting {
     /// Where the results are saved: a folder, or a file that is not there yet [default: the current folder].
     #[arg(long, short, value_name = "DIR|FILE")]
     pub output: Option<PathBuf>,
@@ -151,7 +151,7 @@ pub enum Train {
         /// The id that you gave the training, or that was made up for it.
         id: String,
         #[command(flatten)]
-        wait: Wait,
+        wait: Waiting,
         /// Print JSON.
         #[arg(long)]
         json: bool,

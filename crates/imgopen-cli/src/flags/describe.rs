@@ -14,6 +14,10 @@ static CLAUSES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r"[;,] (?:the published example has|a public client sends|which a public client sends is) (?:true|false)\b",
             "",
         ),
+        (r"; the published example has an empty string", ""),
+        (r"; the (?:Chinese )?page [^.;]*", ""),
+        (r"; `[a-z_]+`, the name in the prose of the pages, is read too", ""),
+        (r", (?:an integer |a number )?carried in a string(?: so that no precision is lost| as in `[a-z_0-9]+`)?", ""),
         (r"; (?:the published example (?:has|begins)|a public client sends) ", ", such as "),
         (r", which a public client sends,", ""),
         (r", by analogy with `[a-z_0-9]+`", ""),
@@ -49,7 +53,8 @@ pub fn plain(about: &str) -> String {
     let without_clauses =
         CLAUSES.iter().fold(about.to_owned(), |text, (pattern, with)| pattern.replace_all(&text, *with).into_owned());
     let kept = sentences(&without_clauses).filter(|sentence| !SOURCES.iter().any(|source| sentence.contains(source)));
-    kept.collect::<Vec<_>>().join(" ")
+    let kept = kept.collect::<Vec<_>>().join(" ");
+    if kept.is_empty() { about.to_owned() } else { kept }
 }
 
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
@@ -119,9 +124,25 @@ mod tests {
             ("Format, by analogy with `image_to_image`.", "Format."),
             ("Number of tokens; the range is not available.", "Number of tokens."),
             ("Rate, from 0.0000001 to 0.0001.", "Rate, from 0.0000001 to 0.0001."),
-            ("Only this sentence is inferred.", ""),
+            ("Rate, a number carried in a string; the published example has \"1\".", "Rate, such as \"1\"."),
+            ("Scale; the Chinese page has no description of it.", "Scale."),
+            ("Only this sentence is inferred.", "Only this sentence is inferred."),
         ] {
             assert_eq!(plain(about), expected);
+        }
+    }
+
+    /// A field is described whatever is left out, and by nothing that means nothing here.
+    #[test]
+    fn every_field_is_described() {
+        let all = imgopen_types::operations::ALL.iter();
+        for (id, flag) in
+            all.flat_map(|operation| super::super::flags(operation).into_iter().map(|flag| (operation.id, flag)))
+        {
+            let described = plain(flag.field.about);
+            assert!(described.ends_with('.') && described.len() > 8, "{id} --{}: {described:?}", flag.long);
+            let left = SOURCES.iter().find(|source| described.contains(*source));
+            assert_eq!(left, None, "{id} --{}: {described:?}", flag.long);
         }
     }
 

@@ -172,15 +172,18 @@ fn example_arguments(operation: &'static Operation) -> Vec<String> {
     for flag in all.iter().filter(|flag| is_in_example(operation, flag)) {
         arguments.push(format!("--{}", flag.long));
         arguments.push(match (&flag.field.shape, sample(flag.field)) {
-            (Shape::List(list), _) if flags::is_url(&list.item) && list.min_items > Some(1) => {
-                "photos/*.png".to_owned()
-            }
-            (_, Some(Value::String(text))) => quoted(&text),
-            (_, Some(value)) => quoted(&value.to_string()),
+            (Shape::List(list), _) if list.min_items > Some(1) => "photos/*.png".to_owned(),
+            (Shape::List(_), Some(Value::Array(items))) => items.iter().map(said).collect::<Vec<_>>().join(" "),
+            (_, Some(value)) => said(&value),
             (_, None) => quoted(made_up(flag.field.name)),
         });
     }
     arguments
+}
+
+/// A value as a shell is given it.
+fn said(value: &Value) -> String {
+    value.as_str().map_or_else(|| quoted(&value.to_string()), quoted)
 }
 
 /// A value where the description names none.
@@ -201,27 +204,43 @@ fn is_in_example(operation: &Operation, flag: &Flag) -> bool {
 
 /// A value that fits: what the description names as an example, or else something in the middle.
 fn sample(field: &Field) -> Option<Value> {
-    let quoted = field.about.split('"').nth(1).filter(|text| !text.is_empty());
+    let described = flags::plain(field.about);
+    let named = described.split('"').nth(1).filter(|text| !text.is_empty());
+    let counted = described.split("such as ").nth(1).and_then(|text| text.trim_end_matches('.').parse::<f64>().ok());
     Some(match &field.shape {
         shape if flags::is_url(shape) && field.name == "callbackUrl" => {
             json!("https://example.com/callbacks/describe_image")
         }
-        shape if flags::is_url(shape) => json!("photo.png"),
+        shape if flags::is_url(shape) => json!(file(field.name)),
         Shape::Boolean => json!(true),
+        Shape::Integer(_) | Shape::Number(_) if counted.is_some() => whole(counted?),
+        Shape::Integer(_) if field.name == "pageNum" => json!(1),
         Shape::Integer(rules) => match rules.one_of.first() {
             Some(first) => json!(first),
             None => json!(2.clamp(rules.minimum.unwrap_or(1), rules.maximum.unwrap_or(i64::MAX))),
         },
-        Shape::Number(rules) => {
-            json!(2_f64.clamp(rules.minimum.unwrap_or(1.0), rules.maximum.unwrap_or(f64::MAX)) as i64)
-        }
+        Shape::Number(rules) => whole(2_f64.clamp(rules.minimum.unwrap_or(1.0), rules.maximum.unwrap_or(f64::MAX))),
         Shape::IntegerEnum(set) => json!(set.values.first()?.value),
         Shape::TextEnum(set) => json!(set.values.first()?.value),
         Shape::Text(_) if field.name == "prompt" => json!("a lighthouse at night"),
-        Shape::Text(_) => json!(quoted?),
+        Shape::Text(_) => json!(named?),
         Shape::List(list) => json!([item(&list.item)?]),
         Shape::Object(schema) => members(schema),
     })
+}
+
+/// A number, without a fraction where it has none.
+fn whole(number: f64) -> Value {
+    if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
+}
+
+/// A file for a field that takes pictures.
+fn file(name: &str) -> &'static str {
+    match name {
+        "maskImage" | "mask_link" => "mask.png",
+        "targetUrl" => "group.png",
+        _ => "photo.png",
+    }
 }
 
 fn item(shape: &'static Shape) -> Option<Value> {
@@ -244,5 +263,62 @@ fn quoted(text: &str) -> String {
     match !text.is_empty() && text.chars().all(is_plain) {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgopen_types::read_value;
+
+    use super::*;
+    use crate::request::Draft;
+
+    /// What help shows works, once its files are addresses.
+    #[test]
+    fn every_example_keeps_the_contract() {
+        for operation in operations::ALL.iter().copied() {
+            let line = example_arguments(operation).join(" ").replace("photos/*.png", &"https://a/1.png ".repeat(10));
+            let line = ["photo.png", "mask.png", "group.png"]
+                .into_iter()
+                .fold(line, |line, file| line.replace(file, &format!("https://a/{file}")));
+            let arguments = split(&line);
+            let command = operation_command(Command::new(operation.id).no_binary_name(true), operation);
+            let matches = command.try_get_matches_from(&arguments).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let mut draft = Draft::new(operation, json!({})).unwrap();
+            draft.take_flags(&matches);
+            draft.complete().unwrap();
+            read_value(operation.request, draft.body.to_string().as_bytes())
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    /// As a shell does, with single quotes only.
+    fn split(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (index, part) in line.split('\'').enumerate() {
+            let last = words.last_mut().unwrap();
+            if index % 2 == 1 {
+                last.push_str(part);
+                continue;
+            }
+            let mut pieces = part.split(' ');
+            last.push_str(pieces.next().unwrap());
+            words.extend(pieces.map(str::to_owned));
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn an_operation_has_the_name_of_its_tool_as_well() {
+        assert_eq!(aliases(&operations::ENLARGE_IMAGE), ["enlarge-image", "imgEnlarge"]);
+        assert_eq!(aliases(&operations::TEXT_TO_IMAGE), ["text-to-image", "text2image"]);
+        assert_eq!(aliases(&operations::DETECT_FACES), ["detect-faces", "face/detection"]);
+        assert_eq!(aliases(&operations::CONTROLNET), [""; 0]);
+        let mut all: Vec<_> = operations::ALL.iter().flat_map(|operation| aliases(operation)).collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "two operations share a name");
     }
 }

@@ -6,6 +6,8 @@ pub mod pictures;
 pub mod program;
 pub mod receiver;
 pub mod rows;
+pub mod shell;
+pub mod vendor;
 
 use std::time::{Duration, Instant};
 

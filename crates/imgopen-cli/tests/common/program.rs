@@ -162,3 +162,69 @@ pub fn said(output: &Output) -> String {
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
+
+/// A command that runs beside the test, whose streams are read as they come. It is killed when the test is over.
+pub struct Background {
+    child: Child,
+    output: Receiver<String>,
+    errors: Receiver<String>,
+}
+
+impl Background {
+    /// Starts it.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (output, errors) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+        Self { child, output, errors }
+    }
+
+    /// Waits for a line on standard error that holds a text.
+    pub fn complains(&self, text: &str) -> String {
+        line_with(&self.errors, text)
+    }
+
+    /// Waits for a line on standard output that holds a text.
+    pub fn says(&self, text: &str) -> String {
+        line_with(&self.output, text)
+    }
+
+    /// Presses Ctrl-C.
+    pub fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end, and gives what it said and complained that was not read before.
+    pub fn end(mut self) -> (ExitStatus, String, String) {
+        let rest = |lines: &Receiver<String>| {
+            let deadline = Instant::now() + PATIENCE;
+            let mut text = String::new();
+            while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                text += &format!("{line}\n");
+            }
+            text
+        };
+        let (said, complained) = (rest(&self.output), rest(&self.errors));
+        (self.child.wait().unwrap(), said, complained)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn line_with(lines: &Receiver<String>, text: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let mut before = String::new();
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.contains(text) => return line,
+            Ok(line) => before += &format!("{line}\n"),
+            Err(error) => panic!("{error}: no line with {text:?}; there was\n{before}"),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `imgopen demo`: everything out of nothing.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::common::shell::names;
+use crate::{command, told};
+
+#[test]
+fn the_demo_needs_nothing_and_leaves_its_results_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &["demo"]).output().unwrap();
+    let text = told(&output).replace(&folder.path().canonicalize().unwrap().display().to_string(), "[folder]");
+    assert_snapshot!("demo", text);
+    assert_eq!(names(folder.path()), ["imgopen-demo"]);
+    let results = names(&folder.path().join("imgopen-demo"));
+    assert!(results.len() >= 3, "{results:?}");
+    for name in &results {
+        let picture = image::open(folder.path().join("imgopen-demo").join(name)).unwrap();
+        assert!(picture.width() >= 512 && picture.height() >= 512, "{name}");
+    }
+}
+
+#[test]
+fn the_demo_can_be_kept_and_read_by_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = ["demo", "--json", "--output", "results", "--keep", "data"];
+    let output = command(folder.path(), &demo).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tasks = told["tasks"].as_array().unwrap();
+    assert!(tasks.iter().all(|task| task["state"] == "succeeded" && task["engine"].is_string()), "{told}");
+    assert_eq!(names(folder.path()), ["data", "results"]);
+    assert!(folder.path().join("data/imgopen.sqlite3").is_file());
+}

@@ -1,0 +1,149 @@
+//! Pictures of this machine in requests: how they are served, and when they are refused.
+
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::common::pictures::scene;
+use crate::common::program::Background;
+use crate::common::shell::Shell;
+use crate::common::until;
+use crate::common::vendor::{Vendor, success};
+use crate::{command, redacted, told};
+
+#[test]
+fn what_is_no_picture_is_refused_before_anything_is_sent() {
+    let shell = Shell::open();
+    std::fs::write(shell.folder().join("page.png"), "<html>").unwrap();
+    std::fs::write(shell.folder().join("empty.png"), "").unwrap();
+    let mut text = String::new();
+    for file in ["page.png", "empty.png", ".", "nowhere.png", "file:nowhere.png", "ftp://example.com/a.png"] {
+        text += &told(&shell.run(&["run", "enlarge_image", "--scale", "2", "--source-image", file]));
+    }
+    let swap =
+        ["run", "swap_faces", "--source-url", "page.png", "https://example.com/a.png", "--target-url", "nowhere.png"];
+    text += &told(&shell.run(&swap));
+    std::fs::create_dir(shell.folder().join("photos")).unwrap();
+    text += &told(&shell.run(&["train", "submit", "--images", "photos"]));
+    shell.picture("photos/1.png");
+    text += &told(&shell.run(&["train", "submit", "--images", "photos"]));
+    assert_snapshot!("no_pictures", text);
+    assert_eq!(shell.json(&["task", "list"]).1["tasks"], json!([]));
+}
+
+#[test]
+fn a_service_that_fetches_from_nowhere_near_is_told_the_fix() {
+    let shell = Shell::with(&[]);
+    shell.picture("small.png");
+    let run = ["run", "enlarge_image", "--scale", "2", "--source-image", "./small.png"];
+    assert_snapshot!("guarded", told(&shell.run(&run)));
+}
+
+#[test]
+fn a_public_server_is_not_sent_what_it_cannot_fetch() {
+    let shell = Shell::open();
+    shell.picture("small.png");
+    let run = ["run", "enlarge_image", "--scale", "2", "--source-image", "small.png", "--url", "http://192.0.2.7"];
+    let text = told(&shell.run(&run));
+    assert!(text.starts_with("ends with 2\nerrors:\n"), "{text}");
+    assert_snapshot!("public", text);
+}
+
+/// The server sees one picture, at a path that cannot be guessed, and only while the command waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_picture_is_served_and_only_while_it_is_needed() {
+    let vendor = Vendor::start(|call, _| match call.path.as_str() {
+        "tool/face/fusion" => success(json!({
+            "taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0,
+        })),
+        "tool/face/fusion/queryTask" => success(json!({
+            "taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0,
+        })),
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let folder = tempfile::tempdir().unwrap();
+    scene().save(folder.path().join("a.png")).unwrap();
+    scene().save(folder.path().join("b.jpg")).unwrap();
+    std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    let run = ["run", "swap_faces", "--source-url", "a.png", "b.jpg", "--target-url", "https://example.com/c.png"];
+    let mut run = command(folder.path(), &run);
+    run.env("IMGOPEN_BASE_URL", &vendor.url);
+    let run = Background::start(run);
+    let sent = until("it is sent", async || vendor.calls().into_iter().find(|call| call.path == "tool/face/fusion"));
+    let sent = sent.await.body;
+    let urls: Vec<_> =
+        sent["sourceUrl"].as_array().unwrap().iter().map(|url| url.as_str().unwrap().to_owned()).collect();
+    assert_eq!(sent["targetUrl"], "https://example.com/c.png");
+    for (url, (name, media_type)) in urls.iter().zip([("a.png", "image/png"), ("b.jpg", "image/jpeg")]) {
+        let answer = reqwest::get(url).await.unwrap();
+        assert_eq!(answer.headers()["content-type"], media_type);
+        assert_eq!(answer.bytes().await.unwrap(), std::fs::read(folder.path().join(name)).unwrap());
+    }
+    let base = urls[0].rsplit_once('/').unwrap().0;
+    for path in ["", "a.png", "secret", "../secret", "%2e%2e/secret", "0000.png"] {
+        assert_eq!(reqwest::get(format!("{base}/{path}")).await.unwrap().status(), 404, "{path}");
+    }
+    assert_eq!(reqwest::Client::new().delete(&urls[0]).send().await.unwrap().status(), 405);
+    run.interrupt();
+    assert_eq!(run.end().0.code(), Some(130));
+    let gone = until("nothing is served", async || reqwest::get(&urls[0]).await.err()).await;
+    assert!(gone.is_connect(), "{gone}");
+}
+
+/// A command that does not wait for the result still waits until its picture is fetched, and says so when it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_waiting_it_ends_when_the_picture_is_fetched() {
+    let vendor = Vendor::start(|call, _| match call.path.as_str() {
+        "tool/imgEnlarge" | "tool/imgEnlarge/queryTask" => success(json!({
+            "taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0,
+        })),
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let folder = tempfile::tempdir().unwrap();
+    scene().save(folder.path().join("a.png")).unwrap();
+    let start = |timeout: &str| {
+        let run = ["run", "enlarge_image", "--source-image", "a.png", "--scale=2", "--no-wait", "--timeout", timeout];
+        let mut run = command(folder.path(), &[&run[..], &["--business-task-id=mine"]].concat());
+        run.env("IMGOPEN_BASE_URL", &vendor.url);
+        run
+    };
+    let run = Background::start(start("60s"));
+    let sent =
+        until("it is sent", async || vendor.calls().into_iter().find(|call| call.path == "tool/imgEnlarge")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let fetched = reqwest::get(sent.body["sourceImage"].as_str().unwrap()).await.unwrap();
+    assert_eq!(fetched.bytes().await.unwrap(), std::fs::read(folder.path().join("a.png")).unwrap());
+    let (status, said, _) = run.end();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(redacted(&said), "enlarge_image mine (task p1)\ncome back with `imgopen task wait mine`\n");
+    let late = told(&start("300ms").output().unwrap());
+    assert_snapshot!("unfetched", late);
+}
+
+/// Wherever a document names a picture of this machine, it is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_in_json_are_served_as_well() {
+    let vendor = Vendor::start(|call, _| match call.path.as_str() {
+        "sd/v2/controlnet" => success(json!({ "task_id": "p1" })),
+        "sd/v2/queryTaskInfo" => success(json!({ "id_task": "p1", "status": 4, "desc": "no" })),
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let folder = tempfile::tempdir().unwrap();
+    scene().save(folder.path().join("pose.png")).unwrap();
+    let request = json!({
+        "prompt": "x", "batch_size": 1, "resize_mode": 1, "alwayson_scripts": {"sd_model_checkpoint": "m"},
+        "controlnet": {"args": [{"image_link": "pose.png"}, {"image_link": "https://example.com/a.png"}]},
+    });
+    std::fs::write(folder.path().join("request.json"), request.to_string()).unwrap();
+    let mut run = command(folder.path(), &["run", "controlnet", "--request", "request.json", "--quiet"]);
+    let output = run.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap();
+    assert_eq!(told(&output), "ends with 4\nerrors:\nimgopen: the task p1 failed: no\n");
+    let sent = vendor.calls().into_iter().find(|call| call.path == "sd/v2/controlnet").unwrap().body;
+    let links: Vec<_> = sent["controlnet"]["args"].as_array().unwrap().iter().map(|unit| &unit["image_link"]).collect();
+    assert!(links[0].as_str().unwrap().starts_with("http://127.0.0.1:"), "{links:?}");
+    assert_eq!(links[1], &Value::from("https://example.com/a.png"));
+}

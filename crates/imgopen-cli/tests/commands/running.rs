@@ -1,0 +1,233 @@
+//! `imgopen run`: what it sends, saves, prints and refuses.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::common::pictures::{correlation, parameters};
+use crate::common::program::Background;
+use crate::common::shell::Shell;
+use crate::common::vendor::{Vendor, success};
+use crate::{redacted, told};
+
+/// Flags of a picture from a prompt, without the prompt.
+const CARD: [&str; 8] =
+    ["run", "text_to_image", "--batch-size", "1", "--sd-model-checkpoint", "m", "--width=64", "--height=64"];
+
+fn card<'a>(prompt: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&CARD, &["--prompt", prompt][..], more].concat()
+}
+
+#[test]
+fn a_local_picture_is_enlarged_and_saved_whole() {
+    let shell = Shell::open();
+    let small = shell.picture("small.png");
+    let run = ["run", "enlarge_image", "--source-image", "small.png", "--scale", "2"];
+    let text = told(&shell.run(&run));
+    let (code, outcome) = shell.json(&[&run[..], &["--output", "large.png", "--business-task-id", "my-1"]].concat());
+    assert_snapshot!("run", text + &redacted(&format!("{outcome:#}\n")));
+    assert_eq!((code, &outcome["id"], &outcome["state"]), (0, &json!("my-1"), &json!("succeeded")));
+    let large = shell.read("large.png");
+    assert_eq!(large.dimensions(), (120, 82));
+    assert!(correlation(&small, &large) > 0.9, "{}", correlation(&small, &large));
+    let names = shell.names();
+    let [first, second, third] = names.as_slice() else { panic!("{names:?}") };
+    assert!(first.starts_with("enlarge_image-img") && first.ends_with(".png"), "{first}");
+    assert_eq!((second.as_str(), third.as_str()), ("large.png", "small.png"));
+    assert_eq!(shell.read(first).dimensions(), (120, 82));
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let shell = Shell::open();
+    std::fs::write(shell.folder().join("there.png"), "mine").unwrap();
+    let refused = told(&shell.run(&card("x", &["--output", "there.png"])));
+    let expected = "ends with 2\nerrors:\nimgopen: --output there.png: it is there already, and nothing is overwritten; \
+                    give another name or a folder\n";
+    assert_eq!(refused, expected);
+    assert_eq!(std::fs::read(shell.folder().join("there.png")).unwrap(), b"mine");
+    assert_eq!(shell.json(&["task", "list"]).1["tasks"], json!([]), "nothing was sent");
+    // Saved once more, a result gets a name of its own.
+    let (_, outcome) = shell.json(&card("x", &["--output", "results/"]));
+    let id = outcome["task_id"].as_str().unwrap();
+    let (code, again) = shell.json(&["task", "wait", id, "--output", "results/"]);
+    let path = |outcome: &Value| outcome["files"][0]["path"].as_str().unwrap().to_owned();
+    assert_eq!((code, path(&again)), (0, path(&outcome).replace(".png", ".2.png")));
+    assert_eq!(
+        std::fs::read(shell.folder().join(path(&again))).unwrap(),
+        std::fs::read(shell.folder().join(path(&outcome))).unwrap()
+    );
+}
+
+#[test]
+fn several_pictures_are_numbered() {
+    let shell = Shell::open();
+    let (code, outcome) = shell.json(&card("x", &["--n-iter=3", "--seed", "-1", "--output", "out/card.png"]));
+    assert_eq!((code, outcome["files"].as_array().unwrap().len()), (0, 3));
+    assert_eq!(shell.names(), ["out"]);
+    for number in 1..=3 {
+        assert_eq!(shell.read(&format!("out/card-{number}.png")).dimensions(), (64, 64));
+    }
+}
+
+/// JSON comes from a file or a pipe, and flags win over it.
+#[test]
+fn a_request_can_be_json_and_flags_win_over_it() {
+    let shell = Shell::open();
+    let request = json!({
+        "prompt": "from the file", "batch_size": 1, "width": 64, "height": 64, "seed": 5,
+        "alwayson_scripts": {"sd_model_checkpoint": "m", "id_task": "mine"},
+    });
+    std::fs::write(shell.folder().join("request.json"), request.to_string()).unwrap();
+    let said = |name: &str| parameters(&std::fs::read(shell.folder().join(name)).unwrap());
+    let run = ["run", "text_to_image", "--request"];
+    let (code, outcome) = shell.json(&[&run[..], &["request.json", "--seed", "8", "--output", "a.png"]].concat());
+    assert_eq!((code, &outcome["engine"], &outcome["grade"]), (0, &json!("sandbox"), &json!("sandbox")));
+    assert!(said("a.png").contains("from the file") && said("a.png").contains("Seed: 8"), "{}", said("a.png"));
+    for (arguments, name) in [(&["-", "--output", "b.png"][..], "b.png"), (&[], "c.png")] {
+        let arguments = match arguments {
+            [] => vec!["run", "text_to_image", "--output", "c.png"],
+            more => [&run[..], more].concat(),
+        };
+        let mut piped = shell.command(&arguments);
+        let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        assert!(said(name).contains("Seed: 5"), "{}", said(name));
+    }
+    let wrong = shell.run(&["run", "text_to_image", "--request", "nowhere.json"]);
+    assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
+    std::fs::write(shell.folder().join("broken.json"), "{").unwrap();
+    let broken = told(&shell.run(&["run", "text_to_image", "--request", "broken.json"]));
+    assert!(broken.starts_with("ends with 2\nerrors:\nimgopen: broken.json is no JSON: EOF"), "{broken}");
+}
+
+#[test]
+fn all_faults_are_told_at_once_by_their_flags() {
+    let shell = Shell::open();
+    let run = ["run", "enlarge_image", "--scale", "9", "--callback-url", "me", "--source-image", "nowhere.png"];
+    let mut text = told(&shell.run(&run));
+    text += &told(&shell.run(&[&run[..], &["--json"]].concat()));
+    text += &told(&shell.run(&["run", "query_tool_task", "--tool-code", "rop"]));
+    text += &told(&shell.run(&[
+        "run",
+        "watermark_image",
+        "--source-image",
+        "https://example.com/a.png",
+        "--position",
+        "midle",
+    ]));
+    assert_snapshot!("faults", text);
+}
+
+#[test]
+fn a_typing_error_is_told_what_is_right() {
+    let shell = Shell::open();
+    for (arguments, right) in [
+        (&["run", "enlarge_imag"][..], "'enlarge_image'"),
+        (&["run", "text_to_imge"], "'text_to_image'"),
+        (&["run", "enlarge_image", "--sourc-image", "x"], "'--source-image'"),
+        (&["run", "text_to_image", "--alwayson-scripts.sd-va", "x"], "'--alwayson-scripts.sd-vae'"),
+        (&["run", "text_to_image", "--sd-model-checkpont", "x"], "'--sd-model-checkpoint'"),
+        (&["task", "lst"], "'list'"),
+    ] {
+        let told = told(&shell.run(arguments));
+        assert!(told.starts_with("ends with 2\nerrors:\n") && told.contains(right), "{told}");
+    }
+    // The names of tools, and of fields as the wire has them, are right as well.
+    shell.picture("small.png");
+    let (code, outcome) = shell.json(&["run", "imgEnlarge", "--sourceImage", "small.png", "--scale=1.5"]);
+    assert_eq!((code, &outcome["operation"]), (0, &json!("enlarge_image")));
+}
+
+#[test]
+fn what_is_no_picture_is_told_as_text() {
+    let shell = Shell::open();
+    let url = "https://example.com/a.png";
+    let mut text = told(&shell.run(&["run", "recognize_style", "--source-image", url]));
+    let describe = ["run", "describe_image", "--image", url, "--callback-url", "https://example.com/describe_image"];
+    text += &told(&shell.run(&describe));
+    text += &told(&shell.run(&["run", "expand_prompt", "--mode", "0", "--source-prompt", "a girl"]));
+    text += &told(&shell.run(&["models", "list", "--kind", "checkpoint", "--kind", "lora"]));
+    text += &told(&shell.run(&["models", "list", "--kind", "vae", "--name", "sandbox", "--json"]));
+    text += &told(&shell.run(&["models", "list", "--name", "nowhere"]));
+    assert_snapshot!("texts", text);
+    assert_eq!(shell.names(), [""; 0]);
+}
+
+#[test]
+fn a_failed_task_ends_with_its_reason() {
+    let shell = Shell::open();
+    let text = told(&shell.run(&card("[sandbox: fail=out of memory]", &[])));
+    let expected = "imgopen: the task [task] failed: sandbox: out of memory\n";
+    assert!(text.starts_with("ends with 4\nerrors:\n") && text.ends_with(expected), "{text}");
+    let (code, outcome) = shell.json(&card("[sandbox: fail=out of memory]", &[]));
+    assert_eq!((code, &outcome["state"], &outcome["error"]["exit_code"]), (4, &json!("failed"), &json!(4)));
+    assert_eq!(shell.names(), [""; 0]);
+}
+
+#[test]
+fn refusals_and_silence_are_told_apart() {
+    let shell = Shell::open();
+    let mut text = told(&shell.command(&["task", "list"]).env("IMGOPEN_ACCESS_KEY_SECRET", "wrong").output().unwrap());
+    let mut keyless = shell.command(&["task", "list"]);
+    keyless.env_remove("IMGOPEN_ACCESS_KEY_ID").env_remove("IMGOPEN_ACCESS_KEY_SECRET");
+    text += &told(&keyless.output().unwrap());
+    text += &told(&shell.command(&["task", "list"]).env_remove("IMGOPEN_ACCESS_KEY_SECRET").output().unwrap());
+    text += &told(&shell.run(&["task", "list", "--url", "example.com"]));
+    let train = ["train", "submit", "--task-id", "t"];
+    let urls: Vec<_> = (0..10).map(|number| format!("--file-url-list=https://example.com/{number}.png")).collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    text += &told(&shell.run(&[&train[..], &urls, &["--json"]].concat()));
+    assert_snapshot!("refused", text);
+    let silent = told(&shell.run(&["task", "list", "--url", "http://127.0.0.1:9"]));
+    let expected =
+        "ends with 1\nerrors:\nimgopen: no server answers at http://127.0.0.1:9; start one with `imgopen serve`, or";
+    assert!(silent.starts_with(expected), "{silent}");
+}
+
+/// The secret comes from a file as well, and never from the command line.
+#[test]
+fn a_secret_can_lie_in_a_file() {
+    let shell = Shell::open();
+    std::fs::write(shell.folder().join("secret"), format!("{}\n", shell.key.secret)).unwrap();
+    let mut list = shell.command(&["task", "list", "--access-key-secret-file", "secret"]);
+    assert_eq!(list.env_remove("IMGOPEN_ACCESS_KEY_SECRET").output().unwrap().status.code(), Some(0));
+    assert_eq!(shell.run(&["task", "list", "--access-key-secret", "x"]).status.code(), Some(2));
+}
+
+/// A lost answer does not start a second task: the second try carries the same key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submit_is_tried_again_under_the_same_key() {
+    let vendor = Vendor::start(|call, before| match (call.path.as_str(), before) {
+        ("tool/imgEnlarge", 0) => Some((503, json!({"code": "503", "msg": "busy"}))),
+        ("tool/imgEnlarge", _) => {
+            success(json!({"taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0}))
+        }
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let run = ["run", "enlarge_image", "--source-image", "https://example.com/a.png", "--scale", "2", "--no-wait"];
+    let mut command = crate::command(std::env::temp_dir().as_path(), &run);
+    let output = command.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let keys: Vec<_> = vendor.calls().iter().map(|call| call.headers["idempotency-key"].clone()).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+}
+
+#[test]
+fn ctrl_c_leaves_the_task_running_and_says_how_to_come_back() {
+    let shell = Shell::open();
+    let run = Background::start(shell.command(&card("[sandbox: hang]", &[])));
+    run.complains("was started");
+    run.interrupt();
+    let (status, said, complained) = run.end();
+    assert_eq!((status.code(), said.as_str()), (Some(130), ""));
+    let expected = "imgopen: interrupted; the task [task] goes on, come back with `imgopen task wait [task]`\n";
+    assert_eq!(redacted(&complained), expected);
+    let (_, listed) = shell.json(&["task", "list", "--state", "running", "--state", "queued"]);
+    assert_eq!(listed["tasks"].as_array().unwrap().len(), 1, "{listed}");
+}

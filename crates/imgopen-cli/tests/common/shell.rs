@@ -1,0 +1,89 @@
+//! A folder to work in, and a service to work with: what somebody at a shell has.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use image::RgbImage;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::pictures::scene;
+use super::program::{Key, Program, imgopen};
+
+/// The folder, the service and the key.
+pub struct Shell {
+    /// The service.
+    pub program: Program,
+    /// The key.
+    pub key: Key,
+    folder: TempDir,
+    _data: TempDir,
+}
+
+impl Shell {
+    /// Starts a service with the sandbox, which fetches from this machine.
+    pub fn open() -> Self {
+        Self::with(&["--allow-network", "127.0.0.1/32"])
+    }
+
+    /// Starts a service with the sandbox and these flags.
+    pub fn with(flags: &[&str]) -> Self {
+        let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut serve = imgopen();
+        serve.args(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(flags);
+        let (program, key) = (Program::start(serve), Key::create(data.path()));
+        Self { program, key, folder, _data: data }
+    }
+
+    /// A command in the folder, with the service and the key in its environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = imgopen();
+        command.current_dir(self.folder.path()).args(arguments).env("IMGOPEN_BASE_URL", &self.program.url);
+        command.env("IMGOPEN_ACCESS_KEY_ID", &self.key.id).env("IMGOPEN_ACCESS_KEY_SECRET", &self.key.secret);
+        command
+    }
+
+    /// Runs a command.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that prints JSON, and gives its exit code too.
+    pub fn json(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let read = serde_json::from_slice(&output.stdout);
+        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), read.unwrap_or_else(|error| panic!("{error}: {output:?} {complained}")))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a picture into the folder.
+    pub fn picture(&self, name: &str) -> RgbImage {
+        let picture = scene();
+        picture.save(self.folder.path().join(name)).unwrap();
+        picture
+    }
+
+    /// The names in the folder, in order.
+    pub fn names(&self) -> Vec<String> {
+        names(self.folder.path())
+    }
+
+    /// A picture out of the folder.
+    pub fn read(&self, name: &str) -> RgbImage {
+        let path: PathBuf = self.folder.path().join(name);
+        image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_rgb8()
+    }
+}
+
+/// The names in a folder, in order.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
