@@ -13,6 +13,7 @@
 mod description;
 mod encode;
 mod header;
+mod plain;
 
 use std::io::Cursor;
 
@@ -25,6 +26,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
 pub use description::{description, parameters};
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode};
 pub use header::{Chroma, Header};
+pub use plain::plain;
 
 use header::End;
 

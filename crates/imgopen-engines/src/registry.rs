@@ -181,7 +181,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("remove_object", "an engine that repaints the parts of a picture"),
     ("recognize_style", "an engine with a model that tells styles apart"),
     ("outpaint", "an engine that paints beyond the edges of a picture"),
-    ("preview_controlnet", "an engine with the preprocessors of ControlNet"),
+    (
+        "preview_controlnet",
+        "an engine with the preprocessors of ControlNet, such as `preprocessors`, which needs no weights",
+    ),
     ("remove_background", "an engine with a model that tells background from foreground"),
     ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
     ("watermark_image", "an engine that draws marks onto pictures"),

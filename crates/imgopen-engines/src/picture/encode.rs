@@ -9,11 +9,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use image::codecs::webp::WebPEncoder;
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder};
 use jpeg_encoder::SamplingFactor;
 use png::{BitDepth, ColorType, DeflateCompression, Filter};
 
-use super::Chroma;
+use super::{Chroma, plain};
 use crate::Format;
 
 /// The quality of JPEG files, of 100: the loss is not seen, and the file is less than half as large as at 100.
@@ -153,17 +153,9 @@ fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, jpeg_e
     match image {
         DynamicImage::ImageLuma8(gray) => encoder.encode(gray, width, height, jpeg_encoder::ColorType::Luma)?,
         DynamicImage::ImageRgb8(rgb) => encoder.encode(rgb, width, height, jpeg_encoder::ColorType::Rgb)?,
-        other => encoder.encode(&onto_white(other), width, height, jpeg_encoder::ColorType::Rgb)?,
+        other => encoder.encode(&plain(other.clone()).into_rgb8(), width, height, jpeg_encoder::ColorType::Rgb)?,
     }
     Ok(file)
-}
-
-fn onto_white(image: &DynamicImage) -> RgbImage {
-    let rgba = image.to_rgba8();
-    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [r, g, b, a] = rgba.get_pixel(x, y).0.map(u32::from);
-        Rgb([r, g, b].map(|sample| ((sample * a + 255 * (255 - a) + 127) / 255) as u8))
-    })
 }
 
 fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec<u8>> {
