@@ -147,6 +147,9 @@ pub struct Serve {
     /// The folder that holds everything [default: imgopen-data].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// The folder of the models, as the Stable Diffusion web UI or ComfyUI has it [default: models in the data folder].
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
     /// Serve operations without a real engine with labelled test cards.
     #[arg(long)]
     pub sandbox: bool,

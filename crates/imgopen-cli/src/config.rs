@@ -77,7 +77,7 @@ pub fn run(command: args::Config) -> anyhow::Result<()> {
 }
 
 /// The settings that have no value unless they are given one.
-const UNSET: &[&str] = &["public_url", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
+const UNSET: &[&str] = &["models", "public_url", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
 
 /// Every setting under its whole name.
 fn flatten(table: &toml::Table, prefix: &str, lines: &mut Vec<(String, toml::Value)>) {
@@ -160,6 +160,9 @@ impl Flags {
         }
         if let Some(folder) = &flags.data_dir {
             set("data_dir", Value::serialize(folder)?);
+        }
+        if let Some(folder) = &flags.models {
+            set("models", Value::serialize(folder)?);
         }
         if flags.sandbox {
             set("sandbox", Value::from(true));
@@ -262,6 +265,7 @@ mod tests {
         let names = [
             "listen",
             "data_dir",
+            "models",
             "public_url",
             "sandbox",
             "open",

@@ -4,6 +4,7 @@ mod engine;
 mod error;
 mod job;
 pub mod lanczos;
+pub mod library;
 mod monitor;
 pub mod picture;
 pub mod preprocess;
@@ -15,6 +16,7 @@ pub use engine::{Engine, FieldValues, Grade, Inputs, Model, ModelKind, Models, O
 pub use error::EngineError;
 pub use job::{Format, Input, Job, Output, Picture, PictureLimits, UnknownFormat};
 pub use lanczos::Lanczos;
+pub use library::Library;
 pub use monitor::{Monitor, Progress, Watch};
 pub use preprocess::Preprocessors;
 pub use registry::{Choice, Registry, Unavailable};

@@ -1,16 +1,19 @@
 //! The engines of a server, and which of them serves a request.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::Lanczos;
+use crate::Library;
 use crate::engine::{Engine, Model, ModelKind, Models, Offer};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
 pub struct Registry {
     engines: Vec<Arc<dyn Engine>>,
+    library: Option<Library>,
 }
 
 /// An engine with its offer that fits a request.
@@ -46,7 +49,12 @@ pub enum Unavailable {
 impl Registry {
     /// Holds these engines. Of several that are equally good for a request, the first is taken.
     pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
-        Self { engines }
+        Self { engines, library: None }
+    }
+
+    /// Also lists the models of a folder.
+    pub fn with_library(self, library: Library) -> Self {
+        Self { library: Some(library), ..self }
     }
 
     /// The engines that need no weights, each ready for use.
@@ -94,7 +102,8 @@ impl Registry {
         choices
     }
 
-    /// All models of a kind, in the order of the engines; of two with one name the first.
+    /// All models of a kind: those of the engines in their order, then those of the library; of several with one name the
+    /// first. Looking through a library blocks.
     pub fn models(&self, kind: ModelKind) -> Vec<Model> {
         let of = |engine: &Arc<dyn Engine>| {
             let listed = engine.offers().into_iter().flat_map(|offer| match offer.models {
@@ -103,13 +112,10 @@ impl Registry {
             });
             listed.chain(engine.models()).collect::<Vec<_>>()
         };
-        let mut found: Vec<Model> = Vec::new();
-        for model in self.engines.iter().flat_map(of).filter(|model| model.kind == kind) {
-            if found.iter().all(|known| known.name != model.name) {
-                found.push(model);
-            }
-        }
-        found
+        let library = self.library.iter().flat_map(Library::models);
+        let mut names = HashSet::new();
+        let models = self.engines.iter().flat_map(of).chain(library);
+        models.filter(|model| model.kind == kind && names.insert(model.name.clone())).collect()
     }
 }
 

@@ -33,7 +33,7 @@ macro_rules! lists {
         $(
             async fn $operation(&self, _: Caller, request: $request) -> Result<$response, Failure> {
                 let names = [$(request.$name.as_deref()),+];
-                let models = matching(self.inner.engines.models(ModelKind::$kind), &names);
+                let models = matching(self.models(ModelKind::$kind).await?, &names);
                 let total = models.len() as i64;
                 let (page_size, page_num) = (request.page_size, request.page_num);
                 let rows = page(models, page_size, page_num).into_iter().map(|(id, model)| $row(id, model)).collect();
@@ -138,6 +138,18 @@ impl ImgOpen for Service {
 }
 
 impl Service {
+    /// All models of a kind by their names, each with its number in the list.
+    async fn models(&self, kind: ModelKind) -> Result<Vec<(i64, Model)>, Failure> {
+        let engines = self.inner.engines.clone();
+        let models = tokio::task::spawn_blocking(move || engines.models(kind)).await;
+        let mut models = models.map_err(|error| {
+            tracing::error!(%error, "the models cannot be listed");
+            Failure::internal("the server failed on this request; its log tells more")
+        })?;
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((1..).zip(models).collect())
+    }
+
     /// Lets a key in, and counts the call.
     pub(crate) async fn admit(&self, credentials: &Credentials) -> Result<(), Failure> {
         let id = KeyId(credentials.access_key_id().to_owned());
@@ -176,25 +188,25 @@ fn unknown(asked: &str, hint: &str) -> Failure {
 }
 
 /// Models whose name holds every text that was asked for, whatever the case.
-fn matching(models: Vec<Model>, names: &[Option<&str>]) -> Vec<Model> {
+fn matching(models: Vec<(i64, Model)>, names: &[Option<&str>]) -> Vec<(i64, Model)> {
     let wanted: Vec<_> = names.iter().flatten().map(|name| name.to_lowercase()).collect();
-    let fits = |model: &Model| {
+    let fits = |(_, model): &(i64, Model)| {
         let (name, title) = (model.name.to_lowercase(), model.title.to_lowercase());
         wanted.iter().all(|wanted| name.contains(wanted) || title.contains(wanted))
     };
     models.into_iter().filter(fits).collect()
 }
 
-/// The models of a page, counted from 1, each with its number in the whole list.
-fn page(models: Vec<Model>, size: i64, number: i64) -> Vec<(i64, Model)> {
+/// The rows of a page, counted from 1.
+fn page<T>(rows: Vec<T>, size: i64, number: i64) -> Vec<T> {
     let size = usize::try_from(size).unwrap_or(0);
     let skipped = size.saturating_mul(usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX));
-    (1..).zip(models).skip(skipped).take(size).collect()
+    rows.into_iter().skip(skipped).take(size).collect()
 }
 
 /// A row of a list; the four kinds differ in the names of their first members only.
 macro_rules! row {
-    ($function:ident $row:ident { $($name:ident: $value:expr),+ }) => {
+    ($function:ident $row:ident $kind:ident { $($name:ident: $value:expr),+ }) => {
         fn $function(id: i64, model: Model) -> $row {
             $(let $name = $value(&model);)+
             $row {
@@ -202,7 +214,7 @@ macro_rules! row {
                 $($name,)+
                 model_base_model: model.base_model,
                 model_hash: model.hash,
-                model_type: None,
+                model_type: Some(types::ModelKind::$kind),
                 model_version: model.version,
                 model_status: None,
                 model_upload_status: None,
@@ -225,7 +237,7 @@ fn title(model: &Model) -> String {
     model.title.clone()
 }
 
-row!(model_row ModelRow { sd_model_checkpoint: name, sd_model_name: title });
-row!(lora_row LoraRow { sd_lora_file_name: name, sd_lora_file_simplify_name: short_name, sd_lora_name: title });
-row!(vae_row VaeRow { sd_vae: name, sd_vae_name: title });
-row!(embedding_row EmbeddingRow { sd_embedding_file_name: name, sd_embedding_name: title });
+row!(model_row ModelRow Checkpoint { sd_model_checkpoint: name, sd_model_name: title });
+row!(lora_row LoraRow Lora { sd_lora_file_name: name, sd_lora_file_simplify_name: short_name, sd_lora_name: title });
+row!(vae_row VaeRow Vae { sd_vae: name, sd_vae_name: title });
+row!(embedding_row EmbeddingRow TextualInversion { sd_embedding_file_name: name, sd_embedding_name: title });

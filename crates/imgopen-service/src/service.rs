@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use imgopen_engines::Registry;
+use imgopen_engines::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
 use imgopen_server::Failure;
 use tokio::sync::{Notify, broadcast};
@@ -101,6 +101,7 @@ impl Service {
     pub async fn open(settings: Settings, clock: Clock, engines: Registry) -> Result<Self, StartError> {
         settings.check()?;
         let lock = occupy(&settings.data_dir)?;
+        let engines = engines.with_library(library(&settings)?);
         let store = Store::open(&settings.data_dir)?;
         let assets = Assets::open(&settings.data_dir.join(ASSETS))?;
         let keys = Keys::new(store.clone(), clock.clone());
@@ -189,6 +190,22 @@ impl Service {
         let turns = queued.div_ceil(self.inner.settings.workers.max(1) * 100);
         Duration::from_secs(turns.clamp(1, 60) as u64)
     }
+}
+
+/// The file of the models' hashes within the data folder.
+const HASHES: &str = "model-hashes.json";
+
+/// The models folder. A folder that was named must be there; what it holds is looked at in the background.
+fn library(settings: &Settings) -> Result<Library, InvalidSetting> {
+    let folder = settings.models_dir();
+    if settings.models.is_some() && !folder.is_dir() {
+        let problem = format!("{} is no folder; give the folder that the models lie in", folder.display());
+        return Err(InvalidSetting { setting: "models".to_owned(), problem });
+    }
+    let library = Library::open(folder, Some(settings.data_dir.join(HASHES)));
+    let first = library.clone();
+    drop(tokio::task::spawn_blocking(move || first.models()));
+    Ok(library)
 }
 
 /// The folder of the pictures within the data folder.

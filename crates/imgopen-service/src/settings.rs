@@ -21,6 +21,9 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The folder that holds everything: database, pictures, data sets.
     pub data_dir: PathBuf,
+    /// The folder of the models, laid out as the Stable Diffusion web UI or ComfyUI does it. Unless set, `models` in the
+    /// data folder, which need not be there.
+    pub models: Option<PathBuf>,
     /// The address under which callers reach the service, such as `https://images.example.com`; URLs of pictures begin
     /// with it. Unless set, the address that it listens on.
     pub public_url: Option<String>,
@@ -165,6 +168,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             data_dir: PathBuf::from("imgopen-data"),
+            models: None,
             public_url: None,
             sandbox: false,
             open: false,
@@ -230,6 +234,11 @@ impl Settings {
     /// How many tasks of one key may run at once.
     pub fn running_per_key(&self) -> usize {
         self.queue.running_per_key.unwrap_or(self.workers)
+    }
+
+    /// The folder of the models.
+    pub fn models_dir(&self) -> PathBuf {
+        self.models.clone().unwrap_or_else(|| self.data_dir.join("models"))
     }
 
     /// The limits of pictures as the engines take them.

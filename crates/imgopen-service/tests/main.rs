@@ -24,6 +24,8 @@ mod limits;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod models;
+#[cfg(test)]
 mod months;
 #[cfg(test)]
 mod stop;

@@ -198,6 +198,27 @@ async fn captions_lie_beside_their_pictures() {
     assert_eq!(names(&pictures).len(), 20);
 }
 
+/// The base model lies beside the data set as a link, which goes with it.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_base_model_is_linked() {
+    let bench = Bench::new();
+    let models = bench.folder.path().join("models").join("checkpoints").join("sub");
+    std::fs::create_dir_all(&models).unwrap();
+    std::fs::write(models.join("base.ckpt"), "weights").unwrap();
+    let server = bench.start().await;
+    let mut request = train("lora", "10").await;
+    request["pretrainedModel"] = json!("sub/base");
+    let task = started(&server, request).await;
+    let reason = server.failed(&task).await;
+    assert!(reason.ends_with("in its `train.sh`"), "{reason}");
+    let link = server.folder().join("datasets").join(&task).join("base").join("base.ckpt");
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read_to_string(link).unwrap(), "weights");
+    let task = started(&server, train("without", "10").await).await;
+    assert!(server.failed(&task).await.ends_with("the base model \"v1-5-pruned-emaonly\" is in no models folder"));
+}
+
 #[tokio::test]
 async fn pictures_of_other_sizes_need_groups() {
     let server = Bench::new().start().await;

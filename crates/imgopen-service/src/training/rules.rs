@@ -162,7 +162,7 @@ fn within(order: &Order<'_>, fields: &[&str], range: std::ops::RangeInclusive<i6
 
 fn dropped(order: &Order<'_>, _: &Base) -> Option<String> {
     let all = |field: &&str| order.number(field).is_some_and(|share| share >= 1.0);
-    let field = ["networkDropout", "rankDropout", "moduleDropout"].into_iter().find(|field| all(&field))?;
+    let field = ["networkDropout", "rankDropout", "moduleDropout"].into_iter().find(all)?;
     Some(format!("`{field}`: 1 given, which leaves nothing to train; give less"))
 }
 
@@ -170,7 +170,7 @@ fn rates(order: &Order<'_>, _: &Base) -> Option<String> {
     let wrong = |field: &&str| {
         order.given(field).is_some() && !order.number(field).is_some_and(|rate| (0.0..=10.0).contains(&rate))
     };
-    let field = ["unetLr", "textEncoderLr"].into_iter().find(|field| wrong(&field))?;
+    let field = ["unetLr", "textEncoderLr"].into_iter().find(wrong)?;
     Some(format!("`{field}`: {} given, a number from 0 to 10 expected", order.text(field)))
 }
 

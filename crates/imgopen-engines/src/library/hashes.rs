@@ -1,0 +1,208 @@
+//! The SHA-256 of models' files, computed by a thread in the background and kept in a file.
+//!
+//! A hash is valid as long as path, size and time of change are those with which it was computed. The file is written
+//! whole under another name and then renamed, so that a process that is killed leaves the old one or the new one.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::files::Stamp;
+
+/// How much of a file is read at a time. Between two times it is looked whether to go on.
+const BLOCK: usize = 1024 * 1024;
+
+/// How long hashes are not written while there are more to compute.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The hashes of a library.
+#[derive(Debug)]
+pub(super) struct Hashes {
+    shared: Arc<Shared>,
+    /// What is to be computed; none if there is no thread.
+    queue: Option<Sender<(PathBuf, Stamp)>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: Option<PathBuf>,
+    state: Mutex<State>,
+    stop: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By path.
+    kept: BTreeMap<String, Kept>,
+    queued: HashSet<PathBuf>,
+    /// What could not be read, so that it is not tried again until it changes.
+    failed: HashMap<PathBuf, Stamp>,
+}
+
+/// A hash as the file holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    size: u64,
+    modified: u64,
+    sha256: String,
+}
+
+impl Hashes {
+    /// Reads the hashes of a file, if there is one, and starts the thread.
+    pub fn open(file: Option<PathBuf>) -> Self {
+        let kept = file.as_deref().map(read).unwrap_or_default();
+        let state = Mutex::new(State { kept, ..State::default() });
+        let shared = Arc::new(Shared { file, state, stop: AtomicBool::new(false) });
+        let (queue, orders) = channel();
+        let thread = std::thread::Builder::new().name("imgopen-hashes".to_owned());
+        let started = thread.spawn({
+            let shared = shared.clone();
+            move || shared.work(&orders)
+        });
+        if let Err(error) = &started {
+            warn!(%error, "no thread for hashes; models are listed without them");
+        }
+        Self { shared, queue: started.is_ok().then_some(queue) }
+    }
+
+    /// The hash of a file, 64 hexadecimal digits in upper case. If it is not known, it is computed in the background.
+    pub fn of(&self, path: &Path, stamp: Stamp) -> Option<String> {
+        let mut state = self.shared.state();
+        let kept = state.kept.get(&key(path)).filter(|kept| kept.is_of(stamp));
+        if let Some(kept) = kept {
+            return Some(kept.sha256.clone());
+        }
+        if state.failed.get(path) != Some(&stamp) && state.queued.insert(path.to_owned()) {
+            let order = (path.to_owned(), stamp);
+            // The thread ends with the library alone.
+            drop(self.queue.as_ref().map(|queue| queue.send(order)));
+        }
+        None
+    }
+}
+
+impl Drop for Hashes {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Kept {
+    fn is_of(&self, stamp: Stamp) -> bool {
+        (self.size, self.modified) == (stamp.size, stamp.modified)
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Computes what is ordered until nobody orders any more.
+    fn work(&self, orders: &Receiver<(PathBuf, Stamp)>) {
+        let (mut is_written, mut last) = (true, Instant::now());
+        while !self.stop.load(Ordering::Relaxed) {
+            let order = match orders.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    if !is_written {
+                        self.write();
+                        is_written = true;
+                    }
+                    orders.recv().ok()
+                }
+                order => order.ok(),
+            };
+            let Some((path, stamp)) = order else { break };
+            is_written &= !self.compute(&path, stamp);
+            if !is_written && last.elapsed() > PAUSE {
+                self.write();
+                (is_written, last) = (true, Instant::now());
+            }
+        }
+        if !is_written {
+            self.write();
+        }
+    }
+
+    /// Computes one hash; tells whether there is a new one.
+    fn compute(&self, path: &Path, stamp: Stamp) -> bool {
+        let hashed = hash(path, &self.stop);
+        let is_same = std::fs::metadata(path).is_ok_and(|file| Stamp::of(&file) == stamp);
+        let mut state = self.state();
+        state.queued.remove(path);
+        match hashed {
+            Ok(Some(sha256)) if is_same => {
+                let kept = Kept { size: stamp.size, modified: stamp.modified, sha256 };
+                state.kept.insert(key(path), kept);
+                true
+            }
+            // It changed meanwhile, or there is no time for it. The next list orders it again.
+            Ok(_) => false,
+            Err(error) => {
+                warn!(file = %path.display(), %error, "a model cannot be read; it is listed without a hash");
+                state.failed.insert(path.to_owned(), stamp);
+                false
+            }
+        }
+    }
+
+    fn write(&self) {
+        let Some(file) = &self.file else { return };
+        let text = serde_json::to_vec_pretty(&self.state().kept);
+        let written = text.map_err(io::Error::from).and_then(|text| replace(file, &text));
+        if let Err(error) = written {
+            warn!(file = %file.display(), %error, "the hashes of models cannot be kept; they will be computed again");
+        }
+    }
+}
+
+fn key(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The hashes of a file. One that cannot be read is as good as none, for all can be computed again.
+fn read(file: &Path) -> BTreeMap<String, Kept> {
+    let read = std::fs::read(file).and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from));
+    read.unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::NotFound {
+            warn!(file = %file.display(), %error, "the hashes of models cannot be read; they will be computed again");
+        }
+        BTreeMap::new()
+    })
+}
+
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    let whole = file.with_extension("part");
+    let mut part = File::create(&whole)?;
+    part.write_all(text)?;
+    part.sync_all()?;
+    drop(part);
+    std::fs::rename(&whole, file)
+}
+
+/// The hash of a file, or `None` when there is no time for it.
+fn hash(path: &Path, stop: &AtomicBool) -> io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    let (mut sha, mut block) = (Sha256::new(), vec![0; BLOCK]);
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(length) => sha.update(&block[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(sha.finalize().iter().map(|byte| format!("{byte:02X}")).collect()))
+}
