@@ -182,7 +182,7 @@ const NEEDS: &[(&str, &str)] = &[
     ),
     ("describe_image", "an engine with a model that describes pictures, such as CLIP"),
     ("detect_faces", "an engine with a model that finds faces"),
-    ("expand_prompt", "an engine with a language model"),
+    ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
     ("change_hairstyle", "an engine that repaints the parts of a picture, with a model that finds hair"),
     ("remove_object", "an engine that repaints the parts of a picture"),
     ("recognize_style", "an engine with a model that tells styles apart"),

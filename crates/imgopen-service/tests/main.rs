@@ -28,6 +28,8 @@ mod models;
 #[cfg(test)]
 mod months;
 #[cfg(test)]
+mod prompts;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod training;

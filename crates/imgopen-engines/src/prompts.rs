@@ -1,0 +1,260 @@
+//! Expands a short prompt into full ones, from a set of modifiers that are put behind it.
+//!
+//! It works as a language model would, with modifiers in place of tokens: they are drawn one after the other by their
+//! likelihood, which `temperature` sharpens or flattens, `repetitionPenalty` lowers for those that repeat words, and
+//! `topK` and `topP` cut off. The prompt itself is never changed. Prompts for SD are lists of tags, some with a weight in
+//! brackets; those for SDXL are phrases.
+//!
+//! | field | default | range |
+//! |---|---|---|
+//! | `topK` | 50 | 0 to 250; 0 turns it off |
+//! | `topP` | 0.95 | 0.01 to 1 |
+//! | `temperature` | 0.8 | 0 to 10; 0 always takes the likeliest |
+//! | `repetitionPenalty` | 1.1 | 0.1 to 10; 1 turns it off |
+//! | `maxTokens` | 75, or 40 more than the prompt has | 1 to 1000 |
+//! | `minTokens` | 0 | 0 to `maxTokens` |
+//! | `sequencesNum` | 1 | 1 to 20 |
+//!
+//! - **Tokens** are estimated, as [`tokens`] tells.
+//! - **The same request gives the same prompts.** The contract has no seed, so chance is drawn from the prompt and the settings;
+//!   the id of the task does not count. Asking for more prompts leaves the first ones as they are.
+//! - **Several prompts** all differ. One that comes out like an earlier one is drawn again without the modifier that it began with.
+//! - **Languages**: a prompt may be in any. Its subject is recognised by English words and some Chinese ones; the modifiers
+//!   are English, which is what these models were trained with.
+
+mod draw;
+mod set;
+mod tokens;
+
+use futures_util::future::BoxFuture;
+use imgopen_types::{Operation, operations};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub use tokens::tokens;
+
+use crate::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output};
+use set::Set;
+
+/// The tokens that SD looks at at once.
+const WINDOW: usize = 75;
+
+/// How many tokens a prompt that leaves no room in the window is given nevertheless.
+const ROOM: usize = 40;
+
+/// The longest prompt that is taken, in characters.
+const LONGEST: usize = 4000;
+
+/// The engine that expands prompts without a language model.
+#[derive(Debug, Clone, Default)]
+pub struct Prompts {}
+
+/// What models a prompt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Stable Diffusion 1 and 2, which read tags.
+    Sd,
+    /// Stable Diffusion XL, which reads phrases.
+    Sdxl,
+}
+
+/// How modifiers are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Among how many of the likeliest, 0 for all.
+    pub top_k: usize,
+    /// Among the likeliest that add up to this probability, from 0.01 to 1.
+    pub top_p: f64,
+    /// How freely, from 0, which always takes the likeliest.
+    pub temperature: f64,
+    /// How strongly words that occurred already are avoided; 1 for not at all.
+    pub repetition_penalty: f64,
+    /// The most tokens of a prompt.
+    pub max_tokens: usize,
+    /// The fewest tokens of a prompt.
+    pub min_tokens: usize,
+}
+
+/// A request as it was understood.
+#[derive(Debug, Clone, PartialEq)]
+struct Wish {
+    mode: Mode,
+    source: String,
+    sampling: Sampling,
+    count: usize,
+}
+
+impl Prompts {
+    /// The engine.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Engine for Prompts {
+    fn name(&self) -> &'static str {
+        "prompts"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        vec![Offer { inputs: Inputs::Unused, ..Offer::new(&operations::EXPAND_PROMPT, Grade::Classical) }]
+    }
+
+    /// Expanding takes next to no time, so it is done to see whether it can be.
+    fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
+        serve(request).map(drop)
+    }
+
+    fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        crate::tool::run(job, monitor, |job, monitor| {
+            let prompts = serve(&job.request)?;
+            monitor.stage(1.0)?;
+            Ok(Output { prompts, ..Output::default() })
+        })
+    }
+}
+
+fn serve(request: &Value) -> Result<Vec<String>, EngineError> {
+    let Wish { mode, source, sampling, count } = Wish::read(request)?;
+    expand(&source, mode, &sampling, count)
+}
+
+/// Expands a prompt into `count` different ones, each of which begins with it or, for SD, with marks of quality before it.
+///
+/// # Errors
+///
+/// [`EngineError::Request`] when there is nothing to expand, or when not so many or none so long can be made; it names the
+/// field of the contract.
+///
+/// ```
+/// use imgopen_engines::prompts::{Mode, Sampling, expand};
+///
+/// let greedy = Sampling { temperature: 0.0, max_tokens: 24, ..Sampling::default() };
+/// let prompts = expand("a girl", Mode::Sd, &greedy, 1)?;
+/// assert!(prompts[0].starts_with("masterpiece, "));
+/// assert!(prompts[0].contains(", a girl, (detailed face:1.2), "));
+/// # Ok::<(), imgopen_engines::EngineError>(())
+/// ```
+pub fn expand(source: &str, mode: Mode, sampling: &Sampling, count: usize) -> Result<Vec<String>, EngineError> {
+    let source = source.trim().trim_end_matches(',').trim_end();
+    if source.is_empty() {
+        return Err(EngineError::request("sourcePrompt", "empty; give a prompt to expand, such as \"a girl\""));
+    }
+    let own = tokens(source);
+    if own > sampling.max_tokens {
+        let most = sampling.max_tokens;
+        let problem =
+            format!("{most} given, but the prompt of `sourcePrompt` alone has about {own}; give at least {own}");
+        return Err(EngineError::request("maxTokens", problem));
+    }
+    let set = Set::get();
+    let topic = set.topic(source);
+    let mut chance = fastrand::Rng::with_seed(seed(source, mode, sampling));
+    let (mut prompts, mut barred) = (Vec::new(), Vec::new());
+    while prompts.len() < count {
+        let drawn = draw::draw(set, &topic, mode, sampling, &barred, &mut chance);
+        let prompt = set.written(source, &drawn, mode);
+        if let Some(problem) = too_short(&prompt, sampling) {
+            return Err(problem);
+        }
+        match drawn.first() {
+            _ if !prompts.contains(&prompt) => prompts.push(prompt),
+            Some(first) => barred.push(*first),
+            None => return Err(too_many(count, prompts.len())),
+        }
+    }
+    Ok(prompts)
+}
+
+fn too_short(prompt: &str, sampling: &Sampling) -> Option<EngineError> {
+    let (made, least) = (tokens(prompt), sampling.min_tokens);
+    (made < least).then(|| {
+        let problem = format!("{least} given, but about {made} is the longest that can be made; give at most {made}");
+        EngineError::request("minTokens", problem)
+    })
+}
+
+fn too_many(count: usize, made: usize) -> EngineError {
+    let problem =
+        format!("{count} given, but only {made} different ones can be made; give at most {made}, or more `maxTokens`");
+    EngineError::request("sequencesNum", problem)
+}
+
+/// Chance by the prompt and the settings alone.
+fn seed(source: &str, mode: Mode, sampling: &Sampling) -> u64 {
+    let hash = Sha256::digest(format!("{mode:?}\n{sampling:?}\n{source}"));
+    hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { top_k: 50, top_p: 0.95, temperature: 0.8, repetition_penalty: 1.1, max_tokens: WINDOW, min_tokens: 0 }
+    }
+}
+
+impl Wish {
+    fn read(request: &Value) -> Result<Self, EngineError> {
+        let source = request.get("sourcePrompt").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let length = source.chars().count();
+        if length > LONGEST {
+            let problem = format!("{length} characters given; at most {LONGEST} are taken");
+            return Err(EngineError::request("sourcePrompt", problem));
+        }
+        let mode = match whole(request, "mode", 0..=1)? {
+            Some(0) => Mode::Sd,
+            Some(_) => Mode::Sdxl,
+            None => return Err(EngineError::request("mode", "missing; give 0 for SD or 1 for SDXL")),
+        };
+        Ok(Self {
+            mode,
+            sampling: Sampling::read(request, &source)?,
+            source,
+            count: whole(request, "sequencesNum", 1..=20)?.unwrap_or(1),
+        })
+    }
+}
+
+impl Sampling {
+    fn read(request: &Value, source: &str) -> Result<Self, EngineError> {
+        let default = Self { max_tokens: WINDOW.max(tokens(source) + ROOM), ..Self::default() };
+        let sampling = Self {
+            top_k: whole(request, "topK", 0..=250)?.unwrap_or(default.top_k),
+            top_p: number(request, "topP", 0.01, 1.0)?.unwrap_or(default.top_p),
+            temperature: number(request, "temperature", 0.0, 10.0)?.unwrap_or(default.temperature),
+            repetition_penalty: number(request, "repetitionPenalty", 0.1, 10.0)?.unwrap_or(default.repetition_penalty),
+            max_tokens: whole(request, "maxTokens", 1..=1000)?.unwrap_or(default.max_tokens),
+            min_tokens: whole(request, "minTokens", 0..=1000)?.unwrap_or(default.min_tokens),
+        };
+        let Self { min_tokens, max_tokens, .. } = sampling;
+        match request.get("maxTokens").is_none() {
+            // The caller did not say how long it may be, but how long it has to be.
+            true => Ok(Self { max_tokens: max_tokens.max(min_tokens), ..sampling }),
+            false if min_tokens > max_tokens => {
+                let problem = format!("{min_tokens} given, but `maxTokens` is {max_tokens}; give at most as many");
+                Err(EngineError::request("minTokens", problem))
+            }
+            false => Ok(sampling),
+        }
+    }
+}
+
+fn whole(request: &Value, field: &str, range: std::ops::RangeInclusive<usize>) -> Result<Option<usize>, EngineError> {
+    let Some(value) = request.get(field) else { return Ok(None) };
+    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    match number.filter(|number| range.contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => {
+            let (first, last) = (range.start(), range.end());
+            let problem = format!("{value} given, a whole number from {first} to {last} expected");
+            Err(EngineError::request(field, problem))
+        }
+    }
+}
+
+fn number(request: &Value, field: &str, first: f64, last: f64) -> Result<Option<f64>, EngineError> {
+    let Some(value) = request.get(field) else { return Ok(None) };
+    match value.as_f64().filter(|number| (first..=last).contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => Err(EngineError::request(field, format!("{value} given, a number from {first} to {last} expected"))),
+    }
+}
