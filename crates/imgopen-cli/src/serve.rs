@@ -1,9 +1,7 @@
 //! `imgopen serve`.
 
-use std::sync::Arc;
-
 use anyhow::Context;
-use imgopen_service::engines::{Engine, Lanczos, Registry, Sandbox};
+use imgopen_service::engines::{Registry, Sandbox};
 use imgopen_service::{Clock, LogForm, NewKey, Service, Settings};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -41,11 +39,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// The engines, the better ones first.
 pub fn engines(sandbox: bool) -> Registry {
-    let mut engines: Vec<Arc<dyn Engine>> = vec![Arc::new(Lanczos::new())];
-    if sandbox {
-        engines.push(Arc::new(Sandbox::new()));
-    }
-    Registry::new(engines)
+    let classical = Registry::classical();
+    if sandbox { classical.with(Sandbox::new()) } else { classical }
 }
 
 /// Shows the key as soon as there is one: it is not to be had again.

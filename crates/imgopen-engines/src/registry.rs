@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Lanczos;
-use crate::Library;
 use crate::engine::{Engine, Model, ModelKind, Models, Offer};
+use crate::{Lanczos, Library, Preprocessors, Prompts};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
@@ -59,7 +58,7 @@ impl Registry {
 
     /// The engines that need no weights, each ready for use.
     pub fn classical() -> Self {
-        Self::new(vec![Arc::new(Lanczos::new())])
+        Self::default().with(Lanczos::new()).with(Preprocessors::new()).with(Prompts::new())
     }
 
     /// Adds an engine behind those that there are.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use image::{DynamicImage, RgbImage};
 use imgopen_engines::picture::{self, Attached, Chroma};
-use imgopen_engines::{Engine, Format, Input, Job, Lanczos, Monitor, PictureLimits, lanczos};
+use imgopen_engines::preprocess::{self, Preprocessor};
+use imgopen_engines::{Engine, Format, Input, Job, Lanczos, Monitor, PictureLimits, Preprocessors, lanczos};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 
@@ -31,8 +32,9 @@ pub fn named(name: &str) -> Result<Task> {
 /// All tasks.
 pub fn all() -> Result<Vec<Task>> {
     let pictures = Pictures::new()?;
-    let mut tasks = enlarging(&pictures)?;
-    Ok(tasks)
+    let groups = [enlarging, previews];
+    let groups = groups.into_iter().map(|group| group(&pictures)).collect::<Result<Vec<_>>>()?;
+    Ok(groups.into_iter().flatten().collect())
 }
 
 /// The pictures that all tasks work on: a photograph of 512x512 pixels as PNG, JPEG and WebP, and of 2048x2048 as JPEG.
@@ -77,6 +79,42 @@ fn enlarging(pictures: &Pictures) -> Result<Vec<Task>> {
         task(name, Lanczos::new(), "enlarge_image", request, &[("sourceImage", file)], peers, alone)
     };
     pictures.files.iter().zip(peers).map(task).collect()
+}
+
+/// Each preprocessor that a library has too, on the small picture; the one that people most use also on the large one.
+fn previews(pictures: &Pictures) -> Result<Vec<Task>> {
+    let rows: [(&str, &'static [(&'static str, &'static str)]); 7] = [
+        ("canny", &[("OpenCV", "canny"), ("scikit-image", "canny")]),
+        ("scribble", &[("OpenCV", "scribble")]),
+        ("lineart", &[("OpenCV", "lineart")]),
+        (
+            "threshold",
+            &[
+                ("Pillow", "threshold"),
+                ("OpenCV", "threshold"),
+                ("scikit-image", "threshold"),
+                ("ImageMagick", "threshold"),
+            ],
+        ),
+        (
+            "invert",
+            &[("Pillow", "invert"), ("OpenCV", "invert"), ("scikit-image", "invert"), ("ImageMagick", "invert")],
+        ),
+        ("tile", &[("Pillow", "tile"), ("OpenCV", "tile")]),
+        ("color", &[("Pillow", "color"), ("OpenCV", "color")]),
+    ];
+    let small = rows.iter().map(|(name, peers)| preview(name, peers, &pictures.files[0], "512² PNG"));
+    let large = preview("canny", rows[0].1, &pictures.large, "2048² JPEG");
+    small.chain([large]).collect()
+}
+
+fn preview(name: &str, peers: &'static [(&'static str, &'static str)], file: &PathBuf, what: &str) -> Result<Task> {
+    let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "preprocessor": name});
+    let image = picture::decode(&fs::read(file)?, &PictureLimits::default())?.image;
+    let preprocessor: Preprocessor = name.parse()?;
+    let alone = move || Ok(drop(black_box(preprocess::preprocess(image.clone(), preprocessor)?)));
+    let engine = Preprocessors::new();
+    task(format!("{name}, {what}"), engine, "preview_controlnet", request, &[("sourceImage", file)], peers, alone)
 }
 
 fn kind(file: &Path) -> String {
