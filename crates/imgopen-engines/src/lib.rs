@@ -12,6 +12,7 @@ pub mod prompts;
 mod registry;
 pub mod sandbox;
 mod tool;
+pub mod watermark;
 
 pub use engine::{Engine, FieldValues, Grade, Inputs, Model, ModelKind, Models, Offer, UnknownGrade};
 pub use error::EngineError;
@@ -23,3 +24,4 @@ pub use preprocess::Preprocessors;
 pub use prompts::Prompts;
 pub use registry::{Choice, Registry, Unavailable};
 pub use sandbox::Sandbox;
+pub use watermark::Watermark;

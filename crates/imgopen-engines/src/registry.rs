@@ -192,5 +192,5 @@ const NEEDS: &[(&str, &str)] = &[
     ),
     ("remove_background", "an engine with a model that tells background from foreground"),
     ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
-    ("watermark_image", "an engine that draws marks onto pictures"),
+    ("watermark_image", "an engine that prints marks onto pictures, such as `watermark`, which needs no weights"),
 ];

@@ -1,0 +1,151 @@
+//! Printing a text or a picture onto a picture.
+//!
+//! - **Size.** The mark is `scale` times as wide as the picture; without `scale` a quarter, and letters then are no larger than
+//!   a sixteenth of the shorter side. It always lies whole inside the picture and its margins: it shrinks to fit. Lines of a
+//!   text that would come out too small are broken; if that is not enough, the text is set wider than `scale` says, up to the
+//!   margins; and if it still cannot be read at 8 pixels, it is refused.
+//! - **Margin.** Without `margin`, a fiftieth of the shorter side; between copies of `tile` the height of the mark, and
+//!   at least that fiftieth.
+//! - **Texts** are shaped, in both directions of writing, with fonts that come along: Latin, Greek, Cyrillic, Arabic, Hebrew,
+//!   Thai, Devanagari, the usual Chinese, Japanese and Korean, and emoji in one colour. What these lack is looked for in the
+//!   fonts of the machine. A character that no font has is refused by name.
+//! - **Colours.** Letters are white with a dark edge on dark ground and black with a light edge on light ground, each copy by
+//!   the ground below it. Pictures keep their colours; a gray picture becomes coloured only under a coloured mark.
+//! - **Pictures as marks** keep their shape and their transparency, and are resampled by Lanczos. Their colour profile is not
+//!   looked at.
+//!
+//! Bits per channel, transparency and colour profile are those of the source, and so is the format.
+
+mod blend;
+mod fonts;
+mod layer;
+mod order;
+mod outline;
+mod place;
+mod text;
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::future::BoxFuture;
+use image::DynamicImage;
+use imgopen_types::{Operation, operations};
+use serde_json::Value;
+
+use self::blend::Blend;
+use self::fonts::Library;
+use self::layer::Mark;
+use self::order::{Order, What};
+use self::place::Space;
+use crate::picture::{self, Decoded};
+use crate::{Engine, EngineError, Grade, Job, Monitor, Offer, Output, lanczos, tool};
+
+/// The share of the picture's width that a mark takes where the request has none.
+const SCALE: f64 = 0.25;
+
+/// The engine that prints marks. It offers `watermark_image`. Clones share their fonts, which are read when first needed.
+///
+/// ```
+/// use imgopen_engines::{Engine, Watermark};
+/// use imgopen_types::operations::WATERMARK_IMAGE;
+/// use serde_json::json;
+///
+/// let engine = Watermark::new();
+/// let request = json!({"sourceImage": "https://example.com/photo.png", "watermarkText": "© 你好"});
+/// assert!(engine.check(&WATERMARK_IMAGE, &request, None).is_ok());
+/// let blank = json!({"sourceImage": "https://example.com/photo.png", "watermarkText": "  "});
+/// let error = engine.check(&WATERMARK_IMAGE, &blank, None).unwrap_err();
+/// assert_eq!(error.to_string(), "`watermarkText`: nothing to see in it; give a text of visible characters");
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Watermark {
+    library: Arc<Library>,
+}
+
+impl Watermark {
+    /// The engine.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Engine for Watermark {
+    fn name(&self) -> &'static str {
+        "watermark"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        vec![Offer::new(&operations::WATERMARK_IMAGE, Grade::Classical)]
+    }
+
+    fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
+        match Order::read(request)?.what {
+            What::Text(text) => self.library.fonts_for(&text).map(drop),
+            What::Picture => Ok(()),
+        }
+    }
+
+    fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        let library = self.library.clone();
+        tool::run(job, monitor, move |job, monitor| serve(&library, job, monitor))
+    }
+}
+
+fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
+    let order = Order::read(&job.request)?;
+    let mut source = picture::decode_input(job.input("sourceImage")?, &job.limits)?;
+    monitor.stage(0.3)?;
+    let space = Space::new(&order, source.image.width(), source.image.height())?;
+    let deep = is_deep(&source.image);
+    let mark = match &order.what {
+        What::Text(text) => text_mark(library, text, &order, &space)?,
+        What::Picture => picture_mark(job, &space, deep)?,
+    };
+    monitor.stage(0.5)?;
+    print(&mut source, &mark, &order, &space);
+    monitor.stage(0.7)?;
+    let done = format!("Postprocess watermark: {}", order.position.as_str());
+    let picture = tool::like(&source, &source.image, &done)
+        .map_err(|error| EngineError::Failed(format!("the marked picture cannot be written: {error}")))?;
+    monitor.stage(1.0)?;
+    Ok(Output { pictures: vec![picture], ..Output::default() })
+}
+
+fn text_mark(library: &Library, text: &str, order: &Order, space: &Space) -> Result<Mark, EngineError> {
+    let fonts = library.fonts_for(text)?;
+    let mut setter = fonts.setter().lock().unwrap_or_else(PoisonError::into_inner);
+    text::set(fonts, &mut setter, text, order.position, space)
+}
+
+fn picture_mark(job: &Job, space: &Space, deep: bool) -> Result<Mark, EngineError> {
+    let image = picture::decode_input(job.input("watermarkImage")?, &job.limits)?.image;
+    let (width, height) = space.fit(image.width(), image.height());
+    let image = lanczos::resize(image, width, height)?;
+    Ok(Mark::picture(image, deep))
+}
+
+/// Prints the mark at all its places.
+fn print(source: &mut Decoded, mark: &Mark, order: &Order, space: &Space) {
+    if mark.has_colour() && !source.image.color().has_color() {
+        // The profile is one for gray.
+        source.image = coloured(std::mem::take(&mut source.image));
+        source.profile = None;
+    }
+    let (width, height) = mark.size();
+    let mut blend = Blend::new(&mut source.image, mark, order.opacity);
+    for (x, y) in space.places(order, width, height) {
+        blend.at(x, y);
+    }
+}
+
+fn is_deep(image: &DynamicImage) -> bool {
+    image.color().bytes_per_pixel() / image.color().channel_count() > 1
+}
+
+fn coloured(image: DynamicImage) -> DynamicImage {
+    match (is_deep(&image), image.color().has_alpha()) {
+        (false, false) => image.into_rgb8().into(),
+        (false, true) => image.into_rgba8().into(),
+        (true, false) => image.into_rgb16().into(),
+        (true, true) => image.into_rgba16().into(),
+    }
+}
