@@ -2,6 +2,7 @@
 
 mod engine;
 mod error;
+pub mod faces;
 mod job;
 pub mod lanczos;
 pub mod library;
@@ -16,6 +17,7 @@ pub mod watermark;
 
 pub use engine::{Engine, FieldValues, Grade, Inputs, Model, ModelKind, Models, Offer, UnknownGrade};
 pub use error::EngineError;
+pub use faces::Faces;
 pub use job::{Format, Input, Job, Output, Picture, PictureLimits, UnknownFormat};
 pub use lanczos::Lanczos;
 pub use library::Library;

@@ -180,7 +180,7 @@ const NEEDS: &[(&str, &str)] = &[
         "an engine with an upscaling model, such as Real-ESRGAN, or one that enlarges, such as `lanczos`",
     ),
     ("describe_image", "an engine with a model that describes pictures, such as CLIP"),
-    ("detect_faces", "an engine with a model that finds faces"),
+    ("detect_faces", "an engine with a model that finds faces, such as `faces`, which brings its own"),
     ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
     ("change_hairstyle", "an engine that repaints the parts of a picture, with a model that finds hair"),
     ("remove_object", "an engine that repaints the parts of a picture"),
