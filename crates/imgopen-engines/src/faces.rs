@@ -100,14 +100,24 @@ struct Found {
 /// ```
 pub fn find(input: &Input, limits: &PictureLimits, monitor: &Monitor) -> Result<Vec<Face>, EngineError> {
     let image = picture::decode_input(input, limits)?.image;
+    monitor.stage(0.1)?;
+    let faces = detect(image, monitor)?;
+    monitor.stage(1.0)?;
+    Ok(faces)
+}
+
+/// Finds the faces of a picture in memory, from left to right.
+///
+/// # Errors
+///
+/// [`EngineError::Cancelled`].
+pub fn detect(image: DynamicImage, monitor: &Monitor) -> Result<Vec<Face>, EngineError> {
     let (width, height) = (image.width(), image.height());
     let gray = match image {
         DynamicImage::ImageLuma8(gray) => gray,
         image => image.to_luma8(),
     };
-    monitor.stage(0.1)?;
     let found = search(model()?, &gray, monitor)?;
-    monitor.stage(1.0)?;
     let mut faces: Vec<Face> = found.into_iter().filter_map(|found| found.face(width, height)).collect();
     faces.sort_by_key(|face| (face.box_.x, face.box_.y));
     for (face, index) in faces.iter_mut().zip(1..) {

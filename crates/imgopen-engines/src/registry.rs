@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::{Engine, Model, ModelKind, Models, Offer};
-use crate::{Lanczos, Library, Preprocessors, Prompts};
+use crate::{Faces, Lanczos, Library, Preprocessors, Prompts, Watermark};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
@@ -58,7 +58,12 @@ impl Registry {
 
     /// The engines that need no weights, each ready for use.
     pub fn classical() -> Self {
-        Self::default().with(Lanczos::new()).with(Preprocessors::new()).with(Prompts::new())
+        Self::default()
+            .with(Faces::new())
+            .with(Lanczos::new())
+            .with(Preprocessors::new())
+            .with(Prompts::new())
+            .with(Watermark::new())
     }
 
     /// Adds an engine behind those that there are.

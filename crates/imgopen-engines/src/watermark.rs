@@ -36,8 +36,7 @@ use self::fonts::Library;
 use self::layer::Mark;
 use self::order::{Order, What};
 use self::place::Space;
-use crate::picture::{self, Decoded};
-use crate::{Engine, EngineError, Grade, Job, Monitor, Offer, Output, lanczos, tool};
+use crate::{Engine, EngineError, Grade, Job, Monitor, Offer, Output, lanczos, picture, tool};
 
 /// The share of the picture's width that a mark takes where the request has none.
 const SCALE: f64 = 0.25;
@@ -66,6 +65,23 @@ impl Watermark {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Prints a mark onto a picture in memory. `request` is one of `watermark_image`; its addresses are not looked at, and
+    /// `mark` is the picture to print if it asks for one.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Request`] names the field that is wrong, or that asks for what the picture has no room for.
+    pub fn print(
+        &self,
+        image: DynamicImage,
+        mark: Option<DynamicImage>,
+        request: &Value,
+    ) -> Result<DynamicImage, EngineError> {
+        let (order, mut canvas) = (Order::read(request)?, Canvas { image, profile: None });
+        canvas.mark(&self.library, &order, mark)?;
+        Ok(canvas.image)
+    }
 }
 
 impl Engine for Watermark {
@@ -93,21 +109,51 @@ impl Engine for Watermark {
 fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let order = Order::read(&job.request)?;
     let mut source = picture::decode_input(job.input("sourceImage")?, &job.limits)?;
-    monitor.stage(0.3)?;
-    let space = Space::new(&order, source.image.width(), source.image.height())?;
-    let deep = is_deep(&source.image);
-    let mark = match &order.what {
-        What::Text(text) => text_mark(library, text, &order, &space)?,
-        What::Picture => picture_mark(job, &space, deep)?,
+    let mark = match order.what {
+        What::Text(_) => None,
+        What::Picture => Some(picture::decode_input(job.input("watermarkImage")?, &job.limits)?.image),
     };
-    monitor.stage(0.5)?;
-    print(&mut source, &mark, &order, &space);
+    monitor.stage(0.3)?;
+    let mut canvas = Canvas { image: std::mem::take(&mut source.image), profile: source.profile.take() };
+    canvas.mark(library, &order, mark)?;
+    source.profile = canvas.profile;
     monitor.stage(0.7)?;
     let done = format!("Postprocess watermark: {}", order.position.as_str());
-    let picture = tool::like(&source, &source.image, &done)
+    let picture = tool::like(&source, &canvas.image, &done)
         .map_err(|error| EngineError::Failed(format!("the marked picture cannot be written: {error}")))?;
     monitor.stage(1.0)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
+}
+
+/// What is printed on.
+struct Canvas {
+    image: DynamicImage,
+    profile: Option<Vec<u8>>,
+}
+
+impl Canvas {
+    /// Prints the mark at all its places.
+    fn mark(&mut self, library: &Library, order: &Order, mark: Option<DynamicImage>) -> Result<(), EngineError> {
+        let space = Space::new(order, self.image.width(), self.image.height())?;
+        let mark = match (&order.what, mark) {
+            (What::Text(text), _) => text_mark(library, text, order, &space)?,
+            (What::Picture, Some(mark)) => picture_mark(mark, &space, is_deep(&self.image))?,
+            (What::Picture, None) => {
+                return Err(EngineError::request("watermarkImage", "missing; give the picture to print"));
+            }
+        };
+        if mark.has_colour() && !self.image.color().has_color() {
+            // The profile is one for gray.
+            self.image = coloured(std::mem::take(&mut self.image));
+            self.profile = None;
+        }
+        let (width, height) = mark.size();
+        let mut blend = Blend::new(&mut self.image, &mark, order.opacity);
+        for (x, y) in space.places(order, width, height) {
+            blend.at(x, y);
+        }
+        Ok(())
+    }
 }
 
 fn text_mark(library: &Library, text: &str, order: &Order, space: &Space) -> Result<Mark, EngineError> {
@@ -116,25 +162,9 @@ fn text_mark(library: &Library, text: &str, order: &Order, space: &Space) -> Res
     text::set(fonts, &mut setter, text, order.position, space)
 }
 
-fn picture_mark(job: &Job, space: &Space, deep: bool) -> Result<Mark, EngineError> {
-    let image = picture::decode_input(job.input("watermarkImage")?, &job.limits)?.image;
-    let (width, height) = space.fit(image.width(), image.height());
-    let image = lanczos::resize(image, width, height)?;
-    Ok(Mark::picture(image, deep))
-}
-
-/// Prints the mark at all its places.
-fn print(source: &mut Decoded, mark: &Mark, order: &Order, space: &Space) {
-    if mark.has_colour() && !source.image.color().has_color() {
-        // The profile is one for gray.
-        source.image = coloured(std::mem::take(&mut source.image));
-        source.profile = None;
-    }
-    let (width, height) = mark.size();
-    let mut blend = Blend::new(&mut source.image, mark, order.opacity);
-    for (x, y) in space.places(order, width, height) {
-        blend.at(x, y);
-    }
+fn picture_mark(mark: DynamicImage, space: &Space, deep: bool) -> Result<Mark, EngineError> {
+    let (width, height) = space.fit(mark.width(), mark.height());
+    Ok(Mark::picture(lanczos::resize(mark, width, height)?, deep))
 }
 
 fn is_deep(image: &DynamicImage) -> bool {

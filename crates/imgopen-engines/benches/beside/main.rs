@@ -59,7 +59,7 @@ fn compare(task: &Task) -> Result<Vec<String>> {
     let our_memory = measure_memory(task)?;
     let mut best_alone = f64::INFINITY;
     let mut alone = f64::INFINITY;
-    for (library, method) in task.peers {
+    for (library, method) in &task.peers {
         let mut peer = match Peer::start(library, method, &task.files) {
             Ok(peer) => peer,
             Err(error) => {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use image::{DynamicImage, RgbImage};
 use imgopen_engines::picture::{self, Attached, Chroma};
 use imgopen_engines::preprocess::{self, Preprocessor};
-use imgopen_engines::{Engine, Format, Input, Job, Lanczos, Monitor, PictureLimits, Preprocessors, lanczos};
+use imgopen_engines::{
+    Engine, Faces, Format, Input, Job, Lanczos, Monitor, PictureLimits, Preprocessors, Watermark, faces, lanczos,
+};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ pub struct Task {
     pub name: String,
     pub files: Vec<PathBuf>,
     /// Libraries, each with its method in `peers.py`.
-    pub peers: &'static [(&'static str, &'static str)],
+    pub peers: Vec<(&'static str, &'static str)>,
     pub whole: Box<dyn Fn() -> Result<()>>,
     pub alone: Box<dyn Fn() -> Result<()>>,
 }
@@ -32,16 +34,18 @@ pub fn named(name: &str) -> Result<Task> {
 /// All tasks.
 pub fn all() -> Result<Vec<Task>> {
     let pictures = Pictures::new()?;
-    let groups = [enlarging, previews];
+    let groups = [enlarging, previews, found_faces, marks];
     let groups = groups.into_iter().map(|group| group(&pictures)).collect::<Result<Vec<_>>>()?;
     Ok(groups.into_iter().flatten().collect())
 }
 
-/// The pictures that all tasks work on: a photograph of 512x512 pixels as PNG, JPEG and WebP, and of 2048x2048 as JPEG.
+/// The pictures that all tasks work on: a photograph of 512x512 pixels as PNG, JPEG and WebP, and of 2048x2048 as JPEG;
+/// and a logo with transparency.
 struct Pictures {
     small: RgbImage,
     files: [PathBuf; 3],
     large: PathBuf,
+    logo: PathBuf,
 }
 
 impl Pictures {
@@ -61,7 +65,7 @@ impl Pictures {
             write(&image, "beside-small", Format::WebP)?,
         ];
         let large = write(&lanczos::resize(image, 2048, 2048)?, "beside-large", Format::Jpeg)?;
-        Ok(Self { small, files, large })
+        Ok(Self { small, files, large, logo: python::photo_file("logo") })
     }
 }
 
@@ -117,6 +121,46 @@ fn preview(name: &str, peers: &'static [(&'static str, &'static str)], file: &Pa
     task(format!("{name}, {what}"), engine, "preview_controlnet", request, &[("sourceImage", file)], peers, alone)
 }
 
+fn found_faces(pictures: &Pictures) -> Result<Vec<Task>> {
+    let tasks = [(&pictures.files[0], "512² PNG"), (&pictures.large, "2048² JPEG")].map(|(file, what)| {
+        let request = json!({"businessTaskId": "1", "imageUrl": "https://a"});
+        let image = picture::decode(&fs::read(file)?, &PictureLimits::default())?.image;
+        let alone = move || Ok(drop(black_box(faces::detect(image.clone(), &Monitor::new().0)?)));
+        let peers = &[("OpenCV", "faces"), ("scikit-image", "faces")];
+        task(format!("faces, {what}"), Faces::new(), "detect_faces", request, &[("imageUrl", file)], peers, alone)
+    });
+    tasks.into_iter().collect()
+}
+
+fn marks(pictures: &Pictures) -> Result<Vec<Task>> {
+    let text = json!({"watermarkText": "© Example 2026", "opacity": 0.8, "margin": 16});
+    let picture = json!({"watermarkImage": "https://b", "scale": 0.25, "margin": 16});
+    let texts = [("Pillow", "text"), ("OpenCV", "text"), ("ImageMagick", "text")];
+    let mut tasks = Vec::new();
+    for (file, what) in [(&pictures.files[0], "512² PNG"), (&pictures.large, "2048² JPEG")] {
+        tasks.push(mark(format!("watermark of text, {what}"), &text, &[("sourceImage", file)], &texts)?);
+        let files = [("sourceImage", file), ("watermarkImage", &pictures.logo)];
+        let peers = [("Pillow", "mark"), ("ImageMagick", "mark")];
+        tasks.push(mark(format!("watermark of a picture, {what}"), &picture, &files, &peers)?);
+    }
+    Ok(tasks)
+}
+
+fn mark(
+    name: String,
+    request: &Value,
+    files: &[(&str, &PathBuf)],
+    peers: &[(&'static str, &'static str)],
+) -> Result<Task> {
+    let engine = Watermark::new();
+    let read = |file: &PathBuf| Ok(picture::decode(&fs::read(file)?, &PictureLimits::default())?.image);
+    let images = files.iter().map(|(_, file)| read(file)).collect::<Result<Vec<_>>>()?;
+    let (image, logo) = (images[0].clone(), images.get(1).cloned());
+    let (printer, order) = (engine.clone(), request.clone());
+    let alone = move || Ok(drop(black_box(printer.print(image.clone(), logo.clone(), &order)?)));
+    task(name, engine, "watermark_image", request.clone(), files, peers, alone)
+}
+
 fn kind(file: &Path) -> String {
     file.extension().unwrap_or_default().to_string_lossy().to_uppercase().replace("JPG", "JPEG")
 }
@@ -127,7 +171,7 @@ fn task(
     operation: &str,
     request: Value,
     files: &[(&str, &PathBuf)],
-    peers: &'static [(&'static str, &'static str)],
+    peers: &[(&'static str, &'static str)],
     alone: impl Fn() -> Result<()> + 'static,
 ) -> Result<Task> {
     let operation = operations::ALL.iter().find(|known| known.id == operation).ok_or("no such operation")?;
@@ -147,5 +191,5 @@ fn task(
     let engine = Arc::new(engine);
     let whole = move || Ok(drop(black_box(runtime.block_on(engine.run(job.clone(), Monitor::new().0))?)));
     let files = files.iter().map(|(_, file)| (*file).clone()).collect();
-    Ok(Task { name, files, peers, whole: Box::new(whole), alone: Box::new(alone) })
+    Ok(Task { name, files, peers: peers.to_vec(), whole: Box::new(whole), alone: Box::new(alone) })
 }
