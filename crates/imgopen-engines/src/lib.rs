@@ -3,6 +3,7 @@
 mod engine;
 mod error;
 pub mod faces;
+mod fields;
 mod job;
 pub mod lanczos;
 pub mod library;

@@ -7,11 +7,11 @@ use imgopen_types::schema::Shape;
 use serde_json::Value;
 
 use super::card::mix;
+use crate::fields::{self, MOST_PICTURES};
 use crate::{EngineError, Format, PictureLimits};
 
 const MAX_SIDE: u32 = 4096;
 const MAX_PIXELS: u64 = 4096 * 4096;
-const MAX_COUNT: u64 = 64;
 const MAX_STEPS: u64 = 1000;
 const DEFAULT_STEPS: u32 = 20;
 /// The side of a card where nothing is said, and that of every input picture, since none is looked at.
@@ -64,7 +64,7 @@ impl Plan {
             "describe_image" => Kind::Caption(text(request, "model").unwrap_or("clip").to_owned()),
             "recognize_style" => Kind::Styles,
             "detect_faces" => Kind::Faces,
-            "expand_prompt" => Kind::Prompts(count(request, "sequencesNum", MAX_COUNT, 1)?),
+            "expand_prompt" => Kind::Prompts(count(request, "sequencesNum", MOST_PICTURES, 1)?),
             _ => Kind::Cards(Cards::read(operation, request)?),
         };
         Ok(Self {
@@ -112,7 +112,7 @@ impl Cards {
                 .map_err(|error| EngineError::request("alwayson_scripts.output_image_format", error.to_string()))?,
         };
         let seed = match operation.request.field("seed") {
-            Some(_) => Some(seed(request)?),
+            Some(_) => Some(fields::seed(request)?),
             None => None,
         };
         let parameters = parameters(operation, request, (width, height))?;
@@ -132,24 +132,19 @@ impl Cards {
     }
 }
 
-/// A whole number that the request may hold. Absurd ones are refused, by the field's name.
 fn count(request: &Value, field: &str, limit: u64, default: u32) -> Result<u32, EngineError> {
-    let Some(value) = request.get(field) else { return Ok(default) };
-    let fits = value.as_u64().filter(|number| (1..=limit).contains(number));
-    let problem =
-        || EngineError::request(field, format!("{value} given, the sandbox takes a whole number from 1 to {limit}"));
-    fits.and_then(|number| u32::try_from(number).ok()).ok_or_else(problem)
+    fields::count(request, field, limit, default, "the sandbox")
 }
 
 fn cards(request: &Value) -> Result<u32, EngineError> {
     if request.get("imageCount").is_some() {
-        return count(request, "imageCount", MAX_COUNT, 1);
+        return count(request, "imageCount", MOST_PICTURES, 1);
     }
-    let batches = count(request, "n_iter", MAX_COUNT, 1)?;
-    let batch = count(request, "batch_size", MAX_COUNT, 1)?;
-    if u64::from(batches * batch) > MAX_COUNT {
+    let batches = count(request, "n_iter", MOST_PICTURES, 1)?;
+    let batch = count(request, "batch_size", MOST_PICTURES, 1)?;
+    if u64::from(batches * batch) > MOST_PICTURES {
         let problem = format!(
-            "{batches} given, with a `batch_size` of {batch} that makes {} pictures; the sandbox makes at most {MAX_COUNT}",
+            "{batches} given, with a `batch_size` of {batch} that makes {} pictures; the sandbox makes at most {MOST_PICTURES}",
             batches * batch
         );
         return Err(EngineError::request("n_iter", problem));
@@ -164,26 +159,6 @@ fn steps(request: &Value) -> Result<u32, EngineError> {
         Some(0) => Ok(1),
         _ => count(request, field, MAX_STEPS, DEFAULT_STEPS),
     }
-}
-
-/// The seed given, as number or text, or a random one of 31 bits.
-fn seed(request: &Value) -> Result<i64, EngineError> {
-    let given = match request.get("seed") {
-        None => return Ok(random()),
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        Some(value) => value.as_i64(),
-    };
-    match given {
-        Some(-1) => Ok(random()),
-        Some(seed) => Ok(seed),
-        None => {
-            Err(EngineError::request("seed", format!("{} given, a whole number of 64 bits expected", request["seed"])))
-        }
-    }
-}
-
-fn random() -> i64 {
-    i64::from(fastrand::i32(0..))
 }
 
 /// The size of the cards, after everything that changes it.

@@ -1,0 +1,37 @@
+//! Reads fields that several engines have in common.
+
+use serde_json::Value;
+
+use crate::EngineError;
+
+/// The most pictures that one request makes.
+pub(crate) const MOST_PICTURES: u64 = 64;
+
+/// A whole number that the request may hold. Absurd ones are refused, by the field's name; `taker` is who says so.
+pub(crate) fn count(request: &Value, field: &str, limit: u64, default: u32, taker: &str) -> Result<u32, EngineError> {
+    let Some(value) = request.get(field) else { return Ok(default) };
+    let fits = value.as_u64().filter(|number| (1..=limit).contains(number));
+    let problem =
+        || EngineError::request(field, format!("{value} given, {taker} takes a whole number from 1 to {limit}"));
+    fits.and_then(|number| u32::try_from(number).ok()).ok_or_else(problem)
+}
+
+/// The seed given, as number or text, or a random one of 31 bits. The pictures of a request have seeds in a row.
+pub(crate) fn seed(request: &Value) -> Result<i64, EngineError> {
+    let given = match request.get("seed") {
+        None => return Ok(random()),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        Some(value) => value.as_i64(),
+    };
+    match given {
+        Some(-1) => Ok(random()),
+        Some(seed) => Ok(seed),
+        None => {
+            Err(EngineError::request("seed", format!("{} given, a whole number of 64 bits expected", request["seed"])))
+        }
+    }
+}
+
+fn random() -> i64 {
+    i64::from(fastrand::i32(0..))
+}
