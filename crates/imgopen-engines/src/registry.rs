@@ -188,13 +188,22 @@ const NEEDS: &[(&str, &str)] = &[
     ("detect_faces", "an engine with a model that finds faces, such as `faces`, which brings its own"),
     ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
     ("change_hairstyle", "an engine that repaints the parts of a picture, with a model that finds hair"),
-    ("remove_object", "an engine that repaints the parts of a picture"),
+    (
+        "remove_object",
+        "an engine that repaints the parts of a picture, or one that fills them, such as `patchmatch`, which needs no \
+         weights",
+    ),
     ("recognize_style", "an engine with a model that tells styles apart"),
     ("outpaint", "an engine that paints beyond the edges of a picture"),
     (
         "preview_controlnet",
         "an engine with the preprocessors of ControlNet, such as `preprocessors`, which needs no weights",
     ),
+    (
+        "outpaint",
+        "an engine that paints beyond the edges of a picture, or one that fills them, such as `patchmatch`, for a draft",
+    ),
+    ("preview_controlnet", "an engine with the preprocessors of ControlNet"),
     ("remove_background", "an engine with a model that tells background from foreground"),
     ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
     ("watermark_image", "an engine that prints marks onto pictures, such as `watermark`, which needs no weights"),

@@ -1,0 +1,46 @@
+//! How unlike two patches are.
+
+/// The side of a patch in pixels. A row of it takes 32 bytes, which is one vector register of AVX2.
+pub(super) const SIDE: usize = 8;
+
+/// The sum of squared differences of two patches, given by the places of their first pixels in a picture of that width.
+/// It stops half-way when it cannot fall below `limit` any more.
+#[inline(always)]
+pub(super) fn distance(pixels: &[[u8; 4]], width: usize, one: usize, other: usize, limit: u32) -> u32 {
+    let mut sum = 0;
+    for half in 0..2 {
+        for row in half * SIDE / 2..(half + 1) * SIDE / 2 {
+            let at = row * width;
+            sum += squares(&pixels[one + at..][..SIDE], &pixels[other + at..][..SIDE]);
+        }
+        if sum >= limit {
+            break;
+        }
+    }
+    sum
+}
+
+#[inline(always)]
+fn squares(one: &[[u8; 4]], other: &[[u8; 4]]) -> u32 {
+    let pairs = one.as_flattened().iter().zip(other.as_flattened());
+    let squares = pairs.map(|(one, other)| {
+        let difference = i32::from(i16::from(*one) - i16::from(*other));
+        difference * difference
+    });
+    squares.sum::<i32>().cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_sums_of_squares() {
+        let mut pixels = vec![[10, 20, 30, 255]; 40 * 8];
+        pixels[40 * 7 + 27] = [13, 16, 30, 250];
+        assert_eq!(distance(&pixels, 40, 0, 20, u32::MAX), 9 + 16 + 25);
+        assert_eq!(distance(&pixels, 40, 0, 19, u32::MAX), 0);
+        let opposite = [vec![[0; 4]; 64], vec![[255; 4]; 64]].concat();
+        assert_eq!(distance(&opposite, 8, 0, 64, u32::MAX), 64 * 4 * 255 * 255);
+    }
+}
