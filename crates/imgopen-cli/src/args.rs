@@ -33,25 +33,25 @@ pub enum Command {
     #[command(subcommand, after_help = RUN)]
     Run(Box<Call>),
     /// Show, list, await and cancel tasks.
-    #[command(subcommand, name = "task")]
+    #[command(subcommand, name = "task", after_help = TASK)]
     Tasks(Tasks),
     /// Look at the models that requests can name.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  imgopen models list --kind lora")]
     Models(Models),
     /// Train a LoRA, and wait for it.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  imgopen train submit --images photos/ --max-epochs 20")]
     Train(Train),
     /// Run the service.
     #[command(after_help = SERVE)]
     Serve(Serve),
     /// Make, list and revoke access keys, also while the service runs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  imgopen keys create --name \"my application\"")]
     Keys(Keys),
     /// Look at the settings.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  imgopen config show --config imgopen.toml")]
     Config(Config),
     /// Receive callbacks; look at those of a service, and push one again, also while it runs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CALLBACKS)]
     Callbacks(Callbacks),
     /// Print what a shell needs to complete commands and flags.
     #[command(after_help = COMPLETIONS)]
@@ -90,6 +90,16 @@ Examples:
   imgopen run enlarge_image --source-image photo.png --scale 2
   imgopen run text_to_image --request request.json --seed 7 --output lighthouse.png
   echo '{\"pageSize\": 10, \"pageNum\": 1}' | imgopen run list_models";
+
+const TASK: &str = "\
+Examples:
+  imgopen task list --state running
+  imgopen task wait my-picture-1 --operation text_to_image --output results/";
+
+const CALLBACKS: &str = "\
+Examples:
+  imgopen callbacks listen
+  imgopen callbacks list --state abandoned";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -261,7 +271,8 @@ pub enum Callbacks {
 const LISTEN: &str = "\
 Example, in two shells:
   imgopen callbacks listen --secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
-  imgopen run enlarge_image --source-image photo.png --scale 2 --callback-url http://127.0.0.1:9000/enlarge_image";
+  imgopen run enlarge_image --source-image photo.png --scale 2 \\
+      --callback-url http://127.0.0.1:9000/enlarge_image";
 
 /// Where the data lie, and how to print.
 #[derive(Debug, clap::Args)]

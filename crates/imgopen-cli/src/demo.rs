@@ -1,6 +1,7 @@
 //! `imgopen demo`: a service in this process, a few tasks, and their results, without any set-up.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use imgopen_client::Client;
@@ -11,18 +12,22 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::args::Demo;
+use crate::failure::{Exit, Failure};
 use crate::files;
+use crate::interrupt::Interrupt;
 use crate::output::{note, print, print_json};
 use crate::remote::Remote;
 use crate::request::Draft;
-use crate::run::{Outcome, Submission, Target};
+use crate::run::{Bar, Outcome, Submission, Target};
 use crate::serve::engines;
-use crate::task;
 
 /// A photograph in the public domain, with room for every tool; `assets/README.md` tells its origin.
 const PHOTO: &[u8] = include_bytes!("../assets/astronaut.jpg");
 /// White where the model of the shuttle stands behind her.
 const MASK: &[u8] = include_bytes!("../assets/astronaut-mask.png");
+
+/// How long each task may take, on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// One task of the demo.
 struct Step {
@@ -79,10 +84,11 @@ async fn demo(flags: &Demo) -> anyhow::Result<()> {
     note(&format!("a service runs at {} for as long as the demo takes", remote.url()));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move { service.serve(listener, |_| {}, async { drop(stopped.await) }).await });
-    let shown = steps(&remote, &pictures, flags).await;
-    let _ = stop.send(());
+    let shown = Interrupt::listen()?.unless(steps(&remote, &pictures, flags)).await;
+    // It stops also when nobody tells it to any more.
+    drop(stop);
     let served = serving.await?;
-    let outcomes = shown?;
+    let outcomes = shown.unwrap_or_else(|| Err(Failure::new(Exit::Interrupted, "interrupted").into()))?;
     served?;
     farewell(&outcomes, flags)
 }
@@ -129,7 +135,10 @@ async fn one(remote: &Remote, step: &Step, pictures: &Path, output: &Path) -> an
     draft.stand_in(&local);
     let submission = Submission { operation: step.operation, request: draft.finish()?, local, serve_files: None };
     let (job, server) = submission.send(remote).await?;
-    let outcome = task::outcome(remote, &job, &Target::Folder(output.to_owned()), task::TIMEOUT).await;
+    let bar = Bar::new(&job, false);
+    let waited = job.wait(remote, TIMEOUT, &bar).await;
+    bar.clear();
+    let outcome = Outcome::of(remote, &job, waited?, &Target::Folder(output.to_owned())).await;
     if let Some(server) = server {
         server.stop().await;
     }
@@ -149,15 +158,15 @@ fn farewell(outcomes: &[Outcome], flags: &Demo) -> anyhow::Result<()> {
     if flags.json {
         return print_json(&json!({ "tasks": outcomes.iter().map(Outcome::told).collect::<Value>() }));
     }
-    let folder = absolute(&flags.output);
+    let (folder, program) = (absolute(&flags.output), std::env::args().next().unwrap_or_else(|| "imgopen".to_owned()));
     let keep = match &flags.keep {
         Some(keep) => format!(" --data-dir {}", keep.display()),
         None => String::new(),
     };
     print(&format!(
         "\nThe pictures lie in {}.\n\nNow a service of your own, in one shell:\n\n    \
-         imgopen serve --sandbox --open --allow-network 127.0.0.1/32{keep}\n\nand a picture of yours in another:\n\n    \
-         imgopen run enlarge_image --source-image photo.jpg --scale 2\n\n`imgopen --help` tells the rest.",
+         {program} serve --sandbox --open --allow-network 127.0.0.1/32{keep}\n\nand a picture of yours in another:\n\n    \
+         {program} run enlarge_image --source-image photo.jpg --scale 2\n\n`{program} --help` tells the rest.",
         folder.display()
     ))
 }

@@ -8,11 +8,13 @@ mod server;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use imgopen_service::engines::{Format, PictureLimits, picture};
 use imgopen_types::Operation;
 use imgopen_types::schema::{Object, Shape};
 use serde_json::Value;
 
+use crate::failure::Failure;
 use crate::flags;
 
 pub use reach::{Place, place};
@@ -132,7 +134,6 @@ fn look(text: &str) -> Result<(PathBuf, Format), String> {
 ///
 /// When the folder cannot be read or holds no picture.
 pub fn pictures_of(folder: &Path) -> anyhow::Result<Vec<String>> {
-    use anyhow::Context;
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
@@ -141,7 +142,9 @@ pub fn pictures_of(folder: &Path) -> anyhow::Result<Vec<String>> {
         path.is_file() && ending.is_some_and(|ending| ["png", "jpg", "jpeg", "webp"].contains(&ending.as_str()))
     };
     let mut pictures: Vec<_> = paths.into_iter().filter(is_picture).map(|path| path.display().to_string()).collect();
-    anyhow::ensure!(!pictures.is_empty(), "the folder {} holds no PNG, JPEG or WebP file", folder.display());
+    if pictures.is_empty() {
+        return Err(Failure::usage(format!("the folder {} holds no PNG, JPEG or WebP file", folder.display())).into());
+    }
     pictures.sort();
     Ok(pictures)
 }

@@ -8,6 +8,7 @@ mod extras;
 mod failure;
 mod files;
 mod flags;
+mod interrupt;
 mod keys;
 mod listen;
 mod models;

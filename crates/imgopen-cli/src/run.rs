@@ -15,9 +15,10 @@ use heck::ToKebabCase;
 use imgopen_types::Operation;
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
-use crate::files;
-use crate::output::{note, print_json};
+use crate::failure::{Exit, Failure};
+use crate::files::{self, FileServer};
+use crate::interrupt::Interrupt;
+use crate::output::{note, print, print_json};
 use crate::remote::{Connection, Remote};
 use crate::request::{Draft, Fault};
 
@@ -153,55 +154,68 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions) -> anyhow:
         made_up(&made, operation);
     }
     let submission = Submission { operation, request, local, serve_files: job.serve_files.clone() };
-    let patience = Patience { timeout: job.timeout, quiet: job.quiet };
-    let (job_started, server) = submission.send(&remote).await?;
-    if !patience.quiet && !job.no_wait && !std::io::stderr().is_terminal() {
-        note(&format!("{} was started", job_started.shown()));
-    }
+    let mut patience = Patience { timeout: job.timeout, quiet: job.quiet, interrupt: Interrupt::listen()? };
+    let Some(sent) = patience.interrupt.unless(submission.send(&remote)).await else {
+        let message = "interrupted before the server answered; the task may have been started all the same";
+        return Err(Failure::new(Exit::Interrupted, message).into());
+    };
+    let (started, server) = sent?;
     if job.no_wait {
-        return leave(&remote, &job_started, server, patience, options.json).await;
+        return leave(&remote, &started, server, &mut patience, options.json).await;
     }
-    finish(&remote, &job_started, server, &target, patience, options.json).await
+    if !patience.quiet && !std::io::stderr().is_terminal() {
+        note(&format!("{} was started", started.shown()));
+    }
+    finish(&remote, &started, server, &target, &mut patience, options.json).await
 }
 
 /// Waits for a job and saves what it made.
 pub async fn finish(
     remote: &Remote,
     job: &Job,
-    server: Option<files::FileServer>,
+    server: Option<FileServer>,
     target: &Target,
-    patience: Patience,
+    patience: &mut Patience,
     json: bool,
 ) -> anyhow::Result<()> {
     let bar = Bar::new(job, patience.quiet);
-    let waited = job.wait(remote, patience.timeout, &bar).await;
+    let timeout = patience.timeout;
+    let seen_through = async {
+        let waited = job.wait(remote, timeout, &bar).await?;
+        bar.clear();
+        Outcome::of(remote, job, waited, target).await
+    };
+    let outcome = patience.interrupt.unless(seen_through).await;
     bar.clear();
     if let Some(server) = server {
         server.stop().await;
     }
-    let outcome = Outcome::of(remote, job, waited?, target).await?;
-    outcome.print(json)
+    match outcome {
+        Some(outcome) => outcome?.print(json),
+        None => Outcome::of(remote, job, Waited::Interrupted, target).await?.print(json),
+    }
 }
 
 /// Ends without the result, but not before the server has the local pictures.
 async fn leave(
     remote: &Remote,
     job: &Job,
-    server: Option<files::FileServer>,
-    patience: Patience,
+    server: Option<FileServer>,
+    patience: &mut Patience,
     json: bool,
 ) -> anyhow::Result<()> {
     if let Some(server) = server {
         let bar = Bar::new(job, patience.quiet);
-        let waited = job.until_fetched(remote, &server, patience.timeout, &bar).await;
+        let fetched = job.until_fetched(remote, &server, patience.timeout, &bar);
+        let fetched = patience.interrupt.unless(fetched).await;
         bar.clear();
+        fetched.unwrap_or_else(|| Err(job.unfetched(&server, Exit::Interrupted, "interrupted")))?;
         server.stop().await;
-        waited?;
     }
     if json {
         return print_json(&job.told());
     }
-    crate::output::print(&format!("{}\n{}", job.shown(), come_back(remote, job)))
+    print(&format!("{}\n{}", job.shown(), come_back(job)))
 }
 
 /// Says which id was made up.

@@ -1,7 +1,5 @@
 //! `imgopen task` and `imgopen train wait`: tasks that were started before.
 
-use std::time::Duration;
-
 use imgopen_client::types::{ListTasksRequest, Task, TaskState};
 use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, JobState, Operation, operation};
@@ -10,9 +8,10 @@ use serde_json::{Value, json};
 use crate::args::remote::{Tasks, Waiting, Which};
 use crate::extras::{self, Known};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::output::{print, print_json};
 use crate::remote::Remote;
-use crate::run::{Bar, Job, Outcome, Patience, Target, finish, state_name, urls};
+use crate::run::{Job, Patience, Target, finish, state_name, urls};
 
 /// The most rows that a page may have.
 const PAGE: usize = 100;
@@ -40,7 +39,8 @@ pub fn run(command: Tasks) -> anyhow::Result<()> {
 
 /// Waits for a job that was started before.
 pub async fn wait_for(remote: &Remote, job: &Job, target: &Target, wait: &Waiting, json: bool) -> anyhow::Result<()> {
-    finish(remote, job, None, target, Patience { timeout: wait.timeout, quiet: wait.quiet }, json).await
+    let mut patience = Patience { timeout: wait.timeout, quiet: wait.quiet, interrupt: Interrupt::listen()? };
+    finish(remote, job, None, target, &mut patience, json).await
 }
 
 /// The job of an id. Without its operation, the server must be one that can look it up.
@@ -130,6 +130,7 @@ fn shown(task: &Task) -> String {
     text += &field("created", Some(task.created_at.clone()));
     text += &field("started", task.started_at.clone());
     text += &field("finished", task.finished_at.clone());
+    text += &field("training", task.training.as_ref().map(|plan| plan.folder.clone()));
     for url in task.output_image_url_list.iter().flatten() {
         text += &field("result", Some(url.clone()));
     }
@@ -220,15 +221,4 @@ pub async fn wait_for_training(remote: &Remote, id: &str, wait: &Waiting, json: 
     let operation = &imgopen_types::operations::SUBMIT_TRAINING;
     let job = Job { operation, id: id.to_owned(), platform_id: None, network: None };
     wait_for(remote, &job, &target, wait, json).await
-}
-
-/// How long the commands wait unless told otherwise.
-pub const TIMEOUT: Duration = Duration::from_secs(600);
-
-/// What an outcome is, for the demo.
-pub async fn outcome(remote: &Remote, job: &Job, target: &Target, timeout: Duration) -> anyhow::Result<Outcome> {
-    let bar = Bar::new(job, false);
-    let waited = job.wait(remote, timeout, &bar).await;
-    bar.clear();
-    Outcome::of(remote, job, waited?, target).await
 }

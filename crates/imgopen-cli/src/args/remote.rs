@@ -31,7 +31,7 @@ Examples:
         #[arg(long = "operation", value_name = "OPERATION")]
         operations: Vec<String>,
         /// How many at most.
-        #[arg(long, default_value_t = 20, value_parser = limit)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = limit)]
         limit: usize,
         /// Print JSON.
         #[arg(long)]
@@ -112,16 +112,12 @@ pub enum Models {
     },
 }
 
-/// The kinds of models.
+/// The kinds of models: checkpoints, which make pictures; LoRAs and embeddings, which prompts name; VAEs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModelKind {
-    /// Checkpoints, which make pictures.
     Checkpoint,
-    /// LoRAs, which a prompt names.
     Lora,
-    /// VAEs.
     Vae,
-    /// Embeddings, which a prompt names.
     Embedding,
 }
 

@@ -1,7 +1,9 @@
 use clap::Command;
 use imgopen_tests::document::request_examples;
+use imgopen_tests::values::object;
 use imgopen_types::{operations, read_value};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::request::Draft;
@@ -113,14 +115,41 @@ fn every_example_can_be_said_with_flags() {
 
 /// Members that have flags of their own are said with these, all others with that of the object around them.
 fn say(flags: &[Flag], value: &Value, place: &str, said: &mut Vec<String>) {
+    let mut others = serde_json::Map::new();
+    let mut inner = Vec::new();
     for (name, value) in value.as_object().unwrap() {
         let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
-        let flag = flags.iter().find(|flag| flag.id() == place).unwrap_or_else(|| panic!("no flag for {place}"));
+        let Some(flag) = flags.iter().find(|flag| flag.id() == place) else {
+            others.insert(name.clone(), value.clone());
+            continue;
+        };
         let has_inner = flags.iter().any(|inner| inner.id().starts_with(&format!("{place}.")));
         match value {
-            Value::Object(members) if has_inner && !members.is_empty() => say(flags, value, &place, said),
-            value => said.extend(arguments(&flag.long, value)),
+            Value::Object(members) if has_inner && !members.is_empty() => say(flags, value, &place, &mut inner),
+            value => inner.extend(arguments(&flag.long, value)),
         }
+    }
+    if let Some(flag) = flags.iter().find(|flag| flag.id() == place).filter(|_| !others.is_empty()) {
+        said.extend(arguments(&flag.long, &Value::Object(others)));
+    }
+    said.extend(inner);
+}
+
+/// So is every request that fits the document. Only what it does not name at all, at the top, is left to JSON.
+#[test]
+fn every_request_can_be_said_with_flags() {
+    for operation in operations::ALL.iter().copied() {
+        let mut runner = TestRunner::new(ProptestConfig { cases: 16, failure_persistence: None, ..Default::default() });
+        let checked = runner.run(&object(operation.request), |mut request| {
+            request.as_object_mut().unwrap().retain(|name, _| operation.request.field(name).is_some());
+            let canonical = read_value(operation.request, request.to_string().as_bytes()).unwrap();
+            let mut said = Vec::new();
+            say(&flags(operation), &canonical, "", &mut said);
+            let draft = Draft::new(operation, body(operation, &required(operation, &said))).unwrap();
+            prop_assert_eq!(draft.finish().map_err(|failure| failure.message), Ok(canonical), "{:?}", said);
+            Ok(())
+        });
+        checked.unwrap_or_else(|error| panic!("{}: {error}", operation.id));
     }
 }
 

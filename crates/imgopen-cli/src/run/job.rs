@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Bar;
 use crate::failure::{Exit, Failure};
 use crate::files::{self, FileServer, LocalFile};
+use crate::interrupt::Interrupt;
 use crate::remote::Remote;
 use crate::request::random_hex;
 
@@ -44,12 +45,14 @@ pub struct Job {
 }
 
 /// How long and how visibly to wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Patience {
     /// How long.
     pub timeout: Duration,
     /// Whether nothing is shown meanwhile.
     pub quiet: bool,
+    /// What ends it before.
+    pub interrupt: Interrupt,
 }
 
 /// How a wait ended.
@@ -128,18 +131,17 @@ impl Job {
         json!({ "operation": self.operation.id, "id": self.id, "task_id": self.platform_id })
     }
 
-    /// Asks again and again until the job ends, the time is over or Ctrl-C is pressed.
+    /// Asks again and again until the job ends or the time is over.
     ///
     /// # Errors
     ///
     /// When asking fails for good.
     pub async fn wait(&self, remote: &Remote, timeout: Duration, bar: &Bar) -> Result<Waited, Failure> {
-        let ends_at = Instant::now().checked_add(timeout);
         let (mut pause, mut last) = (FIRST_PAUSE, None);
         let asking = async {
             loop {
-                let progress =
-                    remote.client.ask(self.operation, &self.id).await.map_err(|error| remote.explain(error))?;
+                let progress = remote.client.ask(self.operation, &self.id).await;
+                let progress = progress.map_err(|error| remote.explain(error))?;
                 bar.show(progress.report.as_ref());
                 last = Some(progress.report.state());
                 if progress.report.state().is_final() {
@@ -149,14 +151,10 @@ impl Job {
                 pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
             }
         };
-        let asked = match ends_at {
-            Some(ends_at) => interruptible(timeout_at(ends_at, asking)).await,
-            None => interruptible(async { Ok(asking.await) }).await,
-        };
-        match asked {
-            None => Ok(Waited::Interrupted),
-            Some(Ok(ended)) => ended,
-            Some(Err(_)) => Ok(Waited::TimedOut(last)),
+        // A time beyond what can be told has no end.
+        match Instant::now().checked_add(timeout) {
+            Some(ends_at) => timeout_at(ends_at, asking).await.unwrap_or(Ok(Waited::TimedOut(last))),
+            None => asking.await,
         }
     }
 
@@ -164,7 +162,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// When it has not in time, or Ctrl-C is pressed: the task will lack its pictures.
+    /// When it has not in time: the task will lack its pictures.
     pub async fn until_fetched(
         &self,
         remote: &Remote,
@@ -172,36 +170,26 @@ impl Job {
         timeout: Duration,
         bar: &Bar,
     ) -> Result<(), Failure> {
-        let missing = |exit, why: &str| {
-            let count = server.unfetched();
-            let message = format!(
-                "{why} before the server fetched {count} local pictures; the task {} goes on without them",
-                self.id
-            );
-            Failure::new(exit, format!("{message}\n{}", come_back(remote, self)))
-        };
         bar.say("is fetched");
         tokio::select! {
             () = server.all_fetched() => Ok(()),
             waited = self.wait(remote, timeout, bar) => match waited? {
-                Waited::Ended(_) => Ok(()),
-                Waited::TimedOut(_) => Err(missing(Exit::TimedOut, "the time was over")),
-                Waited::Interrupted => Err(missing(Exit::Interrupted, "interrupted")),
+                Waited::TimedOut(_) => Err(self.unfetched(server, Exit::TimedOut, "the time was over")),
+                Waited::Ended(_) | Waited::Interrupted => Ok(()),
             },
         }
     }
-}
 
-/// Does something until Ctrl-C is pressed.
-async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        done = work => Some(done),
-        _ = tokio::signal::ctrl_c() => None,
+    /// What is said when the command ends before the server has the pictures.
+    pub fn unfetched(&self, server: &FileServer, exit: Exit, why: &str) -> Failure {
+        let (count, id) = (server.unfetched(), &self.id);
+        let message =
+            format!("{why} before the server fetched {count} local pictures; the task {id} goes on without them");
+        Failure::new(exit, format!("{message}\n{}", come_back(self)))
     }
 }
 
 /// How to come back to a job.
-pub fn come_back(remote: &Remote, job: &Job) -> String {
-    let family = if remote.is_hosted() { format!(" --operation {}", job.operation.id) } else { String::new() };
-    format!("come back with `imgopen task wait {}{family}`", job.id)
+pub fn come_back(job: &Job) -> String {
+    format!("come back with `imgopen task wait {} --operation {}`", job.id, job.operation.id)
 }

@@ -1,5 +1,6 @@
 //! What became of a job: saved, told, and turned into an exit code.
 
+use imgopen_client::types::Task;
 use imgopen_types::{JobReport, JobState};
 use serde_json::{Value, json};
 
@@ -50,9 +51,8 @@ impl Outcome {
     ///
     /// When a result cannot be saved.
     pub async fn of(remote: &Remote, job: &Job, waited: Waited, target: &Target) -> anyhow::Result<Self> {
-        let unfinished = |exit, why: &str| {
-            Failure::new(exit, format!("{why}; the task {} goes on, {}", job.id, come_back(remote, job)))
-        };
+        let unfinished =
+            |exit, why: &str| Failure::new(exit, format!("{why}; the task {} goes on, {}", job.id, come_back(job)));
         let (state, data, failure) = match waited {
             Waited::Interrupted => (None, Value::Null, Some(unfinished(Exit::Interrupted, "interrupted"))),
             Waited::TimedOut(last) => (last, Value::Null, Some(unfinished(Exit::TimedOut, "the time is over"))),
@@ -66,7 +66,8 @@ impl Outcome {
         let files = save(job, &urls, target).await?;
         // Whoever pressed Ctrl-C is not kept waiting.
         let is_over = state.is_some_and(JobState::is_final);
-        let engine = if is_over { engine(remote, job).await } else { None };
+        let task = if is_over { task(remote, job).await } else { None };
+        let engine = task.as_ref().and_then(extras::engine);
         Ok(Self { job: job.clone(), state, engine, files, data, failure })
     }
 
@@ -146,12 +147,13 @@ fn ended(job: &Job, report: &(dyn JobReport + Send)) -> Option<Failure> {
     }
 }
 
-async fn engine(remote: &Remote, job: &Job) -> Option<(String, Option<String>)> {
+/// What only a server of one's own tells of a task.
+async fn task(remote: &Remote, job: &Job) -> Option<Task> {
     if remote.is_hosted() {
         return None;
     }
     match extras::find(remote, job.platform_id.as_ref().unwrap_or(&job.id)).await {
-        Ok(Known::Yes(Some(task))) => extras::engine(&task),
+        Ok(Known::Yes(task)) => task,
         _ => None,
     }
 }

@@ -11,6 +11,7 @@ fn the_demo_needs_nothing_and_leaves_its_results_only() {
     let folder = tempfile::tempdir().unwrap();
     let output = command(folder.path(), &["demo"]).output().unwrap();
     let text = told(&output).replace(&folder.path().canonicalize().unwrap().display().to_string(), "[folder]");
+    let text = text.replace(env!("CARGO_BIN_EXE_imgopen"), "imgopen");
     assert_snapshot!("demo", text);
     assert_eq!(names(folder.path()), ["imgopen-demo"]);
     let results = names(&folder.path().join("imgopen-demo"));

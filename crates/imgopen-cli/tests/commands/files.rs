@@ -27,6 +27,7 @@ fn what_is_no_picture_is_refused_before_anything_is_sent() {
     std::fs::create_dir(shell.folder().join("photos")).unwrap();
     text += &told(&shell.run(&["train", "submit", "--images", "photos"]));
     shell.picture("photos/1.png");
+    shell.picture("photos/2.png");
     text += &told(&shell.run(&["train", "submit", "--images", "photos"]));
     assert_snapshot!("no_pictures", text);
     assert_eq!(shell.json(&["task", "list"]).1["tasks"], json!([]));
@@ -54,9 +55,7 @@ fn a_public_server_is_not_sent_what_it_cannot_fetch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_picture_is_served_and_only_while_it_is_needed() {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
-        "tool/face/fusion" => success(json!({
-            "taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0,
-        })),
+        "tool/face/fusion" => success(json!({ "task_id": "p1" })),
         "tool/face/fusion/queryTask" => success(json!({
             "taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0,
         })),
@@ -96,7 +95,8 @@ async fn only_the_picture_is_served_and_only_while_it_is_needed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_waiting_it_ends_when_the_picture_is_fetched() {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
-        "tool/imgEnlarge" | "tool/imgEnlarge/queryTask" => success(json!({
+        "tool/imgEnlarge" => success(json!({ "task_id": "p1" })),
+        "tool/imgEnlarge/queryTask" => success(json!({
             "taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0,
         })),
         _ => None,
@@ -118,7 +118,10 @@ async fn without_waiting_it_ends_when_the_picture_is_fetched() {
     assert_eq!(fetched.bytes().await.unwrap(), std::fs::read(folder.path().join("a.png")).unwrap());
     let (status, said, _) = run.end();
     assert_eq!(status.code(), Some(0));
-    assert_eq!(redacted(&said), "enlarge_image mine (task p1)\ncome back with `imgopen task wait mine`\n");
+    assert_eq!(
+        redacted(&said),
+        "enlarge_image mine (task p1)\ncome back with `imgopen task wait mine --operation enlarge_image`\n"
+    );
     let late = told(&start("300ms").output().unwrap());
     assert_snapshot!("unfetched", late);
 }
@@ -146,4 +149,20 @@ async fn pictures_in_json_are_served_as_well() {
     let links: Vec<_> = sent["controlnet"]["args"].as_array().unwrap().iter().map(|unit| &unit["image_link"]).collect();
     assert!(links[0].as_str().unwrap().starts_with("http://127.0.0.1:"), "{links:?}");
     assert_eq!(links[1], &Value::from("https://example.com/a.png"));
+}
+
+/// A service without a trainer fetches the pictures of a folder, lays them out, and says where.
+#[test]
+fn a_folder_is_trained_from() {
+    let shell = Shell::open();
+    std::fs::create_dir(shell.folder().join("photos")).unwrap();
+    for number in 0..10 {
+        shell.picture(&format!("photos/{number}.png"));
+    }
+    std::fs::write(shell.folder().join("photos/notes.txt"), "no picture").unwrap();
+    let mut text = told(&shell.run(&["train", "submit", "--images", "photos", "--task-id", "mine"]));
+    text += &told(&shell.run(&["train", "wait", "mine"]));
+    assert_snapshot!("training", text);
+    let (_, task) = shell.json(&["task", "show", "mine"]);
+    assert_eq!(task["training"]["command"][0], "accelerate", "{task}");
 }

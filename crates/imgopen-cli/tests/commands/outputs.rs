@@ -17,6 +17,23 @@ fn every_command_explains_itself() {
     let folder = tempfile::tempdir().unwrap();
     for (name, arguments) in [
         ("help", &[][..]),
+        ("help_demo", &["demo"]),
+        ("help_run", &["run"]),
+        ("help_run_enlarge_image", &["run", "enlarge_image"]),
+        ("help_run_controlnet", &["run", "controlnet"]),
+        ("help_run_query_tool_task", &["run", "query_tool_task"]),
+        ("help_task", &["task"]),
+        ("help_task_show", &["task", "show"]),
+        ("help_task_list", &["task", "list"]),
+        ("help_task_wait", &["task", "wait"]),
+        ("help_task_cancel", &["task", "cancel"]),
+        ("help_models", &["models"]),
+        ("help_models_list", &["models", "list"]),
+        ("help_train", &["train"]),
+        ("help_train_submit", &["train", "submit"]),
+        ("help_train_wait", &["train", "wait"]),
+        ("help_callbacks_listen", &["callbacks", "listen"]),
+        ("help_completions", &["completions"]),
         ("help_serve", &["serve"]),
         ("help_keys", &["keys"]),
         ("help_keys_create", &["keys", "create"]),
@@ -36,6 +53,30 @@ fn every_command_explains_itself() {
     // Whoever says nothing is told what can be said.
     let bare = run(folder.path(), &[]);
     assert!(bare.starts_with("ends with 2\nerrors:\n") && bare.contains("callbacks"), "{bare}");
+}
+
+/// Every command tells how it is used, the thirty-five operations included.
+#[test]
+fn every_help_has_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    for operation in imgopen_types::operations::ALL {
+        let told = run(folder.path(), &["run", operation.id, "--help"]);
+        let example = format!("Examples:\n  imgopen run {}", operation.id);
+        assert!(told.starts_with("ends with 0\n") && told.contains(&example), "{told}");
+    }
+}
+
+#[test]
+fn completions_know_operations_and_their_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let told = run(folder.path(), &["completions", shell]);
+        assert!(told.starts_with("ends with 0\n"), "{told}");
+        for word in ["enlarge_image", "source-image", "bottom-right", "callbacks"] {
+            assert!(told.contains(word), "{shell} does not complete {word}");
+        }
+    }
+    assert!(run(folder.path(), &["completions", "csh"]).starts_with("ends with 2\n"));
 }
 
 #[test]

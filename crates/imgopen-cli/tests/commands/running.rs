@@ -162,7 +162,7 @@ fn what_is_no_picture_is_told_as_text() {
 fn a_failed_task_ends_with_its_reason() {
     let shell = Shell::open();
     let text = told(&shell.run(&card("[sandbox: fail=out of memory]", &[])));
-    let expected = "imgopen: the task [task] failed: sandbox: out of memory\n";
+    let expected = "imgopen: the task [task] failed: the engine failed: sandbox: out of memory\n";
     assert!(text.starts_with("ends with 4\nerrors:\n") && text.ends_with(expected), "{text}");
     let (code, outcome) = shell.json(&card("[sandbox: fail=out of memory]", &[]));
     assert_eq!((code, &outcome["state"], &outcome["error"]["exit_code"]), (4, &json!("failed"), &json!(4)));
@@ -178,10 +178,9 @@ fn refusals_and_silence_are_told_apart() {
     text += &told(&keyless.output().unwrap());
     text += &told(&shell.command(&["task", "list"]).env_remove("IMGOPEN_ACCESS_KEY_SECRET").output().unwrap());
     text += &told(&shell.run(&["task", "list", "--url", "example.com"]));
-    let train = ["train", "submit", "--task-id", "t"];
-    let urls: Vec<_> = (0..10).map(|number| format!("--file-url-list=https://example.com/{number}.png")).collect();
-    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-    text += &told(&shell.run(&[&train[..], &urls, &["--json"]].concat()));
+    let remove =
+        ["run", "remove_object", "--source-image", "https://example.com/a", "--mask-image", "http://10.0.0.1/b"];
+    text += &told(&shell.run(&[&remove[..], &["--json"]].concat()));
     assert_snapshot!("refused", text);
     let silent = told(&shell.run(&["task", "list", "--url", "http://127.0.0.1:9"]));
     let expected =
@@ -204,9 +203,7 @@ fn a_secret_can_lie_in_a_file() {
 async fn a_submit_is_tried_again_under_the_same_key() {
     let vendor = Vendor::start(|call, before| match (call.path.as_str(), before) {
         ("tool/imgEnlarge", 0) => Some((503, json!({"code": "503", "msg": "busy"}))),
-        ("tool/imgEnlarge", _) => {
-            success(json!({"taskId": "p1", "businessTaskId": call.body["businessTaskId"], "status": 0}))
-        }
+        ("tool/imgEnlarge", _) => success(json!({ "task_id": "p1" })),
         _ => None,
     });
     let vendor = vendor.await;
@@ -226,7 +223,7 @@ fn ctrl_c_leaves_the_task_running_and_says_how_to_come_back() {
     run.interrupt();
     let (status, said, complained) = run.end();
     assert_eq!((status.code(), said.as_str()), (Some(130), ""));
-    let expected = "imgopen: interrupted; the task [task] goes on, come back with `imgopen task wait [task]`\n";
+    let expected = "imgopen: interrupted; the task [task] goes on, come back with `imgopen task wait [task] --operation text_to_image`\n";
     assert_eq!(redacted(&complained), expected);
     let (_, listed) = shell.json(&["task", "list", "--state", "running", "--state", "queued"]);
     assert_eq!(listed["tasks"].as_array().unwrap().len(), 1, "{listed}");
