@@ -293,11 +293,11 @@ impl Args {
     pub fn is_json(&self) -> bool {
         match &self.command {
             Command::Demo(demo) => demo.json,
-            Command::Run(call) => call.options.json,
+            Command::Run(call) => call.options.is_json(),
             Command::Tasks(Tasks::Show { which } | Tasks::Wait { which, .. }) => which.json,
             Command::Tasks(Tasks::List { json, .. } | Tasks::Cancel { json, .. }) => *json,
             Command::Models(Models::List { json, .. }) => *json,
-            Command::Train(Train::Submit(submit)) => submit.call.options.json,
+            Command::Train(Train::Submit(submit)) => submit.call.options.is_json(),
             Command::Train(Train::Wait { json, .. }) => *json,
             Command::Keys(Keys::Create { data, .. } | Keys::List { data } | Keys::Revoke { data, .. }) => data.json,
             Command::Config(Config::Show { json, .. }) => *json,

@@ -36,11 +36,26 @@ pub struct Options {
     /// this flag when no field is given.
     #[arg(long, value_name = "FILE|-")]
     pub request: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
+    /// Print JSON; with a file, or - for standard input, also take the request from there, as --request does.
+    #[arg(long, value_name = "FILE|-", num_args = 0..=1)]
+    json: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub connection: Connection,
+}
+
+impl Options {
+    /// Whether the answer is printed as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json.is_some()
+    }
+
+    /// The file with the request.
+    fn document(&self) -> anyhow::Result<Option<&PathBuf>> {
+        match (&self.request, self.json.as_ref().and_then(Option::as_ref)) {
+            (Some(_), Some(_)) => Err(Failure::usage("--request and --json both name a file; give one").into()),
+            (request, json) => Ok(request.as_ref().or(json)),
+        }
+    }
 }
 
 /// What happens to a job that was started.
@@ -91,7 +106,8 @@ pub fn run(call: Call) -> anyhow::Result<()> {
 /// The request as a document: of a file, or piped in.
 fn document(call: &Call) -> anyhow::Result<Value> {
     let piped = || call.is_bare() && !std::io::stdin().is_terminal();
-    let (text, name) = match &call.options.request {
+    let file = call.options.document()?;
+    let (text, name) = match file {
         Some(file) if file.as_os_str() != "-" => {
             let read = std::fs::read_to_string(file);
             (read.with_context(|| format!("the file {} cannot be read", file.display()))?, file.display().to_string())
@@ -103,7 +119,7 @@ fn document(call: &Call) -> anyhow::Result<Value> {
             (text, "standard input".to_owned())
         }
     };
-    if text.trim().is_empty() && call.options.request.is_none() {
+    if text.trim().is_empty() && file.is_none() {
         return Ok(Value::Object(Map::new()));
     }
     let wrong = |error| Failure::usage(format!("{name} is no JSON: {error}; give an object, as `{{\"field\": …}}`"));
@@ -161,12 +177,12 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions) -> anyhow:
     };
     let (started, server) = sent?;
     if job.no_wait {
-        return leave(&remote, &started, server, &mut patience, options.json).await;
+        return leave(&remote, &started, server, &mut patience, options.is_json()).await;
     }
     if !patience.quiet && !std::io::stderr().is_terminal() {
         note(&format!("{} was started", started.shown()));
     }
-    finish(&remote, &started, server, &target, &mut patience, options.json).await
+    finish(&remote, &started, server, &target, &mut patience, options.is_json()).await
 }
 
 /// Waits for a job and saves what it made.

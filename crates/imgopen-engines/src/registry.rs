@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::{Engine, Model, ModelKind, Models, Offer};
-use crate::{Faces, Lanczos, Library, Preprocessors, Prompts, Watermark};
+use crate::{Faces, Fill, Lanczos, Library, Preprocessors, Prompts, Watermark};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
@@ -60,6 +60,7 @@ impl Registry {
     pub fn classical() -> Self {
         Self::default()
             .with(Faces::new())
+            .with(Fill::new())
             .with(Lanczos::new())
             .with(Preprocessors::new())
             .with(Prompts::new())

@@ -98,6 +98,13 @@ fn a_request_can_be_json_and_flags_win_over_it() {
         assert!(output.status.success(), "{}", told(&output));
         assert!(said(name).contains("Seed: 5"), "{}", said(name));
     }
+    // JSON in and JSON out.
+    let output = shell.run(&["run", "text_to_image", "--json", "request.json", "--output", "d.png"]);
+    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &outcome["error"]), (Some(0), &json!(null)));
+    assert!(said("d.png").contains("Seed: 5"), "{}", said("d.png"));
+    let both = shell.run(&["run", "text_to_image", "--json", "request.json", "--request", "request.json"]);
+    assert_eq!(both.status.code(), Some(2), "{}", told(&both));
     let wrong = shell.run(&["run", "text_to_image", "--request", "nowhere.json"]);
     assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
     std::fs::write(shell.folder().join("broken.json"), "{").unwrap();

@@ -20,7 +20,7 @@ fn ordering(key: &Key, url: &str, directive: &str) -> Client {
 }
 
 impl World {
-    fn ordering(&self, directive: &str) -> Client {
+    pub fn ordering(&self, directive: &str) -> Client {
         ordering(&self.key, &self.program.url, directive)
     }
 

@@ -68,6 +68,11 @@ pub fn wants() -> Vec<Want> {
 }
 
 impl Want {
+    /// Whether a test card is wanted, or a text in place of one.
+    pub fn is_card(&self) -> bool {
+        matches!(self.result, Kind::Cards(..) | Kind::Told(..))
+    }
+
     /// Looks at the result as its caller would.
     pub async fn check(&self, world: &World, job: &Ended) {
         let mut files = Vec::new();
