@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod enlarge;
+mod preprocess;
 #[path = "../support/mod.rs"]
 mod support;
