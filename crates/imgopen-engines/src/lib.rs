@@ -14,6 +14,7 @@ pub mod preprocess;
 pub mod prompts;
 mod registry;
 pub mod sandbox;
+pub mod style;
 mod tool;
 pub mod watermark;
 
@@ -30,3 +31,4 @@ pub use prompts::Prompts;
 pub use registry::{Choice, Registry, Unavailable};
 pub use sandbox::Sandbox;
 pub use watermark::Watermark;
+pub use style::Style;

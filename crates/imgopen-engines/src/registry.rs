@@ -195,6 +195,8 @@ const NEEDS: &[(&str, &str)] = &[
          weights",
     ),
     ("recognize_style", "an engine with a model that tells styles apart"),
+    ("remove_object", "an engine that repaints the parts of a picture"),
+    ("recognize_style", "an engine with a model that tells styles apart, or one that measures, such as `statistics`"),
     ("outpaint", "an engine that paints beyond the edges of a picture"),
     (
         "preview_controlnet",

@@ -5,5 +5,6 @@
 
 mod enlarge;
 mod preprocess;
+mod style;
 #[path = "../support/mod.rs"]
 mod support;
