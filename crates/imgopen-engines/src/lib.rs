@@ -30,5 +30,5 @@ pub use preprocess::Preprocessors;
 pub use prompts::Prompts;
 pub use registry::{Choice, Registry, Unavailable};
 pub use sandbox::Sandbox;
-pub use watermark::Watermark;
 pub use style::Style;
+pub use watermark::Watermark;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::{Engine, Model, ModelKind, Models, Offer};
-use crate::{Faces, Fill, Lanczos, Library, Preprocessors, Prompts, Watermark};
+use crate::{Faces, Fill, Lanczos, Library, Preprocessors, Prompts, Style, Watermark};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
@@ -64,6 +64,7 @@ impl Registry {
             .with(Lanczos::new())
             .with(Preprocessors::new())
             .with(Prompts::new())
+            .with(Style::new())
             .with(Watermark::new())
     }
 
@@ -194,10 +195,7 @@ const NEEDS: &[(&str, &str)] = &[
         "an engine that repaints the parts of a picture, or one that fills them, such as `patchmatch`, which needs no \
          weights",
     ),
-    ("recognize_style", "an engine with a model that tells styles apart"),
-    ("remove_object", "an engine that repaints the parts of a picture"),
     ("recognize_style", "an engine with a model that tells styles apart, or one that measures, such as `statistics`"),
-    ("outpaint", "an engine that paints beyond the edges of a picture"),
     (
         "preview_controlnet",
         "an engine with the preprocessors of ControlNet, such as `preprocessors`, which needs no weights",
@@ -206,7 +204,6 @@ const NEEDS: &[(&str, &str)] = &[
         "outpaint",
         "an engine that paints beyond the edges of a picture, or one that fills them, such as `patchmatch`, for a draft",
     ),
-    ("preview_controlnet", "an engine with the preprocessors of ControlNet"),
     ("remove_background", "an engine with a model that tells background from foreground"),
     ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
     ("watermark_image", "an engine that prints marks onto pictures, such as `watermark`, which needs no weights"),
