@@ -2,7 +2,7 @@
 //! 2009): what fits a neighbour fits here too, moved by as much, and random tries ever closer by find what fits better.
 
 use fastrand::Rng;
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use super::canvas::{Area, Canvas, bounds};
 use super::parallel;
@@ -272,6 +272,22 @@ struct Band<'a> {
     cells: &'a mut [Cell],
 }
 
+/// The search in one row, to be compiled for the machine's vector instructions. A closure would not be, being large.
+struct SearchRow<'a, 'b> {
+    band: &'a mut Band<'b>,
+    row: usize,
+    previous: &'a [Cell],
+}
+
+impl NullaryFnOnce for SearchRow<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.band.search_row(self.row, self.previous);
+    }
+}
+
 impl Band<'_> {
     fn search(mut self, monitor: &Monitor) {
         let columns = self.grid.columns;
@@ -282,7 +298,7 @@ impl Band<'_> {
             if monitor.is_cancelled() {
                 return;
             }
-            Arch::new().dispatch(|| self.search_row(row, &previous));
+            Arch::new().dispatch(SearchRow { band: &mut self, row, previous: &previous });
             previous.copy_from_slice(&self.cells[row * columns..][..columns]);
         }
     }

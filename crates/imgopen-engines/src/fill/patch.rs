@@ -2,32 +2,35 @@
 
 /// The side of a patch in pixels. A row of it takes 32 bytes, which is one vector register of AVX2.
 pub(super) const SIDE: usize = 8;
+/// The number of sums that are kept side by side.
+const LANES: usize = SIDE * 4 / 2;
 
 /// The sum of squared differences of two patches, given by the places of their first pixels in a picture of that width.
 /// It stops half-way when it cannot fall below `limit` any more.
 #[inline(always)]
 pub(super) fn distance(pixels: &[[u8; 4]], width: usize, one: usize, other: usize, limit: u32) -> u32 {
-    let mut sum = 0;
+    let mut sums = [0; LANES];
     for half in 0..2 {
         for row in half * SIDE / 2..(half + 1) * SIDE / 2 {
             let at = row * width;
-            sum += squares(&pixels[one + at..][..SIDE], &pixels[other + at..][..SIDE]);
+            add_squares(&mut sums, &pixels[one + at..][..SIDE], &pixels[other + at..][..SIDE]);
         }
-        if sum >= limit {
+        if half == 0 && sums.iter().sum::<i32>().cast_unsigned() >= limit {
             break;
         }
     }
-    sum
+    sums.iter().sum::<i32>().cast_unsigned()
 }
 
+/// Two samples go into each sum, as the instruction for it does it.
 #[inline(always)]
-fn squares(one: &[[u8; 4]], other: &[[u8; 4]]) -> u32 {
-    let pairs = one.as_flattened().iter().zip(other.as_flattened());
-    let squares = pairs.map(|(one, other)| {
-        let difference = i32::from(i16::from(*one) - i16::from(*other));
-        difference * difference
-    });
-    squares.sum::<i32>().cast_unsigned()
+fn add_squares(sums: &mut [i32; LANES], one: &[[u8; 4]], other: &[[u8; 4]]) {
+    let (one, other) = (one.as_flattened(), other.as_flattened());
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        let difference = |at: usize| i32::from(i16::from(one[at]) - i16::from(other[at]));
+        let (first, second) = (difference(2 * lane), difference(2 * lane + 1));
+        *sum += first * first + second * second;
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Makes pixels out of patches: each patch votes for the pixels that it covers.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use super::canvas::Area;
 use super::field::{Field, Grid};
@@ -114,7 +114,7 @@ impl Votes<'_> {
         let window = window(SIDE * self.scale);
         let seen = &*picture;
         parallel::each(bands.iter_mut().collect(), |band| {
-            Arch::new().dispatch(|| band.count(self, seen, &window));
+            Arch::new().dispatch(Count { band, votes: self, picture: seen, window: &window });
         });
         let mut missing = Vec::new();
         for Band { area, pixels, counted, .. } in bands {
@@ -220,6 +220,23 @@ impl<S: Sample, const CHANNELS: usize> Band<S, CHANNELS> {
             let run = Run { samples, shift, weight: ballot.weight * window[row], shares: &window[start..end] };
             run.add(votes.by_opacity, &mut sums[to * CHANNELS..][..count * CHANNELS], &mut totals[to..][..count]);
         }
+    }
+}
+
+/// The count in one band, to be compiled for the machine's vector instructions. A closure would not be, being large.
+struct Count<'a, S, const CHANNELS: usize> {
+    band: &'a mut Band<S, CHANNELS>,
+    votes: &'a Votes<'a>,
+    picture: &'a Samples<'a, S, CHANNELS>,
+    window: &'a [f32],
+}
+
+impl<S: Sample, const CHANNELS: usize> NullaryFnOnce for Count<'_, S, CHANNELS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.band.count(self.votes, self.picture, self.window);
     }
 }
 
