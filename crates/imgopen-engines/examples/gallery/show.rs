@@ -124,7 +124,7 @@ fn prompts(workshop: &Workshop) -> Result<Vec<Entry>> {
     entries.into_iter().collect()
 }
 
-/// A white box on black; red wherever a mask covers a picture would hide what the picture shows.
+/// A white box on black.
 fn mask(image: &DynamicImage, [left, top, right, bottom]: [u32; 4]) -> DynamicImage {
     let white = |x, y| (left..right).contains(&x) && (top..bottom).contains(&y);
     GrayImage::from_fn(image.width(), image.height(), |x, y| Luma([if white(x, y) { 255 } else { 0 }])).into()
@@ -132,7 +132,7 @@ fn mask(image: &DynamicImage, [left, top, right, bottom]: [u32; 4]) -> DynamicIm
 
 fn removed_objects(workshop: &Workshop) -> Result<Vec<Entry>> {
     let objects =
-        [("astronaut", [345, 0, 495, 290]), ("coffee", [420, 240, 560, 330]), ("rocket", [290, 60, 350, 330])];
+        [("astronaut", [340, 0, 480, 272]), ("coffee", [500, 20, 590, 110]), ("rocket", [290, 60, 350, 395])];
     let entries = objects.map(|(name, place)| {
         let image = photo(name);
         let inputs = [("sourceImage", &image), ("maskImage", &mask(&image, place))];
