@@ -68,7 +68,7 @@ async fn a_fault_is_told_before_anything_is_sent() {
     );
     let unknown = query.parameter("toolCode", "../keys").send().await.unwrap_err().to_string();
     assert!(unknown.contains("`toolCode`: \"../keys\" given; give one of"), "{unknown}");
-    let no_job = client.ask(&operations::LIST_MODELS, "1").await.unwrap_err();
+    let no_job = client.progress(&operations::LIST_MODELS, "1").await.unwrap_err();
     assert!(matches!(no_job, Error::InvalidRequest(message) if message == "`list_models` starts no job"));
 }
 
@@ -105,7 +105,7 @@ async fn a_job_is_asked_for_by_the_query_of_its_family() {
         };
         let request = request_examples(known.id).into_iter().find(|example| example.name == "full").unwrap().value;
         let id = job_id(known, &request, &success(known.id)).unwrap();
-        let asked = client.ask(known, &id).await.unwrap();
+        let asked = client.progress(known, &id).await.unwrap();
         assert_eq!(asked.report.state(), JobState::Succeeded, "{}", known.id);
         assert_eq!(asked.data, success(job.query)["data"], "{}", known.id);
         let [record] = recorder.take().try_into().unwrap();

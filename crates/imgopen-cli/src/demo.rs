@@ -51,14 +51,29 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
-        operation: &operations::ENLARGE_IMAGE,
-        about: "the photograph, one and a half times as large",
-        request: || json!({ "sourceImage": "astronaut.jpg", "scale": 1.5 }),
+        operation: &operations::REMOVE_OBJECT,
+        about: "the photograph without the shuttle behind her",
+        request: || json!({ "sourceImage": "astronaut.jpg", "maskImage": "astronaut-mask.png" }),
     },
     Step {
-        operation: &operations::SUPER_RESOLUTION,
-        about: "the photograph, twice as large",
-        request: || json!({ "image": "astronaut.jpg", "scale": 2 }),
+        operation: &operations::PREVIEW_CONTROLNET,
+        about: "its edges, as ControlNet would be given them",
+        request: || json!({ "sourceImage": "astronaut.jpg", "preprocessor": "canny" }),
+    },
+    Step {
+        operation: &operations::WATERMARK_IMAGE,
+        about: "the photograph with a mark in its corner",
+        request: || {
+            json!({
+                "sourceImage": "astronaut.jpg", "watermarkText": "imgopen demo", "position": "bottom-right",
+                "opacity": 0.8, "margin": 12,
+            })
+        },
+    },
+    Step {
+        operation: &operations::DETECT_FACES,
+        about: "the faces in it",
+        request: || json!({ "imageUrl": "astronaut.jpg" }),
     },
 ];
 

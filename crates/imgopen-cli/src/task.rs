@@ -93,7 +93,7 @@ async fn show(which: &Which) -> anyhow::Result<()> {
         return if which.json { print_json(&json!(task)) } else { print(&shown(&task)) };
     }
     let job = job(&remote, &which.id, which.operation.as_deref()).await?;
-    let progress = remote.client.ask(job.operation, &job.id).await.map_err(|error| remote.explain(error))?;
+    let progress = remote.client.progress(job.operation, &job.id).await.map_err(|error| remote.explain(error))?;
     let state = progress.report.state();
     if which.json {
         return print_json(

@@ -57,7 +57,7 @@ impl Client {
     /// # Errors
     ///
     /// As the query's. [`Error::InvalidRequest`] if the operation starts no job.
-    pub async fn ask(&self, operation: &'static Operation, id: &str) -> Result<Progress, Error> {
+    pub async fn progress(&self, operation: &'static Operation, id: &str) -> Result<Progress, Error> {
         let no_job = || Error::InvalidRequest(format!("`{}` starts no job", operation.id));
         let job = operation.job.as_ref().ok_or_else(no_job)?;
         let query = operation::find(job.query).ok_or_else(no_job)?;

@@ -23,6 +23,7 @@ mod mask;
 mod paint;
 mod parallel;
 mod patch;
+mod seams;
 mod start;
 mod votes;
 

@@ -3,12 +3,12 @@
 //! | value | also taken | what it gives | settings, as the web UI's defaults |
 //! |---|---|---|---|
 //! | `canny` | | thin edges, white on black | thresholds 100 and 200, Sobel 3x3, L1 norm, on gray |
-//! | `scribble` | `scribble_xdog` | strokes where the picture is darker than around, white on black | threshold 32 |
-//! | `softedge` | | soft outlines, bright on black | a method of our own: the web UI's are neural networks |
-//! | `lineart` | `lineart_standard` | lines of drawings with black lines on white, bright on black | deviation 6, least strength 8 |
+//! | `scribble` | `scribble_xdog` | strokes where it is darker than around, white on black | threshold 32 |
+//! | `softedge` | | soft outlines, bright on black | a method of our own; the web UI's are networks |
+//! | `lineart` | `lineart_standard` | dark lines, such as of a drawing, bright on black | deviation 6, threshold 8 |
 //! | `threshold` | | white where all channels are above 127, else black | 127 |
 //! | `invert` | | the negative | |
-//! | `tile` | `tile_resample` | the picture without its detail | rate 8, the web UI's greatest; its default, 1, changes nothing |
+//! | `tile` | `tile_resample` | the picture without its detail | rate 8, its greatest: the default changes nothing |
 //! | `shuffle` | | colours and shapes poured about by smooth noise | meshes of 256 pixels |
 //! | `color` | `colour`, `t2ia_color_grid` | cells of one colour | 64 pixels |
 //! | `none` | | the picture as it is | |
@@ -228,7 +228,7 @@ pub fn preprocess(image: DynamicImage, preprocessor: Preprocessor) -> Result<Dyn
         Preprocessor::SoftEdge => softedge::edges(raster).into(),
         Preprocessor::LineArt => strokes::lines(raster).into(),
         Preprocessor::Threshold => levels::threshold(raster).into(),
-        Preprocessor::Invert => levels::invert(image),
+        Preprocessor::Invert => raster.with(levels::invert(raster)),
         Preprocessor::Tile => areas::tile(&image)?,
         Preprocessor::Shuffle => raster.with(shuffle::shuffle(raster)),
         Preprocessor::Color => raster.with(areas::grid(raster)),

@@ -1,9 +1,10 @@
 //! The style of a picture, guessed from measures of its pixels. No neural network looks at what is shown.
 //!
 //! So it can tell how a picture is made, not in whose manner: a draft. Each label has a confidence from 0 to 1, which
-//! says how well the measures fit its rule; it is no probability. Labels that fit by less than a tenth are left out, and
-//! the best comes first. A picture is measured on a copy of at most 512 pixels a side; only neighbours and the grid of
-//! pixel art are looked at in the picture itself, in rows and columns spread over it.
+//! says how well the measures fit its rule; it is no probability. Labels that fit by less than a tenth are left out,
+//! and the best comes first. A picture is measured on a copy of at most 512 pixels a side, so that large ones are quick
+//! and enlarged ones count as what they were; only the grid of pixel art is looked for in the picture itself, in rows
+//! and columns spread over it.
 //!
 //! How a picture is made; the [`Measures`] are explained there:
 //!

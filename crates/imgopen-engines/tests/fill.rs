@@ -52,7 +52,7 @@ fn may_change((x, y): (u32, u32), (left, top, width, height): (u32, u32, u32, u3
 /// A grainy texture of two tones, the same each time.
 fn grain(x: u32, y: u32) -> u32 {
     let noise = (x * 7919 + y * 104_729).wrapping_mul(2_654_435_761) >> 9;
-    90 + noise % 24 + if (x / 6 + y / 6) % 2 == 0 { 50 } else { 0 }
+    90 + noise % 24 + if (x / 6 + y / 6).is_multiple_of(2) { 50 } else { 0 }
 }
 
 fn textured<P: Pixel>(
@@ -103,7 +103,7 @@ fn all_kinds_of_pixels_are_filled_and_the_rest_is_left_alone() {
 
 #[test]
 fn what_is_regular_comes_back() {
-    let stripes = |x: u32, y: u32| Rgb(if (x + 2 * y) / 5 % 2 == 0 { [200, 30, 60] } else { [20, 90, 160] });
+    let stripes = |x: u32, y: u32| Rgb(if ((x + 2 * y) / 5).is_multiple_of(2) { [200, 30, 60] } else { [20, 90, 160] });
     let picture = RgbImage::from_fn(120, 90, stripes);
     let clean = pixels(&remove(png(picture.clone()), png(mask((120, 90), (50, 40, 14, 12)))).unwrap());
     let off = clean.to_rgb8().iter().zip(picture.iter()).map(|(one, other)| one.abs_diff(*other)).max();

@@ -76,8 +76,11 @@ pub struct JobQuery {
     /// Where the id to ask with lies.
     pub id: IdSource,
     /// Reads what that operation answers: where the job stands.
-    pub report: fn(&[u8]) -> Result<Box<dyn JobReport + Send>, ReadError>,
+    pub report: ReadReport,
 }
+
+/// Reads an answer that tells where a job stands.
+pub type ReadReport = fn(&[u8]) -> Result<Box<dyn JobReport + Send>, ReadError>;
 
 /// Where the id of a job lies, as a path of member names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -140,7 +140,7 @@ impl Job {
         let (mut pause, mut last) = (FIRST_PAUSE, None);
         let asking = async {
             loop {
-                let progress = remote.client.ask(self.operation, &self.id).await;
+                let progress = remote.client.progress(self.operation, &self.id).await;
                 let progress = progress.map_err(|error| remote.explain(error))?;
                 bar.show(progress.report.as_ref());
                 last = Some(progress.report.state());

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use image::{Rgb, RgbImage};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -154,7 +155,9 @@ fn a_typing_error_is_told_what_is_right() {
 fn what_is_no_picture_is_told_as_text() {
     let shell = Shell::open();
     let url = "https://example.com/a.png";
-    let mut text = told(&shell.run(&["run", "recognize_style", "--source-image", url]));
+    let bars = RgbImage::from_fn(96, 64, |x, _| if x / 16 % 2 == 0 { Rgb([250, 40, 40]) } else { Rgb([30, 30, 200]) });
+    bars.save(shell.folder().join("bars.png")).unwrap();
+    let mut text = told(&shell.run(&["run", "recognize_style", "--source-image", "bars.png"]));
     let describe = ["run", "describe_image", "--image", url, "--callback-url", "https://example.com/describe_image"];
     text += &told(&shell.run(&describe));
     text += &told(&shell.run(&["run", "expand_prompt", "--mode", "0", "--source-prompt", "a girl"]));
@@ -162,7 +165,7 @@ fn what_is_no_picture_is_told_as_text() {
     text += &told(&shell.run(&["models", "list", "--kind", "vae", "--name", "sandbox", "--json"]));
     text += &told(&shell.run(&["models", "list", "--name", "nowhere"]));
     assert_snapshot!("texts", text);
-    assert_eq!(shell.names(), [""; 0]);
+    assert_eq!(shell.names(), ["bars.png"]);
 }
 
 #[test]

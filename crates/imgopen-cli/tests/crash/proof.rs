@@ -1,7 +1,7 @@
 //! What must hold when all is over, by the lists of the API, the receiver's notes, the log, the files and the database.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use imgopen_client::Client;
 use rusqlite::{Connection, OpenFlags};
@@ -141,7 +141,9 @@ impl Proof {
         let trainings = self.all_tasks().filter(|task| task["operation"] == "submit_training");
         let trainings: BTreeSet<_> = trainings.map(|task| text(task, "taskId").to_owned()).collect();
         let datasets = names(&folder.join("datasets"));
-        assert!(datasets.iter().all(|dataset| names(dataset).len() == 10), "a data set is not whole");
+        let pictures = |dataset: &PathBuf| names(&dataset.join("img")).iter().flat_map(|inner| names(inner)).count();
+        let is_whole = |dataset: &PathBuf| pictures(dataset) == 10 && dataset.join("train.sh").is_file();
+        assert!(datasets.iter().all(is_whole), "a data set is not whole");
         assert_eq!(datasets.into_iter().map(name).collect::<BTreeSet<_>>(), trainings);
     }
 

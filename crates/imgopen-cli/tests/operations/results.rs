@@ -1,5 +1,7 @@
 //! What each job's example asks for, and whether the result is that.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::World;
@@ -167,7 +169,16 @@ fn check_training(world: &World, job: &Ended) {
     let expected: Vec<_> = (1..=10).map(|number| format!("/train/{number:02}.png")).collect();
     assert_eq!(paths, expected);
     let folder = world.folder.path().join("datasets").join(&job.platform_id);
-    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    let inside =
+        |folder: &Path| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    // Each picture is shown ten times, as the folder's name tells the trainer.
+    let [pictures] = &inside(&folder.join("img"))[..] else { panic!("one folder of pictures is expected") };
+    assert!(pictures.file_name().unwrap().to_str().unwrap().starts_with("10_"), "{pictures:?}");
+    let script = std::fs::read_to_string(folder.join("train.sh")).unwrap();
+    let command: Vec<_> =
+        job.row["training"]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert!(script.contains("train_network.py") && command.contains(&"--max_train_epochs=20"), "{script} {command:?}");
+    let files = inside(pictures);
     assert_eq!(files.len(), 10);
     assert!(files.iter().all(|file| std::fs::read(file).unwrap() == picture_file(scene())));
 }

@@ -5,11 +5,12 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{DynamicImage, RgbImage};
+use image::{DynamicImage, GrayImage, Luma, RgbImage};
+use imgopen_engines::fill::{self, Expansion};
 use imgopen_engines::picture::{self, Attached, Chroma};
 use imgopen_engines::preprocess::{self, Preprocessor};
 use imgopen_engines::{
-    Engine, Faces, Format, Input, Job, Lanczos, Monitor, PictureLimits, Preprocessors, Watermark, faces, lanczos,
+    Engine, Faces, Fill, Format, Input, Job, Lanczos, Monitor, PictureLimits, Preprocessors, Watermark, faces, lanczos,
 };
 use imgopen_types::operations;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ pub fn named(name: &str) -> Result<Task> {
 /// All tasks.
 pub fn all() -> Result<Vec<Task>> {
     let pictures = Pictures::new()?;
-    let groups = [enlarging, previews, found_faces, marks];
+    let groups = [enlarging, previews, found_faces, marks, fills];
     let groups = groups.into_iter().map(|group| group(&pictures)).collect::<Result<Vec<_>>>()?;
     Ok(groups.into_iter().flatten().collect())
 }
@@ -78,7 +79,7 @@ fn enlarging(pictures: &Pictures) -> Result<Vec<Task>> {
     let task = |(file, peers): (&PathBuf, _)| {
         let name = format!("enlarge 512² to 2048², {}", kind(file));
         let image = DynamicImage::from(pictures.small.clone());
-        let alone = move || Ok(drop(black_box(lanczos::resize(image.clone(), 2048, 2048)?)));
+        let alone = move || done(lanczos::resize(image.clone(), 2048, 2048)?);
         let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "scale": 4});
         task(name, Lanczos::new(), "enlarge_image", request, &[("sourceImage", file)], peers, alone)
     };
@@ -116,7 +117,7 @@ fn preview(name: &str, peers: &'static [(&'static str, &'static str)], file: &Pa
     let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "preprocessor": name});
     let image = picture::decode(&fs::read(file)?, &PictureLimits::default())?.image;
     let preprocessor: Preprocessor = name.parse()?;
-    let alone = move || Ok(drop(black_box(preprocess::preprocess(image.clone(), preprocessor)?)));
+    let alone = move || done(preprocess::preprocess(image.clone(), preprocessor)?);
     let engine = Preprocessors::new();
     task(format!("{name}, {what}"), engine, "preview_controlnet", request, &[("sourceImage", file)], peers, alone)
 }
@@ -125,7 +126,7 @@ fn found_faces(pictures: &Pictures) -> Result<Vec<Task>> {
     let tasks = [(&pictures.files[0], "512² PNG"), (&pictures.large, "2048² JPEG")].map(|(file, what)| {
         let request = json!({"businessTaskId": "1", "imageUrl": "https://a"});
         let image = picture::decode(&fs::read(file)?, &PictureLimits::default())?.image;
-        let alone = move || Ok(drop(black_box(faces::detect(image.clone(), &Monitor::new().0)?)));
+        let alone = move || done(faces::detect(image.clone(), &Monitor::new().0)?);
         let peers = &[("OpenCV", "faces"), ("scikit-image", "faces")];
         task(format!("faces, {what}"), Faces::new(), "detect_faces", request, &[("imageUrl", file)], peers, alone)
     });
@@ -157,8 +158,52 @@ fn mark(
     let images = files.iter().map(|(_, file)| read(file)).collect::<Result<Vec<_>>>()?;
     let (image, logo) = (images[0].clone(), images.get(1).cloned());
     let (printer, order) = (engine.clone(), request.clone());
-    let alone = move || Ok(drop(black_box(printer.print(image.clone(), logo.clone(), &order)?)));
+    let alone = move || done(printer.print(image.clone(), logo.clone(), &order)?);
     task(name, engine, "watermark_image", request.clone(), files, peers, alone)
+}
+
+/// OpenCV's `INPAINT_TELEA` and scikit-image's biharmonic method smear the surroundings into the hole; OpenCV's
+/// `INPAINT_SHIFTMAP` fills with texture, as the engine does.
+fn fills(pictures: &Pictures) -> Result<Vec<Task>> {
+    let file = &pictures.files[0];
+    let hole = GrayImage::from_fn(512, 512, |x, y| {
+        Luma([if (350..475).contains(&x) && (0..272).contains(&y) { 255 } else { 0 }])
+    });
+    let mask = Path::new(env!("CARGO_TARGET_TMPDIR")).join("beside-mask.png");
+    fs::write(&mask, picture::encode(&hole.into(), Format::Png, &Attached::default())?)?;
+    let input = |field: &str, file: &PathBuf| -> Result<Input> {
+        Ok(Input {
+            field: field.to_owned(),
+            url: "https://example.com/photo".to_owned(),
+            bytes: fs::read(file)?.into(),
+        })
+    };
+    let (source, marked) = (input("sourceImage", file)?, input("maskImage", &mask)?);
+    let limits = PictureLimits::default();
+    let outpainted = source.clone();
+    // Reading and writing the files take a hundredth of the time.
+    let remove = move || done(fill::remove(&source, &marked, &limits, &Monitor::new().0)?);
+    let expansion = Expansion { horizontal: 1.5, vertical: 1.5, count: 1, seed: 7 };
+    let outpaint = move || done(fill::outpaint(&outpainted, &expansion, &limits, &Monitor::new().0)?);
+    let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "maskImage": "https://b"});
+    let files = [("sourceImage", file), ("maskImage", &mask)];
+    let peers =
+        [("OpenCV", "remove_by_patches"), ("OpenCV", "remove_by_diffusion"), ("scikit-image", "remove_by_diffusion")];
+    let removing =
+        task("remove 125x272 of 512² PNG".to_owned(), Fill::new(), "remove_object", request, &files, &peers, remove)?;
+    let request = json!({
+        "businessTaskId": "1", "sourceImage": "https://a", "imageCount": 1, "seed": 7,
+        "horizontalExpansionRatio": 1.5, "verticalExpansionRatio": 1.5,
+    });
+    let peers = [("OpenCV", "outpaint_by_patches")];
+    let name = "outpaint 512² to 768² PNG".to_owned();
+    Ok(vec![removing, task(name, Fill::new(), "outpaint", request, &files[..1], &peers, outpaint)?])
+}
+
+/// Keeps the compiler from leaving out what nobody looks at.
+fn done<T>(value: T) -> Result<()> {
+    drop(black_box(value));
+    Ok(())
 }
 
 fn kind(file: &Path) -> String {
@@ -189,7 +234,7 @@ fn task(
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     let engine = Arc::new(engine);
-    let whole = move || Ok(drop(black_box(runtime.block_on(engine.run(job.clone(), Monitor::new().0))?)));
+    let whole = move || done(runtime.block_on(engine.run(job.clone(), Monitor::new().0))?);
     let files = files.iter().map(|(_, file)| (*file).clone()).collect();
     Ok(Task { name, files, peers: peers.to_vec(), whole: Box::new(whole), alone: Box::new(alone) })
 }

@@ -131,8 +131,7 @@ fn mask(image: &DynamicImage, [left, top, right, bottom]: [u32; 4]) -> DynamicIm
 }
 
 fn removed_objects(workshop: &Workshop) -> Result<Vec<Entry>> {
-    let objects =
-        [("astronaut", [340, 0, 480, 272]), ("coffee", [500, 20, 590, 110]), ("rocket", [290, 60, 350, 395])];
+    let objects = [("astronaut", [340, 0, 480, 272]), ("coffee", [500, 20, 590, 110]), ("rocket", [290, 60, 350, 395])];
     let entries = objects.map(|(name, place)| {
         let image = photo(name);
         let inputs = [("sourceImage", &image), ("maskImage", &mask(&image, place))];

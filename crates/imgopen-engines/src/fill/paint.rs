@@ -4,6 +4,7 @@ use image::{DynamicImage, ImageBuffer, Pixel, imageops};
 
 use super::canvas::{Area, Canvas, nearest};
 use super::complete::{Completion, Style, complete};
+use super::seams::Seams;
 use super::votes::{Sample, Samples, Votes};
 use crate::{EngineError, Monitor};
 
@@ -125,7 +126,10 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
             Some(Completion { field, ballots }) => {
                 let (origin, by_opacity) = ((outer.left, outer.top), CHANNELS.is_multiple_of(2));
                 let votes = Votes { field, ballots, scale, origin, by_opacity };
-                votes.count(self, inner, |x, y| hole[y * width + x])
+                let seams = Seams::find(self, &votes, hole, inner);
+                let missing = votes.count(self, inner, |x, y| hole[y * width + x]);
+                seams.close(self, hole, inner);
+                missing
             }
         };
         self.spread(hole, outer, &missing);

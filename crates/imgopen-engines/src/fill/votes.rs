@@ -105,29 +105,37 @@ impl Votes<'_> {
         &self,
         picture: &mut Samples<'_, S, CHANNELS>,
         area: Area,
-        wanted: impl Fn(usize, usize) -> bool + Sync,
+        wanted: impl Fn(usize, usize) -> bool,
     ) -> Vec<(usize, usize)> {
+        let means = self.means(picture, area);
+        let mut missing = Vec::new();
+        for (at, mean) in means.into_iter().enumerate() {
+            let (x, y) = (area.left + at % area.width(), area.top + at / area.width());
+            match (wanted(x, y), mean) {
+                (false, _) => {}
+                (true, None) => missing.push((x, y)),
+                (true, Some(pixel)) => picture.set(x, y, pixel),
+            }
+        }
+        missing
+    }
+
+    /// The means of the votes for the pixels of an area, row by row; none where nobody voted.
+    pub(super) fn means<S: Sample, const CHANNELS: usize>(
+        &self,
+        picture: &Samples<'_, S, CHANNELS>,
+        area: Area,
+    ) -> Vec<Option<[S; CHANNELS]>> {
         let mut bands: Vec<Band<S, CHANNELS>> = (area.top..area.bottom)
             .step_by(BAND_ROWS)
             .map(|top| Band::new(Area { top, bottom: (top + BAND_ROWS).min(area.bottom), ..area }))
             .collect();
         let window = window(SIDE * self.scale);
-        let seen = &*picture;
         parallel::each(bands.iter_mut().collect(), |band| {
-            Arch::new().dispatch(Count { band, votes: self, picture: seen, window: &window });
+            Arch::new().dispatch(Count { band, votes: self, picture, window: &window });
         });
-        let mut missing = Vec::new();
-        for Band { area, pixels, counted, .. } in bands {
-            for (at, pixel) in pixels.into_iter().enumerate() {
-                let (x, y) = (area.left + at % area.width(), area.top + at / area.width());
-                match (wanted(x, y), counted[at]) {
-                    (false, _) => {}
-                    (true, false) => missing.push((x, y)),
-                    (true, true) => picture.set(x, y, pixel),
-                }
-            }
-        }
-        missing
+        let pixels = bands.into_iter().flat_map(|band| band.counted.into_iter().zip(band.pixels));
+        pixels.map(|(counted, pixel)| counted.then_some(pixel)).collect()
     }
 }
 

@@ -17,9 +17,11 @@ pub(super) struct Blur<'a> {
     ring: Vec<f32>,
     /// How many rows of the picture went into the ring.
     taken: usize,
-    /// A channel of a row with its margin.
+    /// The channels of a row with their margins.
     padded: Vec<f32>,
-    /// Where a sample's neighbours lie in it, pair by pair outwards.
+    /// Where the samples of a channel's margin lie in it, each with the one that it mirrors.
+    margin: Vec<[usize; 2]>,
+    /// Where a sample's neighbours lie in a channel, pair by pair outwards.
     beside: Vec<[usize; 2]>,
     /// Where the rows above and below lie in the ring, pair by pair outwards.
     pairs: Vec<[usize; 2]>,
@@ -32,10 +34,13 @@ impl<'a> Blur<'a> {
         let rows = 2 * weights.len() - 1;
         let stride = stride(raster.width);
         let ring = vec![0.0; rows.min(raster.height) * raster.channels * stride];
-        let padded = vec![0.0; stride + 2 * weights.len()];
         let reach = weights.len() - 1;
+        let padded = vec![0.0; raster.channels * (stride + 2 * reach)];
+        let (first, end) = (reach as isize, raster.width as isize);
+        let outside = (-first..0).chain(end..end + first);
+        let margin = outside.map(|x| [(x + first) as usize, mirrored(x, raster.width) + reach]).collect();
         let beside = (1..=reach).map(|away| [reach - away, reach + away]).collect();
-        Self { raster, weights, ring, taken: 0, padded, beside, pairs: Vec::new() }
+        Self { raster, weights, ring, taken: 0, padded, margin, beside, pairs: Vec::new() }
     }
 
     /// A row for [`row`](Blur::row) to fill.
@@ -65,10 +70,14 @@ impl<'a> Blur<'a> {
         let stride = stride(width);
         let rows = 2 * self.weights.len() - 1;
         let place = self.taken % rows.min(height) * channels * stride;
-        let row = self.raster.row(self.taken);
-        for (channel, out) in self.ring[place..][..channels * stride].chunks_exact_mut(stride).enumerate() {
-            pad(row, channel, channels, self.weights.len() - 1, &mut self.padded);
-            let Self { padded: samples, beside: pairs, weights, .. } = self;
+        let length = stride + self.margin.len();
+        planar(self.raster.row(self.taken), &mut self.padded, channels, self.margin.len() / 2);
+        let outs = self.ring[place..][..channels * stride].chunks_exact_mut(stride);
+        for (samples, out) in self.padded.chunks_exact_mut(length).zip(outs) {
+            for [at, mirrored] in &self.margin {
+                samples[*at] = samples[*mirrored];
+            }
+            let (pairs, weights) = (&self.beside, &self.weights);
             Arch::new().dispatch(Sums { samples, middle: weights.len() - 1, pairs, weights, out });
         }
         self.taken += 1;
@@ -94,37 +103,32 @@ fn mirrored(at: isize, length: usize) -> usize {
     if period == 0 {
         return 0;
     }
+    if (0..length as isize).contains(&at) {
+        return at as usize;
+    }
     let at = at.rem_euclid(period);
     at.min(period - at) as usize
 }
 
-/// A row as it is, in the form of the blurred ones.
-#[inline(always)]
-pub(super) fn planar(row: &[u8], out: &mut [f32], channels: usize) {
-    let stride = out.len() / channels;
-    for (channel, out) in out.chunks_exact_mut(stride).enumerate() {
-        one_channel(row, channel, channels, &mut out[..row.len() / channels]);
-    }
-}
+vectorised!(pub(super) planar = planar_plainly(row: &'a [u8], out: &'a mut [f32], channels: usize, start: usize));
 
+/// A row as it is, in the form of the blurred ones: its channels one behind the other, each from `start` on.
 #[inline(always)]
-fn one_channel(row: &[u8], channel: usize, channels: usize, out: &mut [f32]) {
-    match channels {
-        1 => out.iter_mut().zip(row).for_each(|(sample, pixel)| *sample = f32::from(*pixel)),
-        _ => {
-            let pixels = row.as_chunks::<3>().0;
-            out.iter_mut().zip(pixels).for_each(|(sample, pixel)| *sample = f32::from(pixel[channel]));
-        }
-    }
-}
-
-/// Takes one channel out of a row and mirrors it by `reach` at both ends.
-fn pad(row: &[u8], channel: usize, channels: usize, reach: usize, padded: &mut [f32]) {
+fn planar_plainly(row: &[u8], out: &mut [f32], channels: usize, start: usize) {
     let width = row.len() / channels;
-    one_channel(row, channel, channels, &mut padded[reach..][..width]);
-    for away in 1..=reach as isize {
-        padded[reach - away as usize] = padded[reach + mirrored(-away, width)];
-        padded[reach + width - 1 + away as usize] = padded[reach + mirrored(width as isize - 1 + away, width)];
+    if channels == 1 {
+        out[start..][..width].iter_mut().zip(row).for_each(|(sample, pixel)| *sample = f32::from(*pixel));
+        return;
+    }
+    let (reds, rest) = out.split_at_mut(out.len() / 3);
+    let (greens, blues) = rest.split_at_mut(rest.len() / 2);
+    let [reds, greens, blues] = [reds, greens, blues].map(|samples| &mut samples[start..][..width]);
+    let pixels = &row.as_chunks::<3>().0[..width];
+    for x in 0..width {
+        let [r, g, b] = pixels[x].map(f32::from);
+        reds[x] = r;
+        greens[x] = g;
+        blues[x] = b;
     }
 }
 

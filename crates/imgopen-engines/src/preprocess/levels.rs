@@ -1,6 +1,6 @@
 //! What looks at each pixel by itself: threshold and negative.
 
-use image::{DynamicImage, GrayImage};
+use image::GrayImage;
 
 use super::Raster;
 
@@ -28,8 +28,7 @@ fn divide_plainly<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], two: &mut [u
     }
 }
 
-/// The negative.
-pub(super) fn invert(mut image: DynamicImage) -> DynamicImage {
-    image.invert();
-    image
+/// The samples of the negative.
+pub(super) fn invert(raster: Raster<'_>) -> Vec<u8> {
+    raster.samples.iter().map(|sample| !sample).collect()
 }

@@ -76,7 +76,7 @@ fn depths(raster: Raster<'_>) -> (Vec<u16>, Vec<u32>) {
     let mut depths = vec![0_u16; raster.width * raster.height];
     for (y, row) in depths.chunks_exact_mut(raster.width).enumerate() {
         blur.row(y, &mut far);
-        planar(raster.row(y), &mut here, raster.channels);
+        planar(raster.row(y), &mut here, raster.channels, 0);
         measure(&far, &here, &mut row_depths, row);
         row.iter().for_each(|steps| counts[usize::from(*steps)] += 1);
     }

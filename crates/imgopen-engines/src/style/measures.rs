@@ -7,10 +7,8 @@ use super::grid;
 use super::strokes::{self, Strokes};
 use crate::EngineError;
 
-/// Brightness and colours are measured on a copy whose sides are at most this long, in pixels.
+/// All but the grid is measured on a copy whose sides are at most this long, in pixels.
 const COPY: u32 = 512;
-/// Differences of neighbours are measured in at most so many rows, in their full length.
-const ROWS: usize = 128;
 /// Neighbours differ by at most this where the picture is flat, and by more than that at an edge.
 const FLAT: u8 = 1;
 const EDGE: u8 = 24;
@@ -62,9 +60,9 @@ impl Measures {
     /// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have.
     pub(super) fn of(image: DynamicImage) -> Result<Self, EngineError> {
         let image = image.into_rgb8();
-        let near = Neighbours::of(&image);
         let grid = grid::certainty(&image);
         let copy = copy(image)?;
+        let near = Neighbours::of(&copy);
         let tones = Tones::of(&copy);
         let pixels = f64::from(copy.width()) * f64::from(copy.height());
         let brightness = |from: usize, to: usize| f64::from(tones.gray[from..to].iter().sum::<u32>()) / pixels;
@@ -90,7 +88,7 @@ impl Measures {
     }
 }
 
-/// The copy on which tones are measured; the picture itself if it is small.
+/// The copy that is measured; the picture itself if it is small.
 fn copy(image: RgbImage) -> Result<RgbImage, EngineError> {
     let longest = image.width().max(image.height());
     if longest <= COPY {
@@ -119,8 +117,7 @@ impl Neighbours {
         let mut counts = Self::default();
         let (width, height) = (image.width() as usize, image.height() as usize);
         let row = |y: usize| image.as_raw()[y * width * 3..][..width * 3].as_chunks::<3>().0;
-        let rows = height.min(ROWS);
-        for y in (0..rows).map(|row| row * height / rows) {
+        for y in 0..height {
             counts.add(row(y), row((y + 1).min(height - 1)));
         }
         counts

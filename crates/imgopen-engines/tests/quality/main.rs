@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod enlarge;
+mod faces;
+mod fill;
 mod preprocess;
 mod style;
 #[path = "../support/mod.rs"]
 mod support;
+mod watermark;

