@@ -128,7 +128,7 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
                 let votes = Votes { field, ballots, scale, origin, by_opacity };
                 let seams = Seams::find(self, &votes, hole, inner);
                 let missing = votes.count(self, inner, |x, y| hole[y * width + x]);
-                seams.close(self, hole, inner);
+                seams.close(self, hole);
                 missing
             }
         };
