@@ -135,7 +135,13 @@ async fn steps(remote: &Remote, pictures: &Path, flags: &Demo) -> anyhow::Result
             return Err(failure.into());
         }
         if !flags.json {
-            print(&format!("{}. {}: {}\n   {}", index + 1, step.operation.id, step.about, outcome.shown()))?;
+            print(&format!(
+                "{}. {}: {}\n   {}",
+                index + 1,
+                step.operation.id,
+                step.about,
+                outcome.shown().replace('\n', "\n   ")
+            ))?;
         }
         outcomes.push(outcome);
     }

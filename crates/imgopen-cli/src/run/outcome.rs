@@ -109,15 +109,19 @@ impl Outcome {
 
     /// The outcome for people: a line for each file, then what else there is.
     pub fn shown(&self) -> String {
-        let by = match &self.engine {
-            Some((engine, Some(grade))) => format!(", by {engine} ({grade})"),
-            Some((engine, None)) => format!(", by {engine}"),
-            None => String::new(),
-        };
-        let mut lines: Vec<_> = self.files.iter().map(|file| format!("{}{by}", file.shown())).collect();
-        lines.extend(said(&self.data));
-        if lines.is_empty() {
-            lines.push(format!("{} has succeeded{by}", self.job.shown()));
+        let by = self.engine.as_ref().map(|(engine, grade)| match grade {
+            Some(grade) => format!("by {engine} ({grade})"),
+            None => format!("by {engine}"),
+        });
+        let named = |line: String| by.as_ref().map_or(line.clone(), |by| format!("{line}, {by}"));
+        let mut lines: Vec<_> = self.files.iter().map(|file| named(file.shown())).collect();
+        let words = said(&self.data);
+        if lines.is_empty() && words.is_empty() {
+            lines.push(named(format!("{} has succeeded", self.job.shown())));
+        } else if lines.is_empty() {
+            lines.extend(words.into_iter().chain(by));
+        } else {
+            lines.extend(words);
         }
         lines.join("\n")
     }

@@ -15,10 +15,10 @@ fn the_demo_needs_nothing_and_leaves_its_results_only() {
     assert_snapshot!("demo", text);
     assert_eq!(names(folder.path()), ["imgopen-demo"]);
     let results = names(&folder.path().join("imgopen-demo"));
-    assert!(results.len() >= 3, "{results:?}");
+    assert_eq!(results.len(), 4, "{results:?}");
     for name in &results {
         let picture = image::open(folder.path().join("imgopen-demo").join(name)).unwrap();
-        assert!(picture.width() >= 512 && picture.height() >= 512, "{name}");
+        assert_eq!((picture.width(), picture.height()), (512, 512), "{name}");
     }
 }
 
@@ -30,6 +30,9 @@ fn the_demo_can_be_kept_and_read_by_programs() {
     assert!(output.status.success(), "{}", told(&output));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let tasks = told["tasks"].as_array().unwrap();
+    let real: Vec<_> = tasks.iter().filter(|task| task["grade"] == "classical").collect();
+    assert_eq!((tasks.len(), real.len()), (5, 4), "{told}");
+    assert_eq!(real[3]["answer"]["faces"].as_array().unwrap().len(), 1, "{told}");
     assert!(tasks.iter().all(|task| task["state"] == "succeeded" && task["engine"].is_string()), "{told}");
     assert_eq!(names(folder.path()), ["data", "results"]);
     assert!(folder.path().join("data/imgopen.sqlite3").is_file());
