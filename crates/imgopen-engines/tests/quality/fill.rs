@@ -107,14 +107,36 @@ fn theirs(photo: &RgbImage, mask: &GrayImage, name: &str, method: &str) -> RgbIm
     image::open(&files[2]).unwrap().to_rgb8()
 }
 
+/// Whether what is filled has the light, the contrast and the detail of what it should look like.
+fn check_alike(name: &str, filled: Look, wanted: Look) {
+    println!("{name}: {filled:.1?}, wanted {wanted:.1?}");
+    let (contrast, detail) = (filled.deviation / wanted.deviation, filled.gradient / wanted.gradient);
+    assert!((filled.mean - wanted.mean).abs() < 12.0, "{name}: {filled:?} {wanted:?}");
+    assert!((0.55..1.5).contains(&contrast), "{name}: contrast {contrast:.2}");
+    assert!((0.55..1.5).contains(&detail), "{name}: detail {detail:.2}");
+}
+
+/// Nothing stands there, so the photograph itself shows what is wanted.
 #[test]
-fn what_was_removed_looks_like_what_lies_around() {
+fn a_piece_of_ground_comes_back_as_it_was() {
     let cases: [(&str, Place); 4] = [
-        ("rocket", rectangle(290, 70, 60, 200)),
+        ("coffee", rectangle(440, 30, 110, 90)),
         ("chelsea", disc(60, 60, 30)),
         ("grass", disc(256, 256, 60)),
         ("gravel", disc(200, 300, 60)),
     ];
+    for (name, place) in cases {
+        let photo = python::photo(name);
+        let clean = removed(&photo, &mask(photo.dimensions(), &place));
+        assert_ne!(clean, photo, "{name}: nothing was filled");
+        check_alike(name, look(&clean, &place), look(&photo, &place));
+    }
+}
+
+#[test]
+fn what_was_removed_looks_like_what_lies_around() {
+    // Nothing but sky lies around the rocket, so that this is what is wanted.
+    let cases: [(&str, Place); 1] = [("rocket", rectangle(290, 70, 60, 200))];
     for (name, place) in cases {
         let photo = python::photo(name);
         let mask = mask(photo.dimensions(), &place);
@@ -124,12 +146,7 @@ fn what_was_removed_looks_like_what_lies_around() {
         let growth = MASK_GROWTH as i32;
         let inside = look(&clean, |x, y| depth(x, y) > 0);
         let around = look(&clean, |x, y| (-24..-growth).contains(&depth(x, y)));
-        println!("{name}: {inside:.1?} within {around:.1?}");
-        let contrast = inside.deviation / around.deviation;
-        let detail = inside.gradient / around.gradient;
-        assert!((inside.mean - around.mean).abs() < 12.0, "{name}: {inside:?} {around:?}");
-        assert!((0.55..1.5).contains(&contrast), "{name}: contrast {contrast:.2}");
-        assert!((0.55..1.5).contains(&detail), "{name}: detail {detail:.2}");
+        check_alike(name, inside, around);
     }
 }
 
@@ -151,7 +168,8 @@ fn no_border_is_to_be_seen() {
         let step = border_step(&clean, |x, y| depth(x, y) >= -growth);
         let around = look(&clean, |x, y| (-24..-growth).contains(&depth(x, y))).gradient;
         println!("{name}: neighbours differ by {step:.2} across the border, by {around:.2} around it");
-        assert!(step < 1.25 * around, "{name}: {step:.2} {around:.2}");
+        // A border that is too smooth can be seen as well.
+        assert!((0.3..1.25).contains(&(step / around)), "{name}: {step:.2} {around:.2}");
     }
 }
 
@@ -179,7 +197,9 @@ fn a_disc_put_onto_a_texture_gives_way_to_texture() {
 
 #[test]
 fn beyond_the_edges_there_is_more_of_the_same() {
-    for name in ["grass", "gravel", "coffee"] {
+    // The least share of the detail. The edge of the rocket's photograph is full of lights and girders, which are things
+    // and not texture: beyond it there is more of the sky, and a quarter of the detail.
+    for (name, detail) in [("grass", 0.5), ("gravel", 0.5), ("coffee", 0.5), ("rocket", 0.2)] {
         let photo = python::photo(name);
         let (width, height) = photo.dimensions();
         let expansion = Expansion { horizontal: 1.25, vertical: 1.25, count: 2, seed: 7 };
@@ -199,7 +219,7 @@ fn beyond_the_edges_there_is_more_of_the_same() {
         let differ = differ as f64 / f64::from(larger.width() * larger.height() - width * height);
         println!("{name}: {new:.1?} beyond {old:.1?}, {step:.1} across the edge, seeds differ in {differ:.2} of it");
         assert!((new.mean - old.mean).abs() < 15.0, "{name}: {new:?} {old:?}");
-        assert!((0.5..1.5).contains(&(new.gradient / old.gradient)), "{name}: {new:?} {old:?}");
+        assert!((detail..1.5).contains(&(new.gradient / old.gradient)), "{name}: {new:?} {old:?}");
         assert!(step < 1.25 * old.gradient, "{name}: {step:.2} {:.2}", old.gradient);
         assert!(differ > 0.3, "{name}: {differ:.2}");
     }
