@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use peer::{Measured, Peer};
 use tasks::Task;
 
-const LEAST_ROUNDS: usize = 1;
+const LEAST_ROUNDS: usize = 3;
 const MOST_ROUNDS: usize = 25;
 const TIME_FOR_A_PAIR: Duration = Duration::from_secs(4);
 /// By how much the operation alone may be slower than the fastest library.

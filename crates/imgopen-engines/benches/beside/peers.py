@@ -219,7 +219,7 @@ class Scikit:
     def remove_by_diffusion(self, picture, mask):
         from skimage.restoration import inpaint_biharmonic
 
-        return self.bytes(inpaint_biharmonic(picture, mask[..., 0] > 127, channel_axis=-1))
+        return self.bytes(inpaint_biharmonic(picture, mask > 127, channel_axis=-1))
 
     def faces(self, picture):
         from skimage import data, feature
