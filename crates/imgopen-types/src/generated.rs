@@ -8194,8 +8194,8 @@ static ENGINE_GRADE: TextEnum = TextEnum {
     open: true,
 };
 
-/// A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request alone. It is there
-/// from the submit on; the files come with the first run of the task.
+/// A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request and the base model
+/// that it names. It is there from the submit on; the files come with the first run of the task.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -8227,7 +8227,8 @@ static TRAINING_PLAN: Object = Object {
     name: "TrainingPlan",
     about: concat!(
         "A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request ",
-        "alone. It is there from the submit on; the files come with the first run of the task."
+        "and the base model that it names. It is there from the submit on; the files come with the ",
+        "first run of the task."
     ),
     fields: &[
         Field::required("folder", Shape::Text(Text::ANY))

@@ -1,5 +1,5 @@
 //! What a training asks the trainer to do: the folder and the command line for sd-scripts of kohya-ss, worked out of the
-//! request alone.
+//! request and of what is known of its base model.
 //!
 //! The names of flags are those of `train_network.py` and `sdxl_train_network.py`. Every word with a value is written as
 //! `--flag=value`, so that no text of a caller is taken for a flag. Paths are relative to the folder of the training; the
