@@ -21,7 +21,6 @@ mod complete;
 mod field;
 mod mask;
 mod paint;
-mod parallel;
 mod patch;
 mod seams;
 mod start;

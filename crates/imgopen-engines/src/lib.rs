@@ -9,6 +9,7 @@ mod job;
 pub mod lanczos;
 pub mod library;
 mod monitor;
+mod parallel;
 pub mod picture;
 pub mod preprocess;
 pub mod prompts;

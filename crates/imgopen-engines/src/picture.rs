@@ -13,6 +13,8 @@
 mod description;
 mod encode;
 mod header;
+mod jpeg;
+mod metadata;
 mod plain;
 
 use std::io::Cursor;
@@ -48,7 +50,7 @@ pub struct Decoded {
     pub header: Header,
     /// The colour profile (ICC), if the file has one that fits the pixels.
     pub profile: Option<Vec<u8>>,
-    /// How the picture was made, as the Stable Diffusion web UI writes it into PNG files.
+    /// How the picture was made, as the Stable Diffusion web UI writes it.
     pub parameters: Option<String>,
 }
 
@@ -163,7 +165,7 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
 pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
     let (image, profile) = pixels(bytes, &header).map_err(|error| Problem::damaged(header.format, error))?;
-    Ok(Decoded { image, header, profile, parameters: header::text(bytes, b"parameters") })
+    Ok(Decoded { image, header, profile, parameters: parameters(bytes) })
 }
 
 /// Decodes an input picture of a job.

@@ -4,7 +4,7 @@ mod support;
 
 use image::ImageFormat;
 use imgopen_engines::PictureLimits;
-use imgopen_engines::picture::decode;
+use imgopen_engines::picture::{decode, description, parameters};
 use peak_alloc::PeakAlloc;
 use support::{file, photo, png_with, zeros};
 
@@ -31,8 +31,10 @@ fn much_deflated_into_little_is_not_inflated() {
         let before = HEAP.current_usage();
         HEAP.reset_peak_usage();
         let decoded = decode(&bytes, &PictureLimits::default());
+        let told = (description(&bytes), parameters(&bytes));
         let taken = HEAP.peak_usage().saturating_sub(before);
         assert!(taken < 32 << 20, "{name} takes {taken} bytes");
         assert!(decoded.is_ok_and(|decoded| decoded.profile.is_none()), "{name}");
+        assert_eq!(told, (None, None), "{name}");
     }
 }

@@ -4,8 +4,9 @@
 mod support;
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, Rgba};
-use imgopen_engines::picture::{Attached, Problem, decode, decode_input, encode, inspect};
+use imgopen_engines::picture::{self, Attached, Problem, decode, decode_input, encode, inspect};
 use imgopen_engines::{Format, PictureLimits};
+use libjpeg_turbo_rs::{Encoder, PixelFormat};
 use proptest::prelude::*;
 use support::{URL, file, input, photo, png_with, zeros};
 
@@ -193,9 +194,7 @@ fn palettes_and_few_bits_are_expanded() {
 
 #[test]
 fn a_jpeg_in_four_channels_is_refused() {
-    let mut bytes = Vec::new();
-    let encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
-    encoder.encode(&[9; 8 * 8 * 4], 8, 8, jpeg_encoder::ColorType::Cmyk).unwrap();
+    let bytes = Encoder::new(&[9; 8 * 8 * 4], 8, 8, PixelFormat::Cmyk).encode().unwrap();
     assert_eq!(decode(&bytes, &LIMITS), Err(Problem::FourChannels));
 }
 
@@ -215,13 +214,41 @@ fn formats_without_loss_give_back_what_was_written() {
     assert!(encode(&DynamicImage::new_rgb8(0, 1), Format::Png, &Attached::default()).is_err());
 }
 
+#[test]
+fn every_format_tells_how_the_picture_was_made() {
+    let made = "a cat — 猫\nNegative prompt: dog\nSteps: 20, Seed: 7";
+    let done = "Upscaler: Lanczos, Scale: 2";
+    let told = |format, parameters| {
+        let attached = Attached { parameters, postprocessing: Some(done), ..Attached::default() };
+        let bytes = encode(&photo(33, 21), format, &attached).unwrap();
+        assert_eq!(picture::description(&bytes), None);
+        assert_eq!(picture::parameters(&bytes), decode(&bytes, &LIMITS).unwrap().parameters);
+        picture::parameters(&bytes)
+    };
+    assert_eq!(told(Format::Png, Some(made)).as_deref(), Some(made));
+    for format in [Format::Jpeg, Format::WebP] {
+        assert_eq!(told(format, Some(made)), Some(format!("{made}, Postprocessing: \"{done}\"")));
+        assert_eq!(told(format, None), None);
+    }
+    // A segment of JPEG does not hold more.
+    let fits = "Steps: 1".to_owned() + &" ".repeat(32_600);
+    let (long, done) = (format!("{fits}{}", " ".repeat(400)), None);
+    for (text, kept) in [(&fits, true), (&long, false)] {
+        let attached = Attached { parameters: Some(text), postprocessing: done, ..Attached::default() };
+        let bytes = encode(&photo(8, 8), Format::Jpeg, &attached).unwrap();
+        assert_eq!(decode(&bytes, &LIMITS).unwrap().parameters.is_some(), kept);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
     fn no_bytes_make_the_reader_panic(start in 0..4_usize, rest in prop::collection::vec(any::<u8>(), 0..400)) {
         let starts: [&[u8]; 4] = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\x01\0\0WEBP"];
-        let _ = decode(&[starts[start], &rest].concat(), &LIMITS);
+        let bytes = [starts[start], &rest].concat();
+        let _ = decode(&bytes, &LIMITS);
+        let _ = (picture::description(&bytes), picture::parameters(&bytes));
     }
 
     #[test]

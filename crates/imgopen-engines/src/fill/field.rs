@@ -5,8 +5,8 @@ use fastrand::Rng;
 use pulp::{Arch, NullaryFnOnce};
 
 use super::canvas::{Area, Canvas, bounds};
-use super::parallel;
 use super::patch::{SIDE, distance};
+use crate::parallel;
 use crate::{EngineError, Monitor};
 
 /// The number of bands that are searched side by side. It is fixed, since what is found depends on it.

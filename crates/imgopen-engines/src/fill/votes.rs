@@ -4,8 +4,8 @@ use pulp::{Arch, NullaryFnOnce};
 
 use super::canvas::Area;
 use super::field::{Field, Grid};
-use super::parallel;
 use super::patch::SIDE;
+use crate::parallel;
 
 /// The number of rows that one thread makes at a time.
 const BAND_ROWS: usize = 32;

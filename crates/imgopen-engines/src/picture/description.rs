@@ -1,14 +1,8 @@
 //! What a picture file says in words.
 
-use std::io::Cursor;
-
 use exif::{In, Tag};
-use image::ImageDecoder;
-use image::codecs::jpeg::JpegDecoder;
-use image::codecs::png::PngDecoder;
-use image::codecs::webp::WebPDecoder;
 
-use super::header;
+use super::{header, metadata};
 
 /// What the file says that the picture shows: the text `Description` of a PNG file, else the ImageDescription of its EXIF
 /// data. Nothing is said of what the text is like; it may be long or in several lines.
@@ -22,27 +16,19 @@ pub fn description(bytes: &[u8]) -> Option<String> {
     header::text(bytes, b"Description").or_else(|| from_exif(bytes))
 }
 
-/// How the picture was made, as the Stable Diffusion web UI writes it into PNG files: the prompt, then the negative
-/// prompt and the settings in lines of their own.
+/// How the picture was made, as the Stable Diffusion web UI writes it: the prompt, then the negative prompt and the settings
+/// in lines of their own. It stands in the text `parameters` of a PNG file, or else in EXIF's UserComment, where only a
+/// text with `Steps:` is taken for it, for cameras have comments too.
 pub fn parameters(bytes: &[u8]) -> Option<String> {
-    header::text(bytes, b"parameters")
+    let comment = || metadata::comment(bytes).filter(|comment| comment.contains("Steps: "));
+    header::text(bytes, b"parameters").or_else(comment)
 }
 
 /// Programs write UTF-8 where the standard asks for ASCII.
 fn from_exif(bytes: &[u8]) -> Option<String> {
-    let data = exif::Reader::new().read_raw(exif_data(bytes)?).ok()?;
-    match &data.get_field(Tag::ImageDescription, In::PRIMARY)?.value {
+    match &metadata::of(bytes)?.get_field(Tag::ImageDescription, In::PRIMARY)?.value {
         exif::Value::Ascii(texts) => String::from_utf8(texts.first()?.clone()).ok(),
         _ => None,
-    }
-}
-
-fn exif_data(bytes: &[u8]) -> Option<Vec<u8>> {
-    let file = Cursor::new(bytes);
-    match header::read(bytes).ok()?.0.format {
-        crate::Format::Png => PngDecoder::new(file).ok()?.exif_metadata().ok()?,
-        crate::Format::Jpeg => JpegDecoder::new(file).ok()?.exif_metadata().ok()?,
-        crate::Format::WebP => WebPDecoder::new(file).ok()?.exif_metadata().ok()?,
     }
 }
 
@@ -105,6 +91,23 @@ mod tests {
         for file in [png(Some(&data), &[]), jpeg, webp] {
             assert_eq!(description(&file).as_deref(), Some("a cat — 猫"));
         }
+    }
+
+    #[test]
+    fn comments_tell_how_pictures_were_made() {
+        let with = |exif: &[u8]| parameters(&png(Some(exif), &[]));
+        let told = "a cat — 猫\nSteps: 20, Sampler: Euler a";
+        let data = metadata::with_comment(told).unwrap();
+        assert_eq!(with(&data).as_deref(), Some(told));
+        // The lower byte first, and ASCII.
+        let at = data.windows(8).position(|eight| eight == b"UNICODE\0").unwrap();
+        let swapped: Vec<u8> = data[at + 8..].as_chunks::<2>().0.iter().flat_map(|[a, b]| [*b, *a]).collect();
+        assert_eq!(with(&[&data[..at + 8], &swapped].concat()).as_deref(), Some(told));
+        let mut ascii = metadata::with_comment("Steps: 9, A").unwrap();
+        ascii[at..at + 8].copy_from_slice(b"ASCII\0\0\0");
+        ascii[at + 8..at + 30].copy_from_slice(b"a dog, Steps: 9, Seed ");
+        assert_eq!(with(&ascii).as_deref(), Some("a dog, Steps: 9, Seed "));
+        assert_eq!(with(&metadata::with_comment("a picture of my cat").unwrap()), None);
     }
 
     #[test]

@@ -125,11 +125,14 @@ pub(super) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
             (b"tEXt", Some(text)) => return Some(text.iter().map(|byte| char::from(*byte)).collect()),
             // UTF-8, behind a mark of no compression, the language and the keyword in that language.
             (b"iTXt", Some(text)) => {
-                let text = text.strip_prefix(b"\0\0")?.splitn(3, |byte| *byte == 0).nth(2)?;
-                return String::from_utf8(text.to_vec()).ok();
+                let text = text.strip_prefix(b"\0\0").and_then(|text| text.splitn(3, |byte| *byte == 0).nth(2));
+                if let Some(text) = text.and_then(|text| String::from_utf8(text.to_vec()).ok()) {
+                    return Some(text);
+                }
             }
-            _ => rest = after,
+            _ => {}
         }
+        rest = after;
     }
     None
 }
@@ -169,7 +172,7 @@ fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
 
 /// The next mark and what follows it. Pixels and filling in front of it are passed over; in pixels, 0xFF is followed by
 /// zero.
-fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub(super) fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut at = 0;
     loop {
         at += bytes.get(at..)?.iter().position(|byte| *byte == 0xff)? + 1;
@@ -181,14 +184,14 @@ fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// The body of a segment and what follows it.
-fn jpeg_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn jpeg_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = usize::from(be16(bytes, 0)?);
     let (segment, after) = bytes.split_at_checked(length)?;
     Some((segment.get(2..)?, after))
 }
 
 /// Start of frame, in any coding; among their numbers are three that mean something else.
-fn is_frame(marker: u8) -> bool {
+pub(super) fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
 }
 

@@ -12,7 +12,7 @@ fn threads() -> usize {
 }
 
 /// Works on every item. Which thread gets which is left to chance, so `work` must not depend on the order.
-pub(super) fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+pub(crate) fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     let threads = threads().min(items.len());
     if threads <= 1 {
         return items.into_iter().for_each(work);
@@ -32,6 +32,13 @@ pub(super) fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     });
 }
 
+/// What `work` makes of every item, in the order of the items. Which thread gets which is left to chance.
+pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    each(items.into_iter().zip(&mut results).collect(), |(item, result)| *result = Some(work(item)));
+    results.into_iter().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +50,10 @@ mod tests {
             each(items.iter_mut().collect(), |item| *item += 1);
             assert!(items.iter().all(|item| *item == 1));
         }
+    }
+
+    #[test]
+    fn results_are_in_order() {
+        assert_eq!(map((0..100).collect(), |item| item * 2), (0..200).step_by(2).collect::<Vec<_>>());
     }
 }
