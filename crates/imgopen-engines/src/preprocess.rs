@@ -223,7 +223,7 @@ pub fn preprocess(image: DynamicImage, preprocessor: Preprocessor) -> Result<Dyn
     let image = picture::plain(image);
     let raster = Raster::of(&image);
     let made = match preprocessor {
-        Preprocessor::Canny => canny::edges(&raster.brightness()).into(),
+        Preprocessor::Canny => canny::edges(raster).into(),
         Preprocessor::Scribble => strokes::scribble(raster).into(),
         Preprocessor::SoftEdge => softedge::edges(raster).into(),
         Preprocessor::LineArt => strokes::lines(raster).into(),
@@ -271,14 +271,12 @@ impl<'a> Raster<'a> {
         }
     }
 
-    /// How bright each pixel is, with the weights and the rounding of OpenCV.
-    fn brightness(&self) -> GrayImage {
-        let mut gray = self.gray();
+    /// How bright each pixel of a row is, with the weights and the rounding of OpenCV.
+    fn bright_row(&self, y: usize, gray: &mut [u8]) {
         match self.channels {
-            1 => gray.copy_from_slice(self.samples),
-            _ => weigh(self.samples.as_chunks().0, &mut gray),
+            1 => gray.copy_from_slice(self.row(y)),
+            _ => weigh(self.row(y).as_chunks().0, gray),
         }
-        gray
     }
 }
 

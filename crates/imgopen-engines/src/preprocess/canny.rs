@@ -9,6 +9,11 @@
 
 use image::GrayImage;
 
+use super::Raster;
+use crate::parallel;
+
+/// The pixels of a band of rows, for one thread at a time.
+const BAND: usize = 256 * 1024;
 /// The size of gradient below which nothing is an edge; the web UI's default.
 const LOW: i16 = 100;
 /// The size of gradient above which an edge is sure; the web UI's default.
@@ -22,88 +27,82 @@ const WEAK: u8 = 1;
 const STRONG: u8 = 2;
 
 /// The edges in white on black.
-pub(super) fn edges(gray: &GrayImage) -> GrayImage {
-    let (width, height) = gray.dimensions();
-    let mut marks = Marks::of(gray);
-    marks.spread();
-    let mut edges = GrayImage::new(width, height);
-    for (row, marks) in edges.chunks_exact_mut(width as usize).zip(marks.pixels.chunks_exact(marks.stride).skip(1)) {
-        show(&marks[1..], row);
-    }
-    edges
+pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
+    let mut marks = raster.gray();
+    let length = (BAND / raster.width).max(1) * raster.width;
+    let bands = marks.chunks_mut(length).enumerate().collect();
+    let strong = parallel::map(bands, |(index, band)| suppress(raster, index * length / raster.width, band));
+    hysteresis(&mut marks, raster.width, strong.concat());
+    parallel::each(marks.chunks_mut(length).collect(), show);
+    marks
 }
 
-vectorised!(show = show_plainly(marks: &'a [u8], row: &'a mut [u8]));
-
-#[inline(always)]
-fn show_plainly(marks: &[u8], row: &mut [u8]) {
-    for (edge, mark) in row.iter_mut().zip(marks) {
-        *edge = if *mark == STRONG { u8::MAX } else { 0 };
-    }
-}
-
-/// What each pixel is: no edge, a weak or a strong one. A margin of one pixel around is no edge.
-struct Marks {
-    pixels: Vec<u8>,
-    stride: usize,
-    /// Where the strong ones are whose neighbours have not been looked at.
-    found: Vec<usize>,
-}
-
-impl Marks {
-    fn of(gray: &GrayImage) -> Self {
-        let (width, height) = (gray.width() as usize, gray.height() as usize);
-        let stride = width + 2;
-        let mut marks = Self { pixels: vec![0; stride * (height + 2)], stride, found: Vec::new() };
-        let mut gradients = [Gradients::new(width), Gradients::new(width), Gradients::new(width)];
-        let mut sums = [vec![0; stride], vec![0; stride]];
-        let samples = gray.as_raw();
-        let row = |y: usize| &samples[y.min(height - 1) * width..][..width];
-        gradients[2].fill([row(0), row(0), row(1)], &mut sums);
-        for y in 0..height {
-            gradients.rotate_left(1);
-            match y + 1 < height {
-                true => gradients[2].fill([row(y), row(y + 1), row(y + 2)], &mut sums),
-                false => gradients[2].sizes.fill(0),
-            }
-            marks.take(y, &gradients);
+/// Marks the pixels of the rows from `first` on whose gradient is greatest across the edge (non-maximum suppression), and
+/// tells where in the picture the strong ones are.
+fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
+    let (width, height) = (raster.width, raster.height as isize);
+    let gray = |y: isize, row: &mut [u8]| raster.bright_row(y.clamp(0, height - 1) as usize, row);
+    let mut strong = Vec::new();
+    let mut rows = [(); 3].map(|()| vec![0; width]);
+    let mut gradients = [(); 3].map(|()| Gradients::new(width));
+    let mut sums = [(); 2].map(|()| vec![0; width + 2]);
+    let above = first as isize - 1;
+    gray(above - 1, &mut rows[1]);
+    gray(above, &mut rows[2]);
+    // The gradients are one row ahead of the marks, and the rows one ahead of the gradients.
+    let mut ahead = |y: isize, gradients: &mut [Gradients; 3]| {
+        rows.rotate_left(1);
+        gray(y + 1, &mut rows[2]);
+        gradients.rotate_left(1);
+        match (0..height).contains(&y) {
+            true => gradients[2].fill([&rows[0], &rows[1], &rows[2]], &mut sums),
+            false => gradients[2].sizes.fill(0),
         }
-        marks
-    }
-
-    /// Marks a row of which the gradients, and those of the rows beside it, are known.
-    fn take(&mut self, y: usize, gradients: &[Gradients; 3]) {
-        let start = (y + 1) * self.stride + 1;
-        let row = &mut self.pixels[start..][..self.stride - 2];
-        mark(gradients, row);
+    };
+    ahead(above, &mut gradients);
+    ahead(above + 1, &mut gradients);
+    for (y, row) in (first..).zip(marks.chunks_exact_mut(width)) {
+        ahead(y as isize + 1, &mut gradients);
+        mark(&gradients, row);
         // Eight pixels at a time; most have nothing.
-        let mut at = start;
         let (eights, rest) = row.as_chunks::<8>();
+        let mut at = y * width;
         for eight in eights {
-            let mut strong = u64::from_le_bytes(*eight) & (u64::MAX / 255 * u64::from(STRONG));
-            while strong != 0 {
-                self.found.push(at + strong.trailing_zeros() as usize / 8);
-                strong &= strong - 1;
+            let mut found = u64::from_le_bytes(*eight) & (u64::MAX / 255 * u64::from(STRONG));
+            while found != 0 {
+                strong.push(at + found.trailing_zeros() as usize / 8);
+                found &= found - 1;
             }
             at += 8;
         }
-        self.found.extend(rest.iter().enumerate().filter(|(_, mark)| **mark == STRONG).map(|(x, _)| at + x));
+        strong.extend((at..).zip(rest).filter(|(_, mark)| **mark == STRONG).map(|(at, _)| at));
     }
+    strong
+}
 
-    /// Makes strong what hangs together with a strong one.
-    fn spread(&mut self) {
-        let stride = self.stride;
-        while let Some(at) = self.found.pop() {
-            // The three of a row at once; the margin keeps all of them inside.
-            for start in [at - stride - 1, at - 1, at + stride - 1] {
-                for (x, mark) in self.pixels[start..start + 3].iter_mut().enumerate() {
-                    if *mark == WEAK {
-                        *mark = STRONG;
-                        self.found.push(start + x);
-                    }
+/// Makes strong what hangs together with the strong ones.
+fn hysteresis(marks: &mut [u8], width: usize, mut strong: Vec<usize>) {
+    while let Some(at) = strong.pop() {
+        let x = at % width;
+        let (left, right) = (x.min(1), (width - 1 - x).min(1));
+        for middle in [at.checked_sub(width), Some(at), Some(at + width)].into_iter().flatten() {
+            let Some(near) = marks.get_mut(middle - left..=middle + right) else { continue };
+            for (place, mark) in (middle - left..).zip(near) {
+                if *mark == WEAK {
+                    *mark = STRONG;
+                    strong.push(place);
                 }
             }
         }
+    }
+}
+
+vectorised!(show = show_plainly(marks: &'a mut [u8]));
+
+#[inline(always)]
+fn show_plainly(marks: &mut [u8]) {
+    for mark in marks {
+        *mark = if *mark == STRONG { u8::MAX } else { 0 };
     }
 }
 
@@ -187,5 +186,29 @@ fn mark_plainly([above, here, below]: &[Gradients; 3], marks: &mut [u8]) {
         let straight = i16::from(level | upright);
         let greatest = (size > before) & (size + straight > behind) & (size > LOW);
         marks[x] = u8::from(greatest) + u8::from(greatest & (size > HIGH));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::DynamicImage;
+
+    use super::*;
+
+    #[test]
+    fn bands_meet_without_a_seam() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let coarse = image::RgbImage::from_fn(70, 80, |_, _| image::Rgb([(); 3].map(|()| random.u8(..))));
+        let photo = crate::lanczos::resize(coarse.into(), 700, 800).unwrap();
+        for image in [photo.clone(), DynamicImage::from(photo.to_luma8())] {
+            let raster = Raster::of(&image);
+            let mut whole = raster.gray();
+            let strong = suppress(raster, 0, &mut whole);
+            hysteresis(&mut whole, raster.width, strong);
+            show(&mut whole);
+            assert!(whole.iter().filter(|edge| **edge == 255).count() > 10_000);
+            assert!(raster.width * raster.height > 2 * BAND);
+            assert!(edges(raster) == whole);
+        }
     }
 }
