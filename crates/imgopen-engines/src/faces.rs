@@ -17,7 +17,9 @@ mod model;
 mod surf;
 mod turn;
 
+use std::iter;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use futures_util::future::BoxFuture;
@@ -26,7 +28,7 @@ use imgopen_types::{Face, FaceBox, operations};
 
 use self::model::Model;
 use self::turn::Turned;
-use crate::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, PictureLimits, picture, tool};
+use crate::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, PictureLimits, parallel, picture, tool};
 
 /// The pixels of the copy that is searched for upright faces.
 const UPRIGHT_PIXELS: f64 = 700_000.0;
@@ -133,14 +135,23 @@ fn model() -> Result<&'static Model, EngineError> {
 
 /// The faces of all tilts, the best of those that overlap.
 fn search(model: &Model, gray: &GrayImage, monitor: &Monitor) -> Result<Vec<Found>, EngineError> {
-    let steps = 1 + TILTS.len();
-    let upright = scaled(gray, UPRIGHT_PIXELS)?;
-    let mut found = search_turned(model, gray, &Turned::upright(upright), LEAST, monitor)?;
+    let upright = Turned::upright(scaled(gray, UPRIGHT_PIXELS)?);
     let smaller = scaled(gray, TILTED_PIXELS)?;
-    for (step, tilt) in TILTS.into_iter().enumerate() {
-        monitor.stage(0.1 + 0.9 * (step + 1) as f64 / steps as f64)?;
-        found.extend(search_turned(model, gray, &Turned::new(&smaller, tilt), LEAST_TILTED, monitor)?);
-    }
+    // The longest search goes first. A strip that is too narrow for a face would be turned into a large square of nothing.
+    let is_narrow = smaller.width().min(smaller.height()) < cascade::LEAST_SIDE;
+    let tilts = if is_narrow { &[][..] } else { &TILTS };
+    let searches: Vec<_> = iter::once(None).chain(tilts.iter().map(Some)).collect();
+    let (all, done) = (searches.len() as f64, AtomicU32::new(0));
+    let found = parallel::map(searches, |tilt| {
+        let found = match tilt {
+            None => search_turned(model, gray, &upright, LEAST, monitor),
+            Some(tilt) => search_turned(model, gray, &Turned::new(&smaller, *tilt), LEAST_TILTED, monitor),
+        };
+        let done = f64::from(done.fetch_add(1, Ordering::Relaxed) + 1);
+        monitor.stage(0.1 + 0.9 * done / all).and(found)
+    });
+    let found: Vec<Vec<Found>> = found.into_iter().collect::<Result<_, _>>()?;
+    let mut found = found.concat();
     found.sort_by(|one, other| other.sum.total_cmp(&one.sum));
     let mut best: Vec<Found> = Vec::new();
     for face in found {

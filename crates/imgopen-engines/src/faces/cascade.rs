@@ -14,6 +14,8 @@ use crate::EngineError;
 const SHRINK: f32 = 0.8;
 /// From window to window, in pixels.
 const STEP: usize = 4;
+/// The side of the smallest face in pixels.
+pub(super) const LEAST_SIDE: u32 = WINDOW as u32;
 /// Windows that overlap more are one, while candidates are judged.
 const SAME: f32 = 0.8;
 /// Windows that overlap more are one in the end.
@@ -44,7 +46,7 @@ pub(super) fn find(
     loop {
         let size = |side: u32| (side as f32 * scale) as u32;
         let (width, height) = (size(image.width()), size(image.height()));
-        if width.min(height) < WINDOW as u32 {
+        if width.min(height) < LEAST_SIDE {
             break;
         }
         between()?;

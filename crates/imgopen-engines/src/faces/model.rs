@@ -227,8 +227,7 @@ mod tests {
         let model = Model::embedded().unwrap();
         let shape: Vec<Vec<usize>> =
             model.levels.iter().map(|level| level.iter().map(|branch| branch.stages.len()).collect()).collect();
-        println!("{} {shape:?} {}", model.first.len(), model.patches.len());
-        assert!(model.first.len() > 1 && model.levels.len() > 1);
+        assert_eq!((model.first.len(), shape, model.patches.len()), (3, vec![vec![2], vec![1]], 56));
         assert!(
             model.levels.iter().flatten().flat_map(|branch| &branch.stages).all(|network| network.layers.len() > 1)
         );
