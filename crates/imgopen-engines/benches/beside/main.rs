@@ -60,16 +60,17 @@ fn compare(task: &Task) -> Result<Vec<String>> {
     let mut best_alone = f64::INFINITY;
     let mut alone = f64::INFINITY;
     for (library, method) in &task.peers {
-        let mut peer = match Peer::start(library, method, &task.files) {
-            Ok(peer) => peer,
+        let start = || Peer::start(library, method, &task.files);
+        let their_memory = match start().and_then(|mut peer| peer.ask("memory")) {
+            Ok(memory) => memory.figure,
             Err(error) => {
                 println!("| {} | {library} | not to be had: {error} |", task.name);
                 continue;
             }
         };
-        let their_memory = peer.ask("memory")?.figure;
-        let whole = in_turns(|| timed(|| (task.whole)()), || peer.ask("whole"))?;
-        let bare = in_turns(|| timed(|| (task.alone)()), || peer.ask("alone"))?;
+        let mut peer = start()?;
+        let whole = in_turns(|| timed(&task.whole), || peer.ask("whole"))?;
+        let bare = in_turns(|| timed((task.alone)()?), || peer.ask("alone"))?;
         println!(
             "| {} | {library} | {} / {} ms | {:.1} | {} / {} ms | {:.1} | {:.1} / {:.1} MB | {:.2} |",
             task.name,

@@ -19,20 +19,18 @@ pub struct Measured {
 }
 
 impl Peer {
-    /// Starts a task, and does it once to see that the library can.
+    /// Starts a task. What goes wrong there is seen on standard error.
     pub fn start(library: &str, task: &str, files: &[PathBuf]) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/beside/peers.py");
         let mut command = Command::new(python::interpreter());
         command.arg(script).args([task, library]).args(files);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let requests = process.stdin.take().ok_or("no input")?;
         let answers = BufReader::new(process.stdout.take().ok_or("no output")?);
-        let mut peer = Self { _process: process, requests, answers };
-        peer.ask("whole")?;
-        Ok(peer)
+        Ok(Self { _process: process, requests, answers })
     }
 
-    /// Asks for `whole`, `alone` or `memory`.
+    /// Asks for `whole`, `alone` or, in a process that was asked for nothing else, `memory`.
     pub fn ask(&mut self, what: &str) -> Result<Measured> {
         writeln!(self.requests, "{what}").map_err(|_| "the script in Python ended early")?;
         let mut answer = String::new();

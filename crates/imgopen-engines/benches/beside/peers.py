@@ -49,7 +49,7 @@ class Pillow:
         return small.resize(picture.size, self.Image.Resampling.NEAREST)
 
     def tile(self, picture):
-        small = picture.resize((picture.width // 2, picture.height // 2), self.Image.Resampling.BOX)
+        small = picture.resize((picture.width // 8, picture.height // 8), self.Image.Resampling.BOX)
         return small.resize(picture.size, self.Image.Resampling.BICUBIC)
 
     def text(self, picture):
@@ -109,7 +109,7 @@ class OpenCV:
 
     def tile(self, picture):
         height, width = picture.shape[:2]
-        small = self.cv2.resize(picture, (width // 2, height // 2), interpolation=self.cv2.INTER_AREA)
+        small = self.cv2.resize(picture, (width // 8, height // 8), interpolation=self.cv2.INTER_AREA)
         return self.cv2.resize(small, (width, height), interpolation=self.cv2.INTER_CUBIC)
 
     def scribble(self, picture):
@@ -154,9 +154,6 @@ class OpenCV:
         height, width = picture.shape[:2]
         top, left = height // 4, width // 4
         return self.cv2.copyMakeBorder(picture, top, top, left, left, self.cv2.BORDER_REFLECT_101)
-
-    def outpaint_by_mirror(self, picture):
-        return self.bordered(picture)
 
     def outpaint_by_patches(self, picture):
         height, width = picture.shape[:2]
@@ -248,12 +245,6 @@ class ImageMagick:
         picture.resize(picture.width * 4, picture.height * 4, filter="lanczos")
         return picture
 
-    def canny(self, picture):
-        picture = picture.clone()
-        picture.transform_colorspace("gray")
-        picture.canny(radius=0, sigma=1)
-        return picture
-
     def invert(self, picture):
         picture = picture.clone()
         picture.negate()
@@ -295,7 +286,7 @@ inputs = [open(file, "rb").read() for file in FILES]
 kind = "png" if TASK in DRAWINGS else FILES[0].rsplit(".", 1)[1]
 
 
-def whole():
+def whole(inputs=inputs):
     result = operation(*(library.decode(data) for data in inputs))
     return repr(result).encode() if TASK in TEXTS else library.encode(result, kind)
 
@@ -305,7 +296,17 @@ def resident(name):
         return next(int(line.split()[1]) for line in status if line.startswith(name))
 
 
+def thumbnail(data):
+    from PIL import Image
+
+    picture, result = Image.open(io.BytesIO(data)), io.BytesIO()
+    picture.resize((64, 64)).save(result, picture.format, lossless=True)
+    return result.getvalue()
+
+
 def memory():
+    """Code is loaded before, by way of pictures that take next to nothing."""
+    whole([thumbnail(data) for data in inputs])
     with open("/proc/self/clear_refs", "w") as peak:
         peak.write("5")
     before = resident("VmRSS:")
