@@ -175,7 +175,7 @@ fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
 pub(super) fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut at = 0;
     loop {
-        at += bytes.get(at..)?.iter().position(|byte| *byte == 0xff)? + 1;
+        at += memchr::memchr(0xff, bytes.get(at..)?)? + 1;
         match *bytes.get(at)? {
             0x00 | 0xff => {}
             marker => return Some((marker, &bytes[at + 1..])),

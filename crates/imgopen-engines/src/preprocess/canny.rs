@@ -165,6 +165,18 @@ fn columns_plainly([above, here, below]: [&[u8]; 3], smooth: &mut [i16], steep: 
     }
 }
 
+/// All bits, or none.
+#[inline(always)]
+fn mask(condition: bool) -> i16 {
+    -i16::from(condition)
+}
+
+/// One number where the mask has all bits, else the other. An `if` would not become vector instructions.
+#[inline(always)]
+fn pick(mask: i16, one: i16, other: i16) -> i16 {
+    (one & mask) | (other & !mask)
+}
+
 /// Marks the pixels whose gradient is greatest across the edge. Of two in a row or column that are equal the first is
 /// taken; on slopes neither is, as OpenCV does it.
 #[inline(always)]
@@ -177,15 +189,15 @@ fn mark_plainly([above, here, below]: &[Gradients; 3], marks: &mut [u8]) {
     for x in 0..width {
         let (size, along, up) = (h1[x], across[x].unsigned_abs(), down[x].unsigned_abs());
         let slope = ((u32::from(along) * TAN_22) >> 16) as u16;
-        let level = up <= slope;
-        let upright = up > slope + 2 * along;
-        let falling = (across[x] ^ down[x]) < 0;
-        let (before, behind) = if falling { (a2[x], b0[x]) } else { (a0[x], b2[x]) };
-        let (before, behind) = if upright { (a1[x], b1[x]) } else { (before, behind) };
-        let (before, behind) = if level { (h0[x], h2[x]) } else { (before, behind) };
-        let straight = i16::from(level | upright);
-        let greatest = (size > before) & (size + straight > behind) & (size > LOW);
-        marks[x] = u8::from(greatest) + u8::from(greatest & (size > HIGH));
+        let level = mask(up <= slope);
+        let upright = mask(up > slope + 2 * along);
+        let falling = (across[x] ^ down[x]) >> 15;
+        let before = pick(level, h0[x], pick(upright, a1[x], pick(falling, a2[x], a0[x])));
+        let behind = pick(level, h2[x], pick(upright, b1[x], pick(falling, b0[x], b2[x])));
+        let straight = (level | upright) & 1;
+        let greatest = mask(size > before) & mask(size + straight > behind) & mask(size > LOW);
+        // 0, 1 or 2.
+        marks[x] = ((greatest & 1) + (greatest & mask(size > HIGH) & 1)) as u8;
     }
 }
 
