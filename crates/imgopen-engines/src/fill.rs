@@ -7,7 +7,8 @@
 //!
 //! The result is in the format of the input. Bits per channel, gray, transparency and colour profile are kept. Pixels
 //! that are not filled stay exactly as they were (as far as JPEG can do it). The same request with the same seed gives
-//! the same pixels, on every machine.
+//! the same pixels, on every machine: nothing depends on the number of threads, nor on functions that platforms round
+//! differently.
 //!
 //! - **Masks** have the size of the picture, after the EXIF orientation of both. What is lighter than mid gray and not
 //!   transparent is removed, with [`MASK_GROWTH`] pixels around it, since edges of masks are soft.
