@@ -111,11 +111,14 @@ impl Monitor {
     ///
     /// [`EngineError::Cancelled`].
     pub fn stage(&self, fraction: f64) -> Result<(), EngineError> {
-        if self.is_cancelled() {
-            return Err(EngineError::Cancelled);
-        }
+        self.go_on()?;
         self.fraction(fraction);
         Ok(())
+    }
+
+    /// Stops a cancelled job, within work whose progress is not told.
+    pub(crate) fn go_on(&self) -> Result<(), EngineError> {
+        if self.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 }
 

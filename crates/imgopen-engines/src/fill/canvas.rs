@@ -1,6 +1,7 @@
 //! A picture with a hole, at one of the sizes at which it is worked on.
 
 use super::patch::SIDE;
+use crate::{EngineError, Monitor};
 
 /// Pixels in four channels of 8 bits: red, green and blue weighted by opacity, and the opacity.
 #[derive(Debug, Clone)]
@@ -41,6 +42,11 @@ impl Area {
     }
 }
 
+/// The pixels of an area, row by row.
+pub(super) fn places(area: Area) -> impl Iterator<Item = (usize, usize)> {
+    (area.top..area.bottom).flat_map(move |y| (area.left..area.right).map(move |x| (x, y)))
+}
+
 /// The smallest area that holds every pixel that is set.
 pub(super) fn bounds(set: &[bool], width: usize) -> Option<Area> {
     let rows = || set.chunks_exact(width);
@@ -58,37 +64,51 @@ pub(super) fn bounds(set: &[bool], width: usize) -> Option<Area> {
     Some(Area { left, top, right, bottom })
 }
 
-/// For each pixel of an area the nearest that is no hole, nearly: what is nearest to a neighbour is.
-pub(super) fn nearest(hole: &[bool], width: usize, area: Area) -> Vec<(u32, u32)> {
+/// In place of a pixel of which there is none.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// For each pixel of an area the nearest in it that is no hole, nearly: what is nearest to a neighbour is. Pixels are
+/// counted row by row from the area's first.
+pub(super) fn nearest(hole: &[bool], width: usize, area: Area, monitor: &Monitor) -> Result<Vec<u32>, EngineError> {
     let (columns, rows) = (area.width(), area.height());
-    const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
-    let places = (0..rows * columns).map(|at| (area.left + at % columns, area.top + at / columns));
-    let mut nearest: Vec<(u32, u32)> =
-        places.map(|(x, y)| if hole[y * width + x] { NOWHERE } else { (x as u32, y as u32) }).collect();
-    let distance = |from: (u32, u32), at: usize| match from {
+    let mut nearest = Vec::with_capacity(rows * columns);
+    for row in hole.chunks_exact(width).take(area.bottom).skip(area.top) {
+        for hole in &row[area.left..area.right] {
+            let here = nearest.len() as u32;
+            nearest.push(if *hole { NOWHERE } else { here });
+        }
+    }
+    let distance = |from: u32, (x, y): (usize, usize)| match from {
         NOWHERE => u64::MAX,
-        (x, y) => {
-            let (x, y) = (u64::from(x), u64::from(y));
-            let (here_x, here_y) = ((area.left + at % columns) as u64, (area.top + at / columns) as u64);
-            x.abs_diff(here_x).pow(2) + y.abs_diff(here_y).pow(2)
+        from => {
+            let (from_x, from_y) = (from as usize % columns, from as usize / columns);
+            (x.abs_diff(from_x) as u64).pow(2) + (y.abs_diff(from_y) as u64).pow(2)
         }
     };
-    let mut closer = |at: usize, from: Option<usize>| {
-        if let Some(from) = from.map(|from| nearest[from])
-            && distance(from, at) < distance(nearest[at], at)
+    let mut closer = |(x, y): (usize, usize), beside: Option<usize>| {
+        let at = y * columns + x;
+        if let Some(from) = beside.map(|beside| nearest[beside])
+            && from != nearest[at]
+            && distance(from, (x, y)) < distance(nearest[at], (x, y))
         {
             nearest[at] = from;
         }
     };
-    for at in 0..rows * columns {
-        closer(at, (at % columns > 0).then(|| at - 1));
-        closer(at, at.checked_sub(columns));
+    for y in 0..rows {
+        monitor.go_on()?;
+        for x in 0..columns {
+            closer((x, y), x.checked_sub(1).map(|left| y * columns + left));
+            closer((x, y), y.checked_sub(1).map(|above| above * columns + x));
+        }
     }
-    for at in (0..rows * columns).rev() {
-        closer(at, (at % columns + 1 < columns).then(|| at + 1));
-        closer(at, Some(at + columns).filter(|below| *below < rows * columns));
+    for y in (0..rows).rev() {
+        monitor.go_on()?;
+        for x in (0..columns).rev() {
+            closer((x, y), (x + 1 < columns).then(|| y * columns + x + 1));
+            closer((x, y), (y + 1 < rows).then(|| (y + 1) * columns + x));
+        }
     }
-    nearest
+    Ok(nearest)
 }
 
 impl Canvas {
@@ -232,6 +252,24 @@ mod tests {
         assert_eq!(bounds(&canvas(12, 8, hole).hole, 12), Some(hole));
         assert_eq!(bounds(&[false; 12], 4), None);
         assert_eq!(hole.grown(4, (12, 8)), Area { left: 0, top: 1, right: 12, bottom: 8 });
+    }
+
+    #[test]
+    fn the_nearest_are_counted_within_the_area() {
+        // Known are the first two columns of the area and a dot at its other end.
+        let mut hole = vec![true; 20 * 10];
+        for (x, y) in (0..10).flat_map(|y| [(0, y), (5, y), (6, y)]).chain([(14, 3)]) {
+            hole[y * 20 + x] = false;
+        }
+        let area = Area { left: 5, top: 2, right: 15, bottom: 6 };
+        let (monitor, watch) = Monitor::new();
+        let found = nearest(&hole, 20, area, &monitor).unwrap();
+        assert_eq!(found[..10], [0, 1, 1, 1, 1, 1, 19, 19, 19, 19]);
+        assert_eq!(found[30..], [30, 31, 31, 31, 31, 31, 19, 19, 19, 19]);
+        let none = nearest(&[true; 200], 20, area, &monitor).unwrap();
+        assert!(none.iter().all(|from| *from == NOWHERE));
+        watch.cancel.cancel();
+        assert_eq!(nearest(&hole, 20, area, &monitor), Err(EngineError::Cancelled));
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use std::f32::consts::{LN_2, LOG2_E};
 use std::iter::successors;
 
-use super::canvas::{Area, Canvas, bounds};
+use super::canvas::{Area, Canvas, bounds, places};
 use super::field::{Cell, Field, Grid, Homes, Rules, Walk};
 use super::patch::SIDE;
 use super::start::{self, Rough};
-use super::votes::{Ballot, Samples, Votes};
+use super::votes::{Ballot, Samples, Votes, strips};
 use crate::{EngineError, Monitor};
 
 /// No coarser size is made once no pixel of the hole lies farther from what is known.
@@ -81,8 +81,8 @@ pub(super) fn complete(
         let index = canvases.len();
         let Some(mut level) = Level::new(canvas, style, index) else { return Ok(None) };
         let mut field = match &last {
-            None => level.begin(),
-            Some((half, field)) => level.go_on(half, field),
+            None => level.begin(monitor)?,
+            Some((half, field)) => level.go_on(half, field, monitor)?,
         };
         level.improve(&mut field, last.is_none(), monitor)?;
         // The finest size takes about half of the time.
@@ -91,7 +91,7 @@ pub(super) fn complete(
             let ballots = level.ballots(&field, true);
             return Ok(Some(Completion { field, ballots }));
         }
-        level.repaint(&field, true);
+        level.repaint(&field, true, monitor)?;
         last = Some((level.canvas, field));
     }
     Ok(None)
@@ -169,20 +169,20 @@ impl Level {
     }
 
     /// Guesses what is in the hole, and takes patches from anywhere.
-    fn begin(&mut self) -> Field {
+    fn begin(&mut self, monitor: &Monitor) -> Result<Field, EngineError> {
         let seed = self.seed(255);
-        start::fill(&mut self.canvas, self.style.rough, seed);
+        start::fill(&mut self.canvas, self.style.rough, seed, monitor)?;
         self.sum_all();
-        Field::new(self.grid, &self.rules(), self.seed(254), |_, _| None)
+        Field::new(self.grid, &self.rules(), self.seed(254), monitor, |_, _| None)
     }
 
     /// Goes on from what there is at half the size.
-    fn go_on(&mut self, half: &Canvas, field: &Field) -> Field {
+    fn go_on(&mut self, half: &Canvas, field: &Field, monitor: &Monitor) -> Result<Field, EngineError> {
         self.canvas.fill_from(half);
         self.sum_all();
-        let field = field.doubled(self.grid, &self.rules(), self.seed(254));
-        self.repaint(&field, false);
-        field
+        let field = field.doubled(self.grid, &self.rules(), self.seed(254), monitor)?;
+        self.repaint(&field, false, monitor)?;
+        Ok(field)
     }
 
     fn sum_all(&mut self) {
@@ -203,22 +203,30 @@ impl Level {
                 field.search(&self.rules(), walk, monitor)?;
             }
             if turn + 1 < turns {
-                self.repaint(field, true);
+                self.repaint(field, true, monitor)?;
             }
         }
         Ok(())
     }
 
     /// Makes the hole anew of what the patches vote for.
-    fn repaint(&mut self, field: &Field, costs_known: bool) {
+    fn repaint(&mut self, field: &Field, costs_known: bool, monitor: &Monitor) -> Result<(), EngineError> {
         let ballots = self.ballots(field, costs_known);
         let votes = Votes { field, ballots: &ballots, scale: 1, origin: (0, 0), by_opacity: false };
         let Canvas { width, height, pixels, hole } = &mut self.canvas;
         let (width, height) = (*width, *height);
-        let Some(area) = bounds(hole, width) else { return };
+        let Some(area) = bounds(hole, width) else { return Ok(()) };
         let mut picture = Samples::<u8, 4> { samples: pixels.as_flattened_mut(), width, height };
-        votes.count(&mut picture, area, |x, y| hole[y * width + x]);
+        for strip in strips(area) {
+            monitor.go_on()?;
+            for ((x, y), mean) in places(strip).zip(votes.means(&picture, strip)) {
+                if let Some(pixel) = mean.filter(|_| hole[y * width + x]) {
+                    picture.set(x, y, pixel);
+                }
+            }
+        }
         self.canvas.sum_patches(field.grid.area(), &mut self.sums);
+        Ok(())
     }
 
     /// How much the vote of each patch counts: more the better it fits, and more the nearer it lies to what is known.

@@ -14,7 +14,8 @@ const BANDS: usize = 8;
 /// A band is not made of fewer rows than these.
 const BAND_ROWS: usize = 8;
 
-/// Where a patch is taken from, and how unlike it is to what it stands for.
+/// Where a patch is taken from, and how unlike it is to what it stands for. No side of a canvas is longer than 65535
+/// pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
     pub x: u16,
@@ -25,6 +26,11 @@ pub(super) struct Cell {
 impl Cell {
     /// In place of a patch that does not touch the hole.
     pub(super) const NONE: Self = Self { x: u16::MAX, y: u16::MAX, cost: 0 };
+
+    /// A patch of which it is not known yet how it fits.
+    fn at(x: u16, y: u16) -> Self {
+        Self { x, y, cost: 0 }
+    }
 
     pub(super) fn is_none(&self) -> bool {
         self.x == u16::MAX
@@ -175,16 +181,9 @@ impl Rules<'_> {
         ((pixels as u64 * u64::from(self.distance_cost)) >> 8) as u32
     }
 
-    /// Some patch to take, if there is one.
-    pub(super) fn any_source(&self, rng: &mut Rng) -> Option<(usize, usize)> {
-        let place = |at: usize| (at % self.canvas.width, at / self.canvas.width);
-        let tries = std::iter::repeat_with(|| rng.usize(..self.sources.len())).take(64);
-        if let Some(found) = tries.into_iter().find(|at| self.sources[*at]) {
-            return Some(place(found));
-        }
-        let start = rng.usize(..self.sources.len());
-        let after = self.sources[start..].iter().position(|source| *source).map(|at| at + start);
-        after.or_else(|| self.sources[..start].iter().position(|source| *source)).map(place)
+    /// All places where a patch may be taken, row by row.
+    fn all_sources(&self) -> Vec<u32> {
+        (0..).zip(self.sources).filter(|(_, source)| **source).map(|(at, _)| at).collect()
     }
 }
 
@@ -209,31 +208,41 @@ pub(super) struct Field {
 
 impl Field {
     /// The field over a canvas in which `from` tells where the patch at a place is taken from. Where that is no place to
-    /// take one from, some other is taken. There must be one at all.
+    /// take one from, any other is taken. There must be one at all.
     pub(super) fn new(
         grid: Grid,
         rules: &Rules<'_>,
         seed: u64,
+        monitor: &Monitor,
         from: impl Fn(usize, usize) -> Option<(i32, i32)>,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         let mut rng = Rng::with_seed(seed);
         let width = rules.canvas.width;
-        let places = (0..grid.rows).flat_map(|row| (0..grid.columns).map(move |column| (grid.x(column), grid.y(row))));
-        let cells = places.map(|(x, y)| {
-            if rules.sources[y * width + x] {
-                return Cell::NONE;
+        let all = rules.all_sources();
+        let mut cells = Vec::with_capacity(grid.rows * grid.columns);
+        for y in (0..grid.rows).map(|row| grid.y(row)) {
+            monitor.go_on()?;
+            for x in (0..grid.columns).map(|column| grid.x(column)) {
+                let given = || from(x, y).filter(|(x, y)| rules.is_source(*x, *y));
+                cells.push(match rules.sources[y * width + x] {
+                    true => Cell::NONE,
+                    false => given().map_or_else(|| any(&all, width, &mut rng), |(x, y)| Cell::at(x as u16, y as u16)),
+                });
             }
-            let given = from(x, y).filter(|(x, y)| rules.is_source(*x, *y)).map(|(x, y)| (x as usize, y as usize));
-            let source = given.or_else(|| rules.any_source(&mut rng));
-            source.map_or(Cell::NONE, |(x, y)| Cell { x: x as u16, y: y as u16, cost: 0 })
-        });
-        Self { grid, cells: cells.collect() }
+        }
+        Ok(Self { grid, cells })
     }
 
     /// The same over a canvas twice as large.
-    pub(super) fn doubled(&self, grid: Grid, rules: &Rules<'_>, seed: u64) -> Self {
+    pub(super) fn doubled(
+        &self,
+        grid: Grid,
+        rules: &Rules<'_>,
+        seed: u64,
+        monitor: &Monitor,
+    ) -> Result<Self, EngineError> {
         let half = SIDE / 2;
-        Self::new(grid, rules, seed, |x, y| {
+        Self::new(grid, rules, seed, monitor, |x, y| {
             // The patch whose middle is the same.
             let at = self.grid.nearest(((x + half) / 2).saturating_sub(half), ((y + half) / 2).saturating_sub(half));
             let cell = self.cells[at];
@@ -256,7 +265,18 @@ impl Field {
             Band { rules: *rules, walk, grid: self.grid, first, edge: row_before(edge), cells }
         });
         parallel::each(bands.collect(), |band| band.search(monitor));
-        if monitor.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
+        monitor.go_on()
+    }
+}
+
+/// Any of the places where patches may be taken.
+fn any(places: &[u32], width: usize, rng: &mut Rng) -> Cell {
+    match places {
+        [] => Cell::NONE,
+        places => {
+            let at = places[rng.usize(..places.len())] as usize;
+            Cell::at((at % width) as u16, (at / width) as u16)
+        }
     }
 }
 
@@ -366,5 +386,44 @@ fn try_at(rules: &Rules<'_>, cell: &mut Cell, place: (usize, usize), x: i32, y: 
     let cost = rules.cost(place, (x as usize, y as usize), cell.cost);
     if cost < cell.cost {
         *cell = Cell { x: x as u16, y: y as u16, cost };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hole with an island of that side in it, and the field over all of it.
+    fn field(size: usize, island: usize, monitor: &Monitor) -> Result<(Canvas, Field), EngineError> {
+        let inside = |at: usize| (300..300 + island).contains(&at);
+        let hole = (0..size * size).map(|at| !(inside(at % size) && inside(at / size))).collect();
+        let canvas = Canvas { width: size, height: size, pixels: vec![[7, 8, 9, 255]; size * size], hole };
+        let homes = Homes::mirrored(&canvas, Area { left: 0, top: 0, right: size, bottom: size });
+        let (sources, sums) = (canvas.sources(), vec![[0; 4]; size * size]);
+        let rules =
+            Rules { canvas: &canvas, sources: &sources, sums: &sums, most_shift: 0, homes: &homes, distance_cost: 0 };
+        let field = Field::new(Grid::over(&canvas, 1).unwrap(), &rules, 5, monitor, |_, _| None)?;
+        Ok((canvas, field))
+    }
+
+    /// Each of two million patches is to find one of 25 places, and without looking at all of the others.
+    #[test]
+    fn places_are_found_where_there_are_few() {
+        let (canvas, field) = field(1500, 12, &Monitor::new().0).unwrap();
+        let sources = canvas.sources();
+        let mut taken = std::collections::HashSet::new();
+        for cell in field.cells.iter().filter(|cell| !cell.is_none()) {
+            assert!(sources[usize::from(cell.y) * 1500 + usize::from(cell.x)]);
+            taken.insert((cell.x, cell.y));
+        }
+        assert_eq!(taken.len(), 25);
+        assert_eq!(field.cells.iter().filter(|cell| cell.is_none()).count(), 25);
+    }
+
+    #[test]
+    fn cancelling_is_heeded_before_the_search() {
+        let (monitor, watch) = Monitor::new();
+        watch.cancel.cancel();
+        assert!(matches!(field(400, 12, &monitor), Err(EngineError::Cancelled)));
     }
 }

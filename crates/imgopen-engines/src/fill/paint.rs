@@ -2,10 +2,10 @@
 
 use image::{DynamicImage, ImageBuffer, Pixel, imageops};
 
-use super::canvas::{Area, Canvas, nearest};
+use super::canvas::{Area, Canvas, NOWHERE, nearest, places};
 use super::complete::{Completion, Style, complete};
-use super::seams::Seams;
-use super::votes::{Sample, Samples, Votes};
+use super::seams;
+use super::votes::{Sample, Samples, Votes, strips};
 use crate::{EngineError, Monitor};
 
 /// A canvas of more pixels is not worked on; the picture is made smaller first.
@@ -52,10 +52,6 @@ pub(super) fn fill(
     of_kind!(image, buffer, CHANNELS => {
         Samples::<_, CHANNELS> { samples: buffer, width, height }.fill(task, monitor, span)
     })
-}
-
-fn places(area: Area) -> impl Iterator<Item = (usize, usize)> {
-    (area.top..area.bottom).flat_map(move |y| (area.left..area.right).map(move |x| (x, y)))
 }
 
 /// The picture in the middle of a larger one, which is otherwise black.
@@ -121,19 +117,43 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         let width = self.width;
         let scale = scale(outer);
         let completion = complete(reduced(self, hole, outer, scale), style, monitor, span)?;
-        let missing = match &completion {
-            None => places(inner).filter(|(x, y)| hole[y * width + x]).collect(),
-            Some(Completion { field, ballots }) => {
-                let (origin, by_opacity) = ((outer.left, outer.top), CHANNELS.is_multiple_of(2));
-                let votes = Votes { field, ballots, scale, origin, by_opacity };
-                let seams = Seams::find(self, &votes, hole, inner);
-                let missing = votes.count(self, inner, |x, y| hole[y * width + x]);
-                seams.close(self, hole);
-                missing
-            }
+        let Some(Completion { field, ballots }) = &completion else {
+            return self.spread(hole, outer, places(inner).filter(|(x, y)| hole[y * width + x]), monitor);
         };
-        self.spread(hole, outer, &missing);
-        Ok(())
+        let (origin, by_opacity) = ((outer.left, outer.top), CHANNELS.is_multiple_of(2));
+        let missing = self.put(&Votes { field, ballots, scale, origin, by_opacity }, hole, inner, monitor)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.spread(hole, outer, missing.into_iter(), monitor)
+    }
+
+    /// Puts what the votes make into the hole, strip by strip, without a seam; tells the pixels for which nobody voted.
+    fn put(
+        &mut self,
+        votes: &Votes<'_>,
+        hole: &[bool],
+        inner: Area,
+        monitor: &Monitor,
+    ) -> Result<Vec<(usize, usize)>, EngineError> {
+        let (width, height) = (self.width, self.height);
+        let bordered = inner.grown(1, (width, height));
+        let mut missing = Vec::new();
+        for strip in strips(inner) {
+            monitor.go_on()?;
+            let top = strip.top.saturating_sub(seams::REACH).max(bordered.top);
+            let seen = Area { top, bottom: (strip.bottom + seams::REACH).min(bordered.bottom), ..bordered };
+            let mut means = votes.means(self, seen);
+            monitor.go_on()?;
+            seams::close(self, hole, strip, (seen, &mut means));
+            for (x, y) in places(strip).filter(|(x, y)| hole[y * width + x]) {
+                match means[(y - seen.top) * seen.width() + x - seen.left] {
+                    Some(pixel) => self.set(x, y, pixel),
+                    None => missing.push((x, y)),
+                }
+            }
+        }
+        Ok(missing)
     }
 
     /// Red, green and blue weighted by opacity, and the opacity, in 8 bits.
@@ -154,17 +174,87 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         }
     }
 
-    /// Gives pixels the colour of the nearest that is no hole.
-    fn spread(&mut self, hole: &[bool], area: Area, pixels: &[(usize, usize)]) {
-        if pixels.is_empty() {
-            return;
-        }
-        let nearest = nearest(hole, self.width, area);
+    /// Gives pixels of an area the colour of the nearest that is no hole.
+    fn spread(
+        &mut self,
+        hole: &[bool],
+        area: Area,
+        pixels: impl Iterator<Item = (usize, usize)>,
+        monitor: &Monitor,
+    ) -> Result<(), EngineError> {
+        let nearest = nearest(hole, self.width, area, monitor)?;
         for (x, y) in pixels {
-            let (from_x, from_y) = nearest[(y - area.top) * area.width() + x - area.left];
-            if (from_x as usize) < self.width {
-                self.set(*x, *y, self.pixel(from_x as usize, from_y as usize));
+            let from = nearest[(y - area.top) * area.width() + x - area.left];
+            if from != NOWHERE {
+                let (from_x, from_y) = (from as usize % area.width(), from as usize / area.width());
+                self.set(x, y, self.pixel(area.left + from_x, area.top + from_y));
             }
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::super::field::{Cell, Field, Grid};
+    use super::super::votes::Ballot;
+    use super::*;
+
+    const WIDTH: usize = 600;
+    const HEIGHT: usize = 4000;
+    const HOLE: Area = Area { left: 100, top: 900, right: 590, bottom: 3900 };
+
+    /// Noise with a hole that takes more than one strip, and patches from anywhere beside it.
+    fn noise() -> (Vec<u8>, Vec<bool>, Field) {
+        let mut rng = Rng::with_seed(3);
+        let samples = (0..WIDTH * HEIGHT * 3).map(|_| rng.u8(..)).collect();
+        let mut hole = vec![false; WIDTH * HEIGHT];
+        places(HOLE).for_each(|(x, y)| hole[y * WIDTH + x] = true);
+        let canvas = Canvas { width: WIDTH, height: HEIGHT, pixels: Vec::new(), hole };
+        let grid = Grid::over(&canvas, 4).unwrap();
+        let cells = (0..grid.rows * grid.columns).map(|_| Cell { x: rng.u16(..92), y: rng.u16(..3992), cost: 0 });
+        let field = Field { grid, cells: cells.collect() };
+        (samples, canvas.hole, field)
+    }
+
+    fn put(samples: &mut [u8], hole: &[bool], field: &Field, monitor: &Monitor) -> Result<usize, EngineError> {
+        let ballots = vec![Ballot { weight: 1.0, shift: [0.0; 3] }; field.cells.len()];
+        let votes = Votes { field, ballots: &ballots, scale: 1, origin: (0, 0), by_opacity: false };
+        let mut picture = Samples::<u8, 3> { samples, width: WIDTH, height: HEIGHT };
+        Ok(picture.put(&votes, hole, HOLE, monitor)?.len())
+    }
+
+    #[test]
+    fn strips_are_not_to_be_seen() {
+        assert!(strips(HOLE).count() > 1);
+        let (mut samples, hole, field) = noise();
+        let ballots = vec![Ballot { weight: 1.0, shift: [0.0; 3] }; field.cells.len()];
+        let votes = Votes { field: &field, ballots: &ballots, scale: 1, origin: (0, 0), by_opacity: false };
+        // All at once.
+        let mut whole = samples.clone();
+        let mut picture = Samples::<u8, 3> { samples: &mut whole, width: WIDTH, height: HEIGHT };
+        let seen = HOLE.grown(1, (WIDTH, HEIGHT));
+        let mut means = votes.means(&picture, seen);
+        let uncorrected = means.clone();
+        seams::close(&picture, &hole, HOLE, (seen, &mut means));
+        assert_ne!(means, uncorrected);
+        for ((x, y), mean) in places(seen).zip(means).filter(|((x, y), _)| hole[y * WIDTH + x]) {
+            picture.set(x, y, mean.unwrap());
+        }
+        assert_eq!(put(&mut samples, &hole, &field, &Monitor::new().0), Ok(0));
+        assert!(samples == whole);
+    }
+
+    #[test]
+    fn cancelling_is_heeded_after_the_search_too() {
+        let (mut samples, hole, field) = noise();
+        let (before, (monitor, watch)) = (samples.clone(), Monitor::new());
+        watch.cancel.cancel();
+        assert_eq!(put(&mut samples, &hole, &field, &monitor), Err(EngineError::Cancelled));
+        let mut picture = Samples::<u8, 3> { samples: &mut samples, width: WIDTH, height: HEIGHT };
+        assert_eq!(picture.spread(&hole, HOLE, places(HOLE), &monitor), Err(EngineError::Cancelled));
+        assert!(samples == before);
     }
 }

@@ -4,11 +4,15 @@
 use fastrand::Rng;
 
 use super::canvas::{Area, Canvas, nearest};
+use crate::{EngineError, Monitor};
 
 /// How many times colours are evened out, for each step that the hole is deep.
 const ROUNDS_PER_STEP: usize = 12;
 /// How many pixels are evened out at most in all rounds.
 const MOST_PIXELS: usize = 8_000_000;
+
+/// After so many pixels it is looked whether to go on.
+const PART: usize = 16_384;
 
 /// What is a detail: how a pixel differs from the mean of those no farther than this.
 const DETAIL: usize = 6;
@@ -25,28 +29,29 @@ pub(super) struct Rough {
 }
 
 /// Fills the hole.
-pub(super) fn fill(canvas: &mut Canvas, rough: Rough, seed: u64) {
-    let (order, colours) = smooth(canvas);
+pub(super) fn fill(canvas: &mut Canvas, rough: Rough, seed: u64, monitor: &Monitor) -> Result<(), EngineError> {
+    let (order, colours) = smooth(canvas, monitor)?;
     let whole = Area { left: 0, top: 0, right: canvas.width, bottom: canvas.height };
-    let nearest = nearest(&canvas.hole, canvas.width, whole);
+    let nearest = nearest(&canvas.hole, canvas.width, whole, monitor)?;
     let mut rng = Rng::with_seed(seed);
-    let filled: Vec<[u8; 4]> = order
-        .iter()
-        .map(|at| {
-            let (near_x, near_y) = nearest[*at];
-            let near = (near_x as usize, near_y as usize);
-            let usual = around(canvas, near.1 * canvas.width + near.0, USUAL).map(|(_, deviation)| deviation);
-            let detail = detail(canvas, *at, near, usual);
+    let mut filled = Vec::with_capacity(order.len());
+    for part in order.chunks(PART) {
+        monitor.go_on()?;
+        filled.extend(part.iter().map(|at| {
+            let near = nearest[*at] as usize;
+            let usual = around(canvas, near, USUAL).map(|(_, deviation)| deviation);
+            let detail = detail(canvas, *at, (near % canvas.width, near / canvas.width), usual);
             let noise = (rng.f32() - 0.5) * 2.0 * rough.noise;
             std::array::from_fn(|c| {
                 let rough = detail[c] * rough.detail + usual[c] * noise;
                 (colours[*at][c] + rough).round().clamp(0.0, 255.0) as u8
             })
-        })
-        .collect();
+        }));
+    }
     for (at, pixel) in order.into_iter().zip(filled) {
         canvas.pixels[at] = pixel;
     }
+    Ok(())
 }
 
 /// Where a mirror at the nearest known pixel shows a place, if that is known itself.
@@ -93,7 +98,7 @@ fn around(canvas: &Canvas, at: usize, reach: usize) -> [(f32, f32); 4] {
 
 /// The pixels of the hole, and colours for all pixels: those of the hole are the means of what lies around, evened out
 /// until they hardly change.
-fn smooth(canvas: &Canvas) -> (Vec<usize>, Vec<[f32; 4]>) {
+fn smooth(canvas: &Canvas, monitor: &Monitor) -> Result<(Vec<usize>, Vec<[f32; 4]>), EngineError> {
     let depths = canvas.depths();
     let mut order: Vec<usize> = (0..depths.len()).filter(|at| canvas.hole[*at]).collect();
     order.sort_by_key(|at| depths[*at]);
@@ -102,14 +107,17 @@ fn smooth(canvas: &Canvas) -> (Vec<usize>, Vec<[f32; 4]>) {
     let deepest = order.last().map_or(0, |at| usize::from(depths[*at]));
     let rounds = (deepest * ROUNDS_PER_STEP).min(MOST_PIXELS / order.len().max(1)).max(1);
     for _ in 0..rounds {
-        for at in &order {
-            if let Some(mean) = mean_around(&colours, &known, canvas.width, *at) {
-                colours[*at] = mean;
-                known[*at] = true;
+        for part in order.chunks(PART) {
+            monitor.go_on()?;
+            for at in part {
+                if let Some(mean) = mean_around(&colours, &known, canvas.width, *at) {
+                    colours[*at] = mean;
+                    known[*at] = true;
+                }
             }
         }
     }
-    (order, colours)
+    Ok((order, colours))
 }
 
 fn mean_around(colours: &[[f32; 4]], known: &[bool], width: usize, at: usize) -> Option<[f32; 4]> {

@@ -9,6 +9,8 @@ use crate::parallel;
 
 /// The number of rows that one thread makes at a time.
 const BAND_ROWS: usize = 32;
+/// About how many pixels are made at a time.
+const STRIP_PIXELS: usize = 1 << 20;
 
 /// A sample of a picture: 8 or 16 bits.
 pub(super) trait Sample: Copy + Default + Send + Sync {
@@ -85,6 +87,12 @@ pub(super) struct Ballot {
     pub shift: [f32; 3],
 }
 
+/// An area in parts from above to below, small enough for the votes for all of their pixels to be held.
+pub(super) fn strips(area: Area) -> impl Iterator<Item = Area> {
+    let rows = (STRIP_PIXELS / area.width().max(1)).max(2 * BAND_ROWS);
+    (area.top..area.bottom).step_by(rows).map(move |top| Area { top, bottom: (top + rows).min(area.bottom), ..area })
+}
+
 /// Which votes are counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Votes<'a> {
@@ -99,28 +107,8 @@ pub(super) struct Votes<'a> {
 }
 
 impl Votes<'_> {
-    /// Puts the mean of the votes into the pixels of the samples that are `wanted`; `area` is the least that holds them.
-    /// Returns those for which nobody voted.
-    pub(super) fn count<S: Sample, const CHANNELS: usize>(
-        &self,
-        picture: &mut Samples<'_, S, CHANNELS>,
-        area: Area,
-        wanted: impl Fn(usize, usize) -> bool,
-    ) -> Vec<(usize, usize)> {
-        let means = self.means(picture, area);
-        let mut missing = Vec::new();
-        for (at, mean) in means.into_iter().enumerate() {
-            let (x, y) = (area.left + at % area.width(), area.top + at / area.width());
-            match (wanted(x, y), mean) {
-                (false, _) => {}
-                (true, None) => missing.push((x, y)),
-                (true, Some(pixel)) => picture.set(x, y, pixel),
-            }
-        }
-        missing
-    }
-
-    /// The means of the votes for the pixels of an area, row by row; none where nobody voted.
+    /// The means of the votes for the pixels of an area, row by row; none where nobody voted. Patches are taken from
+    /// outside the hole alone, so that what is filled meanwhile changes nothing.
     pub(super) fn means<S: Sample, const CHANNELS: usize>(
         &self,
         picture: &Samples<'_, S, CHANNELS>,
