@@ -43,6 +43,9 @@ use paint::Task;
 /// How far the white of a mask reaches beyond itself, in pixels.
 pub const MASK_GROWTH: usize = mask::GROWTH;
 
+/// The longest side of a picture that was painted beyond its edges, in pixels. Input pictures have none that are longer.
+pub const LONGEST_SIDE: u32 = u16::MAX as u32;
+
 /// Patches are taken from that many pixels around a hole at least.
 const SURROUNDINGS: usize = 128;
 /// The fields of the ratios, for the width and for the height.
@@ -153,7 +156,7 @@ fn erase(image: &mut DynamicImage, hole: &[bool], monitor: &Monitor) -> Result<(
 /// How a picture is to grow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expansion {
-    /// The new width as a multiple of the old one, from 1 to 4.
+    /// The new width as a multiple of the old one, from 1 to 4. No side becomes longer than [`LONGEST_SIDE`].
     pub horizontal: f64,
     /// The new height as a multiple of the old one, from 1 to 4.
     pub vertical: f64,
@@ -196,6 +199,11 @@ impl Expansion {
     fn size(&self, (width, height): (u32, u32), limits: &PictureLimits) -> Result<(u32, u32), EngineError> {
         let grown = |side: u32, ratio: f64| (f64::from(side) * ratio).round();
         let (wide, high) = (grown(width, self.horizontal), grown(height, self.vertical));
+        for ((field, ratio), (before, side)) in self.ratios().into_iter().zip([(width, wide), (height, high)]) {
+            if side > f64::from(LONGEST_SIDE) {
+                return Err(too_long(field, ratio, before, side));
+            }
+        }
         let limit = limits.pixels;
         if wide * high > limit as f64 {
             let (field, ratio) = self.larger();
@@ -222,6 +230,16 @@ impl Expansion {
         let [horizontal, vertical] = self.ratios();
         if vertical.1 > horizontal.1 { vertical } else { horizontal }
     }
+}
+
+/// The error about a side that would be too long.
+fn too_long(field: &str, ratio: f64, before: u32, side: f64) -> EngineError {
+    let most = (f64::from(LONGEST_SIDE) / f64::from(before) * 1000.0).floor() / 1000.0;
+    let problem = format!(
+        "{ratio} given, which makes a side of {side} pixels out of {before}; a side has at most {LONGEST_SIDE}, so give \
+         at most {most}"
+    );
+    EngineError::request(field, problem)
 }
 
 /// Paints beyond the edges of a picture file, which lies in the middle of each result.

@@ -297,6 +297,14 @@ fn too_much_is_refused_with_what_would_fit() {
         let error = refused(Expansion { horizontal, vertical, ..twice() });
         assert!(error.starts_with(&format!("`{field}`: ")) && error.contains("from 1 to 4"), "{error}");
     }
+    let strip = input(png(RgbImage::new(30_000, 60)));
+    let error =
+        fill::outpaint(&strip, &Expansion { horizontal: 4.0, vertical: 1.0, ..twice() }, &LIMITS, &Monitor::new().0);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "`horizontalExpansionRatio`: 4 given, which makes a side of 120000 pixels out of 30000; a side has at most \
+         65535, so give at most 2.184"
+    );
     let wide = input(file(&RgbImage::new(10_000, 1).into(), ImageFormat::WebP));
     let error = fill::outpaint(&wide, &twice(), &LIMITS, &Monitor::new().0).unwrap_err();
     assert!(error.to_string().contains("at most 16383 fit on a side"), "{error}");
