@@ -204,9 +204,9 @@ fn hue(r: u8, g: u8, b: u8) -> usize {
     let (most, least) = (r.max(g).max(b), r.min(g).min(b));
     let range = (most - least).max(1);
     let twenty_fourths = match most {
-        most if most == r => 4 * (g - b) / range,
-        most if most == g => 8 + 4 * (b - r) / range,
-        _ => 16 + 4 * (r - g) / range,
+        most if most == r => (4 * (g - b)).div_euclid(range),
+        most if most == g => 8 + (4 * (b - r)).div_euclid(range),
+        _ => 16 + (4 * (r - g)).div_euclid(range),
     };
     twenty_fourths.rem_euclid(24) as usize
 }
@@ -220,4 +220,35 @@ fn quantile(counts: &[u32], part: f64) -> f64 {
         passed >= wanted
     });
     value.unwrap_or_default() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hues_lie_in_parts_of_equal_width() {
+        // Once around the circle in 1440 steps of one of 240 channel values.
+        let colour = |step: u16| {
+            let (sixth, part) = (step / 240, (step % 240) as u8);
+            match sixth {
+                0 => [240, part, 0],
+                1 => [240 - part, 240, 0],
+                2 => [0, 240, part],
+                3 => [0, 240 - part, 240],
+                4 => [part, 0, 240],
+                _ => [240, 0, 240 - part],
+            }
+        };
+        let mut counts = [0; 24];
+        for step in 0..1440 {
+            let [r, g, b] = colour(step);
+            let hue = hue(r, g, b);
+            // Those between two parts belong to the one or the other.
+            assert!(step % 60 == 0 || hue == usize::from(step / 60), "{step}: {hue}");
+            counts[hue] += 1;
+        }
+        assert!(counts.iter().all(|count| (59..=61).contains(count)), "{counts:?}");
+        assert_eq!([hue(200, 0, 1), hue(200, 1, 0), hue(9, 9, 9)], [23, 0, 0]);
+    }
 }
