@@ -28,11 +28,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Looks at a request before it is accepted, so that what [`run`](Engine::run) would refuse is refused at once.
     ///
+    /// It must be cheap, for it is called while a request is being answered and others wait: it looks at the fields, whose
+    /// values may be as large as a request may be. What takes longer, such as reading fonts, `run` finds out.
+    ///
     /// `directives` is the value of the header `x-sandbox`.
     ///
     /// # Errors
     ///
-    /// Those that `run` would end with for the same request, whatever its input pictures are.
+    /// Some of those that `run` would end with for the same request, whatever its input pictures are.
     fn check(&self, operation: &Operation, request: &Value, directives: Option<&str>) -> Result<(), EngineError> {
         let _ = (operation, request, directives);
         Ok(())

@@ -26,14 +26,17 @@ mod draw;
 mod set;
 mod tokens;
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
 use futures_util::future::BoxFuture;
 use imgopen_types::{Operation, operations};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub use tokens::tokens;
 
-use crate::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output};
+use crate::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, fields};
 use set::Set;
 
 /// The tokens that SD looks at at once.
@@ -44,6 +47,15 @@ const ROOM: usize = 40;
 
 /// The longest prompt that is taken, in characters.
 const LONGEST: usize = 4000;
+
+/// What the settings may be.
+const TOP_K: RangeInclusive<u64> = 0..=250;
+const TOP_P: RangeInclusive<f64> = 0.01..=1.0;
+const TEMPERATURE: RangeInclusive<f64> = 0.0..=10.0;
+const PENALTY: RangeInclusive<f64> = 0.1..=10.0;
+const MAX_TOKENS: RangeInclusive<u64> = 1..=1000;
+const MIN_TOKENS: RangeInclusive<u64> = 0..=1000;
+const COUNT: RangeInclusive<u64> = 1..=20;
 
 /// The engine that expands prompts without a language model.
 #[derive(Debug, Clone, Default)]
@@ -61,17 +73,17 @@ pub enum Mode {
 /// How modifiers are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// Among how many of the likeliest, 0 for all.
+    /// Among how many of the likeliest, from 0 to 250; 0 for all.
     pub top_k: usize,
     /// Among the likeliest that add up to this probability, from 0.01 to 1.
     pub top_p: f64,
-    /// How freely, from 0, which always takes the likeliest.
+    /// How freely, from 0, which always takes the likeliest, to 10.
     pub temperature: f64,
-    /// How strongly words that occurred already are avoided; 1 for not at all.
+    /// How strongly words that occurred already are avoided, from 0.1 to 10; 1 for not at all.
     pub repetition_penalty: f64,
-    /// The most tokens of a prompt.
+    /// The most tokens of a prompt, from 1 to 1000.
     pub max_tokens: usize,
-    /// The fewest tokens of a prompt.
+    /// The fewest tokens of a prompt, from 0 to `max_tokens`.
     pub min_tokens: usize,
 }
 
@@ -100,31 +112,33 @@ impl Engine for Prompts {
         vec![Offer { inputs: Inputs::Unused, ..Offer::new(&operations::EXPAND_PROMPT, Grade::Classical) }]
     }
 
-    /// Expanding takes next to no time, so it is done to see whether it can be.
+    /// What can be made only expanding tells, which is left to the job.
     fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
-        serve(request).map(drop)
+        let Wish { source, sampling, .. } = Wish::read(request)?;
+        prompt_of(&source, &sampling).map(drop)
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
         crate::tool::run(job, monitor, |job, monitor| {
-            let prompts = serve(&job.request)?;
+            let prompts = serve(&job.request, monitor)?;
             monitor.stage(1.0)?;
             Ok(Output { prompts, ..Output::default() })
         })
     }
 }
 
-fn serve(request: &Value) -> Result<Vec<String>, EngineError> {
+fn serve(request: &Value, monitor: &Monitor) -> Result<Vec<String>, EngineError> {
     let Wish { mode, source, sampling, count } = Wish::read(request)?;
-    expand(&source, mode, &sampling, count)
+    make(&source, mode, &sampling, count, monitor)
 }
 
-/// Expands a prompt into `count` different ones, each of which begins with it or, for SD, with marks of quality before it.
+/// Expands a prompt into `count` different ones, from 1 to 20, each of which begins with it or, for SD, with marks of
+/// quality before it.
 ///
 /// # Errors
 ///
-/// [`EngineError::Request`] when there is nothing to expand, or when not so many or none so long can be made; it names the
-/// field of the contract.
+/// [`EngineError::Request`] when there is nothing to expand, when a setting is out of its range, or when not so many or
+/// none so long can be made; it names the field of the contract.
 ///
 /// ```
 /// use imgopen_engines::prompts::{Mode, Sampling, expand};
@@ -136,26 +150,48 @@ fn serve(request: &Value) -> Result<Vec<String>, EngineError> {
 /// # Ok::<(), imgopen_engines::EngineError>(())
 /// ```
 pub fn expand(source: &str, mode: Mode, sampling: &Sampling, count: usize) -> Result<Vec<String>, EngineError> {
+    sampling.check()?;
+    check_whole("sequencesNum", count, COUNT)?;
+    make(source, mode, sampling, count, &Monitor::new().0)
+}
+
+/// The prompt as it is expanded, if there is one and it is short enough.
+fn prompt_of<'a>(source: &'a str, sampling: &Sampling) -> Result<&'a str, EngineError> {
     let source = source.trim().trim_end_matches(',').trim_end();
     if source.is_empty() {
         return Err(EngineError::request("sourcePrompt", "empty; give a prompt to expand, such as \"a girl\""));
     }
-    let own = tokens(source);
-    if own > sampling.max_tokens {
-        let most = sampling.max_tokens;
+    let (own, most) = (tokens(source), sampling.max_tokens);
+    if own > most {
         let problem =
             format!("{most} given, but the prompt of `sourcePrompt` alone has about {own}; give at least {own}");
         return Err(EngineError::request("maxTokens", problem));
     }
+    Ok(source)
+}
+
+fn make(
+    source: &str,
+    mode: Mode,
+    sampling: &Sampling,
+    count: usize,
+    monitor: &Monitor,
+) -> Result<Vec<String>, EngineError> {
+    let source = prompt_of(source, sampling)?;
     let set = Set::get();
     let topic = set.topic(source);
+    let fitting = set.fitting(&topic, mode);
     let mut chance = fastrand::Rng::with_seed(seed(source, mode, sampling));
     let (mut prompts, mut barred) = (Vec::new(), Vec::new());
     while prompts.len() < count {
-        let drawn = draw::draw(set, &topic, mode, sampling, &barred, &mut chance);
+        monitor.go_on()?;
+        let drawn = draw::draw((set, &fitting), &topic, mode, sampling, &barred, &mut chance);
         let prompt = set.written(source, &drawn, mode);
-        if let Some(problem) = too_short(&prompt, sampling) {
-            return Err(problem);
+        if tokens(&prompt) < sampling.min_tokens {
+            return Err(match prompts.len() {
+                0 => too_short(&prompt, sampling),
+                made => too_many(count, made),
+            });
         }
         match drawn.first() {
             _ if !prompts.contains(&prompt) => prompts.push(prompt),
@@ -166,12 +202,10 @@ pub fn expand(source: &str, mode: Mode, sampling: &Sampling, count: usize) -> Re
     Ok(prompts)
 }
 
-fn too_short(prompt: &str, sampling: &Sampling) -> Option<EngineError> {
+fn too_short(prompt: &str, sampling: &Sampling) -> EngineError {
     let (made, least) = (tokens(prompt), sampling.min_tokens);
-    (made < least).then(|| {
-        let problem = format!("{least} given, but about {made} is the longest that can be made; give at most {made}");
-        EngineError::request("minTokens", problem)
-    })
+    let problem = format!("{least} given, but about {made} is the longest that can be made; give at most {made}");
+    EngineError::request("minTokens", problem)
 }
 
 fn too_many(count: usize, made: usize) -> EngineError {
@@ -200,7 +234,7 @@ impl Wish {
             let problem = format!("{length} characters given; at most {LONGEST} are taken");
             return Err(EngineError::request("sourcePrompt", problem));
         }
-        let mode = match whole(request, "mode", 0..=1)? {
+        let mode = match whole(request, "mode", &(0..=1))? {
             Some(0) => Mode::Sd,
             Some(_) => Mode::Sdxl,
             None => return Err(EngineError::request("mode", "missing; give 0 for SD or 1 for SDXL")),
@@ -209,7 +243,7 @@ impl Wish {
             mode,
             sampling: Sampling::read(request, &source)?,
             source,
-            count: whole(request, "sequencesNum", 1..=20)?.unwrap_or(1),
+            count: whole(request, "sequencesNum", &COUNT)?.unwrap_or(1),
         })
     }
 }
@@ -218,43 +252,60 @@ impl Sampling {
     fn read(request: &Value, source: &str) -> Result<Self, EngineError> {
         let default = Self { max_tokens: WINDOW.max(tokens(source) + ROOM), ..Self::default() };
         let sampling = Self {
-            top_k: whole(request, "topK", 0..=250)?.unwrap_or(default.top_k),
-            top_p: number(request, "topP", 0.01, 1.0)?.unwrap_or(default.top_p),
-            temperature: number(request, "temperature", 0.0, 10.0)?.unwrap_or(default.temperature),
-            repetition_penalty: number(request, "repetitionPenalty", 0.1, 10.0)?.unwrap_or(default.repetition_penalty),
-            max_tokens: whole(request, "maxTokens", 1..=1000)?.unwrap_or(default.max_tokens),
-            min_tokens: whole(request, "minTokens", 0..=1000)?.unwrap_or(default.min_tokens),
+            top_k: whole(request, "topK", &TOP_K)?.unwrap_or(default.top_k),
+            top_p: number(request, "topP", &TOP_P)?.unwrap_or(default.top_p),
+            temperature: number(request, "temperature", &TEMPERATURE)?.unwrap_or(default.temperature),
+            repetition_penalty: number(request, "repetitionPenalty", &PENALTY)?.unwrap_or(default.repetition_penalty),
+            max_tokens: whole(request, "maxTokens", &MAX_TOKENS)?.unwrap_or(default.max_tokens),
+            min_tokens: whole(request, "minTokens", &MIN_TOKENS)?.unwrap_or(default.min_tokens),
         };
         let Self { min_tokens, max_tokens, .. } = sampling;
         match request.get("maxTokens").is_none() {
             // The caller did not say how long it may be, but how long it has to be.
             true => Ok(Self { max_tokens: max_tokens.max(min_tokens), ..sampling }),
-            false if min_tokens > max_tokens => {
-                let problem = format!("{min_tokens} given, but `maxTokens` is {max_tokens}; give at most as many");
-                Err(EngineError::request("minTokens", problem))
-            }
-            false => Ok(sampling),
+            false => sampling.check_order().map(|()| sampling),
         }
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        check_whole("topK", self.top_k, TOP_K)?;
+        check_number("topP", self.top_p, &TOP_P)?;
+        check_number("temperature", self.temperature, &TEMPERATURE)?;
+        check_number("repetitionPenalty", self.repetition_penalty, &PENALTY)?;
+        check_whole("maxTokens", self.max_tokens, MAX_TOKENS)?;
+        check_whole("minTokens", self.min_tokens, MIN_TOKENS)?;
+        self.check_order()
+    }
+
+    fn check_order(&self) -> Result<(), EngineError> {
+        let Self { min_tokens, max_tokens, .. } = self;
+        if min_tokens > max_tokens {
+            let problem = format!("{min_tokens} given, but `maxTokens` is {max_tokens}; give at most as many");
+            return Err(EngineError::request("minTokens", problem));
+        }
+        Ok(())
     }
 }
 
-fn whole(request: &Value, field: &str, range: std::ops::RangeInclusive<usize>) -> Result<Option<usize>, EngineError> {
-    let Some(value) = request.get(field) else { return Ok(None) };
-    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-    match number.filter(|number| range.contains(number)) {
-        Some(number) => Ok(Some(number)),
-        None => {
-            let (first, last) = (range.start(), range.end());
-            let problem = format!("{value} given, a whole number from {first} to {last} expected");
-            Err(EngineError::request(field, problem))
-        }
-    }
+fn whole(request: &Value, field: &str, range: &RangeInclusive<u64>) -> Result<Option<usize>, EngineError> {
+    Ok(fields::whole(request, field, range.clone(), "the engine")?.map(|number| number as usize))
 }
 
-fn number(request: &Value, field: &str, first: f64, last: f64) -> Result<Option<f64>, EngineError> {
+fn number(request: &Value, field: &str, range: &RangeInclusive<f64>) -> Result<Option<f64>, EngineError> {
     let Some(value) = request.get(field) else { return Ok(None) };
-    match value.as_f64().filter(|number| (first..=last).contains(number)) {
-        Some(number) => Ok(Some(number)),
-        None => Err(EngineError::request(field, format!("{value} given, a number from {first} to {last} expected"))),
-    }
+    let number = value.as_f64().filter(|number| range.contains(number));
+    number.map(Some).ok_or_else(|| no_number(field, value, range))
+}
+
+fn check_whole(field: &str, number: usize, range: RangeInclusive<u64>) -> Result<(), EngineError> {
+    fields::whole(&json!({ field: number }), field, range, "the engine").map(drop)
+}
+
+fn check_number(field: &str, number: f64, range: &RangeInclusive<f64>) -> Result<(), EngineError> {
+    if range.contains(&number) { Ok(()) } else { Err(no_number(field, number, range)) }
+}
+
+fn no_number(field: &str, given: impl Display, range: &RangeInclusive<f64>) -> EngineError {
+    let (first, last) = (range.start(), range.end());
+    EngineError::request(field, format!("{given} given, a number from {first} to {last} expected"))
 }

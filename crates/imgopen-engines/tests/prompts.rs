@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use imgopen_engines::prompts::{Mode, Sampling, expand, tokens};
 use imgopen_engines::{Engine, EngineError, Grade, Job, Monitor, PictureLimits, Prompts};
@@ -32,9 +33,8 @@ async fn run(request: Value) -> Result<Vec<String>, EngineError> {
     Ok(Prompts::new().run(job, Monitor::new().0).await?.prompts)
 }
 
-fn refused(fields: Value) -> String {
-    let error = Prompts::new().check(&operations::EXPAND_PROMPT, &request(&fields), None).unwrap_err();
-    error.to_string()
+async fn refused(fields: Value) -> String {
+    run(request(&fields)).await.unwrap_err().to_string()
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ async fn each_mode_has_its_own_way_of_writing() {
     assert_eq!((more[0].as_str(), more.iter().collect::<HashSet<_>>().len()), (again[0].as_str(), 20));
 }
 
-#[test]
-fn what_cannot_be_is_refused_by_field() {
+#[tokio::test]
+async fn what_cannot_be_is_refused_by_field() {
     for (fields, expected) in [
         (json!({"sourcePrompt": " ,"}), "`sourcePrompt`: empty"),
         (json!({"sourcePrompt": "x".repeat(4001)}), "`sourcePrompt`: 4001 characters given"),
@@ -69,7 +69,7 @@ fn what_cannot_be_is_refused_by_field() {
         (json!({"minTokens": 1000}), "`minTokens`: 1000 given, but about "),
         (json!({"maxTokens": 0}), "`maxTokens`: 0 given"),
         (json!({"minTokens": -1}), "`minTokens`: -1 given"),
-        (json!({"sequencesNum": 0}), "`sequencesNum`: 0 given, a whole number from 1 to 20"),
+        (json!({"sequencesNum": 0}), "`sequencesNum`: 0 given, the engine takes a whole number from 1 to 20"),
         (json!({"sequencesNum": 21}), "`sequencesNum`: 21 given"),
         (json!({"sequencesNum": 2, "maxTokens": 2}), "`sequencesNum`: 2 given, but only 1 different"),
         (json!({"temperature": -0.1}), "`temperature`: -0.1 given"),
@@ -78,9 +78,57 @@ fn what_cannot_be_is_refused_by_field() {
         (json!({"topK": 251}), "`topK`: 251 given"),
         (json!({"topP": 0}), "`topP`: 0 given"),
     ] {
-        let told = refused(fields.clone());
+        let told = refused(fields.clone()).await;
         assert!(told.starts_with(expected), "{fields}: {told}");
+        // Before the job, but for what only expanding tells.
+        let check = Prompts::new().check(&operations::EXPAND_PROMPT, &request(&fields), None);
+        let is_late = ["is the longest that can be made", "different"].iter().any(|part| told.contains(part));
+        assert_eq!(check.is_ok(), is_late, "{fields}: {check:?}");
     }
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let default = Sampling::default();
+    for (sampling, count, expected) in [
+        (Sampling { top_k: 251, ..default }, 1, "`topK`: 251 given"),
+        (Sampling { top_p: 0.0, ..default }, 1, "`topP`: 0 given, a number from 0.01 to 1 expected"),
+        (Sampling { temperature: f64::NAN, ..default }, 1, "`temperature`: NaN given, a number from 0 to 10 expected"),
+        (Sampling { repetition_penalty: -1.0, ..default }, 1, "`repetitionPenalty`: -1 given"),
+        (Sampling { max_tokens: 0, ..default }, 1, "`maxTokens`: 0 given"),
+        (Sampling { max_tokens: 1001, ..default }, 1, "`maxTokens`: 1001 given"),
+        (Sampling { min_tokens: 76, ..default }, 1, "`minTokens`: 76 given, but `maxTokens` is 75"),
+        (default, 0, "`sequencesNum`: 0 given"),
+        (default, usize::MAX, "`sequencesNum`: 18446744073709551615 given"),
+    ] {
+        let told = expand("a girl", Mode::Sd, &sampling, count).unwrap_err().to_string();
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
+
+/// Where some of the prompts can be made as long as they have to be, it is their number that is too great.
+#[test]
+fn too_many_long_prompts_are_told_as_too_many() {
+    let longest =
+        |least: usize| Sampling { min_tokens: least, max_tokens: 1000, temperature: 0.0, ..Sampling::default() };
+    let reached = (1..=1000).rev().find(|least| expand("a cat", Mode::Sd, &longest(*least), 1).is_ok()).unwrap();
+    let told = expand("a cat", Mode::Sd, &longest(reached), 20).unwrap_err().to_string();
+    assert!(told.starts_with("`sequencesNum`: 20 given, but only "), "{told}");
+    let told = expand("a cat", Mode::Sd, &longest(reached + 1), 20).unwrap_err().to_string();
+    assert!(told.starts_with(&format!("`minTokens`: {} given, but about {reached} is ", reached + 1)), "{told}");
+}
+
+/// The longest request that there is.
+#[test]
+fn looking_at_a_request_takes_no_time() {
+    let fields = json!({
+        "sourcePrompt": "1,".repeat(2000), "sequencesNum": 20, "maxTokens": 1000, "minTokens": 900, "topK": 0, "mode": 1
+    });
+    let start = Instant::now();
+    for _ in 0..20 {
+        drop(Prompts::new().check(&operations::EXPAND_PROMPT, &request(&fields), None));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -8,7 +8,8 @@ use super::{Mode, Sampling};
 /// What is drawn so far.
 struct State<'a> {
     set: &'a Set,
-    topic: &'a Topic,
+    /// The places of the modifiers that go with the topic.
+    fitting: &'a [usize],
     mode: Mode,
     sampling: &'a Sampling,
     drawn: Vec<usize>,
@@ -17,10 +18,10 @@ struct State<'a> {
     tokens: usize,
 }
 
-/// Draws until nothing more goes with what is there or fits in; tells the places of the modifiers in the set. When the
-/// prompt is still too short then, categories may be overfull.
+/// Draws among modifiers of a set until nothing more goes with what is there or fits in; tells their places in the set.
+/// When the prompt is still too short then, categories may be overfull.
 pub(super) fn draw(
-    set: &Set,
+    (set, fitting): (&Set, &[usize]),
     topic: &Topic,
     mode: Mode,
     sampling: &Sampling,
@@ -28,7 +29,7 @@ pub(super) fn draw(
     chance: &mut fastrand::Rng,
 ) -> Vec<usize> {
     let (axes, words, tokens) = (topic.axes.clone(), topic.words.clone(), topic.tokens);
-    let mut state = State { set, topic, mode, sampling, drawn: Vec::new(), axes, words, tokens };
+    let mut state = State { set, fitting, mode, sampling, drawn: Vec::new(), axes, words, tokens };
     for is_overfull in [false, true] {
         while !is_overfull || state.tokens < sampling.min_tokens {
             let candidates = state.candidates(barred, is_overfull);
@@ -45,12 +46,12 @@ impl State<'_> {
         let fits = |(index, modifier): &(usize, &Modifier)| {
             !barred.contains(index)
                 && !self.drawn.contains(index)
-                && self.set.goes_with(modifier, self.topic, self.mode)
                 && self.tokens + modifier.tokens(self.mode) <= self.sampling.max_tokens
                 && (is_overfull || self.is_room(modifier))
                 && modifier.axes.iter().all(|(axis, value)| self.axes.get(axis).is_none_or(|decided| decided == value))
         };
-        let fitting: Vec<_> = self.set.modifiers.iter().enumerate().filter(fits).collect();
+        let modifiers = self.fitting.iter().filter_map(|index| Some((*index, self.set.modifiers.get(*index)?)));
+        let fitting: Vec<_> = modifiers.filter(fits).collect();
         let all: f64 = fitting.iter().map(|(_, modifier)| modifier.weight).sum();
         fitting.into_iter().map(|(index, modifier)| (index, self.score(modifier, all))).collect()
     }

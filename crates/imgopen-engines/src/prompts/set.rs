@@ -131,8 +131,13 @@ impl Set {
         self.categories.get(category).map_or(0, |category| category.most[mode as usize])
     }
 
-    /// Whether a modifier is there in the mode, and goes with a prompt.
-    pub fn goes_with(&self, modifier: &Modifier, topic: &Topic, mode: Mode) -> bool {
+    /// The places of the modifiers that are there in the mode, and go with a prompt.
+    pub fn fitting(&self, topic: &Topic, mode: Mode) -> Vec<usize> {
+        let modifiers = self.modifiers.iter().enumerate();
+        modifiers.filter(|(_, modifier)| self.goes_with(modifier, topic, mode)).map(|(index, _)| index).collect()
+    }
+
+    fn goes_with(&self, modifier: &Modifier, topic: &Topic, mode: Mode) -> bool {
         let Some(text) = &modifier.texts[mode as usize] else { return false };
         let Some(category) = self.categories.get(modifier.category) else { return false };
         let knows =
