@@ -42,6 +42,8 @@ use serde_json::Value;
 
 use crate::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output, picture, tool};
 
+/// Names of more characters are not compared with those that there are, and not repeated in full.
+const LONGEST_NAME: usize = 60;
 /// The field that names the preprocessor.
 const FIELD: &str = "preprocessor";
 
@@ -78,7 +80,7 @@ pub enum Preprocessor {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{name}\" is no preprocessor that there is here; give one of {}{}", Preprocessor::list(), meant(*near))]
 pub struct UnknownPreprocessor {
-    /// The name.
+    /// The name, of which 60 characters are told.
     pub name: String,
     /// What was probably meant.
     pub near: Option<Preprocessor>,
@@ -151,7 +153,10 @@ impl FromStr for Preprocessor {
     fn from_str(text: &str) -> Result<Self, UnknownPreprocessor> {
         let name = text.split_once(" (").map_or(text, |(name, _)| name).trim().to_ascii_lowercase();
         let known = Self::ALL.into_iter().find(|one| one.names().contains(&name.as_str()));
-        known.ok_or_else(|| UnknownPreprocessor { name: text.to_owned(), near: Self::near(&name) })
+        known.ok_or_else(|| match text.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => UnknownPreprocessor { name: format!("{}…", &text[..end]), near: None },
+            None => UnknownPreprocessor { name: text.to_owned(), near: Self::near(&name) },
+        })
     }
 }
 
@@ -318,6 +323,8 @@ mod tests {
         assert_eq!(near("softedge_hed"), Some(Preprocessor::SoftEdge));
         assert_eq!(near("t2ia_colour_grid"), Some(Preprocessor::Color));
         assert_eq!(near("depth"), None);
+        let long = "canny".repeat(200_000).parse::<Preprocessor>().unwrap_err();
+        assert_eq!((long.name, long.near), (format!("{}…", "canny".repeat(12)), None));
         let error = "cannny".parse::<Preprocessor>().unwrap_err();
         assert_eq!(
             error.to_string(),
