@@ -253,6 +253,36 @@ fn hashes_come_later_and_outlive_the_process() {
     assert_eq!(hashed(&library)[1].hash.as_deref(), Some(expected));
 }
 
+/// What was computed when the library goes is kept, though another file is still being read.
+#[test]
+fn hashes_are_kept_when_the_library_goes() {
+    let folder = folder(&[("checkpoints/a.ckpt", b"abc".to_vec())]);
+    let endless = fs::File::create(folder.path().join("checkpoints/b.ckpt")).unwrap();
+    endless.set_len(1 << 36).unwrap();
+    let kept = tempfile::tempdir().unwrap();
+    let file = kept.path().join("hashes.json");
+    let library = Library::open(folder.path(), Some(file.clone()));
+    let start = Instant::now();
+    while library.models()[0].hash.is_none() {
+        assert!(start.elapsed() < Duration::from_secs(30), "no hash");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let start = Instant::now();
+    drop(library);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("a.ckpt") && !text.contains("b.ckpt"), "{text}");
+    // What is gone is forgotten with the next hash.
+    fs::remove_file(folder.path().join("checkpoints/a.ckpt")).unwrap();
+    fs::remove_file(folder.path().join("checkpoints/b.ckpt")).unwrap();
+    write(folder.path(), "checkpoints/c.ckpt", b"abc");
+    let library = Library::open(folder.path(), Some(file.clone()));
+    hashed(&library);
+    drop(library);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("c.ckpt") && !text.contains("a.ckpt"), "{text}");
+}
+
 #[test]
 fn the_registry_lists_the_engines_models_first() {
     let folder =

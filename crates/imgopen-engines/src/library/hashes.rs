@@ -1,7 +1,8 @@
 //! The SHA-256 of models' files, computed by a thread in the background and kept in a file.
 //!
 //! A hash is valid as long as path, size and time of change are those with which it was computed. The file is written
-//! whole under another name and then renamed, so that a process that is killed leaves the old one or the new one.
+//! whole under another name and then renamed, so that a process that is killed leaves the old one or the new one. What is
+//! not there any more is left out of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,7 @@ pub(super) struct Hashes {
     shared: Arc<Shared>,
     /// What is to be computed; none if there is no thread.
     queue: Option<Sender<(PathBuf, Stamp)>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -71,7 +74,8 @@ impl Hashes {
         if let Err(error) = &started {
             warn!(%error, "no thread for hashes; models are listed without them");
         }
-        Self { shared, queue: started.is_ok().then_some(queue) }
+        let thread = started.ok();
+        Self { shared, queue: thread.is_some().then_some(queue), thread }
     }
 
     /// The hash of a file, 64 hexadecimal digits in upper case. If it is not known, it is computed in the background.
@@ -91,8 +95,14 @@ impl Hashes {
 }
 
 impl Drop for Hashes {
+    /// Waits until what was computed is written. The file that is being read is given up.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        // The thread may be waiting for orders.
+        self.queue = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            warn!("the thread for hashes broke down");
+        }
     }
 }
 
@@ -155,8 +165,22 @@ impl Shared {
         }
     }
 
+    /// Drops the hashes of files that are there no more.
+    fn forget(&self) {
+        // A name that is no text is not kept as it is, and cannot be looked for.
+        let is_gone = |key: &String| {
+            !key.contains(char::REPLACEMENT_CHARACTER) && matches!(Path::new(key).try_exists(), Ok(false))
+        };
+        // Disks may be slow, so that nobody is to wait for them.
+        let keys: Vec<String> = self.state().kept.keys().cloned().collect();
+        let gone: Vec<String> = keys.into_iter().filter(is_gone).collect();
+        let mut state = self.state();
+        gone.iter().for_each(|key| drop(state.kept.remove(key)));
+    }
+
     fn write(&self) {
         let Some(file) = &self.file else { return };
+        self.forget();
         let text = serde_json::to_vec_pretty(&self.state().kept);
         let written = text.map_err(io::Error::from).and_then(|text| replace(file, &text));
         if let Err(error) = written {
