@@ -24,7 +24,7 @@ mod outline;
 mod place;
 mod text;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
@@ -157,9 +157,7 @@ impl Canvas {
 }
 
 fn text_mark(library: &Library, text: &str, order: &Order, space: &Space) -> Result<Mark, EngineError> {
-    let fonts = library.fonts_for(text)?;
-    let mut setter = fonts.setter().lock().unwrap_or_else(PoisonError::into_inner);
-    text::set(fonts, &mut setter, text, order.position, space)
+    text::set(library.fonts_for(text)?, text, order.position, space)
 }
 
 fn picture_mark(mark: DynamicImage, space: &Space, deep: bool) -> Result<Mark, EngineError> {

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 use imgopen_engines::{Engine, EngineError, Format, Input, Job, Monitor, Picture, PictureLimits, Watermark, picture};
 use imgopen_types::operations::WATERMARK_IMAGE;
@@ -239,6 +241,32 @@ fn what_cannot_be_printed_is_refused_before_the_job() {
     ] {
         assert!(check(request.clone()).unwrap_err().contains(part), "{request}");
     }
+}
+
+#[test]
+fn letters_of_eight_pixels_are_broken_rather_than_made_smaller() {
+    let text = "👩Fब世界.なbS好aرمh . б世ל0ح世かмвرาな,ナxΩS你bשа";
+    let ground = flat(280, 250, 0);
+    let marked = printed(&ground, json!({"watermarkText": text, "scale": 0.001, "margin": 42, "position": "top-left"}));
+    let [left, top, right, bottom] = changed(&ground, &marked).unwrap();
+    assert!(left >= 42 && top >= 42 && right <= 238 && bottom <= 208, "{left} {top} {right} {bottom}");
+}
+
+/// Marks above letters pile up far above their line.
+#[test]
+fn letters_with_many_marks_shrink_or_are_refused() {
+    let text =
+        |marks: usize| json!({"watermarkText": format!("a{}", "\u{301}".repeat(marks)), "scale": 1, "margin": 10});
+    let ground = DynamicImage::new_luma8(3000, 3000);
+    let start = Instant::now();
+    let [left, top, right, bottom] =
+        changed(&ground, &engine().print(ground.clone(), None, &text(499)).unwrap()).unwrap();
+    assert!(left >= 10 && top >= 10 && right <= 2990 && bottom <= 2990, "{left} {top} {right} {bottom}");
+    assert!(bottom - top > 2800, "{top} {bottom}");
+    // So high that letters of eight pixels have no room.
+    let error = engine().print(DynamicImage::new_luma8(400, 400), None, &text(499)).unwrap_err().to_string();
+    assert!(error.starts_with("`watermarkText`: 500 characters do not fit 380x380 pixels in letters of 8 "), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

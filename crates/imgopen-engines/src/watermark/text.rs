@@ -1,6 +1,11 @@
 //! Setting a text: how large, in which lines, and its pixels.
 
-use cosmic_text::{Align, Buffer, CacheKey, Metrics, Shaping, SwashContent, SwashImage, Wrap};
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use cosmic_text::skrifa::instance::{LocationRef, Size};
+use cosmic_text::skrifa::{FontRef, MetadataProvider};
+use cosmic_text::{Align, Buffer, CacheKey, Metrics, Placement, Shaping, SwashContent, SwashImage, Wrap};
 use imgopen_types::WatermarkPosition;
 
 use super::fonts::{Collection, Setter, without_font};
@@ -20,6 +25,8 @@ const LINE: f32 = 1.3;
 const EDGE: f32 = 1.0 / 18.0;
 /// How dense the edge is.
 const EDGE_OPACITY: f32 = 0.7;
+/// A text that by its outlines is so many times as large as its room is not drawn before it is made smaller.
+const FAR_OVER: f32 = 1.5;
 /// The size at which a text is first measured. Layout scales with it.
 const MEASURED_AT: f32 = 100.0;
 
@@ -30,12 +37,20 @@ const MEASURED_AT: f32 = 100.0;
 /// Names characters that cannot be shaped with any font, and says when a text does not fit.
 pub(super) fn set(
     fonts: &Collection,
-    setter: &mut Setter,
     text: &str,
     position: WatermarkPosition,
     space: &Space,
 ) -> Result<Mark, EngineError> {
-    let mut setting = Setting::new(fonts, setter, text, position);
+    let inked = {
+        // Others wait for it.
+        let mut setter = fonts.setter().lock().unwrap_or_else(PoisonError::into_inner);
+        ink(&mut Setting::new(fonts, &mut setter, text, position), text, space)?
+    };
+    Ok(Drawn::new(&inked).into_mark())
+}
+
+/// Finds the size and draws the glyphs.
+fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, EngineError> {
     setting.check_glyphs()?;
     let (width, height) = space.room;
     let refused = || {
@@ -46,22 +61,37 @@ pub(super) fn set(
         );
         EngineError::request("watermarkText", problem)
     };
+    let over = |extent: Extent| (extent.width() as f32 / width as f32).max(extent.height() as f32 / height as f32);
     let mut fit = setting.fit(space).ok_or_else(refused)?;
-    // How far letters reach beyond their lines, or stay within, is known only when they are drawn.
-    for _ in 0..4 {
-        let drawn = setting.draw(fit);
-        let (wide, high) = (drawn.width as f32, drawn.height as f32);
-        let over = (wide / width as f32).max(high / height as f32);
+    // How far letters reach beyond their lines, or stay within, is told by their outlines, and exactly by their pixels.
+    for _ in 0..6 {
+        let laid = setting.lay(fit);
+        let about = over(laid.extent);
+        if about > FAR_OVER {
+            fit = Fit { grow: None, ..fit.times(0.99 / about) };
+            if fit.size < SMALLEST {
+                return Err(refused());
+            }
+            continue;
+        }
+        let inked = setting.ink(&laid);
+        let over = over(inked.extent);
         let by = match fit.grow.take() {
-            Some(most) if over < 1.0 => (space.target as f32 / wide).min(most / fit.size).min(1.0 / over),
+            Some(most) if over < 1.0 => {
+                let wanted = (space.target as f32 / inked.extent.width() as f32).min(most / fit.size);
+                wanted.max(SMALLEST / fit.size).min(1.0 / over)
+            }
             _ if over <= 1.0 => 1.0,
             _ => 0.99 / over,
         };
         if (1.0..1.02).contains(&by) {
-            return Ok(drawn.into_mark());
+            return Ok(inked);
         }
-        fit.size *= by;
-        fit.width *= by;
+        fit = fit.times(by);
+        if fit.size < SMALLEST {
+            // Rather lines that end earlier than letters that cannot be read.
+            fit = Fit { size: SMALLEST, wrap: Wrap::WordOrGlyph, ..fit };
+        }
     }
     Err(refused())
 }
@@ -88,6 +118,11 @@ impl Fit {
     /// Lines as they are.
     fn whole(size: f32) -> Self {
         Self { size, width: f32::MAX, wrap: Wrap::None, grow: None }
+    }
+
+    /// The same so many times as large.
+    fn times(self, by: f32) -> Self {
+        Self { size: self.size * by, width: self.width * by, ..self }
     }
 }
 
@@ -173,23 +208,56 @@ impl<'a> Setting<'a> {
         Fit { width: width * 1.0005 + 0.05, wrap, ..fit }
     }
 
-    fn draw(&mut self, fit: Fit) -> Drawn {
+    /// Lays the text out, and tells where its glyphs come to lie without drawing them.
+    fn lay(&mut self, fit: Fit) -> Laid {
         self.measure(fit);
-        let mut keys: Vec<(CacheKey, i32, i32)> = Vec::new();
+        let (mut glyphs, mut extent) = (Vec::new(), Extent::NONE);
         for run in self.buffer.layout_runs() {
             for glyph in run.glyphs.iter().filter(|glyph| glyph.glyph_id != 0) {
                 let glyph = glyph.physical((0.0, run.line_y), 1.0);
-                keys.push((glyph.cache_key, glyph.x, glyph.y));
+                extent = extent.with(self.setter.outline(glyph.cache_key, fit.size).moved(glyph.x, glyph.y));
+                glyphs.push((glyph.cache_key, glyph.x, glyph.y));
             }
         }
-        let Setter { system, glyphs } = &mut *self.setter;
-        let images = keys.into_iter().filter_map(|(key, x, y)| {
-            let image = glyphs.get_image_uncached(system, key)?;
-            let (left, top) = (x + image.placement.left, y - image.placement.top);
-            Some(Glyph { left, top, image })
+        let edge = (fit.size * EDGE).round().max(1.0) as i32;
+        Laid { glyphs, edge, extent: extent.grown(edge) }
+    }
+
+    /// Draws the glyphs, those that are alike once.
+    fn ink(&mut self, laid: &Laid) -> Inked {
+        let Setter { system, glyphs: cache } = &mut *self.setter;
+        let (mut images, mut drawn): (Vec<SwashImage>, HashMap<CacheKey, Option<usize>>) = Default::default();
+        let (mut glyphs, mut extent) = (Vec::new(), Extent::NONE);
+        for (key, x, y) in &laid.glyphs {
+            let index = *drawn.entry(*key).or_insert_with(|| {
+                let image = cache.get_image_uncached(system, *key).filter(|image| !image.data.is_empty())?;
+                images.push(image);
+                Some(images.len() - 1)
+            });
+            let Some(image) = index else { continue };
+            let Placement { left, top, width, height } = images[image].placement;
+            let (left, top) = (x.saturating_add(left), y.saturating_sub(top));
+            extent = extent.with(Extent { left, top, right: left + width as i32, bottom: top + height as i32 });
+            glyphs.push(Glyph { left, top, image });
+        }
+        Inked { images, glyphs, edge: laid.edge, extent: extent.grown(laid.edge) }
+    }
+}
+
+impl Setter {
+    /// Where the outline of a glyph lies around its place, in whole pixels; about its size for one that has none.
+    fn outline(&mut self, key: CacheKey, size: f32) -> Extent {
+        let font = self.system.get_font(key.font_id, key.font_weight);
+        let index = self.system.db().face(key.font_id).map_or(0, |face| face.index);
+        let bounds = font.and_then(|font| {
+            let font = FontRef::from_index(font.data(), index).ok()?;
+            font.glyph_metrics(Size::new(size), LocationRef::default()).bounds(key.glyph_id.into())
         });
-        let images: Vec<Glyph> = images.filter(|glyph| !glyph.image.data.is_empty()).collect();
-        Drawn::new(&images, (fit.size * EDGE).round().max(1.0) as u32)
+        let Some(bounds) = bounds else {
+            return Extent { left: 0, top: -size.ceil() as i32, right: size.ceil() as i32, bottom: 0 };
+        };
+        let (left, right) = (bounds.x_min.floor() as i32, bounds.x_max.ceil() as i32);
+        Extent { left, top: -bounds.y_max.ceil() as i32, right, bottom: -bounds.y_min.floor() as i32 }
     }
 }
 
@@ -206,11 +274,81 @@ fn alignment(position: WatermarkPosition) -> Align {
     }
 }
 
-/// The pixels of a glyph, and where they are.
+/// An area, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Extent {
+    left: i32,
+    top: i32,
+    right: i32,
+    bottom: i32,
+}
+
+impl Extent {
+    const NONE: Self = Self { left: i32::MAX, top: i32::MAX, right: i32::MIN, bottom: i32::MIN };
+
+    /// The smallest that holds both.
+    fn with(self, other: Self) -> Self {
+        Self {
+            left: self.left.min(other.left),
+            top: self.top.min(other.top),
+            right: self.right.max(other.right),
+            bottom: self.bottom.max(other.bottom),
+        }
+    }
+
+    fn moved(self, x: i32, y: i32) -> Self {
+        Self {
+            left: self.left.saturating_add(x),
+            top: self.top.saturating_add(y),
+            right: self.right.saturating_add(x),
+            bottom: self.bottom.saturating_add(y),
+        }
+    }
+
+    /// Its surroundings too; those of a point if it is none.
+    fn grown(self, by: i32) -> Self {
+        let Self { left, top, right, bottom } = if self == Self::NONE { Self::default() } else { self };
+        Self {
+            left: left.saturating_sub(by),
+            top: top.saturating_sub(by),
+            right: right.saturating_add(by),
+            bottom: bottom.saturating_add(by),
+        }
+    }
+
+    fn width(self) -> u32 {
+        self.right.abs_diff(self.left)
+    }
+
+    fn height(self) -> u32 {
+        self.bottom.abs_diff(self.top)
+    }
+}
+
+/// A text that is laid out.
+struct Laid {
+    /// Each glyph with its place.
+    glyphs: Vec<(CacheKey, i32, i32)>,
+    /// The width of the edge around letters.
+    edge: i32,
+    /// About where it lies with its edges.
+    extent: Extent,
+}
+
+/// A text of which the glyphs are drawn.
+struct Inked {
+    images: Vec<SwashImage>,
+    glyphs: Vec<Glyph>,
+    edge: i32,
+    /// Where it lies with its edges.
+    extent: Extent,
+}
+
+/// Which image a glyph has, and where it is.
 struct Glyph {
     left: i32,
     top: i32,
-    image: SwashImage,
+    image: usize,
 }
 
 /// The pixels of a text.
@@ -226,25 +364,19 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new(glyphs: &[Glyph], edge: u32) -> Self {
-        let right = |glyph: &Glyph| glyph.left + glyph.image.placement.width as i32;
-        let bottom = |glyph: &Glyph| glyph.top + glyph.image.placement.height as i32;
-        let edge = edge as i32;
-        let left = glyphs.iter().map(|glyph| glyph.left).min().unwrap_or(0) - edge;
-        let top = glyphs.iter().map(|glyph| glyph.top).min().unwrap_or(0) - edge;
-        let width = (glyphs.iter().map(right).max().unwrap_or(0) + edge - left) as u32;
-        let height = (glyphs.iter().map(bottom).max().unwrap_or(0) + edge - top) as u32;
+    fn new(inked: &Inked) -> Self {
+        let Extent { left, top, .. } = inked.extent;
+        let (width, height) = (inked.extent.width(), inked.extent.height());
         let size = width as usize * height as usize;
         let mut drawn = Self { width, height, letters: vec![0; size], edges: Vec::new(), colours: Vec::new() };
-        for glyph in glyphs {
-            drawn.add(glyph, (glyph.left - left) as usize, (glyph.top - top) as usize);
+        for glyph in &inked.glyphs {
+            drawn.add(&inked.images[glyph.image], (glyph.left - left) as usize, (glyph.top - top) as usize);
         }
-        drawn.edges = outline::widen(&drawn.letters, width as usize, edge as usize);
+        drawn.edges = outline::widen(&drawn.letters, width as usize, inked.edge as usize);
         drawn
     }
 
-    fn add(&mut self, glyph: &Glyph, left: usize, top: usize) {
-        let image = &glyph.image;
+    fn add(&mut self, image: &SwashImage, left: usize, top: usize) {
         let (width, coloured) = (image.placement.width as usize, image.content == SwashContent::Color);
         if coloured && self.colours.is_empty() {
             self.colours = vec![[0; 4]; self.letters.len()];
