@@ -94,10 +94,8 @@ impl Engine for Watermark {
     }
 
     fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
-        match Order::read(request)?.what {
-            What::Text(text) => self.library.fonts_for(&text).map(drop),
-            What::Picture => Ok(()),
-        }
+        // Whether there is a font for each character is found out by the job, for fonts may have to be read for it.
+        Order::read(request).map(drop)
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

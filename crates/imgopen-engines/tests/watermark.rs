@@ -235,12 +235,16 @@ fn what_cannot_be_printed_is_refused_before_the_job() {
         (json!({"watermarkText": "a", "watermarkImage": URL}), "give exactly one of the two"),
         (json!({"watermarkText": " \n "}), "nothing to see in it"),
         (json!({"watermarkText": "a\u{1b}[0m"}), "U+001B"),
-        (json!({"watermarkText": "a\u{10ffff}"}), "no font has \"\u{10ffff}\" (U+10FFFF)"),
         (json!({"watermarkText": "x".repeat(501)}), "at most 500"),
         (json!({"watermarkText": "a", "scale": 0}), "above 0, at most 1"),
     ] {
         assert!(check(request.clone()).unwrap_err().contains(part), "{request}");
     }
+    // Fonts are looked through by the job alone.
+    let request = json!({"watermarkText": "a\u{10ffff}"});
+    assert_eq!(check(request.clone()), Ok(()));
+    let error = mark(file(&flat(50, 50, 0), ImageFormat::Png), None, request).unwrap_err().to_string();
+    assert!(error.contains("no font has \"\u{10ffff}\" (U+10FFFF)"), "{error}");
 }
 
 #[test]
