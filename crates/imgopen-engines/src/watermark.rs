@@ -72,6 +72,8 @@ impl Watermark {
     /// # Errors
     ///
     /// [`EngineError::Request`] names the field that is wrong, or that asks for what the picture has no room for.
+    /// [`EngineError::Failed`] for a picture or a mark without pixels, and for pixels of other kinds than 8 and 16 bits a
+    /// channel, none of which decoding gives.
     pub fn print(
         &self,
         image: DynamicImage,
@@ -132,6 +134,7 @@ struct Canvas {
 impl Canvas {
     /// Prints the mark at all its places.
     fn mark(&mut self, library: &Library, order: &Order, mark: Option<DynamicImage>) -> Result<(), EngineError> {
+        with_pixels(&self.image)?;
         let space = Space::new(order, self.image.width(), self.image.height())?;
         let mark = match (&order.what, mark) {
             (What::Text(text), _) => text_mark(library, text, order, &space)?,
@@ -146,7 +149,7 @@ impl Canvas {
             self.profile = None;
         }
         let (width, height) = mark.size();
-        let mut blend = Blend::new(&mut self.image, &mark, order.opacity);
+        let mut blend = Blend::new(&mut self.image, &mark, order.opacity)?;
         for (x, y) in space.places(order, width, height) {
             blend.at(x, y);
         }
@@ -159,8 +162,16 @@ fn text_mark(library: &Library, text: &str, order: &Order, space: &Space) -> Res
 }
 
 fn picture_mark(mark: DynamicImage, space: &Space, deep: bool) -> Result<Mark, EngineError> {
+    with_pixels(&mark)?;
     let (width, height) = space.fit(mark.width(), mark.height());
     Ok(Mark::picture(lanczos::resize(mark, width, height)?, deep))
+}
+
+fn with_pixels(image: &DynamicImage) -> Result<(), EngineError> {
+    match image.width() > 0 && image.height() > 0 {
+        true => Ok(()),
+        false => Err(EngineError::Failed("a picture without pixels cannot be printed on, nor printed".to_owned())),
+    }
 }
 
 fn is_deep(image: &DynamicImage) -> bool {

@@ -256,6 +256,23 @@ fn letters_of_eight_pixels_are_broken_rather_than_made_smaller() {
     assert!(left >= 42 && top >= 42 && right <= 238 && bottom <= 208, "{left} {top} {right} {bottom}");
 }
 
+#[test]
+fn what_decoding_does_not_give_is_an_error() {
+    let print = |image: DynamicImage, logo: Option<DynamicImage>| {
+        let request = if logo.is_some() { json!({"watermarkImage": URL}) } else { json!({"watermarkText": "a"}) };
+        engine().print(image, logo, &request).map(drop)
+    };
+    for nothing in [DynamicImage::new_rgb8(0, 0), DynamicImage::new_luma8(0, 9), DynamicImage::new_rgba16(9, 0)] {
+        assert!(matches!(print(nothing.clone(), None), Err(EngineError::Failed(_))));
+        assert!(matches!(print(nothing.clone(), Some(flat(9, 9, 0))), Err(EngineError::Failed(_))));
+        assert!(matches!(print(flat(9, 9, 0), Some(nothing)), Err(EngineError::Failed(_))));
+    }
+    for other in [DynamicImage::new_rgb32f(60, 60), DynamicImage::new_rgba32f(60, 60)] {
+        assert!(matches!(print(other.clone(), None), Err(EngineError::Failed(_))));
+        assert!(matches!(print(other, Some(flat(9, 9, 0))), Err(EngineError::Failed(_))));
+    }
+}
+
 /// Marks above letters pile up far above their line.
 #[test]
 fn letters_with_many_marks_shrink_or_are_refused() {

@@ -3,6 +3,7 @@
 use image::DynamicImage;
 
 use super::layer::{Depth, Layer, Mark, times};
+use crate::EngineError;
 
 /// Below this mean brightness white letters are easier to read, above it black ones, as contrast is measured for the web.
 const MIDDLE: f64 = 0.46;
@@ -18,9 +19,13 @@ trait Printer {
 
 impl<'a> Blend<'a> {
     /// Printing with that opacity, from 0 to 1.
-    pub(super) fn new(image: &'a mut DynamicImage, mark: &Mark, opacity: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Failed`] for pixels that decoded pictures do not have.
+    pub(super) fn new(image: &'a mut DynamicImage, mark: &Mark, opacity: f64) -> Result<Self, EngineError> {
         let width = image.width() as usize;
-        Self(match image {
+        Ok(Self(match image {
             DynamicImage::ImageLuma8(image) => Box::new(Pixels::<u8, 1>::new(image, width, mark, opacity)),
             DynamicImage::ImageLumaA8(image) => Box::new(Pixels::<u8, 2>::new(image, width, mark, opacity)),
             DynamicImage::ImageRgb8(image) => Box::new(Pixels::<u8, 3>::new(image, width, mark, opacity)),
@@ -29,8 +34,13 @@ impl<'a> Blend<'a> {
             DynamicImage::ImageLumaA16(image) => Box::new(Pixels::<u16, 2>::new(image, width, mark, opacity)),
             DynamicImage::ImageRgb16(image) => Box::new(Pixels::<u16, 3>::new(image, width, mark, opacity)),
             DynamicImage::ImageRgba16(image) => Box::new(Pixels::<u16, 4>::new(image, width, mark, opacity)),
-            other => unreachable!("decoded pictures have 8 or 16 bits, not {:?}", other.color()),
-        })
+            other => {
+                return Err(EngineError::Failed(format!(
+                    "pixels of the kind {:?} cannot be printed on",
+                    other.color()
+                )));
+            }
+        }))
     }
 
     /// Prints a copy with its upper left corner there. What lies beyond the edges is cut off.
@@ -154,7 +164,7 @@ mod tests {
     }
 
     fn printed(mut image: DynamicImage, mark: &Mark, opacity: f64, place: (i64, i64)) -> DynamicImage {
-        Blend::new(&mut image, mark, opacity).at(place.0, place.1);
+        Blend::new(&mut image, mark, opacity).unwrap().at(place.0, place.1);
         image
     }
 
