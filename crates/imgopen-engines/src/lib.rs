@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod brightness;
 mod engine;
 mod error;
 pub mod faces;
@@ -9,6 +10,7 @@ mod job;
 pub mod lanczos;
 pub mod library;
 mod monitor;
+mod morphology;
 mod parallel;
 pub mod picture;
 pub mod preprocess;

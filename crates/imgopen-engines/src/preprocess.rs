@@ -40,6 +40,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
 
+use crate::brightness::brightness;
 use crate::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output, picture, tool};
 
 /// Names of more characters are not compared with those that there are, and not repeated in full.
@@ -276,7 +277,7 @@ impl<'a> Raster<'a> {
         }
     }
 
-    /// How bright each pixel of a row is, with the weights and the rounding of OpenCV.
+    /// How bright each pixel of a row is.
     fn bright_row(&self, y: usize, gray: &mut [u8]) {
         match self.channels {
             1 => gray.copy_from_slice(self.row(y)),
@@ -289,12 +290,8 @@ vectorised!(weigh = weigh_plainly(pixels: &'a [[u8; 3]], gray: &'a mut [u8]));
 
 #[inline(always)]
 fn weigh_plainly(pixels: &[[u8; 3]], gray: &mut [u8]) {
-    const WEIGHTS: [u32; 3] = [9798, 19235, 3735];
-    const BITS: u32 = 15;
-    for (pixel, channels) in gray.iter_mut().zip(pixels) {
-        let [r, g, b] = channels.map(u32::from);
-        let sum = r * WEIGHTS[0] + g * WEIGHTS[1] + b * WEIGHTS[2];
-        *pixel = ((sum + (1 << (BITS - 1))) >> BITS) as u8;
+    for (gray, pixel) in gray.iter_mut().zip(pixels) {
+        *gray = brightness(*pixel);
     }
 }
 

@@ -3,6 +3,7 @@
 use image::DynamicImage;
 
 use super::canvas::bounds;
+use crate::morphology::dilate;
 use crate::picture;
 use crate::{EngineError, Input, PictureLimits};
 
@@ -30,7 +31,7 @@ pub(super) fn read(input: &Input, limits: &PictureLimits, size: (u32, u32)) -> R
         let problem = "is white all over, so that nothing is left to fill from; leave black what is to stay";
         return Err(wrong(problem.to_owned()));
     }
-    let grown = grown(&marked, width as usize, GROWTH);
+    let grown = dilate(&marked, width as usize, GROWTH);
     Ok(if grown.iter().all(|marked| *marked) { marked } else { grown })
 }
 
@@ -38,37 +39,4 @@ pub(super) fn read(input: &Input, limits: &PictureLimits, size: (u32, u32)) -> R
 fn marked(mask: &DynamicImage) -> Vec<bool> {
     let pixels = mask.to_luma_alpha8().into_raw();
     pixels.chunks_exact(2).map(|pixel| u32::from(pixel[0]) * u32::from(pixel[1]) >= 128 * 255).collect()
-}
-
-/// What is set, and all within `by` columns and rows of it.
-fn grown(set: &[bool], width: usize, by: usize) -> Vec<bool> {
-    let mut wide = vec![false; set.len()];
-    for (row, wide) in set.chunks_exact(width).zip(wide.chunks_exact_mut(width)) {
-        for x in (0..width).filter(|x| row[*x]) {
-            wide[x.saturating_sub(by)..(x + by + 1).min(width)].fill(true);
-        }
-    }
-    let mut high = vec![false; set.len()];
-    let height = set.len() / width;
-    for (y, row) in wide.chunks_exact(width).enumerate() {
-        for to in y.saturating_sub(by)..(y + by + 1).min(height) {
-            high[to * width..][..width].iter_mut().zip(row).for_each(|(high, wide)| *high |= wide);
-        }
-    }
-    high
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn growing_takes_the_neighbours() {
-        let mut set = vec![false; 9 * 7];
-        set[9 + 4] = true;
-        let grown = grown(&set, 9, 2);
-        for (at, grown) in grown.into_iter().enumerate() {
-            assert_eq!(grown, (2..=6).contains(&(at % 9)) && at / 9 <= 3, "{at}");
-        }
-    }
 }

@@ -6,6 +6,7 @@ use image::{DynamicImage, RgbImage};
 use super::grid;
 use super::strokes::{self, Strokes};
 use crate::EngineError;
+use crate::brightness::brightness;
 
 /// All but the grid is measured on a copy whose sides are at most this long, in pixels.
 const COPY: u32 = 512;
@@ -164,8 +165,7 @@ impl Tones {
         for pixel in image.pixels() {
             let [r, g, b] = pixel.0;
             let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-            let gray = (u32::from(r) * 9798 + u32::from(g) * 19235 + u32::from(b) * 3735 + (1 << 14)) >> 15;
-            tones.gray[gray as usize] += 1;
+            tones.gray[usize::from(brightness(pixel.0))] += 1;
             tones.chroma[usize::from(most - least)] += 1;
             tones.hues[hue(r, g, b)] += u64::from(most - least);
             let [r, g, b] = pixel.0.map(|channel| usize::from(channel >> 4));

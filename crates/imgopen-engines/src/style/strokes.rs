@@ -2,6 +2,9 @@
 
 use image::RgbImage;
 
+use crate::brightness::brightness;
+use crate::morphology::dilate;
+
 /// How far the brightest place that counts as paper is looked for, in pixels to each side.
 const AROUND: usize = 12;
 /// A stroke is thinner than this, in pixels.
@@ -27,13 +30,13 @@ pub struct Strokes {
 
 /// Measures the strokes of a picture.
 pub(super) fn measure(image: &RgbImage) -> Strokes {
-    let (width, height) = (image.width() as usize, image.height() as usize);
+    let width = image.width() as usize;
     let gray: Vec<u8> = image.pixels().map(|pixel| brightness(pixel.0)).collect();
-    let ground = greatest(&gray, width, height, AROUND);
+    let ground = dilate(&gray, width, AROUND);
     let ink: Vec<u8> = gray.iter().zip(&ground).map(|(gray, ground)| u8::from(below(*gray, *ground, INK))).collect();
     let paper = gray.iter().zip(&ground).filter(|(gray, ground)| !below(**gray, **ground, PAPER)).count();
     let inked = ink.iter().filter(|ink| **ink == 1).count();
-    let thick = opened(&ink, width, height).iter().filter(|ink| **ink == 1).count();
+    let thick = opened(&ink, width).iter().filter(|ink| **ink == 1).count();
     let tone: f64 =
         (0..gray.len()).filter(|at| ink[*at] == 1).map(|at| f64::from(gray[at]) / f64::from(ground[at])).sum();
     let pixels = gray.len() as f64;
@@ -46,41 +49,15 @@ pub(super) fn measure(image: &RgbImage) -> Strokes {
     }
 }
 
-fn brightness([r, g, b]: [u8; 3]) -> u8 {
-    ((u32::from(r) * 9798 + u32::from(g) * 19235 + u32::from(b) * 3735 + (1 << 14)) >> 15) as u8
-}
-
 fn below(gray: u8, ground: u8, percent: u32) -> bool {
     u32::from(gray) * 100 < u32::from(ground) * percent
 }
 
 /// Removes what is thinner than a stroke may be, and leaves the rest.
-fn opened(ink: &[u8], width: usize, height: usize) -> Vec<u8> {
+fn opened(ink: &[u8], width: usize) -> Vec<u8> {
     let flip = |samples: &[u8]| samples.iter().map(|sample| 1 - sample).collect::<Vec<_>>();
-    let eroded = flip(&greatest(&flip(ink), width, height, THIN / 2));
-    greatest(&eroded, width, height, THIN / 2)
-}
-
-/// The greatest sample in a square around each pixel, which reaches so far to each side.
-fn greatest(samples: &[u8], width: usize, height: usize, reach: usize) -> Vec<u8> {
-    let mut across = vec![0; samples.len()];
-    for (row, out) in samples.chunks_exact(width).zip(across.chunks_exact_mut(width)) {
-        for away in 0..=reach.min(width - 1) {
-            raise(&mut out[away..], row);
-            raise(out, &row[away..]);
-        }
-    }
-    let mut greatest = vec![0; samples.len()];
-    for (y, out) in greatest.chunks_exact_mut(width).enumerate() {
-        for row in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-            raise(out, &across[row * width..][..width]);
-        }
-    }
-    greatest
-}
-
-fn raise(samples: &mut [u8], others: &[u8]) {
-    samples.iter_mut().zip(others).for_each(|(sample, other)| *sample = (*sample).max(*other));
+    let eroded = flip(&dilate(&flip(ink), width, THIN / 2));
+    dilate(&eroded, width, THIN / 2)
 }
 
 fn median(samples: &[u8]) -> u8 {
@@ -97,17 +74,6 @@ fn median(samples: &[u8]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_greatest_around_is_found() {
-        let mut samples = vec![0; 7 * 5];
-        samples[2 * 7 + 3] = 9;
-        let around = greatest(&samples, 7, 5, 1);
-        let expected = |x: usize, y: usize| if (2..=4).contains(&x) && (1..=3).contains(&y) { 9 } else { 0 };
-        assert!((0..35).all(|at| around[at] == expected(at % 7, at / 7)));
-        assert_eq!(greatest(&[1, 2, 3], 1, 3, 12), [3, 3, 3]);
-        assert_eq!(greatest(&[1, 2, 3], 3, 1, 1), [2, 3, 3]);
-    }
 
     #[test]
     fn thin_lines_are_strokes_and_blocks_are_not() {
