@@ -28,7 +28,7 @@ fn sharpness(image: &RgbImage) -> f64 {
 }
 
 /// Peak signal to noise ratio in decibels.
-fn likeness(a: &RgbImage, b: &RgbImage) -> f64 {
+fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
     assert_eq!(a.dimensions(), b.dimensions());
     let squares = a.iter().zip(b.iter()).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
     let mean = squares.sum::<f64>() / a.len() as f64;
@@ -45,7 +45,7 @@ fn what_was_made_smaller_comes_back_better_than_by_plainer_filters() {
         let ours = enlarged(&small, 2.0);
         let bilinear = imageops::resize(&small, width, height, imageops::FilterType::Triangle);
         let (sharp, plain) = (sharpness(&ours), sharpness(&bilinear));
-        let (like, plainly_like) = (likeness(&ours, &photo), likeness(&bilinear, &photo));
+        let (like, plainly_like) = (psnr(&ours, &photo), psnr(&bilinear, &photo));
         println!("{name}: sharpness {sharp:.1} against {plain:.1}, {like:.2} dB against {plainly_like:.2} dB");
         assert!(sharp > 1.5 * plain, "{name}: sharpness {sharp:.1}, bilinear {plain:.1}");
         assert!(like > plainly_like + 0.5, "{name}: {like:.2} dB, bilinear {plainly_like:.2} dB");
@@ -63,7 +63,7 @@ fn four_times_as_large_is_what_opencv_makes() {
         let bytes = std::fs::read(&theirs).unwrap();
         let theirs = picture::decode(&bytes, &PictureLimits::default()).unwrap().image.to_rgb8();
         let ours = enlarged(&python::photo(name), 4.0);
-        let like = likeness(&ours, &theirs);
+        let like = psnr(&ours, &theirs);
         let sharper = sharpness(&ours) / sharpness(&theirs);
         println!("{name}: {like:.1} dB from OpenCV's Lanczos, {sharper:.2} times as sharp");
         assert!(like > 45.0, "{name}: {like:.1} dB");
