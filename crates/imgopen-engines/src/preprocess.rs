@@ -297,7 +297,17 @@ fn weigh_plainly(pixels: &[[u8; 3]], gray: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn cancelling_is_heeded() {
+        for one in Preprocessor::ALL {
+            let request = json!({"preprocessor": one.as_str()});
+            tool::tests::assert_cancellable(&operations::PREVIEW_CONTROLNET, request, serve);
+        }
+    }
 
     #[test]
     fn names_are_read_with_their_aliases() {

@@ -186,3 +186,15 @@ fn falls(value: f64, full: f64, none: f64) -> f64 {
 fn rounded(confidence: f64) -> f64 {
     (confidence * 100.0).round() / 100.0
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cancelling_is_heeded() {
+        tool::tests::assert_cancellable(&operations::RECOGNIZE_STYLE, json!({}), serve);
+    }
+}

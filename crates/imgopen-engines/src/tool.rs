@@ -45,3 +45,36 @@ fn write(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Resul
     let bytes = picture::encode(image, format, attached)?;
     Ok(Picture { bytes, format, width: image.width(), height: image.height(), seed: None })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use imgopen_types::Operation;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{Input, PictureLimits};
+
+    /// Asserts that the work of a tool ends early when its job is cancelled. [`run`] alone ends early whatever the work
+    /// does, which then goes on in vain.
+    pub(crate) fn assert_cancellable(
+        operation: &'static Operation,
+        request: Value,
+        work: impl FnOnce(&Job, &Monitor) -> Result<Output, EngineError>,
+    ) {
+        let image = DynamicImage::new_rgb8(60, 50);
+        let bytes = picture::encode(&image, Format::Png, &Attached::default()).unwrap();
+        let input = Input { field: "sourceImage".to_owned(), url: "https://example.com/picture.png".to_owned(), bytes };
+        let job = Job {
+            task_id: "1".to_owned(),
+            operation,
+            request,
+            inputs: vec![input],
+            directives: None,
+            limits: PictureLimits::default(),
+        };
+        let (monitor, watch) = Monitor::new();
+        watch.cancel.cancel();
+        assert_eq!(work(&job, &monitor), Err(EngineError::Cancelled));
+        assert_eq!(watch.progress.borrow().percent, 0.0);
+    }
+}

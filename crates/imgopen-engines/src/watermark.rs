@@ -186,3 +186,16 @@ fn coloured(image: DynamicImage) -> DynamicImage {
         (true, true) => image.into_rgba16().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cancelling_is_heeded() {
+        let work = |job: &Job, monitor: &Monitor| serve(&Library::default(), job, monitor);
+        tool::tests::assert_cancellable(&operations::WATERMARK_IMAGE, json!({"watermarkText": "a"}), work);
+    }
+}

@@ -6,7 +6,7 @@ mod support;
 use fastrand::Rng;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, imageops};
 use imgopen_engines::style::{labels, measure};
-use imgopen_engines::{Engine, EngineError, Grade, Job, Monitor, Style};
+use imgopen_engines::{Engine, Grade, Job, Style};
 use proptest::prelude::*;
 use serde_json::json;
 use support::{URL, file, input, job, run};
@@ -162,16 +162,13 @@ async fn a_job_gives_labels_and_names_a_bad_input() {
     assert_eq!((offers.len(), offers[0].operation.id, offers[0].grade), (1, "recognize_style", Grade::Draft));
     let job = |bytes: Vec<u8>| Job { inputs: vec![input(bytes)], ..job("recognize_style", json!({})) };
     let bytes = file(&discs([255; 3], &[[200, 40, 40], [30, 90, 200]]).into(), ImageFormat::Png);
-    let output = run(&Style::new(), job(bytes.clone())).await.unwrap();
+    let output = run(&Style::new(), job(bytes)).await.unwrap();
     assert!(output.pictures.is_empty() && output.style_labels[0].label == "illustration", "{output:?}");
     let error = run(&Style::new(), job(b"BM".to_vec())).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("`sourceImage`: the picture at {URL} is a BMP file; give a PNG, JPEG or WebP file")
     );
-    let (monitor, watch) = Monitor::new();
-    watch.cancel.cancel();
-    assert_eq!(Style::new().run(job(bytes), monitor).await, Err(EngineError::Cancelled));
 }
 
 proptest! {
