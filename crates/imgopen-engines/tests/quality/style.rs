@@ -50,8 +50,7 @@ fn gray_photographs_are_black_and_white_photographs() {
         (name.to_owned(), labels, fits)
     }));
     println!("{right} of {all} photographs in gray");
-    // Of the cells under a microscope too much is flat.
-    assert!(right >= 8, "{right} of {all}");
+    assert_eq!(right, all);
 }
 
 #[test]
