@@ -1,4 +1,4 @@
-//! Each tool judged on real photographs, by a number: `cargo test -p imgopen-engines --features quality --test quality`.
+//! Each tool judged on real photographs, by a number: `cargo test -p imgopen-engines --test quality`.
 //!
 //! Needs `python3`; the photographs and the libraries to compare with are installed below the target folder.
 #![allow(clippy::unwrap_used)]
