@@ -87,26 +87,31 @@ impl Service {
     ) -> Result<TaskRow, Failure> {
         let key = KeyId(caller.access_key_id().to_owned());
         let request = serde_json::to_value(request).map_err(|error| broken(&error))?;
-        let directives = self.directives(caller, operation, &request)?;
-        self.check_addresses(operation, &request)?;
         let now = self.inner.clock.now();
-        let id = TaskId::new(now).map_err(|error| Failure::internal(error.to_string()))?;
-        let training = match *operation == operations::SUBMIT_TRAINING {
-            true => Some(training::planned(self, &id, &request).await.map_err(Failure::unprocessable)?),
-            false => None,
-        };
-        let task = NewTask {
-            id,
-            key: key.clone(),
+        let mut task = NewTask {
+            id: TaskId::new(now).map_err(|error| Failure::internal(error.to_string()))?,
+            key,
             operation: operation.id,
             caller_id: inputs::caller_id(&request).to_owned(),
             callback_url: inputs::callback(operation, &request).map(|named| named.url),
             request: request.to_string(),
-            directives,
+            directives: caller.header(SANDBOX)?.map(str::to_owned),
             created_at: now,
             remembered: self.remembered(caller, operation)?,
-            training,
+            training: None,
         };
+        // What was taken before is answered as it was then, though engines, models and settings may be others by now.
+        if task.remembered != Remembered::No
+            && let Some(earlier) = self.inner.store.repeated(task.clone()).await?
+        {
+            return answered(&task, earlier);
+        }
+        self.check_engine(operation, &request, task.directives.as_deref())?;
+        self.check_addresses(operation, &request)?;
+        if *operation == operations::SUBMIT_TRAINING {
+            let plan = training::planned(self, &task.id, &request).await;
+            task.training = Some(plan.map_err(Failure::unprocessable)?);
+        }
         // A caller who goes away must not leave a row behind that nobody counts as waiting, so this runs to its end.
         let service = self.clone();
         let kept = tokio::spawn(async move { service.keep(task).await }).await;
@@ -126,22 +131,17 @@ impl Service {
         if let Some(full) = full.filter(|_| task.remembered == Remembered::No) {
             return Err(self.full(full));
         }
-        let row = waiting(&task);
         let kept = match full {
-            None => self.inner.store.submit(task).await?,
-            Some(full) => self.inner.store.repeated(task).await?.ok_or_else(|| self.full(full))?,
+            None => self.inner.store.submit(task.clone()).await?,
+            Some(full) => self.inner.store.repeated(task.clone()).await?.ok_or_else(|| self.full(full))?,
         };
-        match kept {
-            Submitted::New => {
-                if let Some(place) = place {
-                    place.keep();
-                }
-                self.inner.metrics.accepted(operation_id(&row));
-                Ok(row)
+        if kept == Submitted::New {
+            if let Some(place) = place {
+                place.keep();
             }
-            Submitted::Again(earlier) => Ok(*earlier),
-            Submitted::Conflict(earlier) => Err(conflict(&row, &earlier)),
+            self.inner.metrics.accepted(task.operation);
         }
+        answered(&task, kept)
     }
 
     fn full(&self, full: Full) -> Failure {
@@ -149,20 +149,18 @@ impl Service {
         Failure::too_many_requests(msg, self.room_in())
     }
 
-    /// Checks that an engine will take the request, and gives the orders to the sandbox that go with it.
-    fn directives(&self, caller: &Caller, operation: &Operation, request: &Value) -> Result<Option<String>, Failure> {
-        let directives = caller.header(SANDBOX)?;
+    /// Checks that an engine will take the request, with the orders to the sandbox that go with it.
+    fn check_engine(&self, operation: &Operation, request: &Value, directives: Option<&str>) -> Result<(), Failure> {
         if directives.is_some() && !self.inner.settings.sandbox {
             let msg = format!("the header `{SANDBOX}` is for a service started with `--sandbox`; leave it out");
             return Err(Failure::bad_request(msg));
         }
         if *operation == operations::SUBMIT_TRAINING {
-            return Ok(directives.map(str::to_owned));
+            return Ok(());
         }
         let choice = self.choose(operation.id, inputs::model(request), directives.is_some())?;
         let checked = choice.engine.check(operation, request, directives);
-        checked.map_err(|error| Failure::unprocessable(error.to_string()))?;
-        Ok(directives.map(str::to_owned))
+        checked.map_err(|error| Failure::unprocessable(error.to_string()))
     }
 
     /// The engine for a request. One with orders to the sandbox goes there, whatever better engine there is.
@@ -235,7 +233,16 @@ pub(crate) fn operation_id(task: &TaskRow) -> &'static str {
     crate::answers::operation(task).map_or("unknown", |operation| operation.id)
 }
 
-fn conflict(task: &TaskRow, earlier: &TaskRow) -> Failure {
+/// What a submit is answered: its own task, or the one that it repeats.
+fn answered(task: &NewTask, submitted: Submitted) -> Result<TaskRow, Failure> {
+    match submitted {
+        Submitted::New => Ok(waiting(task)),
+        Submitted::Again(earlier) => Ok(*earlier),
+        Submitted::Conflict(earlier) => Err(conflict(task, &earlier)),
+    }
+}
+
+fn conflict(task: &NewTask, earlier: &TaskRow) -> Failure {
     let is_training = task.operation == operations::SUBMIT_TRAINING.id && earlier.operation == task.operation;
     let what = match is_training && earlier.caller_id == task.caller_id {
         true => format!("`taskId`: {:?} was used before", task.caller_id),

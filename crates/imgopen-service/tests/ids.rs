@@ -172,6 +172,40 @@ async fn the_archive_looks_past_a_newer_task_that_runs() {
     server.call("query_archived_task", json!({"businessTaskId": newer})).await.refused(404);
 }
 
+/// A repetition is no new task, so that what holds for new ones by now is no matter.
+#[tokio::test]
+async fn what_was_taken_before_is_not_checked_again() {
+    let server = Bench::new().start().await;
+    let urls: Vec<_> = (1..=10).map(|number| format!("http://127.0.0.1:8000/{number}")).collect();
+    let mut picture = enlarge("mine");
+    picture["sourceImage"] = json!(urls[0]);
+    let training = json!({"taskId": "mine", "fileUrlList": urls, "clipSkip": 2, "pretrainedModel": "base"});
+    let enlarged = id(&repeat(&server, picture.clone()).await.ok());
+    server.call("submit_training", training.clone()).await.ok();
+    let bench = server.stop().await;
+    // A model of that name turns up, on which the trainer would break off.
+    let models = bench.folder.path().join("models").join("checkpoints");
+    std::fs::create_dir_all(&models).unwrap();
+    let header = br#"{"__metadata__":{"modelspec.architecture":"stable-diffusion-xl-v1-base"}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], header].concat();
+    std::fs::write(models.join("base.safetensors"), file).unwrap();
+    let server = bench.start().await;
+    server.call("submit_training", training.clone()).await.ok();
+    let other = |name: &str, value: Value| {
+        let mut other = training.clone();
+        other[name] = value;
+        other
+    };
+    let refused = server.call("submit_training", other("taskId", json!("other"))).await.refused(422);
+    assert!(refused.starts_with("`clipSkip`"), "{refused}");
+    server.call("submit_training", other("maxEpochs", json!(11))).await.refused(409);
+    // The network of the picture is allowed no more.
+    let server = server.stop().await.with(|settings| settings.allow_network.clear()).start().await;
+    assert_eq!(id(&repeat(&server, picture.clone()).await.ok()), enlarged);
+    server.call("enlarge_image", picture).await.refused(422);
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn an_idempotency_key_has_a_length() {
     let server = Bench::new().start().await;
