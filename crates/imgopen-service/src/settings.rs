@@ -111,7 +111,7 @@ pub struct Pictures {
     pub redirects: u8,
 }
 
-/// Result pictures, and the data sets of trainings.
+/// Result pictures, and the data sets of trainings that nothing was trained with.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {

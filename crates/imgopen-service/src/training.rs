@@ -9,7 +9,7 @@ mod plan;
 mod rules;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use imgopen_engines::ModelKind;
 use imgopen_types::Operation;
@@ -114,12 +114,36 @@ pub(crate) async fn tidy(service: &Service, task: &TaskRow) {
     }
 }
 
-/// Removes the data sets that are older than results are kept; tells how many.
+/// Removes the data sets with which nothing has been done for as long as results are kept; tells how many. What was trained
+/// with one was not made by the service, so that it is not the service's to delete.
 pub(crate) fn expire(data_dir: &Path, lifetime: Duration) -> std::io::Result<usize> {
     remove_where(data_dir, |folder| {
-        let age = folder.metadata()?.modified()?.elapsed();
-        Ok(age.is_ok_and(|age| age >= lifetime))
+        if has_output(folder)? {
+            return Ok(false);
+        }
+        // While a training goes on, it writes somewhere in the folder.
+        Ok(last_change(folder)?.elapsed().is_ok_and(|age| age >= lifetime))
     })
+}
+
+fn has_output(folder: &Path) -> std::io::Result<bool> {
+    match std::fs::read_dir(folder.join(plan::OUTPUT)) {
+        Ok(mut files) => Ok(files.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// When a folder was last changed, or anything in it.
+fn last_change(path: &Path) -> std::io::Result<SystemTime> {
+    let facts = path.symlink_metadata()?;
+    let mut last = facts.modified()?;
+    if facts.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            last = last.max(last_change(&entry?.path())?);
+        }
+    }
+    Ok(last)
 }
 
 /// Removes what is left of data sets that were being fetched when the process was killed. Only before the first task.
@@ -142,4 +166,52 @@ fn remove_where(data_dir: &Path, is_over: impl Fn(&Path) -> std::io::Result<bool
         }
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    const MONTH: Duration = Duration::from_secs(30 * 86400);
+
+    /// A data set that was made long ago.
+    fn old(data: &Path, name: &str) -> PathBuf {
+        let folder = data.join(DATASETS).join(name);
+        for inner in [plan::IMAGES, plan::OUTPUT, plan::LOGS] {
+            fs::create_dir_all(folder.join(inner)).unwrap();
+        }
+        fs::write(folder.join(plan::IMAGES).join("0001.png"), "picture").unwrap();
+        for inner in ["img/0001.png", "img", "output", "logs", ""] {
+            age(&folder.join(inner));
+        }
+        folder
+    }
+
+    fn age(path: &Path) {
+        File::open(path).unwrap().set_modified(SystemTime::now() - 2 * MONTH).unwrap();
+    }
+
+    #[test]
+    fn only_what_nothing_was_done_with_comes_to_its_end() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(expire(data.path(), MONTH).unwrap(), 0);
+        old(data.path(), "left");
+        let trained = old(data.path(), "trained");
+        fs::write(trained.join("output/lora.safetensors"), "weights").unwrap();
+        let going_on = old(data.path(), "going-on");
+        fs::create_dir(going_on.join("logs/run")).unwrap();
+        fs::write(going_on.join("logs/run/events"), "step 1").unwrap();
+        for changed in [trained.join("output/lora.safetensors"), trained.join("output"), going_on.join("logs")] {
+            age(&changed);
+        }
+        assert_eq!(expire(data.path(), MONTH).unwrap(), 1);
+        assert!(trained.exists() && going_on.exists() && !data.path().join(DATASETS).join("left").exists());
+        assert_eq!(expire(data.path(), 3 * MONTH).unwrap(), 0);
+        age(&going_on.join("logs/run/events"));
+        age(&going_on.join("logs/run"));
+        assert_eq!(expire(data.path(), MONTH).unwrap(), 1);
+        assert!(trained.exists());
+    }
 }
