@@ -114,15 +114,16 @@ async fn write_script(plan: &TrainingPlan, file: &Path) -> Result<(), String> {
 
 /// The command as a script for a POSIX shell.
 fn script(plan: &TrainingPlan) -> Result<String, String> {
-    let word = |word: &String| -> Result<String, String> {
+    // The one word that depends on where it is run.
+    let trainer = plan.command.iter().position(|word| word.ends_with(".py"));
+    let word = |(index, word): (usize, &String)| -> Result<String, String> {
         let quoted = shlex::try_quote(word).map_err(|error| format!("{SCRIPT} cannot be written: {error}"))?;
-        // The one word that depends on where it is run.
-        Ok(match word.strip_prefix("--").is_none() && word.ends_with(".py") {
+        Ok(match Some(index) == trainer {
             true => format!("\"${{SD_SCRIPTS:?set it to the folder of sd-scripts}}\"/{quoted}"),
             false => quoted.into_owned(),
         })
     };
-    let words = plan.command.iter().map(word).collect::<Result<Vec<_>, _>>()?;
+    let words = plan.command.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>()?;
     let missing = match plan.base_model {
         Some(_) => "",
         None => {
@@ -151,8 +152,16 @@ mod tests {
         let fake = folder.path().join("accelerate");
         std::fs::write(&fake, "#!/bin/sh\nprintf '%s\\0' accelerate \"$@\"\n").unwrap();
         std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let words =
-            ["accelerate", "launch", "train_network.py", "--output_name=it's $(id) \"`x`\" \\ *", "--a=犬", "--b="];
+        let words = [
+            "accelerate",
+            "launch",
+            "train_network.py",
+            "--output_name=it's $(id) \"`x`\" \\ *",
+            "--a=犬",
+            "--b=",
+            "--network_args",
+            "preset=my.py",
+        ];
         let plan =
             TrainingPlan { folder: "datasets/1".into(), command: words.map(str::to_owned).to_vec(), base_model: None };
         let file = folder.path().join(SCRIPT);
