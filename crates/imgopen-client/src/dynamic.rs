@@ -123,12 +123,8 @@ impl Dynamic<'_> {
         for parameter in self.operation.parameters {
             let name = parameter.name;
             let given = self.parameters.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
-            let known = || parameter.values.values.iter().map(|choice| choice.value);
-            let Some(value) = known().find(|known| Some(*known) == given) else {
-                let known = known().collect::<Vec<_>>().join(", ");
-                let problem = given.map_or("missing".to_owned(), |given| format!("{given:?} given"));
-                return Err(Error::InvalidRequest(format!("`{name}`: {problem}; give one of {known}")));
-            };
+            let value = parameter.check(given);
+            let value = value.map_err(|problem| Error::InvalidRequest(format!("`{name}`: {problem}")))?;
             let value = if parameter.multi_segment { segments(value) } else { encode_path(value) };
             path = path.replace(&format!("{{{name}}}"), &value);
         }

@@ -64,6 +64,21 @@ pub struct PathParameter {
     pub multi_segment: bool,
 }
 
+impl PathParameter {
+    /// The value that is given, if it is one of the parameter's.
+    ///
+    /// # Errors
+    ///
+    /// Tells what is given instead, and what there is.
+    pub fn check(&self, given: Option<&str>) -> Result<&'static str, String> {
+        let known = || self.values.values.iter().map(|choice| choice.value);
+        known().find(|known| Some(*known) == given).ok_or_else(|| {
+            let problem = given.map_or("missing".to_owned(), |given| format!("{given:?} given"));
+            format!("{problem}; give one of {}", known().collect::<Vec<_>>().join(", "))
+        })
+    }
+}
+
 /// How the state of a job is asked for.
 #[derive(Debug)]
 pub struct JobQuery {
