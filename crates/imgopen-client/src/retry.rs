@@ -1,4 +1,4 @@
-//! When a call that changes nothing is tried again, and how long to wait before.
+//! When a call that is safe to repeat is tried again, and how long to wait before.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use crate::Error;
 
 /// How often and how soon a call is tried again.
 ///
-/// Only operations that change nothing are (queries and lists, as the document marks them), and only after failures that
-/// may pass: nothing arrived, or 408, 429 or 5xx.
+/// Only calls that are safe to repeat are: operations that change nothing (queries and lists, as the document marks them),
+/// and submits under a key of [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key). And only after failures that may
+/// pass: nothing arrived, or 408, 429 or 5xx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {

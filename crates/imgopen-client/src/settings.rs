@@ -13,7 +13,7 @@ use crate::{Client, Retry};
 pub struct Settings {
     /// The access key, sent with every call. Without one no key headers are sent.
     pub credentials: Option<Credentials>,
-    /// When a call that changes nothing is tried again.
+    /// When a call that is safe to repeat is tried again.
     pub retry: Retry,
     /// The most bytes that an answer may have; 16 MiB unless set.
     pub answer_limit: usize,
@@ -125,7 +125,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets when a call that changes nothing is tried again.
+    /// Sets when a call that is safe to repeat is tried again.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.settings.retry = retry;
         self
