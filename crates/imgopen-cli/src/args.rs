@@ -137,9 +137,10 @@ pub struct Listen {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
     pub listen: SocketAddr,
-    /// The signing secret of the access key, whsec_…; may be given several times, while one is replaced.
-    #[arg(long, value_name = "SECRET", env = "IMGOPEN_SIGNING_SECRET", hide_env_values = true)]
-    pub secret: Vec<String>,
+    /// A file with the signing secret of the access key, whsec_…, in place of the variable IMGOPEN_SIGNING_SECRET. Several
+    /// stand on lines of their own, while one is replaced; the flag may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Vec<PathBuf>,
     /// End after the first push that is taken.
     #[arg(long)]
     pub once: bool,
@@ -270,7 +271,7 @@ pub enum Callbacks {
 
 const LISTEN: &str = "\
 Example, in two shells:
-  imgopen callbacks listen --secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+  imgopen callbacks listen --secret-file signing-secret
   imgopen run enlarge_image --source-image photo.png --scale 2 \\
       --callback-url http://127.0.0.1:9000/enlarge_image";
 

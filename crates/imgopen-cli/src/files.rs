@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::flags;
 
 pub use reach::{Place, place};
-pub use server::FileServer;
+pub use server::{FileServer, only};
 
 /// A picture of this machine that a request names.
 #[derive(Debug, Clone)]

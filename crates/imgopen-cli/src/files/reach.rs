@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, UdpSocket, lookup_host};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::remote::Remote;
 
 /// An open port, and the address under which the server reaches it.
@@ -14,6 +14,8 @@ pub struct Place {
     pub listener: TcpListener,
     /// The host as the server is to write it, without brackets.
     pub host: String,
+    /// The address that this host has.
+    pub ip: IpAddr,
 }
 
 /// Opens a port that the server can reach: at the address asked for, or else where this machine is to be found from there.
@@ -32,24 +34,37 @@ pub async fn place(remote: &Remote, asked: Option<&str>) -> Result<Place, Failur
 /// a router's: then all addresses are listened on.
 async fn at(asked: &str) -> Result<Place, Failure> {
     let (host, port) = parts(asked)?;
-    let addresses: Vec<SocketAddr> = match lookup_host((host.as_str(), port)).await {
-        Ok(found) => found.collect(),
-        Err(error) => return Err(wrong(asked, &format!("its address is not found ({error})"))),
-    };
-    if addresses.iter().all(|address| address.ip().is_unspecified()) {
+    let failed = |problem: String| Failure::new(Exit::Failed, format!("--serve-files {asked}: {problem}"));
+    let found = lookup_host((host.as_str(), port)).await;
+    let found = found.map_err(|error| failed(format!("its address is not found ({error})")))?;
+    let addresses: Vec<_> = found.filter(|address| !address.ip().is_unspecified()).collect();
+    if addresses.is_empty() {
         return Err(wrong(asked, "it is no address that a server can call; give one of this machine's own"));
     }
     for address in &addresses {
         if let Ok(listener) = TcpListener::bind(address).await {
-            return Ok(Place { listener, host });
+            return Ok(Place { listener, host, ip: address.ip() });
         }
     }
     if port == 0 {
         return Err(wrong(asked, "this machine does not have it; give ADDR:PORT if it leads here"));
     }
-    let anywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-    let listener = TcpListener::bind(anywhere).await.map_err(|error| wrong(asked, &error.to_string()))?;
-    Ok(Place { listener, host })
+    let mut problem = String::new();
+    for address in addresses {
+        match TcpListener::bind((unspecified(address.ip()), port)).await {
+            Ok(listener) => return Ok(Place { listener, host, ip: address.ip() }),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(failed(problem))
+}
+
+/// All addresses of this machine, of the same kind.
+fn unspecified(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 fn parts(asked: &str) -> Result<(String, u16), Failure> {
@@ -75,7 +90,7 @@ fn wrong(asked: &str, problem: &str) -> Failure {
 
 /// At the address of this machine that the server sees, if it is near.
 async fn towards(remote: &Remote) -> Result<Place, Failure> {
-    let failed = |problem: String| Failure::usage(format!("local pictures cannot be served: {problem}"));
+    let failed = |problem: String| Failure::new(Exit::Failed, format!("local pictures cannot be served: {problem}"));
     let url = reqwest::Url::parse(remote.url()).map_err(|error| failed(error.to_string()))?;
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     let host = host.trim_matches(['[', ']']);
@@ -91,7 +106,7 @@ async fn towards(remote: &Remote) -> Result<Place, Failure> {
     };
     let own = local_address(*server).await.map_err(|error| failed(error.to_string()))?;
     let listener = TcpListener::bind((own, 0)).await.map_err(|error| failed(format!("{own}: {error}")))?;
-    Ok(Place { listener, host: own.to_string() })
+    Ok(Place { listener, host: own.to_string(), ip: own })
 }
 
 /// The address that packets to the server leave from. Nothing is sent.
@@ -99,11 +114,7 @@ async fn local_address(server: SocketAddr) -> std::io::Result<IpAddr> {
     if server.ip().is_loopback() {
         return Ok(server.ip());
     }
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let socket = UdpSocket::bind((unspecified(server.ip()), 0)).await?;
     socket.connect(server).await?;
     Ok(socket.local_addr()?.ip())
 }
@@ -126,6 +137,7 @@ mod tests {
     use imgopen_client::Client;
 
     use super::*;
+    use crate::files::FileServer;
 
     #[test]
     fn near_is_what_is_private() {
@@ -180,5 +192,33 @@ mod tests {
         // What is not this machine's own is listened for on all of its addresses, if the port is known.
         let foreign = place(&remote("https://1.1.1.1"), Some("203.0.113.7")).await.unwrap_err();
         assert!(foreign.message.contains("this machine does not have it"), "{}", foreign.message);
+        assert_eq!(foreign.exit, Exit::Usage);
+        // An operator allows what leads here, not the addresses that are listened on.
+        let through = place(&remote("https://1.1.1.1"), Some(&format!("203.0.113.7:{}", free_port()))).await.unwrap();
+        assert!(through.listener.local_addr().unwrap().ip().is_unspecified());
+        assert_eq!(FileServer::start(through, &[]).unwrap().network(), "203.0.113.7/32");
+        let sixth = place(&remote("https://1.1.1.1"), Some(&format!("[2001:db8::7]:{}", free_port()))).await;
+        // Not every machine has IPv6.
+        if let Ok(sixth) = sixth {
+            assert_eq!(FileServer::start(sixth, &[]).unwrap().network(), "2001:db8::7/128");
+        }
+    }
+
+    fn free_port() -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    /// A command line that is right, on a network that is not, is no wrong command line.
+    #[tokio::test]
+    async fn what_the_network_lacks_is_no_fault_of_the_command_line() {
+        let remote = |url: &str| Remote { client: Client::builder(url).build().unwrap() };
+        let nameless = place(&remote("http://127.0.0.1"), Some("nowhere.invalid:99")).await.unwrap_err();
+        assert!(nameless.message.contains("its address is not found"), "{}", nameless.message);
+        let unknown = place(&remote("http://nowhere.invalid"), None).await.unwrap_err();
+        assert!(unknown.message.contains("nowhere.invalid is not found"), "{}", unknown.message);
+        let taken = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let asked = format!("203.0.113.7:{}", taken.local_addr().unwrap().port());
+        let taken = place(&remote("http://127.0.0.1"), Some(&asked)).await.unwrap_err();
+        assert_eq!([nameless.exit, unknown.exit, taken.exit], [Exit::Failed; 3]);
     }
 }

@@ -12,6 +12,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use imgopen_service::engines::Format;
+use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -71,7 +72,7 @@ impl FileServer {
         let serving =
             axum::serve(place.listener, router).with_graceful_shutdown(async move { stopped.stop.notified().await });
         let running = tokio::spawn(async move { serving.await });
-        Ok(Self { shared, urls, ip: address.ip(), running })
+        Ok(Self { shared, urls, ip: place.ip, running })
     }
 
     /// The URLs of the files, in their order.
@@ -81,8 +82,7 @@ impl FileServer {
 
     /// The network that an operator allows for this server.
     pub fn network(&self) -> String {
-        let bits = if self.ip.is_ipv4() { 32 } else { 128 };
-        format!("{}/{bits}", self.ip)
+        only(self.ip).to_string()
     }
 
     /// Ends when every file was fetched at least once.
@@ -107,6 +107,11 @@ impl FileServer {
         // A reader that has stopped reading must not keep the command.
         let _ = tokio::time::timeout(LAST_BYTES, &mut self.running).await;
     }
+}
+
+/// The network of one address.
+pub fn only(ip: IpAddr) -> IpNet {
+    ip.to_canonical().into()
 }
 
 impl Drop for FileServer {

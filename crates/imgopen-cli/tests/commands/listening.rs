@@ -1,5 +1,9 @@
 //! `imgopen callbacks listen`: pushes as they come, with whether they can be trusted.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -66,6 +70,42 @@ fn without_a_secret_a_push_is_told_to_be_unsigned() {
         (Some(0), &Value::from(false), &Value::from("succeeded"))
     );
     assert!(complained.contains("anybody can push"), "{complained}");
-    let wrong = shell.run(&["callbacks", "listen", "--secret", "mine"]);
-    assert_eq!(wrong.status.code(), Some(2));
+}
+
+/// The secret lies in a file as well, beside the one that it replaces, and never on the command line.
+#[test]
+fn a_signing_secret_can_lie_in_a_file() {
+    let shell = Shell::open();
+    shell.picture("small.png");
+    let secrets = format!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n{}\n", shell.key.signing);
+    std::fs::write(shell.folder().join("secrets"), secrets).unwrap();
+    let (listen, url) = listen(&shell, "", &["--json", "--once", "--secret-file", "secrets"]);
+    push(&shell, &url);
+    let (status, said, _) = listen.end();
+    let line: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!((status.code(), &line["verified"]), (Some(0), &Value::from(true)));
+    let wrong = |arguments: &[&str]| shell.run(&[&["callbacks", "listen"], arguments].concat());
+    assert_eq!(wrong(&["--secret", &shell.key.signing]).status.code(), Some(2));
+    assert_eq!(wrong(&["--secret-file", "nowhere"]).status.code(), Some(1));
+    std::fs::write(shell.folder().join("empty"), "\n").unwrap();
+    assert_eq!(wrong(&["--secret-file", "empty"]).status.code(), Some(2));
+    std::fs::write(shell.folder().join("mine"), "mine").unwrap();
+    let told = wrong(&["--secret-file", "mine"]);
+    assert_eq!(told.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&told.stderr).starts_with("imgopen: mine: "), "{told:?}");
+}
+
+/// A push that does not come to its end keeps nobody who presses Ctrl-C again.
+#[test]
+fn ctrl_c_ends_it_whatever_is_under_way() {
+    let shell = Shell::open();
+    let (listen, url) = listen(&shell, "", &[]);
+    let mut push = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    write!(push, "POST /enlarge_image HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{{").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    listen.interrupt();
+    std::thread::sleep(Duration::from_millis(300));
+    listen.interrupt();
+    assert_eq!(listen.end().0.code(), Some(0));
+    drop(push);
 }
