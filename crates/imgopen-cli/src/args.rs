@@ -70,7 +70,7 @@ Examples:
 Exit codes:
   0    all went well
   1    something failed: a file, the network, the program itself
-  2    the command line or the request is wrong, and nothing was sent
+  2    the command line, the settings or the request is wrong, and nothing was sent
   3    the server refused, or failed on the request
   4    the task failed or was cancelled
   5    the time was over; the task goes on

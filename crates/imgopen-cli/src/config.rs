@@ -11,6 +11,7 @@ use imgopen_service::{LogForm, Settings};
 use serde_json::json;
 
 use crate::args;
+use crate::failure::Failure;
 use crate::output::{print, print_json};
 
 /// What the names of environment variables begin with.
@@ -31,8 +32,8 @@ pub fn data_dir(data: &args::Data) -> anyhow::Result<PathBuf> {
 }
 
 fn extract(figment: &Figment) -> anyhow::Result<Settings> {
-    let settings: Settings = figment.extract().map_err(|error| anyhow::anyhow!("{}", told(error)))?;
-    settings.check()?;
+    let settings: Settings = figment.extract().map_err(|error| Failure::usage(told(error)))?;
+    settings.check().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(settings)
 }
 
@@ -42,7 +43,8 @@ fn figment(flags: &args::Serve) -> anyhow::Result<Figment> {
         // The file was named, so it must be there.
         let text =
             std::fs::read_to_string(file).with_context(|| format!("the file {} cannot be read", file.display()))?;
-        text.parse::<toml::Table>().with_context(|| format!("the file {} is no TOML", file.display()))?;
+        let wrong = |error| Failure::usage(format!("the file {} is no TOML: {error}", file.display()));
+        text.parse::<toml::Table>().map_err(wrong)?;
         figment = figment.merge(Toml::file_exact(file));
     }
     let environment = Env::prefixed(PREFIX).split("__");
@@ -189,9 +191,9 @@ impl Flags {
             );
         }
         for setting in &flags.set {
-            let (name, value) = setting
-                .split_once('=')
-                .with_context(|| format!("--set {setting}: give a setting and its value, such as queue.length=500"))?;
+            let wrong =
+                || Failure::usage(format!("--set {setting}: give a setting and its value, such as queue.length=500"));
+            let (name, value) = setting.split_once('=').ok_or_else(wrong)?;
             insert(&mut dict, name.trim(), value_of(value));
         }
         Ok(Self(dict))
