@@ -25,17 +25,41 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Args, Command};
+use failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return unread(&error),
+    };
     let as_json = args.is_json();
     let Err(error) = run(args) else { return ExitCode::SUCCESS };
-    if let Some(told) = failure::as_json(&error).filter(|_| as_json) {
+    if as_json {
+        tell(&error);
+    }
+    output::note(&format!("{error:#}"));
+    ExitCode::from(failure::exit_of(&error) as u8)
+}
+
+/// Ends with what is wrong with the command line, or with the help that was asked for.
+fn unread(error: &clap::Error) -> ExitCode {
+    // Whether JSON is wanted is all that can be told of a line that cannot be read.
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if error.exit_code() == Exit::Usage as i32 && words.any(|word| word == "--json") {
+        let message = error.render().to_string();
+        tell(&Failure::usage(message.trim_start_matches("error: ").trim_end()).into());
+    }
+    // Whoever reads no more gets the exit code.
+    let _ = error.print();
+    ExitCode::from(error.exit_code() as u8)
+}
+
+/// Prints a failure as JSON, unless the command has told it already.
+fn tell(error: &anyhow::Error) {
+    if let Some(told) = failure::as_json(error) {
         // Whoever reads no more gets the exit code.
         let _ = output::print_json(&told);
     }
-    anstream::eprintln!("imgopen: {error:#}");
-    ExitCode::from(failure::exit_of(&error) as u8)
 }
 
 fn run(args: Args) -> anyhow::Result<()> {

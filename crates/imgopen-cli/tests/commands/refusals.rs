@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use insta::assert_snapshot;
+use serde_json::Value;
 
 use crate::common::program::Program;
 use crate::{command, redacted, run, told};
@@ -25,6 +26,27 @@ fn a_wrong_command_line_is_told_what_is_right() {
         assert_snapshot!(name, told);
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a wrong command line leaves something behind");
+}
+
+/// Programs are told in JSON that a command line is wrong, as they are told of everything else.
+#[test]
+fn a_wrong_command_line_is_told_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, right) in [
+        (&["task", "list", "--jsn", "--json"][..], "'--json'"),
+        (&["run", "enlarge_image", "--json", "--sourc-image", "x"], "'--source-image'"),
+        (&["keys", "revoke", "--json"], "<ID>"),
+    ] {
+        let output = command(folder.path(), arguments).output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &told["error"]["exit_code"]), (Some(2), &Value::from(2)));
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(message.contains(right) && !message.starts_with("error"), "{message}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "{output:?}");
+    }
+    // Help that is asked for is no failure, and what is not asked for is not printed.
+    assert!(run(folder.path(), &["task", "list", "--help", "--json"]).starts_with("ends with 0\nList"));
+    assert!(run(folder.path(), &["task", "list", "--jsn"]).starts_with("ends with 2\nerrors:\n"));
 }
 
 /// A setting that cannot stand ends with 2, and is named with the place that it comes from.
