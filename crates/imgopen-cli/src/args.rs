@@ -5,6 +5,7 @@ pub mod remote;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use imgopen_service::CallbackState;
@@ -248,7 +249,7 @@ pub enum Callbacks {
         #[arg(long, value_name = "ID")]
         task: Option<String>,
         /// Only those in this state; may be given several times.
-        #[arg(long, value_parser = callback_state)]
+        #[arg(long, value_parser = callback_states())]
         state: Vec<CallbackState>,
         /// How many at most.
         #[arg(long, default_value_t = 20)]
@@ -309,9 +310,10 @@ impl Args {
     }
 }
 
-fn callback_state(text: &str) -> Result<CallbackState, String> {
-    let found = CallbackState::ALL.into_iter().find(|state| state.as_str() == text);
-    found.ok_or_else(|| "use one of pending, acknowledged, abandoned".to_owned())
+fn callback_states() -> impl TypedValueParser<Value = CallbackState> {
+    let find = |text: String| CallbackState::ALL.into_iter().find(|state| state.as_str() == text);
+    let names = PossibleValuesParser::new(CallbackState::ALL.map(CallbackState::as_str));
+    names.try_map(move |text| find(text).ok_or("no state of a callback"))
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ mod describe;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches};
 use heck::ToKebabCase;
-use imgopen_types::Operation;
 use imgopen_types::operation::PathParameter;
 use imgopen_types::schema::{Field, Object, Shape, TextEnum};
+use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
 
 pub use describe::plain;
@@ -172,14 +172,16 @@ impl Flag {
 fn shaped(argument: Arg, shape: &'static Shape) -> Arg {
     match shape {
         Shape::Boolean => {
-            let argument = argument.num_args(0..=1).require_equals(true).default_missing_value("true");
-            argument.value_parser(Known(&["true", "false"])).hide_possible_values(true)
+            let argument = argument.num_args(0..=1).default_missing_value("true");
+            argument.value_parser(Known(vec!["true", "false"])).hide_possible_values(true)
         }
         Shape::Integer(_) | Shape::IntegerEnum(_) | Shape::Number(_) => argument.allow_negative_numbers(true),
         Shape::Text(text) if text.numeric.is_some() => argument.allow_negative_numbers(true),
-        Shape::TextEnum(set) => argument.value_parser(KnownTexts(set)).hide_possible_values(set.open),
+        Shape::TextEnum(set) => argument.value_parser(known(set)).hide_possible_values(set.open),
         Shape::List(_) => argument.num_args(1..).action(ArgAction::Append),
-        Shape::Text(_) | Shape::Object(_) => argument,
+        // A text may begin with anything.
+        Shape::Text(_) => argument.allow_hyphen_values(true),
+        Shape::Object(_) => argument,
     }
 }
 
@@ -199,7 +201,7 @@ pub fn with_flags(text: &str, all: &[Flag]) -> String {
 pub fn parameter_argument(parameter: &'static PathParameter) -> Arg {
     let argument = Arg::new(parameter.name).long(parameter.name.to_kebab_case()).alias(parameter.name);
     let argument = argument.value_name("NAME").help_heading(REQUIRED);
-    argument.help(describe::plain(parameter.about)).value_parser(KnownTexts(parameter.values))
+    argument.help(describe::plain(parameter.about)).value_parser(known(parameter.values))
 }
 
 /// Where the caller's own id stands in the request of an operation that takes one.
@@ -269,36 +271,36 @@ fn read(shape: &Shape, text: &str) -> Result<Value, String> {
 }
 
 /// Takes any text, and tells help and completion which are known: the contract's own rules judge them, all at once.
-#[derive(Debug, Clone, Copy)]
-struct Known(&'static [&'static str]);
+#[derive(Debug, Clone)]
+struct Known(Vec<&'static str>);
 
-/// The same for the values of a set.
-#[derive(Debug, Clone, Copy)]
-struct KnownTexts(&'static TextEnum);
-
-macro_rules! takes_any_text {
-    ($name:ident: $self:ident => $values:expr) => {
-        impl TypedValueParser for $name {
-            type Value = String;
-
-            fn parse_ref(
-                &self,
-                command: &clap::Command,
-                argument: Option<&Arg>,
-                value: &std::ffi::OsStr,
-            ) -> Result<String, clap::Error> {
-                StringValueParser::new().parse_ref(command, argument, value)
-            }
-
-            fn possible_values(&$self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-                Some(Box::new($values.map(PossibleValue::new)))
-            }
-        }
-    };
+/// The known values of a set.
+fn known(set: &'static TextEnum) -> impl TypedValueParser<Value = String> {
+    Known(set.values.iter().map(|choice| choice.value).collect())
 }
 
-takes_any_text!(Known: self => self.0.iter().copied());
-takes_any_text!(KnownTexts: self => self.0.values.iter().map(|choice| choice.value));
+/// The operations that start jobs.
+pub fn jobs() -> impl TypedValueParser<Value = String> {
+    let jobs = operations::ALL.iter().filter(|operation| operation.job.is_some());
+    Known(jobs.map(|operation| operation.id).collect())
+}
+
+impl TypedValueParser for Known {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
+}
 
 #[cfg(test)]
 mod tests;

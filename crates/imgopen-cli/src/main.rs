@@ -2,6 +2,7 @@
 
 mod args;
 mod callbacks;
+mod completions;
 mod config;
 mod demo;
 mod extras;
@@ -22,7 +23,7 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use args::{Args, Command};
 use failure::{Exit, Failure};
@@ -73,13 +74,6 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Keys(keys) => keys::run(keys),
         Command::Config(config) => config::run(config),
         Command::Callbacks(callbacks) => callbacks::run(callbacks),
-        Command::Completions { shell } => completions(shell),
+        Command::Completions { shell } => completions::run(shell),
     }
-}
-
-/// Prints a script for a shell.
-fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "imgopen", &mut script);
-    output::print(&String::from_utf8(script)?)
 }

@@ -4,6 +4,15 @@ use std::io::{ErrorKind, Write};
 
 /// Prints text and a line's end.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    write(text)
+}
+
+/// Prints a script, byte for byte.
+pub fn print_script(script: &str) -> anyhow::Result<()> {
+    write(script)
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     let mut output = anstream::stdout().lock();
     match writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush()) {
         // Whoever read has read enough.

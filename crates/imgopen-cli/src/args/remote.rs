@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use imgopen_types::operations;
 
+use crate::flags;
 use crate::remote::Connection;
 use crate::run::{self, Call, duration};
 
@@ -28,7 +29,7 @@ Examples:
         #[arg(long = "state", value_name = "STATE", value_parser = ["queued", "running", "succeeded", "failed", "cancelled"])]
         states: Vec<String>,
         /// Only those that this operation started; may be given several times.
-        #[arg(long = "operation", value_name = "OPERATION")]
+        #[arg(long = "operation", value_name = "OPERATION", value_parser = flags::jobs(), hide_possible_values = true)]
         operations: Vec<String>,
         /// How many at most.
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = limit)]
@@ -69,7 +70,7 @@ pub struct Which {
     /// The task's id, or the one that you gave it.
     pub id: String,
     /// The operation that started it; needed where the server cannot look it up, as the hosted one.
-    #[arg(long)]
+    #[arg(long, value_parser = flags::jobs(), hide_possible_values = true)]
     pub operation: Option<String>,
     /// Print JSON.
     #[arg(long)]

@@ -172,6 +172,23 @@ fn a_flag_is_as_short_as_it_can_be() {
     assert_eq!(long(&operations::CONTROLNET, &["controlnet", "args"]), of("controlnet.args", false));
 }
 
+/// What is on or off is so by the flag alone or by the word behind it, and a text may begin with a hyphen.
+#[test]
+fn values_may_be_words_of_their_own() {
+    let said = |line: &str| body(&operations::TEXT_TO_IMAGE, &line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    for (line, expected) in [
+        ("--restore-faces", json!({"restore_faces": true})),
+        ("--restore-faces false", json!({"restore_faces": false})),
+        ("--restore-faces=false", json!({"restore_faces": false})),
+        ("--restore-faces --seed -1", json!({"restore_faces": true, "seed": "-1"})),
+        ("--restore-faces maybe", json!({"restore_faces": "maybe"})),
+        ("--prompt -x --seed 5", json!({"prompt": "-x", "seed": "5"})),
+        ("--negative-prompt --ugly", json!({"negative_prompt": "--ugly"})),
+    ] {
+        assert_eq!(said(line), expected, "{line}");
+    }
+}
+
 #[test]
 fn json_that_is_none_is_told() {
     let command = operation_command(Command::new("x").no_binary_name(true), &operations::CONTROLNET);

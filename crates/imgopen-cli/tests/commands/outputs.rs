@@ -1,6 +1,7 @@
 //! What the commands print, in text and in JSON.
 
 use std::path::Path;
+use std::process::Command;
 
 use imgopen_tests::calls::call;
 use insta::assert_snapshot;
@@ -77,6 +78,46 @@ fn completions_know_operations_and_their_flags() {
         }
     }
     assert!(run(folder.path(), &["completions", "csh"]).starts_with("ends with 2\n"));
+}
+
+/// What bash offers for the last of the words of a line, as it calls the script's function.
+fn offered(script: &Path, line: &[&str]) -> Vec<String> {
+    let ask = r#"
+        source "$1"; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _imgopen imgopen "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", ask, "bash"]).arg(script).arg("imgopen").args(line);
+    let output = bash.current_dir(script.parent().unwrap()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Whatever bash offers is something that the program takes.
+#[test]
+fn bash_completes_what_the_program_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("imgopen.bash");
+    let output = command(folder.path(), &["completions", "bash"]).output().unwrap();
+    std::fs::write(&script, output.stdout).unwrap();
+    let offered = |line: &[&str]| offered(&script, line);
+    assert_eq!(offered(&["run", "enl"]), ["enlarge_image", "enlarge-image"]);
+    for name in ["enlarge_image", "enlarge-image", "imgEnlarge"] {
+        assert_eq!(offered(&["run", name, "--so"]), ["--source-image"], "{name}");
+    }
+    // Values with a space would be taken apart.
+    let samplers = offered(&["run", "text_to_image", "--sampler-index", "D"]);
+    assert_eq!(samplers, ["DPM2", "DDIM"]);
+    assert_eq!(offered(&["run", "text_to_image", "--sampler-index", "Euler"]), ["Euler"]);
+    assert_eq!(offered(&["run", "text_to_image", "--restore-faces", ""]), ["true", "false"]);
+    let said = ["run", "text_to_image", "--restore-faces", "false", "--prompt", "-x"];
+    let told = run(folder.path(), &said);
+    assert!(!told.contains("--restore-faces") && !told.contains("--prompt:"), "{told}");
+    for command in ["show", "wait", "list"] {
+        assert_eq!(offered(&["task", command, "--operation", "te"]), ["text_to_image"], "{command}");
+    }
+    assert_eq!(offered(&["callbacks", "list", "--state", ""]), ["pending", "acknowledged", "abandoned"]);
 }
 
 #[test]
