@@ -73,6 +73,29 @@ fn several_pictures_are_numbered() {
     }
 }
 
+/// Whatever a server says, a terminal is not made to do anything by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_says_is_shown_and_not_obeyed() {
+    let vendor = Vendor::start(|call, _| match call.path.as_str() {
+        "tool/imgEnlarge/queryTask" => success(json!({
+            "taskId": "p1", "businessTaskId": "mine", "status": 2, "desc": "bad \u{1b}[31mred\u{9b}2J\r",
+        })),
+        _ => Some((422, json!({"code": "422", "msg": "no \u{1b}]0;title\u{7}"}))),
+    });
+    let vendor = vendor.await;
+    let mut text = String::new();
+    for arguments in [
+        ["task", "wait", "mine", "--operation", "enlarge_image"],
+        ["task", "show", "mine", "--operation", "enlarge_image"],
+    ] {
+        let mut command = crate::command(std::env::temp_dir().as_path(), &arguments);
+        text += &told(&command.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
+    }
+    let mut list = crate::command(std::env::temp_dir().as_path(), &["task", "list"]);
+    text += &told(&list.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
+    assert_snapshot!("harmless", text);
+}
+
 /// JSON comes from a file or a pipe, and flags win over it.
 #[test]
 fn a_request_can_be_json_and_flags_win_over_it() {
