@@ -50,7 +50,7 @@ macro_rules! pages {
                 body.page_size(PAGE).page_num(page)
             });
             let answer = call.send().await.into_data().map_err(|error| $remote.explain(error))?;
-            let is_last = answer.rows.is_empty() || page * PAGE >= answer.total;
+            let is_empty = answer.rows.is_empty();
             found.extend(answer.rows.into_iter().map(|row| Model {
                 kind: $kind,
                 name: row.$name.clone(),
@@ -58,7 +58,8 @@ macro_rules! pages {
                 base: row.model_base_model.clone(),
                 row: json!(row),
             }));
-            if is_last {
+            // A server may have smaller pages than it was asked for.
+            if is_empty || found.len() as i64 >= answer.total {
                 break;
             }
         }

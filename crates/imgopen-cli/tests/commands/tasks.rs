@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use imgopen_tests::calls::call;
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -58,20 +59,48 @@ fn a_task_that_is_not_waited_for_is_fetched_later() {
     assert_eq!((&shown["state"], &shown["operation"]), (&json!("succeeded"), &json!("enlarge_image")));
 }
 
-#[test]
-fn lists_go_on_to_the_limit() {
+/// A page has a hundred rows at most, so that a longer list takes several.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_go_on_to_the_limit() {
     let shell = Shell::open();
-    for number in 0..5 {
-        let id = format!("--business-task-id=t{number}");
-        shell.json(&["run", "recognize_style", "--source-image", "https://example.com/a.png", "--no-wait", &id]);
+    let client = shell.key.client(&shell.program.url);
+    for number in 0..105 {
+        let request = json!({"businessTaskId": format!("t{number}"), "sourceImage": "https://example.com/a.png"});
+        call(&client, "recognize_style", &request).await.unwrap();
     }
-    let (_, two) = shell.json(&["task", "list", "--limit", "2"]);
-    let ids: Vec<_> = two["tasks"].as_array().unwrap().iter().map(|task| task["callerId"].as_str().unwrap()).collect();
-    assert_eq!((ids, &two["is_more"]), (vec!["t4", "t3"], &json!(true)));
-    let (_, all) = shell.json(&["task", "list", "--operation", "recognize-style", "--limit", "200"]);
-    assert_eq!((all["tasks"].as_array().unwrap().len(), &all["is_more"]), (5, &json!(false)));
+    let listed = |limit: &str| {
+        let (_, listed) = shell.json(&["task", "list", "--operation", "recognize-style", "--limit", limit]);
+        let tasks = listed["tasks"].as_array().unwrap();
+        let ids: Vec<_> = tasks.iter().map(|task| task["callerId"].as_str().unwrap().to_owned()).collect();
+        (ids, listed["is_more"].as_bool().unwrap())
+    };
+    let newest = |count: usize| (0..count).map(|number| format!("t{}", 104 - number)).collect::<Vec<_>>();
+    for (limit, count, is_more) in [("2", 2, true), ("100", 100, true), ("103", 103, true), ("105", 105, false)] {
+        assert_eq!(listed(limit), (newest(count), is_more), "--limit {limit}");
+    }
+    assert_eq!(listed("500"), (newest(105), false));
     let text = told(&shell.run(&["task", "list", "--limit", "1"]));
     assert!(text.ends_with("there are more; --limit shows them\n"), "{text}");
+}
+
+/// A server decides how large its pages are, and all rows are listed all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_are_listed_to_the_last() {
+    let vendor = Vendor::start(|call, _| {
+        let page = call.body["pageNum"].as_u64().unwrap() as usize;
+        let row = |number| json!({ "id": number, "sdVae": format!("v{number}.pt"), "sdVaeName": "a VAE" });
+        let rows: Vec<_> = (1..=120).skip((page - 1) * 50).take(50).map(row).collect();
+        success(json!({ "total": 120, "pageSize": 50, "pageNum": page, "rows": rows }))
+    });
+    let vendor = vendor.await;
+    let list = ["models", "list", "--kind", "vae", "--json"];
+    let output = command(&std::env::temp_dir(), &list).env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap();
+    let listed: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told(&output)));
+    let names: Vec<_> =
+        listed["models"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
+    assert_eq!(names, (1..=120).map(|number| format!("v{number}.pt")).collect::<Vec<_>>());
+    assert_eq!(vendor.calls().len(), 3);
 }
 
 /// A server such as the hosted one has the published operations only.
