@@ -24,6 +24,8 @@ pub struct Fault {
 pub struct Draft {
     /// The operation.
     pub operation: &'static Operation,
+    /// The command that puts it together, such as `run enlarge_image`, whose help is named where something is wrong.
+    pub command: String,
     /// Its flags.
     pub flags: Vec<Flag>,
     /// The request.
@@ -44,7 +46,25 @@ impl Draft {
                 "the request is {document}; give a JSON object, as `{{\"field\": …}}`"
             )));
         }
-        Ok(Self { operation, flags: flags::flags(operation), body: document, faults: Vec::new() })
+        let (command, flags) = (format!("run {}", operation.id), flags::flags(operation));
+        Ok(Self { operation, command, flags, body: document, faults: Vec::new() })
+    }
+
+    /// Begins with a document as text, of which `name` tells where it is from.
+    ///
+    /// # Errors
+    ///
+    /// When it is no JSON, or no object.
+    pub fn read(operation: &'static Operation, text: &str, name: &str) -> Result<Self, Failure> {
+        let wrong =
+            |error| Failure::usage(format!("{name} is no JSON: {error}; give an object, as `{{\"field\": …}}`"));
+        let mut draft = Self::new(operation, serde_json::from_str(text).map_err(wrong)?)?;
+        // A value keeps the last of what stands there twice, so that only the text tells.
+        if let Err(ReadError::Violations(violations)) = read_value(operation.request, text.as_bytes()) {
+            let twice = violations.iter().filter(|violation| violation.rule == Rule::Twice);
+            draft.faults = twice.map(|violation| named(operation, &draft.flags, violation)).collect();
+        }
+        Ok(draft)
     }
 
     /// Sets what the command line gives, in place of what the document says.
@@ -62,8 +82,12 @@ impl Draft {
         }
     }
 
-    /// Sets one field, and makes the objects around it.
+    /// Sets one field, and makes the objects around it. What was wrong with it is so no more.
     pub fn set(&mut self, path: &[&str], value: Value) {
+        let place = path.join(".");
+        let is_in =
+            |fault: &Fault| fault.field.strip_prefix(&place).is_some_and(|rest| !rest.starts_with(is_of_a_name));
+        self.faults.retain(|fault| !is_in(fault));
         set(self.operation.request, &mut self.body, path, value);
     }
 
@@ -107,8 +131,13 @@ impl Draft {
             }
             Err(ReadError::Syntax(error)) => return Err(Failure::usage(error.to_string())),
         }
-        Err(refusal(self.operation, &faults))
+        Err(refusal(self.operation, &self.command, &faults))
     }
+}
+
+/// Whether a name goes on, and no member or item of it follows.
+fn is_of_a_name(c: char) -> bool {
+    !['.', '['].contains(&c)
 }
 
 /// A text of 16 hexadecimal digits that nobody guesses.
@@ -119,11 +148,11 @@ pub fn random_hex() -> anyhow::Result<String> {
 }
 
 /// The failure that tells all faults.
-fn refusal(operation: &Operation, faults: &[Fault]) -> Failure {
+fn refusal(operation: &Operation, command: &str, faults: &[Fault]) -> Failure {
     let lines: String = faults.iter().map(|fault| format!("\n  {}: {}", fault.flag, fault.message)).collect();
     let told = faults.iter().map(|fault| json!({"flag": fault.flag, "field": fault.field, "message": fault.message}));
     let detail = json!({ "operation": operation.id, "faults": told.collect::<Value>() });
-    let help = format!("`imgopen run {} --help` tells what each flag takes", operation.id);
+    let help = format!("`imgopen {command} --help` tells what each flag takes");
     Failure::usage(format!("the request was not sent:{lines}\n{help}")).detail(detail)
 }
 

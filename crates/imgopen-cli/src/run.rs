@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use heck::ToKebabCase;
 use imgopen_types::Operation;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::files::{self, FileServer};
@@ -33,7 +33,7 @@ pub use save::Target;
 #[command(next_help_heading = "Options")]
 pub struct Options {
     /// A file with the request as JSON, or - for standard input; flags win over it. JSON that is piped in is read without
-    /// this flag when no field is given.
+    /// this flag when fields must be given and none is.
     #[arg(long, value_name = "FILE|-")]
     pub request: Option<PathBuf>,
     /// Print JSON; with a file, or - for standard input, also take the request from there, as --request does.
@@ -62,22 +62,33 @@ impl Options {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Result")]
 pub struct JobOptions {
-    /// Where the results are saved: a folder, or a file that is not there yet [default: the current folder].
-    #[arg(long, short, value_name = "DIR|FILE")]
-    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub waiting: Waiting,
     /// Print the ids and end, once the server has fetched what local pictures there are.
     #[arg(long)]
     pub no_wait: bool,
-    /// How long to wait for the result, such as 90s or 1h; the task itself goes on.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
-    pub timeout: Duration,
     /// The address of this machine under which the server fetches local pictures; found out unless given.
     #[arg(long, value_name = "ADDR[:PORT]")]
     pub serve_files: Option<String>,
+}
+
+/// How to wait for a job, and where its results go.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Waiting {
+    /// Where the results are saved: a folder, or a file that is not there yet. What has no ending, as `results`, is a folder,
+    /// and is made [default: the current folder].
+    #[arg(long, short, value_name = "DIR|FILE")]
+    pub output: Option<PathBuf>,
+    /// How long to wait for the result, such as 90s or 1h; the task itself goes on.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
+    pub timeout: Duration,
     /// Show no progress and no remarks.
     #[arg(long, short)]
     pub quiet: bool,
 }
+
+/// How long trainings are waited for unless it is said.
+pub const TRAINING_TIMEOUT: &str = "24h";
 
 /// A time such as `30s`, `10m` or `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -88,7 +99,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Carries the command out.
 pub fn run(call: Call) -> anyhow::Result<()> {
     let operation = call.operation;
-    let mut draft = Draft::new(operation, document(&call)?)?;
+    let mut draft = match document(&call)? {
+        Some((text, name)) => Draft::read(operation, &text, &name)?,
+        None => Draft::new(operation, json!({}))?,
+    };
+    draft.command = call.command.clone();
     draft.take_flags(&call.matches);
     let parameters = parameters(&mut draft, &call);
     if !call.images.is_empty() {
@@ -103,42 +118,36 @@ pub fn run(call: Call) -> anyhow::Result<()> {
     })
 }
 
-/// The request as a document: of a file, or piped in.
-fn document(call: &Call) -> anyhow::Result<Value> {
-    let piped = || call.is_bare() && !std::io::stdin().is_terminal();
+/// The request as a document, and where that is from: a file, or what is piped in.
+fn document(call: &Call) -> anyhow::Result<Option<(String, String)>> {
+    let piped = || call.wants_document() && !std::io::stdin().is_terminal();
     let file = call.options.document()?;
-    let (text, name) = match file {
+    match file {
         Some(file) if file.as_os_str() != "-" => {
             let read = std::fs::read_to_string(file);
-            (read.with_context(|| format!("the file {} cannot be read", file.display()))?, file.display().to_string())
+            let read = read.with_context(|| format!("the file {} cannot be read", file.display()))?;
+            return Ok(Some((read, file.display().to_string())));
         }
-        None if !piped() => return Ok(Value::Object(Map::new())),
-        _ => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-            (text, "standard input".to_owned())
-        }
-    };
-    if text.trim().is_empty() && file.is_none() {
-        return Ok(Value::Object(Map::new()));
+        None if !piped() => return Ok(None),
+        _ => {}
     }
-    let wrong = |error| Failure::usage(format!("{name} is no JSON: {error}; give an object, as `{{\"field\": …}}`"));
-    Ok(serde_json::from_str(&text).map_err(wrong)?)
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+    let is_nothing = text.trim().is_empty() && file.is_none();
+    Ok((!is_nothing).then(|| (text, "standard input".to_owned())))
 }
 
 /// The variable parts of the path.
 fn parameters(draft: &mut Draft, call: &Call) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for parameter in call.operation.parameters {
-        let known = || parameter.values.values.iter().map(|choice| choice.value);
-        let given = call.matches.get_one::<String>(parameter.name).cloned();
-        if !known().any(|known| Some(known) == given.as_deref()) {
-            let problem = given.as_ref().map_or("missing".to_owned(), |given| format!("{given:?} given"));
-            let message = format!("{problem}; give one of {}", known().collect::<Vec<_>>().join(", "));
-            let flag = format!("--{}", parameter.name.to_kebab_case());
-            draft.faults.push(Fault { flag, field: parameter.name.to_owned(), message });
+        match parameter.check(call.matches.get_one::<String>(parameter.name).map(String::as_str)) {
+            Ok(value) => found.push((parameter.name, value.to_owned())),
+            Err(message) => {
+                let flag = format!("--{}", parameter.name.to_kebab_case());
+                draft.faults.push(Fault { flag, field: parameter.name.to_owned(), message });
+            }
         }
-        found.push((parameter.name, given.unwrap_or_default()));
     }
     found
 }
@@ -164,13 +173,14 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions) -> anyhow:
     // The files stand in for the URLs under which they will be served, while the rest is checked.
     draft.stand_in(&local);
     let request = draft.finish()?;
-    let target = Target::new(job.output.as_deref())?;
+    let target = Target::new(job.waiting.output.as_deref())?;
     let remote = options.connection.open()?;
-    if !job.quiet {
+    if !job.waiting.quiet {
         made_up(&made, operation);
     }
     let submission = Submission { operation, request, local, serve_files: job.serve_files.clone() };
-    let mut patience = Patience { timeout: job.timeout, quiet: job.quiet, interrupt: Interrupt::listen()? };
+    let mut patience =
+        Patience { timeout: job.waiting.timeout, quiet: job.waiting.quiet, interrupt: Interrupt::listen()? };
     let Some(sent) = patience.interrupt.unless(submission.send(&remote)).await else {
         let message = "interrupted before the server answered; the task may have been started all the same";
         return Err(Failure::new(Exit::Interrupted, message).into());

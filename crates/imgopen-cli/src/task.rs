@@ -5,13 +5,13 @@ use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, JobState, Operation, operation};
 use serde_json::{Value, json};
 
-use crate::args::remote::{Tasks, Waiting, Which};
+use crate::args::remote::{Tasks, Which};
 use crate::extras::{self, Known};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{print, print_json};
 use crate::remote::Remote;
-use crate::run::{Job, Patience, Target, finish, state_name, urls};
+use crate::run::{Job, Patience, Target, Waiting, finish, state_name, urls};
 
 /// The most rows that a page may have.
 const PAGE: usize = 100;

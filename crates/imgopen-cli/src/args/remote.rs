@@ -1,14 +1,13 @@
 //! The arguments of the commands that talk to a server.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use imgopen_types::operations;
 
 use crate::flags;
 use crate::remote::Connection;
-use crate::run::{self, Call, duration};
+use crate::run::{self, Call, TRAINING_TIMEOUT, Waiting};
 
 /// Tasks that were started before.
 #[derive(Debug, Clone, Subcommand)]
@@ -79,20 +78,6 @@ pub struct Which {
     pub connection: Connection,
 }
 
-/// How to wait for a task.
-#[derive(Debug, Clone, Args)]
-pub struct Waiting {
-    /// Where the results are saved: a folder, or a file that is not there yet [default: the current folder].
-    #[arg(long, short, value_name = "DIR|FILE")]
-    pub output: Option<PathBuf>,
-    /// How long to wait, such as 90s or 1h; the task itself goes on.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
-    pub timeout: Duration,
-    /// Show no progress and no remarks.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
 /// Models that requests can name.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Models {
@@ -144,6 +129,7 @@ pub enum Train {
     Submit(Box<SubmitTraining>),
     /// Wait for a training and save its LoRA.
     #[command(after_help = "Example:\n  imgopen train wait my-training-1 --timeout 12h --output loras/")]
+    #[command(mut_arg("timeout", |argument| argument.default_value(TRAINING_TIMEOUT)))]
     Wait {
         /// The id that you gave the training, or that was made up for it.
         id: String,
@@ -187,6 +173,7 @@ impl Args for SubmitTraining {
 impl FromArgMatches for SubmitTraining {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let call = Call::of(&operations::SUBMIT_TRAINING, matches)?;
+        let call = Call { command: "train submit".to_owned(), ..call };
         Ok(Self { call, images: matches.get_one("images").cloned() })
     }
 

@@ -74,6 +74,30 @@ fn a_field_set_anew_loses_its_other_spelling() {
     assert_eq!(draft.finish().unwrap()["maxEpochs"], 12);
 }
 
+/// The server refuses what stands there twice, so that it must not get lost on the way.
+#[test]
+fn what_a_document_says_twice_is_told() {
+    let text = r#"{"sourceImage": "https://a", "scale": 2, "scale": 3}"#;
+    let twice = || Draft::read(&operations::ENLARGE_IMAGE, text, "request.json").unwrap();
+    let mut draft = twice();
+    draft.complete().unwrap();
+    let message = draft.finish().unwrap_err().message;
+    assert!(message.starts_with("the request was not sent:\n  --scale: given twice; keep one\n`imgopen"), "{message}");
+    // A flag says which of them is meant.
+    let mut draft = twice();
+    draft.set(&["scale"], json!(4));
+    draft.complete().unwrap();
+    assert_eq!(draft.finish().unwrap()["scale"], 4);
+    let spelled = r#"{"taskId": "1", "maxEpochs": 10, "max_epochs": 11}"#;
+    let message = Draft::read(&operations::SUBMIT_TRAINING, spelled, "x").unwrap().finish().unwrap_err().message;
+    assert_eq!(message.matches("--max-epochs: given twice, as").count(), 1, "{message}");
+    let inner = r#"{"controlnet": {"args": [{"weight": 1, "weight": 2}]}}"#;
+    let message = Draft::read(&operations::CONTROLNET, inner, "x").unwrap().finish().unwrap_err().message;
+    assert!(message.contains("--controlnet.args[0].weight: given twice; keep one"), "{message}");
+    let broken = Draft::read(&operations::CONTROLNET, "{", "standard input").unwrap_err().message;
+    assert!(broken.starts_with("standard input is no JSON: EOF"), "{broken}");
+}
+
 #[test]
 fn an_id_is_made_up_where_the_caller_has_one() {
     for operation in operations::ALL.iter().copied() {

@@ -6,7 +6,7 @@ use imgopen_types::schema::{Field, Object, Shape};
 use imgopen_types::{Operation, operations};
 use serde_json::{Map, Value, json};
 
-use super::{JobOptions, Options};
+use super::{JobOptions, Options, TRAINING_TIMEOUT};
 use crate::flags::{self, Flag};
 
 /// The call of one operation.
@@ -14,6 +14,8 @@ use crate::flags::{self, Flag};
 pub struct Call {
     /// The operation.
     pub operation: &'static Operation,
+    /// The command that was given, such as `run enlarge_image`.
+    pub command: String,
     /// The fields that are given.
     pub matches: ArgMatches,
     /// How it is called.
@@ -29,13 +31,18 @@ impl Call {
     pub fn of(operation: &'static Operation, matches: &ArgMatches) -> Result<Self, clap::Error> {
         let options = Options::from_arg_matches(matches)?;
         let job = operation.job.as_ref().map(|_| JobOptions::from_arg_matches(matches)).transpose()?;
-        Ok(Self { operation, matches: matches.clone(), options, job, images: Vec::new() })
+        let (command, matches) = (format!("run {}", operation.id), matches.clone());
+        Ok(Self { operation, command, matches, options, job, images: Vec::new() })
     }
 
-    /// Whether no field is given.
-    pub fn is_bare(&self) -> bool {
-        let given = |flag: &Flag| self.matches.contains_id(&flag.id());
-        self.images.is_empty() && !flags::flags(self.operation).iter().any(given)
+    /// Whether the request is still to be given: no field is, though some must be. Only then a standard input that nobody
+    /// spoke of is taken for it; it may be that of a script.
+    pub fn wants_document(&self) -> bool {
+        let flags = flags::flags(self.operation);
+        let is_given = |flag: &Flag| self.matches.contains_id(&flag.id());
+        let is_wanted = |flag: &Flag| flag.is_needed(self.operation);
+        let must_be = flags.iter().any(is_wanted) || !self.operation.request.exactly_one.is_empty();
+        must_be && self.images.is_empty() && !flags.iter().any(is_given)
     }
 }
 
@@ -87,6 +94,9 @@ pub fn operation_command(command: Command, operation: &'static Operation) -> Com
     command = command.args(needed.iter().chain(&others).map(|flag| flag.argument(operation, &all)));
     if operation.job.is_some() {
         command = JobOptions::augment_args(command);
+    }
+    if *operation == operations::SUBMIT_TRAINING {
+        command = command.mut_arg("timeout", |argument| argument.default_value(TRAINING_TIMEOUT));
     }
     let help = Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print help");
     let command = Options::augment_args(command).disable_version_flag(true).disable_help_flag(true);

@@ -96,6 +96,27 @@ async fn what_a_server_says_is_shown_and_not_obeyed() {
     assert_snapshot!("harmless", text);
 }
 
+/// The standard input of a script is left to the script.
+#[test]
+fn a_standard_input_that_is_not_spoken_of_is_left_alone() {
+    let shell = Shell::open();
+    let script =
+        "printf 'a\\nb\\n' | while read -r line; do \"$0\" run describe_server >/dev/null && echo \"$line\"; done";
+    let command = shell.command(&[]);
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", script]).arg(command.get_program());
+    sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = sh.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a\nb\n", "{output:?}");
+    // It can be spoken of.
+    let mut piped = shell.command(&["run", "list_tasks", "--request", "-"]);
+    let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(br#"{"taskId": "nobody"}"#).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(page["rows"], json!([]));
+}
+
 /// JSON comes from a file or a pipe, and flags win over it.
 #[test]
 fn a_request_can_be_json_and_flags_win_over_it() {
