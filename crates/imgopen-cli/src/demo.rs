@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use imgopen_client::Client;
 use imgopen_service::{Clock, Service, Settings};
 use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::output::{note, print, print_json};
-use crate::remote::Remote;
+use crate::remote::{self, Remote};
 use crate::request::Draft;
 use crate::run::{Bar, Outcome, Submission, Target};
 use crate::serve::engines;
@@ -95,7 +94,7 @@ async fn demo(flags: &Demo) -> anyhow::Result<()> {
 
     let service = Service::open(settings(&data)?, Clock::system(), engines(true)).await?;
     let listener = TcpListener::bind(service.settings().listen).await?;
-    let remote = Remote { client: Client::builder(&service.url(listener.local_addr()?)).build()? };
+    let remote = Remote { client: remote::client(&service.url(listener.local_addr()?)).build()? };
     note(&format!("a service runs at {} for as long as the demo takes", remote.url()));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move { service.serve(listener, |_| {}, async { drop(stopped.await) }).await });

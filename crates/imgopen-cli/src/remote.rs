@@ -1,9 +1,10 @@
 //! The server that a command talks to, and what its refusals mean.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use imgopen_client::{Client, Credentials, Error};
+use imgopen_client::{Client, ClientBuilder, Credentials, Error};
 use imgopen_types::HOSTED_URL;
 use serde_json::json;
 
@@ -42,7 +43,7 @@ impl Connection {
     ///
     /// When the address cannot be called or the key is not whole.
     pub fn open(&self) -> anyhow::Result<Remote> {
-        let mut builder = Client::builder(&self.url);
+        let mut builder = client(&self.url);
         if let Some(credentials) = self.credentials()? {
             builder = builder.credentials(credentials);
         }
@@ -73,6 +74,19 @@ impl Connection {
         let cannot = || format!("the secret's file {} cannot be read", file.display());
         Ok(Some(std::fs::read_to_string(file).with_context(cannot)?.trim().to_owned()))
     }
+}
+
+/// Begins a client of a server. One on this machine is not reached through a proxy.
+pub fn client(url: &str) -> ClientBuilder {
+    let builder = Client::builder(url);
+    if is_here(url) { builder.no_proxy() } else { builder }
+}
+
+/// Whether an address is this machine's own.
+fn is_here(url: &str) -> bool {
+    let parsed = reqwest::Url::parse(url.trim()).ok();
+    let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 impl Remote {
@@ -116,6 +130,27 @@ impl Remote {
                 )
             }
             _ => Failure::new(Exit::Failed, error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_addresses() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080", true),
+            ("http://127.9.9.9/a.png", true),
+            ("http://localhost:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://10.0.0.1", false),
+            ("https://example.com/127.0.0.1", false),
+            ("127.0.0.1", false),
+        ] {
+            assert_eq!(is_here(url), expected, "{url}");
         }
     }
 }

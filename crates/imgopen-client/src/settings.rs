@@ -64,6 +64,7 @@ pub struct ClientBuilder {
     settings: Settings,
     connect_timeout: Duration,
     timeout: Duration,
+    no_proxy: bool,
     http: Option<reqwest::Client>,
 }
 
@@ -103,6 +104,7 @@ impl Client {
             settings: Settings::default(),
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(60),
+            no_proxy: false,
             http: None,
         }
     }
@@ -149,8 +151,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses an HTTP client of your own; the timeouts set here do not apply to it. See to it that it follows no redirects:
-    /// the access key would be sent along.
+    /// Goes past the proxies that the environment names, as is right for a server on the same machine.
+    pub fn no_proxy(mut self) -> Self {
+        self.no_proxy = true;
+        self
+    }
+
+    /// Uses an HTTP client of your own; the timeouts and proxies set here do not apply to it. See to it that it follows no
+    /// redirects: the access key would be sent along.
     pub fn http_client(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
         self
@@ -170,12 +178,14 @@ impl ClientBuilder {
         let http = match self.http {
             Some(http) => http,
             // The API has no redirects, and reqwest would send the key's headers along to wherever one leads.
-            None => reqwest::Client::builder()
-                .connect_timeout(self.connect_timeout)
-                .timeout(self.timeout)
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .map_err(BuildError::Http)?,
+            None => {
+                let builder = reqwest::Client::builder()
+                    .connect_timeout(self.connect_timeout)
+                    .timeout(self.timeout)
+                    .redirect(reqwest::redirect::Policy::none());
+                let builder = if self.no_proxy { builder.no_proxy() } else { builder };
+                builder.build().map_err(BuildError::Http)?
+            }
         };
         Ok(Client::new_with_client(&base_url, http, self.settings))
     }
