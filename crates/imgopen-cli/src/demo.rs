@@ -98,12 +98,14 @@ async fn demo(flags: &Demo) -> anyhow::Result<()> {
     note(&format!("a service runs at {} for as long as the demo takes", remote.url()));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move { service.serve(listener, |_| {}, async { drop(stopped.await) }).await });
-    let shown = Interrupt::listen()?.unless(steps(&remote, &pictures, flags)).await;
+    let interrupted = || Failure::new(Exit::Interrupted, "interrupted");
+    let mut interrupt = Interrupt::listen()?;
+    let shown = interrupt.unless(steps(&remote, &pictures, flags)).await;
     // It stops also when nobody tells it to any more.
     drop(stop);
-    let served = serving.await?;
-    let outcomes = shown.unwrap_or_else(|| Err(Failure::new(Exit::Interrupted, "interrupted").into()))?;
-    served?;
+    let served = interrupt.unless(serving).await.ok_or_else(interrupted)?;
+    let outcomes = shown.ok_or_else(interrupted)??;
+    served??;
     farewell(&outcomes, flags)
 }
 
@@ -158,11 +160,12 @@ async fn one(remote: &Remote, step: &Step, pictures: &Path, output: &Path) -> an
     let bar = Bar::new(&job, false);
     let waited = job.wait(remote, TIMEOUT, &bar).await;
     bar.clear();
-    let outcome = Outcome::of(remote, &job, waited?, &Target::Folder(output.to_owned())).await;
+    let mut outcome = Outcome::of(&job, waited, 0);
+    outcome.complete(remote, &Target::Folder(output.to_owned())).await;
     if let Some(server) = server {
         server.stop().await;
     }
-    outcome
+    Ok(outcome)
 }
 
 /// Puts the paths of the bundled pictures in the places of their names.

@@ -50,6 +50,11 @@ impl Failure {
         Self { detail, ..self }
     }
 
+    /// The failure as JSON.
+    pub fn as_json(&self) -> Value {
+        with_detail(self.exit, &self.message, Some(self))
+    }
+
     /// After the command has printed what there is to print.
     pub fn told(self) -> Self {
         Self { is_told: true, ..self }
@@ -75,11 +80,15 @@ pub fn as_json(error: &anyhow::Error) -> Option<Value> {
     if failure.is_some_and(|failure| failure.is_told) {
         return None;
     }
-    let mut told = json!({ "exit_code": exit_of(error) as i32, "message": format!("{error:#}") });
+    Some(json!({ "error": with_detail(exit_of(error), &format!("{error:#}"), failure) }))
+}
+
+fn with_detail(exit: Exit, message: &str, failure: Option<&Failure>) -> Value {
+    let mut told = json!({ "exit_code": exit as i32, "message": message });
     for (name, value) in failure.and_then(|failure| failure.detail.as_object()).into_iter().flatten() {
         told[name] = value.clone();
     }
-    Some(json!({ "error": told }))
+    told
 }
 
 #[cfg(test)]

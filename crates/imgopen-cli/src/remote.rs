@@ -82,6 +82,12 @@ pub fn client(url: &str) -> ClientBuilder {
     if is_here(url) { builder.no_proxy() } else { builder }
 }
 
+/// Begins a plain HTTP client for an address, in the same way.
+pub fn http(url: &str) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder();
+    if is_here(url) { builder.no_proxy() } else { builder }
+}
+
 /// Whether an address is this machine's own.
 fn is_here(url: &str) -> bool {
     let parsed = reqwest::Url::parse(url.trim()).ok();

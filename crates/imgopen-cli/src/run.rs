@@ -181,11 +181,8 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions) -> anyhow:
     let submission = Submission { operation, request, local, serve_files: job.serve_files.clone() };
     let mut patience =
         Patience { timeout: job.waiting.timeout, quiet: job.waiting.quiet, interrupt: Interrupt::listen()? };
-    let Some(sent) = patience.interrupt.unless(submission.send(&remote)).await else {
-        let message = "interrupted before the server answered; the task may have been started all the same";
-        return Err(Failure::new(Exit::Interrupted, message).into());
-    };
-    let (started, server) = sent?;
+    let unanswered = submission.unanswered(Exit::Interrupted, "interrupted before the server answered");
+    let (started, server) = patience.interrupt.unless(submission.send(&remote)).await.ok_or(unanswered)??;
     if job.no_wait {
         return leave(&remote, &started, server, &mut patience, options.is_json()).await;
     }
@@ -205,20 +202,41 @@ pub async fn finish(
     json: bool,
 ) -> anyhow::Result<()> {
     let bar = Bar::new(job, patience.quiet);
-    let timeout = patience.timeout;
-    let seen_through = async {
-        let waited = job.wait(remote, timeout, &bar).await?;
-        bar.clear();
-        Outcome::of(remote, job, waited, target).await
-    };
-    let outcome = patience.interrupt.unless(seen_through).await;
+    let waited = job.wait(remote, patience.timeout, &bar);
+    let waited = patience.interrupt.unless(waited).await.unwrap_or(Waited::Interrupted);
     bar.clear();
-    if let Some(server) = server {
-        server.stop().await;
+    let unfetched = match (&waited, &server) {
+        (Waited::Interrupted, Some(server)) => go_on_serving(remote, job, server, patience).await,
+        (_, Some(server)) => server.unfetched(),
+        (_, None) => 0,
+    };
+    let mut outcome = Outcome::of(job, waited, unfetched);
+    if patience.interrupt.unless(outcome.complete(remote, target)).await.is_none() {
+        outcome.interrupted();
     }
-    match outcome {
-        Some(outcome) => outcome?.print(json),
-        None => Outcome::of(remote, job, Waited::Interrupted, target).await?.print(json),
+    put_away(server, patience).await;
+    outcome.print(json)
+}
+
+/// After Ctrl-C, serves the local pictures until the server needs them no more, or until Ctrl-C comes again. Gives how many
+/// the task will lack.
+async fn go_on_serving(remote: &Remote, job: &Job, server: &FileServer, patience: &mut Patience) -> usize {
+    if server.unfetched() == 0 {
+        return 0;
+    }
+    if !patience.quiet {
+        note("interrupted; ends once the server has fetched the local pictures, or at once with another Ctrl-C");
+    }
+    let bar = Bar::new(job, patience.quiet);
+    let fetched = patience.interrupt.unless(job.until_fetched(remote, server, patience.timeout, &bar)).await;
+    bar.clear();
+    if matches!(fetched, Some(Ok(()))) { 0 } else { server.unfetched() }
+}
+
+/// Ends the serving, after what is under way; Ctrl-C does not wait for that.
+async fn put_away(server: Option<FileServer>, patience: &mut Patience) {
+    if let Some(server) = server {
+        patience.interrupt.unless(server.stop()).await;
     }
 }
 
@@ -230,18 +248,25 @@ async fn leave(
     patience: &mut Patience,
     json: bool,
 ) -> anyhow::Result<()> {
-    if let Some(server) = server {
+    let mut fetched = Ok(());
+    if let Some(server) = &server {
         let bar = Bar::new(job, patience.quiet);
-        let fetched = job.until_fetched(remote, &server, patience.timeout, &bar);
-        let fetched = patience.interrupt.unless(fetched).await;
+        let until_fetched = job.until_fetched(remote, server, patience.timeout, &bar);
+        let interrupted = || Err(job.unfetched(server.unfetched(), Exit::Interrupted, "interrupted"));
+        fetched = patience.interrupt.unless(until_fetched).await.unwrap_or_else(interrupted);
         bar.clear();
-        fetched.unwrap_or_else(|| Err(job.unfetched(&server, Exit::Interrupted, "interrupted")))?;
-        server.stop().await;
     }
+    put_away(server, patience).await;
+    let Err(failure) = fetched else {
+        return if json { print_json(&job.told()) } else { print(&format!("{}\n{}", job.shown(), come_back(job))) };
+    };
     if json {
-        return print_json(&job.told());
+        let mut told = job.told();
+        told["error"] = failure.as_json();
+        print_json(&told)?;
+        return Err(failure.told().into());
     }
-    print(&format!("{}\n{}", job.shown(), come_back(job)))
+    Err(failure.into())
 }
 
 /// Says which id was made up.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use imgopen_client::{Progress, job_id};
+use imgopen_client::{Error, Progress, job_id};
+use imgopen_types::operation::IdSource;
 use imgopen_types::{JobState, Operation};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Bar;
 use crate::failure::{Exit, Failure};
 use crate::files::{self, FileServer, LocalFile};
+use crate::flags;
 use crate::interrupt::Interrupt;
 use crate::remote::Remote;
 use crate::request::random_hex;
@@ -64,6 +66,8 @@ pub enum Waited {
     TimedOut(Option<JobState>),
     /// With Ctrl-C.
     Interrupted,
+    /// With an answer that tells nothing of the job, or none at all.
+    Lost(Failure),
 }
 
 impl Submission {
@@ -71,7 +75,7 @@ impl Submission {
     ///
     /// # Errors
     ///
-    /// When the server cannot reach this machine, or refuses.
+    /// When the server cannot reach this machine, refuses, or gives no answer that names a task.
     pub async fn send(mut self, remote: &Remote) -> anyhow::Result<(Job, Option<FileServer>)> {
         let server = self.serve(remote).await?;
         let network = server.as_ref().map(FileServer::network);
@@ -80,12 +84,27 @@ impl Submission {
         if !remote.is_hosted() {
             call = call.idempotency_key(format!("cli-{}{}", random_hex()?, random_hex()?));
         }
-        let answer = call.send().await.map_err(|error| allow(remote.explain(error), network.as_deref()))?;
+        let answer = call.send().await.map_err(|error| match &error {
+            Error::Transport(cause) if !cause.is_connect() => self.unanswered(Exit::Failed, &error.to_string()),
+            _ => allow(remote.explain(error), network.as_deref()),
+        })?;
         let id = job_id(self.operation, &self.request, &answer);
-        let id = id.ok_or_else(|| Failure::new(Exit::Refused, "the server's answer names no task"))?;
+        let id = id.ok_or_else(|| self.unanswered(Exit::Refused, "the server's answer names no task"))?;
         let platform_id = ["taskId", "task_id"].iter().find_map(|name| answer["data"][name].as_str());
         let platform_id = platform_id.map(str::to_owned);
         Ok((Job { operation: self.operation, id, platform_id, network }, server))
+    }
+
+    /// What is said when it was sent, perhaps, and no answer came. The caller's own id is all that is known of the task.
+    pub fn unanswered(&self, exit: Exit, why: &str) -> Failure {
+        let message = format!("{why}; the task may have been started all the same");
+        let path = flags::caller_id(self.operation).unwrap_or_default();
+        let id = path.iter().try_fold(&self.request, |value, name| value.get(name)).and_then(Value::as_str);
+        let Some(id) = id else { return Failure::new(exit, message) };
+        let is_asked_by_it = matches!(self.operation.job.as_ref().map(|job| job.id), Some(IdSource::Request(_)));
+        let operation = if is_asked_by_it { format!(" --operation {}", self.operation.id) } else { String::new() };
+        let message = format!("{message}, as {id}: come back with `imgopen task wait {id}{operation}`");
+        Failure::new(exit, message).detail(json!({ "operation": self.operation.id, "id": id }))
     }
 
     async fn serve(&mut self, remote: &Remote) -> anyhow::Result<Option<FileServer>> {
@@ -131,21 +150,19 @@ impl Job {
         json!({ "operation": self.operation.id, "id": self.id, "task_id": self.platform_id })
     }
 
-    /// Asks again and again until the job ends or the time is over.
-    ///
-    /// # Errors
-    ///
-    /// When asking fails for good.
-    pub async fn wait(&self, remote: &Remote, timeout: Duration, bar: &Bar) -> Result<Waited, Failure> {
+    /// Asks again and again until the job ends, the time is over or asking fails for good.
+    pub async fn wait(&self, remote: &Remote, timeout: Duration, bar: &Bar) -> Waited {
         let (mut pause, mut last) = (FIRST_PAUSE, None);
         let asking = async {
             loop {
-                let progress = remote.client.progress(self.operation, &self.id).await;
-                let progress = progress.map_err(|error| remote.explain(error))?;
+                let progress = match remote.client.progress(self.operation, &self.id).await {
+                    Ok(progress) => progress,
+                    Err(error) => return Waited::Lost(remote.explain(error)),
+                };
                 bar.show(progress.report.as_ref());
                 last = Some(progress.report.state());
                 if progress.report.state().is_final() {
-                    return Ok(Waited::Ended(progress));
+                    return Waited::Ended(progress);
                 }
                 sleep(pause).await;
                 pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
@@ -153,7 +170,7 @@ impl Job {
         };
         // A time beyond what can be told has no end.
         match Instant::now().checked_add(timeout) {
-            Some(ends_at) => timeout_at(ends_at, asking).await.unwrap_or(Ok(Waited::TimedOut(last))),
+            Some(ends_at) => timeout_at(ends_at, asking).await.unwrap_or(Waited::TimedOut(last)),
             None => asking.await,
         }
     }
@@ -162,7 +179,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// When it has not in time: the task will lack its pictures.
+    /// When it has not in time, so that the task will lack its pictures; or when asking for the task fails for good.
     pub async fn until_fetched(
         &self,
         remote: &Remote,
@@ -173,19 +190,29 @@ impl Job {
         bar.say("is fetched");
         tokio::select! {
             () = server.all_fetched() => Ok(()),
-            waited = self.wait(remote, timeout, bar) => match waited? {
-                Waited::TimedOut(_) => Err(self.unfetched(server, Exit::TimedOut, "the time was over")),
+            waited = self.wait(remote, timeout, bar) => match waited {
+                Waited::TimedOut(_) => Err(self.unfetched(server.unfetched(), Exit::TimedOut, "the time was over")),
+                Waited::Lost(failure) => Err(self.lost(failure)),
                 Waited::Ended(_) | Waited::Interrupted => Ok(()),
             },
         }
     }
 
     /// What is said when the command ends before the server has the pictures.
-    pub fn unfetched(&self, server: &FileServer, exit: Exit, why: &str) -> Failure {
-        let (count, id) = (server.unfetched(), &self.id);
+    pub fn unfetched(&self, count: usize, exit: Exit, why: &str) -> Failure {
+        let (pictures, them) = match count {
+            1 => ("1 local picture".to_owned(), "it"),
+            _ => (format!("{count} local pictures"), "them"),
+        };
         let message =
-            format!("{why} before the server fetched {count} local pictures; the task {id} goes on without them");
+            format!("{why} before the server fetched {pictures}; the task {} goes on and will lack {them}", self.id);
         Failure::new(exit, format!("{message}\n{}", come_back(self)))
+    }
+
+    /// What is said when nothing is to be learnt of a task that was started.
+    pub fn lost(&self, failure: Failure) -> Failure {
+        let message = format!("{}\nthe task {} was started; {}", failure.message, self.id, come_back(self));
+        Failure { message, ..failure }
     }
 }
 

@@ -45,30 +45,46 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Saves what there is to save, and finds out the rest.
-    ///
-    /// # Errors
-    ///
-    /// When a result cannot be saved.
-    pub async fn of(remote: &Remote, job: &Job, waited: Waited, target: &Target) -> anyhow::Result<Self> {
-        let unfinished =
-            |exit, why: &str| Failure::new(exit, format!("{why}; the task {} goes on, {}", job.id, come_back(job)));
+    /// What a wait tells. `unfetched` is how many local pictures a job that goes on will lack.
+    pub fn of(job: &Job, waited: Waited, unfetched: usize) -> Self {
         let (state, data, failure) = match waited {
-            Waited::Interrupted => (None, Value::Null, Some(unfinished(Exit::Interrupted, "interrupted"))),
-            Waited::TimedOut(last) => (last, Value::Null, Some(unfinished(Exit::TimedOut, "the time is over"))),
+            Waited::Interrupted => (None, Value::Null, Some(left(job, Exit::Interrupted, "interrupted", unfetched))),
+            Waited::TimedOut(last) => {
+                (last, Value::Null, Some(left(job, Exit::TimedOut, "the time is over", unfetched)))
+            }
+            Waited::Lost(failure) => (None, Value::Null, Some(job.lost(failure))),
             Waited::Ended(progress) => {
                 let failure = ended(job, progress.report.as_ref());
                 (Some(progress.report.state()), progress.data, failure)
             }
         };
-        let is_done = state == Some(JobState::Succeeded);
-        let urls = if is_done { urls(&data) } else { Vec::new() };
-        let files = save(job, &urls, target).await?;
-        // Whoever pressed Ctrl-C is not kept waiting.
-        let is_over = state.is_some_and(JobState::is_final);
-        let task = if is_over { task(remote, job).await } else { None };
-        let engine = task.as_ref().and_then(extras::engine);
-        Ok(Self { job: job.clone(), state, engine, files, data, failure })
+        Self { job: job.clone(), state, engine: None, files: Vec::new(), data, failure }
+    }
+
+    /// Saves the results of a job that has ended, one by one, and finds out the rest.
+    pub async fn complete(&mut self, remote: &Remote, target: &Target) {
+        if !self.state.is_some_and(JobState::is_final) {
+            return;
+        }
+        let urls = if self.state == Some(JobState::Succeeded) { urls(&self.data) } else { Vec::new() };
+        let mut problems = String::new();
+        for (index, url) in urls.iter().enumerate() {
+            let number = (urls.len() > 1).then_some(index + 1);
+            match save(&self.job, url, target, number).await {
+                Ok(saved) => self.files.push(saved),
+                Err(error) => problems += &format!("{error:#}\n"),
+            }
+        }
+        if !problems.is_empty() {
+            self.failure = Some(Failure::new(Exit::Failed, problems + &come_back(&self.job)));
+        }
+        self.engine = task(remote, &self.job).await.as_ref().and_then(extras::engine);
+    }
+
+    /// Says that Ctrl-C came before it was complete.
+    pub fn interrupted(&mut self) {
+        let message = format!("interrupted before all results were saved and told\n{}", come_back(&self.job));
+        self.failure = Some(Failure::new(Exit::Interrupted, message));
     }
 
     /// Prints it, and ends with what it means.
@@ -79,7 +95,7 @@ impl Outcome {
     pub fn print(self, as_json: bool) -> anyhow::Result<()> {
         match as_json {
             true => print_json(&self.told())?,
-            false if self.failure.is_none() => print(&self.shown())?,
+            false if self.failure.is_none() || !self.files.is_empty() => print(&self.shown())?,
             false => {}
         }
         match self.failure {
@@ -101,9 +117,7 @@ impl Outcome {
             "grade": grade.flatten(),
             "files": self.files.iter().map(Saved::told).collect::<Value>(),
             "answer": self.data,
-            "error": self.failure.as_ref().map(|failure| json!({
-                "exit_code": failure.exit as i32, "message": failure.message,
-            })),
+            "error": self.failure.as_ref().map(Failure::as_json),
         })
     }
 
@@ -136,6 +150,14 @@ pub fn state_name(state: JobState) -> String {
         JobState::Failed => "failed".to_owned(),
         JobState::Cancelled => "cancelled".to_owned(),
         JobState::Unknown(number) => format!("unknown ({number})"),
+    }
+}
+
+/// What is said when a command leaves a task before its end.
+fn left(job: &Job, exit: Exit, why: &str, unfetched: usize) -> Failure {
+    match unfetched {
+        0 => Failure::new(exit, format!("{why}; the task {} goes on, {}", job.id, come_back(job))),
+        _ => job.unfetched(unfetched, exit, why),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Saving what a job made: whole or not at all, and over nothing.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,12 +11,31 @@ use tempfile::NamedTempFile;
 
 use super::Job;
 use crate::failure::Failure;
+use crate::remote;
 
 /// The longest pause between two pieces of a file.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// The most bytes of a result: more than the largest network that is trained has.
+const LARGEST: u64 = 4 << 30;
+
+/// The most bytes of a picture, which is read whole to be told of.
+const LARGEST_PICTURE: u64 = 256 << 20;
+
+/// The bytes at the beginning of a file that tell whether it is a picture.
+const BEGINNING: u64 = 64 << 10;
+
+/// How often a result is asked for.
+const TRIES: u32 = 3;
+
+/// The pause before the second try; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
 /// The most of a name that an id makes up.
 const LONGEST_ID: usize = 100;
+
+/// How many names are tried for a result.
+const NAMES: usize = 1000;
 
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +69,14 @@ impl Target {
     pub fn new(output: Option<&Path>) -> anyhow::Result<Self> {
         let Some(output) = output else { return Ok(Target::Folder(PathBuf::from("."))) };
         let text = output.to_string_lossy();
-        let is_folder =
-            output.is_dir() || text.ends_with(['/', std::path::MAIN_SEPARATOR]) || output.extension().is_none();
-        if !is_folder && output.exists() {
+        let is_folder = text.ends_with(['/', std::path::MAIN_SEPARATOR]) || output.extension().is_none();
+        if output.exists() && !output.is_dir() {
             let message = format!(
                 "--output {text}: it is there already, and nothing is overwritten; give another name or a folder"
             );
             return Err(Failure::usage(message).into());
         }
+        let is_folder = is_folder || output.is_dir();
         let folder = if is_folder { output } else { parent(output) };
         let cannot = || format!("--output {text}: the folder {} cannot be made", folder.display());
         std::fs::create_dir_all(folder).with_context(cannot)?;
@@ -72,26 +91,23 @@ impl Target {
     }
 
     /// The names to try for a result, the best first. `number` counts the results from 1, of several.
-    fn names(&self, job: &Job, number: Option<usize>, ending: &str) -> Box<dyn Iterator<Item = PathBuf>> {
+    fn names(&self, job: &Job, number: Option<usize>, ending: &str) -> impl Iterator<Item = PathBuf> {
         let number = number.map_or(String::new(), |number| format!("-{number}"));
-        match self {
+        let (first, stem, ending) = match self {
             Target::Folder(folder) => {
-                let id: String =
-                    job.platform_id.as_ref().unwrap_or(&job.id).chars().map(plain).take(LONGEST_ID).collect();
-                let (folder, stem) = (folder.clone(), format!("{}-{id}{number}", job.operation.id));
-                let ending = ending.to_owned();
-                Box::new((1..=1000).map(move |copy| match copy {
-                    1 => folder.join(format!("{stem}.{ending}")),
-                    copy => folder.join(format!("{stem}.{copy}.{ending}")),
-                }))
+                let id = job.platform_id.as_ref().unwrap_or(&job.id).chars().map(plain).take(LONGEST_ID);
+                let stem = format!("{}-{}{number}", job.operation.id, id.collect::<String>());
+                (folder.join(format!("{stem}.{ending}")), stem, ending.to_owned())
             }
-            Target::File(file) if number.is_empty() => Box::new(std::iter::once(file.clone())),
             Target::File(file) => {
-                let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-                let name = format!("{}{number}.{}", part(file.file_stem()), part(file.extension()));
-                Box::new(std::iter::once(file.with_file_name(name)))
+                let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+                let (stem, ending) = (format!("{}{number}", text(file.file_stem())), text(file.extension()));
+                (file.with_file_name(format!("{stem}.{ending}")), stem, ending)
             }
-        }
+        };
+        let others = first.clone();
+        let others = (2..=NAMES).map(move |copy| others.with_file_name(format!("{stem}.{copy}.{ending}")));
+        std::iter::once(first).chain(others)
     }
 }
 
@@ -134,24 +150,40 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// Fetches results and saves them.
+/// Fetches one of the results of a job and saves it, trying again after a failure that may pass. `number` counts the
+/// results from 1, of several.
 ///
 /// # Errors
 ///
 /// Names the result that could not be fetched or written.
-pub async fn save(job: &Job, urls: &[String], target: &Target) -> anyhow::Result<Vec<Saved>> {
+pub async fn save(job: &Job, url: &str, target: &Target, number: Option<usize>) -> anyhow::Result<Saved> {
     // The results lie where the server says, possibly at another host, which must not see the access key.
-    let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(PAUSE).build()?;
-    let mut saved = Vec::new();
-    for (index, url) in urls.iter().enumerate() {
-        let number = (urls.len() > 1).then_some(index + 1);
-        let one = save_one(&http, job, url, target, number).await;
-        saved.push(one.with_context(|| format!("the result {url} was not saved"))?);
+    let http = remote::http(url).connect_timeout(Duration::from_secs(10)).read_timeout(PAUSE).build()?;
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match save_once(&http, job, url, target, number).await {
+            Err(error) if may_pass(&error) => tokio::time::sleep(pause).await,
+            done => return done.with_context(|| unsaved(url)),
+        }
+        pause *= 2;
     }
-    Ok(saved)
+    save_once(&http, job, url, target, number).await.with_context(|| unsaved(url))
 }
 
-async fn save_one(
+fn unsaved(url: &str) -> String {
+    format!("the result {url} was not saved")
+}
+
+/// Whether another try may succeed: not all arrived, or the server was not able to answer.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let Some(error) = error.downcast_ref::<reqwest::Error>() else { return false };
+    match error.status() {
+        Some(status) => status.is_server_error() || [408, 429].contains(&status.as_u16()),
+        None => !error.is_builder() && !error.is_redirect(),
+    }
+}
+
+async fn save_once(
     http: &reqwest::Client,
     job: &Job,
     url: &str,
@@ -159,27 +191,55 @@ async fn save_one(
     number: Option<usize>,
 ) -> anyhow::Result<Saved> {
     let mut response = http.get(url).send().await.and_then(reqwest::Response::error_for_status)?;
+    let fits = |bytes: u64| {
+        ensure!(bytes <= LARGEST, "it has {bytes} bytes or more; at most {LARGEST} are taken");
+        Ok(())
+    };
+    fits(response.content_length().unwrap_or_default())?;
     let folder = target.folder();
     let cannot = || format!("the folder {} cannot be written into", folder.display());
-    let mut file = NamedTempFile::with_prefix_in(".imgopen-", folder).with_context(cannot)?;
+    let mut file = temporary(folder).with_context(cannot)?;
     let mut bytes = 0;
     while let Some(chunk) = response.chunk().await? {
-        file.write_all(&chunk).with_context(cannot)?;
         bytes += chunk.len() as u64;
+        fits(bytes)?;
+        file.write_all(&chunk).with_context(cannot)?;
     }
     ensure!(bytes > 0, "it is empty");
-    let picture = look(file.path())?;
-    let ending = picture.as_ref().map_or_else(|| ending_of(url), |(.., ending)| (*ending).to_owned());
+    let picture = look(file.path(), bytes)?;
+    let ending = picture.as_ref().map_or_else(|| ending_of(url), |(.., ending)| *ending);
     let picture = picture.map(|(width, height, format, _)| (width, height, format));
-    readable(&file)?;
-    let path = keep(file, target.names(job, number, &ending))?;
+    let path = keep(file, target.names(job, number, ending))?;
     Ok(Saved { path, url: url.to_owned(), bytes, picture })
 }
 
+/// A file without a name that matters yet, with the rights of any other.
+fn temporary(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".imgopen-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Less what the user's mask takes away.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
 /// What a file is, if it is a picture.
-fn look(path: &Path) -> anyhow::Result<Option<(u32, u32, String, &'static str)>> {
-    let limits = PictureLimits { bytes: u64::MAX, pixels: u64::MAX, frames: u32::MAX };
-    let header = picture::inspect(&std::fs::read(path)?, &limits).ok();
+fn look(path: &Path, bytes: u64) -> anyhow::Result<Option<(u32, u32, String, &'static str)>> {
+    let limits = PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX };
+    let mut file = std::fs::File::open(path)?;
+    let mut read = Vec::new();
+    (&mut file).take(BEGINNING).read_to_end(&mut read)?;
+    if let Err(picture::Problem::NoPicture | picture::Problem::WrongKind(_)) = picture::inspect(&read, &limits) {
+        return Ok(None);
+    }
+    if bytes > LARGEST_PICTURE {
+        return Ok(None);
+    }
+    file.read_to_end(&mut read)?;
+    let header = picture::inspect(&read, &limits).ok();
     Ok(header.map(|header| (header.width, header.height, header.format.to_string(), header.format.extension())))
 }
 
@@ -200,24 +260,50 @@ fn keep(mut file: NamedTempFile, names: impl Iterator<Item = PathBuf>) -> anyhow
     anyhow::bail!("{} is there already, and nothing is overwritten; give another name with --output", name.display())
 }
 
-/// Temporary files are for their owner only; results are files as any other.
-#[cfg(unix)]
-fn readable(file: &NamedTempFile) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?)
-}
-
-#[cfg(not(unix))]
-fn readable(_: &NamedTempFile) -> anyhow::Result<()> {
-    Ok(())
-}
-
-/// The ending that an address has, for what is no picture.
-fn ending_of(url: &str) -> String {
+/// The ending of what is no picture: the one of a trained network, where the address has it. Any other could be one that
+/// makes a program of the file.
+fn ending_of(url: &str) -> &'static str {
     let parsed = reqwest::Url::parse(url).ok();
     let path = parsed.as_ref().map_or("", |url| url.path());
-    let ending = Path::new(path).extension().map(|ending| ending.to_string_lossy().into_owned());
-    ending
-        .filter(|ending| ending.len() <= 12 && ending.chars().all(|c| c.is_ascii_alphanumeric()))
-        .unwrap_or_else(|| "bin".to_owned())
+    if path.to_ascii_lowercase().ends_with(".safetensors") { "safetensors" } else { "bin" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_picture_gets_a_harmless_ending() {
+        for (url, ending) in [
+            ("http://a/lora.safetensors", "safetensors"),
+            ("http://a/LORA.SAFETENSORS?signature=1", "safetensors"),
+            ("http://a/lora.sh", "bin"),
+            ("http://a/?name=lora.safetensors", "bin"),
+            ("http://a/", "bin"),
+        ] {
+            assert_eq!(ending_of(url), ending, "{url}");
+        }
+    }
+
+    /// What ends before the beginning does, and what goes on behind it.
+    #[test]
+    fn a_picture_is_known_by_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let kind = |content: &[u8]| {
+            std::fs::write(&file, content).unwrap();
+            look(&file, content.len() as u64).unwrap().map(|(width, height, format, _)| (width, height, format))
+        };
+        for side in [8, 400] {
+            let noise =
+                image::RgbImage::from_fn(side, side, |_, _| image::Rgb(std::array::from_fn(|_| fastrand::u8(..))));
+            noise.save_with_format(&file, image::ImageFormat::Png).unwrap();
+            let content = std::fs::read(&file).unwrap();
+            assert_eq!(content.len() as u64 > BEGINNING, side == 400);
+            assert_eq!(kind(&content), Some((side, side, "PNG".to_owned())));
+            assert_eq!(kind(&content[..content.len() / 2]), None);
+        }
+        assert_eq!(kind(b"#!/bin/sh\n"), None);
+        assert_eq!(kind(&[0; 100_000]), None);
+    }
 }

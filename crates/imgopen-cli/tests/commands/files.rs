@@ -1,7 +1,12 @@
 //! Pictures of this machine in requests: how they are served, and when they are refused.
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
+use image::{Rgb, RgbImage};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -81,8 +86,11 @@ async fn only_the_picture_is_served_and_only_while_it_is_needed() {
         assert_eq!(answer.bytes().await.unwrap(), std::fs::read(folder.path().join(name)).unwrap());
     }
     let base = urls[0].rsplit_once('/').unwrap().0;
-    for path in ["", "a.png", "secret", "../secret", "%2e%2e/secret", "0000.png"] {
-        assert_eq!(reqwest::get(format!("{base}/{path}")).await.unwrap().status(), 404, "{path}");
+    let address = base.strip_prefix("http://").unwrap();
+    for path in
+        ["/", "/a.png", "/secret", "/../secret", "/%2e%2e/secret", "/%2e%2e%2fsecret", "/./secret", "/0000.png", "//"]
+    {
+        assert_eq!(raw_status(address, path), "404", "{path}");
     }
     assert_eq!(reqwest::Client::new().delete(&urls[0]).send().await.unwrap().status(), 405);
     run.interrupt();
@@ -91,9 +99,18 @@ async fn only_the_picture_is_served_and_only_while_it_is_needed() {
     assert!(gone.is_connect(), "{gone}");
 }
 
-/// A command that does not wait for the result still waits until its picture is fetched, and says so when it is not.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_waiting_it_ends_when_the_picture_is_fetched() {
+/// The status that a path is answered with, as it stands: clients would put it in order first.
+fn raw_status(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(!answer.contains("secret"), "{path}: {answer}");
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+/// A server that takes tasks, and fetches nothing by itself.
+async fn idle() -> Vendor {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
         "tool/imgEnlarge" => success(json!({ "task_id": "p1" })),
         "tool/imgEnlarge/queryTask" => success(json!({
@@ -101,20 +118,106 @@ async fn without_waiting_it_ends_when_the_picture_is_fetched() {
         })),
         _ => None,
     });
-    let vendor = vendor.await;
+    vendor.await
+}
+
+/// Enlarges the picture `a.png` of a folder on such a server.
+fn enlarge(folder: &Path, vendor: &Vendor, more: &[&str]) -> Command {
+    let run = ["run", "enlarge_image", "--source-image", "a.png", "--scale=2", "--business-task-id=mine"];
+    let mut run = command(folder, &[&run[..], more].concat());
+    run.env("IMGOPEN_BASE_URL", &vendor.url);
+    run
+}
+
+/// The address at which the command serves its picture.
+async fn served(vendor: &Vendor) -> String {
+    let sent = until("it is sent", async || vendor.calls().into_iter().find(|call| call.path == "tool/imgEnlarge"));
+    sent.await.body["sourceImage"].as_str().unwrap().to_owned()
+}
+
+/// A task whose pictures are gone fails, so that the command does not leave it at the first Ctrl-C.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_ctrl_c_pictures_are_served_until_they_are_fetched() {
     let folder = tempfile::tempdir().unwrap();
     scene().save(folder.path().join("a.png")).unwrap();
-    let start = |timeout: &str| {
-        let run = ["run", "enlarge_image", "--source-image", "a.png", "--scale=2", "--no-wait", "--timeout", timeout];
-        let mut run = command(folder.path(), &[&run[..], &["--business-task-id=mine"]].concat());
-        run.env("IMGOPEN_BASE_URL", &vendor.url);
-        run
-    };
+    let vendor = idle().await;
+    let run = Background::start(enlarge(folder.path(), &vendor, &[]));
+    let url = served(&vendor).await;
+    run.complains("was started");
+    run.interrupt();
+    run.complains("interrupted; ends once the server has fetched the local pictures");
+    let fetched = reqwest::get(&url).await.unwrap().bytes().await.unwrap();
+    assert_eq!(fetched, std::fs::read(folder.path().join("a.png")).unwrap());
+    let (status, _, complained) = run.end();
+    assert_eq!(status.code(), Some(130));
+    let expected = "imgopen: interrupted; the task mine goes on, come back with `imgopen task wait mine --operation enlarge_image`\n";
+    assert_eq!(complained, expected);
+
+    let vendor = idle().await;
+    let run = Background::start(enlarge(folder.path(), &vendor, &[]));
+    run.complains("was started");
+    run.interrupt();
+    run.complains("interrupted; ends once");
+    run.interrupt();
+    let (status, _, complained) = run.end();
+    assert_eq!(status.code(), Some(130));
+    let lacking =
+        "imgopen: interrupted before the server fetched 1 local picture; the task mine goes on and will lack it";
+    assert!(complained.starts_with(lacking), "{complained}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_that_is_over_before_pictures_are_fetched_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    scene().save(folder.path().join("a.png")).unwrap();
+    let vendor = idle().await;
+    for no_wait in [&[][..], &["--no-wait"]] {
+        let more = [&["--json", "--quiet", "--timeout", "300ms"], no_wait].concat();
+        let output = enlarge(folder.path(), &vendor, &more).output().unwrap();
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (output.status.code(), &outcome["id"], &outcome["task_id"]),
+            (Some(5), &json!("mine"), &json!("p1"))
+        );
+        let message = outcome["error"]["message"].as_str().unwrap();
+        assert!(message.contains("fetched 1 local picture; the task mine goes on and will lack it"), "{message}");
+    }
+}
+
+/// A reader that has stopped reading does not keep whoever presses Ctrl-C again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_ends_a_serving_that_does_not_end() {
+    let folder = tempfile::tempdir().unwrap();
+    // More than a connection holds that nobody reads from.
+    let noise = RgbImage::from_fn(3000, 3000, |_, _| Rgb(std::array::from_fn(|_| fastrand::u8(..))));
+    noise.save(folder.path().join("a.png")).unwrap();
+    let vendor = idle().await;
+    let run = Background::start(enlarge(folder.path(), &vendor, &[]));
+    let url = served(&vendor).await;
+    run.complains("was started");
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut reader = TcpStream::connect(address).unwrap();
+    write!(reader, "GET /{path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    reader.read_exact(&mut [0; 12]).unwrap();
+    let begun = Instant::now();
+    run.interrupt();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    run.interrupt();
+    assert_eq!(run.end().0.code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+}
+
+/// A command that does not wait for the result still waits until its picture is fetched, and says so when it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_waiting_it_ends_when_the_picture_is_fetched() {
+    let vendor = idle().await;
+    let folder = tempfile::tempdir().unwrap();
+    scene().save(folder.path().join("a.png")).unwrap();
+    let start = |timeout: &str| enlarge(folder.path(), &vendor, &["--no-wait", "--timeout", timeout]);
     let run = Background::start(start("60s"));
-    let sent =
-        until("it is sent", async || vendor.calls().into_iter().find(|call| call.path == "tool/imgEnlarge")).await;
+    let url = served(&vendor).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let fetched = reqwest::get(sent.body["sourceImage"].as_str().unwrap()).await.unwrap();
+    let fetched = reqwest::get(url).await.unwrap();
     assert_eq!(fetched.bytes().await.unwrap(), std::fs::read(folder.path().join("a.png")).unwrap());
     let (status, said, _) = run.end();
     assert_eq!(status.code(), Some(0));

@@ -1,9 +1,17 @@
 //! `imgopen run`: what it sends, saves, prints and refuses.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
 use image::{Rgb, RgbImage};
+use imgopen_tests::wire::{serve, url};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -70,6 +78,183 @@ fn several_pictures_are_numbered() {
     assert_eq!(shell.names(), ["out"]);
     for number in 1..=3 {
         assert_eq!(shell.read(&format!("out/card-{number}.png")).dimensions(), (64, 64));
+    }
+}
+
+/// The results of two runs may have the same name, which costs the second nothing.
+#[test]
+fn names_of_several_pictures_that_are_taken_are_passed_over() {
+    let shell = Shell::open();
+    let mut saved = Vec::new();
+    for _ in 0..2 {
+        let (code, outcome) = shell.json(&card("x", &["--n-iter=2", "--output", "out/a.png"]));
+        assert_eq!(code, 0, "{outcome}");
+        let paths = outcome["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_owned());
+        saved.extend(paths);
+    }
+    assert_eq!(saved, ["out/a-1.png", "out/a-2.png", "out/a-1.2.png", "out/a-2.2.png"]);
+}
+
+/// What has no ending is a folder, unless it is a file.
+#[test]
+fn an_output_without_an_ending_is_a_folder() {
+    let shell = Shell::open();
+    std::fs::write(shell.folder().join("pic"), "mine").unwrap();
+    let refused = told(&shell.run(&card("x", &["--output", "pic"])));
+    assert!(refused.starts_with("ends with 2\nerrors:\nimgopen: --output pic: it is there already"), "{refused}");
+    let (_, outcome) = shell.json(&card("x", &["--output", "pictures"]));
+    let path = outcome["files"][0]["path"].as_str().unwrap();
+    assert!(path.starts_with("pictures/text_to_image-img"), "{path}");
+}
+
+/// A result is a file as any other: whoever lets nobody read theirs lets nobody read it.
+#[cfg(unix)]
+#[test]
+fn results_have_the_rights_that_the_user_gives() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::open();
+    for (mask, mode) in [("077", 0o600), ("022", 0o644), ("002", 0o664)] {
+        let output = format!("{mask}.png");
+        let command = shell.command(&card("x", &["--output", &output]));
+        let mut masked = std::process::Command::new("sh");
+        masked.args(["-c", "umask $0; exec \"$@\"", mask]).arg(command.get_program()).args(command.get_args());
+        masked.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ended = masked.current_dir(shell.folder()).output().unwrap();
+        assert!(ended.status.success(), "{}", told(&ended));
+        let rights = std::fs::metadata(shell.folder().join(&output)).unwrap().permissions();
+        assert_eq!(rights.mode() & 0o777, mode, "umask {mask}");
+    }
+}
+
+/// A server whose pictures lie at these addresses.
+async fn pictures_at(urls: Vec<String>) -> Vendor {
+    let vendor = Vendor::start(move |call, _| match call.path.as_str() {
+        "sd/v2/text2image" => success(json!({ "task_id": "p1" })),
+        "sd/v2/queryTaskInfo" => {
+            let pictures: Vec<_> = urls.iter().map(|url| json!({ "image_url": url, "seed": 1 })).collect();
+            success(json!({ "id_task": "p1", "status": 2, "desc": "success", "differentialImageRspList": pictures }))
+        }
+        _ => None,
+    });
+    vendor.await
+}
+
+/// One result that is not to be had costs none of the others, and one that is late is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_are_saved_one_by_one() {
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(6, 4).write_to(&mut picture, image::ImageFormat::Png).unwrap();
+    let picture = picture.into_inner();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let late = {
+        let (picture, asked) = (picture.clone(), asked.clone());
+        async move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            _ => picture.clone().into_response(),
+        }
+    };
+    let routes = Router::new()
+        .route("/a.sh", get(async || "#!/bin/sh\n"))
+        .route("/late", get(late))
+        .route("/last", get(async move || picture));
+    let host = url(serve(routes).await);
+    let [script, late, gone, last] = ["a.sh", "late", "gone", "last"].map(|name| format!("{host}/{name}"));
+    let vendor = pictures_at(vec![script, late, gone, endless(5_000_000_000), last]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = card("x", &["--json", "--output", "results/"]);
+    let output = crate::command(folder.path(), &run).env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap();
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &outcome["state"]), (Some(1), &json!("succeeded")), "{outcome}");
+    let saved: Vec<_> =
+        outcome["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    let names = ["1.bin", "2.png", "5.png"].map(|name| format!("results/text_to_image-p1-{name}"));
+    assert_eq!(saved, names);
+    assert!(names.iter().all(|name| folder.path().join(name).is_file()));
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    let message = outcome["error"]["message"].as_str().unwrap();
+    let lines: Vec<_> = message.lines().collect();
+    let [gone, huge, back] = lines.as_slice() else { panic!("{message}") };
+    assert!(gone.starts_with(&format!("the result {host}/gone was not saved: ")) && gone.contains("404"), "{gone}");
+    assert!(huge.ends_with("it has 5000000000 bytes or more; at most 4294967296 are taken"), "{huge}");
+    assert_eq!(*back, "come back with `imgopen task wait p1 --operation text_to_image`");
+    // People are told of what there is as well.
+    let told =
+        told(&crate::command(folder.path(), &card("x", &[])).env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
+    assert!(told.starts_with("ends with 1\ntext_to_image-p1-1.bin  [size]\n"), "{told}");
+}
+
+/// The address of a result that begins, says how long it will be, and goes on no further.
+fn endless(bytes: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            socket.read_exact(&mut [0; 16]).unwrap();
+            write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\nbegun").unwrap();
+            open.push(socket);
+        }
+    });
+    format!("http://{address}/huge")
+}
+
+/// Once a task is started, its id is told whatever happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_a_task_is_never_lost() {
+    let vendor = Vendor::start(|call, _| match call.path.as_str() {
+        "tool/imgEnlarge" => success(json!({ "task_id": "p1" })),
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = "https://example.com/a.png";
+    let run = ["run", "enlarge_image", "--source-image", url, "--scale=2", "--business-task-id=mine", "--quiet"];
+    let run = |more: &[&str]| {
+        let mut run = crate::command(folder.path(), &[&run[..], more].concat());
+        run.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap()
+    };
+    let text = told(&run(&[]));
+    assert!(text.starts_with("ends with 3\nerrors:\nimgopen: the server refused (404): "), "{text}");
+    let back = "the task mine was started; come back with `imgopen task wait mine --operation enlarge_image`\n";
+    assert!(text.ends_with(back), "{text}");
+    let output = run(&["--json"]);
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&outcome["id"], &outcome["task_id"]), (&json!("mine"), &json!("p1")));
+    assert_eq!((&outcome["error"]["exit_code"], &outcome["error"]["http_status"]), (&json!(3), &json!(404)));
+}
+
+/// Before the server answers, the caller's own id is what there is to come back with.
+#[test]
+fn ctrl_c_before_the_answer_tells_the_callers_id() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    for (run, id, back) in [
+        (
+            &["enlarge_image", "--source-image=https://example.com/a", "--scale=2", "--business-task-id=mine"][..],
+            "mine",
+            "imgopen task wait mine --operation enlarge_image",
+        ),
+        (
+            &["text_to_image", "--prompt=x", "--batch-size=1", "--sd-model-checkpoint=m", "--id-task=mine"],
+            "mine",
+            "imgopen task wait mine",
+        ),
+    ] {
+        let run = [&["run"], run, &["--json", "--url", &server]].concat();
+        let run = Background::start(crate::command(std::env::temp_dir().as_path(), &run));
+        let (mut socket, _) = silent.accept().unwrap();
+        socket.read_exact(&mut [0; 100]).unwrap();
+        run.interrupt();
+        let (status, said, complained) = run.end();
+        assert_eq!(status.code(), Some(130), "{complained}");
+        let told: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(told["error"]["id"], id);
+        let expected = format!(
+            "imgopen: interrupted before the server answered; the task may have been started all the same, as mine: come back \
+             with `{back}`\n"
+        );
+        assert_eq!(complained, expected);
     }
 }
 
