@@ -49,7 +49,7 @@ impl Service {
         Ok((pictures, inner.store.forget(now).await?))
     }
 
-    /// Data sets are kept as long as results.
+    /// Data sets are kept as long as results, and for ever if something was trained with them.
     async fn expire_data_sets(&self) {
         let Some(lifetime) = self.inner.settings.assets.lifetime else { return };
         let folder = self.inner.settings.data_dir.clone();
