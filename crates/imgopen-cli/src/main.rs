@@ -21,6 +21,7 @@ mod serve;
 mod task;
 mod train;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
 fn unread(error: &clap::Error) -> ExitCode {
     // Whether JSON is wanted is all that can be told of a line that cannot be read.
     let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
-    if error.exit_code() == Exit::Usage as i32 && words.any(|word| word == "--json") {
+    let wants_json = |word: OsString| word == "--json" || word.as_encoded_bytes().starts_with(b"--json=");
+    if error.exit_code() == Exit::Usage as i32 && words.any(wants_json) {
         let message = error.render().to_string();
         tell(&Failure::usage(message.trim_start_matches("error: ").trim_end()).into());
     }

@@ -35,6 +35,7 @@ fn a_wrong_command_line_is_told_in_json() {
     for (arguments, right) in [
         (&["task", "list", "--jsn", "--json"][..], "'--json'"),
         (&["run", "enlarge_image", "--json", "--sourc-image", "x"], "'--source-image'"),
+        (&["run", "enlarge_image", "--json=request.json", "--scal", "2"], "'--scale'"),
         (&["keys", "revoke", "--json"], "<ID>"),
     ] {
         let output = command(folder.path(), arguments).output().unwrap();
