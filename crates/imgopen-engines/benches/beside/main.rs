@@ -60,11 +60,15 @@ fn compare(task: &Task) -> Result<Vec<String>> {
     let mut best_alone = f64::INFINITY;
     let mut alone = f64::INFINITY;
     for (library, method) in &task.peers {
+        let peer_name = match method.split_once("_by_") {
+            Some((_, how)) => format!("{library}, by {how}"),
+            None => (*library).to_owned(),
+        };
         let start = || Peer::start(library, method, &task.files);
         let their_memory = match start().and_then(|mut peer| peer.ask("memory")) {
             Ok(memory) => memory.figure,
             Err(error) => {
-                println!("| {} | {library} | not to be had: {error} |", task.name);
+                println!("| {} | {peer_name} | not to be had: {error} |", task.name);
                 continue;
             }
         };
@@ -72,7 +76,7 @@ fn compare(task: &Task) -> Result<Vec<String>> {
         let whole = in_turns(|| timed(&task.whole), || peer.ask("whole"))?;
         let bare = in_turns(|| timed((task.alone)()?), || peer.ask("alone"))?;
         println!(
-            "| {} | {library} | {} / {} ms | {:.1} | {} / {} ms | {:.1} | {:.1} / {:.1} MB | {:.2} |",
+            "| {} | {peer_name} | {} / {} ms | {:.1} | {} / {} ms | {:.1} | {:.1} / {:.1} MB | {:.2} |",
             task.name,
             milliseconds(whole.0),
             milliseconds(whole.1),
@@ -85,7 +89,11 @@ fn compare(task: &Task) -> Result<Vec<String>> {
             our_memory / their_memory.max(1.0),
         );
         if whole.0 >= whole.1 {
-            missed.push(format!("{}: {:.2} times the time of {library}, bytes to bytes", task.name, whole.0 / whole.1));
+            missed.push(format!(
+                "{}: {:.2} times the time of {peer_name}, bytes to bytes",
+                task.name,
+                whole.0 / whole.1
+            ));
         }
         if bare.1 < best_alone {
             (alone, best_alone) = bare;
