@@ -22,7 +22,7 @@ use crate::serve::engines;
 
 /// A photograph in the public domain, with room for every tool; `assets/README.md` tells its origin.
 const PHOTO: &[u8] = include_bytes!("../assets/astronaut.jpg");
-/// White where the model of the shuttle stands behind her.
+/// White where the round patch of her mission is on her suit.
 const MASK: &[u8] = include_bytes!("../assets/astronaut-mask.png");
 
 /// How long each task may take, on a slow machine.
@@ -51,7 +51,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         operation: &operations::REMOVE_OBJECT,
-        about: "the photograph without the shuttle behind her",
+        about: "the photograph without the patch of the mission on her suit",
         request: || json!({ "sourceImage": "astronaut.jpg", "maskImage": "astronaut-mask.png" }),
     },
     Step {

@@ -1,6 +1,6 @@
 //! The contact sheet as one picture: small pictures in rows, with words in the 8x8 font.
 
-use font8x8::{BASIC_FONTS, UnicodeFonts};
+use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage, imageops};
 
 use crate::{Entry, Tile};
@@ -69,7 +69,11 @@ fn broken(text: &str) -> Vec<String> {
 /// Writes one line; what the font lacks is shown as a question mark.
 fn write(image: &mut RgbImage, left: u32, top: u32, text: &str) {
     for (index, letter) in (0..).zip(text.chars()) {
-        let rows = BASIC_FONTS.get(letter).or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();
+        let rows = BASIC_FONTS
+            .get(letter)
+            .or_else(|| LATIN_FONTS.get(letter))
+            .or_else(|| BASIC_FONTS.get('?'))
+            .unwrap_or_default();
         for (y, bits) in (0..).zip(rows) {
             for x in (0..8).filter(|x| bits >> x & 1 == 1) {
                 let (x, y) = (left + index * 8 + x, top + y);

@@ -2,7 +2,7 @@
 
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, imageops};
 use imgopen_engines::{Output, PictureLimits, picture};
-use imgopen_types::Face;
+use imgopen_types::{Face, FaceBox};
 use serde_json::{Value, json};
 
 use crate::{Entry, Result, Tile, Workshop, python};
@@ -74,7 +74,14 @@ fn faces(workshop: &Workshop) -> Result<Vec<Entry>> {
         let (title, output) = workshop.run("detect_faces", request, &[("imageUrl", &image)])?;
         let mut shown = image.to_rgb8();
         output.faces.iter().for_each(|face| outline(&mut shown, face));
-        let word = |face: &Face| format!("face {}: {:?}, score {:?}", face.index, face.box_, face.score);
+        let word = |face: &Face| {
+            let FaceBox { x, y, width, height } = face.box_;
+            format!(
+                "face {}: {width}x{height} pixels at {x}, {y}; score {}",
+                face.index,
+                face.score.unwrap_or_default()
+            )
+        };
         let mut words: Vec<_> = output.faces.iter().map(word).collect();
         if words.is_empty() {
             words.push("no face".to_owned());
@@ -146,7 +153,8 @@ fn styles(workshop: &Workshop) -> Result<Vec<Entry>> {
         let image = photo(name);
         let request = json!({"businessTaskId": "1", "sourceImage": "https://a"});
         let (title, output) = workshop.run("recognize_style", request, &[("sourceImage", &image)])?;
-        let words = output.style_labels.iter().map(|label| format!("{} {:?}", label.label, label.confidence));
+        let words = output.style_labels.iter();
+        let words = words.map(|label| format!("{} {}", label.label, label.confidence.unwrap_or_default()));
         Ok(Entry { title, inputs: vec![tile(&image, name)], outputs: Vec::new(), words: words.collect() })
     });
     entries.into_iter().collect()
