@@ -28,8 +28,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Looks at a request before it is accepted, so that what [`run`](Engine::run) would refuse is refused at once.
     ///
-    /// It must be cheap, for it is called while a request is being answered and others wait: it looks at the fields, whose
-    /// values may be as large as a request may be. What takes longer, such as reading fonts, `run` finds out.
+    /// It must be cheap, for it is called while a request is being answered and others wait: some milliseconds
+    /// for values as large as a request may be. What takes longer, such as reading fonts, `run` finds out.
     ///
     /// `directives` is the value of the header `x-sandbox`.
     ///

@@ -211,7 +211,11 @@ fn formats_without_loss_give_back_what_was_written() {
     let white = encode(&DynamicImage::new_rgba8(8, 8), Format::Jpeg, &Attached::default()).unwrap();
     assert_eq!(decode(&white, &LIMITS).unwrap().image.to_rgb8().get_pixel(4, 4).0, [255; 3]);
     assert!(encode(&DynamicImage::new_rgb8(16_384, 1), Format::WebP, &Attached::default()).is_err());
-    assert!(encode(&DynamicImage::new_rgb8(0, 1), Format::Png, &Attached::default()).is_err());
+    for format in [Format::Png, Format::Jpeg, Format::WebP] {
+        for nothing in [DynamicImage::new_rgb8(0, 1), DynamicImage::new_luma8(1, 0), DynamicImage::new_rgba16(0, 0)] {
+            assert!(encode(&nothing, format, &Attached::default()).is_err(), "{format}");
+        }
+    }
 }
 
 #[test]

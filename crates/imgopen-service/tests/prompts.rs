@@ -37,5 +37,11 @@ async fn what_cannot_be_expanded_is_refused_and_no_task() {
         let msg = server.call("expand_prompt", request).await.refused(422);
         assert!(msg.contains(&format!("`{field}`")), "{field}: {msg}");
     }
+    // Longer than any that can be made, which only expanding tells.
+    let long = json!({
+        "mode": 1, "sourcePrompt": "a girl", "businessTaskId": "a", "minTokens": 900, "maxTokens": 1000,
+    });
+    let msg = server.call("expand_prompt", long).await.refused(422);
+    assert!(msg.starts_with("`minTokens`: 900 given, but about "), "{msg}");
     assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
 }

@@ -954,8 +954,9 @@ pub struct ImageToImageRequest {
     /// (`hr_resize_y` on the wire; optional)
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
     pub hr_resize_y: Option<i64>,
-    /// How the input picture is fitted to `width` and `height`; the values are not available. Quirk: an optional
-    /// integer here, a required number in `controlnet`.
+    /// How the input picture is fitted to `width` and `height`; the values are not available. In the Stable
+    /// Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: an optional integer here, a required
+    /// number in `controlnet`.
     ///
     /// (`resize_mode` on the wire; optional; also read from a number)
     #[serde(rename = "resize_mode", skip_serializing_if = "Option::is_none")]
@@ -1097,8 +1098,9 @@ static IMAGE_TO_IMAGE_REQUEST: Object = Object {
         )),
         Field::optional("resize_mode", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "How the input picture is fitted to `width` and `height`; the values are not available. ",
-                "Quirk: an optional integer here, a required number in `controlnet`."
+                "How the input picture is fitted to `width` and `height`; the values are not available. In ",
+                "the Stable Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: an ",
+                "optional integer here, a required number in `controlnet`."
             ))
             .accepts(&[JsonType::Number]),
         Field::optional("mask_blur", Shape::Integer(Integer::ANY))
@@ -1389,8 +1391,9 @@ pub struct ControlnetRequest {
         serialize_with = "crate::wire::optional_number"
     )]
     pub denoising_strength: Option<f64>,
-    /// How a picture is fitted to `width` and `height`; the values are not available. Quirk: a required number here,
-    /// an optional integer in `image_to_image`.
+    /// How a picture is fitted to `width` and `height`; the values are not available. In the Stable Diffusion web
+    /// UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: a required number here, an optional integer in
+    /// `image_to_image`.
     ///
     /// (`resize_mode` on the wire; required)
     #[serde(rename = "resize_mode", serialize_with = "crate::wire::number")]
@@ -1492,8 +1495,9 @@ static CONTROLNET_REQUEST: Object = Object {
         Field::optional("denoising_strength", Shape::Number(Number::ANY))
             .about("How far the base picture may be redrawn."),
         Field::required("resize_mode", Shape::Number(Number::ANY)).about(concat!(
-            "How a picture is fitted to `width` and `height`; the values are not available. Quirk: a ",
-            "required number here, an optional integer in `image_to_image`."
+            "How a picture is fitted to `width` and `height`; the values are not available. In the ",
+            "Stable Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: a required ",
+            "number here, an optional integer in `image_to_image`."
         )),
         Field::required("alwayson_scripts", Shape::Object(&CONTROLNET_SCRIPTS))
             .about("The model, the caller's id and other external parameters.")

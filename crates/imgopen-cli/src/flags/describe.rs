@@ -21,10 +21,6 @@ static CLAUSES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"; (?:the published example (?:has|begins)|a public client sends) ", ", such as "),
         (r", which a public client sends,", ""),
         (r", by analogy with `[a-z_0-9]+`", ""),
-        (
-            r"(fitted to `width` and `height`); the values are not available",
-            "$1: in the Stable Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up",
-        ),
         // Local files are served to the server.
         (r", reachable from the public network", ""),
         (r"[;,] (?:the|its) (?:range|values?|unit)s? (?:is|are) not available", ""),

@@ -47,6 +47,9 @@ pub(super) struct Before<'a> {
 
 /// Writes the pixels.
 pub(super) fn write(pixels: &Pixels<'_>, before: Before<'_>) -> Result<Vec<u8>, String> {
+    if pixels.samples.is_empty() {
+        return Err("there are no pixels".to_owned());
+    }
     let bands = pixels.bands();
     let all = bands.len();
     let file = |(index, band): (usize, Pixels<'_>)| match index {
@@ -56,7 +59,7 @@ pub(super) fn write(pixels: &Pixels<'_>, before: Before<'_>) -> Result<Vec<u8>, 
     };
     let files = parallel::map(bands.into_iter().enumerate().collect(), file);
     let mut files = files.into_iter().map(|file| file.map_err(|error| error.to_string()));
-    let mut joined = files.next().ok_or("there are no pixels")??;
+    let mut joined = files.next().ok_or("there is no band")??;
     if all == 1 {
         return Ok(joined);
     }
