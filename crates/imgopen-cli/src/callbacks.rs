@@ -1,7 +1,7 @@
 //! `imgopen callbacks`.
 
 use anyhow::Context;
-use imgopen_service::{CallbackId, CallbackRow, Clock, TaskId};
+use imgopen_service::{CallbackFilter, CallbackId, CallbackRow, Clock, TaskId};
 use serde_json::{Value, json};
 
 use crate::keys::open_existing;
@@ -15,7 +15,8 @@ pub fn run(command: args::Callbacks) -> anyhow::Result<()> {
         args::Callbacks::Listen(flags) => runtime.block_on(listen::run(&flags)),
         args::Callbacks::List { task, state, limit, data } => runtime.block_on(async {
             let store = open_existing(&data)?;
-            let page = store.list_callbacks(None, task.map(TaskId), state, None, limit).await?;
+            let filter = CallbackFilter { key: None, task: task.map(TaskId), states: state };
+            let page = store.list_callbacks(filter, None, limit).await?;
             show(&page.rows, data.json)
         }),
         args::Callbacks::Resend { id, data } => runtime.block_on(async {

@@ -1,6 +1,9 @@
 //! `imgopen keys`.
 
-use imgopen_service::{Clock, KeyId, KeyRow, Keys, NewKey, Store};
+use std::sync::Arc;
+
+use anyhow::Context;
+use imgopen_service::{Clock, KeyId, KeyRow, Keys, NewKey, Store, data_dir};
 use serde_json::{Value, json};
 
 use crate::output::{print, print_json};
@@ -12,8 +15,10 @@ pub fn run(command: args::Keys) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             args::Keys::Create { name, data } => {
-                let store = Store::create(&config::data_dir(&data)?)?;
-                show_new(&keys(store).create(&name).await?, data.json)
+                let folder = config::data_dir(&data)?;
+                data_dir::make_private(&folder)
+                    .with_context(|| format!("the data directory {} cannot be made", folder.display()))?;
+                show_new(&keys(data_dir::open_store(&folder)?).create(&name).await?, data.json)
             }
             args::Keys::List { data } => list(&keys(open_existing(&data)?).list().await?, data.json),
             args::Keys::Revoke { id, data } => {
@@ -24,17 +29,17 @@ pub fn run(command: args::Keys) -> anyhow::Result<()> {
     })
 }
 
-fn keys(store: Store) -> Keys {
+fn keys(store: Arc<dyn Store>) -> Keys {
     Keys::new(store, Clock::system())
 }
 
 /// Opens the data of a service that has worked before. Looking must not make a folder, which would only hide a typing
 /// error.
-pub fn open_existing(data: &args::Data) -> anyhow::Result<Store> {
+pub fn open_existing(data: &args::Data) -> anyhow::Result<Arc<dyn Store>> {
     let folder = config::data_dir(data)?;
-    let exists = Store::exists(&folder);
+    let exists = data_dir::exists(&folder);
     anyhow::ensure!(exists, "{} is no data folder of the service; give it with --data-dir", folder.display());
-    Ok(Store::open(&folder)?)
+    Ok(data_dir::open_store(&folder)?)
 }
 
 fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {

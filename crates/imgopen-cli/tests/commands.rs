@@ -60,7 +60,7 @@ fn redacted(text: &str) -> String {
         (r"img[0-9]{22}", "[task]"),
         (r"cli-[0-9a-f]{16}", "[id]"),
         (r"/[0-9a-f]{32}\.", "/[unguessable]."),
-        (r"/assets/[0-9a-f]{40}", "/assets/[asset]"),
+        (r"/assets/[0-9a-f]{64}", "/assets/[asset]"),
         (r"[\d.]+ bytes", "[size]"),
         (r"[0-9.]+ kB", "[size]"),
         (r"127\.0\.0\.1:\d{4,5}/", "127.0.0.1:[port]/"),

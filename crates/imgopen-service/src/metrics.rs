@@ -1,4 +1,4 @@
-//! What the service counts and measures, in the form of Prometheus.
+//! The metrics of the service, in the text format of OpenMetrics.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The media type of the text.
+/// The media type of that format.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of one service.
@@ -96,22 +96,22 @@ impl Metrics {
         registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
     }
 
-    /// A submit became a task.
+    /// Counts a submit that became a task.
     pub fn accepted(&self, operation: &'static str) {
         self.accepted.get_or_create(&Accepted { operation }).inc();
     }
 
-    /// A submit did not.
+    /// Counts a submit that was rejected with this HTTP status.
     pub fn refused(&self, operation: &'static str, status: u16) {
         self.refused.get_or_create(&Refused { operation, status }).inc();
     }
 
-    /// A run began after such a wait.
+    /// Notes that a run began this long after the task was accepted.
     pub fn started(&self, operation: &'static str, wait: Duration) {
         self.wait.get_or_create(&Accepted { operation }).observe(wait.as_secs_f64());
     }
 
-    /// A task ended; after such a run, if it ran.
+    /// Counts a task that ended, and notes how long it ran, if it did.
     pub fn finished(&self, operation: &'static str, engine: Option<&str>, state: &'static str, run: Option<Duration>) {
         let engine = engine.unwrap_or("none").to_owned();
         if let Some(run) = run {
@@ -121,19 +121,19 @@ impl Metrics {
         self.finished.get_or_create(&Finished { operation, engine, state }).inc();
     }
 
-    /// A callback was tried.
+    /// Counts a delivery attempt.
     pub fn tried(&self, outcome: &'static str) {
         self.tries.get_or_create(&Tried { outcome }).inc();
     }
 
-    /// Everything as text.
+    /// Formats all metrics, with the gauges of this moment.
     pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64) -> String {
         self.queued.set(queued.try_into().unwrap_or(i64::MAX));
         self.running.set(running.try_into().unwrap_or(i64::MAX));
         self.asset_bytes.set(asset_bytes);
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
-            // Writing into a text does not fail; should it, the reader is to see it.
+            // Writing into a string does not fail; should it, the reader sees why.
             let _ = write!(text, "# {error}");
         }
         text
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_told() {
+    fn every_metric_is_written() {
         let metrics = Metrics::default();
         metrics.accepted("outpaint");
         metrics.refused("outpaint", 429);

@@ -12,16 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use imgopen_engines::ModelKind;
+use imgopen_store::{TaskId, TaskRow};
 use imgopen_types::Operation;
 use serde_json::Value;
 
-pub use plan::TrainingPlan;
-
-use crate::ids::TaskId;
-use crate::service::Service;
-use crate::store::TaskRow;
+use crate::context::Context;
 use base::Base;
 use order::Order;
+use plan::TrainingPlan;
 
 /// The folder of the data sets within the data folder.
 pub(crate) const DATASETS: &str = "datasets";
@@ -32,13 +30,23 @@ const PARTIAL: &str = "part";
 /// How often a folder is tried to be removed; the next start removes what is left.
 const TIDY: u32 = 5;
 
-/// Works out how a training is to be run.
+/// Works out how a training is to be run, as the task's row keeps it.
 ///
 /// # Errors
 ///
-/// Names the fields that a trainer would break off on.
-pub(crate) async fn planned(service: &Service, task: &TaskId, request: &Value) -> Result<TrainingPlan, String> {
-    let engines = service.inner.engines.clone();
+/// Names the fields that a trainer would reject.
+pub(crate) async fn plan(context: &Context, task: &TaskId, request: &Value) -> Result<Value, String> {
+    let plan = planned(context, task, request).await?;
+    serde_json::to_value(plan).map_err(|error| format!("the plan of the training cannot be written: {error}"))
+}
+
+/// Returns the plan that a task's row keeps, if it is a training.
+pub(crate) fn read_plan(task: &TaskRow) -> Option<TrainingPlan> {
+    serde_json::from_value(task.plan.clone()?).ok()
+}
+
+async fn planned(context: &Context, task: &TaskId, request: &Value) -> Result<TrainingPlan, String> {
+    let engines = context.engines.clone();
     let models = tokio::task::spawn_blocking(move || engines.models(ModelKind::Checkpoint)).await;
     let models = models.map_err(|error| format!("the models cannot be listed: {error}"))?;
     plan::plan(task, request, &Base::find(&Order(request).text("pretrainedModel"), &models))
@@ -46,8 +54,8 @@ pub(crate) async fn planned(service: &Service, task: &TaskId, request: &Value) -
 
 /// Fetches the data set of a training, and tells why it ends without a result: a picture that cannot be used; or, when
 /// all can, that nothing trains with them.
-pub(crate) async fn run(service: &Service, task: &TaskRow, operation: &Operation, request: &Value) -> String {
-    match data_set(service, task, operation, request).await {
+pub(crate) async fn run(context: &Context, task: &TaskRow, operation: &Operation, request: &Value) -> String {
+    match data_set(context, task, operation, request).await {
         Ok(plan) => ended(&plan, &Order(request).text("pretrainedModel")),
         Err(problem) => problem,
     }
@@ -67,21 +75,21 @@ fn ended(plan: &TrainingPlan, base: &str) -> String {
 }
 
 async fn data_set(
-    service: &Service,
+    context: &Context,
     task: &TaskRow,
     operation: &Operation,
     request: &Value,
 ) -> Result<TrainingPlan, String> {
     // One of an earlier version has none.
-    let plan = match &task.training {
-        Some(plan) => plan.clone(),
-        None => planned(service, &task.id, request).await?,
+    let plan = match read_plan(task) {
+        Some(plan) => plan,
+        None => planned(context, &task.id, request).await?,
     };
-    let folder = service.inner.settings.data_dir.join(&plan.folder);
+    let folder = context.settings.data_dir.join(&plan.folder);
     // An earlier run may have been cut off just after the folder was whole.
     if !folder.exists() {
         let partial = folder.with_extension(PARTIAL);
-        if let Err(problem) = files::prepare(service, operation, request, &plan, &partial).await {
+        if let Err(problem) = files::prepare(context, operation, request, &plan, &partial).await {
             remove(partial).await?;
             return Err(problem);
         }
@@ -103,8 +111,8 @@ fn failed(place: &Path, error: &std::io::Error) -> String {
 }
 
 /// Removes what a run has begun and not ended, whatever broke it off.
-pub(crate) async fn tidy(service: &Service, task: &TaskRow) {
-    let partial = service.inner.settings.data_dir.join(DATASETS).join(&task.id.0).with_extension(PARTIAL);
+pub(crate) async fn discard(context: &Context, task: &TaskRow) {
+    let partial = context.settings.data_dir.join(DATASETS).join(&task.id.0).with_extension(PARTIAL);
     // A file that was being written at that moment may come into being while the folder is emptied.
     for _ in 0..TIDY {
         match remove(partial.clone()).await {

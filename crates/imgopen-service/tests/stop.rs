@@ -81,7 +81,7 @@ async fn a_folder_is_for_one_service() {
         other => panic!("{other:?}"),
     }
     // Its keys can be seen to meanwhile, as the command line does.
-    let store = imgopen_service::Store::open(bench.folder.path()).unwrap();
+    let store = imgopen_service::data_dir::open_store(bench.folder.path()).unwrap();
     let keys = imgopen_service::Keys::new(store, bench.clock.clone());
     let second = keys.create("second").await.unwrap();
     server.call_as(&second, "list_tasks", json!({})).await.ok();

@@ -117,7 +117,8 @@ fn a_folder_serves_one_service() {
     let folder = tempfile::tempdir().unwrap();
     let _first = Program::serve(&folder.path().join("data"), &[]);
     let second = run(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
-    let expected = "another service works in the data folder data; stop it, or give another folder with --data-dir";
+    let expected =
+        "another service runs in the data directory data; stop it, or give another directory with --data-dir";
     assert_eq!(second, format!("ends with 1\nerrors:\nimgopen: {expected}\n"));
 }
 

@@ -1,5 +1,6 @@
-//! Every operation in every state: what is said of it is read back by the contract's types as it was meant.
+//! Every operation in every state: the contract's types read back what was meant.
 
+use imgopen_store::{AssetToken, KeyId, Moment, StoredPicture, TaskId, TaskOutput};
 use imgopen_types::{
     Callback, DescribeImageResponse, ExpandPromptResponse, Face, FaceBox, FluxTextToImageResponse, InstantIdResponse,
     JobReport, JobState, QueryArchivedTaskResponse, QueryTaskResponse, QueryToolTaskResponse, QueryTrainingResponse,
@@ -10,9 +11,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::clock::Moment;
-use crate::ids::{KeyId, TaskId};
-use crate::output::{StoredPicture, TaskOutput};
 
 fn urls() -> Urls {
     Urls { base: "https://images.example.com".into() }
@@ -48,7 +46,10 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         operation: operation.id.to_owned(),
         caller_id: "mine-1".into(),
         request: "{}".into(),
-        directives: None,
+        needs: operation.id.to_owned(),
+        options: None,
+        run: None,
+        owner: None,
         callback_url: None,
         state,
         attempt: 1,
@@ -59,7 +60,7 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         created_at: Moment(0),
         started_at: None,
         finished_at: state.is_final().then_some(Moment(1)),
-        training: None,
+        plan: None,
     }
 }
 
@@ -268,4 +269,19 @@ fn a_generation_lists_pictures_with_their_seeds() {
         {"image_status": 1, "image_url": "https://images.example.com/assets/two.png"},
     ]);
     assert_eq!(pictures, expected);
+}
+
+#[test]
+fn every_family_reads_its_numbers_back_as_meant() {
+    for state in State::ALL {
+        let sd = SdStatus::from(number(state, "SdStatus").unwrap()).state();
+        let tool = ToolStatus::from(number(state, "ToolStatus").unwrap()).state();
+        let expand = ExpandPromptStatus::from(number(state, "ExpandPromptStatus").unwrap()).state();
+        assert_eq!(sd.is_final(), state.is_final());
+        assert_eq!(tool.is_final(), state.is_final());
+        for family in [sd, tool, expand] {
+            assert_eq!(family == JobState::Succeeded, state == State::Succeeded, "{state} as {family:?}");
+        }
+    }
+    assert_eq!(number(State::Running, "Envelope"), None);
 }

@@ -11,16 +11,15 @@ use super::caption::caption;
 use super::order::Order;
 use super::plan::{self, BASE, LOGS, OUTPUT, TrainingPlan};
 use super::remove;
-use crate::inputs::{self, Named};
-use crate::service::Service;
-use crate::worker::limits;
+use crate::context::Context;
+use crate::tasks::inputs::{self, Named};
 
 /// The command as a script.
 pub(super) const SCRIPT: &str = "train.sh";
 
 /// Fetches the pictures into a folder, and puts beside them all that a trainer needs.
 pub(super) async fn prepare(
-    service: &Service,
+    context: &Context,
     operation: &Operation,
     request: &Value,
     plan: &TrainingPlan,
@@ -29,11 +28,11 @@ pub(super) async fn prepare(
     remove(folder.to_owned()).await?;
     let pictures = folder.join(plan::pictures(request));
     make(&pictures).await?;
-    let limits = limits(service);
+    let limits = context.settings.fetch_limits();
     for (index, named) in inputs::pictures(operation, request).into_iter().enumerate() {
-        let picture = service.inner.fetcher.get(&named.url, &limits).await;
+        let picture = context.fetcher.get(&named.url, &limits).await;
         let picture = picture.map_err(|error| format!("`{}`: {error}", named.field))?;
-        let header = inspect(&picture.bytes, &service.inner.settings.picture_limits())
+        let header = inspect(&picture.bytes, &context.settings.picture_limits())
             .map_err(|problem| format!("`{}`: the picture at {} {problem}", named.field, named.shown()))?;
         fits(&named, &header, request, plan)?;
         let file = pictures.join(format!("{:04}.{}", index + 1, header.format.extension()));

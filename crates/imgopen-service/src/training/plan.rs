@@ -7,14 +7,13 @@
 
 use std::path::PathBuf;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use imgopen_store::TaskId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::base::{Base, Family};
 use super::order::Order;
 use super::{DATASETS, rules};
-use crate::ids::TaskId;
 
 /// The pictures, in a folder that tells how often each is shown.
 pub(super) const IMAGES: &str = "img";
@@ -162,20 +161,6 @@ fn name(order: &Order<'_>) -> String {
     let safe: String = id.chars().map(safe).take(LONGEST_NAME).collect();
     let name = safe.trim_matches(['_', '.', '-']);
     if name.is_empty() { "lora".to_owned() } else { name.to_owned() }
-}
-
-impl ToSql for TrainingPlan {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let json =
-            serde_json::to_string(self).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        Ok(json.into())
-    }
-}
-
-impl FromSql for TrainingPlan {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?).map_err(|error| FromSqlError::Other(error.into()))
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use imgopen_client::{Client, Credentials};
 use imgopen_service::engines::{Engine, Registry, Sandbox};
-use imgopen_service::{Callbacks, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
+use imgopen_service::{CallbackSettings, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
 use imgopen_types::operations;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ impl Bench {
             allow_network: vec!["127.0.0.0/8".parse().unwrap()],
             workers: 2,
             shutdown: Duration::from_secs(10),
-            callbacks: Callbacks { pauses, ..Callbacks::default() },
+            callbacks: CallbackSettings { pauses, ..CallbackSettings::default() },
             ..Settings::default()
         };
         let registry = Registry::new(vec![Arc::new(sandbox())]);
