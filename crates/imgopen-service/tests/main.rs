@@ -33,3 +33,5 @@ mod prompts;
 mod stop;
 #[cfg(test)]
 mod training;
+#[cfg(test)]
+mod upgrade;

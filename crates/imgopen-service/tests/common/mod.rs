@@ -78,6 +78,11 @@ impl Bench {
         Self { registry: Registry::new(engines), ..self }
     }
 
+    /// Calls go out with this key, which the database has.
+    pub fn with_key(self, key: NewKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
     /// A clock that stands still at that time.
     pub fn at(self, time: &str) -> Self {
         Self { clock: Clock::fixed(Moment::parse(time).unwrap()), ..self }

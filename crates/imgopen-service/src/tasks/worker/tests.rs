@@ -1,7 +1,7 @@
 //! Runs at moments that calls over HTTP do not hit at will.
 
 use imgopen_engines::{Registry, Sandbox};
-use imgopen_store::{KeyId, Moment, NewTask, OwnerId, Proof, Recovery, Store, TaskId};
+use imgopen_store::{KeyId, Moment, NewTask, OwnerId, Proof, Recovery, TaskId};
 
 use super::*;
 use crate::app::Service;
