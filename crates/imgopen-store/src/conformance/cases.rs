@@ -201,10 +201,10 @@ pub async fn a_task_with_all_its_attempts_is_returned_until_it_ends(database: &i
         store.register_owner(owner("me"), None).await.unwrap();
     }
     // The process may die before it has written the end.
-    let exhausted = recover(&*store, "me", Proof::SoleOwner).await.exhausted.remove(0);
+    let exhausted = recover(&*store, "next", Proof::SoleOwner).await.exhausted.remove(0);
     assert_eq!(exhausted, row(&*store, "1").await);
     assert!(store.end(End { orphans_run: true, ..failed(&exhausted) }).await.unwrap());
-    assert_eq!(recover(&*store, "me", Proof::SoleOwner).await, Recovered::default());
+    assert_eq!(recover(&*store, "next", Proof::SoleOwner).await, Recovered::default());
     assert_eq!(row(&*store, "1").await.state, State::Failed);
     assert_eq!(callbacks_of(&*store, "1").await.len(), 1);
     assert_eq!(store.orphaned_runs(10).await.unwrap().len(), 3);
