@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgopen_service::engines::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, Registry};
+use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, Registry};
 use imgopen_service::{Clock, Service, Settings};
 use imgopen_tests::document;
 use imgopen_tests::load::{Call, Load, runtime};

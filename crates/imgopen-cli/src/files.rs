@@ -9,7 +9,8 @@ mod server;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use imgopen_service::engines::{Format, PictureLimits, picture};
+use imgopen_engine::{Format, PictureLimits};
+use imgopen_picture as picture;
 use imgopen_types::Operation;
 use imgopen_types::schema::{Object, Shape};
 use serde_json::Value;

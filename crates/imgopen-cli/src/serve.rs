@@ -1,12 +1,13 @@
 //! `imgopen serve`.
 
 use anyhow::Context;
-use imgopen_service::engines::{Registry, Sandbox};
+use imgopen_engine::Registry;
 use imgopen_service::{Clock, LogForm, NewKey, Service, Settings};
+use imgopen_tools::Sandbox;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 use crate::{args, config, output};
+use tracing_subscriber::EnvFilter;
 
 /// What the first key is called.
 const FIRST_KEY: &str = "made at the first start";
@@ -39,7 +40,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// The engines, the better ones first.
 pub fn engines(sandbox: bool) -> Registry {
-    let classical = Registry::classical();
+    let classical = imgopen_tools::classical();
     if sandbox { classical.with(Sandbox::new()) } else { classical }
 }
 

@@ -1,9 +1,8 @@
 //! The vendor's thirty operations on the service.
 
-use imgopen_engines::{Model, ModelKind};
+use imgopen_engine::{Model, ModelKind};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpen, types};
 use imgopen_types::{Answer, Operation, operations};
-use types::*;
 
 use crate::answers::{Report, tool_code};
 use crate::ids::KeyId;
@@ -12,6 +11,7 @@ use crate::service::Service;
 use crate::state::State;
 use crate::store::TaskRow;
 use crate::submit::broken;
+use types::*;
 
 /// The operations whose tasks the two queries of generation jobs find.
 const SD: &[&str] = &["text_to_image", "image_to_image", "controlnet"];

@@ -1,15 +1,15 @@
 //! What the vendor's contract lacks, on the service: cancelling, lists, the log of callbacks, what the service can do.
 
-use imgopen_engines::{Choice, ModelKind, Models};
+use imgopen_engine::{Choice, ModelKind, Models};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpenExtras, types};
 use imgopen_types::{Answer, Operation, operations};
-use types::*;
 
 use crate::clock::Moment;
 use crate::ids::{CallbackId, KeyId, TaskId};
 use crate::service::Service;
 use crate::state::State;
 use crate::store::{CallbackRow, CallbackState as Pushed, TaskFilter, TaskRow, Try};
+use types::*;
 
 /// The size of a page unless the caller says otherwise.
 const PAGE: usize = 20;
@@ -201,7 +201,7 @@ fn offer(choice: &Choice) -> EngineOffer {
     }
 }
 
-fn field_values(of: &imgopen_engines::FieldValues) -> FieldValues {
+fn field_values(of: &imgopen_engine::FieldValues) -> FieldValues {
     let values = of.values.iter().map(|value| (*value).to_owned()).collect();
     FieldValues { field: of.field.to_owned(), values }
 }

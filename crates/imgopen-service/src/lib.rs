@@ -29,7 +29,7 @@ mod worker;
 pub use assets::AssetError;
 pub use clock::{Clock, Moment};
 pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, TaskId};
-pub use imgopen_engines as engines;
+pub use imgopen_engine as engine;
 pub use keys::{KeyError, Keys, NewKey};
 pub use output::{StoredPicture, TaskOutput};
 pub use run::ServeError;

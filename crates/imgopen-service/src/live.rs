@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use imgopen_engines::{Choice, Picture, Watch};
+use imgopen_engine::{Choice, Picture, Watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::{Live, Urls};

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use imgopen_engines::{Library, Registry};
+use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
 use imgopen_server::Failure;
 use tokio::sync::{Notify, broadcast};
@@ -26,6 +24,8 @@ use crate::queue::Queue;
 use crate::settings::{InvalidSetting, Settings};
 use crate::store::{NewCallback, Store, StoreError, TaskRow};
 use crate::training;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -6,12 +6,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use imgopen_engines::PictureLimits;
+use imgopen_engine::PictureLimits;
 use imgopen_types::operations;
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::friendly;
+use ipnet::IpNet;
 
 /// The settings of the service. In files, durations are texts such as `30s` or `2h 30m`, sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imgopen_engines::{Choice, Grade};
+use imgopen_engine::{Choice, Grade};
 use imgopen_fetch::FetchError;
 use imgopen_server::{Caller, Failure};
 use imgopen_types::{Answer, Operation, Request, operations};

@@ -11,7 +11,7 @@ mod rules;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use imgopen_engines::ModelKind;
+use imgopen_engine::ModelKind;
 use imgopen_types::Operation;
 use serde_json::Value;
 

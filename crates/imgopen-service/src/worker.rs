@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use imgopen_engines::{EngineError, Input, Inputs, Job, Monitor, Output};
+use imgopen_engine::{EngineError, Input, Inputs, Job, Monitor, Output};
 use imgopen_fetch::Limits;
 use imgopen_types::{Operation, operations};
 use serde_json::Value;

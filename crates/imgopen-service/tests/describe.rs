@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use imgopen_service::engines::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
+use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 

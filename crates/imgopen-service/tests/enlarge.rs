@@ -12,7 +12,7 @@ use axum::routing::get;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use imgopen_client::IntoData;
 use imgopen_client::types::EnlargeImageRequest;
-use imgopen_service::engines::Lanczos;
+use imgopen_tools::Lanczos;
 use serde_json::{Value, json};
 
 use crate::common::web::host;

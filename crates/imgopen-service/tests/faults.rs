@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_service::engines::{EngineError, Output};
+use imgopen_engine::{EngineError, Output};
 use imgopen_service::{Limit, SANDBOX};
 use imgopen_types::operations;
 use serde_json::{Value, json};

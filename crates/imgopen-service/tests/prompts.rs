@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imgopen_service::engines::Prompts;
+use imgopen_tools::Prompts;
 use serde_json::json;
 
 use crate::common::Bench;

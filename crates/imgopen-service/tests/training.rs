@@ -181,7 +181,8 @@ async fn what_a_trainer_breaks_off_on_is_refused() {
 /// What pictures say of themselves becomes their captions.
 #[tokio::test]
 async fn captions_lie_beside_their_pictures() {
-    use imgopen_service::engines::{Format, picture};
+    use imgopen_engine::Format;
+    use imgopen_picture as picture;
     let made = picture::Attached {
         parameters: Some("a cat, (fluffy:1.2)\nNegative prompt: dog\nSteps: 20"),
         ..picture::Attached::default()

@@ -11,13 +11,13 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use imgopen_service::engines::Format;
-use ipnet::IpNet;
+use imgopen_engine::Format;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::{LocalFile, Place};
 use crate::request::random_hex;
+use ipnet::IpNet;
 
 /// How long pictures that are under way may take when the serving ends.
 const LAST_BYTES: Duration = Duration::from_secs(60);

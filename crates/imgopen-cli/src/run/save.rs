@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use imgopen_service::engines::{PictureLimits, picture};
+use imgopen_engine::PictureLimits;
+use imgopen_picture as picture;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use imgopen_engines::Model;
+use imgopen_engine::Model;
 
 /// A base model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn is_xl(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use imgopen_engines::ModelKind;
+    use imgopen_engine::ModelKind;
 
     use super::*;
 

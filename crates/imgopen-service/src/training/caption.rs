@@ -2,7 +2,7 @@
 //! description, else the prompt that it was made with. Without either there is none, and the trainer takes the name of the
 //! pictures' folder.
 
-use imgopen_engines::picture;
+use imgopen_picture as picture;
 
 /// The most characters of a caption; the trainer counts 225 tokens at most.
 const LONGEST: usize = 2000;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use imgopen_engines::picture::{Header, inspect};
+use imgopen_picture::{Header, inspect};
 use imgopen_types::Operation;
 use serde_json::Value;
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use imgopen_engines::{Registry, Sandbox};
+use imgopen_engine::Registry;
+use imgopen_tools::Sandbox;
 
 use super::*;
 use crate::clock::{Clock, Moment};

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use imgopen_service::engines::{
-    Engine, EngineError, Format, Grade, Inputs, Job, Monitor, Offer, Output, Picture, picture,
-};
+use imgopen_engine::{Engine, EngineError, Format, Grade, Inputs, Job, Monitor, Offer, Output, Picture};
+use imgopen_picture as picture;
 use imgopen_types::{Operation, operations};
 use tokio::sync::{Semaphore, watch};
 

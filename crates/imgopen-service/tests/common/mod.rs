@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use imgopen_client::{Client, Credentials};
-use imgopen_service::engines::{Engine, Registry, Sandbox};
+use imgopen_engine::{Engine, Registry};
 use imgopen_service::{Callbacks, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
+use imgopen_tools::Sandbox;
 use imgopen_types::operations;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};

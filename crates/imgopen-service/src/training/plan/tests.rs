@@ -54,7 +54,7 @@ fn the_whole_command_line() {
         "networkModule": "networks.lora", "networkDim": 128, "networkAlpha": 128, "networkArgs": "", "v2": false,
         "flipAug": false, "colorAug": false, "noiseOffset": 0.05, "repeats": 20, "pretrainedModel": "photon_v1",
     });
-    let mut model = imgopen_engines::Model::new(imgopen_engines::ModelKind::Checkpoint, "photon_v1.safetensors", "");
+    let mut model = imgopen_engine::Model::new(imgopen_engine::ModelKind::Checkpoint, "photon_v1.safetensors", "");
     model.path = Some(PathBuf::from("/models/photon_v1.safetensors"));
     let request = request(&fields);
     let plan = plan(&task(), &request, &Base::find("photon_v1", &[model])).unwrap();

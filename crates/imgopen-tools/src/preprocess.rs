@@ -1,0 +1,344 @@
+//! Pictures as ControlNet's preprocessors see them: edges, strokes, areas of colour. No neural network is used.
+//!
+//! | value | also taken | what it gives | settings, as the web UI's defaults |
+//! |---|---|---|---|
+//! | `canny` | | thin edges, white on black | thresholds 100 and 200, Sobel 3x3, L1 norm, on gray |
+//! | `scribble` | `scribble_xdog` | strokes where it is darker than around, white on black | threshold 32 |
+//! | `softedge` | | soft outlines, bright on black | a method of our own; the web UI's are networks |
+//! | `lineart` | `lineart_standard` | dark lines, such as of a drawing, bright on black | deviation 6, threshold 8 |
+//! | `threshold` | | white where all channels are above 127, else black | 127 |
+//! | `invert` | | the negative | |
+//! | `tile` | `tile_resample` | the picture without its detail | rate 8, its greatest: the default changes nothing |
+//! | `shuffle` | | colours and shapes poured about by smooth noise | meshes of 256 pixels |
+//! | `color` | `colour`, `t2ia_color_grid` | cells of one colour | 64 pixels |
+//! | `none` | | the picture as it is | |
+//!
+//! These are the names of the web UI's ControlNet extension where it has them, and shorter ones where it says more than
+//! is needed here. Its labels are taken too, such as `invert (from white bg & black line)`, and any case of letters.
+//! What it does by neural networks, such as `softedge_hed`, is refused.
+//!
+//! The result is a PNG of the size of the source, at 8 bits: gray for the kinds with black ground, and for gray sources.
+//! Distances are pixels of the source, which the web UI calls pixel perfect. Transparency is laid onto white, 16 bits are
+//! rounded to 8, and a colour profile is not kept. The same source gives the same result each time.
+
+#[macro_use]
+mod vectorised;
+
+mod areas;
+mod canny;
+mod gaussian;
+mod levels;
+mod shuffle;
+mod softedge;
+mod strokes;
+
+use std::fmt;
+use std::str::FromStr;
+
+use futures_util::future::BoxFuture;
+use image::{DynamicImage, GrayImage, RgbImage};
+use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
+use imgopen_picture as picture;
+use imgopen_types::{Operation, operations};
+use serde_json::Value;
+
+use crate::brightness::brightness;
+use crate::tool;
+
+/// Names of more characters are not compared with those that there are, and not repeated in full.
+const LONGEST_NAME: usize = 60;
+/// The field that names the preprocessor.
+const FIELD: &str = "preprocessor";
+
+/// The engine that shows pictures as ControlNet's preprocessors see them. It offers `preview_controlnet`.
+#[derive(Debug, Clone, Default)]
+pub struct Preprocessors {}
+
+/// A preprocessor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preprocessor {
+    /// Thin edges.
+    Canny,
+    /// Strokes where the picture is darker than around.
+    Scribble,
+    /// Soft outlines.
+    SoftEdge,
+    /// The lines of a drawing.
+    LineArt,
+    /// Black and white.
+    Threshold,
+    /// The negative.
+    Invert,
+    /// The picture without its detail.
+    Tile,
+    /// The picture poured about.
+    Shuffle,
+    /// Cells of one colour.
+    Color,
+    /// The picture as it is.
+    None,
+}
+
+/// A name that is no preprocessor of this engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{name}\" is no preprocessor that there is here; give one of {}{}", Preprocessor::list(), meant(*near))]
+pub struct UnknownPreprocessor {
+    /// The name, of which 60 characters are told.
+    pub name: String,
+    /// What was probably meant.
+    pub near: Option<Preprocessor>,
+}
+
+fn meant(near: Option<Preprocessor>) -> String {
+    near.map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+}
+
+impl Preprocessor {
+    /// All preprocessors, in the order in which people should see them.
+    pub const ALL: [Preprocessor; 10] = [
+        Preprocessor::Canny,
+        Preprocessor::Scribble,
+        Preprocessor::SoftEdge,
+        Preprocessor::LineArt,
+        Preprocessor::Threshold,
+        Preprocessor::Invert,
+        Preprocessor::Tile,
+        Preprocessor::Shuffle,
+        Preprocessor::Color,
+        Preprocessor::None,
+    ];
+
+    /// The name that is listed.
+    pub const fn as_str(self) -> &'static str {
+        self.names()[0]
+    }
+
+    /// The name that is listed, and others that are taken.
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Preprocessor::Canny => &["canny"],
+            Preprocessor::Scribble => &["scribble", "scribble_xdog"],
+            Preprocessor::SoftEdge => &["softedge"],
+            Preprocessor::LineArt => &["lineart", "lineart_standard"],
+            Preprocessor::Threshold => &["threshold"],
+            Preprocessor::Invert => &["invert"],
+            Preprocessor::Tile => &["tile", "tile_resample"],
+            Preprocessor::Shuffle => &["shuffle"],
+            Preprocessor::Color => &["color", "colour", "t2ia_color_grid"],
+            Preprocessor::None => &["none"],
+        }
+    }
+
+    fn list() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
+    }
+
+    /// The one with the most similar name, if it is similar enough for a slip or begins a longer name.
+    fn near(name: &str) -> Option<Self> {
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+        let of = |one: Self| one.names().iter().map(distance).min().map(|distance| (distance, one));
+        let close = Self::ALL.into_iter().filter_map(of).min_by_key(|(distance, _)| *distance);
+        let close = close.filter(|(distance, _)| *distance <= 1 + name.chars().count() / 4).map(|(_, one)| one);
+        close.or_else(|| Self::ALL.into_iter().find(|one| name.starts_with(one.as_str())))
+    }
+}
+
+impl fmt::Display for Preprocessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reads the names, in any case and with the web UI's remarks in brackets.
+impl FromStr for Preprocessor {
+    type Err = UnknownPreprocessor;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPreprocessor> {
+        let name = text.split_once(" (").map_or(text, |(name, _)| name).trim().to_ascii_lowercase();
+        let known = Self::ALL.into_iter().find(|one| one.names().contains(&name.as_str()));
+        known.ok_or_else(|| match text.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => UnknownPreprocessor { name: format!("{}…", &text[..end]), near: None },
+            None => UnknownPreprocessor { name: text.to_owned(), near: Self::near(&name) },
+        })
+    }
+}
+
+impl Preprocessors {
+    /// The engine.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Engine for Preprocessors {
+    fn name(&self) -> &'static str {
+        "preprocessors"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let values = Preprocessor::ALL.map(Preprocessor::as_str).to_vec();
+        let offer = Offer::new(&operations::PREVIEW_CONTROLNET, Grade::Classical);
+        vec![Offer { values: vec![FieldValues { field: FIELD, values }], ..offer }]
+    }
+
+    fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
+        asked(request).map(drop)
+    }
+
+    fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        tool::run(job, monitor, serve)
+    }
+}
+
+fn asked(request: &Value) -> Result<Preprocessor, EngineError> {
+    let name = request.get(FIELD).and_then(Value::as_str).map(str::trim).filter(|name| !name.is_empty());
+    let missing = || EngineError::rejected(FIELD, format!("missing; give one of {}", Preprocessor::list()));
+    name.ok_or_else(missing)?
+        .parse()
+        .map_err(|error: UnknownPreprocessor| EngineError::rejected(FIELD, error.to_string()))
+}
+
+fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
+    let preprocessor = asked(&job.request)?;
+    let source = picture::decode_input(job.input("sourceImage")?, &job.limits)?;
+    monitor.stage(0.3)?;
+    let image = preprocess(source.image, preprocessor)?;
+    monitor.stage(0.8)?;
+    let picture = tool::drawn(&image, &format!("ControlNet preprocessor: {preprocessor}"))
+        .map_err(|error| EngineError::Failed(error.to_string()))?;
+    monitor.stage(1.0)?;
+    Ok(Output { pictures: vec![picture], ..Output::default() })
+}
+
+/// Shows a picture as the preprocessor sees it: 8 bits without transparency, of the same size.
+///
+/// # Errors
+///
+/// [`EngineError::Failed`] for a picture without pixels, which decoding does not give.
+///
+/// ```
+/// use image::DynamicImage;
+/// use imgopen_tools::preprocess::{Preprocessor, preprocess};
+///
+/// let white = preprocess(DynamicImage::new_rgb8(30, 20), Preprocessor::Invert)?;
+/// assert!(white.to_luma8().iter().all(|sample| *sample == 255));
+/// # Ok::<(), imgopen_engine::EngineError>(())
+/// ```
+pub fn preprocess(image: DynamicImage, preprocessor: Preprocessor) -> Result<DynamicImage, EngineError> {
+    if image.width() == 0 || image.height() == 0 {
+        return Err(EngineError::Failed("a picture without pixels cannot be preprocessed".to_owned()));
+    }
+    let image = picture::flatten(image);
+    let raster = Raster::of(&image);
+    let made = match preprocessor {
+        Preprocessor::Canny => canny::edges(raster).into(),
+        Preprocessor::Scribble => strokes::scribble(raster).into(),
+        Preprocessor::SoftEdge => softedge::edges(raster).into(),
+        Preprocessor::LineArt => strokes::lines(raster).into(),
+        Preprocessor::Threshold => levels::threshold(raster).into(),
+        Preprocessor::Invert => raster.with(levels::invert(raster)),
+        Preprocessor::Tile => areas::tile(&image)?,
+        Preprocessor::Shuffle => raster.with(shuffle::shuffle(raster)),
+        Preprocessor::Color => raster.with(areas::grid(raster)),
+        Preprocessor::None => image,
+    };
+    Ok(made)
+}
+
+/// Pixels of 8 bits in one or three channels.
+#[derive(Clone, Copy)]
+struct Raster<'a> {
+    samples: &'a [u8],
+    width: usize,
+    height: usize,
+    channels: usize,
+}
+
+impl<'a> Raster<'a> {
+    fn of(image: &'a DynamicImage) -> Self {
+        let (samples, channels) = (image.as_bytes(), usize::from(image.color().channel_count()));
+        Self { samples, width: image.width() as usize, height: image.height() as usize, channels }
+    }
+
+    fn row(&self, y: usize) -> &'a [u8] {
+        let length = self.width * self.channels;
+        &self.samples[y * length..][..length]
+    }
+
+    /// A black picture of this size.
+    fn gray(&self) -> GrayImage {
+        GrayImage::new(self.width as u32, self.height as u32)
+    }
+
+    /// Other samples in the same form; a black picture if they are too few.
+    fn with(&self, samples: Vec<u8>) -> DynamicImage {
+        let (width, height) = (self.width as u32, self.height as u32);
+        match self.channels {
+            1 => GrayImage::from_raw(width, height, samples).unwrap_or_default().into(),
+            _ => RgbImage::from_raw(width, height, samples).unwrap_or_default().into(),
+        }
+    }
+
+    /// How bright each pixel of a row is.
+    fn bright_row(&self, y: usize, gray: &mut [u8]) {
+        match self.channels {
+            1 => gray.copy_from_slice(self.row(y)),
+            _ => weigh(self.row(y).as_chunks().0, gray),
+        }
+    }
+}
+
+vectorised!(weigh = weigh_plainly(pixels: &'a [[u8; 3]], gray: &'a mut [u8]));
+
+#[inline(always)]
+fn weigh_plainly(pixels: &[[u8; 3]], gray: &mut [u8]) {
+    for (gray, pixel) in gray.iter_mut().zip(pixels) {
+        *gray = brightness(*pixel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cancelling_is_heeded() {
+        for one in Preprocessor::ALL {
+            let request = json!({"preprocessor": one.as_str()});
+            tool::tests::assert_cancellable(&operations::PREVIEW_CONTROLNET, request, serve);
+        }
+    }
+
+    #[test]
+    fn names_are_read_with_their_aliases() {
+        for one in Preprocessor::ALL {
+            for name in one.names() {
+                assert_eq!(name.to_uppercase().parse(), Ok(one));
+            }
+        }
+        assert_eq!("invert (from white bg & black line)".parse(), Ok(Preprocessor::Invert));
+        let names = Preprocessor::ALL.iter().flat_map(|one| one.names());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_list_and_what_is_near() {
+        let near = |name: &str| name.parse::<Preprocessor>().unwrap_err().near;
+        assert_eq!(near("cany"), Some(Preprocessor::Canny));
+        assert_eq!(near("softedge_hed"), Some(Preprocessor::SoftEdge));
+        assert_eq!(near("t2ia_colour_grid"), Some(Preprocessor::Color));
+        assert_eq!(near("depth"), None);
+        let long = "canny".repeat(200_000).parse::<Preprocessor>().unwrap_err();
+        assert_eq!((long.name, long.near), (format!("{}…", "canny".repeat(12)), None));
+        let error = "cannny".parse::<Preprocessor>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"cannny\" is no preprocessor that there is here; give one of canny, scribble, softedge, lineart, \
+             threshold, invert, tile, shuffle, color, none; did you mean canny?"
+        );
+    }
+}
