@@ -1,23 +1,23 @@
-//! The models that lie in a folder of this machine: which there are, of which kind, made from what.
+//! Lists the models in a directory of this machine, with their kinds and base models.
 //!
-//! The folder is laid out as the Stable Diffusion web UI or ComfyUI does it: files in `Stable-diffusion` or `checkpoints`
-//! are checkpoints, those in `Lora`, `LyCORIS` or `loras` LoRAs, in `VAE` or `vae` VAEs, in `embeddings` embeddings. Whatever
-//! lies elsewhere is told by the header of its file, which also tells the base model. So the folder of an installation, the
-//! `models` within it, or any folder with files in it will do.
+//! The directory is laid out as by the Stable Diffusion web UI or ComfyUI: files in `Stable-diffusion` or `checkpoints` are
+//! checkpoints, those in `Lora`, `LyCORIS` or `loras` LoRAs, in `VAE` or `vae` VAEs, in `embeddings` embeddings. The kind of
+//! other files, and the base model, come from the header of the file. So the directory of an installation, the `models` in
+//! it, or any directory of files will do.
 //!
-//! - **Names** are paths within the folder of the kind, with `/` between their parts, as those programs name models.
-//! - **Safetensors** files are read as far as their header goes. One that is broken or cut off is left out, with a warning.
-//! - **Other files** (`.ckpt`, `.pt`, `.pth`, `.bin`) can run code when they are loaded, so they are not opened at all: they are
-//!   listed where their folder tells the kind.
-//! - **Links** are followed, but not in circles. Hidden files and folders, and those of models in the form of diffusers, are
-//!   passed over.
-//! - **Hashes** are computed in the background, one file at a time; a model has none until then. They are kept in a file
-//!   and stay valid as long as path, size and time of change are the same.
+//! - **Names** are paths within the directory of the kind, with `/` between their parts, as those programs name models.
+//! - **Safetensors**: only the header is read. A damaged or truncated file is left out, with a warning.
+//! - **Other files** (`.ckpt`, `.pt`, `.pth`, `.bin`) can run code when they are loaded, so they are never opened: they are
+//!   listed if their directory determines the kind.
+//! - **Links** are followed, but not in cycles. Hidden files and directories, and models in the layout of diffusers, are
+//!   skipped.
+//! - **Hashes** are computed in the background, one file at a time; until then a model has none. They are cached in a file
+//!   and stay valid as long as path, size and modification time are the same.
 
 mod files;
 mod hashes;
 mod header;
-mod told;
+mod metadata;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::warn;
 
-use crate::{Model, ModelKind};
-use files::{Place, Stamp};
+use crate::model::{Model, ModelKind};
+use files::{ModelFile, Stamp};
 use hashes::Hashes;
-use told::Told;
+use metadata::ModelMetadata;
 
-/// A folder of models. Clones are the same one.
+/// A directory of models. Clones share its caches.
 #[derive(Debug, Clone)]
 pub struct Library {
     inner: Arc<Inner>,
@@ -40,15 +40,15 @@ pub struct Library {
 struct Inner {
     folder: PathBuf,
     hashes: Hashes,
-    /// What headers said, so that they are read once; `None` for a file that cannot be used.
-    known: Mutex<HashMap<PathBuf, (Stamp, Option<Told>)>>,
-    /// What was warned of, which is done once: a file that is being written is broken in another way each time.
+    /// The metadata of headers, so that each is read once; `None` for a file that cannot be used.
+    read: Mutex<HashMap<PathBuf, (Stamp, Option<ModelMetadata>)>>,
+    /// What was warned about, which happens once: a file that is being written is damaged in a new way each time.
     warned: Mutex<HashSet<String>>,
 }
 
 impl Library {
-    /// A folder of models, which need not exist. `hashes` is the file in which hashes are kept; without it they are
-    /// computed anew by every process.
+    /// Opens a directory of models, which need not exist. `hashes` is the file that caches hashes; without it every process
+    /// computes them again.
     ///
     /// ```
     /// use imgopen_engine::{Library, ModelKind, Registry};
@@ -65,32 +65,32 @@ impl Library {
         let inner = Inner {
             folder: folder.into(),
             hashes: Hashes::open(hashes),
-            known: Mutex::default(),
+            read: Mutex::default(),
             warned: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The folder.
+    /// Returns the directory.
     pub fn folder(&self) -> &Path {
         &self.inner.folder
     }
 
-    /// The models that are there now, sorted by name. It looks at every file's size and time, and reads the headers of
-    /// those that are new or have changed, so it belongs where blocking is allowed.
+    /// Returns the models that are there now, sorted by name. Blocks: it checks size and time of every file, and reads the
+    /// headers of new and changed ones.
     pub fn models(&self) -> Vec<Model> {
         let inner = &self.inner;
         let (found, problems) = files::walk(&inner.folder);
         problems.into_iter().for_each(|problem| inner.warn(problem.clone(), &problem));
-        let mut known = inner.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = std::mem::take(&mut *known);
+        let mut read = inner.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::take(&mut *read);
         let mut models: Vec<Model> = Vec::new();
-        for place in found {
-            let told = inner.told(&place, &earlier);
-            known.insert(place.path.clone(), (place.stamp, told.clone()));
-            models.extend(told.and_then(|told| inner.model(place, told)));
+        for file in found {
+            let metadata = inner.metadata(&file, &earlier);
+            read.insert(file.path.clone(), (file.stamp, metadata.clone()));
+            models.extend(metadata.and_then(|metadata| inner.model(file, metadata)));
         }
-        drop(known);
+        drop(read);
         let mut seen = HashSet::new();
         models.retain(|model| seen.insert((model.kind, model.name.clone())));
         models.sort_by(|a, b| a.name.cmp(&b.name));
@@ -99,38 +99,42 @@ impl Library {
 }
 
 impl Inner {
-    /// What a file says, or what it said when it was read last.
-    fn told(&self, place: &Place, earlier: &HashMap<PathBuf, (Stamp, Option<Told>)>) -> Option<Told> {
-        if !place.is_safetensors {
-            return Some(Told::default());
+    /// Returns the metadata of a file, from its header or the cache of earlier reads.
+    fn metadata(
+        &self,
+        file: &ModelFile,
+        earlier: &HashMap<PathBuf, (Stamp, Option<ModelMetadata>)>,
+    ) -> Option<ModelMetadata> {
+        if !file.is_safetensors {
+            return Some(ModelMetadata::default());
         }
-        match earlier.get(&place.path) {
-            Some((stamp, told)) if *stamp == place.stamp => told.clone(),
-            _ => match header::read(&place.path, place.stamp.size) {
-                Ok(header) => Some(told::told(&header)),
+        match earlier.get(&file.path) {
+            Some((stamp, metadata)) if *stamp == file.stamp => metadata.clone(),
+            _ => match header::read(&file.path, file.stamp.size) {
+                Ok(header) => Some(ModelMetadata::of(&header)),
                 Err(problem) => {
-                    let file = place.path.display().to_string();
-                    let problem = format!("{file} is left out: {problem}");
-                    self.warn(file, &problem);
+                    let path = file.path.display().to_string();
+                    let problem = format!("{path} is left out: {problem}");
+                    self.warn(path, &problem);
                     None
                 }
             },
         }
     }
 
-    fn model(&self, place: Place, told: Told) -> Option<Model> {
-        let kind = place.kind.or(told.kind)?;
-        let stem = told::stem(&place.name);
+    fn model(&self, file: ModelFile, metadata: ModelMetadata) -> Option<Model> {
+        let kind = file.kind.or(metadata.kind)?;
+        let stem = metadata::stem(&file.name);
         let title = match kind {
-            // A prompt names it so.
+            // Prompts name it so.
             ModelKind::Embedding => stem.to_owned(),
-            _ => told.title.unwrap_or_else(|| stem.to_owned()),
+            _ => metadata.title.unwrap_or_else(|| stem.to_owned()),
         };
-        let mut model = Model::new(kind, &place.name, title);
-        model.base_model = told.base;
-        model.version = told::version(stem);
-        model.hash = self.hashes.of(&place.path, place.stamp);
-        model.path = Some(place.path);
+        let mut model = Model::new(kind, &file.name, title);
+        model.base_model = metadata.base;
+        model.version = metadata::version(stem);
+        model.hash = self.hashes.of(&file.path, file.stamp);
+        model.path = Some(file.path);
         Some(model)
     }
 

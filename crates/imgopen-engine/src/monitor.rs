@@ -1,13 +1,14 @@
-//! The line between a running job and whoever watches it: progress and previews one way, cancellation the other.
+//! The channel between a running job and its watcher: progress and previews one way, cancellation the other.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Picture};
+use crate::error::EngineError;
+use crate::picture::Picture;
 
-/// The job's end of the line. Clones are the same end.
+/// The job's end of the channel. Clones share it.
 ///
 /// ```
 /// use imgopen_engine::Monitor;
@@ -26,30 +27,30 @@ pub struct Monitor {
     cancel: CancellationToken,
 }
 
-/// The watcher's end of the line.
+/// The watcher's end of the channel.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    /// How far the job is.
+    /// The progress of the job.
     pub progress: watch::Receiver<Progress>,
-    /// The latest preview; those that nobody looked at in time are dropped.
+    /// The latest preview. Earlier ones are dropped, seen or not.
     pub preview: watch::Receiver<Option<Picture>>,
     /// Cancels the job.
     pub cancel: CancellationToken,
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Progress {
-    /// How much is done, in percent, from 0 to 100. It never falls.
+    /// The share that is done in percent, from 0 to 100. It never falls.
     pub percent: f64,
     /// The number of steps done.
     pub step: u32,
-    /// The number of steps in all, 0 for a job that does not count steps.
+    /// The total number of steps; 0 for a job that does not count steps.
     pub steps: u32,
 }
 
 impl Monitor {
-    /// Both ends of a new line.
+    /// Creates a channel and returns both ends.
     #[allow(clippy::new_ret_no_self)]
     pub fn new() -> (Monitor, Watch) {
         let (progress, progress_seen) = watch::channel(Progress::default());
@@ -59,7 +60,7 @@ impl Monitor {
         (Monitor { progress, preview, cancel }, watch)
     }
 
-    /// Says that `step` of `steps` steps are done.
+    /// Reports that `step` of `steps` steps are done.
     pub fn step(&self, step: u32, steps: u32) {
         let percent = 100.0 * f64::from(step.min(steps)) / f64::from(steps.max(1));
         self.progress.send_if_modified(|progress| {
@@ -69,7 +70,7 @@ impl Monitor {
         });
     }
 
-    /// Says how much is done, from 0 to 1; other values count as the nearer end.
+    /// Reports the share that is done, from 0 to 1; other values are clamped.
     pub fn fraction(&self, fraction: f64) {
         let percent = 100.0 * fraction.clamp(0.0, 1.0);
         self.progress.send_if_modified(|progress| {
@@ -81,12 +82,12 @@ impl Monitor {
         });
     }
 
-    /// Shows an intermediate picture.
+    /// Publishes an intermediate picture.
     pub fn preview(&self, picture: Picture) {
         self.preview.send_replace(Some(picture));
     }
 
-    /// Whether the job was cancelled.
+    /// Returns whether the job was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }
@@ -100,28 +101,28 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Cancelled`]; `work` is dropped then.
+    /// [`EngineError::Cancelled`], and `work` is dropped.
     pub async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, EngineError> {
         self.cancel.run_until_cancelled(work).await.ok_or(EngineError::Cancelled)
     }
 
-    /// Says how much is done, from 0 to 1, and stops a cancelled job. For work between which nothing is awaited.
+    /// Reports the share that is done, from 0 to 1, and stops a cancelled job. For blocking work.
     ///
     /// # Errors
     ///
     /// [`EngineError::Cancelled`].
     pub fn stage(&self, fraction: f64) -> Result<(), EngineError> {
-        self.go_on()?;
+        self.check_cancelled()?;
         self.fraction(fraction);
         Ok(())
     }
 
-    /// Stops a cancelled job, within work whose progress is not reported.
+    /// Stops a cancelled job, in work whose progress is not reported.
     ///
     /// # Errors
     ///
     /// [`EngineError::Cancelled`].
-    pub fn go_on(&self) -> Result<(), EngineError> {
+    pub fn check_cancelled(&self) -> Result<(), EngineError> {
         if self.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_beyond_the_last_is_all() {
+    fn a_step_beyond_the_last_counts_as_the_last() {
         let (monitor, watch) = Monitor::new();
         monitor.step(30, 20);
         assert_eq!(*watch.progress.borrow(), Progress { percent: 100.0, step: 30, steps: 20 });

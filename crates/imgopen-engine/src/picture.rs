@@ -6,48 +6,47 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-/// A finished picture.
+/// A finished picture: an encoded file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     /// The file.
     pub bytes: Bytes,
-    /// Its format.
+    /// The format of the file.
     pub format: Format,
-    /// Its width in pixels.
+    /// The width in pixels.
     pub width: u32,
-    /// Its height in pixels.
+    /// The height in pixels.
     pub height: u32,
-    /// The seed of its noise, for operations that have one.
+    /// The seed that it was made with, for operations that have one.
     pub seed: Option<i64>,
 }
 
-/// The formats of picture files that are read and written.
+/// The formats of picture files that can be read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Portable Network Graphics, without loss.
+    /// Portable Network Graphics, lossless.
     Png,
-    /// JPEG, with loss and without transparency.
+    /// JPEG, lossy and without transparency.
     Jpeg,
-    /// WebP; read in both kinds, written without loss.
+    /// WebP, read in both kinds and written lossless.
     WebP,
 }
 
-/// A name that is no format.
+/// A text that does not name a format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no format that can be written; give one of png, jpeg, jpg, webp")]
+#[error("\"{0}\" is not a format that can be written; give one of png, jpeg, jpg, webp")]
 pub struct UnknownFormat(pub String);
 
-/// The limits on a picture, checked before its pixels are decoded.
+/// Limits on a picture, checked before its pixels are decoded.
 ///
-/// They bound memory: a picture of 64 million pixels takes up to 512 MB while it is held, at 16 bits for each of four
-/// channels.
+/// They bound memory: 64 million pixels take up to 512 MB, at 16 bits for each of four channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PictureLimits {
-    /// The largest file, in bytes. Default 32 MiB.
+    /// The largest file in bytes. Default 32 MiB.
     pub bytes: u64,
-    /// The most pixels, width times height, of a picture that comes in or goes out. Default 64 000 000.
+    /// The most pixels, width times height, of an input or a result. Default 64 000 000.
     pub pixels: u64,
-    /// The most frames. Default 1, so that animated pictures are refused; where more are allowed, the first is used.
+    /// The most frames. Default 1, which rejects animations; if more are allowed, the first frame is used.
     pub frames: u32,
 }
 
@@ -61,7 +60,7 @@ impl Format {
     /// All formats.
     pub const ALL: [Format; 3] = [Format::Png, Format::Jpeg, Format::WebP];
 
-    /// The media type, such as `image/png`.
+    /// Returns the media type, such as `image/png`.
     pub const fn media_type(self) -> &'static str {
         match self {
             Format::Png => "image/png",
@@ -70,7 +69,7 @@ impl Format {
         }
     }
 
-    /// The usual ending of a file's name, without the dot.
+    /// Returns the usual file extension, without the dot.
     pub const fn extension(self) -> &'static str {
         match self {
             Format::Png => "png",
@@ -79,7 +78,7 @@ impl Format {
         }
     }
 
-    /// The name for people.
+    /// Returns the name to show to people, such as `WebP`.
     pub const fn name(self) -> &'static str {
         match self {
             Format::Png => "PNG",
@@ -95,7 +94,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Reads the values of the API's `output_image_format`, in any case.
+/// Parses the values of the API's `output_image_format`, in any case.
 impl FromStr for Format {
     type Err = UnknownFormat;
 
@@ -109,7 +108,7 @@ impl FromStr for Format {
     }
 }
 
-/// Without the bytes, which nobody wants in a log.
+/// Omits the bytes, which do not belong in a log.
 impl fmt::Debug for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, format, width, height, seed } = self;
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_read_from_names_and_endings() {
+    fn formats_parse_from_names_and_extensions() {
         for format in Format::ALL {
             assert_eq!(format.extension().parse(), Ok(format));
             assert_eq!(format.name().parse(), Ok(format));

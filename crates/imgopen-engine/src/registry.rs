@@ -1,12 +1,14 @@
-//! The engines of a server, and which of them serves a request.
+//! The engines of a server, and the choice among them.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{Engine, Model, ModelKind, Models, Offer};
+use crate::engine::Engine;
 use crate::library::Library;
+use crate::model::{Model, ModelKind};
+use crate::offer::{Models, Offer};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
@@ -15,16 +17,16 @@ pub struct Registry {
     library: Option<Library>,
 }
 
-/// An engine with its offer that fits a request.
+/// An engine with its offer for an operation.
 #[derive(Clone)]
 pub struct Choice {
     /// The engine.
     pub engine: Arc<dyn Engine>,
-    /// What it offers for the operation.
+    /// Its offer for the operation.
     pub offer: Offer,
 }
 
-/// Why no engine serves a request, and what would help.
+/// Why no engine can serve a request now, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// No engine offers the operation.
@@ -34,58 +36,81 @@ pub enum Unavailable {
         operation: String,
     },
     /// Engines offer the operation, but none has the model.
-    #[error("no engine for `{operation}` has the model \"{model}\"; {}", listed(models))]
+    #[error("no engine for `{operation}` has the model \"{model}\"; {}", available(models))]
     Model {
         /// The operation's id.
         operation: String,
-        /// The model that was asked for.
+        /// The requested model.
         model: String,
-        /// The names of the models that there are.
+        /// The names of the available models.
         models: Vec<String>,
+    },
+    /// The engine that would serve the request is away. It may come back, so the request can wait for it.
+    #[error("the engine `{engine}` for `{operation}` is away: {reason}")]
+    Away {
+        /// The operation's id.
+        operation: String,
+        /// The name of the engine.
+        engine: String,
+        /// Why it is away.
+        reason: String,
     },
 }
 
 impl Registry {
-    /// Holds these engines. Of several that are equally good for a request, the first is taken.
+    /// Creates a registry. Among equally good engines, earlier ones are preferred.
     pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
         Self { engines, library: None }
     }
 
-    /// Also lists the models of a folder.
+    /// Also lists the models of a directory.
     pub fn with_library(self, library: Library) -> Self {
         Self { library: Some(library), ..self }
     }
 
-    /// Adds an engine behind those that there are.
+    /// Adds an engine after the others.
     pub fn with(mut self, engine: impl Engine) -> Self {
         self.engines.push(Arc::new(engine));
         self
     }
 
-    /// The engines, in the order given.
+    /// Returns the engines, in the order given.
     pub fn engines(&self) -> &[Arc<dyn Engine>] {
         &self.engines
     }
 
-    /// The best engine that offers the operation with that model; without a model, the best that offers the operation.
+    /// Returns the best engine that offers the operation with the model; without a model, the best that offers the
+    /// operation.
+    ///
+    /// The best is one of the highest grade. If it is away, another of the same grade that has the model is taken, but
+    /// never one of a lower grade: a caller who was promised a result by a neural network does not get a test card.
     ///
     /// # Errors
     ///
-    /// Tells whether the operation or only the model is missing, and what to install or configure.
+    /// Says whether the operation or only the model is missing, with what to install or configure, or which engine is away.
     pub fn pick(&self, operation_id: &str, model: Option<&str>) -> Result<Choice, Unavailable> {
         let offers = self.offers(operation_id);
         if offers.is_empty() {
             return Err(Unavailable::Operation { operation: operation_id.to_owned() });
         }
-        let fits = |choice: &&Choice| model.is_none_or(|model| choice.offer.models.has(model));
-        offers.iter().find(fits).cloned().ok_or_else(|| Unavailable::Model {
+        let mut fitting = offers.iter().filter(|choice| model.is_none_or(|model| choice.offer.models.has(model)));
+        let Some(best) = fitting.next() else {
+            return Err(Unavailable::Model {
+                operation: operation_id.to_owned(),
+                model: model.unwrap_or_default().to_owned(),
+                models: distinct(offers.iter().flat_map(|choice| choice.offer.models.names())),
+            });
+        };
+        let Some(reason) = &best.offer.away else { return Ok(best.clone()) };
+        let equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
+        equals.filter(|choice| choice.offer.away.is_none()).next().cloned().ok_or_else(|| Unavailable::Away {
             operation: operation_id.to_owned(),
-            model: model.unwrap_or_default().to_owned(),
-            models: distinct(offers.iter().flat_map(|choice| choice.offer.models.names())),
+            engine: best.engine.name().to_owned(),
+            reason: reason.clone(),
         })
     }
 
-    /// All engines that offer the operation, the best first.
+    /// Returns all engines that offer the operation, the best first, those that are away included.
     pub fn offers(&self, operation_id: &str) -> Vec<Choice> {
         let of = |engine: &Arc<dyn Engine>| {
             let offers = engine.offers().into_iter().filter(|offer| offer.operation.id == operation_id);
@@ -96,8 +121,8 @@ impl Registry {
         choices
     }
 
-    /// All models of a kind: those of the engines in their order, then those of the library; of several with one name the
-    /// first. Looking through a library blocks.
+    /// Returns all models of a kind: those of the engines in their order, then those of the library. Of several with the
+    /// same name, the first is listed. Reading the library blocks.
     pub fn models(&self, kind: ModelKind) -> Vec<Model> {
         let of = |engine: &Arc<dyn Engine>| {
             let listed = engine.offers().into_iter().flat_map(|offer| match offer.models {
@@ -135,67 +160,60 @@ fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     distinct
 }
 
-/// Names the models that there are, without flooding the reader.
-fn listed(models: &[String]) -> String {
+/// Suggests models, the first few by name.
+fn available(models: &[String]) -> String {
     const SHOWN: usize = 10;
     if models.is_empty() {
-        return "there is none at all; add one to the engine's models".to_owned();
+        return "none is installed; add one to the engine's models".to_owned();
     }
     let shown = models.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     match models.len().saturating_sub(SHOWN) {
         0 => format!("give one of {shown}"),
-        more => format!("give one of {shown} or {more} more, which the lists of models name"),
+        more => format!("give one of {shown} or {more} more, which `list_models` lists"),
     }
 }
 
 /// The only operation with work to do that the sandbox does not imitate.
 const NOT_IN_SANDBOX: &str = "submit_training";
 
-/// What an operation needs, and what to do.
+/// Says what an operation needs, and what to do.
 fn need(operation: &str) -> String {
     const SANDBOX: &str = "configure one, or start with `--sandbox` for labelled test cards in place of results";
     match NEEDS.iter().find(|(id, _)| *id == operation) {
         Some((_, need)) if operation != NOT_IN_SANDBOX => format!("{need}; {SANDBOX}"),
-        Some((_, need)) => format!("{need}; configure one, there is no sandbox for it"),
-        None => "none: it is answered by the service itself, or is no operation of the API".to_owned(),
+        Some((_, need)) => format!("{need}; configure one, the sandbox does not train"),
+        None => "none, because the service answers it itself or it is not an operation of the API".to_owned(),
     }
 }
 
-/// What carries out each operation that is not answered by the service itself.
+/// What carries out each operation that the service does not answer itself.
 const NEEDS: &[(&str, &str)] = &[
     ("text_to_image", "an engine with Stable Diffusion weights"),
     ("image_to_image", "an engine with Stable Diffusion weights"),
     ("controlnet", "an engine with Stable Diffusion and ControlNet weights"),
     ("submit_training", "an engine that trains LoRAs"),
     ("flux_text_to_image", "an engine with FLUX.1 weights"),
-    ("swap_face", "an engine that finds and swaps faces"),
-    ("swap_face_v2", "an engine that finds and swaps faces"),
-    ("swap_faces", "an engine that finds and swaps faces"),
+    ("swap_face", "an engine that detects and swaps faces"),
+    ("swap_face_v2", "an engine that detects and swaps faces"),
+    ("swap_faces", "an engine that detects and swaps faces"),
     ("instant_id", "an engine with Stable Diffusion and InstantID weights"),
-    ("restore_face", "an engine with a model that repairs faces, such as CodeFormer"),
+    ("restore_face", "an engine with a face restoration model, such as CodeFormer"),
     (
         "super_resolution",
-        "an engine with an upscaling model, such as Real-ESRGAN, or one that enlarges, such as `lanczos`",
+        "an engine with an upscaling model, such as Real-ESRGAN, or one that resamples, such as `lanczos`",
     ),
-    ("describe_image", "an engine with a model that describes pictures, such as CLIP"),
-    ("detect_faces", "an engine with a model that finds faces, such as `faces`, which brings its own"),
+    ("describe_image", "an engine with an image captioning model, such as CLIP"),
+    ("detect_faces", "an engine with a face detector, such as `faces`, which has one built in"),
     ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
-    ("change_hairstyle", "an engine that repaints the parts of a picture, with a model that finds hair"),
+    ("change_hairstyle", "an engine that inpaints, with a model that finds hair"),
     (
         "remove_object",
-        "an engine that repaints the parts of a picture, or one that fills them, such as `patchmatch`, which needs no \
-         weights",
+        "an engine that inpaints, or one that fills with texture, such as `patchmatch`, which needs no weights",
     ),
-    ("recognize_style", "an engine with a model that tells styles apart, or one that measures, such as `statistics`"),
-    (
-        "preview_controlnet",
-        "an engine with the preprocessors of ControlNet, such as `preprocessors`, which needs no weights",
-    ),
-    (
-        "outpaint",
-        "an engine that paints beyond the edges of a picture, or one that fills them, such as `patchmatch`, for a draft",
-    ),
-    ("remove_background", "an engine with a model that tells background from foreground"),
+    ("recognize_style", "an engine with a style classifier, or one that measures, such as `statistics`"),
+    ("preview_controlnet", "an engine with ControlNet preprocessors, such as `preprocessors`, which needs no weights"),
+    ("outpaint", "an engine that outpaints, or one that fills with texture, such as `patchmatch`, for a draft"),
+    ("remove_background", "an engine with a background removal model"),
     ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
     ("watermark_image", "an engine that prints marks onto pictures, such as `watermark`, which needs no weights"),
 ];

@@ -1,4 +1,4 @@
-//! The best engine is picked, and what is missing is told with what would help.
+//! The registry picks the best engine, and says what would help where there is none.
 
 use std::sync::Arc;
 
@@ -79,14 +79,15 @@ fn models_are_listed_once() {
 }
 
 #[test]
-fn a_missing_engine_is_told_with_what_would_help() {
+fn a_missing_engine_is_an_error_with_what_would_help() {
     let registry = Registry::new(vec![]);
     assert_eq!(
         registry.pick("text_to_image", Some("a")).unwrap_err().to_string(),
         "no engine is configured for `text_to_image`: it needs an engine with Stable Diffusion weights; configure one, \
          or start with `--sandbox` for labelled test cards in place of results"
     );
-    assert!(registry.pick("submit_training", None).unwrap_err().to_string().ends_with("there is no sandbox for it"));
+    let error = registry.pick("submit_training", None).unwrap_err().to_string();
+    assert!(error.ends_with("configure one, the sandbox does not train"), "{error}");
     // Every operation that makes something has its own text.
     for operation in operations::ALL {
         let error = registry.pick(operation.id, None).unwrap_err().to_string();
@@ -96,7 +97,7 @@ fn a_missing_engine_is_told_with_what_would_help() {
 }
 
 #[test]
-fn a_missing_model_is_told_with_those_there_are() {
+fn a_missing_model_is_an_error_with_the_available_ones() {
     let registry = Registry::new(vec![Arc::new(Fake(Grade::Draft, &["a", "b"]))]);
     assert_eq!(
         registry.pick("text_to_image", Some("c")).unwrap_err().to_string(),
@@ -109,5 +110,68 @@ fn a_missing_model_is_told_with_those_there_are() {
     assert!(none.pick("text_to_image", None).is_ok());
     static MANY: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
     let error = Registry::new(vec![Arc::new(Fake(Grade::Draft, MANY))]).pick("text_to_image", Some("c")).unwrap_err();
-    assert!(error.to_string().ends_with("\"10\" or 2 more, which the lists of models name"));
+    assert!(error.to_string().ends_with("\"10\" or 2 more, which `list_models` lists"));
+}
+
+/// An instance for text_to_image, with a name of its own.
+struct Instance {
+    name: String,
+    grade: Grade,
+    models: Models,
+    away: Option<&'static str>,
+}
+
+impl Instance {
+    fn new(name: &str, grade: Grade, models: Models, away: Option<&'static str>) -> Arc<dyn Engine> {
+        Arc::new(Self { name: name.to_owned(), grade, models, away })
+    }
+}
+
+impl Engine for Instance {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let offer = Offer::new(&operations::TEXT_TO_IMAGE, self.grade);
+        vec![Offer { models: self.models.clone(), away: self.away.map(str::to_owned), ..offer }]
+    }
+
+    fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        Box::pin(async { Ok(Output::default()) })
+    }
+}
+
+#[test]
+fn an_engine_that_is_away_never_yields_to_a_lower_grade() {
+    let only = |name: &str| Models::Listed(vec![Model::new(ModelKind::Checkpoint, name, "")]);
+    let registry = Registry::new(vec![
+        Instance::new("sandbox", Grade::Sandbox, Models::Any, None),
+        Instance::new("gpu-1", Grade::Neural, only("a"), Some("http://127.0.0.1:8188 does not answer")),
+    ]);
+    let away = Unavailable::Away {
+        operation: "text_to_image".to_owned(),
+        engine: "gpu-1".to_owned(),
+        reason: "http://127.0.0.1:8188 does not answer".to_owned(),
+    };
+    assert_eq!(registry.pick("text_to_image", None).unwrap_err(), away);
+    assert_eq!(registry.pick("text_to_image", Some("a")).unwrap_err(), away);
+    assert_eq!(
+        away.to_string(),
+        "the engine `gpu-1` for `text_to_image` is away: http://127.0.0.1:8188 does not answer"
+    );
+    // What it does not have goes to one that does.
+    assert_eq!(registry.pick("text_to_image", Some("b")).unwrap().engine.name(), "sandbox");
+    // It is still listed.
+    assert_eq!(registry.offers("text_to_image").len(), 2);
+}
+
+#[test]
+fn another_instance_of_the_same_grade_takes_over() {
+    let registry = Registry::new(vec![
+        Instance::new("gpu-1", Grade::Neural, Models::Any, Some("down")),
+        Instance::new("gpu-2", Grade::Neural, Models::Any, None),
+        Instance::new("gpu-3", Grade::Neural, Models::Any, None),
+    ]);
+    assert_eq!(registry.pick("text_to_image", None).unwrap().engine.name(), "gpu-2");
 }

@@ -1,14 +1,4 @@
-//! Reading pictures that strangers chose, and writing pictures. All engines share it.
-//!
-//! The format is told by content, never by a name. Size, dimensions, frames and completeness are checked before a
-//! decoder sees the file; then the pixels are decoded within a bound on memory. PNG, JPEG and WebP are read.
-//!
-//! - **Orientation** (EXIF) is applied, so that pixels lie as the picture is to be seen.
-//! - **Depth** is kept: 8 or 16 bits. Palettes and fewer than 8 bits are expanded.
-//! - **Colour profiles** come along when they fit the pixels; colours are not converted.
-//! - **Animations** have more than one frame. More frames than the limit are refused, which is the default; below it
-//!   the first frame is used.
-//! - **JPEG in four channels** (CMYK) is refused, since its colours cannot be told without its profile.
+//! Decodes pictures that strangers chose, after checking them in the header.
 
 use std::fmt;
 use std::io::Cursor;
@@ -24,9 +14,9 @@ use crate::header::{self, End, Header};
 use crate::metadata::parameters;
 use crate::problem::{MAX_SIDE, Problem};
 
-/// What decoders may take beside rows of pixels, such as for a profile. A profile of a few bytes may inflate to much.
+/// The memory that decoders may use beside rows of pixels. A compressed colour profile of a few bytes may inflate to much.
 const WORKING_MEMORY: u64 = 4 * 1024 * 1024;
-/// What the rows that a decoder holds take for each pixel: four rows of four channels of 16 bits.
+/// The memory of the rows that a decoder holds, per column: four rows of four channels of 16 bits.
 const BYTES_PER_COLUMN: u64 = 32;
 
 /// A picture in memory.
@@ -34,19 +24,19 @@ const BYTES_PER_COLUMN: u64 = 32;
 pub struct Decoded {
     /// The pixels, upright.
     pub image: DynamicImage,
-    /// What the file's header says. Width and height are those before the picture was set upright.
+    /// The header of the file. Width and height are those before the orientation was applied.
     pub header: Header,
-    /// The colour profile (ICC), if the file has one that fits the pixels.
+    /// The colour profile (ICC), if the file has one for this kind of pixels.
     pub profile: Option<Vec<u8>>,
     /// How the picture was made, as the Stable Diffusion web UI writes it.
     pub parameters: Option<String>,
 }
 
-/// Reads what the header says, and checks it against the limits. No pixel is decoded.
+/// Reads the header of a picture and checks it against the limits, without decoding pixels.
 ///
 /// # Errors
 ///
-/// Everything that can be told without decoding: see [`Problem`].
+/// Every [`Problem`] that shows without decoding.
 pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> {
     let size = bytes.len() as u64;
     if size > limits.bytes {
@@ -72,7 +62,7 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
     }
 }
 
-/// Decodes a picture within the limits, and sets it upright.
+/// Decodes a picture within the limits, and applies its orientation.
 ///
 /// # Errors
 ///
@@ -134,7 +124,7 @@ fn pixels(bytes: &[u8], header: &Header) -> ImageResult<Pixels> {
     let file = Cursor::new(bytes);
     match header.format {
         Format::Png => {
-            // The pixels themselves go where the decoder is told to put them, and do not count.
+            // The decoder writes the pixels into our buffer, which does not count.
             bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY);
             read(PngDecoder::with_limits(file, bounds.clone())?, bounds)
         }
@@ -146,7 +136,7 @@ fn pixels(bytes: &[u8], header: &Header) -> ImageResult<Pixels> {
 fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
     decoder.set_limits(bounds)?;
     let color = decoder.color_type();
-    // Damaged extras do not spoil a picture.
+    // Damaged metadata does not make a picture unusable.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let profile = decoder.icc_profile().ok().flatten().filter(|profile| fits(profile, color));
     let mut image = DynamicImage::from_decoder(decoder)?;
@@ -154,7 +144,7 @@ fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
     Ok((image, profile))
 }
 
-/// Whether a profile is for such pixels. The colour space of a profile stands at byte 16.
+/// Returns whether a profile is for such pixels. Byte 16 of a profile begins its colour space.
 fn fits(profile: &[u8], color: ColorType) -> bool {
     match profile.get(16..20) {
         Some(b"RGB ") => color.has_color(),

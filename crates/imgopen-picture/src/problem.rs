@@ -2,14 +2,14 @@
 
 use imgopen_engine::Format;
 
-/// The longest side in pixels, which is what JPEG can hold. It bounds what one row takes.
+/// The longest side in pixels, which is JPEG's. It bounds the memory of a row.
 pub(crate) const MAX_SIDE: u32 = 65_535;
 
 /// What is wrong with a picture. It reads as the rest of a sentence that begins with the picture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// There is nothing in the file.
+    /// The file is empty.
     #[error("is an empty file")]
     Empty,
     /// The file is larger than allowed.
@@ -20,36 +20,36 @@ pub enum Problem {
         /// The limit.
         limit: u64,
     },
-    /// The content is of a kind that is known, but not read.
+    /// The file is of a known kind that is not supported, such as "a GIF file".
     #[error("is {0}; give a PNG, JPEG or WebP file")]
     WrongKind(&'static str),
-    /// The content is nothing known.
-    #[error("is no picture of a known format; give a PNG, JPEG or WebP file")]
+    /// The file is of no known kind.
+    #[error("is not a picture in a known format; give a PNG, JPEG or WebP file")]
     NoPicture,
-    /// The header says that there are no pixels.
+    /// A side is zero pixels long.
     #[error("is {width}x{height} pixels, so that there is nothing to see")]
     NoPixels {
-        /// Its width.
+        /// The width in pixels.
         width: u32,
-        /// Its height.
+        /// The height in pixels.
         height: u32,
     },
-    /// The header says that there are more pixels than allowed.
+    /// It has more pixels than allowed.
     #[error("is {width}x{height} pixels; at most {limit} pixels in all are allowed")]
     TooManyPixels {
-        /// Its width.
+        /// The width in pixels.
         width: u32,
-        /// Its height.
+        /// The height in pixels.
         height: u32,
         /// The limit on width times height.
         limit: u64,
     },
-    /// The header says that a side is longer than allowed.
+    /// A side is longer than allowed.
     #[error("is {width}x{height} pixels; at most {MAX_SIDE} on a side are allowed")]
     TooLong {
-        /// Its width.
+        /// The width in pixels.
         width: u32,
-        /// Its height.
+        /// The height in pixels.
         height: u32,
     },
     /// It has more frames than allowed.
@@ -60,13 +60,13 @@ pub enum Problem {
         /// The limit.
         limit: u32,
     },
-    /// Its colours cannot be told.
+    /// Its colours are unknown without its profile.
     #[error("is a JPEG in four channels (CMYK); convert it to RGB")]
     FourChannels,
     /// The file ends before the picture does.
-    #[error("is a {0} file that ends too early; it was probably cut off on its way")]
+    #[error("is a {0} file that ends too early; it was probably truncated on the way")]
     Truncated(Format),
-    /// The file breaks the rules of its format.
+    /// The file violates its format.
     #[error("is a damaged {0} file: {1}")]
     Damaged(Format, String),
 }

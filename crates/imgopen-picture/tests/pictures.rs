@@ -18,7 +18,7 @@ const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000
 fn what_is_no_picture_is_named() {
     for (bytes, problem) in [
         (&b""[..], "is an empty file"),
-        (b"hello, world", "is no picture of a known format; give a PNG, JPEG or WebP file"),
+        (b"hello, world", "is not a picture in a known format; give a PNG, JPEG or WebP file"),
         (b"GIF89a..........", "is a GIF file; give a PNG, JPEG or WebP file"),
         (b"BM..............", "is a BMP file; give a PNG, JPEG or WebP file"),
         (b"\0\0\0\x20ftypavif....", "is an AVIF file; give a PNG, JPEG or WebP file"),
@@ -26,7 +26,7 @@ fn what_is_no_picture_is_named() {
         (b"%PDF-1.7", "is a PDF file; give a PNG, JPEG or WebP file"),
         (b"\n <!DOCTYPE HTML><html>", "is an HTML page; give a PNG, JPEG or WebP file"),
         (b"<svg xmlns=", "is an SVG file; give a PNG, JPEG or WebP file"),
-        (b"RIFF\x04\0\0\0WAVE", "is no picture of a known format; give a PNG, JPEG or WebP file"),
+        (b"RIFF\x04\0\0\0WAVE", "is not a picture in a known format; give a PNG, JPEG or WebP file"),
     ] {
         assert_eq!(decode(bytes, &LIMITS).unwrap_err().to_string(), problem);
     }

@@ -24,7 +24,7 @@ pub struct Live {
     /// The URL of an intermediate picture.
     pub preview: Option<String>,
     /// The engine at work, and its grade.
-    pub engine: Option<(&'static str, &'static str)>,
+    pub engine: Option<(String, &'static str)>,
 }
 
 /// The URLs under which the service is reached.

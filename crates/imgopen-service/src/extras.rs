@@ -126,7 +126,7 @@ impl Service {
             State::Succeeded => 100.0,
             _ => live.as_ref().map_or(0.0, |live| live.percent),
         };
-        let (engine, grade) = live.as_ref().and_then(|live| live.engine).unzip();
+        let (engine, grade) = live.as_ref().and_then(|live| live.engine.clone()).unzip();
         let urls = task
             .output
             .as_ref()
@@ -141,7 +141,7 @@ impl Service {
             step: counted.map(|live| i64::from(live.step)),
             steps: counted.map(|live| i64::from(live.steps)),
             attempts: task.attempt,
-            engine: task.engine.clone().or(engine.map(str::to_owned)),
+            engine: task.engine.clone().or(engine),
             grade: task.grade.as_deref().or(grade).map(EngineGrade::from),
             desc: task.failure.clone().unwrap_or_else(|| task.state.as_str().to_owned()),
             created_at: task.created_at.rfc3339(),
@@ -202,8 +202,7 @@ fn offer(choice: &Choice) -> EngineOffer {
 }
 
 fn field_values(of: &imgopen_engine::FieldValues) -> FieldValues {
-    let values = of.values.iter().map(|value| (*value).to_owned()).collect();
-    FieldValues { field: of.field.to_owned(), values }
+    FieldValues { field: of.field.to_owned(), values: of.values.clone() }
 }
 
 fn delivery(callback: CallbackRow) -> CallbackDelivery {

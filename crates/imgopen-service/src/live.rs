@@ -20,7 +20,7 @@ struct Run {
     cancel: CancellationToken,
     watch: Option<Watch>,
     preview: Option<AssetToken>,
-    engine: Option<(&'static str, &'static str)>,
+    engine: Option<(String, &'static str)>,
 }
 
 /// A task that runs; it is taken out when this is dropped.
@@ -74,7 +74,7 @@ impl Running {
 impl Entry {
     /// Notes the engine that works on the task, with the line to it.
     pub fn watch(&self, choice: &Choice, watch: Watch) {
-        let engine = Some((choice.engine.name(), choice.offer.grade.as_str()));
+        let engine = Some((choice.engine.name().to_owned(), choice.offer.grade.as_str()));
         if let Some(run) = self.running.lock().get_mut(&self.id) {
             // Without a token a task shows no previews, which is no reason to fail.
             *run = Run { watch: Some(watch), preview: AssetToken::new("png").ok(), engine, ..run.clone() };

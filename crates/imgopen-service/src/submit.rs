@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imgopen_engine::{Choice, Grade};
+use imgopen_engine::{Choice, Grade, JobRequest, TaskOptions};
 use imgopen_fetch::FetchError;
 use imgopen_server::{Caller, Failure};
 use imgopen_types::{Answer, Operation, Request, operations};
@@ -106,7 +106,7 @@ impl Service {
         {
             return answered(&task, earlier);
         }
-        self.check_engine(operation, &request, task.directives.as_deref())?;
+        self.check_engine(&task.id, operation, &request, task.directives.as_deref())?;
         self.check_addresses(operation, &request)?;
         if *operation == operations::SUBMIT_TRAINING {
             let plan = training::planned(self, &task.id, &request).await;
@@ -150,7 +150,13 @@ impl Service {
     }
 
     /// Checks that an engine will take the request, with the orders to the sandbox that go with it.
-    fn check_engine(&self, operation: &Operation, request: &Value, directives: Option<&str>) -> Result<(), Failure> {
+    fn check_engine(
+        &self,
+        id: &TaskId,
+        operation: &'static Operation,
+        request: &Value,
+        directives: Option<&str>,
+    ) -> Result<(), Failure> {
         if directives.is_some() && !self.inner.settings.sandbox {
             let msg = format!("the header `{SANDBOX}` is for a service started with `--sandbox`; leave it out");
             return Err(Failure::bad_request(msg));
@@ -159,8 +165,9 @@ impl Service {
             return Ok(());
         }
         let choice = self.choose(operation.id, inputs::model(request), directives.is_some())?;
-        let checked = choice.engine.check(operation, request, directives);
-        checked.map_err(|error| Failure::unprocessable(error.to_string()))
+        let options = TaskOptions { sandbox: directives.map(str::to_owned) };
+        let request = JobRequest::new(id.0.clone(), operation, request.clone()).with_options(options);
+        choice.engine.check(&request).map(drop).map_err(|error| Failure::unprocessable(error.to_string()))
     }
 
     /// The engine for a request. One with orders to the sandbox goes there, whatever better engine there is.

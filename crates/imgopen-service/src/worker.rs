@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use imgopen_engine::{EngineError, Input, Inputs, Job, Monitor, Output};
+use imgopen_engine::{EngineError, Input, Inputs, Job, JobRequest, Monitor, Output, TaskOptions};
 use imgopen_fetch::Limits;
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
@@ -51,7 +51,7 @@ impl From<EngineError> for Fault {
 #[derive(Default)]
 struct Run {
     /// The engine at work and its grade, as rows name them.
-    engine: Option<(&'static str, &'static str)>,
+    engine: Option<(String, &'static str)>,
     /// The pictures that are written.
     assets: Vec<NewAsset>,
 }
@@ -158,19 +158,16 @@ async fn engine(
     // Whatever ends this run, the engine is told.
     let _cancel = watch.cancel.clone().drop_guard();
     entry.watch(&choice, watch);
-    run.engine = Some((choice.engine.name(), choice.offer.grade.as_str()));
+    run.engine = Some((choice.engine.name().to_owned(), choice.offer.grade.as_str()));
     let inputs = match choice.offer.inputs {
         Inputs::Fetched => fetch(service, operation, &request).await?,
-        Inputs::Unused => Vec::new(),
+        // No engine fetches on demand yet.
+        Inputs::Unused | Inputs::OnDemand => Vec::new(),
     };
-    let job = Job {
-        task_id: task.id.0.clone(),
-        operation,
-        request,
-        inputs,
-        directives: task.directives.clone(),
-        limits: service.inner.settings.picture_limits(),
-    };
+    let options = TaskOptions { sandbox: task.directives.clone() };
+    let request = JobRequest::new(task.id.0.clone(), operation, request).with_options(options);
+    let run_id = format!("{}.{}", task.id, task.attempt);
+    let job = Job::new(request, run_id).with_inputs(inputs).with_limits(service.inner.settings.picture_limits());
     let running = AssertUnwindSafe(async { choice.engine.run(job, monitor).await }).catch_unwind();
     let panicked = |_| Fault::Reason(format!("the engine `{}` panicked; the log tells more", choice.engine.name()));
     Ok(running.await.map_err(panicked)??)
@@ -241,7 +238,7 @@ async fn end(service: &Service, task: &TaskRow, run: Run, outcome: Outcome) {
     let mut is_sure = true;
     loop {
         let now = service.inner.clock.now();
-        match service.inner.store.finish(task, run.engine, ending.clone(), now, service.callback()).await {
+        match service.inner.store.finish(task, run.engine.clone(), ending.clone(), now, service.callback()).await {
             Ok(Some(ended)) => return service.ended(&ended),
             // It was cancelled meanwhile: nothing of this run may be seen.
             Ok(None) if is_sure => return discard(service, &run.assets).await,

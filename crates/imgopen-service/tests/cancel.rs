@@ -57,8 +57,8 @@ async fn a_task_that_runs_is_cancelled_at_once() {
 #[tokio::test]
 async fn an_engine_that_does_not_listen_holds_up_no_cancel() {
     let deaf = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, |job, _| async move {
-        match job.request["businessTaskId"].as_str() {
-            Some("hang") => std::future::pending().await,
+        match job.request::<imgopen_types::EnlargeImageRequest>()?.business_task_id.as_str() {
+            "hang" => std::future::pending().await,
             _ => Ok(dot()),
         }
     });

@@ -18,7 +18,8 @@ impl Engine for Edges {
     }
 
     fn offers(&self) -> Vec<Offer> {
-        let values = vec![FieldValues { field: "preprocessor", values: vec!["canny", "invert"] }];
+        let values =
+            vec![FieldValues { field: "preprocessor", values: ["canny", "invert"].map(str::to_owned).to_vec() }];
         vec![Offer { values, ..Offer::new(&operations::PREVIEW_CONTROLNET, Grade::Classical) }]
     }
 

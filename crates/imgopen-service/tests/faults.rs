@@ -14,11 +14,11 @@ use crate::common::{Bench, draw, enlarge, enlarge_and_tell, sandbox};
 /// An engine that does what the caller's id says.
 fn moody() -> Arc<Own> {
     Own::new(&operations::ENLARGE_IMAGE, |job, _| async move {
-        match job.request["businessTaskId"].as_str() {
-            Some("panic") => panic!("asked for by the test"),
-            Some("hang") => std::future::pending().await,
-            Some("broken off") => Err(EngineError::Cancelled),
-            Some("fail") => Err(EngineError::Failed("out of paper".to_owned())),
+        match job.request::<imgopen_types::EnlargeImageRequest>()?.business_task_id.as_str() {
+            "panic" => panic!("asked for by the test"),
+            "hang" => std::future::pending().await,
+            "broken off" => Err(EngineError::Cancelled),
+            "fail" => Err(EngineError::Failed("out of paper".to_owned())),
             _ => Ok(dot()),
         }
     })

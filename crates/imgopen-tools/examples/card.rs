@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use imgopen_engine::{Engine, Job, Monitor, PictureLimits};
+use imgopen_engine::{Engine, Job, JobRequest, Monitor};
 use imgopen_tools::Sandbox;
 use imgopen_types::operations;
 use serde_json::json;
@@ -13,14 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut side = || arguments.next().map_or(Ok(512), |side| side.parse::<u32>());
     let (width, height) = (side()?, side()?);
     let prompt = arguments.collect::<Vec<_>>().join(" ");
-    let job = Job {
-        task_id: "20000051".to_owned(),
-        operation: &operations::TEXT_TO_IMAGE,
-        request: json!({ "prompt": prompt, "width": width, "height": height }),
-        inputs: Vec::new(),
-        directives: None,
-        limits: PictureLimits::default(),
-    };
+    let body = json!({ "prompt": prompt, "width": width, "height": height });
+    let job = Job::new(JobRequest::new("20000051", &operations::TEXT_TO_IMAGE, body), "run");
     let (monitor, _watch) = Monitor::new();
     let output = Sandbox::new().run(job, monitor).await?;
     for picture in output.pictures {

@@ -1,21 +1,21 @@
-//! Finding faces, upright and tilted, with the SeetaFace detector.
+//! Detects faces, upright and tilted, with the SeetaFace detector.
 //!
-//! - **What is found.** Faces that look into the camera or half away from it, upright and at any tilt in the plane of the
-//!   picture; profiles are mostly missed. An upright face takes at least 40x40 pixels of a copy with at most 700 000, a tilted
-//!   one 40x40 of a copy with at most 160 000: about a twentieth and a tenth of a square picture's side.
-//! - **Boxes** are squares around brows, mouth and cheeks, cut where they reach beyond the picture, upright even if the face
-//!   is not.
-//! - **Scores** are `1 - exp(-sum / 6)`, where `sum` adds up the confidences, from 0 to 1, of all windows that agree on the face.
-//!   The more windows agree, and the surer each is, the closer the score comes to 1. Upright faces below
-//!   0.39 and tilted ones below 0.56 are left out.
+//! - **Range.** Frontal and half-turned faces, upright and at any tilt in the plane of the picture; most profiles are missed.
+//!   An upright face needs at least 40x40 pixels in a copy of at most 700 000, a tilted one 40x40 in a copy of at most
+//!   160 000: about a twentieth and a tenth of a square picture's side.
+//! - **Boxes** are squares around brows, mouth and cheeks, clipped to the picture, upright even if the face is not.
+//! - **Scores** are `1 - exp(-sum / 6)`, where `sum` adds up the confidences, from 0 to 1, of all windows that agree on the
+//!   face. The more windows agree, and the more confident they are, the closer the score is to 1. Upright faces below 0.39
+//!   and tilted ones below 0.56 are left out.
 //!
-//! Transparent parts count as the colours that lie under them.
+//! Transparent parts count as their hidden colours.
 
+mod candidate;
 mod cascade;
 mod lab;
 mod model;
+mod rotate;
 mod surf;
-mod turn;
 
 use std::iter;
 use std::sync::OnceLock;
@@ -26,42 +26,43 @@ use futures_util::future::BoxFuture;
 use image::{DynamicImage, GrayImage};
 use imgopen_engine::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, PictureLimits};
 use imgopen_picture::{self as picture, parallel};
-use imgopen_types::{Face, FaceBox, operations};
+use imgopen_types::{DetectFacesRequest, Face, FaceBox, operations};
 
+use self::candidate::Candidate;
 use self::model::Model;
-use self::turn::Turned;
-use crate::tool;
+use self::rotate::Rotated;
+use crate::blocking;
 
-/// The pixels of the copy that is searched for upright faces.
+/// The most pixels of the copy that is searched for upright faces.
 const UPRIGHT_PIXELS: f64 = 700_000.0;
-/// The pixels of the copy that is searched for tilted ones.
+/// The most pixels of the copies that are searched for tilted faces.
 const TILTED_PIXELS: f64 = 160_000.0;
-/// How often a small picture is enlarged at most.
+/// The largest factor by which a small picture is enlarged.
 const ENLARGED: f64 = 2.0;
 /// The tilts that are searched, in degrees.
 const TILTS: [f32; 7] = [-45.0, 45.0, -90.0, 90.0, -135.0, 135.0, 180.0];
-/// The least sum of confidences of an upright face.
+/// The least sum of confidences for an upright face.
 const LEAST: f32 = 3.0;
-/// And of a tilted one.
+/// The least sum of confidences for a tilted face.
 const LEAST_TILTED: f32 = 5.0;
-/// The sum of confidences at which a face is rather sure.
+/// The sum of confidences at which the score is 1 - 1/e.
 const SURE: f32 = 6.0;
-/// Faces that overlap more are one.
+/// The overlap above which two faces are the same.
 const SAME: f32 = 0.3;
 
-/// The engine that finds faces. It offers `detect_faces`.
+/// The engine `faces`, which finds faces. It offers `detect_faces`.
 #[derive(Debug, Clone, Default)]
 pub struct Faces {}
 
 impl Faces {
-    /// The engine.
+    /// Creates the engine.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Engine for Faces {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "faces"
     }
 
@@ -70,14 +71,15 @@ impl Engine for Faces {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        tool::run(job, monitor, |job, monitor| {
-            let faces = find(job.input("imageUrl")?, &job.limits, monitor)?;
+        blocking::run(job, monitor, |job, monitor| {
+            job.request::<DetectFacesRequest>()?;
+            let faces = find(job.input("imageUrl")?, job.limits(), monitor)?;
             Ok(Output { faces, ..Output::default() })
         })
     }
 }
 
-/// A face in the pixels of the picture.
+/// A face in pixels of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Found {
     left: f32,
@@ -91,7 +93,7 @@ struct Found {
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] for a picture that cannot be read, [`EngineError::Cancelled`].
+/// [`EngineError::Rejected`] if the picture cannot be read; [`EngineError::Cancelled`].
 ///
 /// ```
 /// use image::DynamicImage;
@@ -137,19 +139,19 @@ fn model() -> Result<&'static Model, EngineError> {
     MODEL.get_or_init(Model::embedded).as_ref().map_err(|problem| EngineError::Failed(problem.clone()))
 }
 
-/// The faces of all tilts, the best of those that overlap.
+/// Searches all tilts, and keeps the best of overlapping faces.
 fn search(model: &Model, gray: &GrayImage, monitor: &Monitor) -> Result<Vec<Found>, EngineError> {
-    let upright = Turned::upright(scaled(gray, UPRIGHT_PIXELS)?);
+    let upright = Rotated::upright(scaled(gray, UPRIGHT_PIXELS)?);
     let smaller = scaled(gray, TILTED_PIXELS)?;
-    // The longest search goes first. A strip that is too narrow for a face would be turned into a large square of nothing.
+    // The longest search goes first. A strip too narrow for a face would be rotated into a large, mostly empty square.
     let is_narrow = smaller.width().min(smaller.height()) < cascade::LEAST_SIDE;
     let tilts = if is_narrow { &[][..] } else { &TILTS };
     let searches: Vec<_> = iter::once(None).chain(tilts.iter().map(Some)).collect();
     let (all, done) = (searches.len() as f64, AtomicU32::new(0));
     let found = parallel::map(searches, |tilt| {
         let found = match tilt {
-            None => search_turned(model, gray, &upright, LEAST, monitor),
-            Some(tilt) => search_turned(model, gray, &Turned::new(&smaller, *tilt), LEAST_TILTED, monitor),
+            None => search_rotated(model, gray, &upright, LEAST, monitor),
+            Some(tilt) => search_rotated(model, gray, &Rotated::new(&smaller, *tilt), LEAST_TILTED, monitor),
         };
         let done = f64::from(done.fetch_add(1, Ordering::Relaxed) + 1);
         monitor.stage(0.1 + 0.9 * done / all).and(found)
@@ -166,25 +168,25 @@ fn search(model: &Model, gray: &GrayImage, monitor: &Monitor) -> Result<Vec<Foun
     Ok(best)
 }
 
-fn search_turned(
+fn search_rotated(
     model: &Model,
     gray: &GrayImage,
-    turned: &Turned,
+    rotated: &Rotated,
     least: f32,
     monitor: &Monitor,
 ) -> Result<Vec<Found>, EngineError> {
-    let scale = gray.width() as f32 / turned.before.0 as f32;
-    let found = cascade::find(model, &turned.image, || monitor.stage(0.0))?;
+    let scale = gray.width() as f32 / rotated.before.0 as f32;
+    let found = cascade::find(model, &rotated.image, || monitor.stage(0.0))?;
     let found = found.into_iter().filter(|candidate| candidate.score >= least && candidate.side > 0);
-    let face = |candidate: cascade::Candidate| {
+    let face = |candidate: Candidate| {
         let half = candidate.side as f32 / 2.0;
-        let (x, y) = turned.back(candidate.x as f32 + half, candidate.y as f32 + half);
+        let (x, y) = rotated.back(candidate.x as f32 + half, candidate.y as f32 + half);
         Found { left: (x - half) * scale, top: (y - half) * scale, side: 2.0 * half * scale, sum: candidate.score }
     };
     Ok(found.map(face).collect())
 }
 
-/// The picture with at most that many pixels; small ones are enlarged a little.
+/// Scales the picture to at most `pixels`; small ones are enlarged a little.
 fn scaled(gray: &GrayImage, pixels: f64) -> Result<GrayImage, EngineError> {
     let all = f64::from(gray.width()) * f64::from(gray.height());
     let scale = (pixels / all).sqrt().min(ENLARGED);
@@ -206,7 +208,7 @@ fn resized(gray: &GrayImage, width: u32, height: u32) -> Result<GrayImage, Engin
 }
 
 impl Found {
-    /// Whether both are likely one face: they overlap, or the middle of one lies in the other.
+    /// Returns whether both are likely the same face: they overlap, or one mostly covers the other.
     fn is_same(&self, other: &Found) -> bool {
         let along = |a: f32, b: f32| ((a + self.side).min(b + other.side) - a.max(b)).max(0.0);
         let both = along(self.left, other.left) * along(self.top, other.top);
@@ -214,7 +216,7 @@ impl Found {
         both > SAME * (area(self) + area(other) - both) || both > 0.5 * area(self).min(area(other))
     }
 
-    /// What of it lies in the picture, if anything does.
+    /// Returns the face clipped to the picture, if any of it is inside.
     fn face(&self, width: u32, height: u32) -> Option<Face> {
         let along = |from: f32, side: u32| {
             let cut = |at: f32| at.round().clamp(0.0, side as f32) as i64;

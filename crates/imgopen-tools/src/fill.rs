@@ -1,20 +1,18 @@
-//! Filling parts of a picture with what the rest of it looks like, without a neural network: removing objects, and
-//! painting beyond the edges.
+//! Fills parts of a picture from the rest of it, without a neural network: removes objects, and paints beyond the edges.
 //!
-//! The hole is made of patches from the rest of the picture that agree with each other and with what surrounds it:
-//! texture synthesis by PatchMatch, from coarse to fine. It continues textures, edges and gradients. It knows nothing
-//! of things: beyond the edge of a portrait there is more of the background, not the rest of the person.
+//! A hole is filled with patches from the rest of the picture that agree with each other and with its surroundings:
+//! texture synthesis by PatchMatch, coarse to fine. It continues textures, edges and gradients. It knows nothing of
+//! objects: beyond the edge of a portrait there is more of the background, not the rest of the person.
 //!
-//! The result is in the format of the input. Bits per channel, gray, transparency and colour profile are kept. Pixels
-//! that are not filled stay exactly as they were (as far as JPEG can do it). The same request with the same seed gives
-//! the same pixels, on every machine: nothing depends on the number of threads, nor on functions that platforms round
-//! differently.
+//! The result has the format of the input. Bits per channel, gray, transparency and colour profile are kept. Pixels
+//! outside the hole stay exactly as they were, except for JPEG's loss. The same request with the same seed gives the same
+//! pixels on every machine: nothing depends on the number of threads, nor on functions that platforms round differently.
 //!
-//! - **Masks** have the size of the picture, after the EXIF orientation of both. What is lighter than mid gray and not
-//!   transparent is removed, with [`MASK_GROWTH`] pixels around it, since edges of masks are soft.
-//! - **Where nothing can be taken from**, because no 8x8 pixels are left without a hole, the nearest pixels are repeated.
-//! - **Time** is bounded: more than 8 million pixels around a hole are worked on at reduced size, and the larger a hole
-//!   is, the farther apart its patches lie. What is finally put in are pixels of the picture itself in all cases.
+//! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What is lighter than mid gray and
+//!   not transparent is removed, with [`MASK_GROWTH`] pixels around it, because edges of masks are soft.
+//! - **Without a source**, where no 8x8 pixels are left outside the hole, the nearest pixels are repeated.
+//! - **Time** is bounded: more than 8 million pixels around a hole are processed at reduced size, and patches of larger
+//!   holes are spaced farther apart. The final content is always made of pixels of the picture itself.
 
 mod canvas;
 mod clusters;
@@ -29,43 +27,45 @@ mod votes;
 
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
-use imgopen_engine::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, Picture, PictureLimits};
+use imgopen_engine::{
+    Checked, Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Offer, Output, Picture, PictureLimits,
+};
 use imgopen_picture::{self as picture, Decoded, EncodeError};
-use imgopen_types::{Operation, operations};
-use serde_json::Value;
+use imgopen_types::{OutpaintRequest, RemoveObjectRequest, operations};
 
+use crate::blocking;
 use crate::fields::{self, MOST_PICTURES};
-use crate::tool;
+use crate::results::write_like;
 use canvas::Area;
 use clusters::clusters;
 use complete::Style;
 use paint::Task;
 
-/// How far the white of a mask reaches beyond itself, in pixels.
+/// How far a mask is grown, in pixels.
 pub const MASK_GROWTH: usize = mask::GROWTH;
 
-/// The longest side of a picture that was painted beyond its edges, in pixels. Input pictures have none that are longer.
+/// The longest side of an outpainted picture, in pixels, which is also that of input pictures.
 pub const LONGEST_SIDE: u32 = u16::MAX as u32;
 
-/// Patches are taken from that many pixels around a hole at least.
+/// The least width of the surroundings from which patches are taken, in pixels.
 const SURROUNDINGS: usize = 128;
-/// The fields of the ratios, for the width and for the height.
+/// The fields of the ratios of width and height.
 const RATIOS: [&str; 2] = ["horizontalExpansionRatio", "verticalExpansionRatio"];
 
-/// The engine that fills parts of a picture. It offers `remove_object`, and `outpaint` as a draft: prompts are not looked
-/// at there, nor are the settings of sampling.
+/// The engine `patchmatch`, which fills parts of a picture. It offers `remove_object`, and `outpaint` as a draft, which
+/// ignores the prompts and the sampling settings.
 #[derive(Debug, Clone, Default)]
 pub struct Fill {}
 
 impl Fill {
-    /// The engine.
+    /// Creates the engine.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Engine for Fill {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "patchmatch"
     }
 
@@ -73,34 +73,37 @@ impl Engine for Fill {
         vec![Offer::new(&operations::REMOVE_OBJECT, Grade::Classical), Offer::new(&operations::OUTPAINT, Grade::Draft)]
     }
 
-    fn check(&self, operation: &Operation, request: &Value, _directives: Option<&str>) -> Result<(), EngineError> {
-        match *operation == operations::OUTPAINT {
-            true => Expansion::read(request).map(drop),
-            false => Ok(()),
+    fn check(&self, request: &JobRequest) -> Result<Checked, EngineError> {
+        if *request.operation() == operations::OUTPAINT {
+            Expansion::of(&request.typed()?)?;
         }
+        Ok(Checked::default())
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        tool::run(job, monitor, serve)
+        blocking::run(job, monitor, serve)
     }
 }
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let source = job.input("sourceImage")?;
-    let pictures = match *job.operation == operations::OUTPAINT {
-        true => outpaint(source, &Expansion::read(&job.request)?, &job.limits, monitor)?,
-        false => vec![remove(source, job.input("maskImage")?, &job.limits, monitor)?],
+    let pictures = match *job.operation() == operations::OUTPAINT {
+        true => outpaint(source, &Expansion::of(&job.request()?)?, job.limits(), monitor)?,
+        false => {
+            job.request::<RemoveObjectRequest>()?;
+            vec![remove(source, job.input("maskImage")?, job.limits(), monitor)?]
+        }
     };
     Ok(Output { pictures, ..Output::default() })
 }
 
-/// Removes from a picture file what a mask marks in white, and fills it from around.
+/// Removes from a picture file what a mask marks in white, and fills it from the surroundings.
 ///
-/// The progress is told to `monitor`, and cancelling is heeded soon.
+/// Reports progress to `monitor`, and stops soon after it is cancelled.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] for a picture that cannot be read, and for a mask of another size or all of one colour;
+/// [`EngineError::Rejected`] if a picture cannot be read, or if the mask has another size or is all black or all white;
 /// [`EngineError::Cancelled`].
 ///
 /// ```
@@ -113,7 +116,7 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 ///     let bytes = picture::encode(&image, Format::Png, &Default::default()).unwrap();
 ///     Input { field: field.into(), url: "https://example.com/picture.png".into(), bytes }
 /// };
-/// // Stripes with a blot on them.
+/// // Stripes with a blot.
 /// let stripes = |x: u32, y: u32| if (x + y) / 4 % 2 == 0 { Rgb([200, 180, 0]) } else { Rgb([20, 40, 60]) };
 /// let blot = |x: u32, y: u32| (30..40).contains(&x) && (25..35).contains(&y);
 /// let picture = RgbImage::from_fn(80, 60, |x, y| if blot(x, y) { Rgb([255, 0, 0]) } else { stripes(x, y) });
@@ -137,7 +140,7 @@ pub fn remove(source: &Input, mask: &Input, limits: &PictureLimits, monitor: &Mo
     let removed = hole.iter().filter(|hole| **hole).count();
     let done = format!("Postprocess removed pixels: {removed}, Postprocess filler: PatchMatch");
     let failed = |error: EncodeError| EngineError::Failed(error.to_string());
-    let picture = tool::like(&decoded, &decoded.image, &done).map_err(failed)?;
+    let picture = write_like(&decoded, &decoded.image, &done).map_err(failed)?;
     monitor.stage(1.0)?;
     Ok(picture)
 }
@@ -156,27 +159,24 @@ fn erase(image: &mut DynamicImage, hole: &[bool], monitor: &Monitor) -> Result<(
     Ok(())
 }
 
-/// How a picture is to grow.
+/// How a picture is extended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expansion {
-    /// The new width as a multiple of the old one, from 1 to 4. No side becomes longer than [`LONGEST_SIDE`].
+    /// The new width as a multiple of the old one, from 1 to 4. No side may exceed [`LONGEST_SIDE`].
     pub horizontal: f64,
     /// The new height as a multiple of the old one, from 1 to 4.
     pub vertical: f64,
     /// The number of pictures to make, from 1 to 64.
     pub count: u32,
-    /// The seed of the first picture; each further one has one more.
+    /// The seed of the first picture; further ones count up.
     pub seed: i64,
 }
 
 impl Expansion {
-    fn read(request: &Value) -> Result<Self, EngineError> {
-        let [horizontal, vertical] = RATIOS.map(|field| {
-            let missing = || EngineError::rejected(field, "missing; give a number from 1 to 4");
-            request.get(field).and_then(Value::as_f64).ok_or_else(missing)
-        });
-        let count = fields::count(request, "imageCount", MOST_PICTURES, 1, "the engine")?;
-        let expansion = Self { horizontal: horizontal?, vertical: vertical?, count, seed: fields::seed(request)? };
+    fn of(request: &OutpaintRequest) -> Result<Self, EngineError> {
+        let count = fields::whole("imageCount", request.image_count.into(), &(1..=MOST_PICTURES), "the engine")?;
+        let (horizontal, vertical) = (request.horizontal_expansion_ratio, request.vertical_expansion_ratio);
+        let expansion = Self { horizontal, vertical, count, seed: fields::seed(request.seed) };
         expansion.check()?;
         Ok(expansion)
     }
@@ -198,7 +198,7 @@ impl Expansion {
         Ok(())
     }
 
-    /// The new size, if it and as many pictures of it are allowed.
+    /// Returns the new size, if it is allowed for that number of pictures.
     fn size(&self, (width, height): (u32, u32), limits: &PictureLimits) -> Result<(u32, u32), EngineError> {
         let grown = |side: u32, ratio: f64| (f64::from(side) * ratio).round();
         let (wide, high) = (grown(width, self.horizontal), grown(height, self.vertical));
@@ -228,14 +228,14 @@ impl Expansion {
         Ok((wide as u32, high as u32))
     }
 
-    /// The ratio that matters more.
+    /// Returns the larger ratio with its field.
     fn larger(&self) -> (&'static str, f64) {
         let [horizontal, vertical] = self.ratios();
         if vertical.1 > horizontal.1 { vertical } else { horizontal }
     }
 }
 
-/// The error about a side that would be too long.
+/// Rejects a side that would be too long.
 fn too_long(field: &str, ratio: f64, before: u32, side: f64) -> EngineError {
     let most = (f64::from(LONGEST_SIDE) / f64::from(before) * 1000.0).floor() / 1000.0;
     let problem = format!(
@@ -245,14 +245,14 @@ fn too_long(field: &str, ratio: f64, before: u32, side: f64) -> EngineError {
     EngineError::rejected(field, problem)
 }
 
-/// Paints beyond the edges of a picture file, which lies in the middle of each result.
+/// Paints beyond the edges of a picture file, which is centred in each result.
 ///
-/// The progress is told to `monitor`, and cancelling is heeded soon.
+/// Reports progress to `monitor`, and stops soon after it is cancelled.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] for a picture that cannot be read, [`EngineError::Rejected`] for ratios and counts out of range
-/// or that make more pixels than `limits` or the format allow, [`EngineError::Cancelled`].
+/// [`EngineError::Rejected`] if the picture cannot be read, or if ratios and count are out of range or make more pixels than
+/// `limits` or the format allow; [`EngineError::Cancelled`].
 ///
 /// ```
 /// use image::DynamicImage;
@@ -287,7 +287,7 @@ pub fn outpaint(
         let done = format!(
             "Postprocess outpaint to: {width}x{height}, Postprocess seed: {seed}, Postprocess filler: PatchMatch"
         );
-        let picture = tool::like(&decoded, &image, &done).map_err(refused)?;
+        let picture = write_like(&decoded, &image, &done).map_err(refused)?;
         Ok(Picture { seed: Some(seed), ..picture })
     };
     let pictures = (0..expansion.count).map(make).collect::<Result<_, EngineError>>()?;
@@ -295,7 +295,7 @@ pub fn outpaint(
     Ok(pictures)
 }
 
-/// The picture within a larger one that goes on where it ends.
+/// Returns a larger picture that continues this one beyond its edges.
 fn extended(
     source: &Decoded,
     (width, height): (u32, u32),

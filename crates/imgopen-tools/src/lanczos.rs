@@ -1,39 +1,38 @@
 //! Enlarging by Lanczos resampling, without a neural network.
 //!
-//! The result is in the format of the input: PNG and WebP without loss, JPEG at quality 93 with colours as finely stored
-//! as before. Bits per channel, gray, transparency and colour profile are kept. Pixels are weighted by their opacity, so
-//! that what lies hidden under transparent ones does not show at edges.
+//! The result has the format of the input: PNG and WebP lossless, JPEG at quality 93 with the same chroma subsampling. Bits
+//! per channel, gray, transparency and colour profile are kept. Pixels are weighted by their opacity, so that colours
+//! hidden by transparency do not show at edges.
 //!
-//! A job uses one thread. Several jobs run side by side, and most of a job's time goes into reading and writing the file,
-//! which one thread does anyway; threads of its own would only make jobs wait for each other.
+//! A job resamples on one thread: jobs run in parallel, and most of a job's time goes into reading and writing the file.
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, Picture, PictureLimits};
 use imgopen_picture::{self as picture, EncodeError};
-use imgopen_types::operations;
-use serde_json::Value;
+use imgopen_types::{EnlargeImageRequest, SuperResolutionRequest, operations};
 
-use crate::tool;
+use crate::blocking;
+use crate::results::write_like;
 
-/// The scale of `super_resolution` where the request has none, as the contract says.
-const SUPER_RESOLUTION_SCALE: f64 = 2.0;
+/// The default scale of `super_resolution`, from the contract.
+const SUPER_RESOLUTION_SCALE: i64 = 2;
 
-/// The engine that enlarges pictures by Lanczos resampling. It offers `enlarge_image`, and `super_resolution`, though it
-/// adds no detail that was not there; its grade says so.
+/// The engine `lanczos`, which enlarges pictures by Lanczos resampling. It offers `enlarge_image`, and `super_resolution`
+/// although it adds no detail, which its grade says.
 #[derive(Debug, Clone, Default)]
 pub struct Lanczos {}
 
 impl Lanczos {
-    /// The engine.
+    /// Creates the engine.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Engine for Lanczos {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "lanczos"
     }
 
@@ -44,32 +43,27 @@ impl Engine for Lanczos {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        tool::run(job, monitor, serve)
+        blocking::run(job, monitor, serve)
     }
 }
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
-    let scale = job.request.get("scale").and_then(Value::as_f64);
-    let (field, scale) = match *job.operation == operations::SUPER_RESOLUTION {
-        true => ("image", scale.unwrap_or(SUPER_RESOLUTION_SCALE)),
-        false => {
-            let missing = || EngineError::rejected("scale", "missing; give a number from 1 to 8");
-            ("sourceImage", scale.ok_or_else(missing)?)
-        }
+    let (field, scale) = match *job.operation() == operations::SUPER_RESOLUTION {
+        true => ("image", job.request::<SuperResolutionRequest>()?.scale.unwrap_or(SUPER_RESOLUTION_SCALE) as f64),
+        false => ("sourceImage", job.request::<EnlargeImageRequest>()?.scale),
     };
-    let picture = enlarge(job.input(field)?, scale, &job.limits, monitor)?;
+    let picture = enlarge(job.input(field)?, scale, job.limits(), monitor)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
 }
 
 /// Enlarges a picture file to `scale` times its width and height, each rounded to whole pixels.
 ///
-/// `scale` lies from 1 to 8. The progress of reading, resampling and writing is told to `monitor`, and cancelling is
-/// heeded between them.
+/// `scale` is from 1 to 8. Progress is reported after reading, resampling and writing, where cancellation is also checked.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] for a picture that cannot be read, [`EngineError::Rejected`] for a scale out of range or one
-/// that makes more pixels than `limits` or the format allow, [`EngineError::Cancelled`].
+/// [`EngineError::Rejected`] if the picture cannot be read, or if the scale is out of range or makes more pixels than
+/// `limits` or the format allow; [`EngineError::Cancelled`].
 ///
 /// ```
 /// use image::DynamicImage;
@@ -92,7 +86,7 @@ pub fn enlarge(input: &Input, scale: f64, limits: &PictureLimits, monitor: &Moni
     let image = resize(image, width, height)?;
     monitor.stage(0.6)?;
     let done = format!("Postprocess upscale by: {scale}, Postprocess upscaler: Lanczos");
-    let picture = tool::like(&source, &image, &done).map_err(|error| refused(scale, &error))?;
+    let picture = write_like(&source, &image, &done).map_err(|error| refused(scale, &error))?;
     monitor.stage(1.0)?;
     Ok(picture)
 }
@@ -120,11 +114,11 @@ fn size(width: u32, height: u32, scale: f64, limits: &PictureLimits) -> Result<(
     Ok((grown[0] as u32, grown[1] as u32))
 }
 
-/// Resamples a picture by Lanczos with three lobes.
+/// Resamples a picture with a Lanczos filter of three lobes.
 ///
 /// # Errors
 ///
-/// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have.
+/// [`EngineError::Failed`] for pixel types that decoded pictures do not have.
 pub fn resize(image: DynamicImage, width: u32, height: u32) -> Result<DynamicImage, EngineError> {
     if (image.width(), image.height()) == (width, height) {
         return Ok(image);
@@ -138,7 +132,7 @@ pub fn resize(image: DynamicImage, width: u32, height: u32) -> Result<DynamicIma
     Ok(larger)
 }
 
-/// Whether some pixel is not solid; if all are, weighting by opacity is work for nothing.
+/// Returns whether any pixel is not opaque; otherwise weighting by opacity is wasted.
 fn shows_through(image: &DynamicImage) -> bool {
     match image {
         DynamicImage::ImageLumaA8(image) => image.pixels().any(|pixel| pixel.0[1] != u8::MAX),
@@ -163,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_that_makes_too_much_is_told_with_one_that_does_not() {
+    fn a_scale_that_makes_too_many_pixels_is_rejected_with_one_that_fits() {
         let limits = PictureLimits { pixels: 1_000_000, ..PictureLimits::default() };
         let error = size(400, 300, 4.0, &limits).unwrap_err();
         assert_eq!(

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod blocking;
 mod brightness;
 pub mod faces;
 mod fields;
@@ -8,9 +9,9 @@ pub mod lanczos;
 mod morphology;
 pub mod preprocess;
 pub mod prompts;
+mod results;
 pub mod sandbox;
 pub mod style;
-mod tool;
 pub mod watermark;
 
 pub use faces::Faces;

@@ -1,25 +1,25 @@
-//! Pictures as ControlNet's preprocessors see them: edges, strokes, areas of colour. No neural network is used.
+//! Shows pictures as ControlNet's preprocessors see them: edges, strokes, areas of colour. No neural network is used.
 //!
-//! | value | also taken | what it gives | settings, as the web UI's defaults |
+//! | value | aliases | result | settings, as the web UI's defaults |
 //! |---|---|---|---|
 //! | `canny` | | thin edges, white on black | thresholds 100 and 200, Sobel 3x3, L1 norm, on gray |
 //! | `scribble` | `scribble_xdog` | strokes where it is darker than around, white on black | threshold 32 |
-//! | `softedge` | | soft outlines, bright on black | a method of our own; the web UI's are networks |
+//! | `softedge` | | soft outlines, bright on black | its own method; the web UI's are networks |
 //! | `lineart` | `lineart_standard` | dark lines, such as of a drawing, bright on black | deviation 6, threshold 8 |
 //! | `threshold` | | white where all channels are above 127, else black | 127 |
 //! | `invert` | | the negative | |
 //! | `tile` | `tile_resample` | the picture without its detail | rate 8, its greatest: the default changes nothing |
-//! | `shuffle` | | colours and shapes poured about by smooth noise | meshes of 256 pixels |
+//! | `shuffle` | | colours and shapes displaced by smooth noise | meshes of 256 pixels |
 //! | `color` | `colour`, `t2ia_color_grid` | cells of one colour | 64 pixels |
 //! | `none` | | the picture as it is | |
 //!
-//! These are the names of the web UI's ControlNet extension where it has them, and shorter ones where it says more than
-//! is needed here. Its labels are taken too, such as `invert (from white bg & black line)`, and any case of letters.
-//! What it does by neural networks, such as `softedge_hed`, is refused.
+//! The names are those of the web UI's ControlNet extension, or shorter ones where it is more specific. Its labels are
+//! accepted too, such as `invert (from white bg & black line)`, in any case. Its neural preprocessors, such as
+//! `softedge_hed`, are rejected.
 //!
-//! The result is a PNG of the size of the source, at 8 bits: gray for the kinds with black ground, and for gray sources.
-//! Distances are pixels of the source, which the web UI calls pixel perfect. Transparency is laid onto white, 16 bits are
-//! rounded to 8, and a colour profile is not kept. The same source gives the same result each time.
+//! The result is a PNG of the size of the source, at 8 bits: gray for results on black, and for gray sources. Distances are
+//! in pixels of the source, which the web UI calls pixel perfect. Transparency is flattened onto white, 16 bits are rounded
+//! to 8, and the colour profile is dropped. The same source always gives the same result.
 
 #[macro_use]
 mod vectorised;
@@ -37,20 +37,21 @@ use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 use image::{DynamicImage, GrayImage, RgbImage};
-use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
+use imgopen_engine::{Checked, Engine, EngineError, FieldValues, Grade, Job, JobRequest, Monitor, Offer, Output};
 use imgopen_picture as picture;
-use imgopen_types::{Operation, operations};
-use serde_json::Value;
+use imgopen_types::{PreviewControlnetRequest, operations};
 
+use crate::blocking;
 use crate::brightness::brightness;
-use crate::tool;
+use crate::results::write_png;
 
-/// Names of more characters are not compared with those that there are, and not repeated in full.
+/// Names with more characters are not compared with known ones, and not repeated in full.
 const LONGEST_NAME: usize = 60;
 /// The field that names the preprocessor.
 const FIELD: &str = "preprocessor";
 
-/// The engine that shows pictures as ControlNet's preprocessors see them. It offers `preview_controlnet`.
+/// The engine `preprocessors`, which shows pictures as ControlNet's preprocessors see them. It offers
+/// `preview_controlnet`.
 #[derive(Debug, Clone, Default)]
 pub struct Preprocessors {}
 
@@ -59,7 +60,7 @@ pub struct Preprocessors {}
 pub enum Preprocessor {
     /// Thin edges.
     Canny,
-    /// Strokes where the picture is darker than around.
+    /// Strokes where the picture is darker than its surroundings.
     Scribble,
     /// Soft outlines.
     SoftEdge,
@@ -69,23 +70,23 @@ pub enum Preprocessor {
     Threshold,
     /// The negative.
     Invert,
-    /// The picture without its detail.
+    /// The picture without detail.
     Tile,
-    /// The picture poured about.
+    /// The picture displaced by noise.
     Shuffle,
     /// Cells of one colour.
     Color,
-    /// The picture as it is.
+    /// The unchanged picture.
     None,
 }
 
-/// A name that is no preprocessor of this engine.
+/// A text that does not name a preprocessor of this engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{name}\" is no preprocessor that there is here; give one of {}{}", Preprocessor::list(), meant(*near))]
+#[error("\"{name}\" is not a preprocessor of this engine; give one of {}{}", Preprocessor::list(), meant(*near))]
 pub struct UnknownPreprocessor {
-    /// The name, of which 60 characters are told.
+    /// The name, cut to 60 characters.
     pub name: String,
-    /// What was probably meant.
+    /// The preprocessor with the most similar name.
     pub near: Option<Preprocessor>,
 }
 
@@ -94,7 +95,7 @@ fn meant(near: Option<Preprocessor>) -> String {
 }
 
 impl Preprocessor {
-    /// All preprocessors, in the order in which people should see them.
+    /// All preprocessors, in the order in which to show them.
     pub const ALL: [Preprocessor; 10] = [
         Preprocessor::Canny,
         Preprocessor::Scribble,
@@ -108,12 +109,12 @@ impl Preprocessor {
         Preprocessor::None,
     ];
 
-    /// The name that is listed.
+    /// Returns the name.
     pub const fn as_str(self) -> &'static str {
         self.names()[0]
     }
 
-    /// The name that is listed, and others that are taken.
+    /// Returns the name and its aliases.
     const fn names(self) -> &'static [&'static str] {
         match self {
             Preprocessor::Canny => &["canny"],
@@ -133,7 +134,7 @@ impl Preprocessor {
         Self::ALL.map(Self::as_str).join(", ")
     }
 
-    /// The one with the most similar name, if it is similar enough for a slip or begins a longer name.
+    /// Returns the one with the most similar name, if it is close enough for a typing error or begins a longer name.
     fn near(name: &str) -> Option<Self> {
         let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
         let of = |one: Self| one.names().iter().map(distance).min().map(|distance| (distance, one));
@@ -149,7 +150,7 @@ impl fmt::Display for Preprocessor {
     }
 }
 
-/// Reads the names, in any case and with the web UI's remarks in brackets.
+/// Parses names and aliases, in any case and with the web UI's remarks in brackets.
 impl FromStr for Preprocessor {
     type Err = UnknownPreprocessor;
 
@@ -164,57 +165,58 @@ impl FromStr for Preprocessor {
 }
 
 impl Preprocessors {
-    /// The engine.
+    /// Creates the engine.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Engine for Preprocessors {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "preprocessors"
     }
 
     fn offers(&self) -> Vec<Offer> {
-        let values = Preprocessor::ALL.map(Preprocessor::as_str).to_vec();
+        let values = Preprocessor::ALL.map(|one| one.as_str().to_owned()).to_vec();
         let offer = Offer::new(&operations::PREVIEW_CONTROLNET, Grade::Classical);
         vec![Offer { values: vec![FieldValues { field: FIELD, values }], ..offer }]
     }
 
-    fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
-        asked(request).map(drop)
+    fn check(&self, request: &JobRequest) -> Result<Checked, EngineError> {
+        requested(&request.typed()?)?;
+        Ok(Checked::default())
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        tool::run(job, monitor, serve)
+        blocking::run(job, monitor, serve)
     }
 }
 
-fn asked(request: &Value) -> Result<Preprocessor, EngineError> {
-    let name = request.get(FIELD).and_then(Value::as_str).map(str::trim).filter(|name| !name.is_empty());
-    let missing = || EngineError::rejected(FIELD, format!("missing; give one of {}", Preprocessor::list()));
-    name.ok_or_else(missing)?
-        .parse()
-        .map_err(|error: UnknownPreprocessor| EngineError::rejected(FIELD, error.to_string()))
+fn requested(request: &PreviewControlnetRequest) -> Result<Preprocessor, EngineError> {
+    let name = request.preprocessor.as_str().trim();
+    if name.is_empty() {
+        return Err(EngineError::rejected(FIELD, format!("missing; give one of {}", Preprocessor::list())));
+    }
+    name.parse().map_err(|error: UnknownPreprocessor| EngineError::rejected(FIELD, error.to_string()))
 }
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
-    let preprocessor = asked(&job.request)?;
-    let source = picture::decode_input(job.input("sourceImage")?, &job.limits)?;
+    let preprocessor = requested(&job.request()?)?;
+    let source = picture::decode_input(job.input("sourceImage")?, job.limits())?;
     monitor.stage(0.3)?;
     let image = preprocess(source.image, preprocessor)?;
     monitor.stage(0.8)?;
-    let picture = tool::drawn(&image, &format!("ControlNet preprocessor: {preprocessor}"))
+    let picture = write_png(&image, &format!("ControlNet preprocessor: {preprocessor}"))
         .map_err(|error| EngineError::Failed(error.to_string()))?;
     monitor.stage(1.0)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
 }
 
-/// Shows a picture as the preprocessor sees it: 8 bits without transparency, of the same size.
+/// Returns a picture as the preprocessor sees it: 8 bits without transparency, of the same size.
 ///
 /// # Errors
 ///
-/// [`EngineError::Failed`] for a picture without pixels, which decoding does not give.
+/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects.
 ///
 /// ```
 /// use image::DynamicImage;
@@ -265,12 +267,12 @@ impl<'a> Raster<'a> {
         &self.samples[y * length..][..length]
     }
 
-    /// A black picture of this size.
+    /// Returns a black picture of this size.
     fn gray(&self) -> GrayImage {
         GrayImage::new(self.width as u32, self.height as u32)
     }
 
-    /// Other samples in the same form; a black picture if they are too few.
+    /// Makes a picture of this size and kind from other samples; an empty one if they are too few.
     fn with(&self, samples: Vec<u8>) -> DynamicImage {
         let (width, height) = (self.width as u32, self.height as u32);
         match self.channels {
@@ -279,7 +281,7 @@ impl<'a> Raster<'a> {
         }
     }
 
-    /// How bright each pixel of a row is.
+    /// Computes the brightness of the pixels of a row.
     fn bright_row(&self, y: usize, gray: &mut [u8]) {
         match self.channels {
             1 => gray.copy_from_slice(self.row(y)),
@@ -307,7 +309,7 @@ mod tests {
     fn cancelling_is_heeded() {
         for one in Preprocessor::ALL {
             let request = json!({"preprocessor": one.as_str()});
-            tool::tests::assert_cancellable(&operations::PREVIEW_CONTROLNET, request, serve);
+            blocking::tests::assert_cancellable(&operations::PREVIEW_CONTROLNET, request, serve);
         }
     }
 
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_the_list_and_what_is_near() {
+    fn an_unknown_name_is_rejected_with_the_list_and_a_similar_name() {
         let near = |name: &str| name.parse::<Preprocessor>().unwrap_err().near;
         assert_eq!(near("cany"), Some(Preprocessor::Canny));
         assert_eq!(near("softedge_hed"), Some(Preprocessor::SoftEdge));
@@ -337,7 +339,7 @@ mod tests {
         let error = "cannny".parse::<Preprocessor>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"cannny\" is no preprocessor that there is here; give one of canny, scribble, softedge, lineart, \
+            "\"cannny\" is not a preprocessor of this engine; give one of canny, scribble, softedge, lineart, \
              threshold, invert, tile, shuffle, color, none; did you mean canny?"
         );
     }

@@ -1,9 +1,9 @@
-//! Expands a short prompt into full ones, from a set of modifiers that are put behind it.
+//! Expands a short prompt into full ones by appending modifiers from a curated set.
 //!
-//! It works as a language model would, with modifiers in place of tokens: they are drawn one after the other by their
-//! likelihood, which `temperature` sharpens or flattens, `repetitionPenalty` lowers for those that repeat words, and
-//! `topK` and `topP` cut off. The prompt itself is never changed. Prompts for SD are lists of tags, some with a weight in
-//! brackets; those for SDXL are phrases.
+//! It works like a language model with modifiers in place of tokens: they are sampled one after another by their
+//! likelihood, which `temperature` sharpens or flattens, `repetitionPenalty` lowers for repeated words, and `topK` and
+//! `topP` truncate. The prompt itself is never changed. Prompts for SD are lists of tags, some with a weight in brackets;
+//! those for SDXL are phrases.
 //!
 //! | field | default | range |
 //! |---|---|---|
@@ -11,46 +11,44 @@
 //! | `topP` | 0.95 | 0.01 to 1 |
 //! | `temperature` | 0.8 | 0 to 10; 0 always takes the likeliest |
 //! | `repetitionPenalty` | 1.1 | 0.1 to 10; 1 turns it off |
-//! | `maxTokens` | 75, or 40 more than the prompt has | 1 to 1000 |
+//! | `maxTokens` | 75, or the prompt's plus 40 if that is more | 1 to 1000 |
 //! | `minTokens` | 0 | 0 to `maxTokens` |
 //! | `sequencesNum` | 1 | 1 to 20 |
 //!
-//! - **Tokens** are estimated, as [`tokens`] tells.
-//! - **The same request gives the same prompts.** The contract has no seed, so chance is drawn from the prompt and the settings;
-//!   the id of the task does not count. Asking for more prompts leaves the first ones as they are.
-//! - **Several prompts** all differ. One that comes out like an earlier one is drawn again without the modifier that it began with.
+//! - **Tokens** are estimated by [`tokens`].
+//! - **The same request gives the same prompts.** The contract has no seed, so the random numbers are seeded by the prompt and
+//!   the settings, not by the task. Requesting more prompts does not change the first ones.
+//! - **Several prompts** all differ. A duplicate is sampled again without the modifier that it began with.
 //! - **Languages**: a prompt may be in any. Its subject is recognised by English words and some Chinese ones; the modifiers
-//!   are English, which is what these models were trained with.
+//!   are English, which these models were trained on.
 
 mod draw;
 mod set;
 mod tokens;
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use futures_util::future::BoxFuture;
-use imgopen_types::{Operation, operations};
-use serde_json::{Value, json};
+use imgopen_types::{ExpandPromptRequest, operations};
 use sha2::{Digest, Sha256};
 
 pub use tokens::tokens;
 
-use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output};
+use imgopen_engine::{Checked, Engine, EngineError, Grade, Inputs, Job, JobRequest, Monitor, Offer, Output};
 
-use crate::fields;
+use crate::{blocking, fields};
 use set::Set;
 
-/// The tokens that SD looks at at once.
+/// The context window of SD in tokens.
 const WINDOW: usize = 75;
 
-/// How many tokens a prompt that leaves no room in the window is given nevertheless.
+/// The tokens for modifiers if the prompt leaves no room in the window.
 const ROOM: usize = 40;
 
-/// The longest prompt that is taken, in characters.
+/// The longest prompt, in characters.
 const LONGEST: usize = 4000;
 
-/// What the settings may be.
+// The ranges of the settings.
 const TOP_K: RangeInclusive<u64> = 0..=250;
 const TOP_P: RangeInclusive<f64> = 0.01..=1.0;
 const TEMPERATURE: RangeInclusive<f64> = 0.0..=10.0;
@@ -59,11 +57,11 @@ const MAX_TOKENS: RangeInclusive<u64> = 1..=1000;
 const MIN_TOKENS: RangeInclusive<u64> = 0..=1000;
 const COUNT: RangeInclusive<u64> = 1..=20;
 
-/// The engine that expands prompts without a language model.
+/// The engine `prompts`, which expands prompts without a language model. It offers `expand_prompt`.
 #[derive(Debug, Clone, Default)]
 pub struct Prompts {}
 
-/// What models a prompt is for.
+/// The models that a prompt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Stable Diffusion 1 and 2, which read tags.
@@ -72,16 +70,16 @@ pub enum Mode {
     Sdxl,
 }
 
-/// How modifiers are drawn.
+/// Sampling settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// Among how many of the likeliest, from 0 to 250; 0 for all.
+    /// The number of likeliest modifiers to sample among, from 0 to 250; 0 for all.
     pub top_k: usize,
-    /// Among the likeliest that add up to this probability, from 0.01 to 1.
+    /// The probability that the likeliest modifiers to sample among add up to, from 0.01 to 1.
     pub top_p: f64,
-    /// How freely, from 0, which always takes the likeliest, to 10.
+    /// The temperature, from 0, which always takes the likeliest, to 10.
     pub temperature: f64,
-    /// How strongly words that occurred already are avoided, from 0.1 to 10; 1 for not at all.
+    /// The penalty on modifiers that repeat words, from 0.1 to 10; 1 for none.
     pub repetition_penalty: f64,
     /// The most tokens of a prompt, from 1 to 1000.
     pub max_tokens: usize,
@@ -89,24 +87,15 @@ pub struct Sampling {
     pub min_tokens: usize,
 }
 
-/// A request as it was understood.
-#[derive(Debug, Clone, PartialEq)]
-struct Wish {
-    mode: Mode,
-    source: String,
-    sampling: Sampling,
-    count: usize,
-}
-
 impl Prompts {
-    /// The engine.
+    /// Creates the engine.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Engine for Prompts {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "prompts"
     }
 
@@ -114,33 +103,40 @@ impl Engine for Prompts {
         vec![Offer { inputs: Inputs::Unused, ..Offer::new(&operations::EXPAND_PROMPT, Grade::Classical) }]
     }
 
-    /// Expands the prompt, for only that tells whether so many and so long ones can be made. It takes about a
+    /// Expands the prompt, because only that shows whether enough prompts of the wanted length can be made. It takes about a
     /// millisecond, and at most 25 for twenty prompts.
-    fn check(&self, _: &Operation, request: &Value, _: Option<&str>) -> Result<(), EngineError> {
-        serve(request, &Monitor::new().0).map(drop)
+    fn check(&self, request: &JobRequest) -> Result<Checked, EngineError> {
+        serve(&request.typed()?, &Monitor::new().0)?;
+        Ok(Checked::default())
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        crate::tool::run(job, monitor, |job, monitor| {
-            let prompts = serve(&job.request, monitor)?;
+        blocking::run(job, monitor, |job, monitor| {
+            let prompts = serve(&job.request()?, monitor)?;
             monitor.stage(1.0)?;
             Ok(Output { prompts, ..Output::default() })
         })
     }
 }
 
-fn serve(request: &Value, monitor: &Monitor) -> Result<Vec<String>, EngineError> {
-    let Wish { mode, source, sampling, count } = Wish::read(request)?;
-    make(&source, mode, &sampling, count, monitor)
+fn serve(request: &ExpandPromptRequest, monitor: &Monitor) -> Result<Vec<String>, EngineError> {
+    let length = request.source_prompt.chars().count();
+    if length > LONGEST {
+        let problem = format!("{length} characters given; at most {LONGEST} are taken");
+        return Err(EngineError::rejected("sourcePrompt", problem));
+    }
+    let mode = if request.mode == 0 { Mode::Sd } else { Mode::Sdxl };
+    let sampling = Sampling::of(request)?;
+    let count = request.sequences_num.map_or(Ok(1), |count| whole("sequencesNum", count, &COUNT))?;
+    make(&request.source_prompt, mode, &sampling, count, monitor)
 }
 
-/// Expands a prompt into `count` different ones, from 1 to 20, each of which begins with it or, for SD, with marks of
-/// quality before it.
+/// Expands a prompt into `count` different ones, from 1 to 20. Each begins with it or, for SD, with quality tags before it.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] when there is nothing to expand, when a setting is out of its range, or when not so many or
-/// none so long can be made; it names the field of the contract.
+/// [`EngineError::Rejected`] if the prompt is empty, a setting is out of range, or not enough prompts, or none of that length,
+/// can be made. It names the field of the contract.
 ///
 /// ```
 /// use imgopen_tools::prompts::{Mode, Sampling, expand};
@@ -153,11 +149,11 @@ fn serve(request: &Value, monitor: &Monitor) -> Result<Vec<String>, EngineError>
 /// ```
 pub fn expand(source: &str, mode: Mode, sampling: &Sampling, count: usize) -> Result<Vec<String>, EngineError> {
     sampling.check()?;
-    check_whole("sequencesNum", count, COUNT)?;
+    check_whole("sequencesNum", count, &COUNT)?;
     make(source, mode, sampling, count, &Monitor::new().0)
 }
 
-/// The prompt as it is expanded, if there is one and it is short enough.
+/// Returns the trimmed prompt, unless it is empty or too long.
 fn prompt_of<'a>(source: &'a str, sampling: &Sampling) -> Result<&'a str, EngineError> {
     let source = source.trim().trim_end_matches(',').trim_end();
     if source.is_empty() {
@@ -186,7 +182,7 @@ fn make(
     let mut chance = fastrand::Rng::with_seed(seed(source, mode, sampling));
     let (mut prompts, mut barred) = (Vec::new(), Vec::new());
     while prompts.len() < count {
-        monitor.go_on()?;
+        monitor.check_cancelled()?;
         let drawn = draw::draw((set, &fitting), &topic, mode, sampling, &barred, &mut chance);
         let prompt = set.written(source, &drawn, mode);
         if tokens(&prompt) < sampling.min_tokens {
@@ -216,7 +212,7 @@ fn too_many(count: usize, made: usize) -> EngineError {
     EngineError::rejected("sequencesNum", problem)
 }
 
-/// Chance by the prompt and the settings alone.
+/// Returns a seed derived from the prompt and the settings only.
 fn seed(source: &str, mode: Mode, sampling: &Sampling) -> u64 {
     let hash = Sha256::digest(format!("{mode:?}\n{sampling:?}\n{source}"));
     hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
@@ -228,54 +224,40 @@ impl Default for Sampling {
     }
 }
 
-impl Wish {
-    fn read(request: &Value) -> Result<Self, EngineError> {
-        let source = request.get("sourcePrompt").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let length = source.chars().count();
-        if length > LONGEST {
-            let problem = format!("{length} characters given; at most {LONGEST} are taken");
-            return Err(EngineError::rejected("sourcePrompt", problem));
-        }
-        let mode = match whole(request, "mode", &(0..=1))? {
-            Some(0) => Mode::Sd,
-            Some(_) => Mode::Sdxl,
-            None => return Err(EngineError::rejected("mode", "missing; give 0 for SD or 1 for SDXL")),
-        };
-        Ok(Self {
-            mode,
-            sampling: Sampling::read(request, &source)?,
-            source,
-            count: whole(request, "sequencesNum", &COUNT)?.unwrap_or(1),
-        })
-    }
-}
-
 impl Sampling {
-    fn read(request: &Value, source: &str) -> Result<Self, EngineError> {
-        let default = Self { max_tokens: WINDOW.max(tokens(source) + ROOM), ..Self::default() };
+    fn of(request: &ExpandPromptRequest) -> Result<Self, EngineError> {
+        let default = Self { max_tokens: WINDOW.max(tokens(&request.source_prompt) + ROOM), ..Self::default() };
         let sampling = Self {
-            top_k: whole(request, "topK", &TOP_K)?.unwrap_or(default.top_k),
-            top_p: number(request, "topP", &TOP_P)?.unwrap_or(default.top_p),
-            temperature: number(request, "temperature", &TEMPERATURE)?.unwrap_or(default.temperature),
-            repetition_penalty: number(request, "repetitionPenalty", &PENALTY)?.unwrap_or(default.repetition_penalty),
-            max_tokens: whole(request, "maxTokens", &MAX_TOKENS)?.unwrap_or(default.max_tokens),
-            min_tokens: whole(request, "minTokens", &MIN_TOKENS)?.unwrap_or(default.min_tokens),
+            top_k: request.top_k.map_or(Ok(default.top_k), |given| whole("topK", given, &TOP_K))?,
+            top_p: number("topP", request.top_p.unwrap_or(default.top_p), &TOP_P)?,
+            temperature: number("temperature", request.temperature.unwrap_or(default.temperature), &TEMPERATURE)?,
+            repetition_penalty: number(
+                "repetitionPenalty",
+                request.repetition_penalty.unwrap_or(default.repetition_penalty),
+                &PENALTY,
+            )?,
+            max_tokens: request
+                .max_tokens
+                .map_or(Ok(default.max_tokens), |given| whole("maxTokens", given, &MAX_TOKENS))?,
+            min_tokens: request
+                .min_tokens
+                .map_or(Ok(default.min_tokens), |given| whole("minTokens", given, &MIN_TOKENS))?,
         };
         let Self { min_tokens, max_tokens, .. } = sampling;
-        match request.get("maxTokens").is_none() {
-            // The caller did not say how long it may be, but how long it has to be.
+        match request.max_tokens.is_none() {
+            // Only the least length was given, so the default for the most gives way.
             true => Ok(Self { max_tokens: max_tokens.max(min_tokens), ..sampling }),
             false => sampling.check_order().map(|()| sampling),
         }
     }
 
     fn check(&self) -> Result<(), EngineError> {
-        check_whole("topK", self.top_k, TOP_K)?;
+        check_whole("topK", self.top_k, &TOP_K)?;
         check_number("topP", self.top_p, &TOP_P)?;
         check_number("temperature", self.temperature, &TEMPERATURE)?;
         check_number("repetitionPenalty", self.repetition_penalty, &PENALTY)?;
-        check_whole("maxTokens", self.max_tokens, MAX_TOKENS)?;
-        check_whole("minTokens", self.min_tokens, MIN_TOKENS)?;
+        check_whole("maxTokens", self.max_tokens, &MAX_TOKENS)?;
+        check_whole("minTokens", self.min_tokens, &MIN_TOKENS)?;
         self.check_order()
     }
 
@@ -289,25 +271,22 @@ impl Sampling {
     }
 }
 
-fn whole(request: &Value, field: &str, range: &RangeInclusive<u64>) -> Result<Option<usize>, EngineError> {
-    Ok(fields::whole(request, field, range.clone(), "the engine")?.map(|number| number as usize))
+fn whole(field: &str, given: i64, range: &RangeInclusive<u64>) -> Result<usize, EngineError> {
+    fields::whole(field, given.into(), range, "the engine").map(|number| number as usize)
 }
 
-fn number(request: &Value, field: &str, range: &RangeInclusive<f64>) -> Result<Option<f64>, EngineError> {
-    let Some(value) = request.get(field) else { return Ok(None) };
-    let number = value.as_f64().filter(|number| range.contains(number));
-    number.map(Some).ok_or_else(|| no_number(field, value, range))
+fn number(field: &str, given: f64, range: &RangeInclusive<f64>) -> Result<f64, EngineError> {
+    check_number(field, given, range).map(|()| given)
 }
 
-fn check_whole(field: &str, number: usize, range: RangeInclusive<u64>) -> Result<(), EngineError> {
-    fields::whole(&json!({ field: number }), field, range, "the engine").map(drop)
+fn check_whole(field: &str, number: usize, range: &RangeInclusive<u64>) -> Result<(), EngineError> {
+    fields::whole(field, number as i128, range, "the engine").map(drop)
 }
 
 fn check_number(field: &str, number: f64, range: &RangeInclusive<f64>) -> Result<(), EngineError> {
-    if range.contains(&number) { Ok(()) } else { Err(no_number(field, number, range)) }
-}
-
-fn no_number(field: &str, given: impl Display, range: &RangeInclusive<f64>) -> EngineError {
+    if range.contains(&number) {
+        return Ok(());
+    }
     let (first, last) = (range.start(), range.end());
-    EngineError::rejected(field, format!("{given} given, a number from {first} to {last} expected"))
+    Err(EngineError::rejected(field, format!("{number} given, a number from {first} to {last} expected")))
 }

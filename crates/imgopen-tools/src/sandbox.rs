@@ -1,18 +1,18 @@
-//! Labelled test cards in place of results, for trying out everything around the engines.
+//! Makes labelled test cards in place of results, for trying out everything around the engines.
 //!
-//! The sandbox offers every operation that starts a job, except training, and prompt expansion. It takes any model and
-//! looks at no input picture. What it makes is plainly no result: cards with SANDBOX across them, and texts that begin
+//! The sandbox offers every operation that starts a job except training, and prompt expansion. It accepts any model and
+//! ignores input pictures. Its output cannot be mistaken for a result: cards with SANDBOX across them, and texts that begin
 //! with the word.
 //!
-//! A card tells the operation, the task, its size in pixels, the seed, its number, and the prompt. The same request
-//! with the same seed gives the same pixels; another seed gives another background. A PNG card carries the text
-//! `parameters`, as the Stable Diffusion web UI writes it.
+//! A card shows the operation, the task, its size in pixels, the seed, its number, and the prompt. The same request with
+//! the same seed gives the same pixels; another seed gives another background. A PNG card carries the text `parameters`, as
+//! the Stable Diffusion web UI writes it.
 //!
 //! | what | from |
 //! |---|---|
 //! | number of cards | `n_iter` times `batch_size`; `imageCount`; else 1; at most 64 |
-//! | size | `width` and `height`, after the hi-res fix if `enable_hr` says so; 512 where nothing is said; `outpaint`, `enlarge_image` and `super_resolution` take their input for 512x512; at most 4096 a side and 16 777 216 pixels |
-//! | seed | `seed`, and one more for each further card; without one, or with -1, a random one of 31 bits; operations without a seed report none |
+//! | size | `width` and `height`, after the hi-res fix if `enable_hr` says so; 512 by default; `outpaint`, `enlarge_image` and `super_resolution` assume an input of 512x512; at most 4096 a side and 16 777 216 pixels |
+//! | seed | `seed`, and counting up for further cards; without one, or with -1, a random one of 31 bits; operations without a seed report none |
 //! | format | `alwayson_scripts.output_image_format`; else PNG |
 //! | steps | `steps` or `sampleStep`; else 20; at most 1000 |
 //!
@@ -20,24 +20,25 @@
 //!
 //! # Directives
 //!
-//! A request can ask for trouble, in the header `x-sandbox` or within brackets in its prompt (`prompt` or
-//! `sourcePrompt`). Where both give the same directive, the header's counts.
+//! A request can ask for delays and faults, in the header `x-sandbox` or within brackets in its prompt (`prompt` or
+//! `sourcePrompt`). If both give the same directive, the header's applies.
 //!
 //! ```text
 //! x-sandbox: delay=2s, fail=out of memory
 //! a lighthouse [sandbox: slow=100ms]
 //! ```
 //!
-//! | directive | what happens |
+//! | directive | effect |
 //! |---|---|
 //! | `delay=2s`, `delay=500ms` | the job waits that long before its first step, up to an hour |
 //! | `slow=100ms` | each step takes that long, up to an hour |
-//! | `fail`, `fail=some text` | the job fails half-way, with that text (which holds no comma) |
+//! | `fail`, `fail=some text` | the job fails halfway, with that text, which must not contain a comma |
 //! | `hang` | the job never ends by itself |
-//! | `panic` | the engine panics half-way |
+//! | `panic` | the engine panics halfway |
 
 mod card;
 mod directive;
+mod fields;
 mod font;
 mod make;
 mod plan;
@@ -45,22 +46,24 @@ mod plan;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Model, ModelKind, Monitor, Offer, Output};
+use imgopen_engine::{
+    Checked, Engine, EngineError, Grade, Inputs, Job, JobRequest, Model, ModelKind, Monitor, Offer, Output,
+};
 use imgopen_types::{Operation, operations};
-use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use directive::{Directives, Trouble};
+use fields::Fields;
 use plan::Plan;
 
 pub use directive::DirectiveError;
 
-/// The time that a step takes: 20 steps, the default number, take 300 ms.
+/// The time of a step. 20 steps, the default, take 300 ms.
 const STEP_TIME: Duration = Duration::from_millis(15);
-/// The number of previews in the course of a job.
+/// The number of previews of a job.
 const PREVIEWS: u32 = 4;
 
-/// The engine that makes labelled test cards.
+/// The engine `sandbox`, which makes labelled test cards.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     step_time: Duration,
@@ -73,12 +76,12 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// With the default pace: a step takes 15 ms.
+    /// Creates the engine with a time of 15 ms for each step.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the time that each step takes.
+    /// Sets the time of each step.
     pub fn with_step_time(self, step_time: Duration) -> Self {
         Self { step_time }
     }
@@ -88,7 +91,7 @@ impl Sandbox {
 ///
 /// # Errors
 ///
-/// Names the directive that cannot be read, and tells the syntax.
+/// Names the invalid directive, with the syntax.
 ///
 /// ```
 /// use imgopen_tools::sandbox::check;
@@ -112,7 +115,7 @@ fn served() -> impl Iterator<Item = &'static Operation> {
 }
 
 impl Engine for Sandbox {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "sandbox"
     }
 
@@ -130,9 +133,11 @@ impl Engine for Sandbox {
         ]
     }
 
-    fn check(&self, operation: &Operation, request: &Value, directives: Option<&str>) -> Result<(), EngineError> {
-        Directives::read(directives, plan::prompt(request))?;
-        Plan::read(operation, request).map(drop)
+    fn check(&self, request: &JobRequest) -> Result<Checked, EngineError> {
+        let fields: Fields = request.view()?;
+        Directives::read(request.options().sandbox.as_deref(), fields.prompt())?;
+        Plan::of(request.operation(), &fields)?;
+        Ok(Checked::default())
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
@@ -142,9 +147,10 @@ impl Engine for Sandbox {
 }
 
 async fn carry_out(job: Job, monitor: &Monitor, step_time: Duration) -> Result<Output, EngineError> {
-    let directives = Directives::read(job.directives.as_deref(), plan::prompt(&job.request))?;
-    let plan = Plan::read(job.operation, &job.request)?.for_task(&job.task_id);
-    plan.check(&job.limits)?;
+    let fields: Fields = job.checked_request().view()?;
+    let directives = Directives::read(job.options().sandbox.as_deref(), fields.prompt())?;
+    let plan = Plan::of(job.operation(), &fields)?.for_task(job.task_id());
+    plan.check(job.limits())?;
     tokio::time::sleep(directives.delay.unwrap_or_default()).await;
     let step_time = directives.slow.unwrap_or(step_time);
     let halfway = plan.steps.div_ceil(2);
@@ -152,7 +158,7 @@ async fn carry_out(job: Job, monitor: &Monitor, step_time: Duration) -> Result<O
         tokio::time::sleep(step_time).await;
         monitor.step(step, plan.steps);
         if step == halfway {
-            suffer(directives.trouble.as_ref()).await?;
+            simulate(directives.trouble.as_ref()).await?;
         }
         if step % plan.steps.div_ceil(PREVIEWS) == 0
             && let Some(preview) = make::preview(&plan, step)?
@@ -160,17 +166,17 @@ async fn carry_out(job: Job, monitor: &Monitor, step_time: Duration) -> Result<O
             monitor.preview(preview);
         }
     }
-    let watched = monitor.clone();
-    let made = spawn_blocking(move || make::output(&plan, &watched));
+    let own = monitor.clone();
+    let made = spawn_blocking(move || make::output(&plan, &own));
     made.await.unwrap_or_else(|panic| Err(EngineError::Failed(panic.to_string())))
 }
 
-/// Does what a directive asked for.
-async fn suffer(trouble: Option<&Trouble>) -> Result<(), EngineError> {
+/// Simulates the fault that a directive asks for.
+async fn simulate(trouble: Option<&Trouble>) -> Result<(), EngineError> {
     match trouble {
         None => Ok(()),
         Some(Trouble::Fail(text)) => Err(EngineError::Failed(format!("sandbox: {text}"))),
         Some(Trouble::Hang) => std::future::pending().await,
-        Some(Trouble::Panic) => panic!("sandbox: a panic was asked for"),
+        Some(Trouble::Panic) => panic!("sandbox: a panic was requested"),
     }
 }

@@ -1,12 +1,12 @@
-//! The style of a picture, guessed from measures of its pixels. No neural network looks at what is shown.
+//! Guesses the style of a picture from measurements of its pixels, without a neural network.
 //!
-//! So it can tell how a picture is made, not in whose manner: a draft. Each label has a confidence from 0 to 1, which
-//! says how well the measures fit its rule; it is no probability. Labels that fit by less than a tenth are left out,
-//! and the best comes first. A picture is measured on a copy of at most 512 pixels a side, so that large ones are quick
-//! and enlarged ones count as what they were; only the grid of pixel art is looked for in the picture itself, in rows
-//! and columns spread over it.
+//! It recognises the technique, not the artist or the subject, so its grade is draft. Each label has a confidence from 0 to
+//! 1 for how well the measurements fit its rule; it is not a probability. Labels below a tenth are left out, and the best
+//! comes first. A picture is measured on a copy of at most 512 pixels a side, so that large ones are quick and enlarged
+//! ones are treated like their originals; only the grid of pixel art is searched in the picture itself, in sampled rows and
+//! columns.
 //!
-//! How a picture is made; the [`Measures`] are explained there:
+//! The technique, by rules on the [`Measures`]:
 //!
 //! | label | rule |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `pixel art` | colours change only on a grid of squares; or a small picture of few colours |
 //! | `abstract` | none of these: one colour, a gradient, noise |
 //!
-//! What its tones are like:
+//! The tones:
 //!
 //! | label | rule |
 //! |---|---|
@@ -34,7 +34,7 @@ mod strokes;
 
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
-use imgopen_types::{StyleLabel, operations};
+use imgopen_types::{RecognizeStyleRequest, StyleLabel, operations};
 
 pub use measures::Measures;
 pub use strokes::Strokes;
@@ -42,26 +42,26 @@ pub use strokes::Strokes;
 use imgopen_engine::{Engine, EngineError, Grade, Job, Monitor, Offer, Output};
 use imgopen_picture as picture;
 
-use crate::tool;
+use crate::blocking;
 
-/// Labels that fit by less are left out.
+/// The confidence below which labels are left out.
 const LEAST: f64 = 0.1;
-/// What tones are like is never as sure as the best guess at how a picture is made.
+/// The factor that keeps labels of tones below the best label of technique.
 const TONES: f64 = 0.9;
 
-/// The engine that guesses styles from measures. It offers `recognize_style`.
+/// The engine `statistics`, which guesses styles from measurements. It offers `recognize_style`.
 #[derive(Debug, Clone, Default)]
 pub struct Style {}
 
 impl Style {
-    /// The engine.
+    /// Creates the engine.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Engine for Style {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "statistics"
     }
 
@@ -70,23 +70,24 @@ impl Engine for Style {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        tool::run(job, monitor, serve)
+        blocking::run(job, monitor, serve)
     }
 }
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
-    let source = picture::decode_input(job.input("sourceImage")?, &job.limits)?;
+    job.request::<RecognizeStyleRequest>()?;
+    let source = picture::decode_input(job.input("sourceImage")?, job.limits())?;
     monitor.stage(0.5)?;
     let style_labels = labels(&measure(source.image)?);
     monitor.stage(1.0)?;
     Ok(Output { style_labels, ..Output::default() })
 }
 
-/// Measures a picture. Transparency is laid onto white, and 16 bits are rounded to 8.
+/// Measures a picture. Transparency is flattened onto white, and 16 bits are rounded to 8.
 ///
 /// # Errors
 ///
-/// [`EngineError::Failed`] for a picture without pixels, which decoding does not give.
+/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects.
 pub fn measure(image: DynamicImage) -> Result<Measures, EngineError> {
     if image.width() == 0 || image.height() == 0 {
         return Err(EngineError::Failed("a picture without pixels cannot be measured".to_owned()));
@@ -94,7 +95,7 @@ pub fn measure(image: DynamicImage) -> Result<Measures, EngineError> {
     Measures::of(picture::flatten(image))
 }
 
-/// The labels that fit the measures, the best first.
+/// Returns the labels that fit the measurements, the best first.
 ///
 /// ```
 /// use image::{GrayImage, Luma};
@@ -119,12 +120,12 @@ pub fn labels(measures: &Measures) -> Vec<StyleLabel> {
         .collect()
 }
 
-/// How the picture is made.
+/// Rates the labels of technique.
 fn made(m: &Measures) -> [(&'static str, f64); 5] {
     let strokes = strokes_on_paper(m);
-    // A grid without contrast is how some photographs were enlarged.
+    // Some photographs were enlarged into a grid without contrast.
     let grid = m.grid * rises(m.edges, 0.006, 0.02);
-    // Ink of one depth, or pencil.
+    // Distinguishes ink of one tone from pencil.
     let pencil = rises(m.strokes.ink_tone, 0.51, 0.57);
     let silhouette =
         rises(m.extremes, 0.85, 0.95) * rises(m.lesser_extreme, 0.03, 0.08) * rises(m.flat, 0.6, 0.9) * gray(m);
@@ -151,7 +152,7 @@ fn strokes_on_paper(m: &Measures) -> f64 {
     paper * thin * falls(m.chroma, 12.0, 30.0)
 }
 
-/// What the picture's tones are like.
+/// Rates the labels of tones.
 fn tones(m: &Measures) -> [(&'static str, f64); 6] {
     let colored = 1.0 - gray(m);
     [
@@ -175,17 +176,17 @@ fn gray(m: &Measures) -> f64 {
     falls(m.chroma_peak, 6.0, 20.0)
 }
 
-/// 0 up to `none`, 1 from `full` on, in proportion between.
+/// Returns 0 up to `none`, 1 from `full` on, and interpolates between.
 fn rises(value: f64, none: f64, full: f64) -> f64 {
     ((value - none) / (full - none)).clamp(0.0, 1.0)
 }
 
-/// 1 up to `full`, 0 from `none` on, in proportion between.
+/// Returns 1 up to `full`, 0 from `none` on, and interpolates between.
 fn falls(value: f64, full: f64, none: f64) -> f64 {
     1.0 - rises(value, full, none)
 }
 
-/// Two digits, for it is a guess.
+/// Rounds to two digits, because it is a guess.
 fn rounded(confidence: f64) -> f64 {
     (confidence * 100.0).round() / 100.0
 }
@@ -198,6 +199,6 @@ mod tests {
 
     #[test]
     fn cancelling_is_heeded() {
-        tool::tests::assert_cancellable(&operations::RECOGNIZE_STYLE, json!({}), serve);
+        blocking::tests::assert_cancellable(&operations::RECOGNIZE_STYLE, json!({}), serve);
     }
 }

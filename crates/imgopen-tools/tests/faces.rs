@@ -4,7 +4,7 @@
 mod support;
 
 use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, imageops};
-use imgopen_engine::{Engine, EngineError, Input, Job, Monitor, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Input, Monitor, PictureLimits};
 use imgopen_tools::{Faces, faces};
 use imgopen_types::Face;
 use proptest::prelude::*;
@@ -137,9 +137,9 @@ fn there_are_none_where_there_is_nothing() {
 
 #[tokio::test]
 async fn a_job_gives_faces_and_names_a_bad_picture() {
-    let job = |bytes: Vec<u8>| Job {
-        inputs: vec![Input { field: "imageUrl".into(), ..input(bytes) }],
-        ..job("detect_faces", json!({"imageUrl": URL}))
+    let job = |bytes: Vec<u8>| {
+        job("detect_faces", json!({"imageUrl": URL}))
+            .with_inputs(vec![Input { field: "imageUrl".into(), ..input(bytes) }])
     };
     let bytes = file(&portrait().into(), ImageFormat::Png);
     let output = run(&Faces::new(), job(bytes.clone())).await.unwrap();

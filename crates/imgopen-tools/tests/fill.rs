@@ -6,14 +6,14 @@ mod support;
 use std::time::Duration;
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
-use imgopen_engine::{Engine, EngineError, Format, Input, Job, Monitor, Picture, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Format, Input, Monitor, Picture, PictureLimits};
 use imgopen_picture::decode;
 use imgopen_tools::Fill;
 use imgopen_tools::fill::{self, Expansion, MASK_GROWTH};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{URL, file, input, job, operation, run};
+use support::{URL, file, input, job, request, run};
 
 const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1 };
 
@@ -314,15 +314,15 @@ fn too_much_is_refused_with_what_would_fit() {
 
 #[test]
 fn what_can_be_told_from_the_request_is_refused_at_once() {
-    let check = |request: Value| Fill::new().check(operation("outpaint"), &request, None);
+    let check = |fields: Value| Fill::new().check(&request("outpaint", fields)).map(drop);
     let ratios = json!({"horizontalExpansionRatio": 1.5, "verticalExpansionRatio": 1, "imageCount": 1});
     let with = |field: &str, value: Value| {
         let mut request = ratios.clone();
         request[field] = value;
         request
     };
-    for request in [ratios.clone(), with("seed", json!(-1)), with("seed", json!("7")), with("imageCount", json!(64))] {
-        assert_eq!(check(request.clone()), Ok(()), "{request}");
+    for fields in [ratios.clone(), with("seed", json!(-1)), with("seed", json!("7")), with("imageCount", json!(64))] {
+        assert_eq!(check(fields.clone()), Ok(()), "{fields}");
     }
     for (field, value) in [
         ("seed", json!("x")),
@@ -335,17 +335,17 @@ fn what_can_be_told_from_the_request_is_refused_at_once() {
         let error = check(with(field, value)).unwrap_err();
         assert!(error.to_string().starts_with(&format!("`{field}`: ")), "{error}");
     }
-    assert_eq!(Fill::new().check(operation("remove_object"), &json!({}), None), Ok(()));
+    assert!(Fill::new().check(&request("remove_object", json!({}))).is_ok());
 }
 
 #[tokio::test]
 async fn jobs_are_carried_out() {
     let picture = png(textured::<Rgb<u8>>(64, 48, |value| value as u8));
     let inputs = vec![input(picture.clone()), masking(png(mask((64, 48), (20, 20, 10, 10))))];
-    let output = run(&Fill::new(), Job { inputs, ..job("remove_object", json!({})) }).await.unwrap();
+    let output = run(&Fill::new(), job("remove_object", json!({})).with_inputs(inputs)).await.unwrap();
     assert_eq!((output.pictures.len(), output.pictures[0].width), (1, 64));
-    let request = json!({"horizontalExpansionRatio": 2, "verticalExpansionRatio": 1, "imageCount": 2});
-    let output = run(&Fill::new(), Job { inputs: vec![input(picture)], ..job("outpaint", request) }).await.unwrap();
+    let fields = json!({"horizontalExpansionRatio": 2, "verticalExpansionRatio": 1, "imageCount": 2});
+    let output = run(&Fill::new(), job("outpaint", fields).with_inputs(vec![input(picture)])).await.unwrap();
     let seeds: Vec<_> = output.pictures.iter().map(|picture| picture.seed.unwrap()).collect();
     assert!((0..1 << 31).contains(&seeds[0]) && seeds[1] == seeds[0] + 1);
 }

@@ -6,7 +6,7 @@ mod support;
 use std::f64::consts::PI;
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Pixel, Rgb, Rgba};
-use imgopen_engine::{Engine, EngineError, Format, Job, Monitor, Picture, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Format, Monitor, Picture, PictureLimits};
 use imgopen_picture::{Attached, Chroma, decode, encode};
 use imgopen_tools::{Lanczos, lanczos};
 use proptest::prelude::*;
@@ -213,16 +213,18 @@ fn a_scale_out_of_bounds_is_refused_with_what_would_fit() {
 #[tokio::test]
 async fn a_job_gives_one_picture_and_names_a_bad_input() {
     let bytes = file(&DynamicImage::new_luma8(10, 11), ImageFormat::Png);
-    let job = |bytes: Vec<u8>| Job { inputs: vec![input(bytes)], ..job("enlarge_image", json!({"scale": 1.5})) };
+    let job = |bytes: Vec<u8>| job("enlarge_image", json!({"scale": 1.5})).with_inputs(vec![input(bytes)]);
     let output = run(&Lanczos::new(), job(bytes.clone())).await.unwrap();
     assert_eq!((output.pictures.len(), output.pictures[0].width, output.pictures[0].height), (1, 15, 17));
 
     let error = run(&Lanczos::new(), job(b"nothing".to_vec())).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("`sourceImage`: the picture at {URL} is no picture of a known format; give a PNG, JPEG or WebP file")
+        format!(
+            "`sourceImage`: the picture at {URL} is not a picture in a known format; give a PNG, JPEG or WebP file"
+        )
     );
-    let error = run(&Lanczos::new(), Job { inputs: vec![], ..job(vec![]) }).await.unwrap_err();
+    let error = run(&Lanczos::new(), job(vec![]).with_inputs(vec![])).await.unwrap_err();
     assert!(matches!(error, EngineError::Failed(_)));
 
     let (monitor, watch) = Monitor::new();

@@ -11,7 +11,7 @@ use imgopen_tools::preprocess::{Preprocessor, preprocess};
 use proptest::prelude::*;
 use serde_json::json;
 
-use support::{URL, file, input, job, operation, run};
+use support::{URL, file, input, job, request, run};
 
 fn made(image: impl Into<DynamicImage>, preprocessor: Preprocessor) -> DynamicImage {
     preprocess(image.into(), preprocessor).unwrap()
@@ -267,7 +267,7 @@ fn every_kind_of_picture_is_taken() {
 
 fn asked(preprocessor: &str) -> Job {
     let bytes = file(&colors(40, 30).into(), ImageFormat::Png);
-    Job { inputs: vec![input(bytes)], ..job("preview_controlnet", json!({"preprocessor": preprocessor})) }
+    job("preview_controlnet", json!({"preprocessor": preprocessor})).with_inputs(vec![input(bytes)])
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn the_offer_lists_what_is_served() {
     assert_eq!((offers.len(), offers[0].grade, offers[0].values.len()), (1, Grade::Classical, 1));
     let listed = &offers[0].values[0];
     assert_eq!((listed.field, listed.values.len()), ("preprocessor", 10));
-    for name in listed.values.iter().copied().chain(["t2ia_color_grid", "Lineart_Standard"]) {
+    for name in listed.values.iter().map(String::as_str).chain(["t2ia_color_grid", "Lineart_Standard"]) {
         let output = run(&Preprocessors::new(), asked(name)).await.unwrap();
         let [picture] = &output.pictures[..] else { panic!("{output:?}") };
         assert_eq!((picture.format, picture.width, picture.height), (Format::Png, 40, 30));
@@ -288,20 +288,24 @@ async fn the_offer_lists_what_is_served() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_before_and_after() {
     let engine = Preprocessors::new();
-    let check = |request| engine.check(operation("preview_controlnet"), &request, None);
+    let check = |fields| engine.check(&request("preview_controlnet", fields)).map(drop);
     assert_eq!(check(json!({"preprocessor": "canny"})), Ok(()));
     let error = check(json!({"preprocessor": "scribble_hed"})).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`preprocessor`: \"scribble_hed\" is no preprocessor that there is here; give one of canny, scribble, softedge, \
+        "`preprocessor`: \"scribble_hed\" is not a preprocessor of this engine; give one of canny, scribble, softedge, \
          lineart, threshold, invert, tile, shuffle, color, none; did you mean scribble?"
     );
     assert_eq!(run(&engine, asked("scribble_hed")).await.unwrap_err(), error);
-    for request in [json!({}), json!({"preprocessor": ""}), json!({"preprocessor": 7})] {
-        let error = check(request).unwrap_err();
-        assert!(error.to_string().starts_with("`preprocessor`: missing; give one of canny, "), "{error}");
+    for (fields, problem) in [
+        (json!({}), "missing; give "),
+        (json!({"preprocessor": " "}), "missing; give one of canny, "),
+        (json!({"preprocessor": 7}), "7 given"),
+    ] {
+        let error = check(fields).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`preprocessor`: {problem}")), "{error}");
     }
-    let broken = Job { inputs: vec![input(b"GIF89a".to_vec())], ..asked("canny") };
+    let broken = asked("canny").with_inputs(vec![input(b"GIF89a".to_vec())]);
     let error = run(&engine, broken).await.unwrap_err();
     assert_eq!(
         error.to_string(),

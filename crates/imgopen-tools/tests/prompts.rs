@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use imgopen_engine::{Engine, EngineError, Grade, Job, Monitor, PictureLimits};
+use imgopen_engine::{Checked, Engine, EngineError, Grade, Job, JobRequest, Monitor};
 use imgopen_tools::Prompts;
 use imgopen_tools::prompts::{Mode, Sampling, expand, tokens};
 use imgopen_types::operations;
@@ -20,20 +20,17 @@ fn request(fields: &Value) -> Value {
     request
 }
 
+fn check(request: &Value) -> Result<Checked, EngineError> {
+    Prompts::new().check(&JobRequest::new("1", &operations::EXPAND_PROMPT, request.clone()))
+}
+
 async fn run(request: Value) -> Result<Vec<String>, EngineError> {
-    Prompts::new().check(&operations::EXPAND_PROMPT, &request, None)?;
-    let job = Job {
-        task_id: "1".to_owned(),
-        operation: &operations::EXPAND_PROMPT,
-        request,
-        inputs: Vec::new(),
-        directives: None,
-        limits: PictureLimits::default(),
-    };
+    check(&request)?;
+    let job = Job::new(JobRequest::new("1", &operations::EXPAND_PROMPT, request), "run");
     Ok(Prompts::new().run(job, Monitor::new().0).await?.prompts)
 }
 
-async fn refused(fields: Value) -> String {
+async fn rejection(fields: Value) -> String {
     run(request(&fields)).await.unwrap_err().to_string()
 }
 
@@ -78,11 +75,10 @@ async fn what_cannot_be_is_refused_by_field() {
         (json!({"topK": 251}), "`topK`: 251 given"),
         (json!({"topP": 0}), "`topP`: 0 given"),
     ] {
-        let told = refused(fields.clone()).await;
-        assert!(told.starts_with(expected), "{fields}: {told}");
+        let message = rejection(fields.clone()).await;
+        assert!(message.starts_with(expected), "{fields}: {message}");
         // Before there is a job, too.
-        let check = Prompts::new().check(&operations::EXPAND_PROMPT, &request(&fields), None);
-        assert_eq!(check.map_err(|error| error.to_string()), Err(told), "{fields}");
+        assert_eq!(check(&request(&fields)).unwrap_err().to_string(), message, "{fields}");
     }
 }
 
@@ -100,27 +96,27 @@ fn settings_out_of_range_are_refused() {
         (default, 0, "`sequencesNum`: 0 given"),
         (default, usize::MAX, "`sequencesNum`: 18446744073709551615 given"),
     ] {
-        let told = expand("a girl", Mode::Sd, &sampling, count).unwrap_err().to_string();
-        assert!(told.starts_with(expected), "{told}");
+        let message = expand("a girl", Mode::Sd, &sampling, count).unwrap_err().to_string();
+        assert!(message.starts_with(expected), "{message}");
     }
 }
 
 /// Where some of the prompts can be made as long as they have to be, it is their number that is too great.
 #[test]
-fn too_many_long_prompts_are_told_as_too_many() {
+fn too_many_long_prompts_are_rejected_as_too_many() {
     let longest =
         |least: usize| Sampling { min_tokens: least, max_tokens: 1000, temperature: 0.0, ..Sampling::default() };
     let reached = (1..=1000).rev().find(|least| expand("a cat", Mode::Sd, &longest(*least), 1).is_ok()).unwrap();
-    let told = expand("a cat", Mode::Sd, &longest(reached), 20).unwrap_err().to_string();
-    assert!(told.starts_with("`sequencesNum`: 20 given, but only "), "{told}");
-    let told = expand("a cat", Mode::Sd, &longest(reached + 1), 20).unwrap_err().to_string();
-    assert!(told.starts_with(&format!("`minTokens`: {} given, but about {reached} is ", reached + 1)), "{told}");
+    let message = expand("a cat", Mode::Sd, &longest(reached), 20).unwrap_err().to_string();
+    assert!(message.starts_with("`sequencesNum`: 20 given, but only "), "{message}");
+    let message = expand("a cat", Mode::Sd, &longest(reached + 1), 20).unwrap_err().to_string();
+    assert!(message.starts_with(&format!("`minTokens`: {} given, but about {reached} is ", reached + 1)), "{message}");
 }
 
 #[test]
 fn a_long_prompt_is_given_room_unless_the_caller_says_otherwise() {
     let long = "a quiet harbour with boats and nets, ".repeat(20);
-    let serve = |fields: Value| Prompts::new().check(&operations::EXPAND_PROMPT, &request(&fields), None);
+    let serve = |fields: Value| check(&request(&fields));
     assert!(serve(json!({"sourcePrompt": long})).is_ok());
     assert!(serve(json!({"sourcePrompt": long, "maxTokens": 75})).is_err());
     // Exactly the prompt fits, and is the answer.

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use imgopen_engine::{
-    Engine, EngineError, Format, Grade, Inputs, Job, ModelKind, Models, Monitor, Output, Picture, PictureLimits,
+    Engine, EngineError, Format, Grade, Inputs, Job, JobRequest, ModelKind, Models, Monitor, Output, Picture,
+    PictureLimits, TaskOptions,
 };
 use imgopen_picture as picture;
 use imgopen_tools::Sandbox;
 use serde_json::{Value, json};
 
-use support::{job, run, shows};
+use support::{run, shows};
 
 fn quick() -> Sandbox {
     Sandbox::new().with_step_time(Duration::ZERO)
@@ -199,8 +200,24 @@ async fn the_default_pace_is_believable() {
     assert!(start.elapsed() >= Duration::from_millis(300));
 }
 
+fn bare(id: &str, body: Value) -> JobRequest {
+    JobRequest::new("20000051", support::operation(id), body)
+}
+
+fn job(id: &str, body: Value) -> Job {
+    Job::new(bare(id, body), "run")
+}
+
+fn directives(text: &str) -> TaskOptions {
+    TaskOptions { sandbox: Some(text.to_owned()) }
+}
+
+fn directed_with(text: &str, body: Value) -> Job {
+    Job::new(bare("text_to_image", body).with_options(directives(text)), "run")
+}
+
 fn directed(directives: &str) -> Job {
-    Job { directives: Some(directives.to_owned()), ..job("text_to_image", json!({"width": 64, "height": 64})) }
+    directed_with(directives, json!({"width": 64, "height": 64}))
 }
 
 #[tokio::test]
@@ -210,9 +227,7 @@ async fn directives_are_followed() {
     assert!(start.elapsed() >= Duration::from_millis(120));
 
     let start = Instant::now();
-    run(&quick(), Job { request: json!({"steps": 2, "width": 64, "height": 64}), ..directed("slow=60ms") })
-        .await
-        .unwrap();
+    run(&quick(), directed_with("slow=60ms", json!({"steps": 2, "width": 64, "height": 64}))).await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(120));
 
     let error = run(&quick(), directed("fail=out of memory")).await.unwrap_err();
@@ -232,8 +247,10 @@ async fn directives_are_followed() {
 #[tokio::test]
 async fn a_request_is_checked_before_it_is_accepted() {
     let engine = quick();
-    let operation = support::operation("text_to_image");
-    let check = |request: Value, directives| engine.check(operation, &request, directives);
+    let check = |body: Value, text: Option<&str>| {
+        let options = text.map(directives).unwrap_or_default();
+        engine.check(&bare("text_to_image", body).with_options(options)).map(drop)
+    };
     assert_eq!(check(json!({"prompt": "p"}), Some("hang")), Ok(()));
     assert!(matches!(check(json!({"prompt": "[sandbox: x]"}), None), Err(EngineError::Rejected { field: None, .. })));
     assert!(matches!(check(json!({}), Some("x")), Err(EngineError::Rejected { field: None, .. })));
@@ -256,6 +273,6 @@ async fn cancelling_is_heeded_whatever_the_job_waits_for() {
 #[tokio::test]
 async fn the_limits_of_the_job_hold_for_cards_too() {
     let limits = PictureLimits { pixels: 10_000, ..PictureLimits::default() };
-    let error = run(&quick(), Job { limits, ..job("text_to_image", json!({})) }).await.unwrap_err();
+    let error = run(&quick(), job("text_to_image", json!({})).with_limits(limits)).await.unwrap_err();
     assert_eq!(error.to_string(), "`width`: 512x512 pixels asked for; at most 10000 pixels in all are allowed");
 }

@@ -5,7 +5,7 @@ mod support;
 
 use fastrand::Rng;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, imageops};
-use imgopen_engine::{Engine, Grade, Job};
+use imgopen_engine::{Engine, Grade};
 use imgopen_tools::Style;
 use imgopen_tools::style::{labels, measure};
 use proptest::prelude::*;
@@ -162,7 +162,7 @@ fn transparency_and_depth_make_no_difference() {
 async fn a_job_gives_labels_and_names_a_bad_input() {
     let offers = Style::new().offers();
     assert_eq!((offers.len(), offers[0].operation.id, offers[0].grade), (1, "recognize_style", Grade::Draft));
-    let job = |bytes: Vec<u8>| Job { inputs: vec![input(bytes)], ..job("recognize_style", json!({})) };
+    let job = |bytes: Vec<u8>| job("recognize_style", json!({})).with_inputs(vec![input(bytes)]);
     let bytes = file(&discs([255; 3], &[[200, 40, 40], [30, 90, 200]]).into(), ImageFormat::Png);
     let output = run(&Style::new(), job(bytes)).await.unwrap();
     assert!(output.pictures.is_empty() && output.style_labels[0].label == "illustration", "{output:?}");

@@ -6,14 +6,14 @@ mod support;
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
-use imgopen_engine::{Engine, EngineError, Format, Input, Job, Picture, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Format, Input, Picture, PictureLimits};
 use imgopen_picture as picture;
 use imgopen_tools::Watermark;
-use imgopen_types::operations::WATERMARK_IMAGE;
+use imgopen_types::WatermarkImageRequest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{URL, file, input, job, run};
+use support::{URL, file, input, job, request, run};
 
 const LIMITS: PictureLimits = PictureLimits { bytes: 32 * 1024 * 1024, pixels: 64_000_000, frames: 1 };
 const POSITIONS: [&str; 9] = [
@@ -32,11 +32,15 @@ fn mark(bytes: Vec<u8>, logo: Option<Vec<u8>>, request: Value) -> Result<Picture
     let mut inputs = vec![input(bytes)];
     inputs.extend(logo.map(|logo| Input { field: "watermarkImage".into(), ..input(logo) }));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let job = Job { inputs, ..job("watermark_image", request) };
+    let job = job("watermark_image", request).with_inputs(inputs);
     runtime.block_on(run(&engine(), job)).map(|output| output.pictures.into_iter().next().unwrap())
 }
 
-/// One for all tests, since its fonts are read once.
+fn typed(fields: Value) -> WatermarkImageRequest {
+    request("watermark_image", fields).typed().unwrap()
+}
+
+/// Shared by all tests, because its fonts are read once.
 fn engine() -> Watermark {
     static ENGINE: std::sync::OnceLock<Watermark> = std::sync::OnceLock::new();
     ENGINE.get_or_init(Watermark::new).clone()
@@ -230,12 +234,15 @@ fn one_pixel_takes_a_picture_but_no_text() {
 
 #[test]
 fn what_cannot_be_printed_is_refused_before_the_job() {
-    let check = |request: Value| engine().check(&WATERMARK_IMAGE, &request, None).map_err(|error| error.to_string());
+    let check = |fields: Value| {
+        let checked = engine().check(&request("watermark_image", fields));
+        checked.map(drop).map_err(|error| error.to_string())
+    };
     assert_eq!(check(json!({"watermarkText": "© 2024 你好 こんにちは 안녕 שלום مرحبا 🎉"})), Ok(()));
     assert_eq!(check(json!({"watermarkImage": URL})), Ok(()));
     for (request, part) in [
-        (json!({}), "give exactly one of the two"),
-        (json!({"watermarkText": "a", "watermarkImage": URL}), "give exactly one of the two"),
+        (json!({}), "give exactly one of "),
+        (json!({"watermarkText": "a", "watermarkImage": URL}), "give exactly one of "),
         (json!({"watermarkText": " \n "}), "nothing to see in it"),
         (json!({"watermarkText": "a\u{1b}[0m"}), "U+001B"),
         (json!({"watermarkText": "x".repeat(501)}), "at most 500"),
@@ -263,7 +270,7 @@ fn letters_of_eight_pixels_are_broken_rather_than_made_smaller() {
 fn what_decoding_does_not_give_is_an_error() {
     let print = |image: DynamicImage, logo: Option<DynamicImage>| {
         let request = if logo.is_some() { json!({"watermarkImage": URL}) } else { json!({"watermarkText": "a"}) };
-        engine().print(image, logo, &request).map(drop)
+        engine().print(image, logo, &typed(request)).map(drop)
     };
     for nothing in [DynamicImage::new_rgb8(0, 0), DynamicImage::new_luma8(0, 9), DynamicImage::new_rgba16(9, 0)] {
         assert!(matches!(print(nothing.clone(), None), Err(EngineError::Failed(_))));
@@ -284,11 +291,11 @@ fn letters_with_many_marks_shrink_or_are_refused() {
     let ground = DynamicImage::new_luma8(3000, 3000);
     let start = Instant::now();
     let [left, top, right, bottom] =
-        changed(&ground, &engine().print(ground.clone(), None, &text(499)).unwrap()).unwrap();
+        changed(&ground, &engine().print(ground.clone(), None, &typed(text(499))).unwrap()).unwrap();
     assert!(left >= 10 && top >= 10 && right <= 2990 && bottom <= 2990, "{left} {top} {right} {bottom}");
     assert!(bottom - top > 2800, "{top} {bottom}");
     // So high that letters of eight pixels have no room.
-    let error = engine().print(DynamicImage::new_luma8(400, 400), None, &text(499)).unwrap_err().to_string();
+    let error = engine().print(DynamicImage::new_luma8(400, 400), None, &typed(text(499))).unwrap_err().to_string();
     assert!(error.starts_with("`watermarkText`: 500 characters do not fit 380x380 pixels in letters of 8 "), "{error}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
@@ -311,7 +318,7 @@ fn lines_are_kept_and_long_ones_broken() {
 async fn a_bad_mark_is_named() {
     let source = file(&flat(50, 50, 0), ImageFormat::Png);
     let logo = Input { field: "watermarkImage".into(), ..input(b"<html>".to_vec()) };
-    let job = |inputs| Job { inputs, ..job("watermark_image", json!({"watermarkImage": URL})) };
+    let job = |inputs| job("watermark_image", json!({"watermarkImage": URL})).with_inputs(inputs);
     let error = run(&engine(), job(vec![input(source.clone()), logo])).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("`watermarkImage`: the picture at {URL} is an HTML page")), "{error}");
     assert!(matches!(run(&engine(), job(vec![input(source)])).await, Err(EngineError::Failed(_))));

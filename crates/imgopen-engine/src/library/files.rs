@@ -1,4 +1,4 @@
-//! The files of a models folder that may be models, and what their folders tell of them.
+//! Finds the files in a models directory that may be models, with the kinds that their directories determine.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,15 @@ use std::time::SystemTime;
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::ModelKind;
+use crate::model::ModelKind;
 
-/// How deep folders may lie within each other.
+/// The deepest nesting of directories.
 const DEPTH: usize = 16;
 
-/// How many files and folders are looked at. More are not a models folder, but a whole disk.
+/// The most files and directories that are visited. More are not a models directory, but a whole disk.
 const MOST: usize = 200_000;
 
-/// The folders that tell what their files are, in the web UI and in ComfyUI, in small letters.
+/// The directories that determine the kind of their files, in the web UI and in ComfyUI, in lower case.
 const FOLDERS: [(&str, ModelKind); 7] = [
     ("stable-diffusion", ModelKind::Checkpoint),
     ("checkpoints", ModelKind::Checkpoint),
@@ -25,26 +25,26 @@ const FOLDERS: [(&str, ModelKind); 7] = [
     ("embeddings", ModelKind::Embedding),
 ];
 
-/// The endings of models, in small letters. The first is the only one that is opened.
+/// The extensions of models, in lower case. Only files with the first are opened.
 const ENDINGS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
 
-/// What tells a file from what it was before.
+/// Size and time of a file, by which a change is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// When it was changed, in nanoseconds since the Unix epoch.
+    /// The modification time in nanoseconds since the Unix epoch.
     pub modified: u64,
 }
 
 /// A file that may be a model.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ModelFile {
     pub path: PathBuf,
     pub stamp: Stamp,
     /// The name that requests use.
     pub name: String,
-    /// What its folder tells.
+    /// The kind that its directory determines.
     pub kind: Option<ModelKind>,
     /// Whether its header can be read.
     pub is_safetensors: bool,
@@ -58,8 +58,8 @@ impl Stamp {
     }
 }
 
-/// The files that may be models, by their paths, and what stood in the way.
-pub(super) fn walk(folder: &Path) -> (Vec<Place>, Vec<String>) {
+/// Returns the files that may be models, sorted by path, and the problems.
+pub(super) fn walk(folder: &Path) -> (Vec<ModelFile>, Vec<String>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     if !folder.exists() {
         return (found, problems);
@@ -71,8 +71,8 @@ pub(super) fn walk(folder: &Path) -> (Vec<Place>, Vec<String>) {
             break;
         }
         match entry {
-            Ok(entry) if entry.file_type().is_file() => match place(folder, &entry) {
-                Ok(place) => found.extend(place),
+            Ok(entry) if entry.file_type().is_file() => match model_file(folder, &entry) {
+                Ok(file) => found.extend(file),
                 Err(problem) => problems.push(problem),
             },
             Ok(_) => {}
@@ -82,14 +82,14 @@ pub(super) fn walk(folder: &Path) -> (Vec<Place>, Vec<String>) {
     (found, problems)
 }
 
-/// Models in the form of diffusers are folders of files of which none is a model.
+/// Models in the layout of diffusers are directories whose files are not models by themselves.
 fn is_looked_at(entry: &DirEntry) -> bool {
     let is_hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
     let is_diffusers = entry.file_type().is_dir() && entry.path().join("model_index.json").is_file();
     !is_hidden && !is_diffusers
 }
 
-fn place(folder: &Path, entry: &DirEntry) -> Result<Option<Place>, String> {
+fn model_file(folder: &Path, entry: &DirEntry) -> Result<Option<ModelFile>, String> {
     let path = entry.path();
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).unwrap_or_default();
     if !ENDINGS.contains(&ending.as_str()) {
@@ -97,10 +97,10 @@ fn place(folder: &Path, entry: &DirEntry) -> Result<Option<Place>, String> {
     }
     let within = path.strip_prefix(folder).unwrap_or(path);
     let parts = within.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>();
-    let parts = parts.ok_or_else(|| format!("{} is left out: its name is no UTF-8", path.display()))?;
-    let (kind, from) = told_by(&parts);
+    let parts = parts.ok_or_else(|| format!("{} is left out: its name is not UTF-8", path.display()))?;
+    let (kind, from) = kind_of(&parts);
     let file = entry.metadata().map_err(|error| error.to_string())?;
-    Ok(Some(Place {
+    Ok(Some(ModelFile {
         stamp: Stamp::of(&file),
         name: parts[from..].join("/"),
         kind,
@@ -109,13 +109,13 @@ fn place(folder: &Path, entry: &DirEntry) -> Result<Option<Place>, String> {
     }))
 }
 
-/// What the nearest of the known folders tells, and where the name begins behind it.
-fn told_by(parts: &[&str]) -> (Option<ModelKind>, usize) {
+/// Returns the kind by the nearest known directory, and the index of the name's first part behind it.
+fn kind_of(parts: &[&str]) -> (Option<ModelKind>, usize) {
     let Some((file, folders)) = parts.split_last() else { return (None, 0) };
     let kind = |folder: &str| FOLDERS.iter().find(|(name, _)| folder.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind);
-    let told = folders.iter().enumerate().rev().find_map(|(index, folder)| Some((kind(folder)?, index + 1)));
-    let (kind, from) = told.map_or((None, 0), |(kind, from)| (Some(kind), from));
-    // A VAE lies beside the checkpoint that it belongs to.
+    let nearest = folders.iter().enumerate().rev().find_map(|(index, folder)| Some((kind(folder)?, index + 1)));
+    let (kind, from) = nearest.map_or((None, 0), |(kind, from)| (Some(kind), from));
+    // A VAE may be beside the checkpoint that it belongs to.
     let is_vae = file.rsplit('.').nth(1).is_some_and(|part| part.eq_ignore_ascii_case("vae"));
     match kind {
         Some(ModelKind::Checkpoint) if is_vae => (Some(ModelKind::Vae), from),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_folder_tells_the_kind_and_begins_the_name() {
+    fn the_nearest_directory_determines_kind_and_name() {
         use ModelKind::*;
         for (path, kind, name) in [
             ("Stable-diffusion/photon.safetensors", Some(Checkpoint), "photon.safetensors"),
@@ -142,8 +142,8 @@ mod tests {
             ("a.safetensors", None, "a.safetensors"),
         ] {
             let parts: Vec<_> = path.split('/').collect();
-            let (told, from) = told_by(&parts);
-            assert_eq!((told, parts[from..].join("/").as_str()), (kind, name), "{path}");
+            let (found, from) = kind_of(&parts);
+            assert_eq!((found, parts[from..].join("/").as_str()), (kind, name), "{path}");
         }
     }
 }

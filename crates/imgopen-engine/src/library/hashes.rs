@@ -1,8 +1,7 @@
-//! The SHA-256 of models' files, computed by a thread in the background and kept in a file.
+//! The SHA-256 of model files, computed by a background thread and cached in a file.
 //!
-//! A hash is valid as long as path, size and time of change are those with which it was computed. The file is written
-//! whole under another name and then renamed, so that a process that is killed leaves the old one or the new one. What is
-//! not there any more is left out of it.
+//! A hash is valid as long as path, size and modification time are unchanged. The cache is written under another name and
+//! then renamed, so a killed process leaves the old file or the new one. Files that no longer exist are dropped from it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -20,17 +19,17 @@ use tracing::warn;
 
 use super::files::Stamp;
 
-/// How much of a file is read at a time. Between two times it is looked whether to go on.
+/// How much of a file is read at a time. The thread can be stopped between two reads.
 const BLOCK: usize = 1024 * 1024;
 
-/// How long hashes are not written while there are more to compute.
+/// The interval between writes of the cache while there is more to compute.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The hashes of a library.
 #[derive(Debug)]
 pub(super) struct Hashes {
     shared: Arc<Shared>,
-    /// What is to be computed; none if there is no thread.
+    /// The files to hash; `None` if there is no thread.
     queue: Option<Sender<(PathBuf, Stamp)>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,11 +46,11 @@ struct State {
     /// By path.
     kept: BTreeMap<String, Kept>,
     queued: HashSet<PathBuf>,
-    /// What could not be read, so that it is not tried again until it changes.
+    /// Files that could not be read, which are not tried again until they change.
     failed: HashMap<PathBuf, Stamp>,
 }
 
-/// A hash as the file holds it.
+/// A hash as stored in the cache.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
     size: u64,
@@ -60,16 +59,16 @@ struct Kept {
 }
 
 impl Hashes {
-    /// Reads the hashes of a file, if there is one, and starts the thread.
+    /// Reads the cache, if there is one, and starts the thread.
     pub fn open(file: Option<PathBuf>) -> Self {
         let kept = file.as_deref().map(read).unwrap_or_default();
         let state = Mutex::new(State { kept, ..State::default() });
         let shared = Arc::new(Shared { file, state, stop: AtomicBool::new(false) });
-        let (queue, orders) = channel();
+        let (queue, files) = channel();
         let thread = std::thread::Builder::new().name("imgopen-hashes".to_owned());
         let started = thread.spawn({
             let shared = shared.clone();
-            move || shared.work(&orders)
+            move || shared.work(&files)
         });
         if let Err(error) = &started {
             warn!(%error, "no thread for hashes; models are listed without them");
@@ -78,7 +77,8 @@ impl Hashes {
         Self { shared, queue: thread.is_some().then_some(queue), thread }
     }
 
-    /// The hash of a file, 64 hexadecimal digits in upper case. If it is not known, it is computed in the background.
+    /// Returns the hash of a file, 64 hexadecimal digits in upper case, if it is cached. Otherwise it is computed in the
+    /// background.
     pub fn of(&self, path: &Path, stamp: Stamp) -> Option<String> {
         let mut state = self.shared.state();
         let kept = state.kept.get(&key(path)).filter(|kept| kept.is_of(stamp));
@@ -86,22 +86,22 @@ impl Hashes {
             return Some(kept.sha256.clone());
         }
         if state.failed.get(path) != Some(&stamp) && state.queued.insert(path.to_owned()) {
-            let order = (path.to_owned(), stamp);
-            // The thread ends with the library alone.
-            drop(self.queue.as_ref().map(|queue| queue.send(order)));
+            let file = (path.to_owned(), stamp);
+            // Sending cannot fail, because the thread runs as long as the library.
+            drop(self.queue.as_ref().map(|queue| queue.send(file)));
         }
         None
     }
 }
 
 impl Drop for Hashes {
-    /// Waits until what was computed is written. The file that is being read is given up.
+    /// Waits until computed hashes are written. Hashing of the current file is abandoned.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        // The thread may be waiting for orders.
+        // The thread may be waiting for files.
         self.queue = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            warn!("the thread for hashes broke down");
+            warn!("the thread for hashes panicked");
         }
     }
 }
@@ -117,21 +117,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes what is ordered until nobody orders any more.
-    fn work(&self, orders: &Receiver<(PathBuf, Stamp)>) {
+    /// Computes hashes until the queue is closed.
+    fn work(&self, files: &Receiver<(PathBuf, Stamp)>) {
         let (mut is_written, mut last) = (true, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
-            let order = match orders.try_recv() {
+            let next = match files.try_recv() {
                 Err(TryRecvError::Empty) => {
                     if !is_written {
                         self.write();
                         is_written = true;
                     }
-                    orders.recv().ok()
+                    files.recv().ok()
                 }
-                order => order.ok(),
+                next => next.ok(),
             };
-            let Some((path, stamp)) = order else { break };
+            let Some((path, stamp)) = next else { break };
             is_written &= !self.compute(&path, stamp);
             if !is_written && last.elapsed() > PAUSE {
                 self.write();
@@ -143,7 +143,7 @@ impl Shared {
         }
     }
 
-    /// Computes one hash; tells whether there is a new one.
+    /// Computes one hash. Returns whether there is a new one.
     fn compute(&self, path: &Path, stamp: Stamp) -> bool {
         let hashed = hash(path, &self.stop);
         let is_same = std::fs::metadata(path).is_ok_and(|file| Stamp::of(&file) == stamp);
@@ -155,7 +155,7 @@ impl Shared {
                 state.kept.insert(key(path), kept);
                 true
             }
-            // It changed meanwhile, or there is no time for it. The next list orders it again.
+            // It changed meanwhile, or the thread was stopped. The next listing queues it again.
             Ok(_) => false,
             Err(error) => {
                 warn!(file = %path.display(), %error, "a model cannot be read; it is listed without a hash");
@@ -165,13 +165,13 @@ impl Shared {
         }
     }
 
-    /// Drops the hashes of files that are there no more.
+    /// Drops the hashes of files that no longer exist.
     fn forget(&self) {
-        // A name that is no text is not kept as it is, and cannot be looked for.
+        // A name that is not UTF-8 is stored lossily, so its file cannot be looked up.
         let is_gone = |key: &String| {
             !key.contains(char::REPLACEMENT_CHARACTER) && matches!(Path::new(key).try_exists(), Ok(false))
         };
-        // Disks may be slow, so that nobody is to wait for them.
+        // Without the lock, because disks may be slow.
         let keys: Vec<String> = self.state().kept.keys().cloned().collect();
         let gone: Vec<String> = keys.into_iter().filter(is_gone).collect();
         let mut state = self.state();
@@ -184,7 +184,7 @@ impl Shared {
         let text = serde_json::to_vec_pretty(&self.state().kept);
         let written = text.map_err(io::Error::from).and_then(|text| replace(file, &text));
         if let Err(error) = written {
-            warn!(file = %file.display(), %error, "the hashes of models cannot be kept; they will be computed again");
+            warn!(file = %file.display(), %error, "the hashes of models cannot be cached; they will be computed again");
         }
     }
 }
@@ -193,7 +193,7 @@ fn key(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The hashes of a file. One that cannot be read is as good as none, for all can be computed again.
+/// Reads the cache. One that cannot be read counts as empty, because all hashes can be computed again.
 fn read(file: &Path) -> BTreeMap<String, Kept> {
     let read = std::fs::read(file).and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from));
     read.unwrap_or_else(|error| {
@@ -213,7 +213,7 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     std::fs::rename(&whole, file)
 }
 
-/// The hash of a file, or `None` when there is no time for it.
+/// Returns the hash of a file, or `None` if the thread was stopped.
 fn hash(path: &Path, stop: &AtomicBool) -> io::Result<Option<String>> {
     let mut file = File::open(path)?;
     let (mut sha, mut block) = (Sha256::new(), vec![0; BLOCK]);

@@ -214,7 +214,7 @@ impl Store {
     pub(crate) async fn finish(
         &self,
         run: &TaskRow,
-        engine: Option<(&'static str, &'static str)>,
+        engine: Option<(String, &'static str)>,
         ending: Ending,
         now: Moment,
         callback: impl FnOnce(&TaskRow) -> Option<NewCallback> + Send + 'static,
@@ -249,7 +249,7 @@ impl Store {
         &self,
         key: KeyId,
         id: TaskId,
-        engine: Option<(&'static str, &'static str)>,
+        engine: Option<(String, &'static str)>,
         now: Moment,
         callback: impl FnOnce(&TaskRow) -> Option<NewCallback> + Send + 'static,
     ) -> Result<Option<Result<(TaskRow, State), TaskRow>>, StoreError> {

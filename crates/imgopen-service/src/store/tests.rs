@@ -187,7 +187,7 @@ async fn a_run_that_is_over_changes_nothing() {
     assert_eq!(store.recover(3, NOW, pushed).await.unwrap(), (1, 0));
     let finish = async |run: &TaskRow, token: &str| {
         let ending = Ending::Succeeded(TaskOutput::default(), vec![picture(token)]);
-        store.finish(run, Some(("lanczos", "classical")), ending, NOW, pushed).await
+        store.finish(run, Some(("lanczos".to_owned(), "classical")), ending, NOW, pushed).await
     };
     // Queued again, then in a run of its own: the first run has no say in either.
     assert_eq!(finish(&stale, "stale.png").await.unwrap(), None);

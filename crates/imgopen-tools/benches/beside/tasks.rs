@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::{DynamicImage, GrayImage, Luma, RgbImage};
-use imgopen_engine::{Engine, Format, Input, Job, Monitor, PictureLimits};
+use imgopen_engine::{Engine, Format, Input, Job, JobRequest, Monitor, PictureLimits};
 use imgopen_picture::{self as picture, Attached, Chroma};
 use imgopen_tools::fill::{self, Expansion};
 use imgopen_tools::preprocess::{self, Preprocessor};
 use imgopen_tools::{Faces, Fill, Lanczos, Preprocessors, Watermark, faces, lanczos};
-use imgopen_types::operations;
+use imgopen_types::{WatermarkImageRequest, operations};
 use serde_json::{Value, json};
 
 use crate::{Result, python};
@@ -138,8 +138,9 @@ fn found_faces(pictures: &Pictures) -> Result<Vec<Task>> {
 }
 
 fn marks(pictures: &Pictures) -> Result<Vec<Task>> {
-    let text = json!({"watermarkText": "© Example 2026", "opacity": 0.8, "margin": 16});
-    let picture = json!({"watermarkImage": "https://b", "scale": 0.25, "margin": 16});
+    let request = || WatermarkImageRequest::builder().business_task_id("1").source_image("https://a").margin(16);
+    let text = request().watermark_text("© Example 2026").opacity(0.8).build()?;
+    let picture = request().watermark_image("https://b").scale(0.25).build()?;
     let texts = [("Pillow", "text"), ("OpenCV", "text"), ("ImageMagick", "text")];
     let mut tasks = Vec::new();
     for (file, what) in [(&pictures.files[0], "512² PNG"), (&pictures.large, "2048² JPEG")] {
@@ -153,16 +154,16 @@ fn marks(pictures: &Pictures) -> Result<Vec<Task>> {
 
 fn mark(
     name: String,
-    request: &Value,
+    request: &WatermarkImageRequest,
     files: &[(&str, &PathBuf)],
     peers: &[(&'static str, &'static str)],
 ) -> Result<Task> {
     let engine = Watermark::new();
     let read = |file: &PathBuf| Ok(picture::decode(&fs::read(file)?, &PictureLimits::default())?.image);
     let images = files.iter().map(|(_, file)| read(file)).collect::<Result<Vec<_>>>()?;
-    let (printer, order, logo) = (engine.clone(), request.clone(), images.get(1).cloned());
-    let alone = on((images[0].clone(), logo), move |(image, logo)| Ok(printer.print(image, logo, &order)?));
-    task(name, engine, "watermark_image", request.clone(), files, peers, alone)
+    let (printer, own, logo) = (engine.clone(), request.clone(), images.get(1).cloned());
+    let alone = on((images[0].clone(), logo), move |(image, logo)| Ok(printer.print(image, logo, &own)?));
+    task(name, engine, "watermark_image", serde_json::to_value(request)?, files, peers, alone)
 }
 
 /// OpenCV's `INPAINT_TELEA` and scikit-image's biharmonic method smear the surroundings into the hole; OpenCV's
@@ -239,14 +240,7 @@ fn task(
         let bytes = fs::read(file)?.into();
         Ok(Input { field: (*field).to_owned(), url: "https://example.com/photo".to_owned(), bytes })
     });
-    let job = Job {
-        task_id: "1".to_owned(),
-        operation,
-        request,
-        inputs: inputs.collect::<Result<_>>()?,
-        directives: None,
-        limits: PictureLimits::default(),
-    };
+    let job = Job::new(JobRequest::new("1", operation, request), "run").with_inputs(inputs.collect::<Result<_>>()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     let engine = Arc::new(engine);
     let whole = move || done(runtime.block_on(engine.run(job.clone(), Monitor::new().0))?);

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use image::DynamicImage;
-use imgopen_engine::{Format, Input, Job, Monitor, Output, PictureLimits, Registry};
+use imgopen_engine::{Format, Input, Job, JobRequest, Monitor, Output, Registry};
 use imgopen_picture::{Attached, encode};
 use imgopen_types::operations;
 use serde_json::Value;
@@ -60,7 +60,7 @@ impl Workshop {
     }
 
     /// The values that the best engine of an operation takes in a field.
-    pub fn values(&self, operation: &str, field: &str) -> Result<Vec<&'static str>> {
+    pub fn values(&self, operation: &str, field: &str) -> Result<Vec<String>> {
         let offer = self.registry.pick(operation, None)?.offer;
         let values = offer.values.into_iter().find(|values| values.field == field);
         Ok(values.ok_or_else(|| format!("the engine of `{operation}` lists no values of `{field}`"))?.values)
@@ -73,14 +73,10 @@ impl Workshop {
             let bytes = encode(image, Format::Png, &Attached::default())?;
             Ok(Input { field: (*field).to_owned(), url: "https://example.com/photo.png".to_owned(), bytes })
         });
-        let job = Job {
-            task_id: "gallery".to_owned(),
-            operation: operations::ALL.iter().find(|known| known.id == operation).ok_or("no such operation")?,
-            request,
-            inputs: inputs.collect::<Result<_>>()?,
-            directives: None,
-            limits: PictureLimits::default(),
-        };
+        let operations = operations::ALL.iter();
+        let known = operations.copied().find(|known| known.id == operation).ok_or("no such operation")?;
+        let request = JobRequest::new("gallery", known, request);
+        let job = Job::new(request, "run").with_inputs(inputs.collect::<Result<_>>()?);
         let start = Instant::now();
         let output = self.runtime.block_on(choice.engine.run(job, Monitor::new().0))?;
         let milliseconds = start.elapsed().as_secs_f64() * 1000.0;

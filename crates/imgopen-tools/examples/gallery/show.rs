@@ -184,7 +184,7 @@ fn preprocessed(workshop: &Workshop) -> Result<Vec<Entry>> {
             entry.words.push(format!("{preprocessor}: {title}"));
             entry
                 .outputs
-                .extend(results(&output)?.into_iter().map(|tile| Tile { caption: preprocessor.into(), ..tile }));
+                .extend(results(&output)?.into_iter().map(|tile| Tile { caption: preprocessor.clone(), ..tile }));
         }
         entry.title = "preview_controlnet".to_owned();
         Ok(entry)

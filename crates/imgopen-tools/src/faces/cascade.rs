@@ -1,41 +1,30 @@
-//! Looking for upright faces in a gray picture, with the SeetaFace detector.
+//! Finds upright faces in a gray picture with the SeetaFace detector.
 //!
-//! A pyramid of ever smaller pictures is searched with windows of 40x40 pixels. Boosted cascades on LAB features throw nearly
-//! all of them away; small networks on SURF features judge the rest and move them onto the face.
+//! A pyramid of ever smaller pictures is searched with windows of 40x40 pixels. Boosted cascades on LAB features reject nearly
+//! all of them; small networks on SURF features score the rest and move them onto the face.
 
 use image::GrayImage;
 use imgopen_engine::EngineError;
 
+use super::candidate::Candidate;
 use super::lab::Lab;
 use super::model::{Branch, Model, WINDOW};
-use super::surf::Judge;
+use super::surf::Scorer;
 
-/// From level to level of the pyramid.
+/// The scale factor between levels of the pyramid.
 const SHRINK: f32 = 0.8;
-/// From window to window, in pixels.
+/// The distance between windows, in pixels.
 const STEP: usize = 4;
 /// The side of the smallest face in pixels.
 pub(super) const LEAST_SIDE: u32 = WINDOW as u32;
-/// Windows that overlap more are one, while candidates are judged.
+/// The overlap above which candidates are merged between networks.
 const SAME: f32 = 0.8;
-/// Windows that overlap more are one in the end.
+/// The overlap above which candidates are merged in the end.
 const SAME_FACE: f32 = 0.3;
-/// Windows whose brightness deviates less are blank.
+/// The standard deviation of brightness up to which a window is blank.
 const DEVIATION: f64 = 10.0;
 
-/// A square that may hold a face.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Candidate {
-    /// The upper left corner, in pixels.
-    pub(super) x: i32,
-    pub(super) y: i32,
-    /// The side, in pixels.
-    pub(super) side: i32,
-    /// How sure it is, the more the larger: the sum of the scores of the windows that were merged into it.
-    pub(super) score: f32,
-}
-
-/// Finds faces of at least 40x40 pixels. `between` is called between the levels, and ends the search by an error.
+/// Finds faces of at least 40x40 pixels. `between` is called between levels, and ends the search with an error.
 pub(super) fn find(
     model: &Model,
     image: &GrayImage,
@@ -56,16 +45,16 @@ pub(super) fn find(
     for found in &mut found {
         *found = merged(std::mem::take(found), SAME);
     }
-    let mut judge = Judge::new(model);
+    let mut scorer = Scorer::new(model);
     for (index, level) in model.levels.iter().enumerate() {
         between()?;
         let last = index + 1 == model.levels.len();
-        found = level.iter().map(|branch| judged(&mut judge, branch, &found, image, last)).collect();
+        found = level.iter().map(|branch| scored(&mut scorer, branch, &found, image, last)).collect();
     }
     Ok(found.into_iter().next().unwrap_or_default())
 }
 
-/// Adds the windows of one level that the boosted cascades let through.
+/// Adds the windows of one level that pass the boosted cascades.
 fn scan(model: &Model, image: &GrayImage, scale: f32, found: &mut [Vec<Candidate>]) {
     let lab = Lab::new(image);
     let (width, height) = (image.width() as usize, image.height() as usize);
@@ -96,9 +85,9 @@ fn is_blank(image: &GrayImage, x: usize, y: usize) -> bool {
     f64::from(squares) / count - mean * mean <= DEVIATION * DEVIATION
 }
 
-/// The candidates of a branch that all its networks let through, moved onto their faces.
-fn judged(
-    judge: &mut Judge<'_>,
+/// Returns the candidates of a branch that pass all its networks, moved onto their faces.
+fn scored(
+    scorer: &mut Scorer<'_>,
     branch: &Branch,
     before: &[Vec<Candidate>],
     image: &GrayImage,
@@ -106,7 +95,7 @@ fn judged(
 ) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = branch.sources.iter().flat_map(|source| before[*source].clone()).collect();
     for (index, network) in branch.stages.iter().enumerate() {
-        candidates = candidates.into_iter().filter_map(|candidate| judge.judge(network, image, candidate)).collect();
+        candidates = candidates.into_iter().filter_map(|candidate| scorer.score(network, image, candidate)).collect();
         if index + 1 < branch.stages.len() {
             candidates = merged(candidates, SAME);
         } else if last {
@@ -116,7 +105,7 @@ fn judged(
     candidates
 }
 
-/// One candidate in place of those that overlap by more than `same`: the best, with the sum of the scores.
+/// Merges candidates that overlap by more than `same` into the best of them, with the sum of the scores.
 fn merged(mut candidates: Vec<Candidate>, same: f32) -> Vec<Candidate> {
     candidates.sort_by(|one, other| other.score.total_cmp(&one.score));
     let mut merged: Vec<Candidate> = Vec::new();
@@ -137,7 +126,7 @@ fn merged(mut candidates: Vec<Candidate>, same: f32) -> Vec<Candidate> {
     merged
 }
 
-/// The share of what two squares cover that both cover.
+/// Returns the intersection of two squares over their union.
 fn overlap(one: &Candidate, other: &Candidate) -> f32 {
     let along = |a: i32, b: i32| ((a + one.side).min(b + other.side) - a.max(b)).max(0) as f32;
     let both = along(one.x, other.x) * along(one.y, other.y);

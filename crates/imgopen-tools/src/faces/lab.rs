@@ -1,10 +1,11 @@
-//! LAB features: which of the eight blocks around a block are at most as bright as it. Blocks are 3x3 pixels.
+//! Locally assembled binary (LAB) features: which of the eight blocks around a block are at most as bright. A block is 3x3
+//! pixels.
 
 use image::GrayImage;
 
 use super::model::{Boosted, GROUP};
 
-/// The features at every pixel of a picture.
+/// The LAB features at every pixel of a picture.
 pub(super) struct Lab {
     width: usize,
     features: Vec<u8>,
@@ -15,7 +16,7 @@ const AROUND: [(usize, usize, u8); 8] =
     [(0, 0, 0x80), (1, 0, 0x40), (2, 0, 0x20), (2, 1, 0x08), (2, 2, 0x01), (1, 2, 0x02), (0, 2, 0x04), (0, 1, 0x10)];
 
 impl Lab {
-    /// Of a picture of at least 9x9 pixels.
+    /// Computes the features of a picture of at least 9x9 pixels.
     pub(super) fn new(image: &GrayImage) -> Self {
         let width = image.width() as usize;
         let sums = block_sums(image.as_raw(), width);
@@ -35,7 +36,7 @@ impl Lab {
         Self { width, features }
     }
 
-    /// A cascade that looks at the windows of the picture.
+    /// Returns a cascade that evaluates windows of the picture.
     pub(super) fn cascade<'a>(&'a self, boosted: &'a Boosted) -> Cascade<'a> {
         let offset = |(x, y): &(usize, usize)| y * self.width + x;
         Cascade { lab: self, offsets: boosted.places.iter().map(offset).collect(), boosted }
@@ -46,12 +47,12 @@ impl Lab {
 pub(super) struct Cascade<'a> {
     lab: &'a Lab,
     boosted: &'a Boosted,
-    /// Where the features are, from the beginning of the window on.
+    /// The offsets of the features from the start of the window.
     offsets: Vec<usize>,
 }
 
 impl Cascade<'_> {
-    /// The sum of votes for the window there, if it is a candidate.
+    /// Returns the sum of votes for a window, if it is a candidate.
     pub(super) fn votes(&self, x: usize, y: usize) -> Option<f32> {
         let window = &self.lab.features[y * self.lab.width + x..];
         let groups = self.offsets.as_chunks::<GROUP>().0.iter().zip(self.boosted.votes.as_chunks::<GROUP>().0);
@@ -68,7 +69,7 @@ impl Cascade<'_> {
     }
 }
 
-/// The sums of the 3x3 pixels that begin at each pixel; those that reach beyond the picture are of no use.
+/// Returns the sums of the 3x3 pixels that begin at each pixel; those that reach beyond the picture are meaningless.
 fn block_sums(pixels: &[u8], width: usize) -> Vec<u16> {
     let mut across: Vec<u16> = pixels.iter().map(|pixel| u16::from(*pixel)).collect();
     let kept = across.len() - 2;
@@ -87,8 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_tell_which_blocks_are_at_most_as_bright() {
-        // Blocks of their own brightness, the middle one 50.
+    fn bits_mark_blocks_that_are_at_most_as_bright() {
+        // Blocks of different brightness, the middle one 50.
         let bright = [[40, 60, 50], [51, 50, 49], [0, 255, 50]];
         let image = GrayImage::from_fn(9, 9, |x, y| image::Luma([bright[y as usize / 3][x as usize / 3]]));
         assert_eq!(Lab::new(&image).features[0], 0x80 | 0x20 | 0x08 | 0x04 | 0x01);

@@ -1,10 +1,10 @@
-//! The file of the SeetaFace detector: levels of branches of classifiers.
+//! Reads the file of the SeetaFace detector: levels of branches of classifiers.
 
-/// The side of the window that classifiers look at, in pixels.
+/// The side of the classifiers' window, in pixels.
 pub(super) const WINDOW: usize = 40;
-/// The values of a SURF feature: two by two cells of eight sums.
+/// The values of a SURF feature: eight sums in each of 2x2 cells.
 pub(super) const DIMENSIONS: usize = 32;
-/// The classifiers of a boosted cascade after which it may give up.
+/// The number of features after which a boosted cascade compares the votes with a threshold.
 pub(super) const GROUP: usize = 10;
 
 const BYTES: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin");
@@ -14,33 +14,33 @@ const NETWORK: i32 = 1;
 /// The detector.
 #[derive(Debug)]
 pub(super) struct Model {
-    /// What looks at every window.
+    /// The cascades applied to every window.
     pub(super) first: Vec<Boosted>,
-    /// What looks at the windows that are left, level by level.
+    /// The networks applied to the remaining windows, level by level.
     pub(super) levels: Vec<Vec<Branch>>,
-    /// The features that networks look at.
+    /// The patches from which the networks' features are computed.
     pub(super) patches: Vec<Patch>,
 }
 
 /// A cascade on LAB features: each value of a feature votes.
 #[derive(Debug)]
 pub(super) struct Boosted {
-    /// Where in the window the features are, to the right and down.
+    /// The positions of the features in the window.
     pub(super) places: Vec<(usize, usize)>,
-    /// What each value of a feature votes.
+    /// The vote for each value of a feature.
     pub(super) votes: Vec<[f32; 256]>,
-    /// What the sum of votes must reach after each group of features.
+    /// The least sum of votes after each group of features.
     pub(super) thresholds: Vec<f32>,
 }
 
-/// Networks that look at the windows of some branches of the level before, one after the other.
+/// Networks applied in order to the windows of some branches of the level before.
 #[derive(Debug)]
 pub(super) struct Branch {
     pub(super) sources: Vec<usize>,
     pub(super) stages: Vec<Network>,
 }
 
-/// A perceptron on SURF features. Its outputs are a score, and where the face lies.
+/// A perceptron on SURF features. Its outputs are a score and the position of the face.
 #[derive(Debug)]
 pub(super) struct Network {
     /// Indices of patches.
@@ -57,7 +57,7 @@ pub(super) struct Layer {
     pub(super) biases: Vec<f32>,
 }
 
-/// Where a SURF feature lies in the window: two by two cells.
+/// The position of a SURF feature of 2x2 cells in the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Patch {
     pub(super) x: usize,
@@ -67,13 +67,13 @@ pub(super) struct Patch {
 }
 
 impl Model {
-    /// The embedded model, or what is wrong with it.
+    /// Reads the embedded model.
     pub(super) fn embedded() -> Result<Self, String> {
         let mut file = File { rest: BYTES };
         let model = file.model()?;
         match file.rest.len() {
             0 => Ok(model),
-            left => Err(format!("the model of faces has {left} bytes too many")),
+            left => Err(format!("the face model has {left} bytes too many")),
         }
     }
 }
@@ -96,7 +96,7 @@ impl File<'_> {
         let mut before = branches;
         for level in &levels {
             if level.iter().any(|branch| branch.sources.iter().any(|source| *source >= before)) {
-                return Err("the model of faces has a branch without a source".to_owned());
+                return Err("the face model has a branch without a source".to_owned());
             }
             before = level.len();
         }
@@ -106,10 +106,10 @@ impl File<'_> {
     fn first(&mut self) -> Result<Boosted, String> {
         let (stages, kind) = (self.count()?, self.int()?);
         if (stages, kind) != (1, BOOSTED) {
-            return Err(format!("the model of faces begins with {stages} classifiers of kind {kind}"));
+            return Err(format!("the face model begins with {stages} classifiers of kind {kind}"));
         }
         let boosted = self.boosted()?;
-        // Nothing comes before it, which some files say with a negative number.
+        // It has no sources, which some files express by a negative number.
         let sources = usize::try_from(self.int()?).unwrap_or(0);
         self.take(4 * sources)?;
         Ok(boosted)
@@ -118,7 +118,7 @@ impl File<'_> {
     fn boosted(&mut self) -> Result<Boosted, String> {
         let (voters, values) = (self.count()?, self.count()?);
         if values != 255 || voters % GROUP != 0 {
-            return Err(format!("the model of faces has {voters} features of {values} values"));
+            return Err(format!("the face model has {voters} features of {values} values"));
         }
         let places: Vec<(usize, usize)> =
             (0..voters).map(|_| Ok((self.place()?, self.place()?))).collect::<Result<_, String>>()?;
@@ -137,12 +137,12 @@ impl File<'_> {
     fn network(&mut self, patches: usize) -> Result<Network, String> {
         let kind = self.int()?;
         if kind != NETWORK {
-            return Err(format!("the model of faces has a classifier of kind {kind}"));
+            return Err(format!("the face model has a classifier of kind {kind}"));
         }
         let (layers, features) = (self.count()?, self.count()?);
         let feature = |file: &mut Self| match file.count()? {
             feature if (1..=patches).contains(&feature) => Ok(feature - 1),
-            feature => Err(format!("the model of faces has no feature {feature}")),
+            feature => Err(format!("the face model has no feature {feature}")),
         };
         let features = (0..features).map(|_| feature(self)).collect::<Result<Vec<_>, _>>()?;
         let threshold = self.float()?;
@@ -158,21 +158,21 @@ impl File<'_> {
             (Some(first), Some(last)) if first.inputs == features.len() * DIMENSIONS && !last.biases.is_empty() => {
                 Ok(Network { features, threshold, layers })
             }
-            _ => Err("the model of faces has a network that fits no features".to_owned()),
+            _ => Err("the face model has a network that fits no features".to_owned()),
         }
     }
 
     fn place(&mut self) -> Result<usize, String> {
-        // A LAB feature takes nine pixels.
+        // A LAB feature spans nine pixels.
         self.count().and_then(|place| match place <= WINDOW - 9 {
             true => Ok(place),
-            false => Err(format!("the model of faces has a feature at {place}")),
+            false => Err(format!("the face model has a feature at {place}")),
         })
     }
 
     fn count(&mut self) -> Result<usize, String> {
         let count = self.int()?;
-        usize::try_from(count).map_err(|_| format!("the model of faces has the count {count}"))
+        usize::try_from(count).map_err(|_| format!("the face model has the count {count}"))
     }
 
     fn int(&mut self) -> Result<i32, String> {
@@ -194,13 +194,13 @@ impl File<'_> {
     }
 
     fn take(&mut self, bytes: usize) -> Result<&[u8], String> {
-        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or("the model of faces ends too early")?;
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or("the face model ends too early")?;
         self.rest = rest;
         Ok(taken)
     }
 }
 
-/// The patches that features were chosen from, in the order in which the model counts them.
+/// Returns the patches that features were chosen from, in the order of the model's indices.
 fn patches() -> Vec<Patch> {
     const LEAST: usize = 16;
     let mut patches = Vec::new();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_model_is_told() {
+    fn a_truncated_model_is_an_error() {
         for length in [0, 3, 4, 1000, BYTES.len() - 1] {
             assert!(File { rest: &BYTES[..length] }.model().is_err(), "{length}");
         }

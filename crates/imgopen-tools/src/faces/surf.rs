@@ -1,36 +1,36 @@
-//! SURF features, sums of gradients in cells, and the networks that judge them.
+//! SURF features, which are sums of gradients in cells, and the networks that score them.
 
 use image::GrayImage;
 
-use super::cascade::Candidate;
+use super::candidate::Candidate;
 use super::model::{DIMENSIONS, Layer, Model, Network, Patch, WINDOW};
 
-/// The sums of a cell: of both gradients and of their absolute values, each apart by the sign of the other.
+/// The sums of a cell: of both gradients and of their absolute values, each split by the sign of the other.
 const CHANNELS: usize = 8;
-/// For each channel and column the sum over all pixels above. 40 gradients of up to 510 fit 16 bits.
+/// The sum over all pixels above, for each channel and column. 40 gradients of up to 510 fit 16 bits.
 type Row = [[i16; WINDOW]; CHANNELS];
 
-/// Judges candidates, with memory of its own.
-pub(super) struct Judge<'a> {
+/// Scores candidates, with reusable buffers.
+pub(super) struct Scorer<'a> {
     patches: &'a [Patch],
     window: Vec<u8>,
     /// Two rows of the picture.
     rows: Vec<u8>,
-    /// With an empty row first.
+    /// The first row is zero.
     sums: Vec<Row>,
     inputs: Vec<f32>,
     outputs: Vec<f32>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Scorer<'a> {
     pub(super) fn new(model: &'a Model) -> Self {
         let sums = vec![[[0; WINDOW]; CHANNELS]; WINDOW + 1];
         let window = vec![0; WINDOW * WINDOW];
         Self { patches: &model.patches, window, rows: Vec::new(), sums, inputs: Vec::new(), outputs: Vec::new() }
     }
 
-    /// The candidate with its new score, moved onto the face, if the network takes it for one.
-    pub(super) fn judge(&mut self, network: &Network, image: &GrayImage, candidate: Candidate) -> Option<Candidate> {
+    /// Returns the candidate with its new score, moved onto the face, if it reaches the network's threshold.
+    pub(super) fn score(&mut self, network: &Network, image: &GrayImage, candidate: Candidate) -> Option<Candidate> {
         let Candidate { x, y, side, .. } = candidate;
         let outside = |at: i32, all: u32| at + side <= 0 || i64::from(at) >= i64::from(all);
         if side < 2 || outside(x, image.width()) || outside(y, image.height()) {
@@ -46,7 +46,7 @@ impl<'a> Judge<'a> {
             std::mem::swap(&mut self.inputs, &mut self.outputs);
         }
         let [score, right, down, grown] = [0, 1, 2, 3].map(|index| self.inputs.get(index).copied().unwrap_or(0.5));
-        // Half is where it is and as large as it is.
+        // Outputs of 0.5 leave position and size unchanged.
         let old = side as f32;
         let new = ((grown * 2.0 - 1.0) * old + old + 0.5).floor();
         let moved = |by: f32, at: i32| ((by * 2.0 - 1.0) * old + at as f32 + (old - new) * 0.5 + 0.5).floor() as i32;
@@ -54,11 +54,11 @@ impl<'a> Judge<'a> {
         (score > network.threshold).then_some(face)
     }
 
-    /// Takes a square of the picture at the size of the window. Beyond the picture it is black.
+    /// Samples a square of the picture at the size of the window. Outside the picture it is black.
     fn look(&mut self, image: &GrayImage, x: i32, y: i32, side: i32) {
         let (width, height) = (image.width() as usize, image.height() as usize);
         let (left, top, side) = (x as usize, y as usize, side as usize);
-        // The pixel before a place, and how far beyond it the place lies, in 1/32768 pixels.
+        // The pixel before a position, and the fraction beyond it in 1/32768 pixels.
         let before = |index: usize| {
             let place = index * side * 32_768 / WINDOW;
             let pixel = (place / 32_768).min(side - 2);
@@ -103,7 +103,7 @@ impl<'a> Judge<'a> {
     fn sum_gradients(&mut self) {
         let rows = self.window.as_chunks::<WINDOW>().0;
         for y in 0..WINDOW {
-            // Twice the difference to the next pixel at the edges, the difference between both neighbours elsewhere.
+            // At the edges twice the difference to the next pixel, elsewhere the difference between both neighbours.
             let (above, below) = (&rows[y.saturating_sub(1)], &rows[(y + 1).min(WINDOW - 1)]);
             let twice = if y == 0 || y + 1 == WINDOW { 2 } else { 1 };
             let down: [i16; WINDOW] = std::array::from_fn(|x| twice * (i16::from(below[x]) - i16::from(above[x])));
@@ -122,7 +122,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Writes the features of a network, each of length one, as its inputs.
+    /// Computes the features of a network, each normalised to length one, as its inputs.
     fn describe(&mut self, network: &Network) {
         self.inputs.clear();
         for feature in &network.features {
@@ -152,7 +152,7 @@ impl Layer {
     }
 }
 
-/// Adds values and their absolute values, in the first half where the others are not negative, else in the second.
+/// Adds values and their absolute values: in the first half where the others are not negative, else in the second.
 fn add_by_sign(values: &[i16; WINDOW], others: &[i16; WINDOW], upper: &[[i16; WINDOW]], sums: &mut [[i16; WINDOW]]) {
     for (channel, (sums, upper)) in sums.iter_mut().zip(upper).enumerate() {
         let (absolute, flipped) = (channel % 2 == 1, if channel < 2 { -1 } else { 0 });
@@ -163,7 +163,7 @@ fn add_by_sign(values: &[i16; WINDOW], others: &[i16; WINDOW], upper: &[[i16; WI
     }
 }
 
-/// The inner product, in eight sums side by side.
+/// Returns the inner product, in eight parallel sums.
 fn product(weights: &[f32], inputs: &[f32]) -> f32 {
     let ((weights, last_weights), (inputs, last_inputs)) = (weights.as_chunks::<8>(), inputs.as_chunks::<8>());
     let mut sums = [0.0; 8];

@@ -1,4 +1,4 @@
-//! A picture with a hole, at one of the sizes at which it is worked on.
+//! A picture with a hole, at one of the scales of the pyramid.
 
 use imgopen_engine::{EngineError, Monitor};
 
@@ -14,7 +14,7 @@ pub(super) struct Canvas {
     pub hole: Vec<bool>,
 }
 
-/// The rows and columns from `left` and `top` up to, but without, `right` and `bottom`.
+/// The rows and columns from `left` and `top` up to, but not including, `right` and `bottom`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Area {
     pub left: usize,
@@ -32,7 +32,7 @@ impl Area {
         self.bottom - self.top
     }
 
-    /// Its surroundings too, that far, within a picture of that size.
+    /// Returns the area extended by `reach` on each side, clipped to a picture of that size.
     pub(super) fn grown(self, by: usize, (width, height): (usize, usize)) -> Self {
         Self {
             left: self.left.saturating_sub(by),
@@ -43,12 +43,12 @@ impl Area {
     }
 }
 
-/// The pixels of an area, row by row.
+/// Returns the pixels of the area, row by row.
 pub(super) fn places(area: Area) -> impl Iterator<Item = (usize, usize)> {
     (area.top..area.bottom).flat_map(move |y| (area.left..area.right).map(move |x| (x, y)))
 }
 
-/// The smallest area that holds every pixel that is set.
+/// Returns the smallest area that contains every set pixel.
 pub(super) fn bounds(set: &[bool], width: usize) -> Option<Area> {
     let rows = || set.chunks_exact(width);
     let top = rows().position(|row| row.contains(&true))?;
@@ -65,11 +65,11 @@ pub(super) fn bounds(set: &[bool], width: usize) -> Option<Area> {
     Some(Area { left, top, right, bottom })
 }
 
-/// In place of a pixel of which there is none.
+/// Stands for no pixel.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// For each pixel of an area the nearest in it that is no hole, nearly: what is nearest to a neighbour is. Pixels are
-/// counted row by row from the area's first.
+/// Returns for each pixel of an area the nearest one in it outside the hole, approximately: it is propagated from
+/// neighbour to neighbour. Pixels are counted row by row from the area's first.
 pub(super) fn nearest(hole: &[bool], width: usize, area: Area, monitor: &Monitor) -> Result<Vec<u32>, EngineError> {
     let (columns, rows) = (area.width(), area.height());
     let mut nearest = Vec::with_capacity(rows * columns);
@@ -96,14 +96,14 @@ pub(super) fn nearest(hole: &[bool], width: usize, area: Area, monitor: &Monitor
         }
     };
     for y in 0..rows {
-        monitor.go_on()?;
+        monitor.check_cancelled()?;
         for x in 0..columns {
             closer((x, y), x.checked_sub(1).map(|left| y * columns + left));
             closer((x, y), y.checked_sub(1).map(|above| above * columns + x));
         }
     }
     for y in (0..rows).rev() {
-        monitor.go_on()?;
+        monitor.check_cancelled()?;
         for x in (0..columns).rev() {
             closer((x, y), (x + 1 < columns).then(|| y * columns + x + 1));
             closer((x, y), (y + 1 < rows).then(|| (y + 1) * columns + x));
@@ -113,8 +113,8 @@ pub(super) fn nearest(hole: &[bool], width: usize, area: Area, monitor: &Monitor
 }
 
 impl Canvas {
-    /// The same at half the size. A pixel is part of the hole if one of those that it is made of is, so that none of the
-    /// others holds a trace of what is to go.
+    /// Returns the canvas at half the size. A pixel is part of the hole if any of its source pixels is, so that no pixel
+    /// outside keeps a trace of what is removed.
     pub(super) fn halved(&self) -> Self {
         let (width, height) = (self.width.div_ceil(2), self.height.div_ceil(2));
         let mut half = Self { width, height, pixels: Vec::with_capacity(width * height), hole: Vec::new() };
@@ -147,7 +147,7 @@ impl Canvas {
         (sums.map(|sum| ((sum + count / 2) / count.max(1)) as u8), hole)
     }
 
-    /// Fills the hole with what the same canvas at half the size shows there, blurred.
+    /// Fills the hole from the same canvas at half the size, interpolated.
     pub(super) fn fill_from(&mut self, half: &Self) {
         let taps = |at: usize, size: usize| {
             let near = at / 2;
@@ -166,7 +166,7 @@ impl Canvas {
         }
     }
 
-    /// For each pixel whether the patch that begins there lies inside the picture and outside the hole.
+    /// Returns for each pixel whether the patch whose first pixel it is lies inside the picture and outside the hole.
     pub(super) fn sources(&self) -> Vec<bool> {
         let (width, height) = (self.width, self.height);
         let mut sources = vec![false; width * height];
@@ -184,7 +184,7 @@ impl Canvas {
         sources
     }
 
-    /// The sums of the samples of the patches that begin in an area, into a table for the whole canvas. Patches that
+    /// Returns the sums of the samples of the patches that begin in an area, in a table for the whole canvas. Patches that
     /// reach beyond the edge have none.
     pub(super) fn sum_patches(&self, area: Area, sums: &mut [[i16; 4]]) {
         let (width, columns) = (self.width, area.width());
@@ -212,7 +212,7 @@ impl Canvas {
         }
     }
 
-    /// How far each pixel of the hole lies from a known one, in steps to the side, up and down.
+    /// Returns the distance of each pixel of the hole from a known one, in horizontal and vertical steps.
     pub(super) fn depths(&self) -> Vec<u16> {
         let (width, height) = (self.width, self.height);
         let mut depths: Vec<u16> = self.hole.iter().map(|hole| if *hole { u16::MAX } else { 0 }).collect();
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_nearest_are_counted_within_the_area() {
-        // Known are the first two columns of the area and a dot at its other end.
+        // The first two columns of the area and a dot at its other end are known.
         let mut hole = vec![true; 20 * 10];
         for (x, y) in (0..10).flat_map(|y| [(0, y), (5, y), (6, y)]).chain([(14, 3)]) {
             hole[y * 20 + x] = false;
@@ -278,7 +278,7 @@ mod tests {
         let half = canvas(7, 5, Area { left: 3, top: 2, right: 4, bottom: 3 }).halved();
         assert_eq!((half.width, half.height), (4, 3));
         assert_eq!(bounds(&half.hole, 4), Some(Area { left: 1, top: 1, right: 2, bottom: 2 }));
-        // Known pixels count alone: (2, 2), (2, 3), (3, 3).
+        // Only known pixels count: (2, 2), (2, 3), (3, 3).
         assert_eq!(half.pixels[5], [2, 3, 7, 255]);
     }
 

@@ -1,15 +1,15 @@
-//! Parts a hole into pieces that lie far from each other, so that each is worked on with its own surroundings.
+//! Splits a hole into pieces that are far from each other, so that each is filled from its own surroundings.
 
 use super::canvas::Area;
 
-/// The side of the squares of pixels that are looked at as one.
+/// The side in pixels of the squares that are treated as one cell.
 const SQUARE: usize = 64;
-/// Pieces that are no farther apart than that many squares count as one.
+/// Pieces at most this many cells apart are merged.
 const REACH: usize = 2;
-/// More pieces than these are not told apart, since each takes time of its own.
+/// The most pieces; beyond it all are merged, since each costs time.
 const MOST: usize = 64;
 
-/// Areas without common pixels, each as small as it may be, that together hold every pixel that is set.
+/// Returns disjoint areas, each as small as possible, that together contain every set pixel.
 pub(super) fn clusters(set: &[bool], width: usize) -> Vec<Area> {
     let mut areas: Vec<Area> = Vec::new();
     let columns = width.div_ceil(SQUARE);
@@ -33,7 +33,7 @@ pub(super) fn clusters(set: &[bool], width: usize) -> Vec<Area> {
     areas
 }
 
-/// Adds an area, joined with all that lie near it, and those that lie near the whole then.
+/// Adds an area, merged with all near it, and with those near the result.
 fn join(areas: &mut Vec<Area>, mut area: Area) {
     while let Some(near) = areas.iter().position(|other| other.is_near(&area, REACH * SQUARE)) {
         area = area.with(areas.swap_remove(near));
@@ -42,7 +42,7 @@ fn join(areas: &mut Vec<Area>, mut area: Area) {
 }
 
 impl Area {
-    /// The smallest that holds both.
+    /// Returns the smallest area that contains both.
     fn with(self, other: Self) -> Self {
         Self {
             left: self.left.min(other.left),

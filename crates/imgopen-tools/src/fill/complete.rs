@@ -1,5 +1,5 @@
-//! Completes a canvas, from coarse to fine: at each size, patches are found for what is there, and what is there is made
-//! anew of their votes, in turns (Wexler et al. 2007).
+//! Completes a canvas, coarse to fine: at each scale, alternately finds patches that match the current content of the hole,
+//! and rebuilds the content from their votes (Wexler et al. 2007).
 
 use std::f32::consts::{LN_2, LOG2_E};
 use std::iter::successors;
@@ -12,64 +12,63 @@ use super::patch::SIDE;
 use super::start::{self, Rough};
 use super::votes::{Ballot, Samples, Votes, strips};
 
-/// No coarser size is made once no pixel of the hole lies farther from what is known.
+/// No coarser scale is added once every pixel of the hole is at most this far from a known one.
 const COARSEST_DEPTH: u16 = 12;
-/// How many patches are worked on at most at one size, before they are put farther apart.
+/// The most patches at one scale; above it they are spaced farther apart.
 const MOST_PATCHES: usize = 160_000;
-/// How far apart patches lie at most. At half of their side, four of them still cover each pixel.
+/// The widest spacing of patches. At half their side, each pixel is still covered by four.
 const MOST_STEP: usize = 4;
-/// The number of turns at the finest size, and at those above it; the last holds for all further ones.
+/// The iterations at the finest scale, and at coarser ones; the last value applies to all further ones.
 const TURNS: [usize; 4] = [2, 3, 5, 8];
-/// The number of turns at the coarsest size, where nothing is known yet, and of walks in each of them.
+/// The iterations at the coarsest scale, where nothing is known yet, and the searches in each.
 const FIRST: (usize, usize) = (8, 8);
-/// How many patches all walks at the coarsest size look at together at most, before they become fewer.
+/// The most patches that all searches at the coarsest scale visit together; above it there are fewer searches.
 const MOST_VISITS: usize = 4_000_000;
-/// How far off random tries are made at most at the finest size, in pixels. What is farther was found at coarser ones.
+/// The radius of random search at the finest scale, in pixels. Matches farther away were found at coarser scales.
 const FINEST_RADIUS: u32 = 32;
-/// How much less a patch counts with every pixel that it lies deeper in the hole.
+/// The factor by which a patch's weight falls with each pixel of depth in the hole.
 const DECAY: f32 = 1.2;
-/// Deeper than this it makes no difference any more.
+/// The depth in pixels beyond which the weight stays the same.
 const DEEPEST: u16 = 200;
-/// How much lighter or darker a patch may be made for it to fit, of 255. It keeps gradients of light, such as a sky, from
-/// breaking where patches from two sides meet.
+/// The most by which a patch may be lightened or darkened to fit, of 255. It keeps gradients, such as a sky, continuous
+/// where patches from two sides meet.
 const MOST_SHIFT: i32 = 30;
 
-/// How to complete.
+/// Parameters of the completion.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub seed: u64,
-    /// What it costs to take a patch from as far as the picture is wide and high together, as a mean difference of
-    /// samples.
+    /// The cost of taking a patch from a distance of the picture's width plus height, as a mean difference of samples.
     pub locality: u32,
-    /// How many patches a coarser size must have to take. The more, the less is copied of what is large: things rather
-    /// than textures.
+    /// The fewest source patches that a coarser scale must have. The higher, the fewer large structures are copied, which
+    /// are objects rather than textures.
     pub fewest: usize,
-    /// What the first guess has beside smooth colours.
+    /// What the initial guess adds to smooth colours.
     pub rough: Rough,
-    /// Whether patches beyond the edges of what is known are best taken from where a mirror would show them.
+    /// Whether patches beyond the known area preferably come from their mirrored position.
     pub mirrored: bool,
 }
 
 impl Style {
-    /// For a hole within a picture.
+    /// Returns the parameters for a hole within a picture.
     pub(super) fn removing() -> Self {
         Self { seed: 0, locality: 16, fewest: 64, rough: Rough { detail: 1.0, noise: 0.0 }, mirrored: false }
     }
 
-    /// For what lies beyond the edges.
+    /// Returns the parameters for painting beyond the edges.
     pub(super) fn outpainting(seed: u64) -> Self {
         Self { seed, locality: 30, fewest: 1400, rough: Rough { detail: 0.5, noise: 1.0 }, mirrored: true }
     }
 }
 
-/// The patches to make the hole of, and how much each counts.
+/// The patches that fill the hole, and their weights.
 #[derive(Debug)]
 pub(super) struct Completion {
     pub field: Field,
     pub ballots: Vec<Ballot>,
 }
 
-/// Completes a canvas; none when it has no patch without a hole. `monitor` is told the progress from `begin` to `done`.
+/// Completes a canvas. Returns `None` if it has no patch outside the hole. Reports progress from `begin` to `done`.
 pub(super) fn complete(
     canvas: Canvas,
     style: Style,
@@ -86,7 +85,7 @@ pub(super) fn complete(
             Some((half, field)) => level.go_on(half, field, monitor)?,
         };
         level.improve(&mut field, last.is_none(), monitor)?;
-        // The finest size takes about half of the time.
+        // The finest scale takes about half the time.
         monitor.stage(begin + (done - begin) * 0.5_f64.powi(index as i32))?;
         if index == 0 {
             let ballots = level.ballots(&field, true);
@@ -98,7 +97,7 @@ pub(super) fn complete(
     Ok(None)
 }
 
-/// The canvas at ever smaller sizes.
+/// Returns the canvas at ever coarser scales.
 fn pyramid(canvas: Canvas, fewest: usize) -> Vec<Canvas> {
     let mut canvases = vec![canvas];
     while let Some(last) = canvases.last() {
@@ -114,7 +113,7 @@ fn pyramid(canvas: Canvas, fewest: usize) -> Vec<Canvas> {
     canvases
 }
 
-/// The grid of patches, wide enough for their number to be bounded.
+/// Returns the grid of patches, spaced so that their number is bounded.
 fn grid(canvas: &Canvas, sources: &[bool]) -> Option<Grid> {
     let finest = Grid::over(canvas, 1)?;
     let area = finest.area();
@@ -127,7 +126,7 @@ fn grid(canvas: &Canvas, sources: &[bool]) -> Option<Grid> {
     Grid::over(canvas, step)
 }
 
-/// One size.
+/// One scale.
 struct Level {
     canvas: Canvas,
     sources: Vec<bool>,
@@ -141,7 +140,7 @@ struct Level {
 }
 
 impl Level {
-    /// None if there is no patch to take.
+    /// Returns `None` if there is no source patch.
     fn new(canvas: Canvas, style: Style, index: usize) -> Option<Self> {
         let sources = canvas.sources();
         let grid = grid(&canvas, &sources).filter(|_| sources.contains(&true))?;
@@ -164,12 +163,12 @@ impl Level {
         }
     }
 
-    /// Something to begin random numbers with, different for each size and purpose.
+    /// Returns a seed that differs for each scale and purpose.
     fn seed(&self, purpose: usize) -> u64 {
         (self.style.seed << 16) ^ ((self.index as u64) << 8) ^ purpose as u64
     }
 
-    /// Guesses what is in the hole, and takes patches from anywhere.
+    /// Makes the initial guess, with patches from random places.
     fn begin(&mut self, monitor: &Monitor) -> Result<Field, EngineError> {
         let seed = self.seed(255);
         start::fill(&mut self.canvas, self.style.rough, seed, monitor)?;
@@ -177,7 +176,7 @@ impl Level {
         Field::new(self.grid, &self.rules(), self.seed(254), monitor, |_, _| None)
     }
 
-    /// Goes on from what there is at half the size.
+    /// Continues from the result at half the size.
     fn go_on(&mut self, half: &Canvas, field: &Field, monitor: &Monitor) -> Result<Field, EngineError> {
         self.canvas.fill_from(half);
         self.sum_all();
@@ -191,7 +190,7 @@ impl Level {
         self.canvas.sum_patches(Area { left: 0, top: 0, right: width, bottom: height }, &mut self.sums);
     }
 
-    /// Finds better patches and makes the hole anew of them, in turns; what the last patches make is not painted.
+    /// Alternates between finding better patches and rebuilding the hole; the last patches are left for the caller.
     fn improve(&mut self, field: &mut Field, first: bool, monitor: &Monitor) -> Result<(), EngineError> {
         let (turns, walks) =
             if first { first_turns(field.cells.len()) } else { (TURNS[self.index.min(TURNS.len() - 1)], 2) };
@@ -210,7 +209,7 @@ impl Level {
         Ok(())
     }
 
-    /// Makes the hole anew of what the patches vote for.
+    /// Rebuilds the hole from the votes of the patches.
     fn repaint(&mut self, field: &Field, costs_known: bool, monitor: &Monitor) -> Result<(), EngineError> {
         let ballots = self.ballots(field, costs_known);
         let votes = Votes { field, ballots: &ballots, scale: 1, origin: (0, 0), by_opacity: false };
@@ -219,7 +218,7 @@ impl Level {
         let Some(area) = bounds(hole, width) else { return Ok(()) };
         let mut picture = Samples::<u8, 4> { samples: pixels.as_flattened_mut(), width, height };
         for strip in strips(area) {
-            monitor.go_on()?;
+            monitor.check_cancelled()?;
             for ((x, y), mean) in places(strip).zip(votes.means(&picture, strip)) {
                 if let Some(pixel) = mean.filter(|_| hole[y * width + x]) {
                     picture.set(x, y, pixel);
@@ -230,7 +229,7 @@ impl Level {
         Ok(())
     }
 
-    /// How much the vote of each patch counts: more the better it fits, and more the nearer it lies to what is known.
+    /// Returns the weight of each patch's vote: higher the better it fits, and the nearer it is to the known area.
     fn ballots(&self, field: &Field, costs_known: bool) -> Vec<Ballot> {
         let (rules, depths, width) = (self.rules(), self.canvas.depths(), self.canvas.width);
         let near: Vec<f32> = successors(Some(1.0), |near| Some(near / DECAY)).take(usize::from(DEEPEST) + 1).collect();
@@ -241,7 +240,7 @@ impl Level {
             }
             let here = field.grid.y(at / field.grid.columns) * width + field.grid.x(at % field.grid.columns);
             let depth = depths[here + (width + 1) * SIDE / 2].min(DEEPEST);
-            // Never nothing, so that each pixel has a vote.
+            // Never zero, so that each pixel has a vote.
             let fit = exp_of_negative(cell.cost as f32 / usual).max(1e-12);
             let shift = rules.shift(here, usize::from(cell.y) * width + usize::from(cell.x));
             Ballot {
@@ -253,14 +252,14 @@ impl Level {
     }
 }
 
-/// The number of turns at the coarsest size, and of walks in each.
+/// Returns the iterations at the coarsest scale, and the searches in each.
 fn first_turns(patches: usize) -> (usize, usize) {
     let (turns, walks) = FIRST;
     let visits = MOST_VISITS / patches.max(1);
     if visits >= turns * walks { (turns, walks) } else { ((visits / 2).clamp(2, turns), 2) }
 }
 
-/// The cost that three quarters of the patches do not exceed, at least a half.
+/// Returns the cost that three quarters of the patches do not exceed, at least a half.
 fn quantile(field: &Field) -> f32 {
     let mut costs: Vec<u32> = field.cells.iter().filter(|cell| !cell.is_none()).map(|cell| cell.cost).collect();
     let place = costs.len() * 3 / 4;
@@ -271,7 +270,7 @@ fn quantile(field: &Field) -> f32 {
     (*cost as f32).max(0.5)
 }
 
-/// The exponential function of `-x`, for `x` from 0 on: by multiplying and adding alone, which every machine rounds alike.
+/// Returns the exponential of `-x` for `x >= 0`, by multiplication and addition only, which all machines round alike.
 fn exp_of_negative(x: f32) -> f32 {
     /// The Taylor series of 2 to the power of `-x`, which is exact to 3 parts in a million up to 1.
     const SERIES: [f32; 8] =

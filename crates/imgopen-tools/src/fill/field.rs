@@ -1,5 +1,6 @@
-//! For patches that touch the hole, where the patches lie that they resemble most; found by PatchMatch (Barnes et al.
-//! 2009): what fits a neighbour fits here too, moved by as much, and random tries ever closer by find what fits better.
+//! The nearest-neighbour field: for each patch that touches the hole, the source patch most similar to it. Found by
+//! PatchMatch (Barnes et al. 2009): a neighbour's match, shifted, is propagated, and random search at shrinking radius
+//! improves it.
 
 use fastrand::Rng;
 use imgopen_engine::{EngineError, Monitor};
@@ -9,12 +10,12 @@ use pulp::{Arch, NullaryFnOnce};
 use super::canvas::{Area, Canvas, bounds};
 use super::patch::{SIDE, distance};
 
-/// The number of bands that are searched side by side. It is fixed, since what is found depends on it.
+/// The bands searched in parallel. Fixed, because the result depends on it.
 const BANDS: usize = 8;
-/// A band is not made of fewer rows than these.
+/// The fewest rows in a band.
 const BAND_ROWS: usize = 8;
 
-/// Where a patch is taken from, and how unlike it is to what it stands for. No side of a canvas is longer than 65535
+/// Where a patch is taken from, and its cost: how it differs from its target. No side of a canvas is longer than 65535
 /// pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
@@ -24,10 +25,10 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// In place of a patch that does not touch the hole.
+    /// Stands for a patch that does not touch the hole.
     pub(super) const NONE: Self = Self { x: u16::MAX, y: u16::MAX, cost: 0 };
 
-    /// A patch of which it is not known yet how it fits.
+    /// A patch whose cost is not yet computed.
     fn at(x: u16, y: u16) -> Self {
         Self { x, y, cost: 0 }
     }
@@ -37,8 +38,8 @@ impl Cell {
     }
 }
 
-/// The places of the patches that touch the hole: `step` pixels apart, the last ones as far right and down as they may
-/// be.
+/// The positions of the patches that touch the hole: `step` pixels apart, the last ones as far right and down as
+/// possible.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grid {
     left: usize,
@@ -51,7 +52,7 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// The grid over the hole of a canvas that is at least a patch wide and high. Every pixel of the hole is covered.
+    /// Creates the grid over the hole of a canvas at least a patch wide and high. Every pixel of the hole is covered.
     pub(super) fn over(canvas: &Canvas, step: usize) -> Option<Self> {
         let hole = bounds(&canvas.hole, canvas.width)?;
         let (left, last_x) = span(hole.left, hole.right, canvas.width)?;
@@ -70,12 +71,12 @@ impl Grid {
         (self.top + row * self.step).min(self.last_y)
     }
 
-    /// The area in which patches begin.
+    /// Returns the area in which patches begin.
     pub(super) fn area(&self) -> Area {
         Area { left: self.left, top: self.top, right: self.last_x + 1, bottom: self.last_y + 1 }
     }
 
-    /// The index of the cell nearest to a place.
+    /// Returns the index of the cell nearest to a position.
     fn nearest(&self, x: usize, y: usize) -> usize {
         let index = |at: usize, first: usize, count: usize| {
             ((at.saturating_sub(first) + self.step / 2) / self.step).min(count - 1)
@@ -84,13 +85,13 @@ impl Grid {
     }
 }
 
-/// The first and the last place of a patch that touches some pixel of the hole, on one axis.
+/// Returns the first and the last position of a patch that touches the hole, on one axis.
 fn span(first: usize, end: usize, size: usize) -> Option<(usize, usize)> {
     let last = size.checked_sub(SIDE)?;
     Some((first.saturating_sub(SIDE - 1).min(last), (end - 1).min(last)))
 }
 
-/// The places from which patches are best taken, on each axis.
+/// The preferred source positions on each axis.
 #[derive(Debug)]
 pub(super) struct Homes {
     x: Vec<u16>,
@@ -98,7 +99,7 @@ pub(super) struct Homes {
 }
 
 impl Homes {
-    /// In the place itself within an area, and beyond its edges where a mirror at the edge shows it.
+    /// Prefers the position itself within an area, and its mirror image beyond the edges.
     pub(super) fn mirrored(canvas: &Canvas, inside: Area) -> Self {
         Self {
             x: (0..canvas.width).map(|x| mirrored(x, inside.left, inside.right)).collect(),
@@ -107,7 +108,7 @@ impl Homes {
     }
 }
 
-/// The place of a patch, mirrored as often as it takes at both ends of a span.
+/// Returns a position mirrored at the ends of a span, repeatedly if needed.
 fn mirrored(at: usize, from: usize, to: usize) -> u16 {
     let last = to.saturating_sub(SIDE).max(from) as i64;
     let (at, from) = (at as i64, from as i64);
@@ -116,19 +117,19 @@ fn mirrored(at: usize, from: usize, to: usize) -> u16 {
     (from + turn.min(2 * length - turn).max(0)) as u16
 }
 
-/// What patches may be taken from, and what taking them costs beside their unlikeness.
+/// The source patches, and their cost apart from the difference of samples.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub canvas: &'a Canvas,
-    /// For each pixel whether a patch may be taken that begins there.
+    /// Whether the patch that begins at each pixel may be a source.
     pub sources: &'a [bool],
     /// The sums of the samples of each patch, by the pixel at which it begins.
     pub sums: &'a [[i16; 4]],
-    /// How much lighter or darker a patch may be made at most, as a sum over its pixels.
+    /// The most by which a patch may be lightened or darkened, as a sum over its pixels.
     pub most_shift: i32,
-    /// Where patches at each column and at each row are best taken from.
+    /// The preferred source position for each column and row.
     pub homes: &'a Homes,
-    /// What a pixel of distance from there costs, in 256ths of a squared difference.
+    /// The cost of a pixel of distance from the preferred position, in 1/256 of a squared difference.
     pub distance_cost: u32,
 }
 
@@ -139,7 +140,7 @@ impl Rules<'_> {
         (0..width).contains(&x) && (0..height).contains(&y) && self.sources[(y * width + x) as usize]
     }
 
-    /// What it costs to take a patch from somewhere, or at least `limit` if that is more.
+    /// Returns the cost of taking a patch from a position, or some value of at least `limit` if the cost exceeds it.
     #[inline(always)]
     fn cost(&self, (x, y): (usize, usize), (from_x, from_y): (usize, usize), limit: u32) -> u32 {
         let (home_x, home_y) = (usize::from(self.homes.x[x]), usize::from(self.homes.y[y]));
@@ -154,8 +155,8 @@ impl Rules<'_> {
         far + distance.saturating_sub(gain)
     }
 
-    /// How much to add to each colour over a patch that is taken, for it to be as light as what it stands for: a sum over
-    /// its pixels, within bounds.
+    /// Returns what to add to each colour of a source patch to match the lightness of its target: a bounded sum over its
+    /// pixels.
     #[inline(always)]
     pub(super) fn shift(&self, here: usize, there: usize) -> [i32; 3] {
         std::array::from_fn(|colour| {
@@ -164,7 +165,7 @@ impl Rules<'_> {
         })
     }
 
-    /// By how much the shift lessens the sum of squared differences.
+    /// Returns by how much the shift reduces the sum of squared differences.
     #[inline(always)]
     fn gain(&self, here: usize, there: usize) -> u32 {
         let shift = self.shift(here, there);
@@ -181,25 +182,25 @@ impl Rules<'_> {
         ((pixels as u64 * u64::from(self.distance_cost)) >> 8) as u32
     }
 
-    /// All places where a patch may be taken, row by row.
+    /// Returns all source positions, row by row.
     fn all_sources(&self) -> Vec<u32> {
         (0..).zip(self.sources).filter(|(_, source)| **source).map(|(at, _)| at).collect()
     }
 }
 
-/// One walk over all patches.
+/// One search over all patches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk {
-    /// Whether it goes upward and to the left.
+    /// Whether it runs upward and to the left.
     pub backward: bool,
     /// Whether the picture has changed since costs were computed.
     pub changed: bool,
-    /// How far off random tries are made at most, in pixels.
+    /// The radius of random search, in pixels.
     pub radius: u32,
     pub seed: u64,
 }
 
-/// For every patch that touches the hole, where it is taken from.
+/// The source of every patch that touches the hole.
 #[derive(Debug, Clone)]
 pub(super) struct Field {
     pub grid: Grid,
@@ -207,8 +208,8 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// The field over a canvas in which `from` tells where the patch at a place is taken from. Where that is no place to
-    /// take one from, any other is taken. There must be one at all.
+    /// Creates the field over a canvas from the sources that `from` returns for positions. An invalid source is replaced by
+    /// a random one; there must be at least one valid source.
     pub(super) fn new(
         grid: Grid,
         rules: &Rules<'_>,
@@ -221,7 +222,7 @@ impl Field {
         let all = rules.all_sources();
         let mut cells = Vec::with_capacity(grid.rows * grid.columns);
         for y in (0..grid.rows).map(|row| grid.y(row)) {
-            monitor.go_on()?;
+            monitor.check_cancelled()?;
             for x in (0..grid.columns).map(|column| grid.x(column)) {
                 let given = || from(x, y).filter(|(x, y)| rules.is_source(*x, *y));
                 cells.push(match rules.sources[y * width + x] {
@@ -233,7 +234,7 @@ impl Field {
         Ok(Self { grid, cells })
     }
 
-    /// The same over a canvas twice as large.
+    /// Returns the field over a canvas twice as large.
     pub(super) fn doubled(
         &self,
         grid: Grid,
@@ -243,7 +244,7 @@ impl Field {
     ) -> Result<Self, EngineError> {
         let half = SIDE / 2;
         Self::new(grid, rules, seed, monitor, |x, y| {
-            // The patch whose middle is the same.
+            // The patch with the same centre.
             let at = self.grid.nearest(((x + half) / 2).saturating_sub(half), ((y + half) / 2).saturating_sub(half));
             let cell = self.cells[at];
             let (from_x, from_y) = (self.grid.x(at % self.grid.columns), self.grid.y(at / self.grid.columns));
@@ -252,7 +253,7 @@ impl Field {
         })
     }
 
-    /// Looks for better patches everywhere.
+    /// Searches for better patches everywhere.
     pub(super) fn search(&mut self, rules: &Rules<'_>, walk: Walk, monitor: &Monitor) -> Result<(), EngineError> {
         let Grid { columns, rows, .. } = self.grid;
         let band_rows = rows.div_ceil(BANDS).max(BAND_ROWS);
@@ -265,11 +266,11 @@ impl Field {
             Band { rules: *rules, walk, grid: self.grid, first, edge: row_before(edge), cells }
         });
         parallel::each(bands.collect(), |band| band.search(monitor));
-        monitor.go_on()
+        monitor.check_cancelled()
     }
 }
 
-/// Any of the places where patches may be taken.
+/// Returns a random source position.
 fn any(places: &[u32], width: usize, rng: &mut Rng) -> Cell {
     match places {
         [] => Cell::NONE,
@@ -280,19 +281,19 @@ fn any(places: &[u32], width: usize, rng: &mut Rng) -> Cell {
     }
 }
 
-/// Rows of a field that one thread searches.
+/// The rows of a field that one thread searches.
 struct Band<'a> {
     rules: Rules<'a>,
     walk: Walk,
     grid: Grid,
-    /// The number of its first row.
+    /// The index of its first row.
     first: usize,
-    /// The row that comes before it on the walk, as it was before.
+    /// The preceding row in search order, as it was before the search.
     edge: Option<&'a [Cell]>,
     cells: &'a mut [Cell],
 }
 
-/// The search in one row, to be compiled for the machine's vector instructions. A closure would not be, being large.
+/// The search in one row, compiled for the machine's vector instructions; a closure is too large to be inlined for that.
 struct SearchRow<'a, 'b> {
     band: &'a mut Band<'b>,
     row: usize,
@@ -330,7 +331,7 @@ impl Band<'_> {
         let columns = grid.columns;
         let number = self.first + row;
         let y = grid.y(number);
-        // Where the other row does not exist, all its cells are none.
+        // A row that does not exist has no cells with a source.
         let previous_y = if backward { grid.y(number + 1) } else { grid.y(number.saturating_sub(1)) };
         let mut rng = Rng::with_seed(seed ^ (number as u64) << 32);
         let cells = &mut self.cells[row * columns..][..columns];
@@ -354,7 +355,7 @@ impl Band<'_> {
     }
 }
 
-/// Tries what fits the neighbour at `beside`, moved by as much as `place` lies from it.
+/// Tries the source of the neighbour at `beside`, shifted by the distance of `place` from it.
 #[inline(always)]
 fn try_moved(rules: &Rules<'_>, cell: &mut Cell, place: (usize, usize), neighbour: Cell, beside: (usize, usize)) {
     if neighbour.is_none() {
@@ -365,7 +366,7 @@ fn try_moved(rules: &Rules<'_>, cell: &mut Cell, place: (usize, usize), neighbou
     try_at(rules, cell, place, x, y);
 }
 
-/// Tries places around the one known, ever closer by.
+/// Tries positions around the known one, at shrinking radius.
 #[inline(always)]
 fn try_around(rules: &Rules<'_>, cell: &mut Cell, place: (usize, usize), radius: u32, rng: &mut Rng) {
     let mut radius = radius;
@@ -393,7 +394,7 @@ fn try_at(rules: &Rules<'_>, cell: &mut Cell, place: (usize, usize), x: i32, y: 
 mod tests {
     use super::*;
 
-    /// A hole with an island of that side in it, and the field over all of it.
+    /// A hole with an island of that side, and the field over all of it.
     fn field(size: usize, island: usize, monitor: &Monitor) -> Result<(Canvas, Field), EngineError> {
         let inside = |at: usize| (300..300 + island).contains(&at);
         let hole = (0..size * size).map(|at| !(inside(at % size) && inside(at / size))).collect();
@@ -406,7 +407,7 @@ mod tests {
         Ok((canvas, field))
     }
 
-    /// Each of two million patches is to find one of 25 places, and without looking at all of the others.
+    /// Each of two million patches finds one of 25 positions without looking at all the others.
     #[test]
     fn places_are_found_where_there_are_few() {
         let (canvas, field) = field(1500, 12, &Monitor::new().0).unwrap();

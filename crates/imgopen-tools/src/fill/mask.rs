@@ -1,4 +1,4 @@
-//! Reads which pixels are to be filled.
+//! Reads from a mask which pixels to fill.
 
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Input, PictureLimits};
@@ -7,11 +7,10 @@ use imgopen_picture::{InputError, decode_input};
 use super::canvas::bounds;
 use crate::morphology::dilate;
 
-/// How far the white of a mask reaches beyond itself, in pixels: edges of masks are soft, or do not quite reach the edge
-/// of what is to go.
+/// How far a mask is grown, in pixels: edges of masks are soft, or do not quite reach the edge of the object.
 pub(super) const GROWTH: usize = 2;
 
-/// The pixels that a mask marks, grown by [`GROWTH`] where that leaves any; for a picture of that size.
+/// Returns the pixels that a mask marks, grown by [`GROWTH`] if that leaves any unmarked. `size` is that of the picture.
 pub(super) fn read(input: &Input, limits: &PictureLimits, size: (u32, u32)) -> Result<Vec<bool>, EngineError> {
     let mask = decode_input(input, limits)?.image;
     let wrong = |problem: String| EngineError::from(InputError::new(input, problem));
@@ -35,7 +34,7 @@ pub(super) fn read(input: &Input, limits: &PictureLimits, size: (u32, u32)) -> R
     Ok(if grown.iter().all(|marked| *marked) { marked } else { grown })
 }
 
-/// The pixels that are light rather than dark. Transparent ones are dark.
+/// Returns the pixels that are lighter than mid gray. Transparent ones are dark.
 fn marked(mask: &DynamicImage) -> Vec<bool> {
     let pixels = mask.to_luma_alpha8().into_raw();
     pixels.chunks_exact(2).map(|pixel| u32::from(pixel[0]) * u32::from(pixel[1]) >= 128 * 255).collect()

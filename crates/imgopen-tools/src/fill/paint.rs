@@ -1,4 +1,4 @@
-//! Between pictures as they are decoded and the canvas that is worked on: all depths, gray, transparency.
+//! Converts between decoded pictures and canvases: all depths, gray, transparency.
 
 use image::{DynamicImage, ImageBuffer, Pixel, imageops};
 use imgopen_engine::{EngineError, Monitor};
@@ -8,11 +8,10 @@ use super::complete::{Completion, Style, complete};
 use super::seams;
 use super::votes::{Sample, Samples, Votes, strips};
 
-/// A canvas of more pixels is not worked on; the picture is made smaller first.
+/// The most pixels of a canvas; larger pictures are scaled down first.
 const MOST_PIXELS: usize = 8_000_000;
 
-/// Does something with a picture of any kind that decoded pictures have: `$buffer` are its samples, `$channels` of them
-/// for each pixel.
+/// Evaluates an expression for each type of decoded picture: `$buffer` are its samples, `$channels` per pixel.
 macro_rules! of_kind {
     ($image:expr, $buffer:ident, $channels:ident => $work:expr) => {
         of_kind!($image, $buffer, $channels => $work, ImageLuma8 1, ImageLumaA8 2, ImageRgb8 3, ImageRgba8 4,
@@ -32,16 +31,16 @@ macro_rules! of_kind {
 /// What to fill.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task<'a> {
-    /// All pixels that show what is not to be seen, row by row.
+    /// Which pixels of the whole picture to hide, row by row.
     pub hole: &'a [bool],
-    /// The area in which they are filled.
+    /// The area in which they are to be filled.
     pub inner: Area,
     /// The larger area from which patches are taken.
     pub outer: Area,
     pub style: Style,
 }
 
-/// Fills a hole in a picture. `monitor` is told the progress from `span.0` to `span.1`.
+/// Fills a hole in a picture. Reports progress from `span.0` to `span.1`.
 pub(super) fn fill(
     image: &mut DynamicImage,
     task: Task<'_>,
@@ -54,7 +53,7 @@ pub(super) fn fill(
     })
 }
 
-/// The picture in the middle of a larger one, which is otherwise black.
+/// Returns a larger black picture with this one in the middle.
 pub(super) fn centred(image: &DynamicImage, width: u32, height: u32) -> Result<DynamicImage, EngineError> {
     of_kind!(image, buffer, _CHANNELS => Ok(middle(buffer, width, height).into()))
 }
@@ -70,7 +69,7 @@ fn middle<P: Pixel>(
     larger
 }
 
-/// How many pixels become one, on each axis, for an area to be worked on.
+/// Returns the factor, on each axis, by which an area is scaled down for the canvas.
 fn scale(area: Area) -> usize {
     let mut scale = 1;
     while (area.width() / scale) * (area.height() / scale) > MOST_PIXELS {
@@ -79,7 +78,7 @@ fn scale(area: Area) -> usize {
     scale
 }
 
-/// The canvas of an area, `scale` times smaller. A pixel is part of the hole if one of those that it is made of is.
+/// Returns the canvas of an area, `scale` times smaller. A pixel is part of the hole if any of its source pixels is.
 fn reduced<S: Sample, const CHANNELS: usize>(
     picture: &Samples<'_, S, CHANNELS>,
     hole: &[bool],
@@ -128,7 +127,7 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         self.spread(hole, outer, missing.into_iter(), monitor)
     }
 
-    /// Puts what the votes make into the hole, strip by strip, without a seam; tells the pixels for which nobody voted.
+    /// Writes the result of the votes into the hole, strip by strip, without a seam. Returns the pixels without votes.
     fn put(
         &mut self,
         votes: &Votes<'_>,
@@ -140,11 +139,11 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         let bordered = inner.grown(1, (width, height));
         let mut missing = Vec::new();
         for strip in strips(inner) {
-            monitor.go_on()?;
+            monitor.check_cancelled()?;
             let top = strip.top.saturating_sub(seams::REACH).max(bordered.top);
             let seen = Area { top, bottom: (strip.bottom + seams::REACH).min(bordered.bottom), ..bordered };
             let mut means = votes.means(self, seen);
-            monitor.go_on()?;
+            monitor.check_cancelled()?;
             seams::close(self, hole, strip, (seen, &mut means));
             for (x, y) in places(strip).filter(|(x, y)| hole[y * width + x]) {
                 match means[(y - seen.top) * seen.width() + x - seen.left] {
@@ -156,7 +155,7 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         Ok(missing)
     }
 
-    /// Red, green and blue weighted by opacity, and the opacity, in 8 bits.
+    /// Returns red, green and blue weighted by opacity, and the opacity, in 8 bits.
     fn premultiplied(&self, x: usize, y: usize) -> [u8; 4] {
         let pixel = self.pixel(x, y).map(Sample::byte);
         let weighted = |sample: u8, opacity: u8| ((u16::from(sample) * u16::from(opacity) + 127) / 255) as u8;
@@ -174,7 +173,7 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         }
     }
 
-    /// Gives pixels of an area the colour of the nearest that is no hole.
+    /// Gives pixels of an area the colour of the nearest one outside the hole.
     fn spread(
         &mut self,
         hole: &[bool],

@@ -1,12 +1,12 @@
-//! How unlike two patches are.
+//! The difference of two patches.
 
-/// The side of a patch in pixels. A row of it takes 32 bytes, which is one vector register of AVX2.
+/// The side of a patch in pixels. A row takes 32 bytes, which is one vector register of AVX2.
 pub(super) const SIDE: usize = 8;
-/// The number of sums that are kept side by side.
+/// The number of parallel sums.
 const LANES: usize = SIDE * 4 / 2;
 
-/// The sum of squared differences of two patches, given by the places of their first pixels in a picture of that width.
-/// It stops half-way when it cannot fall below `limit` any more.
+/// Returns the sum of squared differences of two patches, given by the positions of their first pixels in a picture of that
+/// width. Stops early once the sum has reached `limit`.
 #[inline(always)]
 pub(super) fn distance(pixels: &[[u8; 4]], width: usize, one: usize, other: usize, limit: u32) -> u32 {
     let mut sums = [0; LANES];
@@ -22,7 +22,7 @@ pub(super) fn distance(pixels: &[[u8; 4]], width: usize, one: usize, other: usiz
     sums.iter().sum::<i32>().cast_unsigned()
 }
 
-/// Two samples go into each sum, as the instruction for it does it.
+/// Two samples go into each sum, as in the vector instruction.
 #[inline(always)]
 fn add_squares(sums: &mut [i32; LANES], one: &[[u8; 4]], other: &[[u8; 4]]) {
     let (one, other) = (one.as_flattened(), other.as_flattened());

@@ -1,24 +1,24 @@
-//! Closes the seam around what was filled. Patches that reach beyond the hole also vote for the known pixels next to it;
-//! where their votes are off, the filled pixels nearby are off too, and are corrected by as much.
+//! Hides the seam around the filled area. Patches that reach beyond the hole also vote for the known pixels next to it;
+//! where those votes are wrong, the filled pixels nearby are wrong too, and are corrected by the same amount.
 
 use imgopen_picture::parallel;
 
 use super::canvas::{Area, places};
 use super::votes::{Sample, Samples};
 
-/// How far into the hole the correction reaches, in pixels. It fades on the way.
+/// How far into the hole the correction reaches, in pixels. It fades with distance.
 pub(super) const REACH: usize = 6;
 /// The number of rows that one thread corrects at a time.
 const BAND_ROWS: usize = 8;
 
-/// How far off the votes are for a known pixel next to a hole.
+/// The error of the votes for a known pixel next to the hole.
 struct Fault<const CHANNELS: usize> {
     x: usize,
     y: usize,
     error: [f32; CHANNELS],
 }
 
-/// What the known pixels nearby say of a filled one.
+/// The weighted errors of the known pixels near a filled one.
 #[derive(Clone, Copy)]
 struct Correction<const CHANNELS: usize> {
     sums: [f32; CHANNELS],
@@ -27,8 +27,8 @@ struct Correction<const CHANNELS: usize> {
     nearest: f32,
 }
 
-/// Corrects what is to be put into the hole near its border, in a strip of a picture. `means` are those of the votes for
-/// an area around it, `seen`, which holds the known pixels next to the hole as far as [`REACH`].
+/// Corrects what is written into the hole near its border, in a strip of a picture. `means` are the means of the votes in
+/// `seen`, an area that contains the known pixels up to [`REACH`] from the strip.
 pub(super) fn close<S: Sample, const CHANNELS: usize>(
     picture: &Samples<'_, S, CHANNELS>,
     hole: &[bool],
@@ -65,7 +65,7 @@ impl<const CHANNELS: usize> Correction<CHANNELS> {
         self.nearest = self.nearest.min(square);
     }
 
-    /// The pixel, corrected by the mean of the errors around, of which the nearest count most.
+    /// Returns the pixel, corrected by the mean of the errors around it, the nearest weighted most.
     fn of<S: Sample>(&self, pixel: [S; CHANNELS]) -> [S; CHANNELS] {
         let fade = 1.0 - (self.nearest.sqrt() - 1.0) / REACH as f32;
         if fade <= 0.0 {
@@ -77,7 +77,7 @@ impl<const CHANNELS: usize> Correction<CHANNELS> {
     }
 }
 
-/// The corrections of the pixels of an area, row by row; those of the hole alone are made.
+/// Returns the corrections of the pixels of an area, row by row, computed for the hole only.
 fn corrections<const CHANNELS: usize>(
     faults: &[Fault<CHANNELS>],
     hole: &[bool],
@@ -119,7 +119,7 @@ fn faults<S: Sample, const CHANNELS: usize>(
     compared.filter_map(fault).collect()
 }
 
-/// How much is missing in a mean of votes; nothing where something shows through, for it has no colour to compare.
+/// Returns what a mean of votes lacks; zero for transparent pixels, which have no colour to compare.
 fn error<S: Sample, const CHANNELS: usize>(known: [S; CHANNELS], mean: [S; CHANNELS]) -> Option<[f32; CHANNELS]> {
     let is_solid = |pixel: &[S; CHANNELS]| CHANNELS % 2 == 1 || pixel[CHANNELS - 1].byte() == u8::MAX;
     let difference = |channel: usize| known[channel].wide() - mean[channel].wide();

@@ -1,30 +1,30 @@
-//! The first guess at the smallest size: colours that pass smoothly from border to border, and on top of them the detail
-//! that a mirror at the nearest border would show.
+//! The initial guess at the coarsest scale: colours that pass smoothly from border to border, plus the detail mirrored at
+//! the nearest border.
 
 use fastrand::Rng;
 use imgopen_engine::{EngineError, Monitor};
 
 use super::canvas::{Area, Canvas, nearest};
 
-/// How many times colours are evened out, for each step that the hole is deep.
+/// The smoothing rounds for each pixel of the hole's depth.
 const ROUNDS_PER_STEP: usize = 12;
-/// How many pixels are evened out at most in all rounds.
+/// The most pixels smoothed in all rounds together.
 const MOST_PIXELS: usize = 8_000_000;
 
-/// After so many pixels it is looked whether to go on.
+/// Cancellation is checked after this many pixels.
 const PART: usize = 16_384;
 
-/// What is a detail: how a pixel differs from the mean of those no farther than this.
+/// The radius of the mean from which a pixel's difference counts as detail.
 const DETAIL: usize = 6;
-/// How far around a mirror to look for what is usual there.
+/// The radius in which the usual strength of detail is measured.
 const USUAL: usize = 2;
 
-/// What is laid over smooth colours.
+/// What is added to smooth colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rough {
-    /// How strong the mirrored detail is, from 0 to 1.
+    /// The strength of the mirrored detail, from 0 to 1.
     pub detail: f32,
-    /// The amplitude of noise, in standard deviations of what lies at the border.
+    /// The amplitude of noise, in standard deviations of the pixels at the border.
     pub noise: f32,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn fill(canvas: &mut Canvas, rough: Rough, seed: u64, monitor: &Monit
     let mut rng = Rng::with_seed(seed);
     let mut filled = Vec::with_capacity(order.len());
     for part in order.chunks(PART) {
-        monitor.go_on()?;
+        monitor.check_cancelled()?;
         filled.extend(part.iter().map(|at| {
             let near = nearest[*at] as usize;
             let usual = around(canvas, near, USUAL).map(|(_, deviation)| deviation);
@@ -54,7 +54,7 @@ pub(super) fn fill(canvas: &mut Canvas, rough: Rough, seed: u64, monitor: &Monit
     Ok(())
 }
 
-/// Where a mirror at the nearest known pixel shows a place, if that is known itself.
+/// Returns a position mirrored at the nearest known pixel, if that position is known.
 fn mirrored(canvas: &Canvas, at: usize, near: (usize, usize)) -> Option<usize> {
     let beyond = |near: usize, at: usize, size: usize| (2 * near).checked_sub(at).filter(|at| *at < size);
     let x = beyond(near.0, at % canvas.width, canvas.width)?;
@@ -62,8 +62,8 @@ fn mirrored(canvas: &Canvas, at: usize, near: (usize, usize)) -> Option<usize> {
     Some(y * canvas.width + x).filter(|at| !canvas.hole[*at])
 }
 
-/// How the mirrored pixel differs from what lies around it, as far as that is usual at the mirror: beyond it there may be
-/// something that does not belong here.
+/// Returns the difference of the mirrored pixel from its surroundings, limited to what is usual near the border: farther
+/// away there may be other content.
 fn detail(canvas: &Canvas, at: usize, near: (usize, usize), usual: [f32; 4]) -> [f32; 4] {
     let Some(mirrored) = mirrored(canvas, at, near) else { return [0.0; 4] };
     let there = around(canvas, mirrored, DETAIL);
@@ -73,7 +73,7 @@ fn detail(canvas: &Canvas, at: usize, near: (usize, usize), usual: [f32; 4]) -> 
     })
 }
 
-/// The mean and the standard deviation of the known pixels around one, for each channel.
+/// Returns the mean and the standard deviation of the known pixels around one, for each channel.
 fn around(canvas: &Canvas, at: usize, reach: usize) -> [(f32, f32); 4] {
     let (x, y) = (at % canvas.width, at / canvas.width);
     let (mut sums, mut squares, mut count) = ([0_u32; 4], [0_u32; 4], 0);
@@ -96,8 +96,8 @@ fn around(canvas: &Canvas, at: usize, reach: usize) -> [(f32, f32); 4] {
     })
 }
 
-/// The pixels of the hole, and colours for all pixels: those of the hole are the means of what lies around, evened out
-/// until they hardly change.
+/// Returns the pixels of the hole, and colours for all pixels: those of the hole are the means of their surroundings,
+/// smoothed until they hardly change.
 fn smooth(canvas: &Canvas, monitor: &Monitor) -> Result<(Vec<usize>, Vec<[f32; 4]>), EngineError> {
     let depths = canvas.depths();
     let mut order: Vec<usize> = (0..depths.len()).filter(|at| canvas.hole[*at]).collect();
@@ -108,7 +108,7 @@ fn smooth(canvas: &Canvas, monitor: &Monitor) -> Result<(Vec<usize>, Vec<[f32; 4
     let rounds = (deepest * ROUNDS_PER_STEP).min(MOST_PIXELS / order.len().max(1)).max(1);
     for _ in 0..rounds {
         for part in order.chunks(PART) {
-            monitor.go_on()?;
+            monitor.check_cancelled()?;
             for at in part {
                 if let Some(mean) = mean_around(&colours, &known, canvas.width, *at) {
                     colours[*at] = mean;

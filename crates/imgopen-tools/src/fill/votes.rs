@@ -1,4 +1,4 @@
-//! Makes pixels out of patches: each patch votes for the pixels that it covers.
+//! Makes pixels from patches: each patch votes for the pixels that it covers.
 
 use imgopen_picture::parallel;
 use pulp::{Arch, NullaryFnOnce};
@@ -14,7 +14,7 @@ const STRIP_PIXELS: usize = 1 << 20;
 
 /// A sample of a picture: 8 or 16 bits.
 pub(super) trait Sample: Copy + Default + Send + Sync {
-    /// What one of 255 parts of its range is.
+    /// One 255th of its range.
     const UNIT: f32;
 
     fn wide(self) -> f32;
@@ -81,24 +81,24 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
 /// What a patch votes for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ballot {
-    /// How much its vote counts; nothing for a cell that is none.
+    /// The weight of its vote; zero for a cell without a source.
     pub weight: f32,
     /// What is added to its red, green and blue, of 255.
     pub shift: [f32; 3],
 }
 
-/// An area in parts from above to below, small enough for the votes for all of their pixels to be held.
+/// Returns the area in strips from top to bottom, small enough to hold the votes for all their pixels.
 pub(super) fn strips(area: Area) -> impl Iterator<Item = Area> {
     let rows = (STRIP_PIXELS / area.width().max(1)).max(2 * BAND_ROWS);
     (area.top..area.bottom).step_by(rows).map(move |top| Area { top, bottom: (top + rows).min(area.bottom), ..area })
 }
 
-/// Which votes are counted.
+/// A count of votes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Votes<'a> {
     pub field: &'a Field,
     pub ballots: &'a [Ballot],
-    /// How many pixels of the samples one pixel of the field's canvas is wide and high.
+    /// The width and height of a pixel of the field's canvas in pixels of the samples.
     pub scale: usize,
     /// Where the field's canvas begins in the samples.
     pub origin: (usize, usize),
@@ -107,8 +107,8 @@ pub(super) struct Votes<'a> {
 }
 
 impl Votes<'_> {
-    /// The means of the votes for the pixels of an area, row by row; none where nobody voted. Patches are taken from
-    /// outside the hole alone, so that what is filled meanwhile changes nothing.
+    /// Returns the means of the votes for the pixels of an area, row by row; `None` where there are none. Patches come from
+    /// outside the hole only, so what is filled meanwhile changes nothing.
     pub(super) fn means<S: Sample, const CHANNELS: usize>(
         &self,
         picture: &Samples<'_, S, CHANNELS>,
@@ -127,13 +127,13 @@ impl Votes<'_> {
     }
 }
 
-/// How much the pixels of a patch count along one axis: most in the middle.
+/// Returns the weights of the pixels of a patch along one axis, highest in the middle.
 fn window(side: usize) -> Vec<f32> {
     let middle = (side as f32 - 1.0) / 2.0;
     (0..side).map(|at| 1.0 - (at as f32 - middle).abs() / (side as f32 / 2.0 + 0.5)).collect()
 }
 
-/// What is added to each channel of a sample.
+/// Returns what is added to each channel of a sample.
 #[inline(always)]
 fn shift_of<S: Sample, const CHANNELS: usize>(shift: [f32; 3]) -> [f32; CHANNELS] {
     let shift = shift.map(|shift| shift * S::UNIT);
@@ -144,7 +144,7 @@ fn shift_of<S: Sample, const CHANNELS: usize>(shift: [f32; 3]) -> [f32; CHANNELS
     })
 }
 
-/// Rows that one thread makes.
+/// The rows that one thread makes.
 struct Band<S, const CHANNELS: usize> {
     area: Area,
     pixels: Vec<[S; CHANNELS]>,
@@ -180,14 +180,14 @@ impl<S: Sample, const CHANNELS: usize> Band<S, CHANNELS> {
             let opacity = if votes.by_opacity { sums[CHANNELS - 1] / total / (255.0 * S::UNIT) } else { 1.0 };
             std::array::from_fn(|channel| {
                 let seen = if channel + 1 < CHANNELS { opacity } else { 1.0 };
-                // Where nothing is seen, this is no number and becomes 0.
+                // For transparent pixels this is NaN and becomes 0.
                 S::narrow(sums[channel] / total / seen)
             })
         });
         self.pixels = means.collect();
     }
 
-    /// Adds the vote of one patch, as far as it lies within.
+    /// Adds the vote of one patch, clipped to the band.
     #[inline(always)]
     fn add(
         &self,
@@ -219,7 +219,7 @@ impl<S: Sample, const CHANNELS: usize> Band<S, CHANNELS> {
     }
 }
 
-/// The count in one band, to be compiled for the machine's vector instructions. A closure would not be, being large.
+/// The count in one band, compiled for the machine's vector instructions; a closure is too large to be inlined for that.
 struct Count<'a, S, const CHANNELS: usize> {
     band: &'a mut Band<S, CHANNELS>,
     votes: &'a Votes<'a>,
@@ -236,12 +236,12 @@ impl<S: Sample, const CHANNELS: usize> NullaryFnOnce for Count<'_, S, CHANNELS> 
     }
 }
 
-/// A row of the vote of one patch.
+/// One row of a patch's vote.
 struct Run<'a, S, const CHANNELS: usize> {
     samples: &'a [S],
     shift: [f32; CHANNELS],
     weight: f32,
-    /// How much each pixel counts.
+    /// The weight of each pixel.
     shares: &'a [f32],
 }
 

@@ -1,4 +1,4 @@
-//! What keeps the areas of a picture but not its detail: tile and colour.
+//! Preprocessors that keep areas of colour but no detail: tile and color.
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::DynamicImage;
@@ -6,12 +6,12 @@ use imgopen_engine::EngineError;
 
 use super::Raster;
 
-/// How many times smaller the picture becomes on the way to a tile: the greatest rate that the web UI lets one set.
+/// The factor of downscaling for a tile: the highest rate that the web UI allows.
 const RATE: u32 = 8;
-/// The width and height of a cell of the grid of colours, in pixels.
+/// The side of a cell of the colour grid, in pixels.
 const CELL: usize = 64;
 
-/// The picture without its detail: the means of blocks of pixels, enlarged smoothly.
+/// Returns the picture without its detail: the means of blocks of pixels, enlarged smoothly.
 ///
 /// # Errors
 ///
@@ -31,8 +31,8 @@ fn resize(image: &DynamicImage, width: u32, height: u32, filter: FilterType) -> 
     Ok(resized)
 }
 
-/// Cells of one colour each, as T2I-Adapter's colour preprocessor makes them: bicubic samples of the picture in the
-/// middles of the cells.
+/// Returns cells of one colour each, as T2I-Adapter's colour preprocessor makes them: bicubic samples at the centres of the
+/// cells.
 pub(super) fn grid(raster: Raster<'_>) -> Vec<u8> {
     let Raster { width, height, channels, .. } = raster;
     let (across, down) = (Taps::all(width), Taps::all(height));
@@ -50,13 +50,13 @@ pub(super) fn grid(raster: Raster<'_>) -> Vec<u8> {
     samples
 }
 
-/// How many pixels a cell covers: those whose nearest cell it is.
+/// Returns the number of pixels that each cell covers: those nearest to it.
 fn extent(length: usize, cells: usize, cell: usize) -> usize {
     let start = |cell: usize| (cell * length).div_ceil(cells);
     start(cell + 1) - start(cell)
 }
 
-/// Where a cell's sample lies along one axis: four pixels and their weights.
+/// A cell's sample along one axis: four pixels and their weights.
 struct Taps([(usize, f64); 4]);
 
 impl Taps {
@@ -75,8 +75,7 @@ impl Taps {
     }
 }
 
-/// The weights of four pixels around a place that lies `part` of the way from the second to the third, as OpenCV has
-/// them.
+/// Returns OpenCV's weights of four pixels around a position that is `part` of the way from the second to the third.
 pub(super) fn cubic(part: f64) -> [f64; 4] {
     const A: f64 = -0.75;
     let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;

@@ -1,32 +1,32 @@
-//! Canny's edges, pixel for pixel as OpenCV's `Canny(gray, 100, 200)` finds them.
+//! Canny edges, identical to those of OpenCV's `Canny(gray, 100, 200)`.
 //!
-//! Sobel gradients of 3x3 pixels, the picture's margin repeated outwards; their size is the sum of both parts (L1). A
-//! pixel is an edge where the size is above the low threshold and greatest across the edge; the direction is one of
-//! four, told in whole numbers by the tangent of 22.5 degrees. Edges count where they hang together, over any of eight
-//! neighbours, with a pixel above the high threshold.
+//! Sobel gradients of 3x3 pixels, with the border replicated; their magnitude is the sum of both components (L1). A pixel
+//! is an edge where the magnitude is above the low threshold and a maximum across the edge; the direction is one of four,
+//! decided in integers by the tangent of 22.5 degrees. Edges count if they are connected, over any of eight neighbours,
+//! to a pixel above the high threshold.
 //!
-//! All loops over pixels work on rows of 16 bits without branches, so that they become vector instructions.
+//! All loops over pixels work on rows of 16-bit values without branches, so that they vectorise.
 
 use image::GrayImage;
 use imgopen_picture::parallel;
 
 use super::Raster;
 
-/// The pixels of a band of rows, for one thread at a time.
+/// The pixels of a band of rows, which one thread handles.
 const BAND: usize = 256 * 1024;
-/// The size of gradient below which nothing is an edge; the web UI's default.
+/// The gradient below which nothing is an edge; the web UI's default.
 const LOW: i16 = 100;
-/// The size of gradient above which an edge is sure; the web UI's default.
+/// The gradient above which an edge is certain; the web UI's default.
 const HIGH: i16 = 200;
-/// The tangent of 22.5 degrees in parts of 2^16. For the whole numbers below 1024 the high half of a product tells on
-/// which side of the slope a gradient lies, for no such product is itself whole.
+/// The tangent of 22.5 degrees in 1/2^16. For integers below 1024 the high half of a product decides on which side of the
+/// slope a gradient lies, because no such product is itself an integer.
 const TAN_22: u32 = 2 * 13573;
 
-/// Marks of pixels.
+/// States of pixels.
 const WEAK: u8 = 1;
 const STRONG: u8 = 2;
 
-/// The edges in white on black.
+/// Returns the edges in white on black.
 pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
     let mut marks = raster.gray();
     let length = (BAND / raster.width).max(1) * raster.width;
@@ -37,8 +37,8 @@ pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
     marks
 }
 
-/// Marks the pixels of the rows from `first` on whose gradient is greatest across the edge (non-maximum suppression), and
-/// tells where in the picture the strong ones are.
+/// Marks the pixels of the rows from `first` on whose gradient is a maximum across the edge (non-maximum suppression).
+/// Returns the positions of the strong ones.
 fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
     let (width, height) = (raster.width, raster.height as isize);
     let gray = |y: isize, row: &mut [u8]| raster.bright_row(y.clamp(0, height - 1) as usize, row);
@@ -64,7 +64,7 @@ fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
     for (y, row) in (first..).zip(marks.chunks_exact_mut(width)) {
         ahead(y as isize + 1, &mut gradients);
         mark(&gradients, row);
-        // Eight pixels at a time; most have nothing.
+        // Eight pixels at a time; most have no mark.
         let (eights, rest) = row.as_chunks::<8>();
         let mut at = y * width;
         for eight in eights {
@@ -80,7 +80,7 @@ fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
     strong
 }
 
-/// Makes strong what hangs together with the strong ones.
+/// Makes everything connected to strong pixels strong (hysteresis).
 fn hysteresis(marks: &mut [u8], width: usize, mut strong: Vec<usize>) {
     while let Some(at) = strong.pop() {
         let x = at % width;
@@ -108,11 +108,11 @@ fn show_plainly(marks: &mut [u8]) {
 
 /// The gradients of a row.
 struct Gradients {
-    /// Towards the right.
+    /// Horizontal, to the right.
     across: Vec<i16>,
-    /// Downwards.
+    /// Vertical, downwards.
     down: Vec<i16>,
-    /// Their sizes, between two zeros.
+    /// Their magnitudes, between two zeros.
     sizes: Vec<i16>,
 }
 
@@ -121,7 +121,7 @@ impl Gradients {
         Self { across: vec![0; width], down: vec![0; width], sizes: vec![0; width + 2] }
     }
 
-    /// Works the gradients out from the row and those above and below it. `sums` are as long as `sizes`.
+    /// Computes the gradients from a row and those above and below it. `sums` are as long as `sizes`.
     fn fill(&mut self, rows: [&[u8]; 3], [smooth, steep]: &mut [Vec<i16>; 2]) {
         columns(rows, smooth, steep);
         finish(smooth, steep, self);
@@ -132,7 +132,7 @@ vectorised!(columns = columns_plainly(rows: [&'a [u8]; 3], smooth: &'a mut [i16]
 vectorised!(finish = finish_plainly(smooth: &'a [i16], steep: &'a [i16], gradients: &'a mut Gradients));
 vectorised!(mark = mark_plainly(gradients: &'a [Gradients; 3], marks: &'a mut [u8]));
 
-/// The gradients from the sums over columns.
+/// Computes the gradients from the column sums.
 #[inline(always)]
 fn finish_plainly(smooth: &[i16], steep: &[i16], gradients: &mut Gradients) {
     let width = gradients.across.len();
@@ -148,7 +148,7 @@ fn finish_plainly(smooth: &[i16], steep: &[i16], gradients: &mut Gradients) {
     }
 }
 
-/// The sums over the columns of three rows, weighted 1, 2, 1 and -1, 0, 1, with the margin repeated once on each side.
+/// Computes the column sums of three rows, weighted 1, 2, 1 and -1, 0, 1, with the border replicated once on each side.
 #[inline(always)]
 fn columns_plainly([above, here, below]: [&[u8]; 3], smooth: &mut [i16], steep: &mut [i16]) {
     let width = here.len();
@@ -165,20 +165,20 @@ fn columns_plainly([above, here, below]: [&[u8]; 3], smooth: &mut [i16], steep: 
     }
 }
 
-/// All bits, or none.
+/// Returns all bits, or none.
 #[inline(always)]
 fn mask(condition: bool) -> i16 {
     -i16::from(condition)
 }
 
-/// One number where the mask has all bits, else the other. An `if` would not become vector instructions.
+/// Returns one number where the mask has all bits, else the other. An `if` would not vectorise.
 #[inline(always)]
 fn pick(mask: i16, one: i16, other: i16) -> i16 {
     (one & mask) | (other & !mask)
 }
 
-/// Marks the pixels whose gradient is greatest across the edge. Of two in a row or column that are equal the first is
-/// taken; on slopes neither is, as OpenCV does it.
+/// Marks the pixels whose gradient is a maximum across the edge. Of two equal ones in a row or column the first is taken;
+/// on diagonals neither, as in OpenCV.
 #[inline(always)]
 fn mark_plainly([above, here, below]: &[Gradients; 3], marks: &mut [u8]) {
     let width = marks.len();

@@ -1,34 +1,34 @@
-//! Gaussian blur, a row at a time, in floating point, as OpenCV's `GaussianBlur` does it for such pixels: the kernel
-//! reaches four deviations to each side, and the picture is mirrored at its margin without repeating the last pixel.
+//! Gaussian blur in floating point, a row at a time, equal to OpenCV's `GaussianBlur`: the kernel reaches four deviations
+//! to each side, and the picture is mirrored at its border without repeating the last pixel.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Raster;
 
-/// Channels are padded to a multiple of this, which is one of four vectors on every machine.
+/// Channels are padded to a multiple of this, which is a multiple of four vectors on every machine.
 const BLOCK: usize = 32;
 
-/// Rows of a picture, blurred. The channels of a row lie one behind the other, each padded to whole blocks.
+/// Blurs a picture row by row. The channels of a row follow one another, each padded to whole blocks.
 pub(super) struct Blur<'a> {
     raster: Raster<'a>,
-    /// The weight of the middle and of its neighbours outwards.
+    /// The weights of the centre and of its neighbours outwards.
     weights: Vec<f32>,
-    /// Rows that are blurred along themselves; as many as the kernel is high, used again in turns.
+    /// Ring of horizontally blurred rows, as many as the kernel is high.
     ring: Vec<f32>,
-    /// How many rows of the picture went into the ring.
+    /// The number of rows of the picture that went into the ring.
     taken: usize,
-    /// The channels of a row with their margins.
+    /// The channels of a row with their borders.
     padded: Vec<f32>,
-    /// Where the samples of a channel's margin lie in it, each with the one that it mirrors.
+    /// The positions of a channel's border samples, each with the one that it mirrors.
     margin: Vec<[usize; 2]>,
-    /// Where a sample's neighbours lie in a channel, pair by pair outwards.
+    /// The positions of a sample's neighbours in a channel, pair by pair outwards.
     beside: Vec<[usize; 2]>,
-    /// Where the rows above and below lie in the ring, pair by pair outwards.
+    /// The positions of the rows above and below in the ring, pair by pair outwards.
     pairs: Vec<[usize; 2]>,
 }
 
 impl<'a> Blur<'a> {
-    /// Blurs by a Gaussian of that deviation in pixels.
+    /// Prepares a blur with a standard deviation in pixels.
     pub(super) fn new(raster: Raster<'a>, deviation: f64) -> Self {
         let weights = weights(deviation);
         let rows = 2 * weights.len() - 1;
@@ -43,12 +43,12 @@ impl<'a> Blur<'a> {
         Self { raster, weights, ring, taken: 0, padded, margin, beside, pairs: Vec::new() }
     }
 
-    /// A row for [`row`](Blur::row) to fill.
+    /// Returns a buffer for [`row`](Blur::row).
     pub(super) fn empty_row(&self) -> Vec<f32> {
         vec![0.0; self.raster.channels * stride(self.raster.width)]
     }
 
-    /// Fills `out` with row `y`. Rows are asked for from the top down.
+    /// Fills `out` with row `y`. Rows must be requested from top to bottom.
     pub(super) fn row(&mut self, y: usize, out: &mut [f32]) {
         let reach = self.weights.len() - 1;
         while self.taken <= (y + reach).min(self.raster.height - 1) {
@@ -64,7 +64,7 @@ impl<'a> Blur<'a> {
         Arch::new().dispatch(Sums { samples, middle: place(y), pairs, weights, out });
     }
 
-    /// Blurs the next row along itself into the ring.
+    /// Blurs the next row horizontally into the ring.
     fn take(&mut self) {
         let Raster { width, height, channels, .. } = self.raster;
         let stride = stride(width);
@@ -84,12 +84,12 @@ impl<'a> Blur<'a> {
     }
 }
 
-/// The length of a channel in a row.
+/// Returns the length of a channel in a row.
 pub(super) fn stride(width: usize) -> usize {
     width.next_multiple_of(BLOCK)
 }
 
-/// The weights of the middle and outwards, which add up to 1 over the whole kernel.
+/// Returns the weights from the centre outwards, which add up to 1 over the whole kernel.
 fn weights(deviation: f64) -> Vec<f32> {
     let reach = ((deviation * 8.0 + 1.0).round() as usize | 1) / 2;
     let raw: Vec<f64> = (0..=reach).map(|away| (-0.5 * (away as f64 / deviation).powi(2)).exp()).collect();
@@ -97,7 +97,7 @@ fn weights(deviation: f64) -> Vec<f32> {
     raw.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
-/// The pixel that stands for one outside: the margin mirrors, its last pixel once.
+/// Returns the pixel mirrored for a position outside; the last pixel is not repeated.
 fn mirrored(at: isize, length: usize) -> usize {
     let period = 2 * (length as isize - 1);
     if period == 0 {
@@ -112,7 +112,7 @@ fn mirrored(at: isize, length: usize) -> usize {
 
 vectorised!(pub(super) planar = planar_plainly(row: &'a [u8], out: &'a mut [f32], channels: usize, start: usize));
 
-/// A row as it is, in the form of the blurred ones: its channels one behind the other, each from `start` on.
+/// Splits a row into channels, in the layout of the blurred rows, each from `start` on.
 #[inline(always)]
 fn planar_plainly(row: &[u8], out: &mut [f32], channels: usize, start: usize) {
     let width = row.len() / channels;
@@ -132,15 +132,15 @@ fn planar_plainly(row: &[u8], out: &mut [f32], channels: usize, start: usize) {
     }
 }
 
-/// The sums of samples, weighted by how far they lie from the middle one. Where a sample and its neighbours lie is told
-/// for the first of them; the others follow one by one.
+/// Weighted sums of samples by distance from the centre. The positions of a sample and its neighbours are those of the
+/// first; the others follow one by one.
 struct Sums<'a> {
     samples: &'a [f32],
     middle: usize,
     /// The neighbours on both sides, pair by pair outwards.
     pairs: &'a [[usize; 2]],
     weights: &'a [f32],
-    /// As long as some whole blocks.
+    /// The length is a multiple of a block.
     out: &'a mut [f32],
 }
 
@@ -167,7 +167,7 @@ impl WithSimd for Sums<'_> {
     }
 }
 
-/// A block as four vectors.
+/// Returns a block as four vectors.
 #[inline(always)]
 fn four<S: Simd>(block: &[f32]) -> [S::f32s; 4] {
     let vectors = S::as_simd_f32s(block).0;

@@ -1,13 +1,13 @@
-//! What looks at each pixel by itself: threshold and negative.
+//! Preprocessors that work on each pixel alone: threshold and negative.
 
 use image::GrayImage;
 
 use super::Raster;
 
-/// Brighter than this is white: the web UI's default.
+/// Samples above this are white: the web UI's default.
 const THRESHOLD: u8 = 127;
 
-/// White where all channels are above the threshold, else black.
+/// Returns white where all channels are above the threshold, else black.
 pub(super) fn threshold(raster: Raster<'_>) -> GrayImage {
     let mut two = raster.gray();
     match raster.channels {
@@ -28,7 +28,7 @@ fn divide_plainly<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], two: &mut [u
     }
 }
 
-/// The samples of the negative.
+/// Returns the samples of the negative.
 pub(super) fn invert(raster: Raster<'_>) -> Vec<u8> {
     raster.samples.iter().map(|sample| !sample).collect()
 }

@@ -1,19 +1,19 @@
-//! The colours and shapes of a picture, poured about by smooth noise, so that style is left without composition.
+//! Displaces the pixels of a picture by smooth noise, which keeps the style without the composition.
 //!
-//! Each pixel is taken from a place that two fields of noise tell, one across and one down. A field is a grid of random
-//! numbers, a mesh every 256 pixels, interpolated by cubics and stretched so that it reaches from edge to edge.
+//! Each pixel is taken from a position given by two noise fields, one for each axis. A field is a grid of random numbers,
+//! 256 pixels apart, interpolated by cubics and stretched to reach from edge to edge.
 
 use fastrand::Rng;
 
 use super::Raster;
 use super::areas::cubic;
 
-/// The seed: the same picture gives the same result.
+/// The fixed seed: the same picture gives the same result.
 const SEED: u64 = 12_345;
-/// The width of a mesh in pixels, about.
+/// The approximate spacing of the grid in pixels.
 const MESH: usize = 256;
 
-/// The pixels of the picture, moved.
+/// Returns the displaced pixels.
 pub(super) fn shuffle(raster: Raster<'_>) -> Vec<u8> {
     let Raster { width, height, .. } = raster;
     let mut rng = Rng::with_seed(SEED);
@@ -37,15 +37,15 @@ struct Field {
     /// The random numbers, row by row.
     numbers: Vec<f64>,
     columns: usize,
-    /// The size of a mesh in pixels, across and down.
+    /// The spacing of the grid in pixels, horizontal and vertical.
     mesh: [f64; 2],
-    /// What brings the noise between zero and the last pixel.
+    /// Scale and offset that bring the noise between zero and the last pixel.
     offset: f64,
     factor: f64,
 }
 
 impl Field {
-    /// Noise that reaches from 0 to `last` over a picture of that size.
+    /// Creates noise from 0 to `last` over a picture of that size.
     fn new(rng: &mut Rng, (width, height): (usize, usize), last: usize) -> Self {
         let (columns, rows) = (width / MESH + 2, height / MESH + 2);
         let numbers = (0..columns * rows).map(|_| rng.f64()).collect();
@@ -63,7 +63,7 @@ impl Field {
         field
     }
 
-    /// The noise of a row of the picture.
+    /// Returns the noise of a row of the picture.
     fn row(&self, y: usize, out: &mut [f32]) {
         let knots = self.knots(y);
         let knot = |index: isize| knots[index.clamp(0, knots.len() as isize - 1) as usize];
@@ -85,7 +85,7 @@ impl Field {
         }
     }
 
-    /// The numbers of all columns at the height of a row, brought into range.
+    /// Returns the grid's columns interpolated at a row, scaled into range.
     fn knots(&self, y: usize) -> Vec<f64> {
         let rows = (self.numbers.len() / self.columns) as isize;
         let place = self.place(y, 1);
@@ -100,13 +100,13 @@ impl Field {
         (0..self.columns).map(knot).collect()
     }
 
-    /// Where a pixel lies in the grid, of which a margin is cut off.
+    /// Returns the position of a pixel in the grid, without its border.
     fn place(&self, pixel: usize, axis: usize) -> f64 {
         ((pixel + MESH) as f64 + 0.5) / self.mesh[axis] - 0.5
     }
 }
 
-/// The cubic through the second and third of four numbers, with the weights of [`cubic`] written out by powers.
+/// Returns the coefficients of the cubic through the second and third of four numbers: the weights of [`cubic`] by powers.
 fn polynomial(numbers: [f64; 4]) -> [f32; 4] {
     let value = |part: f64| numbers.iter().zip(cubic(part)).map(|(number, weight)| number * weight).sum::<f64>();
     // Four values determine it.
@@ -120,7 +120,7 @@ fn range(row: &[f32]) -> (f32, f32) {
     row.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 
-/// Takes a row's pixels from their places, between pixels in proportion.
+/// Takes a row's pixels from their positions, with linear interpolation.
 fn take<const CHANNELS: usize>(raster: Raster<'_>, xs: &[f32], ys: &[f32], row: &mut [u8]) {
     const ONE: i32 = 1 << 8;
     let (right, bottom) = (raster.width as i32 - 1, raster.height as i32 - 1);

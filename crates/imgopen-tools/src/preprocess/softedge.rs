@@ -1,7 +1,7 @@
-//! Soft edges, without a neural network: how steep the picture is at each place, beside how steep it is around there.
+//! Soft edges without a neural network: the gradient at each pixel relative to that of its surroundings.
 //!
-//! The picture is blurred, the steepest channel of each pixel is taken, and most of what is steep all around is taken
-//! away, so that outlines stay and texture fades. The brightness is relative to the steepest edges of the picture.
+//! The picture is blurred, the channel with the largest gradient is taken, and most of the mean gradient of the
+//! surroundings is subtracted, so that outlines stay and texture fades. The result is scaled to the strongest edges.
 
 use image::GrayImage;
 
@@ -10,23 +10,22 @@ use super::gaussian::{Blur, stride};
 
 /// The deviation of the blur in pixels.
 const BLUR: f64 = 2.0;
-/// How far the surroundings reach to each side, in pixels.
+/// The radius of the surroundings, in pixels.
 const AROUND: usize = 8;
-/// How much of the surroundings' mean steepness is taken away.
+/// The share of the surroundings' mean gradient that is subtracted.
 const TAKEN: f32 = 0.75;
-/// Which part of the edges is at least as steep as full brightness.
+/// The share of the edges that reaches full brightness.
 const BRIGHTEST: f64 = 0.03;
-/// The steepness, in steps of brightness for a pixel, that has full brightness at least, so that noise does not become
-/// edges.
+/// The least gradient that is shown at full brightness, in levels per pixel, so that noise does not become edges.
 const LEAST: f64 = 2.5;
-/// What counts as an edge when the steepest are looked for.
+/// The least gradient that counts as an edge when the strongest are determined.
 const SOME: f64 = 0.5;
-/// Brightness rises with this power of steepness.
+/// The exponent of the curve from gradient to brightness.
 const POWER: f64 = 0.8;
-/// In how many steps the steepness of one is kept.
+/// The steps in which a gradient of one is represented.
 const STEPS: f32 = 128.0;
 
-/// Bright soft edges on black.
+/// Returns soft edges, bright on black.
 pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
     let mut slopes = slopes(raster);
     let counts = subtract_surroundings(&mut slopes, raster);
@@ -38,14 +37,14 @@ pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
     edges
 }
 
-/// How steep the blurred picture is at each pixel, in steps.
+/// Returns the gradient of the blurred picture at each pixel, in steps.
 fn slopes(raster: Raster<'_>) -> Vec<u16> {
     let Raster { width, height, .. } = raster;
     let mut blur = Blur::new(raster, BLUR);
     let mut rows = [blur.empty_row(), blur.empty_row(), blur.empty_row()];
     let mut steepest = vec![0.0; width];
     let mut slopes = vec![0_u16; width * height];
-    // The margin is repeated outwards.
+    // The border is replicated.
     rows[1..].iter_mut().for_each(|row| blur.row(0, row));
     for (y, out) in slopes.chunks_exact_mut(width).enumerate() {
         rows.rotate_left(1);
@@ -57,7 +56,7 @@ fn slopes(raster: Raster<'_>) -> Vec<u16> {
 
 vectorised!(slope_row = slope_row_plainly(rows: &'a [Vec<f32>; 3], steepest: &'a mut [f32], out: &'a mut [u16]));
 
-/// The steepest channel of each pixel of a row, by Sobel's kernel.
+/// Returns the largest Sobel gradient of the channels at each pixel of a row.
 #[inline(always)]
 fn slope_row_plainly([above, here, below]: &[Vec<f32>; 3], steepest: &mut [f32], out: &mut [u16]) {
     let length = stride(steepest.len());
@@ -83,7 +82,7 @@ fn slope_row_plainly([above, here, below]: &[Vec<f32>; 3], steepest: &mut [f32],
     }
 }
 
-/// As the margins, but in a form that becomes vector instructions.
+/// The same as at the borders, in a form that vectorises.
 #[inline(always)]
 fn inner_slopes([above, here, below]: [&[f32]; 3], steepest: &mut [f32]) {
     let count = steepest.len();
@@ -98,7 +97,7 @@ fn inner_slopes([above, here, below]: [&[f32]; 3], steepest: &mut [f32]) {
     }
 }
 
-/// Takes the surroundings' steepness away, and counts how often each step is left.
+/// Subtracts the surroundings' gradient, and counts the remaining values.
 fn subtract_surroundings(slopes: &mut [u16], raster: Raster<'_>) -> Vec<u32> {
     let Raster { width, height, .. } = raster;
     let original = slopes.to_vec();
@@ -128,7 +127,7 @@ fn subtract(columns: &mut [u32], row: &[u16]) {
     columns.iter_mut().zip(row).for_each(|(sum, slope)| *sum -= u32::from(*slope));
 }
 
-/// Slides along the sums of columns. At the margins the surroundings are what lies inside.
+/// A sliding window over column sums, clipped at the borders.
 fn subtract_row(columns: &[u32], rows: usize, out: &mut [u16]) {
     let width = columns.len();
     let mut sum: u32 = columns[..AROUND.min(width)].iter().sum();
@@ -145,14 +144,14 @@ fn subtract_row(columns: &[u32], rows: usize, out: &mut [u16]) {
     }
 }
 
-/// The brightness of each step.
+/// Returns the brightness of each step.
 fn levels(counts: &[u32]) -> Vec<u8> {
     let full = steepest(counts).max(LEAST * f64::from(STEPS));
     let rising = (0..counts.len().min(full as usize)).map(|step| (255.0 * (step as f64 / full).powf(POWER)) as u8);
     rising.chain(std::iter::repeat(u8::MAX)).take(counts.len()).collect()
 }
 
-/// The step that few edges reach.
+/// Returns the step that few edges reach.
 fn steepest(counts: &[u32]) -> f64 {
     let edges = &counts[(SOME * f64::from(STEPS)) as usize..];
     let total: u64 = edges.iter().map(|count| u64::from(*count)).sum();

@@ -5,25 +5,25 @@ use image::GrayImage;
 use super::Raster;
 use super::gaussian::{Blur, planar, stride};
 
-/// Deviations in pixels of the two blurs whose difference is a scribble's stroke.
+/// The deviations in pixels of the two blurs whose difference makes the strokes of a scribble.
 const FINE: f64 = 0.5;
 const COARSE: f64 = 5.0;
-/// How much darker than its surroundings a stroke is at least: the web UI's threshold of 32, which it compares with
-/// twice the difference.
+/// How much darker than its surroundings a stroke must be: the web UI's threshold of 32, which it compares with twice the
+/// difference.
 const STROKE: f32 = 16.0;
 
-/// The deviation in pixels of the blur that line art is compared with.
+/// The deviation in pixels of the blur from which line art is the difference.
 const SURROUNDINGS: f64 = 6.0;
-/// Differences from here on count when the usual strength of a line is found.
+/// The least difference that counts when the usual strength of a line is determined.
 const LINE: f32 = 8.0;
-/// The least strength that a line is taken to have, so that noise does not become lines.
+/// The least strength that is assumed for a line, so that noise does not become lines.
 const LEAST: f32 = 16.0;
-/// The brightness that a line of usual strength gets.
+/// The brightness of a line of usual strength.
 const USUAL: f32 = 127.0;
-/// In how many steps the difference of one step of brightness is kept.
+/// The steps in which a difference of one level is represented.
 const STEPS: f32 = 128.0;
 
-/// White strokes on black where all channels are darker than their surroundings.
+/// Returns white strokes on black where all channels are darker than their surroundings.
 pub(super) fn scribble(raster: Raster<'_>) -> GrayImage {
     let (mut fine, mut coarse) = (Blur::new(raster, FINE), Blur::new(raster, COARSE));
     let (mut near, mut far) = (fine.empty_row(), coarse.empty_row());
@@ -47,8 +47,8 @@ fn draw_plainly(far: &[f32], near: &[f32], depths: &mut [f32], row: &mut [u8]) {
     }
 }
 
-/// Bright lines on black, the brighter the darker they were beside their surroundings. A line of usual strength, the
-/// median, gets half the full brightness.
+/// Returns bright lines on black, brighter the darker they were than their surroundings. A line of median strength gets
+/// half the full brightness.
 pub(super) fn lines(raster: Raster<'_>) -> GrayImage {
     let (depths, counts) = depths(raster);
     let strength = usual_strength(&counts).max(LEAST);
@@ -67,7 +67,7 @@ fn brighten_plainly(depths: &[u16], factor: f32, lines: &mut [u8]) {
     }
 }
 
-/// How much darker each pixel is than its surroundings, in steps, and how often each step is there.
+/// Returns how much darker each pixel is than its surroundings, in steps, with a histogram.
 fn depths(raster: Raster<'_>) -> (Vec<u16>, Vec<u32>) {
     let mut blur = Blur::new(raster, SURROUNDINGS);
     let (mut far, mut here) = (blur.empty_row(), blur.empty_row());
@@ -93,7 +93,7 @@ fn measure_plainly(far: &[f32], here: &[f32], depths: &mut [f32], row: &mut [u16
     }
 }
 
-/// The median of the differences that count; 0 if none does.
+/// Returns the median of the differences that count; 0 if none does.
 fn usual_strength(counts: &[u32]) -> f32 {
     let first = (LINE * STEPS) as usize + 1;
     let counted = &counts[first.min(counts.len())..];
@@ -109,7 +109,7 @@ fn usual_strength(counts: &[u32]) -> f32 {
     }
 }
 
-/// The least of the channels' differences `far - near`.
+/// Returns the smallest of the channels' differences `far - near`.
 #[inline(always)]
 fn least_difference(far: &[f32], near: &[f32], depths: &mut [f32]) {
     let length = depths.len();

@@ -1,9 +1,9 @@
-//! Loops over pixels, run with the vector instructions that the machine has.
+//! Compiles loops over pixels for the vector instructions of the machine.
 
-/// `vectorised!(name = plain(argument: Type, …))` makes a function that calls `plain`, compiled for these.
+/// `vectorised!(name = plain(argument: Type, …))` defines a function that calls `plain`, compiled for these instructions.
 ///
-/// `plain` is `#[inline(always)]`, and so is all that it calls: only what becomes part of the call is compiled anew. A
-/// closure would not, once it is large. References have the lifetime `'a`.
+/// `plain` and all that it calls must be `#[inline(always)]`: only inlined code is compiled for them. A large closure would
+/// not be inlined. References have the lifetime `'a`.
 macro_rules! vectorised {
     ($visible:vis $name:ident = $plain:ident($($argument:ident: $kind:ty),+ $(,)?)) => {
         $visible fn $name<'a>($($argument: $kind),+) {

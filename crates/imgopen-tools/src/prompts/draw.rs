@@ -1,14 +1,14 @@
-//! Drawing modifiers one after the other, as a language model draws tokens.
+//! Samples modifiers one after another, as a language model samples tokens.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::set::{Modifier, Set, Topic};
 use super::{Mode, Sampling};
 
-/// What is drawn so far.
+/// The state of sampling.
 struct State<'a> {
     set: &'a Set,
-    /// The places of the modifiers that go with the topic.
+    /// The indices of the modifiers that fit the topic.
     fitting: &'a [usize],
     mode: Mode,
     sampling: &'a Sampling,
@@ -18,8 +18,8 @@ struct State<'a> {
     tokens: usize,
 }
 
-/// Draws among modifiers of a set until nothing more goes with what is there or fits in; tells their places in the set.
-/// When the prompt is still too short then, categories may be overfull.
+/// Samples modifiers of a set until no more fit, and returns their indices. If the prompt is still too short then, the
+/// limits of categories are ignored.
 pub(super) fn draw(
     (set, fitting): (&Set, &[usize]),
     topic: &Topic,
@@ -41,7 +41,7 @@ pub(super) fn draw(
 }
 
 impl State<'_> {
-    /// What may come next, with the logarithm of its likelihood.
+    /// Returns the possible next modifiers with the logarithm of their likelihood.
     fn candidates(&self, barred: &[usize], is_overfull: bool) -> Vec<(usize, f64)> {
         let fits = |(index, modifier): &(usize, &Modifier)| {
             !barred.contains(index)
@@ -62,7 +62,7 @@ impl State<'_> {
         self.drawn.iter().filter(of_category).count() < self.set.most(modifier.category, self.mode)
     }
 
-    /// The penalty multiplies a logarithm, which is below zero: above 1 it lowers, below 1 it lifts.
+    /// The penalty multiplies a logarithm, which is negative: above 1 it lowers the likelihood, below 1 it raises it.
     fn score(&self, modifier: &Modifier, all: f64) -> f64 {
         let score = (modifier.weight / all).ln();
         let is_repeated = modifier.words(self.mode).any(|word| self.words.contains(word));
@@ -80,7 +80,7 @@ impl State<'_> {
     }
 }
 
-/// Draws one, the likeliest first being cut off behind `top_k` and `top_p`.
+/// Samples one among the likeliest that `top_k` and `top_p` leave.
 fn sample(mut candidates: Vec<(usize, f64)>, sampling: &Sampling, chance: &mut fastrand::Rng) -> Option<usize> {
     candidates.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     let (likeliest, best) = *candidates.first()?;
@@ -90,12 +90,12 @@ fn sample(mut candidates: Vec<(usize, f64)>, sampling: &Sampling, chance: &mut f
     if sampling.top_k > 0 {
         candidates.truncate(sampling.top_k);
     }
-    // Relative to the best, so that a low temperature does not make all of them nothing.
+    // Relative to the best, so that a low temperature does not underflow all of them.
     let likelihood = |score: f64| ((score - best) / sampling.temperature).exp();
     let mut likely: Vec<_> = candidates.into_iter().map(|(index, score)| (index, likelihood(score))).collect();
     let all: f64 = likely.iter().map(|(_, likelihood)| likelihood).sum();
     let mut sum = 0.0;
-    // The one that crosses the bound still counts, so there is always one.
+    // The one that crosses the bound is included, so there is always one.
     let kept = likely.iter().take_while(|(_, likelihood)| {
         let is_within = sum < sampling.top_p * all;
         sum += likelihood;

@@ -16,14 +16,14 @@ pub(super) struct Card {
     pub width: u32,
     /// Its height in pixels.
     pub height: u32,
-    /// Decides on the background.
+    /// The number from which the background is derived.
     pub pattern: u64,
-    /// The facts, the most important first. Each begins a line; what does not fit is left out.
+    /// The facts, the most important first. Each begins a line; those that do not fit are left out.
     pub facts: Vec<String>,
 }
 
 impl Card {
-    /// Draws it. Equal cards are equal pixel by pixel.
+    /// Draws the card. Equal cards give equal pixels.
     pub(super) fn draw(&self) -> RgbImage {
         let mut canvas = self.background();
         let below = self.banner(&mut canvas);
@@ -45,7 +45,7 @@ impl Card {
         })
     }
 
-    /// Writes the title over the whole width, and gives the first row below it.
+    /// Writes the title across the whole width, and returns the first row below it.
     fn banner(&self, canvas: &mut RgbImage) -> u32 {
         let letters = TITLE.len() as u32 * GLYPH;
         let scale = (self.width / (letters + 4)).min(self.height / (4 * GLYPH)).max(1);
@@ -63,7 +63,7 @@ impl Card {
     }
 
     fn write_facts(&self, canvas: &mut RgbImage, top: u32) {
-        // A line holds a task's id at any size from 256 pixels on.
+        // A task's id fits one line from 256 pixels on.
         let scale = (self.width.min(self.height) / 192).min(self.width / (32 * GLYPH)).max(1);
         let (margin, gap) = if self.width.min(self.height) < 128 { (0, 0) } else { (4 * scale, 2 * scale) };
         let columns = self.width.saturating_sub(2 * margin) / (GLYPH * scale);
@@ -76,7 +76,7 @@ impl Card {
     }
 }
 
-/// A saturated colour of that hue in degrees, no brighter than `value`.
+/// Returns a saturated colour of a hue in degrees, no brighter than `value`.
 fn dark(hue: u32, value: u32) -> Rgb<u8> {
     let low = value / 4;
     let part = hue % 60;
@@ -93,7 +93,7 @@ fn dark(hue: u32, value: u32) -> Rgb<u8> {
     Rgb([r, g, b].map(|channel| channel as u8))
 }
 
-/// Spreads neighbouring numbers over all 64 bits (SplitMix64), so that the next seed looks different.
+/// Hashes a number (SplitMix64), so that consecutive seeds look different.
 pub(super) fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

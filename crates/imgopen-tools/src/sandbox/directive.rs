@@ -1,25 +1,25 @@
-//! Reads what a request asks the sandbox to suffer.
+//! Parses directives: what a request asks the sandbox to simulate.
 
 use std::time::Duration;
 
 use imgopen_engine::EngineError;
 
-/// The longest time that a directive may ask for.
+/// The longest time in a directive.
 const LONGEST: Duration = Duration::from_secs(3600);
 const OPENING: &str = "[sandbox:";
 
-/// What a request asks for.
+/// The directives of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Directives {
-    /// How long to wait before the first step.
+    /// The time before the first step.
     pub delay: Option<Duration>,
-    /// How long each step takes.
+    /// The time of each step.
     pub slow: Option<Duration>,
-    /// What goes wrong.
+    /// The fault to simulate.
     pub trouble: Option<Trouble>,
 }
 
-/// What goes wrong half-way.
+/// A fault halfway through the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
     Fail(String),
@@ -27,22 +27,22 @@ pub(super) enum Trouble {
     Panic,
 }
 
-/// A directive for the sandbox that cannot be read.
+/// A directive for the sandbox that is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the sandbox directive \"{directive}\" in {place} {problem}; write directives as \
      `delay=2s, slow=500ms, fail=some text, hang, panic`, in a prompt within `[sandbox: ...]`"
 )]
 pub struct DirectiveError {
-    /// The directive as it stands.
+    /// The directive as written.
     pub directive: String,
-    /// Where it stands.
+    /// Where it was written, such as "the prompt".
     pub place: &'static str,
     /// What is wrong with it.
     pub problem: &'static str,
 }
 
-/// A rejection that is not that of one field: directives stand in a header or within a prompt.
+/// A rejection without a field, because directives may be in a header.
 impl From<DirectiveError> for EngineError {
     fn from(error: DirectiveError) -> Self {
         Self::Rejected { field: None, problem: error.to_string() }
@@ -53,7 +53,7 @@ const HEADER: &str = "the header `x-sandbox`";
 const PROMPT: &str = "the prompt";
 
 impl Directives {
-    /// Reads the header's value and the prompt. What the header says counts before what the prompt says.
+    /// Parses the header's value and the prompt. Directives in the header take precedence.
     pub(super) fn read(header: Option<&str>, prompt: Option<&str>) -> Result<Self, DirectiveError> {
         let mut from_prompt = Self::default();
         for text in bracketed(prompt.unwrap_or_default())? {
@@ -99,7 +99,7 @@ impl Directives {
     }
 }
 
-/// Fills an empty slot; a full one is left alone.
+/// Fills an empty slot. Returns `None` if it was full.
 fn fill<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     match slot {
         Some(_) => None,
@@ -110,9 +110,9 @@ fn fill<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     }
 }
 
-/// The texts within `[sandbox: ...]`, in any case of the word.
+/// Returns the texts within `[sandbox: ...]`, in any case.
 fn bracketed(prompt: &str) -> Result<Vec<&str>, DirectiveError> {
-    // Lower case in ASCII leaves all places as they are.
+    // ASCII lower case keeps all byte positions.
     let lower = prompt.to_ascii_lowercase();
     let mut found = Vec::new();
     let mut at = 0;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_directive_is_read() {
+    fn every_directive_is_parsed() {
         let directives = read(" delay=2s ,slow = 1.5s, fail=out of memory,");
         assert_eq!(directives.delay, Some(Duration::from_secs(2)));
         assert_eq!(directives.slow, Some(Duration::from_millis(1500)));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_in_a_prompt_are_read_and_give_way_to_the_header() {
+    fn directives_in_the_header_override_those_in_the_prompt() {
         let prompt = "é [Sandbox: delay=1s] and [sandbox:slow=1ms, fail=x] [sandbox] [other: hang]";
         let directives = Directives::read(Some("delay=3s"), Some(prompt)).unwrap();
         assert_eq!(directives.delay, Some(Duration::from_secs(3)));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_the_syntax() {
+    fn an_invalid_directive_is_rejected_with_the_syntax() {
         for (header, problem) in [
             ("explode", "is not known"),
             ("delay", "needs a time"),

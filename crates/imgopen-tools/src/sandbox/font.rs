@@ -1,4 +1,4 @@
-//! Texts in an 8x8 bitmap font.
+//! Writes texts in an 8x8 bitmap font.
 
 use font8x8::{BASIC_FONTS, BLOCK_FONTS, BOX_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
@@ -8,10 +8,10 @@ pub(super) const GLYPH: u32 = 8;
 /// The colour of all texts. Nothing else on a card is as bright.
 pub(super) const INK: Rgb<u8> = Rgb([255, 255, 255]);
 
-/// What is shown for a character that the font does not have: an empty box.
+/// The glyph for characters that the font lacks: an empty box.
 const MISSING: [u8; 8] = [0x7f, 0x41, 0x41, 0x41, 0x41, 0x41, 0x7f, 0x00];
 
-/// The rows of a character from top to bottom; the lowest bit is the leftmost pixel.
+/// Returns the rows of a character from top to bottom; the lowest bit is the leftmost pixel.
 fn glyph(character: char) -> [u8; 8] {
     let in_fonts = BASIC_FONTS
         .get(character)
@@ -23,8 +23,7 @@ fn glyph(character: char) -> [u8; 8] {
     in_fonts.unwrap_or(MISSING)
 }
 
-/// Writes one line with its upper left corner at `x`, `y`, each of the font's pixels `scale` wide. What lies outside is
-/// cut off.
+/// Writes one line with its upper left corner at `x`, `y`, each font pixel `scale` wide, clipped to the canvas.
 pub(super) fn write(canvas: &mut RgbImage, text: &str, x: u32, y: u32, scale: u32) {
     for (column, character) in text.chars().enumerate() {
         let left = x + column as u32 * GLYPH * scale;
@@ -44,7 +43,7 @@ fn square(canvas: &mut RgbImage, left: u32, top: u32, side: u32) {
     }
 }
 
-/// Breaks a text into lines of at most `columns` characters, between words where it can.
+/// Wraps a text into lines of at most `columns` characters, between words where possible.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! Makes what a plan says: cards, and texts that stand for results.
+//! Makes the results of a plan: cards, and texts in place of results.
 
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Format, Monitor, Output, Picture};
@@ -29,7 +29,7 @@ pub(super) fn output(plan: &Plan, monitor: &Monitor) -> Result<Output, EngineErr
     })
 }
 
-/// A small card that tells the step, for results that are cards.
+/// Makes a small card that shows the step, if the results are cards.
 pub(super) fn preview(plan: &Plan, step: u32) -> Result<Option<Picture>, EngineError> {
     let Kind::Cards(cards) = &plan.kind else { return Ok(None) };
     let longer = cards.width.max(cards.height);
@@ -75,7 +75,7 @@ fn styles() -> Vec<StyleLabel> {
     vec![StyleLabel { label: "sandbox".to_owned(), confidence: Some(0.0) }]
 }
 
-/// One face, of which nothing is sure.
+/// Returns one face with a score of zero.
 fn face() -> Face {
     let landmarks = [(208.0, 208.0), (304.0, 208.0), (256.0, 312.0)].map(|(x, y)| Point { x, y });
     let box_ = FaceBox { x: 128, y: 128, width: 256, height: 256 };

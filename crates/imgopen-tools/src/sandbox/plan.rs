@@ -1,20 +1,20 @@
-//! Works out what a request asks for: how many cards, how large, with which seeds.
+//! Works out what to make for a request: how many cards, how large, with which seeds.
 
 use std::fmt::Write as _;
 
 use imgopen_engine::{EngineError, Format, PictureLimits};
 use imgopen_types::Operation;
 use imgopen_types::schema::Shape;
-use serde_json::Value;
 
 use super::card::mix;
+use super::fields::Fields;
 use crate::fields::{self, MOST_PICTURES};
 
 const MAX_SIDE: u32 = 4096;
 const MAX_PIXELS: u64 = 4096 * 4096;
 const MAX_STEPS: u64 = 1000;
 const DEFAULT_STEPS: u32 = 20;
-/// The side of a card where nothing is said, and that of every input picture, since none is looked at.
+/// The default side of a card, and the assumed side of input pictures.
 const DEFAULT_SIDE: u32 = 512;
 
 /// What to make.
@@ -31,11 +31,11 @@ pub(super) struct Plan {
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     Cards(Cards),
-    /// A text about a picture, by the model of that name.
+    /// A text about a picture, in the name of a model.
     Caption(String),
     Styles,
     Faces,
-    /// That many prompts.
+    /// A number of prompts.
     Prompts(u32),
 }
 
@@ -48,35 +48,30 @@ pub(super) struct Cards {
     /// The first seed, if the operation has seeds.
     pub seed: Option<i64>,
     pub format: Format,
-    /// The text for the PNG chunk, without the seed and what follows it, and what follows.
+    /// The text for the PNG chunk in two parts: before and after the seed.
     pub parameters: (String, String),
 }
 
-/// The prompt of a request, whatever it is called.
-pub(super) fn prompt(request: &Value) -> Option<&str> {
-    request.get("prompt").or_else(|| request.get("sourcePrompt")).and_then(Value::as_str)
-}
-
 impl Plan {
-    /// Reads a canonical request.
-    pub(super) fn read(operation: &Operation, request: &Value) -> Result<Self, EngineError> {
+    /// Plans the results of a request.
+    pub(super) fn of(operation: &Operation, fields: &Fields) -> Result<Self, EngineError> {
         let kind = match operation.id {
-            "describe_image" => Kind::Caption(text(request, "model").unwrap_or("clip").to_owned()),
+            "describe_image" => Kind::Caption(fields.model.as_deref().unwrap_or("clip").to_owned()),
             "recognize_style" => Kind::Styles,
             "detect_faces" => Kind::Faces,
-            "expand_prompt" => Kind::Prompts(count(request, "sequencesNum", MOST_PICTURES, 1)?),
-            _ => Kind::Cards(Cards::read(operation, request)?),
+            "expand_prompt" => Kind::Prompts(count("sequencesNum", fields.sequences_num, MOST_PICTURES, 1)?),
+            _ => Kind::Cards(Cards::of(operation, fields)?),
         };
         Ok(Self {
             operation: operation.id,
             task_id: String::new(),
-            steps: steps(request)?,
-            prompt: prompt(request).unwrap_or_default().to_owned(),
+            steps: steps(fields)?,
+            prompt: fields.prompt().unwrap_or_default().to_owned(),
             kind,
         })
     }
 
-    /// Says which task it is for.
+    /// Sets the task.
     pub(super) fn for_task(self, task_id: &str) -> Self {
         Self { task_id: task_id.to_owned(), ..self }
     }
@@ -93,7 +88,7 @@ impl Plan {
         }
     }
 
-    /// What decides on the background of the card of that number: its seed, or else the task.
+    /// Returns the number from which a card's background is derived: its seed, or else a hash of the task.
     pub(super) fn pattern(&self, cards: &Cards, index: u32) -> u64 {
         match cards.seed_of(index) {
             Some(seed) => seed.cast_unsigned(),
@@ -103,28 +98,28 @@ impl Plan {
 }
 
 impl Cards {
-    fn read(operation: &Operation, request: &Value) -> Result<Self, EngineError> {
-        let (width, height) = final_size(operation, request)?;
-        let format = match request.pointer("/alwayson_scripts/output_image_format").and_then(Value::as_str) {
+    fn of(operation: &Operation, fields: &Fields) -> Result<Self, EngineError> {
+        let (width, height) = final_size(operation, fields)?;
+        let format = match fields.format() {
             None => Format::Png,
             Some(name) => name
                 .parse::<Format>()
                 .map_err(|error| EngineError::rejected("alwayson_scripts.output_image_format", error.to_string()))?,
         };
         let seed = match operation.request.field("seed") {
-            Some(_) => Some(fields::seed(request)?),
+            Some(_) => Some(seed(fields)?),
             None => None,
         };
-        let parameters = parameters(operation, request, (width, height))?;
-        Ok(Self { count: cards(request)?, width, height, seed, format, parameters })
+        let parameters = parameters(operation, fields, (width, height))?;
+        Ok(Self { count: cards(fields)?, width, height, seed, format, parameters })
     }
 
-    /// The seed of the card of that number, counted from 0: one more for each.
+    /// Returns the seed of a card, counted from 0.
     pub(super) fn seed_of(&self, index: u32) -> Option<i64> {
         self.seed.map(|seed| seed.wrapping_add(i64::from(index)))
     }
 
-    /// The text for the PNG chunk of the card of that number.
+    /// Returns the text for a card's PNG chunk.
     pub(super) fn parameters_of(&self, index: u32) -> String {
         let (before, after) = &self.parameters;
         let seed = self.seed_of(index).map(|seed| format!(", Seed: {seed}")).unwrap_or_default();
@@ -132,55 +127,59 @@ impl Cards {
     }
 }
 
-fn count(request: &Value, field: &str, limit: u64, default: u32) -> Result<u32, EngineError> {
-    fields::count(request, field, limit, default, "the sandbox")
+fn count(field: &str, given: Option<u64>, limit: u64, default: u32) -> Result<u32, EngineError> {
+    given.map_or(Ok(default), |given| fields::whole(field, given.into(), &(1..=limit), "the sandbox"))
 }
 
-fn cards(request: &Value) -> Result<u32, EngineError> {
-    if request.get("imageCount").is_some() {
-        return count(request, "imageCount", MOST_PICTURES, 1);
+fn seed(fields: &Fields) -> Result<i64, EngineError> {
+    let problem = |given: &str| format!("{given:?} given, a whole number of 64 bits expected");
+    let given = fields.seed().map_err(|given| EngineError::rejected("seed", problem(given)))?;
+    Ok(fields::seed(given))
+}
+
+fn cards(fields: &Fields) -> Result<u32, EngineError> {
+    if fields.image_count.is_some() {
+        return count("imageCount", fields.image_count, MOST_PICTURES, 1);
     }
-    let batches = count(request, "n_iter", MOST_PICTURES, 1)?;
-    let batch = count(request, "batch_size", MOST_PICTURES, 1)?;
-    if u64::from(batches * batch) > MOST_PICTURES {
+    let batches = count("n_iter", fields.n_iter, MOST_PICTURES, 1)?;
+    let batch = count("batch_size", fields.batch_size, MOST_PICTURES, 1)?;
+    let cards = batches * batch;
+    if u64::from(cards) > MOST_PICTURES {
         let problem = format!(
-            "{batches} given, with a `batch_size` of {batch} that makes {} pictures; the sandbox makes at most {MOST_PICTURES}",
-            batches * batch
+            "{batches} given, with a `batch_size` of {batch} that makes {cards} pictures; the sandbox makes at most \
+             {MOST_PICTURES}"
         );
         return Err(EngineError::rejected("n_iter", problem));
     }
-    Ok(batches * batch)
+    Ok(cards)
 }
 
-fn steps(request: &Value) -> Result<u32, EngineError> {
-    let field = if request.get("sampleStep").is_some() { "sampleStep" } else { "steps" };
-    match request.get(field).and_then(Value::as_u64) {
-        // `sampleStep` may be 0.
+fn steps(fields: &Fields) -> Result<u32, EngineError> {
+    match fields.sample_step {
+        // 0 is valid there.
         Some(0) => Ok(1),
-        _ => count(request, field, MAX_STEPS, DEFAULT_STEPS),
+        Some(_) => count("sampleStep", fields.sample_step, MAX_STEPS, DEFAULT_STEPS),
+        None => count("steps", fields.steps, MAX_STEPS, DEFAULT_STEPS),
     }
 }
 
-/// The size of the cards, after everything that changes it.
-fn final_size(operation: &Operation, request: &Value) -> Result<(u32, u32), EngineError> {
-    let ratio = |field: &str| request.get(field).and_then(Value::as_f64).unwrap_or(1.0);
-    let ((width, height), fields) = match operation.id {
+/// Returns the size of the cards, after everything that changes it.
+fn final_size(operation: &Operation, fields: &Fields) -> Result<(u32, u32), EngineError> {
+    let ((width, height), names) = match operation.id {
         "outpaint" => {
-            let fields = ["horizontalExpansionRatio", "verticalExpansionRatio"];
-            (fields.map(|field| scaled(DEFAULT_SIDE, ratio(field))).into(), fields)
+            let names = ["horizontalExpansionRatio", "verticalExpansionRatio"];
+            let ratios = [fields.horizontal_ratio, fields.vertical_ratio];
+            (ratios.map(|ratio| scaled(DEFAULT_SIDE, ratio.unwrap_or(1.0))).into(), names)
         }
-        "enlarge_image" => (square(scaled(DEFAULT_SIDE, ratio("scale"))), ["scale"; 2]),
-        "super_resolution" => {
-            let scale = request.get("scale").and_then(Value::as_f64).unwrap_or(2.0);
-            (square(scaled(DEFAULT_SIDE, scale)), ["scale"; 2])
-        }
-        _ => hires(request, base_size(operation, request)?),
+        "enlarge_image" => (square(scaled(DEFAULT_SIDE, fields.scale.unwrap_or(1.0))), ["scale"; 2]),
+        "super_resolution" => (square(scaled(DEFAULT_SIDE, fields.scale.unwrap_or(2.0))), ["scale"; 2]),
+        _ => hires(fields, base_size(operation, fields)?),
     };
-    check_side(fields[0], width)?;
-    check_side(fields[1], height)?;
+    check_side(names[0], width)?;
+    check_side(names[1], height)?;
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         let problem = format!("{width}x{height} pixels asked for; the sandbox makes at most {MAX_PIXELS} in all");
-        return Err(EngineError::rejected(fields[0], problem));
+        return Err(EngineError::rejected(names[0], problem));
     }
     Ok((width, height))
 }
@@ -201,41 +200,36 @@ fn scaled(side: u32, ratio: f64) -> u32 {
     (f64::from(side) * ratio).round() as u32
 }
 
-/// The size before the hi-res fix.
-fn base_size(operation: &Operation, request: &Value) -> Result<(u32, u32), EngineError> {
-    Ok((side(operation, request, "width")?, side(operation, request, "height")?))
+/// Returns the size before the hi-res fix.
+fn base_size(operation: &Operation, fields: &Fields) -> Result<(u32, u32), EngineError> {
+    let side = |name: &str, given| count(name, given, u64::from(MAX_SIDE), default_side(operation, name));
+    Ok((side("width", fields.width)?, side("height", fields.height)?))
 }
 
-fn side(operation: &Operation, request: &Value, field: &str) -> Result<u32, EngineError> {
-    match request.get(field) {
-        Some(_) => count(request, field, u64::from(MAX_SIDE), DEFAULT_SIDE),
-        None => Ok(default_side(operation, field)),
-    }
-}
-
-/// The document's default, or the only value that it allows.
+/// Returns the document's default, or the only value that it allows.
 fn default_side(operation: &Operation, field: &str) -> u32 {
-    let said = operation.request.field(field).and_then(|field| match (field.default, field.shape) {
+    let default = operation.request.field(field).and_then(|field| match (field.default, field.shape) {
         (Some(default), _) => default.parse().ok(),
         (None, Shape::Integer(rules)) => rules.one_of.first().and_then(|side| u32::try_from(*side).ok()),
         _ => None,
     });
-    said.unwrap_or(DEFAULT_SIDE)
+    default.unwrap_or(DEFAULT_SIDE)
 }
 
 type SizeFrom = ((u32, u32), [&'static str; 2]);
 
-/// The size after the hi-res fix, and the fields that decide on it. A target of 0 follows from the other and the shape.
-fn hires(request: &Value, (width, height): (u32, u32)) -> SizeFrom {
-    if request.get("enable_hr").and_then(Value::as_bool) != Some(true) {
+/// Returns the size after the hi-res fix, and the fields that decide on it. A target of 0 follows from the other one and
+/// the aspect ratio.
+fn hires(fields: &Fields, (width, height): (u32, u32)) -> SizeFrom {
+    if fields.enable_hr != Some(true) {
         return ((width, height), ["width", "height"]);
     }
-    let target = |field: &str| request.get(field).and_then(Value::as_u64).map_or(0, |side| side.min(1 << 20) as u32);
+    let target = |side: Option<u64>| side.map_or(0, |side| side.min(1 << 20) as u32);
     let follow = |side: u32, of: u32, to: u32| scaled(to, f64::from(side) / f64::from(of));
     let resized = ["hr_resize_x", "hr_resize_y"];
-    match (target("hr_resize_x"), target("hr_resize_y")) {
+    match (target(fields.hr_resize_x), target(fields.hr_resize_y)) {
         (0, 0) => {
-            let scale = request.get("hr_scale").and_then(Value::as_f64).unwrap_or(2.0);
+            let scale = fields.hr_scale.unwrap_or(2.0);
             ((scaled(width, scale), scaled(height, scale)), ["hr_scale"; 2])
         }
         (x, 0) => ((x, follow(height, width, x)), resized),
@@ -244,40 +238,31 @@ fn hires(request: &Value, (width, height): (u32, u32)) -> SizeFrom {
     }
 }
 
-fn text<'a>(request: &'a Value, field: &str) -> Option<&'a str> {
-    request.get(field).and_then(Value::as_str)
-}
-
-/// The text that the web UI writes into a PNG file, in two parts, between which the seed goes.
-fn parameters(operation: &Operation, request: &Value, size: (u32, u32)) -> Result<(String, String), EngineError> {
+/// Returns the text that the web UI writes into a PNG file in two parts, between which the seed goes.
+fn parameters(operation: &Operation, fields: &Fields, size: (u32, u32)) -> Result<(String, String), EngineError> {
     let card = format!("sandbox test card of {}", operation.id);
-    let mut before = prompt(request).map_or(card, str::to_owned);
-    let negative = text(request, "negative_prompt").or_else(|| text(request, "negativePrompt"));
-    if let Some(negative) = negative.filter(|negative| !negative.is_empty()) {
-        // Writing to a text cannot fail.
+    let mut before = fields.prompt().map_or(card, str::to_owned);
+    // Writing to a string cannot fail.
+    if let Some(negative) = fields.negative_prompt() {
         let _ = write!(before, "\nNegative prompt: {negative}");
     }
-    let _ = write!(before, "\nSteps: {}", steps(request)?);
-    for (name, fields) in [("Sampler", ["sampler_index", "sampler"]), ("CFG scale", ["cfg_scale", "promptGuideFactor"])]
-    {
-        match fields.iter().find_map(|field| request.get(field)) {
-            Some(Value::String(value)) => _ = write!(before, ", {name}: {value}"),
-            Some(value) => _ = write!(before, ", {name}: {value}"),
-            None => {}
-        }
+    let _ = write!(before, "\nSteps: {}", steps(fields)?);
+    if let Some(sampler) = fields.sampler() {
+        let _ = write!(before, ", Sampler: {sampler}");
     }
-    Ok((before, after_seed(operation, request, size)?))
+    if let Some(guidance) = fields.guidance() {
+        let _ = write!(before, ", CFG scale: {guidance}");
+    }
+    Ok((before, after_seed(operation, fields, size)?))
 }
 
-fn after_seed(operation: &Operation, request: &Value, (width, height): (u32, u32)) -> Result<String, EngineError> {
-    let mut after = match hires(request, base_size(operation, request)?) {
+fn after_seed(operation: &Operation, fields: &Fields, (width, height): (u32, u32)) -> Result<String, EngineError> {
+    let (base_width, base_height) = base_size(operation, fields)?;
+    let mut after = match hires(fields, (base_width, base_height)) {
         (_, ["width", _]) => format!(", Size: {width}x{height}"),
-        _ => {
-            let (base_width, base_height) = base_size(operation, request)?;
-            format!(", Size: {base_width}x{base_height}, Hires resize: {width}x{height}")
-        }
+        _ => format!(", Size: {base_width}x{base_height}, Hires resize: {width}x{height}"),
     };
-    if let Some(model) = request.pointer("/alwayson_scripts/sd_model_checkpoint").and_then(Value::as_str) {
+    if let Some(model) = fields.checkpoint() {
         after.push_str(", Model: ");
         after.push_str(model);
     }
@@ -288,12 +273,12 @@ fn after_seed(operation: &Operation, request: &Value, (width, height): (u32, u32
 #[cfg(test)]
 mod tests {
     use imgopen_types::operations::{self, OUTPAINT, TEXT_TO_IMAGE};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn cards(operation: &Operation, request: Value) -> Cards {
-        match Plan::read(operation, &request).unwrap().kind {
+        match Plan::of(operation, &serde_json::from_value(request).unwrap()).unwrap().kind {
             Kind::Cards(cards) => cards,
             other => panic!("{other:?}"),
         }
@@ -327,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_requests_are_refused_by_field() {
+    fn excessive_requests_are_rejected_by_field() {
         for (request, field) in [
             (json!({"width": 4097}), "width"),
             (json!({"height": 1_000_000_000_000_u64}), "height"),
@@ -341,15 +326,15 @@ mod tests {
             (json!({"seed": "99999999999999999999"}), "seed"),
             (json!({"alwayson_scripts": {"output_image_format": "gif"}}), "alwayson_scripts.output_image_format"),
         ] {
-            let error = Plan::read(&TEXT_TO_IMAGE, &request).unwrap_err();
+            let error = Plan::of(&TEXT_TO_IMAGE, &serde_json::from_value(request.clone()).unwrap()).unwrap_err();
             assert!(error.to_string().starts_with(&format!("`{field}`: ")), "{request}: {error}");
         }
-        let error = Plan::read(&OUTPAINT, &json!({"imageCount": 65})).unwrap_err();
+        let error = Plan::of(&OUTPAINT, &serde_json::from_value(json!({"imageCount": 65})).unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "`imageCount`: 65 given, the sandbox takes a whole number from 1 to 64");
     }
 
     #[test]
-    fn seeds_are_read_from_numbers_and_texts_or_drawn() {
+    fn seeds_are_numbers_or_texts_or_random() {
         for (seed, expected) in [(json!(7), 7), (json!("1221212"), 1_221_212), (json!("-5"), -5)] {
             let cards = cards(&TEXT_TO_IMAGE, json!({"seed": seed}));
             assert_eq!((cards.seed, cards.seed_of(3)), (Some(expected), Some(expected + 3)));

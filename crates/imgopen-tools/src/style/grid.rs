@@ -1,20 +1,20 @@
-//! Pixel art, told by its grid: colours change only where enlarged pixels meet.
+//! Recognises pixel art by its grid: colours change only where enlarged pixels meet.
 
 use image::RgbImage;
 
-/// Rows and columns that are looked at, at most.
+/// The most rows and columns that are sampled.
 const LINES: u32 = 128;
-/// The sizes of enlarged pixels that are tried, in pixels.
+/// The sides of enlarged pixels that are tried, in pixels.
 const SIZES: std::ops::RangeInclusive<usize> = 2..=64;
-/// Neighbours that differ by more than this are a change.
+/// The difference of neighbours above which there is a change.
 const CHANGE: u8 = 8;
-/// Enlarged pixels along a side, at least.
+/// The fewest enlarged pixels along a side.
 const PIXELS: usize = 12;
-/// A picture whose sides are at most this long may be pixel art that is not enlarged, if it has few colours.
+/// The longest side of pixel art that is not enlarged, if it has few colours.
 const SMALL: u32 = 128;
 const FEW: usize = 48;
 
-/// How sure it is, from 0 to 1, that the picture is pixel art.
+/// Returns the confidence, from 0 to 1, that the picture is pixel art.
 pub(super) fn certainty(image: &RgbImage) -> f64 {
     let (width, height) = image.dimensions();
     let across = changes(width, height, |along, line| image.get_pixel(along, line).0);
@@ -22,7 +22,7 @@ pub(super) fn certainty(image: &RgbImage) -> f64 {
     enlarged(&across).min(enlarged(&down)).max(sprite(image, &across))
 }
 
-/// How often colours change between each pixel and the one before, over lines that are spread over the picture.
+/// Counts colour changes between each pixel and the one before, over lines spread over the picture.
 fn changes(length: u32, lines: u32, at: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u32> {
     let looked_at = lines.min(LINES);
     let mut changes = vec![0; length as usize];
@@ -36,7 +36,7 @@ fn changes(length: u32, lines: u32, at: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u32
     changes
 }
 
-/// The part of the changes that lies on the grid that fits best, beyond what would lie there by chance.
+/// Returns the share of changes on the best fitting grid, beyond what chance would give.
 fn enlarged(changes: &[u32]) -> f64 {
     let all: u32 = changes.iter().sum();
     let mut best = 0.0_f64;
@@ -48,11 +48,11 @@ fn enlarged(changes: &[u32]) -> f64 {
             best = best.max((f64::from(on) / f64::from(all) - chance) / (1.0 - chance));
         }
     }
-    // All but all of them: a photograph has changes everywhere.
+    // Nearly all of them: a photograph has changes everywhere.
     ((best - 0.8) / 0.18).clamp(0.0, 1.0)
 }
 
-/// Whether it is a small picture of few colours with many changes.
+/// Returns whether this is a small picture of few colours with many changes.
 fn sprite(image: &RgbImage, across: &[u32]) -> f64 {
     if image.width().max(image.height()) > SMALL || image.width().min(image.height()) < 8 {
         return 0.0;

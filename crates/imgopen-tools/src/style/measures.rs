@@ -1,4 +1,4 @@
-//! What is measured on a picture to tell its style.
+//! Measurements of a picture from which its style is guessed.
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, RgbImage};
@@ -8,48 +8,48 @@ use super::grid;
 use super::strokes::{self, Strokes};
 use crate::brightness::brightness;
 
-/// All but the grid is measured on a copy whose sides are at most this long, in pixels.
+/// The longest side, in pixels, of the copy on which all but the grid is measured.
 const COPY: u32 = 512;
-/// Neighbours differ by at most this where the picture is flat, and by more than that at an edge.
+/// The most by which neighbours differ where the picture is flat, and where it has a soft transition.
 const FLAT: u8 = 1;
 const EDGE: u8 = 24;
-/// From here on the change of a gradient counts as grain, in quarters of a step of brightness.
+/// The least change of a gradient that counts as grain, in quarters of a brightness level.
 const GRAIN: u32 = 6;
 
-/// The measures of a picture. Parts lie from 0 to 1, brightness and colour from 0 to 255.
+/// The measurements of a picture. Shares range from 0 to 1, brightness and colour from 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measures {
-    /// The part of pixels that are as their neighbours, to within one step.
+    /// The share of pixels equal to their neighbours, to within one level.
     pub flat: f64,
-    /// The part of pixels on soft transitions: neighbours differ by 2 to 24 steps.
+    /// The share of pixels on soft transitions: neighbours differ by 2 to 24 levels.
     pub soft: f64,
-    /// The part of pixels on edges: neighbours differ by more.
+    /// The share of pixels on edges: neighbours differ by more.
     pub edges: f64,
-    /// The part of the soft transitions that are not even, as a camera's grain and surfaces make them.
+    /// The share of soft transitions that are uneven, as film grain and surfaces make them.
     pub grain: f64,
-    /// The number of colours, at 4 bits a channel, that make up nine tenths of the picture.
+    /// The number of colours, at 4 bits a channel, that cover nine tenths of the picture.
     pub colors: u32,
-    /// The mean distance between a pixel's greatest and least channel.
+    /// The mean difference between a pixel's largest and smallest channel.
     pub chroma: f64,
-    /// The distance that only one pixel in twenty exceeds.
+    /// The difference that only one pixel in twenty exceeds.
     pub chroma_peak: f64,
-    /// The part of all colour that lies in the strongest twelfth of the circle of hues.
+    /// The share of all colour in the strongest twelfth of the hue circle.
     pub one_hue: f64,
     /// The median brightness.
     pub median: f64,
     /// The brightness that only one pixel in twenty falls below.
     pub shadows: f64,
-    /// The part of pixels darker than a quarter of full brightness.
+    /// The share of pixels darker than a quarter of full brightness.
     pub dark: f64,
-    /// The part of pixels brighter than three quarters of full brightness.
+    /// The share of pixels brighter than three quarters of full brightness.
     pub bright: f64,
-    /// The part of pixels that are all but black or all but white.
+    /// The share of pixels that are nearly black or nearly white.
     pub extremes: f64,
-    /// The lesser of the parts of all but black and all but white.
+    /// The smaller of the shares of nearly black and nearly white pixels.
     pub lesser_extreme: f64,
     /// Dark strokes on a light ground.
     pub strokes: Strokes,
-    /// How sure it is, from 0 to 1, that the picture consists of enlarged square pixels.
+    /// The confidence, from 0 to 1, that the picture consists of enlarged square pixels.
     pub grid: f64,
 }
 
@@ -89,7 +89,7 @@ impl Measures {
     }
 }
 
-/// The copy that is measured; the picture itself if it is small.
+/// Returns the copy that is measured; the picture itself if it is small.
 fn copy(image: RgbImage) -> Result<RgbImage, EngineError> {
     let longest = image.width().max(image.height());
     if longest <= COPY {
@@ -104,7 +104,7 @@ fn copy(image: RgbImage) -> Result<RgbImage, EngineError> {
     Ok(copy)
 }
 
-/// How pixels differ from those to the right and below, counted.
+/// Counts of the differences between pixels and those to the right and below.
 #[derive(Default)]
 struct Neighbours {
     flat: u64,
@@ -145,16 +145,16 @@ impl Neighbours {
     }
 }
 
-/// The greatest difference of a channel.
+/// Returns the largest difference of a channel.
 fn distance(a: &[u8; 3], b: &[u8; 3]) -> u8 {
     a[0].abs_diff(b[0]).max(a[1].abs_diff(b[1])).max(a[2].abs_diff(b[2]))
 }
 
-/// How often brightness, strength of colour, hues and colours are there.
+/// Histograms of brightness, chroma, hues and colours.
 struct Tones {
     gray: Vec<u32>,
     chroma: Vec<u32>,
-    /// The sum of the strength of colour in each twenty-fourth of the circle.
+    /// The sum of chroma in each twenty-fourth of the hue circle.
     hues: [u64; 24],
     palette: Vec<u32>,
 }
@@ -198,7 +198,7 @@ impl Tones {
     }
 }
 
-/// In which twenty-fourth of the circle of hues a colour lies.
+/// Returns the twenty-fourth of the hue circle that contains a colour.
 fn hue(r: u8, g: u8, b: u8) -> usize {
     let [r, g, b] = [r, g, b].map(i32::from);
     let (most, least) = (r.max(g).max(b), r.min(g).min(b));
@@ -211,7 +211,7 @@ fn hue(r: u8, g: u8, b: u8) -> usize {
     twenty_fourths.rem_euclid(24) as usize
 }
 
-/// The value that this part of all lies at or below.
+/// Returns the quantile of a histogram.
 fn quantile(counts: &[u32], part: f64) -> f64 {
     let wanted = part * f64::from(counts.iter().sum::<u32>());
     let mut passed = 0.0;
@@ -244,7 +244,7 @@ mod tests {
         for step in 0..1440 {
             let [r, g, b] = colour(step);
             let hue = hue(r, g, b);
-            // Those between two parts belong to the one or the other.
+            // Hues between two parts may belong to either.
             assert!(step % 60 == 0 || hue == usize::from(step / 60), "{step}: {hue}");
             counts[hue] += 1;
         }

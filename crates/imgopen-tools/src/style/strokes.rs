@@ -1,28 +1,28 @@
-//! Dark strokes on a light ground, such as ink on paper, whatever the light on the paper.
+//! Measures dark strokes on a light background, such as ink on paper, under uneven light too.
 
 use image::RgbImage;
 
 use crate::brightness::brightness;
 use crate::morphology::dilate;
 
-/// How far the brightest place that counts as paper is looked for, in pixels to each side.
+/// The radius, in pixels, in which the brightest pixel counts as paper.
 const AROUND: usize = 12;
-/// A stroke is thinner than this, in pixels.
+/// The width in pixels below which something is a stroke.
 const THIN: usize = 9;
-/// Brightness beside the paper's, in percent: paper is above, ink below.
+/// Brightness relative to the paper, in percent: paper is above, ink below.
 const PAPER: u32 = 85;
 const INK: u32 = 70;
 
-/// Measures of strokes.
+/// Measurements of strokes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Strokes {
-    /// The part of the picture that is paper: all but as bright as the brightest place around.
+    /// The share of the picture that is paper: nearly as bright as the brightest pixel around.
     pub paper: f64,
-    /// The part that is ink: much darker.
+    /// The share that is ink: much darker.
     pub ink: f64,
-    /// The part of the ink that lies in strokes, which are thinner than nine pixels.
+    /// The share of the ink in strokes, which are thinner than nine pixels.
     pub thin: f64,
-    /// The brightness of the ink beside that of the paper around, in the mean.
+    /// The mean brightness of the ink relative to the paper around it.
     pub ink_tone: f64,
     /// The median brightness of the paper, from 0 to 255.
     pub paper_tone: f64,
@@ -53,7 +53,7 @@ fn below(gray: u8, ground: u8, percent: u32) -> bool {
     u32::from(gray) * 100 < u32::from(ground) * percent
 }
 
-/// Removes what is thinner than a stroke may be, and leaves the rest.
+/// Removes strokes, and leaves wider areas.
 fn opened(ink: &[u8], width: usize) -> Vec<u8> {
     let flip = |samples: &[u8]| samples.iter().map(|sample| 1 - sample).collect::<Vec<_>>();
     let eroded = flip(&dilate(&flip(ink), width, THIN / 2));

@@ -1,16 +1,16 @@
-//! Printing marks onto pixels.
+//! Blends marks into pixels.
 
 use image::DynamicImage;
 use imgopen_engine::EngineError;
 
 use super::layer::{Depth, Layer, Mark, times};
 
-/// Below this mean brightness white letters are easier to read, above it black ones, as contrast is measured for the web.
+/// The mean brightness below which white letters are easier to read, by the contrast measure of WCAG.
 const MIDDLE: f64 = 0.46;
-/// About how many pixels of the ground are looked at.
+/// About how many pixels of the background are sampled.
 const SAMPLES: usize = 4096;
 
-/// Prints one mark at several places of a picture. A gray picture takes gray marks only.
+/// Blends one mark into a picture at several positions. A gray picture takes gray marks only.
 pub(super) struct Blend<'a>(Box<dyn Printer + 'a>);
 
 trait Printer {
@@ -18,7 +18,7 @@ trait Printer {
 }
 
 impl<'a> Blend<'a> {
-    /// Printing with that opacity, from 0 to 1.
+    /// Prepares a mark with an opacity from 0 to 1.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl<'a> Blend<'a> {
         }))
     }
 
-    /// Prints a copy with its upper left corner there. What lies beyond the edges is cut off.
+    /// Blends a copy with its upper left corner at a position, clipped to the picture.
     pub(super) fn at(&mut self, x: i64, y: i64) {
         self.0.print(x, y);
     }
@@ -53,16 +53,16 @@ struct Pixels<'a, T, const N: usize> {
     pixels: &'a mut [[T; N]],
     width: usize,
     mark: Layer<T>,
-    /// What is printed on light ground instead.
+    /// The layer for a light background.
     on_light: Option<Layer<T>>,
 }
 
-/// The part of a copy that lies on the picture.
+/// The part of a copy that is inside the picture.
 struct Part {
-    /// Its first pixel of the picture.
+    /// Its first pixel in the picture.
     left: usize,
     top: usize,
-    /// Its first pixel of the mark.
+    /// Its first pixel in the mark.
     skipped: (usize, usize),
     width: usize,
     height: usize,
@@ -79,7 +79,7 @@ impl<'a, T: Depth, const N: usize> Pixels<'a, T, N> {
     }
 
     fn part(&self, x: i64, y: i64) -> Option<Part> {
-        // The first pixel of the picture and of the mark, and how many there are, along one side.
+        // The first pixel in the picture and in the mark, and the number of pixels, along one axis.
         let along = |place: i64, mark: u32, side: usize| {
             let (first, end) = (place.max(0), (place + i64::from(mark)).min(side as i64));
             (first < end).then_some((first as usize, (first - place) as usize, (end - first) as usize))
@@ -89,7 +89,7 @@ impl<'a, T: Depth, const N: usize> Pixels<'a, T, N> {
         Some(Part { left, top, skipped: (skipped_left, skipped_top), width, height })
     }
 
-    /// Whether the ground is light. What is transparent does not count.
+    /// Returns whether the background is light. Transparent pixels do not count.
     fn is_light(&self, part: &Part) -> bool {
         let step = (part.width * part.height).div_ceil(SAMPLES).max(1);
         let rows = (part.top..part.top + part.height).step_by(step.isqrt().max(1));
@@ -124,7 +124,7 @@ impl<T: Depth, const N: usize> Printer for Pixels<'_, T, N> {
     }
 }
 
-/// A pixel with a mark on it.
+/// Returns a pixel with the mark blended in.
 fn over<T: Depth, const N: usize>(pixel: [T; N], mark: [T; 4]) -> [T; N] {
     let solid = T::cut(T::MAX);
     if N.is_multiple_of(2) && pixel[N - 1] != solid {

@@ -1,4 +1,4 @@
-//! Which font prints which character.
+//! Chooses the font for each character.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -10,9 +10,9 @@ use imgopen_engine::EngineError;
 use unicode_script::Script;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::order::is_invisible;
+use super::request::is_invisible;
 
-/// The fonts that come along, the first that has a character before the others.
+/// The bundled fonts, in order of preference.
 const EMBEDDED: [&[u8]; 7] = [
     include_bytes!("../../fonts/NotoSans.ttf"),
     include_bytes!("../../fonts/NotoSansCJK.otf"),
@@ -22,40 +22,40 @@ const EMBEDDED: [&[u8]; 7] = [
     include_bytes!("../../fonts/NotoSansThai.ttf"),
     include_bytes!("../../fonts/NotoSansDevanagari.ttf"),
 ];
-/// The place of the emoji among them.
+/// The index of the emoji font.
 const EMOJI: usize = 2;
-/// Asks for an emoji where a character may also be a plain sign.
+/// The variation selector that asks for an emoji where a character also has a plain form.
 const AS_EMOJI: char = '\u{fe0f}';
 const WEIGHT: u16 = 500;
 
-/// The embedded fonts, and those of the machine, read when first needed.
+/// The bundled fonts and those of the machine, read when first needed.
 #[derive(Debug, Default)]
 pub(super) struct Library {
     embedded: OnceLock<Collection>,
     installed: OnceLock<Collection>,
 }
 
-/// Fonts, and what sets texts with them.
+/// Fonts, and what lays out texts with them.
 #[derive(Debug)]
 pub(super) struct Collection {
     database: Database,
-    /// In the order in which they are asked for a character.
+    /// In order of preference.
     faces: Vec<ID>,
     setter: Mutex<Setter>,
 }
 
-/// What shapes texts and draws glyphs. Both keep what they have read of the fonts.
+/// Shapes texts and draws glyphs. Both cache what they have read of the fonts.
 #[derive(Debug)]
 pub(super) struct Setter {
     pub(super) system: FontSystem,
     pub(super) glyphs: SwashCache,
 }
 
-/// A part of a text, and how it is set.
+/// A part of a text with its attributes.
 pub(super) type Span<'a> = (&'a str, Attrs<'a>);
 
 impl Library {
-    /// The fonts that have all characters of a text: the embedded ones if they do.
+    /// Returns the fonts that have all characters of a text: the bundled ones if they suffice.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Library {
     }
 }
 
-/// The error about characters that no font has.
+/// Returns the error about characters that no font has.
 pub(super) fn without_font(characters: &str) -> EngineError {
     let codes = characters.chars().filter(|c| !is_invisible(*c)).map(|c| format!("U+{:04X}", u32::from(c)));
     let codes = codes.collect::<Vec<_>>().join(" ");
@@ -95,31 +95,31 @@ impl Collection {
         Self::new(database)
     }
 
-    /// The embedded fonts before others.
+    /// Puts the bundled fonts before others.
     fn new(mut database: Database) -> Self {
         let mut others: Vec<&FaceInfo> = database.faces().filter(|face| face.style == Style::Normal).collect();
         others.sort_by_key(|face| (face.monospaced, face.weight.0.abs_diff(WEIGHT), face.post_script_name.clone()));
         let others: Vec<ID> = others.into_iter().map(|face| face.id).collect();
         let embedded = EMBEDDED.iter().flat_map(|font| database.load_font_source(Source::Binary(Arc::new(*font))));
         let faces = embedded.collect::<Vec<_>>().into_iter().chain(others).collect();
-        // The language is none: nothing but the text decides how it looks.
+        // No locale: only the text decides how it looks.
         let system = FontSystem::new_with_locale_and_db_and_fallback("und".to_owned(), database.clone(), NoFallback);
         Self { database, faces, setter: Mutex::new(Setter { system, glyphs: SwashCache::new() }) }
     }
 
-    /// What sets texts with these fonts, for one at a time.
+    /// Locks the layout engine of these fonts, which serves one text at a time.
     pub(super) fn setter(&self) -> &Mutex<Setter> {
         &self.setter
     }
 
-    /// The first characters that belong together and that no font has.
+    /// Returns the first cluster of characters that no font has.
     fn missing<'a>(&self, text: &'a str) -> Option<&'a str> {
         let clusters: Vec<&str> = text.graphemes(true).collect();
         let chosen = self.choose(&clusters);
         clusters.into_iter().zip(chosen).find_map(|(cluster, face)| face.is_none().then_some(cluster))
     }
 
-    /// The parts of a text with their fonts. Characters that no font has get the first.
+    /// Splits a text into parts with their fonts. Characters that no font has get the first font.
     pub(super) fn spans<'a>(&'a self, text: &'a str) -> Vec<Span<'a>> {
         let clusters: Vec<&str> = text.graphemes(true).collect();
         let mut chosen: Vec<usize> = self.choose(&clusters).into_iter().map(Option::unwrap_or_default).collect();
@@ -142,7 +142,7 @@ impl Collection {
         Some(attributes.cache_key_flags(CacheKeyFlags::DISABLE_HINTING))
     }
 
-    /// The first font that has each cluster.
+    /// Returns the first font that has each cluster.
     fn choose(&self, clusters: &[&str]) -> Vec<Option<usize>> {
         let mut chosen = vec![None; clusters.len()];
         let plain = (0..self.faces.len()).map(|face| (face, false));
@@ -158,7 +158,7 @@ impl Collection {
         chosen
     }
 
-    /// Gives punctuation and spaces the font of the letters before them, or after them at the beginning, if it has them.
+    /// Assigns punctuation and spaces the font of the letters before them, or after them at the beginning, if it has them.
     fn join(&self, clusters: &[&str], chosen: &mut [usize]) {
         let is_letter = |index: usize| chosen_letter(clusters[index], chosen[index]);
         let mut wanted: Vec<(usize, usize)> = Vec::new();
@@ -178,7 +178,7 @@ impl Collection {
         }
     }
 
-    /// Whether a font has all that is to be seen of each cluster.
+    /// Returns whether a font has all visible characters of each cluster.
     fn has(&self, face: usize, clusters: &[&str]) -> Vec<bool> {
         if clusters.is_empty() {
             return Vec::new();
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_character_that_no_font_has_is_named() {
-        // It stands for nothing, so that no font may have it.
+        // A noncharacter, which no font has.
         let error = Library::default().fonts_for("a\u{10ffff}").unwrap_err().to_string();
         assert!(error.starts_with("`watermarkText`: no font has \"\u{10ffff}\" (U+10FFFF); leave it out"), "{error}");
     }

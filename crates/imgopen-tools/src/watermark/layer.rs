@@ -1,13 +1,13 @@
-//! Marks ready to be printed: colours multiplied by their opacity.
+//! Marks as layers with premultiplied alpha, ready to be blended.
 
 use image::DynamicImage;
 
-/// A colour depth.
+/// A sample type: 8 or 16 bits.
 pub(super) trait Depth: Copy + Default + Ord + Into<u32> {
     /// The largest value.
     const MAX: u32;
 
-    /// The value, which is at most [`MAX`](Depth::MAX).
+    /// Converts a value of at most [`MAX`](Depth::MAX).
     fn cut(value: u32) -> Self;
 }
 
@@ -27,12 +27,12 @@ impl Depth for u16 {
     }
 }
 
-/// `a` times `b`, where the largest value stands for one.
+/// Returns `a` times `b`, where the largest value stands for one.
 pub(super) fn times<T: Depth>(a: u32, b: u32) -> u32 {
     (a * b + T::MAX / 2) / T::MAX
 }
 
-/// Pixels of red, green, blue and opacity, of which the colours are multiplied by the opacity.
+/// Pixels of red, green, blue and opacity, the colours premultiplied by the opacity.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Layer<T> {
     pub(super) width: u32,
@@ -40,14 +40,14 @@ pub(super) struct Layer<T> {
     pub(super) pixels: Vec<[T; 4]>,
 }
 
-/// What is printed.
+/// A mark to blend into a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Mark {
     /// A picture of 8 bits a channel.
     Shallow(Layer<u8>),
     /// A picture of 16 bits a channel.
     Deep(Layer<u16>),
-    /// A text in letters for dark ground, and for light ground.
+    /// A text, in letters for dark and for light backgrounds.
     Text {
         /// White letters.
         on_dark: Layer<u8>,
@@ -57,7 +57,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// A picture, in 16 bits a channel if that is wanted.
+    /// Creates a mark from a picture, in 16 bits a channel if `deep`.
     pub(super) fn picture(image: DynamicImage, deep: bool) -> Self {
         let (width, height) = (image.width(), image.height());
         match deep {
@@ -66,7 +66,7 @@ impl Mark {
         }
     }
 
-    /// Width and height in pixels.
+    /// Returns width and height in pixels.
     pub(super) fn size(&self) -> (u32, u32) {
         match self {
             Self::Shallow(layer) | Self::Text { on_dark: layer, .. } => (layer.width, layer.height),
@@ -74,7 +74,7 @@ impl Mark {
         }
     }
 
-    /// Whether some of it is more than black, gray and white.
+    /// Returns whether any of it is neither black, gray nor white.
     pub(super) fn has_colour(&self) -> bool {
         match self {
             Self::Shallow(layer) | Self::Text { on_dark: layer, .. } => layer.has_colour(),
@@ -88,7 +88,7 @@ impl<T: Depth> Layer<T> {
         self.pixels.iter().any(|[red, green, blue, _]| red != green || green != blue)
     }
 
-    /// The layer at another depth, with its opacity multiplied by a number from 0 to 1.
+    /// Converts the layer to another depth, with its opacity scaled by a number from 0 to 1.
     pub(super) fn faded<U: Depth>(&self, opacity: f64) -> Layer<U> {
         let factor = opacity * f64::from(U::MAX) / f64::from(T::MAX);
         let fade = |value: T| U::cut((f64::from(value.into()) * factor + 0.5) as u32);

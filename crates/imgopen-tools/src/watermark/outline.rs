@@ -1,6 +1,6 @@
-//! Edges around letters.
+//! Outlines around letters.
 
-/// Widens a mask by a disc of that radius: every pixel becomes the largest within the disc around it.
+/// Dilates a mask by a disc: every pixel becomes the largest within the disc around it.
 pub(super) fn widen(mask: &[u8], width: usize, radius: usize) -> Vec<u8> {
     let mut wide = vec![0; mask.len()];
     let height = mask.len() / width;
@@ -26,15 +26,15 @@ pub(super) fn widen(mask: &[u8], width: usize, radius: usize) -> Vec<u8> {
     wide
 }
 
-/// Half the width of a disc, in whole pixels, that many rows away from its middle.
+/// Returns half the width of a disc in whole pixels, `row` rows from its centre.
 fn half_width(radius: usize, down: usize) -> usize {
     let (radius, down) = (radius as f32 + 0.4, down as f32);
     (radius * radius - down * down).max(0.0).sqrt() as usize
 }
 
-/// Makes every pixel of the first buffer the largest of itself and the `2 * half` after it.
+/// Replaces every pixel of the first buffer by the largest of itself and the `2 * half` after it.
 fn widen_row(half: usize, (from, to): &mut (Vec<u8>, Vec<u8>)) {
-    // Each pixel of `from` is the largest of a window of `window` pixels that begins at it.
+    // Each pixel of `from` is the largest of the `window` pixels that begin at it.
     let (mut window, whole) = (1, 2 * half + 1);
     while window < whole {
         let step = window.min(whole - window);

@@ -1,4 +1,4 @@
-//! Setting a text: how large, in which lines, and its pixels.
+//! Lays out a text: its size, its lines, and its pixels.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -11,26 +11,26 @@ use imgopen_types::WatermarkPosition;
 
 use super::fonts::{Collection, Setter, without_font};
 use super::layer::{Layer, Mark};
-use super::order::is_invisible;
 use super::outline;
 use super::place::Space;
+use super::request::is_invisible;
 
-/// The smallest letters, in pixels of their em.
+/// The smallest letters: their em in pixels.
 const SMALLEST: f32 = 8.0;
-/// Lines are broken rather than set in letters smaller than this share of the picture's shorter side.
+/// Lines are wrapped rather than set in letters smaller than this share of the picture's shorter side.
 const READABLE: f32 = 1.0 / 40.0;
-/// From line to line, as a share of the letters' size.
+/// The line height as a multiple of the letter size.
 const LINE: f32 = 1.3;
-/// The width of the edge around letters, as a share of their size.
+/// The width of the outline around letters as a share of their size.
 const EDGE: f32 = 1.0 / 18.0;
-/// How dense the edge is.
+/// The opacity of the outline.
 const EDGE_OPACITY: f32 = 0.7;
-/// A text that by its outlines is so many times as large as its room is not drawn before it is made smaller.
+/// A text whose outlines exceed the room by this factor is made smaller before it is drawn.
 const FAR_OVER: f32 = 1.5;
-/// The size at which a text is first measured. Layout scales with it.
+/// The letter size at which a text is first measured. Layout scales linearly.
 const MEASURED_AT: f32 = 100.0;
 
-/// Sets a text as large as the space says.
+/// Lays out a text in the size that the space asks for.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(super) fn set(
     space: &Space,
 ) -> Result<Mark, EngineError> {
     let inked = {
-        // Others wait for it.
+        // Release the lock, others wait for it.
         let mut setter = fonts.setter().lock().unwrap_or_else(PoisonError::into_inner);
         ink(&mut Setting::new(fonts, &mut setter, text, position), text, space)?
     };
@@ -63,7 +63,7 @@ fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, En
     };
     let over = |extent: Extent| (extent.width() as f32 / width as f32).max(extent.height() as f32 / height as f32);
     let mut fit = setting.fit(space).ok_or_else(refused)?;
-    // How far letters reach beyond their lines, or stay within, is told by their outlines, and exactly by their pixels.
+    // The outlines show roughly how far letters reach beyond their lines, the pixels exactly.
     for _ in 0..6 {
         let laid = setting.lay(fit);
         let about = over(laid.extent);
@@ -89,38 +89,38 @@ fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, En
         }
         fit = fit.times(by);
         if fit.size < SMALLEST {
-            // Rather lines that end earlier than letters that cannot be read.
+            // Shorter lines rather than unreadable letters.
             fit = Fit { size: SMALLEST, wrap: Wrap::WordOrGlyph, ..fit };
         }
     }
     Err(refused())
 }
 
-/// A text that is being set.
+/// A text in the course of layout.
 struct Setting<'a> {
     setter: &'a mut Setter,
     buffer: Buffer,
 }
 
-/// How a text is laid out.
+/// The parameters of a layout.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Fit {
-    /// The size of letters in pixels.
+    /// The letter size in pixels.
     size: f32,
-    /// Where lines end, in pixels.
+    /// The line width in pixels.
     width: f32,
     wrap: Wrap,
-    /// The size up to which letters may still grow until the mark is as wide as wanted.
+    /// The letter size at which the mark has the wanted width.
     grow: Option<f32>,
 }
 
 impl Fit {
-    /// Lines as they are.
+    /// Creates a layout without wrapping.
     fn whole(size: f32) -> Self {
         Self { size, width: f32::MAX, wrap: Wrap::None, grow: None }
     }
 
-    /// The same so many times as large.
+    /// Returns the layout scaled by a factor.
     fn times(self, by: f32) -> Self {
         Self { size: self.size * by, width: self.width * by, ..self }
     }
@@ -137,7 +137,7 @@ impl<'a> Setting<'a> {
         setting
     }
 
-    /// Refuses characters that got no glyph.
+    /// Rejects characters without a glyph.
     fn check_glyphs(&self) -> Result<(), EngineError> {
         for run in self.buffer.layout_runs() {
             for glyph in run.glyphs.iter().filter(|glyph| glyph.glyph_id == 0) {
@@ -150,7 +150,7 @@ impl<'a> Setting<'a> {
         Ok(())
     }
 
-    /// Lays the text out, and tells its width and height in pixels.
+    /// Lays out the text and returns its width and height in pixels.
     fn measure(&mut self, fit: Fit) -> (f32, f32) {
         self.buffer.set_wrap(fit.wrap);
         let width = (fit.wrap != Wrap::None).then_some(fit.width);
@@ -160,12 +160,12 @@ impl<'a> Setting<'a> {
         runs.fold((0.0, 0.0), |(width, height), run| (run.line_w.max(width), height + run.line_height))
     }
 
-    /// Finds a size and lines: as wide as wanted on its own lines, else in broken lines, else wider.
+    /// Finds a letter size and lines: the wanted width in the given lines, else in wrapped lines, else wider.
     fn fit(&mut self, space: &Space) -> Option<Fit> {
         let (width, height) = (space.room.0 as f32, space.room.1 as f32);
         let whole = self.measure(Fit::whole(MEASURED_AT));
         let target = space.target as f32;
-        // The edges of letters are a part of the mark.
+        // Outlines are part of the mark.
         let down = height / (whole.1 / MEASURED_AT + 2.0 * EDGE);
         let largest = down.min(space.letters.unwrap_or(f32::MAX));
         let most = |target: f32| (target / (whole.0 / MEASURED_AT + 2.0 * EDGE)).min(largest);
@@ -180,7 +180,7 @@ impl<'a> Setting<'a> {
         broken.map(|fit| self.snug(fit))
     }
 
-    /// The largest size up to `readable` at which the text, broken into lines of that width, fits.
+    /// Returns the largest letter size up to `readable` at which the text, wrapped to that width, fits.
     fn largest(&mut self, width: f32, wrap: Wrap, least: f32, readable: f32, height: f32) -> Option<Fit> {
         let mut fits = |size: f32| {
             let edge = 2.0 * EDGE * size;
@@ -200,15 +200,15 @@ impl<'a> Setting<'a> {
         Some(best)
     }
 
-    /// The same with lines that end where the longest does, so that alignment is within the mark.
+    /// Returns the layout with the line width of the longest line, so that alignment is within the mark.
     fn snug(&mut self, fit: Fit) -> Fit {
         let (width, _) = self.measure(fit);
         let wrap = if fit.wrap == Wrap::None { Wrap::Word } else { fit.wrap };
-        // A little more, lest rounding breaks the longest line.
+        // A little more, so that rounding does not wrap the longest line.
         Fit { width: width * 1.0005 + 0.05, wrap, ..fit }
     }
 
-    /// Lays the text out, and tells where its glyphs come to lie without drawing them.
+    /// Lays out the text and returns the positions of its glyphs without drawing them.
     fn lay(&mut self, fit: Fit) -> Laid {
         self.measure(fit);
         let (mut glyphs, mut extent) = (Vec::new(), Extent::NONE);
@@ -223,7 +223,7 @@ impl<'a> Setting<'a> {
         Laid { glyphs, edge, extent: extent.grown(edge) }
     }
 
-    /// Draws the glyphs, those that are alike once.
+    /// Draws the glyphs, equal ones once.
     fn ink(&mut self, laid: &Laid) -> Inked {
         let Setter { system, glyphs: cache } = &mut *self.setter;
         let (mut images, mut drawn): (Vec<SwashImage>, HashMap<CacheKey, Option<usize>>) = Default::default();
@@ -245,7 +245,7 @@ impl<'a> Setting<'a> {
 }
 
 impl Setter {
-    /// Where the outline of a glyph lies around its place, in whole pixels; about its size for one that has none.
+    /// Returns the bounds of a glyph's outline around its position, in whole pixels; an estimate if it has no outline.
     fn outline(&mut self, key: CacheKey, size: f32) -> Extent {
         let font = self.system.get_font(key.font_id, key.font_weight);
         let index = self.system.db().face(key.font_id).map_or(0, |face| face.index);
@@ -286,7 +286,7 @@ struct Extent {
 impl Extent {
     const NONE: Self = Self { left: i32::MAX, top: i32::MAX, right: i32::MIN, bottom: i32::MIN };
 
-    /// The smallest that holds both.
+    /// Returns the smallest area that contains both.
     fn with(self, other: Self) -> Self {
         Self {
             left: self.left.min(other.left),
@@ -305,7 +305,7 @@ impl Extent {
         }
     }
 
-    /// Its surroundings too; those of a point if it is none.
+    /// Returns the area extended on each side; an empty one is extended from a point.
     fn grown(self, by: i32) -> Self {
         let Self { left, top, right, bottom } = if self == Self::NONE { Self::default() } else { self };
         Self {
@@ -325,26 +325,26 @@ impl Extent {
     }
 }
 
-/// A text that is laid out.
+/// A text after layout.
 struct Laid {
-    /// Each glyph with its place.
+    /// Each glyph with its position.
     glyphs: Vec<(CacheKey, i32, i32)>,
-    /// The width of the edge around letters.
+    /// The width of the outline around letters.
     edge: i32,
-    /// About where it lies with its edges.
+    /// Its approximate bounds with outlines.
     extent: Extent,
 }
 
-/// A text of which the glyphs are drawn.
+/// A text whose glyphs are drawn.
 struct Inked {
     images: Vec<SwashImage>,
     glyphs: Vec<Glyph>,
     edge: i32,
-    /// Where it lies with its edges.
+    /// Its bounds with outlines.
     extent: Extent,
 }
 
-/// Which image a glyph has, and where it is.
+/// The image of a glyph, and its position.
 struct Glyph {
     left: i32,
     top: i32,
@@ -355,11 +355,11 @@ struct Glyph {
 struct Drawn {
     width: u32,
     height: u32,
-    /// How much of each pixel the letters cover.
+    /// The coverage of each pixel by the letters.
     letters: Vec<u8>,
-    /// How much the letters with their edges cover.
+    /// The coverage by the letters with their outlines.
     edges: Vec<u8>,
-    /// What glyphs have colours of their own, multiplied by their opacity; empty if there are none.
+    /// The pixels of coloured glyphs, premultiplied; empty if there are none.
     colours: Vec<[u8; 4]>,
 }
 
@@ -403,7 +403,7 @@ impl Drawn {
         Mark::Text { on_dark: self.layer(255), on_light: self.layer(0) }
     }
 
-    /// Letters in that gray, with edges in its opposite.
+    /// Returns letters in that gray, with outlines in its opposite.
     fn layer(&self, gray: u8) -> Layer<u8> {
         let edge_opacity = (EDGE_OPACITY * 255.0) as u32;
         let pixel = |(letter, edge): (&u8, &u8)| {
@@ -414,7 +414,7 @@ impl Drawn {
         };
         let mut pixels: Vec<[u8; 4]> = self.letters.iter().zip(&self.edges).map(pixel).collect();
         for (pixel, colour) in pixels.iter_mut().zip(&self.colours).filter(|(_, colour)| colour[3] > 0) {
-            // What the colour lets through is the edge.
+            // The outline shows through the colour.
             let through = 255 - u32::from(colour[3]);
             for (sample, colour) in pixel.iter_mut().zip(colour) {
                 *sample = (u32::from(*colour) + u32::from(*sample) * through / 255).min(255) as u8;

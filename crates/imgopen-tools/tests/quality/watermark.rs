@@ -29,7 +29,7 @@ fn grounds() -> Vec<(&'static str, RgbImage)> {
 fn marked(ground: &RgbImage, text: &str, position: &str, format: ImageFormat) -> RgbImage {
     let request = json!({"watermarkText": text, "position": position, "scale": 0.5});
     let bytes = file(&DynamicImage::from(ground.clone()), format);
-    let job = Job { inputs: vec![input(bytes)], ..job("watermark_image", request) };
+    let job = job("watermark_image", request).with_inputs(vec![input(bytes)]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let output = runtime.block_on(run(&Watermark::new(), job)).unwrap();
     picture::decode(&output.pictures[0].bytes, &PictureLimits::default()).unwrap().image.to_rgb8()

@@ -8,7 +8,8 @@ use std::io::Cursor;
 use bytes::Bytes;
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use imgopen_engine::{Engine, EngineError, Input, Job, Monitor, Output, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Input, Job, JobRequest, Monitor, Output};
+use imgopen_types::schema::Shape;
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
 
@@ -18,15 +19,21 @@ pub fn operation(id: &str) -> &'static Operation {
     operations::ALL.iter().copied().find(|operation| operation.id == id).unwrap()
 }
 
-pub fn job(id: &str, request: Value) -> Job {
-    Job {
-        task_id: "20000051".to_owned(),
-        operation: operation(id),
-        request,
-        inputs: Vec::new(),
-        directives: None,
-        limits: PictureLimits::default(),
+/// A request with those fields, and the ids and addresses that the operation requires beside them.
+pub fn request(id: &str, fields: Value) -> JobRequest {
+    let operation = operation(id);
+    let mut body = fields;
+    body.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    for field in operation.request.fields.iter().filter(|field| field.required) {
+        if body.get(field.name).is_none() && matches!(field.shape, Shape::Text(_)) {
+            body[field.name] = URL.into();
+        }
     }
+    JobRequest::new("20000051", operation, body)
+}
+
+pub fn job(id: &str, fields: Value) -> Job {
+    Job::new(request(id, fields), "run")
 }
 
 pub fn input(bytes: impl Into<Bytes>) -> Input {

@@ -24,12 +24,12 @@ pub(in crate::library) fn header(tensors: Shapes<'_>, texts: &[(&str, &str)]) ->
 }
 
 fn kind_and_base(tensors: Shapes<'_>) -> (Option<ModelKind>, Option<String>) {
-    let told = told(&header(tensors, &[]));
-    (told.kind, told.base)
+    let metadata = ModelMetadata::of(&header(tensors, &[]));
+    (metadata.kind, metadata.base)
 }
 
 #[test]
-fn checkpoints_are_told_by_their_networks() {
+fn checkpoints_are_recognised_by_their_networks() {
     const UNET: &str = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight";
     for (tensors, base) in [
         (vec![(UNET, &[320, 768][..]), ("first_stage_model.encoder.conv_in.weight", &[128, 3, 3, 3])], Some("SD 1.5")),
@@ -62,7 +62,7 @@ fn checkpoints_are_told_by_their_networks() {
 }
 
 #[test]
-fn loras_are_told_whichever_program_trained_them() {
+fn loras_of_every_trainer_are_recognised() {
     let cases: &[(&str, &[usize], Option<&str>)] = &[
         (
             "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight",
@@ -95,7 +95,7 @@ fn loras_are_told_whichever_program_trained_them() {
 }
 
 #[test]
-fn the_small_ones_are_told_too() {
+fn vaes_and_embeddings_are_recognised() {
     let vae: Shapes<'_> = &[("encoder.conv_in.weight", &[8, 3, 3, 3]), ("decoder.conv_in.weight", &[8, 4, 3, 3])];
     assert_eq!(kind_and_base(vae), (Some(ModelKind::Vae), None));
     let cases: &[(Shapes<'_>, &str)] = &[
@@ -127,7 +127,7 @@ fn what_is_no_model_of_these_is_none() {
 #[test]
 fn texts_give_the_title_and_what_tensors_leave_open() {
     let tensors: Shapes<'_> = &[("lora_unet_x.lora_down.weight", &[8, 320])];
-    let of = |texts: &[(&str, &str)]| told(&header(tensors, texts));
+    let of = |texts: &[(&str, &str)]| ModelMetadata::of(&header(tensors, texts));
     let trained = of(&[("ss_output_name", "ink"), ("ss_base_model_version", "sdxl_base_v1-0")]);
     assert_eq!((trained.title.as_deref(), trained.base.as_deref()), (Some("ink"), Some("SDXL")));
     let spec = [
@@ -142,7 +142,7 @@ fn texts_give_the_title_and_what_tensors_leave_open() {
     assert_eq!(of(&[("modelspec.title", &"é".repeat(5000))]).title.unwrap().chars().count(), LONGEST);
     // What the tensors say counts more.
     let sure: Shapes<'_> = &[("lora_te2_x.lora_down.weight", &[8, 1280])];
-    assert_eq!(told(&header(sure, &[("ss_base_model_version", "sd_v1")])).base.as_deref(), Some("SDXL"));
+    assert_eq!(ModelMetadata::of(&header(sure, &[("ss_base_model_version", "sd_v1")])).base.as_deref(), Some("SDXL"));
 }
 
 #[test]

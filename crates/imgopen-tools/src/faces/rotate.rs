@@ -1,28 +1,28 @@
-//! Turned copies of a picture, in which tilted faces are upright.
+//! Rotated copies of a picture, in which tilted faces are upright.
 
 use image::{GrayImage, imageops};
 
-/// A turned copy.
-pub(super) struct Turned {
+/// A rotated copy.
+pub(super) struct Rotated {
     pub(super) image: GrayImage,
-    /// Width and height before turning.
+    /// Width and height before rotation.
     pub(super) before: (u32, u32),
-    /// The cosine and sine of the turn.
+    /// The cosine of the rotation.
     cosine: f32,
     sine: f32,
 }
 
-impl Turned {
-    /// The picture as it is.
+impl Rotated {
+    /// Returns the picture unchanged.
     pub(super) fn upright(image: GrayImage) -> Self {
         Self { before: image.dimensions(), image, cosine: 1.0, sine: 0.0 }
     }
 
-    /// A copy in which faces that are tilted clockwise by that many degrees are upright. It is as large as the whole turned
-    /// picture; its corners are black.
+    /// Returns a copy in which faces tilted clockwise by `degrees` are upright. It contains the whole rotated picture; its
+    /// corners are black.
     pub(super) fn new(image: &GrayImage, degrees: f32) -> Self {
         let (sine, cosine) = degrees.to_radians().sin_cos();
-        let turned = match degrees {
+        let rotated = match degrees {
             90.0 => imageops::rotate270(image),
             -90.0 => imageops::rotate90(image),
             180.0 | -180.0 => imageops::rotate180(image),
@@ -36,10 +36,10 @@ impl Turned {
                 copy.image
             }
         };
-        Self { image: turned, before: image.dimensions(), cosine, sine }
+        Self { image: rotated, before: image.dimensions(), cosine, sine }
     }
 
-    /// Where a place of the copy lies in the picture before turning.
+    /// Returns the position in the original picture of a position in the copy.
     pub(super) fn back(&self, x: f32, y: f32) -> (f32, f32) {
         let (x, y) = (x - self.image.width() as f32 / 2.0, y - self.image.height() as f32 / 2.0);
         let (width, height) = (self.before.0 as f32, self.before.1 as f32);
@@ -51,7 +51,7 @@ impl Turned {
         let pixels = image.as_raw();
         let mut filled = GrayImage::new(self.image.width(), self.image.height());
         for (y, row) in filled.chunks_exact_mut(self.image.width() as usize).enumerate() {
-            // In 1/65536 pixels; from pixel to pixel the place moves by the same step.
+            // In 1/65536 pixels; from pixel to pixel the position moves by the same step.
             let fine = |value: f32| (value * 65_536.0) as i32;
             let (first_x, first_y) = self.back(0.5, y as f32 + 0.5);
             let (mut x, mut y) = (fine(first_x - 0.5), fine(first_y - 0.5));

@@ -1,18 +1,18 @@
-//! What the header of a model's file tells: the kind, the base model, the title.
+//! Determines kind, base model and title from the header of a model's file.
 //!
-//! The names and shapes of the tensors count first, for they are what a program loads. The texts beside them, which anyone
-//! may write, give the title, and the base model where tensors leave it open. A hash among them is not believed.
+//! Names and shapes of the tensors come first, because they are what a program loads. The texts beside them, which anyone
+//! can write, give the title, and the base model if the tensors leave it open. A hash among the texts is not trusted.
 
 use safetensors::tensor::Metadata;
 
-use crate::ModelKind;
+use crate::model::ModelKind;
 
-/// The longest text that is taken from a header, in characters.
+/// The longest text that is used from a header, in characters.
 const LONGEST: usize = 200;
 
-/// What is known of a model by its header.
+/// What the header says about a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ModelMetadata {
     pub kind: Option<ModelKind>,
     pub base: Option<String>,
     pub title: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Told {
 /// The tensors of a file.
 struct Tensors(Vec<(String, Vec<usize>)>);
 
-/// What the names of tensors have that belong to a LoRA, whichever program trained it.
+/// Parts of tensor names that show a LoRA, by any trainer.
 const LORA: [&str; 12] = [
     "lora_unet_",
     "lora_te",
@@ -37,24 +37,27 @@ const LORA: [&str; 12] = [
     ".lokr_w1",
 ];
 
-/// The same of networks that steer others, which are no models of their own.
+/// Parts of tensor names that show a control network, which is not listed.
 const CONTROL: [&str; 6] =
     ["control_model.", "input_hint_block.", "controlnet_", "lora_controlnet", "ip_adapter.", "lllite_"];
 
-/// The same of networks that make pictures.
+/// Parts of tensor names that show a diffusion model.
 const DIFFUSION: [&str; 4] = ["diffusion_model.", "double_blocks.0.", "joint_blocks.0.", "input_blocks.0.0."];
 
-pub(super) fn told(header: &Metadata) -> Told {
-    let tensors = header.tensors().into_iter().map(|(name, info)| (name, info.shape.clone()));
-    let tensors = Tensors(tensors.collect());
-    let text = |key: &str| header.metadata().as_ref().and_then(|texts| plain(texts.get(key)?));
-    let kind = tensors.kind();
-    let by_text = || text("ss_base_model_version").or_else(|| text("modelspec.architecture"));
-    let base = kind.and_then(|kind| tensors.base(kind)).map(str::to_owned);
-    Told {
-        kind,
-        base: base.or_else(|| by_text().map(|name| family(&name))),
-        title: text("modelspec.title").or_else(|| text("ss_output_name")),
+impl ModelMetadata {
+    /// Reads the metadata from a header.
+    pub(super) fn of(header: &Metadata) -> Self {
+        let tensors = header.tensors().into_iter().map(|(name, info)| (name, info.shape.clone()));
+        let tensors = Tensors(tensors.collect());
+        let text = |key: &str| header.metadata().as_ref().and_then(|texts| plain(texts.get(key)?));
+        let kind = tensors.kind();
+        let by_text = || text("ss_base_model_version").or_else(|| text("modelspec.architecture"));
+        let base = kind.and_then(|kind| tensors.base(kind)).map(str::to_owned);
+        Self {
+            kind,
+            base: base.or_else(|| by_text().map(|name| family(&name))),
+            title: text("modelspec.title").or_else(|| text("ss_output_name")),
+        }
     }
 }
 
@@ -67,7 +70,7 @@ impl Tensors {
         parts.iter().any(|part| self.has(part))
     }
 
-    /// The second side of the first tensor that fits, which tells how much goes in.
+    /// Returns the second dimension of the first matching tensor, which is its input width.
     fn side(&self, fits: impl Fn(&str) -> bool) -> Option<usize> {
         self.0.iter().find(|(name, _)| fits(name)).and_then(|(_, shape)| shape.get(1).copied())
     }
@@ -86,8 +89,8 @@ impl Tensors {
         }
     }
 
-    /// One of the names that programs give it, or a single row or few of the width of a text encoder under a name of its
-    /// own.
+    /// Returns whether this has one of the names that programs give an embedding, or is a single tensor of a few rows as wide
+    /// as a text encoder.
     fn is_embedding(&self) -> bool {
         let named =
             |name: &str| ["emb_params", "clip_l", "clip_g"].contains(&name) || name.starts_with("string_to_param.");
@@ -102,7 +105,7 @@ impl Tensors {
         match kind {
             ModelKind::Checkpoint => self.base_of_checkpoint(),
             ModelKind::Lora => self.base_of_lora(),
-            // The same shapes serve several.
+            // Several base models share the same shapes.
             ModelKind::Vae => None,
             ModelKind::Embedding if self.has("clip_g") => Some("SDXL"),
             ModelKind::Embedding => by_width(*self.0.first()?.1.last()?),
@@ -117,7 +120,7 @@ impl Tensors {
             let is_later = self.has(".x_block.attn2.") || self.has("joint_blocks.37.");
             return Some(if is_later { "SD 3.5" } else { "SD 3" });
         }
-        // Where two text encoders lie, and how wide the text is that the pictures attend to.
+        // The presence of a second text encoder, or the width of the cross-attention.
         let width = self.side(|name| name.ends_with("attn2.to_k.weight"));
         if self.has("conditioner.embedders.1.") { Some("SDXL") } else { by_width(width?) }
     }
@@ -137,13 +140,13 @@ impl Tensors {
             (name.contains("attn2_to_k") || name.contains("attn2.to_k") || name.contains("attn2.processor.to_k"))
                 && down.iter().any(|end| name.ends_with(end))
         };
-        // One that leaves the pictures alone is told by the width of its text encoder.
+        // A LoRA of the text encoder only is recognised by the encoder's width.
         let of_text = |name: &str| name.contains("self_attn_q_proj") && down.iter().any(|end| name.ends_with(end));
         by_width(self.side(attends).or_else(|| self.side(of_text))?)
     }
 }
 
-/// How wide the text is that goes into a model.
+/// Returns the base model for the width of the text encoding.
 fn by_width(width: usize) -> Option<&'static str> {
     match width {
         768 => Some("SD 1.5"),
@@ -153,8 +156,8 @@ fn by_width(width: usize) -> Option<&'static str> {
     }
 }
 
-/// The base model by what texts call it: trainers in `ss_base_model_version`, others by the names of ModelSpec. A name that
-/// is not known is given as it is.
+/// Returns the base model for its name in a header: that of trainers in `ss_base_model_version`, or of ModelSpec. An unknown
+/// name is returned as it is.
 fn family(name: &str) -> String {
     let name = name.split('/').next().unwrap_or_default();
     let known = [
@@ -176,13 +179,13 @@ fn family(name: &str) -> String {
     known.iter().find(|(start, _)| small.starts_with(start)).map_or(name, |(_, family)| family).to_owned()
 }
 
-/// A text of a header as it can be shown, if it says something.
+/// Returns a text of a header without control characters, unless it is empty.
 fn plain(text: &str) -> Option<String> {
     let text: String = text.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
     (!text.is_empty() && text != "None").then_some(text)
 }
 
-/// The name of a file without folders and ending.
+/// Returns the name of a file without directories and extension.
 pub(super) fn stem(name: &str) -> &str {
     let file = name.rsplit('/').next().unwrap_or(name);
     match file.rsplit_once('.') {
@@ -191,7 +194,7 @@ pub(super) fn stem(name: &str) -> &str {
     }
 }
 
-/// The version that the name of a file tells: the last part that is a `v` before a number, such as `v1` of `photon_v1_84728`.
+/// Returns the version in a file name: the last part that is a `v` before a number, such as `v1` in `photon_v1_84728`.
 pub(super) fn version(stem: &str) -> Option<String> {
     let mut starts = stem.char_indices().filter(|(at, c)| {
         let begins = stem[..*at].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
@@ -200,7 +203,7 @@ pub(super) fn version(stem: &str) -> Option<String> {
     let rest = &stem[starts.next_back()?.0 + 1..];
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
     let mut end = digits(rest);
-    // As in v1-5; what has more digits is a number of another kind.
+    // As in v1-5; a number with more digits is not part of the version.
     while let Some(more) = rest[end..].strip_prefix(['.', '-']).map(digits).filter(|more| (1..=2).contains(more)) {
         end += 1 + more;
     }
