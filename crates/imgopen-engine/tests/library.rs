@@ -1,4 +1,4 @@
-//! Folders of models as they lie on disks: laid out in both ways, with broken files, links and changes among them.
+//! Directories of models in both layouts, with damaged files, links and changes.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 use tempfile::TempDir;
 
-/// A safetensors file of those tensors, with zeros in them.
+/// A safetensors file of those tensors, filled with zeros.
 fn safetensors(tensors: &[(&str, &[usize])], texts: &[(&str, &str)]) -> Vec<u8> {
     let mut at = 0;
     let mut header = Map::new();
@@ -61,7 +61,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// What is listed, in short.
+/// A summary of the list.
 fn listed(library: &Library) -> Vec<(ModelKind, String, Option<String>)> {
     library.models().into_iter().map(|model| (model.kind, model.name, model.base_model)).collect()
 }
@@ -132,7 +132,7 @@ fn both_layouts_are_read() {
 }
 
 #[test]
-fn where_no_folder_tells_the_header_does() {
+fn the_header_determines_the_kind_outside_known_directories() {
     use ModelKind::*;
     let folder = folder(&[
         ("a.safetensors", checkpoint(1024)),
@@ -153,7 +153,7 @@ fn where_no_folder_tells_the_header_does() {
 }
 
 #[test]
-fn broken_files_are_left_out_and_hold_up_nothing() {
+fn damaged_files_are_left_out() {
     let whole = checkpoint(768);
     let mut longer = whole.clone();
     longer.push(0);
@@ -186,7 +186,7 @@ fn broken_files_are_left_out_and_hold_up_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn links_are_followed_but_not_in_circles() {
+fn links_are_followed_but_not_in_cycles() {
     use std::os::unix::fs::symlink;
     let elsewhere = folder(&[("big/xl.safetensors", checkpoint(2048)), ("big/loras/a.safetensors", lora("A"))]);
     let folder = folder(&[("Stable-diffusion/a.safetensors", checkpoint(768))]);
@@ -200,7 +200,7 @@ fn links_are_followed_but_not_in_circles() {
 }
 
 #[test]
-fn files_that_come_go_and_change_are_seen() {
+fn added_removed_and_changed_files_are_noticed() {
     let folder = folder(&[("checkpoints/a.safetensors", checkpoint(768))]);
     let library = Library::open(folder.path(), None);
     assert_eq!(listed(&library), [row(ModelKind::Checkpoint, "a.safetensors", Some("SD 1.5"))]);
@@ -216,10 +216,10 @@ fn files_that_come_go_and_change_are_seen() {
 }
 
 #[test]
-fn hashes_come_later_and_outlive_the_process() {
+fn hashes_are_computed_later_and_cached_across_processes() {
     let folder = folder(&[
         ("checkpoints/a.safetensors", checkpoint(768)),
-        // What is not opened for its header is hashed all the same.
+        // Files that are not opened for a header are hashed too.
         ("checkpoints/b.ckpt", b"abc".to_vec()),
     ]);
     let kept = tempfile::tempdir().unwrap();
@@ -237,26 +237,26 @@ fn hashes_come_later_and_outlive_the_process() {
         std::thread::sleep(Duration::from_millis(5));
     };
     drop(library);
-    // The next process believes the file, so that another hash in it is told.
+    // The next process trusts the cache, so it reports another hash in it.
     fs::write(&file, text.replace(abc, &"F".repeat(64))).unwrap();
     let library = Library::open(folder.path(), Some(file.clone()));
     assert_eq!(library.models()[1].hash.as_deref(), Some("F".repeat(64).as_str()));
-    // A file that has changed is hashed anew.
+    // A changed file is hashed again.
     write(folder.path(), "checkpoints/b.ckpt", b"abcd");
     let changed = library.models().remove(1).hash;
     assert_ne!(changed.as_deref(), Some("F".repeat(64).as_str()));
     let expected = "88D4266FD4E6338D13B845FCF289579D209C897823B9217DA3E161936F031589";
     assert_eq!(hashed(&library)[1].hash.as_deref(), Some(expected));
-    // A file of hashes that is damaged costs time and nothing else.
+    // A damaged cache costs only time.
     drop(library);
     fs::write(&file, "{").unwrap();
     let library = Library::open(folder.path(), Some(file));
     assert_eq!(hashed(&library)[1].hash.as_deref(), Some(expected));
 }
 
-/// What was computed when the library goes is kept, though another file is still being read.
+/// Dropping the library writes computed hashes, although another file is still being read.
 #[test]
-fn hashes_are_kept_when_the_library_goes() {
+fn hashes_are_written_when_the_library_is_dropped() {
     let folder = folder(&[("checkpoints/a.ckpt", b"abc".to_vec())]);
     let endless = fs::File::create(folder.path().join("checkpoints/b.ckpt")).unwrap();
     endless.set_len(1 << 36).unwrap();
@@ -273,7 +273,7 @@ fn hashes_are_kept_when_the_library_goes() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("a.ckpt") && !text.contains("b.ckpt"), "{text}");
-    // What is gone is forgotten with the next hash.
+    // Deleted files are dropped with the next write.
     fs::remove_file(folder.path().join("checkpoints/a.ckpt")).unwrap();
     fs::remove_file(folder.path().join("checkpoints/b.ckpt")).unwrap();
     write(folder.path(), "checkpoints/c.ckpt", b"abc");
@@ -311,16 +311,16 @@ fn the_registry_lists_the_engines_models_first() {
         folder(&[("checkpoints/sandbox.safetensors", checkpoint(768)), ("checkpoints/a.safetensors", checkpoint(768))]);
     let registry = Registry::new(vec![std::sync::Arc::new(WithModel)]).with_library(Library::open(folder.path(), None));
     let models = registry.models(ModelKind::Checkpoint);
-    let told: Vec<_> = models.iter().map(|model| (model.name.as_str(), model.path.is_some())).collect();
-    assert_eq!(told, [("sandbox.safetensors", false), ("a.safetensors", true)]);
+    let listed: Vec<_> = models.iter().map(|model| (model.name.as_str(), model.path.is_some())).collect();
+    assert_eq!(listed, [("sandbox.safetensors", false), ("a.safetensors", true)]);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever lies in the folder, what is listed is whole, named by its path and in order.
+    /// Whatever is in the directory, listed models are valid, named by their paths and sorted.
     #[test]
-    fn nothing_in_a_folder_is_too_much(
+    fn any_directory_is_listed(
         files in prop::collection::vec(("(checkpoints|Lora|vae|x|[a-z]{1,3})(/[a-zA-Z0-9 _.-]{1,8}){0,2}", 0..4_u8, prop::collection::vec(any::<u8>(), 0..64)), 0..12)
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -328,7 +328,7 @@ proptest! {
             let ending = ["safetensors", "ckpt", "SafeTensors", "txt"][usize::from(*kind)];
             let name = format!("{place}/{number}.{ending}");
             let path = folder.path().join(&name);
-            // Some names are no names, such as that of the folder above.
+            // Some names are invalid, such as that of the parent directory.
             if name.split('/').any(|part| part.trim_matches('.').is_empty()) || fs::create_dir_all(path.parent().unwrap()).is_err() {
                 continue;
             }

@@ -113,7 +113,7 @@ fn a_missing_model_is_an_error_with_the_available_ones() {
     assert!(error.to_string().ends_with("\"10\" or 2 more, which `list_models` lists"));
 }
 
-/// An instance for text_to_image, with a name of its own.
+/// A named instance for text_to_image.
 struct Instance {
     name: String,
     grade: Grade,
@@ -160,7 +160,7 @@ fn an_engine_that_is_away_never_yields_to_a_lower_grade() {
         away.to_string(),
         "the engine `gpu-1` for `text_to_image` is away: http://127.0.0.1:8188 does not answer"
     );
-    // What it does not have goes to one that does.
+    // A model that it lacks is left to one that has it.
     assert_eq!(registry.pick("text_to_image", Some("b")).unwrap().engine.name(), "sandbox");
     // It is still listed.
     assert_eq!(registry.offers("text_to_image").len(), 2);

@@ -1,10 +1,4 @@
-//! Writing pictures, with settings that were measured.
-//!
-//! - **PNG**: the filter is chosen for each row and the fast deflate for filtered rows is used: 54 ms for 2048x2048
-//!   pixels of an enlarged photograph, where zlib's level 6 takes 2.9 s for a file that is 2 % smaller.
-//! - **JPEG**: quality 93, written with vector instructions on several threads: 6 ms for the same picture. Colours are
-//!   stored as finely as [`Attached::chroma`] says.
-//! - **WebP**: without loss.
+//! Encodes pictures, with measured settings: see the README.
 
 use std::borrow::Cow;
 
@@ -21,31 +15,31 @@ use crate::user_comment;
 
 /// The longest side of a JPEG file in pixels.
 pub const MAX_JPEG_SIDE: u32 = 65_535;
-/// The most EXIF data that fit a JPEG file, in bytes: a segment without its length and its name.
+/// The most EXIF data in a JPEG file, in bytes: a segment without its length and its name.
 const MAX_JPEG_EXIF: usize = 65_535 - 2 - 6;
 /// The longest side of a WebP file in pixels.
 pub const MAX_WEBP_SIDE: u32 = 16_383;
 
-/// What goes into a file beside the pixels.
+/// What is written into a file beside the pixels.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Attached<'a> {
     /// The colour profile (ICC).
     pub profile: Option<&'a [u8]>,
-    /// How the picture was made, where the Stable Diffusion web UI puts it: in PNG files in the text `parameters`, in
-    /// others in EXIF's UserComment. What is too long for a JPEG file, of some 32,000 characters, is left out.
+    /// How the picture was made, where the Stable Diffusion web UI writes it: in the text `parameters` of PNG files, in
+    /// EXIF's UserComment of others. A text too long for a JPEG file, of some 32,000 characters, is left out.
     pub parameters: Option<&'a str>,
-    /// What was done to the finished picture: in PNG files in the text `postprocessing`, as the web UI does it, in others
-    /// behind the parameters.
+    /// What was done to the finished picture: in the text `postprocessing` of PNG files, as the web UI does, and after the
+    /// parameters in others.
     pub postprocessing: Option<&'a str>,
-    /// How finely colours are stored. JPEG only.
+    /// The chroma subsampling. JPEG only.
     pub chroma: Chroma,
 }
 
 impl Attached<'_> {
-    /// Both texts as EXIF data.
+    /// Returns both texts as EXIF data.
     fn exif(&self) -> Option<Vec<u8>> {
         let text = match (self.parameters, self.postprocessing) {
-            // The last line holds the settings, of which this becomes one, in quotes as the web UI writes such values.
+            // This becomes one of the settings in the last line, in quotes as the web UI writes such values.
             (Some(made), Some(done)) => format!("{made}, Postprocessing: {}", serde_json::Value::from(done)),
             (made, done) => made.or(done)?.to_owned(),
         };
@@ -56,7 +50,7 @@ impl Attached<'_> {
 /// Why a picture cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// The format has no room for it.
+    /// A side is longer than the format allows.
     #[error("{width}x{height} pixels are too many for a {format} file; at most {limit} fit on a side")]
     TooLarge {
         /// The format.
@@ -68,17 +62,17 @@ pub enum EncodeError {
         /// The longest side in pixels.
         limit: u32,
     },
-    /// The writer of the format failed.
+    /// The encoder failed.
     #[error("the {0} file cannot be written: {1}")]
     Writer(Format, String),
 }
 
-/// Writes a picture. PNG keeps 16 bits; JPEG and WebP have 8. JPEG has no transparency, so there the picture is laid onto
+/// Encodes a picture. PNG keeps 16 bits; JPEG and WebP have 8. JPEG has no transparency, so the picture is flattened onto
 /// white.
 ///
 /// # Errors
 ///
-/// A picture without pixels, and one with more than fit the format, cannot be written.
+/// Pictures without pixels, and with sides longer than the format allows, cannot be written.
 pub fn encode(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Bytes, EncodeError> {
     check_sides(format, image.width(), image.height())?;
     let result = match format {
@@ -89,11 +83,11 @@ pub fn encode(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> 
     result.map(Bytes::from).map_err(|problem| EncodeError::Writer(format, problem))
 }
 
-/// Checks that a picture fits the format, which can be done before it is made.
+/// Checks that a picture of that size fits the format, before it is made.
 ///
 /// # Errors
 ///
-/// Names the longest side that fits.
+/// Names the longest side of the format.
 pub fn check_sides(format: Format, width: u32, height: u32) -> Result<(), EncodeError> {
     let limit = match format {
         Format::Png => i32::MAX.unsigned_abs(),
@@ -127,7 +121,7 @@ fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::En
     Ok(file)
 }
 
-/// The plain chunk holds Latin-1 only, so other texts take the international one, as the web UI does it.
+/// The plain chunk holds Latin-1 only, so other texts use the international one, as in the web UI.
 fn attach(encoder: &mut png::Encoder<'_, &mut Vec<u8>>, keyword: &str, text: &str) -> Result<(), png::EncodingError> {
     if text.chars().all(|c| u32::from(c) <= 0xff) {
         encoder.add_text_chunk(keyword.to_owned(), text.to_owned())
@@ -157,8 +151,8 @@ fn big_endian(samples: &[u16]) -> Cow<'static, [u8]> {
 
 fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String> {
     let exif = attached.exif();
-    let before =
-        jpeg::Before { profile: attached.profile, exif: exif.as_deref().filter(|exif| exif.len() <= MAX_JPEG_EXIF) };
+    let preamble =
+        jpeg::Preamble { profile: attached.profile, exif: exif.as_deref().filter(|exif| exif.len() <= MAX_JPEG_EXIF) };
     let image = match image {
         DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => Cow::Borrowed(image),
         other => Cow::Owned(flatten(other.clone())),
@@ -169,7 +163,7 @@ fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String
         (true, Chroma::Halved) => Colors::Halved,
     };
     let (width, height) = (image.width() as usize, image.height() as usize);
-    jpeg::write(&jpeg::Pixels { samples: image.as_bytes(), width, height, colors }, before)
+    jpeg::write(&jpeg::Pixels { samples: image.as_bytes(), width, height, colors }, preamble)
 }
 
 fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec<u8>> {

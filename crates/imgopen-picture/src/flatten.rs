@@ -1,8 +1,8 @@
-//! Pictures made plain: 8 bits, no transparency.
+//! Flattens pictures to 8 bits without transparency.
 
 use image::{DynamicImage, GrayImage, RgbImage};
 
-/// The picture at 8 bits, gray or RGB, laid onto white where it is transparent.
+/// Converts a picture to 8 bits, gray or RGB, on white where it is transparent.
 pub fn flatten(image: DynamicImage) -> DynamicImage {
     match image {
         DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => image,
@@ -23,7 +23,7 @@ pub fn flatten(image: DynamicImage) -> DynamicImage {
     }
 }
 
-/// Lays a sample of that opacity onto white.
+/// Composites samples of that opacity onto white.
 fn over(alpha: u8) -> impl Fn(u8) -> u8 {
     let alpha = u32::from(alpha);
     move |sample| ((u32::from(sample) * alpha + 255 * (255 - alpha) + 127) / 255) as u8

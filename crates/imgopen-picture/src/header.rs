@@ -1,13 +1,13 @@
-//! What a picture file says of itself before its pixels, read without a decoder.
+//! Parses the headers of picture files without a decoder.
 
 use imgopen_engine::Format;
 
 use crate::problem::Problem;
 
-/// What the header of a file says.
+/// The header of a picture file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The format, told by content.
+    /// The format, recognised by content.
     pub format: Format,
     /// The width in pixels.
     pub width: u32,
@@ -15,21 +15,21 @@ pub struct Header {
     pub height: u32,
     /// The number of frames, 1 for a still picture.
     pub frames: u32,
-    /// How finely colours are stored.
+    /// The chroma subsampling.
     pub chroma: Chroma,
 }
 
-/// How finely colours are stored beside brightness.
+/// The chroma subsampling: the resolution of colour relative to brightness.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Chroma {
-    /// For each pixel.
+    /// Full resolution.
     #[default]
     Full,
-    /// For blocks of pixels, as most photographs in JPEG have it.
+    /// Reduced resolution, as in most JPEG photographs.
     Halved,
 }
 
-/// Whether the end of a file is there.
+/// Whether a file is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Found,
@@ -37,7 +37,7 @@ pub(crate) enum End {
 }
 
 impl Header {
-    /// Width times height.
+    /// Returns width times height.
     pub fn pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
@@ -45,7 +45,7 @@ impl Header {
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// The beginnings of files that are not read, but named.
+/// The magic bytes of formats that are recognised but not supported.
 const OTHERS: &[(usize, &[u8], &str)] = &[
     (0, b"GIF8", "a GIF file"),
     (0, b"BM", "a BMP file"),
@@ -67,11 +67,11 @@ const OTHERS: &[(usize, &[u8], &str)] = &[
     (0, b"\x1f\x8b", "a gzip file"),
 ];
 
-/// The beginnings of texts that are no pictures, in lower case.
+/// The beginnings of text files that are recognised but not supported, in lower case.
 const TEXTS: &[(&str, &str)] =
     &[("<!doctype html", "an HTML page"), ("<html", "an HTML page"), ("<svg", "an SVG file"), ("<?xml", "an XML file")];
 
-/// Tells the format and reads its header.
+/// Recognises the format and parses its header.
 pub(crate) fn read(bytes: &[u8]) -> Result<(Header, End), Problem> {
     if bytes.starts_with(PNG) {
         png(bytes)
@@ -99,7 +99,7 @@ fn other(bytes: &[u8]) -> Problem {
     text.map_or(Problem::NoPicture, |(_, name)| Problem::WrongKind(name))
 }
 
-/// Walks all chunks, so that a missing end is found.
+/// Walks all chunks, so that a missing end is noticed.
 fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     let (mut size, mut frames, mut end) = (None, 1, End::Missing);
     let mut rest = &bytes[PNG.len()..];
@@ -116,7 +116,7 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     Ok((Header { format: Format::Png, width, height, frames, chroma: Chroma::Full }, end))
 }
 
-/// The first text of a PNG file with that keyword, in either of the forms without compression.
+/// Returns the first text of a PNG file with that keyword, in either uncompressed form.
 pub(crate) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
     let mut rest = bytes.strip_prefix(PNG)?;
     while let Some((kind, body, after)) = png_chunk(rest) {
@@ -124,7 +124,7 @@ pub(crate) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
         match (kind, text) {
             // Latin-1.
             (b"tEXt", Some(text)) => return Some(text.iter().map(|byte| char::from(*byte)).collect()),
-            // UTF-8, behind a mark of no compression, the language and the keyword in that language.
+            // UTF-8, after the flag of no compression, the language and the translated keyword.
             (b"iTXt", Some(text)) => {
                 let text = text.strip_prefix(b"\0\0").and_then(|text| text.splitn(3, |byte| *byte == 0).nth(2));
                 if let Some(text) = text.and_then(|text| String::from_utf8(text.to_vec()).ok()) {
@@ -138,7 +138,7 @@ pub(crate) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
     None
 }
 
-/// The kind and the body of the first chunk, and what follows it.
+/// Returns the kind and the body of the first chunk, and what follows it.
 fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     const AROUND: usize = 12;
     let length = be32(bytes, 0)? as usize;
@@ -146,7 +146,7 @@ fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&chunk[4..8], &chunk[8..8 + length], after))
 }
 
-/// Walks all segments and the pixels between them up to the mark of the end.
+/// Walks all segments and the pixels between them up to the end marker.
 fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
     let (mut frame, mut end) = (None, End::Missing);
     let mut rest = &bytes[2..];
@@ -156,7 +156,7 @@ fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
                 end = End::Found;
                 &[]
             }
-            // Marks without a body.
+            // Markers without a body.
             0x01 | 0xd0..=0xd8 => after,
             _ => {
                 let Some((body, after)) = jpeg_body(after) else { break };
@@ -171,8 +171,7 @@ fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
     Ok((jpeg_frame(frame).ok_or_else(|| lacking(Format::Jpeg, end))??, end))
 }
 
-/// The next mark and what follows it. Pixels and filling in front of it are passed over; in pixels, 0xFF is followed by
-/// zero.
+/// Returns the next marker and what follows it. Skips pixels, where 0xFF is followed by zero, and fill bytes.
 pub(crate) fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut at = 0;
     loop {
@@ -184,14 +183,14 @@ pub(crate) fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// The body of a segment and what follows it.
+/// Returns the body of a segment and what follows it.
 pub(crate) fn jpeg_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = usize::from(be16(bytes, 0)?);
     let (segment, after) = bytes.split_at_checked(length)?;
     Some((segment.get(2..)?, after))
 }
 
-/// Start of frame, in any coding; among their numbers are three that mean something else.
+/// Returns whether a marker is a start of frame, in any coding; three of these numbers mean something else.
 pub(crate) fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
 }
@@ -202,13 +201,13 @@ fn jpeg_frame(body: &[u8]) -> Option<Result<Header, Problem>> {
     if channels == 4 {
         return Some(Err(Problem::FourChannels));
     }
-    // The first channel is brightness. Where its blocks are more than one to a unit, colours have fewer.
+    // The first channel is brightness. If a unit has several of its blocks, colours have fewer.
     let chroma = if channels == 3 && *body.get(7)? != 0x11 { Chroma::Halved } else { Chroma::Full };
     let (width, height) = (u32::from(width), u32::from(height));
     Some(Ok(Header { format: Format::Jpeg, width, height, frames: 1, chroma }))
 }
 
-/// Walks all chunks within the length that the file gives for itself.
+/// Walks all chunks within the length that the file declares.
 fn webp(bytes: &[u8]) -> Result<(Header, End), Problem> {
     const BEFORE: usize = 8;
     let length = le32(bytes, 4).unwrap_or(0) as usize;
@@ -230,7 +229,7 @@ fn webp(bytes: &[u8]) -> Result<(Header, End), Problem> {
     Ok((Header { format: Format::WebP, width, height, frames: frames.max(1), chroma: Chroma::Halved }, end))
 }
 
-/// The kind and the body of the first chunk, of which the end may be missing, and what follows it.
+/// Returns the kind and the body of the first chunk, whose end may be missing, and what follows it.
 fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (kind, rest) = bytes.split_at_checked(4)?;
     let length = le32(rest, 0)? as usize;
@@ -239,7 +238,7 @@ fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((kind, &body[..length.min(body.len())], after))
 }
 
-/// A file without dimensions: cut off before them, or never had them.
+/// Returns the problem of a file without dimensions: truncated before them, or damaged.
 fn lacking(format: Format, end: End) -> Problem {
     match end {
         End::Missing => Problem::Truncated(format),

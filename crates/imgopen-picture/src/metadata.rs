@@ -1,11 +1,11 @@
-//! What a picture file says in words.
+//! Reads the texts in picture files.
 
 use exif::{In, Tag};
 
 use crate::{header, user_comment};
 
-/// What the file says that the picture shows: the text `Description` of a PNG file, else the ImageDescription of its EXIF
-/// data. Nothing is said of what the text is like; it may be long or in several lines.
+/// Returns the description of the picture: the text `Description` of a PNG file, else the ImageDescription of its EXIF data.
+/// The text is unchecked; it may be long or have several lines.
 ///
 /// ```
 /// use imgopen_picture::description;
@@ -16,9 +16,9 @@ pub fn description(bytes: &[u8]) -> Option<String> {
     header::text(bytes, b"Description").or_else(|| from_exif(bytes))
 }
 
-/// How the picture was made, as the Stable Diffusion web UI writes it: the prompt, then the negative prompt and the settings
-/// in lines of their own. It stands in the text `parameters` of a PNG file, or else in EXIF's UserComment, where only a
-/// text with `Steps:` is taken for it, for cameras have comments too.
+/// Returns how the picture was made, as the Stable Diffusion web UI writes it: lines with the prompt, the negative prompt and
+/// the settings. Read from the text `parameters` of a PNG file, or else from EXIF's UserComment, if that contains `Steps:`,
+/// because cameras write comments too.
 pub fn parameters(bytes: &[u8]) -> Option<String> {
     let comment = || user_comment::comment(bytes).filter(|comment| comment.contains("Steps: "));
     header::text(bytes, b"parameters").or_else(comment)
@@ -73,8 +73,8 @@ mod tests {
         assert_eq!(description(&both).as_deref(), Some("from the text"));
         assert_eq!(description(&png(None, &[("Description", "ein Hündchen 犬")])).as_deref(), Some("ein Hündchen 犬"));
         assert_eq!(description(&png(None, &[("Comment", "no description")])), None);
-        let made = png(None, &[("parameters", "a cat\nSteps: 20")]);
-        assert_eq!((parameters(&made).as_deref(), description(&made)), (Some("a cat\nSteps: 20"), None));
+        let file = png(None, &[("parameters", "a cat\nSteps: 20")]);
+        assert_eq!((parameters(&file).as_deref(), description(&file)), (Some("a cat\nSteps: 20"), None));
     }
 
     #[test]
@@ -94,15 +94,15 @@ mod tests {
     }
 
     #[test]
-    fn comments_tell_how_pictures_were_made() {
+    fn comments_with_steps_are_parameters() {
         let with = |exif: &[u8]| parameters(&png(Some(exif), &[]));
-        let told = "a cat — 猫\nSteps: 20, Sampler: Euler a";
-        let data = user_comment::with_comment(told).unwrap();
-        assert_eq!(with(&data).as_deref(), Some(told));
+        let made = "a cat — 猫\nSteps: 20, Sampler: Euler a";
+        let data = user_comment::with_comment(made).unwrap();
+        assert_eq!(with(&data).as_deref(), Some(made));
         // The lower byte first, and ASCII.
         let at = data.windows(8).position(|eight| eight == b"UNICODE\0").unwrap();
         let swapped: Vec<u8> = data[at + 8..].as_chunks::<2>().0.iter().flat_map(|[a, b]| [*b, *a]).collect();
-        assert_eq!(with(&[&data[..at + 8], &swapped].concat()).as_deref(), Some(told));
+        assert_eq!(with(&[&data[..at + 8], &swapped].concat()).as_deref(), Some(made));
         let mut ascii = user_comment::with_comment("Steps: 9, A").unwrap();
         ascii[at..at + 8].copy_from_slice(b"ASCII\0\0\0");
         ascii[at + 8..at + 30].copy_from_slice(b"a dog, Steps: 9, Seed ");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_data_say_nothing() {
+    fn damaged_exif_has_no_description() {
         let data = exif(b"a cat\0");
         for length in 0..data.len() {
             let said = description(&png(Some(&data[..length]), &[]));

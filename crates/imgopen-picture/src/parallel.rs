@@ -1,9 +1,9 @@
-//! Spreads work over threads. What is computed does not depend on their number.
+//! Spreads work over threads. Results do not depend on their number.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
-/// More threads than these would take the processor from other jobs for little gain.
+/// More threads would take the processor from other jobs for little gain.
 const MOST_THREADS: usize = 4;
 
 fn threads() -> usize {
@@ -11,7 +11,7 @@ fn threads() -> usize {
     *THREADS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS))
 }
 
-/// Works on every item. Which thread gets which is left to chance, so `work` must not depend on the order.
+/// Calls `work` on every item. The assignment to threads is random, so `work` must not depend on the order.
 pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     let threads = threads().min(items.len());
     if threads <= 1 {
@@ -32,7 +32,7 @@ pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     });
 }
 
-/// What `work` makes of every item, in the order of the items. Which thread gets which is left to chance.
+/// Returns the results of `work` on every item, in the order of the items. The assignment to threads is random.
 pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
     each(items.into_iter().zip(&mut results).collect(), |(item, result)| *result = Some(work(item)));

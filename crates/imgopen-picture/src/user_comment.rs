@@ -1,7 +1,6 @@
-//! EXIF data of picture files, and the comment in them.
+//! Reads and writes EXIF's UserComment.
 //!
-//! The Stable Diffusion web UI writes how a picture was made into the comment of files that are no PNG, in UTF-16 with the
-//! higher byte first.
+//! The Stable Diffusion web UI writes how a picture was made into the comment of JPEG and WebP files, in big-endian UTF-16.
 
 use std::io::Cursor;
 
@@ -10,17 +9,17 @@ use exif::{Exif, Field, In, Tag, Value};
 
 use crate::header;
 
-/// What a comment of characters begins with.
+/// The prefix of a comment in UTF-16.
 const UNICODE: &[u8] = b"UNICODE\0";
 const ASCII: &[u8] = b"ASCII\0\0\0";
 
-/// The EXIF data of a file, found without a decoder.
+/// Returns the EXIF data of a file, without decoding it.
 pub(crate) fn exif(bytes: &[u8]) -> Option<Exif> {
     header::read(bytes).ok()?;
     exif::Reader::new().read_from_container(&mut Cursor::new(bytes)).ok()
 }
 
-/// The comment of a file.
+/// Returns the comment of a file.
 pub(crate) fn comment(bytes: &[u8]) -> Option<String> {
     let data = exif(bytes)?;
     let Value::Undefined(comment, _) = &data.get_field(Tag::UserComment, In::PRIMARY)?.value else { return None };
@@ -30,7 +29,7 @@ pub(crate) fn comment(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// EXIF data that hold a comment and nothing else.
+/// Returns EXIF data with a comment and nothing else.
 pub(crate) fn with_comment(text: &str) -> Option<Vec<u8>> {
     let comment = UNICODE.iter().copied().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect();
     let field = Field { tag: Tag::UserComment, ifd_num: In::PRIMARY, value: Value::Undefined(comment, 0) };
@@ -41,7 +40,7 @@ pub(crate) fn with_comment(text: &str) -> Option<Vec<u8>> {
     Some(data.into_inner())
 }
 
-/// Other programs write the lower byte first: the order in which more of the text is ASCII is taken.
+/// Decodes UTF-16 in the byte order that makes more of the text ASCII, because some programs write little-endian.
 fn utf_16(bytes: &[u8]) -> String {
     let pairs = bytes.as_chunks::<2>().0;
     let [high, low] = [0, 1].map(|at| pairs.iter().filter(|pair| pair[at] == 0).count());

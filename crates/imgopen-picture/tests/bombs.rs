@@ -1,4 +1,4 @@
-//! Little files that hold much: what they hold is not inflated. Alone in its program, for it looks at the whole heap.
+//! Decompression bombs are not inflated. In its own binary, because it measures the whole heap.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{file, photo, png_with, zeros};
 static HEAP: PeakAlloc = PeakAlloc;
 
 #[test]
-fn much_deflated_into_little_is_not_inflated() {
+fn bombs_are_not_inflated() {
     let zeros = zeros(256 << 20);
     let pixels = file(&photo(4, 4), ImageFormat::Png);
     let idat = pixels.windows(4).position(|word| word == b"IDAT").unwrap();
@@ -32,10 +32,10 @@ fn much_deflated_into_little_is_not_inflated() {
         let before = HEAP.current_usage();
         HEAP.reset_peak_usage();
         let decoded = decode(&bytes, &PictureLimits::default());
-        let told = (description(&bytes), parameters(&bytes));
+        let texts = (description(&bytes), parameters(&bytes));
         let taken = HEAP.peak_usage().saturating_sub(before);
         assert!(taken < 32 << 20, "{name} takes {taken} bytes");
         assert!(decoded.is_ok_and(|decoded| decoded.profile.is_none()), "{name}");
-        assert_eq!(told, (None, None), "{name}");
+        assert_eq!(texts, (None, None), "{name}");
     }
 }

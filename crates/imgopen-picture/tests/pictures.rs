@@ -1,4 +1,4 @@
-//! Good pictures of every kind are read right, and every kind of bad one is refused before it does harm.
+//! Valid pictures of every kind are read correctly, and every kind of invalid one is rejected before it does harm.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +15,7 @@ use support::{URL, file, input, photo, png_with, zeros};
 const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1 };
 
 #[test]
-fn what_is_no_picture_is_named() {
+fn files_that_are_not_pictures_are_named() {
     for (bytes, problem) in [
         (&b""[..], "is an empty file"),
         (b"hello, world", "is not a picture in a known format; give a PNG, JPEG or WebP file"),
@@ -41,7 +41,7 @@ fn an_input_is_named_by_field_and_address_with_the_limit() {
 }
 
 #[test]
-fn a_bomb_is_refused_by_its_header() {
+fn a_bomb_is_rejected_by_its_header() {
     let bomb = png_with(60_000, 60_000, &[(b"IDAT", &zeros(1 << 20))]);
     assert_eq!(
         decode(&bomb, &LIMITS).unwrap_err().to_string(),
@@ -67,7 +67,7 @@ fn a_bomb_is_refused_by_its_header() {
 }
 
 #[test]
-fn no_pixels_are_no_picture() {
+fn a_picture_without_pixels_is_rejected() {
     assert_eq!(decode(&png_with(0, 5, &[]), &LIMITS), Err(Problem::NoPixels { width: 0, height: 5 }));
     let mut jpeg = file(&photo(8, 8), ImageFormat::Jpeg);
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
@@ -76,7 +76,7 @@ fn no_pixels_are_no_picture() {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused() {
+fn a_file_truncated_anywhere_is_rejected() {
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
         let whole = file(&photo(40, 30), format);
         assert!(decode(&whole, &LIMITS).is_ok());
@@ -98,7 +98,7 @@ fn what_follows_a_picture_does_not_matter() {
 }
 
 #[test]
-fn a_damaged_file_is_told_from_one_cut_off() {
+fn damaged_and_truncated_files_are_distinguished() {
     let mut bytes = file(&photo(40, 30), ImageFormat::Png);
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
@@ -141,10 +141,10 @@ fn animations_need_a_limit_that_allows_them_and_give_their_first_frame() {
 }
 
 #[test]
-fn pictures_are_set_upright() {
+fn orientation_is_applied() {
     let upright = ImageBuffer::from_fn(3, 2, |x, y| Rgb([x as u8 * 100, y as u8 * 200, 7]));
     let upright = DynamicImage::from(upright);
-    // The picture as a camera stores it for each number, by undoing what the viewer is told to do.
+    // The picture as a camera stores it for each orientation, by the inverse transformation.
     let stored = |orientation: u8| match orientation {
         2 => upright.fliph(),
         3 => upright.rotate180(),
@@ -159,7 +159,7 @@ fn pictures_are_set_upright() {
         let exif = [b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", &[orientation][..], b"\0\0\0\0\0\0"].concat();
         let stored = stored(orientation);
         let pixels = file(&stored, ImageFormat::Png);
-        // The chunk goes in behind the header.
+        // The chunk goes after the header.
         let chunk = png_with(1, 1, &[(b"eXIf", &exif)]);
         let bytes = [&pixels[..33], &chunk[33..chunk.len() - 12], &pixels[33..]].concat();
         assert_eq!(decode(&bytes, &LIMITS).unwrap().image, upright, "PNG, {orientation}");
@@ -195,13 +195,13 @@ fn palettes_and_few_bits_are_expanded() {
 }
 
 #[test]
-fn a_jpeg_in_four_channels_is_refused() {
+fn a_jpeg_in_four_channels_is_rejected() {
     let bytes = Encoder::new(&[9; 8 * 8 * 4], 8, 8, PixelFormat::Cmyk).encode().unwrap();
     assert_eq!(decode(&bytes, &LIMITS), Err(Problem::FourChannels));
 }
 
 #[test]
-fn formats_without_loss_give_back_what_was_written() {
+fn lossless_formats_keep_every_pixel() {
     let opaque = photo(33, 21);
     let clear = DynamicImage::from(ImageBuffer::from_fn(33, 21, |x, y| Rgba([x as u8, y as u8, 9, (x * y) as u8])));
     for image in [opaque, clear] {
@@ -236,7 +236,7 @@ fn every_format_keeps_how_the_picture_was_made() {
         assert_eq!(written(format, Some(made)), Some(format!("{made}, Postprocessing: \"{done}\"")));
         assert_eq!(written(format, None), None);
     }
-    // A segment of JPEG does not hold more.
+    // A JPEG segment cannot hold more.
     let fits = "Steps: 1".to_owned() + &" ".repeat(32_600);
     let (long, done) = (format!("{fits}{}", " ".repeat(400)), None);
     for (text, kept) in [(&fits, true), (&long, false)] {

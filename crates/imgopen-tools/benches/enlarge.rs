@@ -1,4 +1,4 @@
-//! How long enlarging takes, from file to file and the resampling alone: `cargo bench -p imgopen-tools --bench enlarge`.
+//! Measures enlarging, from file to file and resampling alone: `cargo bench -p imgopen-tools --bench enlarge`.
 #![allow(missing_docs)]
 
 mod support;

@@ -1,4 +1,4 @@
-"""Prints the Chinese, Japanese and Korean characters that the embedded font has.
+"""Prints the Chinese, Japanese and Korean characters that the bundled font contains.
 
 GB 2312 whole (simplified), level 1 of Big5 (traditional), JIS X 0208 up to the end of level 1 (Japanese), KS X 1001 without
 its Chinese characters (Korean), and the blocks of their punctuation, kana, enclosed letters and wide forms.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the embedded fonts anew, in the folder that is given. Needs apt-get, dpkg-deb, npm and python3 with the module `venv`.
+# Builds the bundled fonts in the given directory. Needs apt-get, dpkg-deb, npm and python3 with the module `venv`.
 set -euo pipefail
 out=$(realpath "${1:?give the folder to write to}")
 here=$(realpath "$(dirname "$0")")
@@ -10,7 +10,7 @@ venv/bin/pip install --quiet fonttools==4.68.0
 
 subset() { venv/bin/pyftsubset "$@" --no-hinting --notdef-outline; }
 
-# The file of the medium weight out of a package of Google's fonts.
+# Prints the file of the medium weight from a package of Google's fonts.
 medium() {
   npm pack --silent "@expo-google-fonts/$1" >/dev/null
   mkdir "${1%@*}"

@@ -1,6 +1,6 @@
-//! How bright colours are.
+//! Brightness of colours.
 
-/// How bright a pixel is, with the weights and the rounding of OpenCV.
+/// Returns the brightness of a pixel, with the weights and the rounding of OpenCV.
 #[inline(always)]
 pub(crate) fn brightness(pixel: [u8; 3]) -> u8 {
     const WEIGHTS: [u32; 3] = [9798, 19235, 3735];
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gray_is_as_bright_as_it_is() {
+    fn gray_keeps_its_value() {
         assert!((0..=255).all(|gray| brightness([gray; 3]) == gray));
         assert_eq!([[255, 0, 0], [0, 255, 0], [0, 0, 255]].map(brightness), [76, 150, 29]);
     }

@@ -276,8 +276,8 @@ pub fn outpaint(
     expansion.check()?;
     let decoded = picture::decode_input(source, limits)?;
     let (width, height) = expansion.size((decoded.image.width(), decoded.image.height()), limits)?;
-    let refused = |error: EncodeError| EngineError::rejected(expansion.larger().0, error.to_string());
-    picture::check_sides(decoded.header.format, width, height).map_err(refused)?;
+    let rejected = |error: EncodeError| EngineError::rejected(expansion.larger().0, error.to_string());
+    picture::check_sides(decoded.header.format, width, height).map_err(rejected)?;
     let share = 0.95 / f64::from(expansion.count);
     let make = |number: u32| {
         let begin = 0.05 + share * f64::from(number);
@@ -287,7 +287,7 @@ pub fn outpaint(
         let done = format!(
             "Postprocess outpaint to: {width}x{height}, Postprocess seed: {seed}, Postprocess filler: PatchMatch"
         );
-        let picture = write_like(&decoded, &image, &done).map_err(refused)?;
+        let picture = write_like(&decoded, &image, &done).map_err(rejected)?;
         Ok(Picture { seed: Some(seed), ..picture })
     };
     let pictures = (0..expansion.count).map(make).collect::<Result<_, EngineError>>()?;

@@ -81,17 +81,17 @@ pub fn enlarge(input: &Input, scale: f64, limits: &PictureLimits, monitor: &Moni
     let mut source = picture::decode_input(input, limits)?;
     let image = std::mem::take(&mut source.image);
     let (width, height) = size(image.width(), image.height(), scale, limits)?;
-    picture::check_sides(source.header.format, width, height).map_err(|error| refused(scale, &error))?;
+    picture::check_sides(source.header.format, width, height).map_err(|error| rejected(scale, &error))?;
     monitor.stage(0.2)?;
     let image = resize(image, width, height)?;
     monitor.stage(0.6)?;
     let done = format!("Postprocess upscale by: {scale}, Postprocess upscaler: Lanczos");
-    let picture = write_like(&source, &image, &done).map_err(|error| refused(scale, &error))?;
+    let picture = write_like(&source, &image, &done).map_err(|error| rejected(scale, &error))?;
     monitor.stage(1.0)?;
     Ok(picture)
 }
 
-fn refused(scale: f64, error: &EncodeError) -> EngineError {
+fn rejected(scale: f64, error: &EncodeError) -> EngineError {
     EngineError::rejected("scale", format!("{scale} given: {error}"))
 }
 

@@ -1,6 +1,6 @@
-//! Widening what lies in a picture.
+//! Dilation of pictures and masks.
 
-/// The greatest sample in a square around each pixel, which reaches so far to each side.
+/// Returns the largest sample in the square around each pixel, `reach` to each side.
 pub(crate) fn dilate<T: Copy + Default + Ord>(samples: &[T], width: usize, reach: usize) -> Vec<T> {
     let mut across = vec![T::default(); samples.len()];
     for (row, out) in samples.chunks_exact(width).zip(across.chunks_exact_mut(width)) {
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_greatest_around_is_found() {
+    fn each_pixel_becomes_the_largest_around_it() {
         for (width, height, reach) in [(7, 5, 1), (9, 7, 2), (3, 3, 5)] {
             let (x, y) = (width / 2, height / 3);
             let mut samples = vec![0; width * height];

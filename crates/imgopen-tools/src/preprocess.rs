@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancelling_is_heeded() {
+    fn cancellation_stops_the_work() {
         for one in Preprocessor::ALL {
             let request = json!({"preprocessor": one.as_str()});
             blocking::tests::assert_cancellable(&operations::PREVIEW_CONTROLNET, request, serve);

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancelling_is_heeded() {
+    fn cancellation_stops_the_work() {
         blocking::tests::assert_cancellable(&operations::RECOGNIZE_STYLE, json!({}), serve);
     }
 }

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancelling_is_heeded() {
+    fn cancellation_stops_the_work() {
         let work = |job: &Job, monitor: &Monitor| serve(&Library::default(), job, monitor);
         blocking::tests::assert_cancellable(&operations::WATERMARK_IMAGE, json!({"watermarkText": "a"}), work);
     }

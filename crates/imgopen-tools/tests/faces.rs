@@ -1,4 +1,4 @@
-//! Finding faces: where they are, in which order, and that there are none where there are none.
+//! Face detection: positions, order, and no false positives.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -17,7 +17,7 @@ fn portrait() -> RgbImage {
     image::load_from_memory(include_bytes!("data/face.jpg")).unwrap().to_rgb8()
 }
 
-/// Where the face is in it: brows to chin, cheek to cheek.
+/// The position of the face in it: brows to chin, cheek to cheek.
 const PLACE: [f64; 4] = [37.0, 50.0, 94.0, 94.0];
 
 fn found_in(bytes: Vec<u8>) -> Vec<Face> {
@@ -29,7 +29,7 @@ fn found(image: &DynamicImage) -> Vec<Face> {
     found_in(file(image, ImageFormat::Png))
 }
 
-/// Pictures side by side on gray ground of that size.
+/// Returns pictures side by side on a gray background of that size.
 fn montage(size: (u32, u32), parts: &[(RgbImage, i64, i64)]) -> DynamicImage {
     let mut ground = RgbImage::from_pixel(size.0, size.1, Rgb([120, 120, 120]));
     for (part, x, y) in parts {
@@ -38,7 +38,7 @@ fn montage(size: (u32, u32), parts: &[(RgbImage, i64, i64)]) -> DynamicImage {
     ground.into()
 }
 
-/// The share of what a box and a face cover that both cover.
+/// Returns the intersection of a box and a face over their union.
 fn overlap(face: &Face, [x, y, width, height]: [f64; 4]) -> f64 {
     let [left, top, wide, high] =
         [face.box_.x, face.box_.y, face.box_.width, face.box_.height].map(|number| number as f64);
@@ -85,7 +85,7 @@ fn several_faces_are_counted_from_left_to_right() {
 }
 
 #[test]
-fn a_turned_face_is_found_where_it_is() {
+fn a_rotated_face_is_found() {
     let portrait = portrait();
     for (turned, place) in [
         (imageops::rotate90(&portrait), [160.0 - 50.0 - 94.0, 37.0, 94.0, 94.0]),
@@ -123,7 +123,7 @@ fn bounds(face: &Face) -> FaceBounds {
 }
 
 #[test]
-fn there_are_none_where_there_is_nothing() {
+fn nothing_is_found_in_pictures_without_faces() {
     for gray in [0, 128, 255] {
         assert_eq!(found(&GrayImage::from_pixel(640, 480, image::Luma([gray])).into()), []);
     }

@@ -1,4 +1,4 @@
-//! What is filled fits, everything else stays as it was, and a request with a seed gives the same each time.
+//! Filled areas fit their surroundings, everything else stays as it was, and a seed determines the result.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -45,13 +45,13 @@ fn mask(size: (u32, u32), (left, top, width, height): (u32, u32, u32, u32)) -> G
     })
 }
 
-/// Whether a place lies within a rectangle or so near that it may change too.
+/// Returns whether a position is in a rectangle or near enough to change too.
 fn may_change((x, y): (u32, u32), (left, top, width, height): (u32, u32, u32, u32)) -> bool {
     let growth = MASK_GROWTH as u32;
     x + growth >= left && x < left + width + growth && y + growth >= top && y < top + height + growth
 }
 
-/// A grainy texture of two tones, the same each time.
+/// A grainy texture of two tones. Deterministic.
 fn grain(x: u32, y: u32) -> u32 {
     let noise = (x * 7919 + y * 104_729).wrapping_mul(2_654_435_761) >> 9;
     90 + noise % 24 + if (x / 6 + y / 6).is_multiple_of(2) { 50 } else { 0 }
@@ -104,7 +104,7 @@ fn all_kinds_of_pixels_are_filled_and_the_rest_is_left_alone() {
 }
 
 #[test]
-fn what_is_regular_comes_back() {
+fn regular_patterns_are_restored() {
     let stripes = |x: u32, y: u32| Rgb(if ((x + 2 * y) / 5).is_multiple_of(2) { [200, 30, 60] } else { [20, 90, 160] });
     let picture = RgbImage::from_fn(120, 90, stripes);
     let clean = pixels(&remove(png(picture.clone()), png(mask((120, 90), (50, 40, 14, 12)))).unwrap());
@@ -132,7 +132,7 @@ fn pieces_far_apart_are_all_filled() {
 }
 
 #[test]
-fn masks_count_by_light_and_opacity_and_reach_a_little_further() {
+fn masks_are_read_by_brightness_and_opacity_and_grown() {
     let picture = textured::<Rgb<u8>>(60, 60, |value| value as u8);
     let spoilt = |reach: u32| {
         let mut picture = picture.clone();
@@ -161,7 +161,7 @@ fn masks_count_by_light_and_opacity_and_reach_a_little_further() {
 }
 
 #[test]
-fn masks_that_do_not_fit_are_refused() {
+fn masks_that_do_not_fit_are_rejected() {
     let picture = || png(textured::<Rgb<u8>>(60, 40, |value| value as u8));
     for (mask, problem) in [
         (
@@ -238,7 +238,7 @@ fn the_picture_lies_in_the_middle_of_the_larger_one() {
 fn a_seed_decides_on_every_byte() {
     let picture = || png(textured::<Rgb<u8>>(90, 70, |value| value as u8));
     let make = |seed| outpaint(picture(), Expansion { seed, ..twice() }).unwrap().remove(0).bytes;
-    // Others at work at the same time change nothing.
+    // Concurrent work changes nothing.
     let at_once: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| make(5))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -276,18 +276,18 @@ fn the_format_is_that_of_the_input() {
 }
 
 #[test]
-fn too_much_is_refused_with_what_would_fit() {
+fn too_much_is_rejected_with_what_would_fit() {
     let small = PictureLimits { pixels: 20_000, ..LIMITS };
     let picture = || input(png(textured::<Rgb<u8>>(100, 50, |value| value as u8)));
-    let refused =
+    let rejected =
         |expansion| fill::outpaint(&picture(), &expansion, &small, &Monitor::new().0).unwrap_err().to_string();
     assert_eq!(
-        refused(Expansion { horizontal: 2.5, ..twice() }),
+        rejected(Expansion { horizontal: 2.5, ..twice() }),
         "`horizontalExpansionRatio`: 2.5 given, which with the other ratio makes 250x100 pixels out of 100x50; at most \
          20000 pixels in all are allowed"
     );
     assert_eq!(
-        refused(Expansion { horizontal: 1.0, vertical: 1.5, count: 3, seed: 1 }),
+        rejected(Expansion { horizontal: 1.0, vertical: 1.5, count: 3, seed: 1 }),
         "`imageCount`: 3 given, which makes 3 pictures of 100x75 pixels; at most 20000 pixels in all are allowed, so \
          give at most 2"
     );
@@ -296,7 +296,7 @@ fn too_much_is_refused_with_what_would_fit() {
         (f64::NAN, 1.0, "horizontalExpansionRatio"),
         (1.0, 4.1, "verticalExpansionRatio"),
     ] {
-        let error = refused(Expansion { horizontal, vertical, ..twice() });
+        let error = rejected(Expansion { horizontal, vertical, ..twice() });
         assert!(error.starts_with(&format!("`{field}`: ")) && error.contains("from 1 to 4"), "{error}");
     }
     let strip = input(png(RgbImage::new(30_000, 60)));
@@ -313,7 +313,7 @@ fn too_much_is_refused_with_what_would_fit() {
 }
 
 #[test]
-fn what_can_be_told_from_the_request_is_refused_at_once() {
+fn invalid_requests_are_rejected_before_the_job() {
     let check = |fields: Value| Fill::new().check(&request("outpaint", fields)).map(drop);
     let ratios = json!({"horizontalExpansionRatio": 1.5, "verticalExpansionRatio": 1, "imageCount": 1});
     let with = |field: &str, value: Value| {
@@ -351,7 +351,7 @@ async fn jobs_are_carried_out() {
 }
 
 #[test]
-fn cancelling_is_heeded_and_progress_reported() {
+fn cancellation_stops_the_work_and_progress_is_reported() {
     let picture = input(png(textured::<Rgb<u8>>(700, 700, |value| value as u8)));
     let (monitor, watch) = Monitor::new();
     let work = std::thread::spawn({
@@ -373,7 +373,7 @@ fn cancelling_is_heeded_and_progress_reported() {
 }
 
 #[test]
-fn a_hole_too_large_to_be_worked_on_whole_is_filled_all_the_same() {
+fn a_hole_larger_than_the_canvas_is_filled_too() {
     let picture = textured::<Rgb<u8>>(3000, 2800, |value| value as u8);
     let hole = (700, 600, 1500, 1700);
     let clean = pixels(&remove(png(picture.clone()), png(mask((3000, 2800), hole))).unwrap()).to_rgb8();
@@ -388,7 +388,7 @@ fn a_hole_too_large_to_be_worked_on_whole_is_filled_all_the_same() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is marked: what is not stays exactly, and what is filled is of the colours that there are.
+    /// Whatever is marked, other pixels stay exactly, and filled ones have existing colours.
     #[test]
     fn any_mask_on_any_small_picture_is_filled(
         (width, height) in (1_u32..40, 1_u32..40),
@@ -406,8 +406,8 @@ proptest! {
         let lights = mask.pixels().filter(|pixel| pixel.0[0] > 0).count();
         let result = remove(png(picture.clone()), png(mask));
         if lights == 0 || lights == (width * height) as usize {
-            let refused = matches!(result, Err(EngineError::Rejected { .. }));
-            prop_assert!(refused);
+            let rejected = matches!(result, Err(EngineError::Rejected { .. }));
+            prop_assert!(rejected);
             return Ok(());
         }
         let clean = pixels(&result.unwrap()).to_rgb8();

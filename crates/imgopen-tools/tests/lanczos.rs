@@ -1,4 +1,4 @@
-//! Enlarging is compared with a plain computation of the same filter, and nothing of a picture is lost on the way.
+//! Enlarging is compared with a straightforward computation of the same filter, and keeps everything in a picture.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -49,7 +49,7 @@ fn reference(
     }
 }
 
-/// A picture with gradients, edges and noise, the same each time.
+/// A picture with gradients, edges and noise. Deterministic.
 fn busy<P: Pixel>(width: u32, height: u32, sample: impl Fn(u32) -> P::Subpixel) -> ImageBuffer<P, Vec<P::Subpixel>> {
     ImageBuffer::from_fn(width, height, |x, y| {
         let channels: Vec<_> = (0..u32::from(P::CHANNEL_COUNT))
@@ -129,7 +129,7 @@ fn depth_gray_and_transparency_are_kept() {
         let large = enlarge(file(&source, ImageFormat::Png), 2.0);
         let large = pixels(&large);
         assert_eq!((large.color(), large.width(), large.height()), (source.color(), 18, 14));
-        // Once is nothing.
+        // A scale of 1 changes nothing.
         assert_eq!(pixels(&enlarge(file(&source, ImageFormat::Png), 1.0)), source);
     }
 }
@@ -156,7 +156,7 @@ fn the_format_is_that_of_the_input() {
 }
 
 #[test]
-fn jpeg_loses_little_and_keeps_gray_and_the_fineness_of_colours() {
+fn jpeg_loses_little_and_keeps_gray_and_chroma_subsampling() {
     let smooth = ImageBuffer::from_fn(64, 64, |x, y| Rgb([(x * 4) as u8, (y * 4) as u8, 128]));
     let smooth = DynamicImage::from(smooth);
     for chroma in [Chroma::Full, Chroma::Halved] {
@@ -173,7 +173,7 @@ fn jpeg_loses_little_and_keeps_gray_and_the_fineness_of_colours() {
 }
 
 #[test]
-fn a_colour_profile_comes_along() {
+fn a_colour_profile_is_kept() {
     let profile = profile(b"RGB ");
     for format in Format::ALL {
         let attached = Attached { profile: Some(&profile), ..Attached::default() };
@@ -197,7 +197,7 @@ fn profile(space: &[u8; 4]) -> Vec<u8> {
 }
 
 #[test]
-fn a_scale_out_of_bounds_is_refused_with_what_would_fit() {
+fn a_scale_out_of_bounds_is_rejected_with_what_would_fit() {
     let bytes = file(&DynamicImage::new_rgb8(100, 50), ImageFormat::Png);
     let limits = PictureLimits { pixels: 20_000, ..LIMITS };
     let error = lanczos::enlarge(&input(bytes), 4.0, &limits, &Monitor::new().0).unwrap_err();

@@ -1,4 +1,4 @@
-//! Preprocessors are compared with plain computations of the same rules, on pictures of every kind and size.
+//! Preprocessors are compared with straightforward computations of the same rules, on pictures of every kind and size.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -17,7 +17,7 @@ fn made(image: impl Into<DynamicImage>, preprocessor: Preprocessor) -> DynamicIm
     preprocess(image.into(), preprocessor).unwrap()
 }
 
-/// Canny by the book: whole arrays, one pixel at a time, the direction by floating point.
+/// Textbook Canny: whole arrays, one pixel at a time, the direction in floating point.
 fn canny(gray: &GrayImage) -> GrayImage {
     let (width, height) = gray.dimensions();
     let at = |x: i64, y: i64| {
@@ -72,7 +72,7 @@ fn busy(width: u32, height: u32, seed: u32) -> GrayImage {
 }
 
 #[test]
-fn canny_finds_the_edges_of_its_definition() {
+fn canny_matches_its_definition() {
     for (seed, (width, height)) in (0..).zip([(1, 1), (1, 9), (9, 1), (2, 2), (3, 5), (40, 31), (67, 90), (128, 33)]) {
         let gray = busy(width, height, seed);
         let edges = made(gray.clone(), Preprocessor::Canny).to_luma8();
@@ -177,7 +177,7 @@ fn soft_edges_stand_on_outlines() {
 }
 
 #[test]
-fn threshold_asks_all_channels() {
+fn threshold_needs_all_channels() {
     let image = RgbImage::from_raw(4, 1, vec![128, 128, 128, 127, 255, 255, 255, 255, 128, 200, 200, 10]).unwrap();
     assert_eq!(made(image, Preprocessor::Threshold).to_luma8().as_raw(), &[255, 0, 255, 0]);
 }
@@ -286,7 +286,7 @@ async fn the_offer_lists_what_is_served() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_refused_before_and_after() {
+async fn unknown_preprocessors_are_rejected_before_and_in_the_job() {
     let engine = Preprocessors::new();
     let check = |fields| engine.check(&request("preview_controlnet", fields)).map(drop);
     assert_eq!(check(json!({"preprocessor": "canny"})), Ok(()));

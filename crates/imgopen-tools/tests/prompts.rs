@@ -1,4 +1,4 @@
-//! Expanded prompts: what is kept, what is bounded, and that the same request gives the same.
+//! Expanded prompts keep the prompt, respect the bounds, and are reproducible.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -45,16 +45,16 @@ async fn each_mode_has_its_own_way_of_writing() {
     );
     let xl = run(request(&json!({"mode": 1, "temperature": 0}))).await.unwrap();
     assert!(xl[0].starts_with("a girl, ") && !xl[0].contains('('), "{xl:?}");
-    // The id of the task does not count.
+    // The id of the task makes no difference.
     let again = run(request(&json!({"businessTaskId": "another"}))).await.unwrap();
     assert_eq!(again, run(request(&json!({}))).await.unwrap());
-    // More of them begin with the same.
+    // A larger number begins with the same prompts.
     let more = run(request(&json!({"sequencesNum": 20}))).await.unwrap();
     assert_eq!((more[0].as_str(), more.iter().collect::<HashSet<_>>().len()), (again[0].as_str(), 20));
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_by_field() {
+async fn invalid_requests_are_rejected_by_field() {
     for (fields, expected) in [
         (json!({"sourcePrompt": " ,"}), "`sourcePrompt`: empty"),
         (json!({"sourcePrompt": "x".repeat(4001)}), "`sourcePrompt`: 4001 characters given"),
@@ -77,13 +77,13 @@ async fn what_cannot_be_is_refused_by_field() {
     ] {
         let message = rejection(fields.clone()).await;
         assert!(message.starts_with(expected), "{fields}: {message}");
-        // Before there is a job, too.
+        // Before the job too.
         assert_eq!(check(&request(&fields)).unwrap_err().to_string(), message, "{fields}");
     }
 }
 
 #[test]
-fn settings_out_of_range_are_refused() {
+fn settings_out_of_range_are_rejected() {
     let default = Sampling::default();
     for (sampling, count, expected) in [
         (Sampling { top_k: 251, ..default }, 1, "`topK`: 251 given"),
@@ -101,7 +101,7 @@ fn settings_out_of_range_are_refused() {
     }
 }
 
-/// Where some of the prompts can be made as long as they have to be, it is their number that is too great.
+/// If some prompts can be made long enough, their number is rejected, not their length.
 #[test]
 fn too_many_long_prompts_are_rejected_as_too_many() {
     let longest =
@@ -119,7 +119,7 @@ fn a_long_prompt_is_given_room_unless_the_caller_says_otherwise() {
     let serve = |fields: Value| check(&request(&fields));
     assert!(serve(json!({"sourcePrompt": long})).is_ok());
     assert!(serve(json!({"sourcePrompt": long, "maxTokens": 75})).is_err());
-    // Exactly the prompt fits, and is the answer.
+    // Only the prompt itself fits.
     let exact = Sampling { max_tokens: tokens("a girl"), ..Sampling::default() };
     assert_eq!(expand("a girl", Mode::Sd, &exact, 1).unwrap(), ["a girl"]);
 }
@@ -133,7 +133,7 @@ fn a_floor_is_reached() {
     }
 }
 
-/// What the prompt decides on is not contradicted.
+/// Modifiers do not contradict the prompt.
 #[test]
 fn modifiers_go_with_the_prompt() {
     let all = |source: &str| -> String {
@@ -154,7 +154,7 @@ fn modifiers_go_with_the_prompt() {
         chinese.contains("一个女孩，油画") && chinese.contains("delicate features") && !chinese.contains("photo"),
         "{chinese}"
     );
-    // What is there already is not said again.
+    // Modifiers that the prompt has are not added.
     assert_eq!(all("a girl, masterpiece, best quality").matches("best quality").count(), 40);
 }
 
@@ -223,7 +223,7 @@ proptest! {
         prop_assert_eq!(&prompts[..1], &expand(&source, mode, &sampling, 1).unwrap()[..]);
     }
 
-    /// Whatever leaves one choice takes the likeliest.
+    /// Settings that leave one choice take the likeliest.
     #[test]
     fn the_narrowest_settings_are_greedy(source in sources(), mode in modes(), sampling in sampling()) {
         let expected = expand(&source, mode, &greedy(&sampling), 3).unwrap();
@@ -237,7 +237,7 @@ proptest! {
         }
     }
 
-    /// No text of a caller is too much.
+    /// Any text of a caller is handled.
     #[test]
     fn any_text_is_kept(source in "\\PC{1,80}", mode in modes()) {
         match expand(&source, mode, &Sampling { max_tokens: 400, ..Sampling::default() }, 2) {

@@ -1,4 +1,4 @@
-//! Cards are read back, and everything that a request can ask of the sandbox is tried.
+//! Cards are read back, and everything that a request can ask for is tried.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -47,7 +47,7 @@ fn parameters(picture: &Picture) -> String {
 }
 
 #[tokio::test]
-async fn a_card_tells_what_was_asked_for() {
+async fn a_card_shows_its_request() {
     let request = json!({
         "n_iter": 2, "batch_size": 1, "prompt": "a red lighthouse", "seed": "1221212", "width": 640, "height": 384,
         "alwayson_scripts": {"sd_model_checkpoint": "photon_v1.safetensors", "id_task": "pro1"},
@@ -101,7 +101,7 @@ async fn the_same_seed_gives_the_same_pixels_and_another_seed_others() {
 }
 
 #[tokio::test]
-async fn as_many_cards_as_were_asked_for_with_rising_seeds() {
+async fn as_many_cards_as_requested_with_rising_seeds() {
     let output =
         make("image_to_image", json!({"n_iter": 3, "batch_size": 2, "seed": "10", "width": 64, "height": 64})).await;
     let seeds: Vec<_> = output.pictures.iter().map(|picture| picture.seed).collect();
@@ -115,7 +115,7 @@ async fn as_many_cards_as_were_asked_for_with_rising_seeds() {
 }
 
 #[tokio::test]
-async fn the_format_is_the_one_asked_for() {
+async fn the_format_is_the_requested_one() {
     for (name, format) in [("png", Format::Png), ("jpg", Format::Jpeg), ("jpeg", Format::Jpeg), ("webp", Format::WebP)]
     {
         let request = json!({"prompt": "boats", "seed": "3", "alwayson_scripts": {"output_image_format": name}});
@@ -149,7 +149,7 @@ async fn a_png_card_carries_the_parameters() {
 }
 
 #[tokio::test]
-async fn texts_say_that_they_are_no_results() {
+async fn texts_say_that_they_are_not_results() {
     let caption = make("describe_image", json!({"model": "deepdanbooru"})).await.caption.unwrap();
     assert!(caption.starts_with("SANDBOX text of describe_image, in place of deepdanbooru"));
     assert_eq!(make("recognize_style", json!({})).await.style_labels[0].label, "sandbox");
@@ -194,7 +194,7 @@ async fn steps_and_previews_are_shown_on_the_way() {
 }
 
 #[tokio::test]
-async fn the_default_pace_is_believable() {
+async fn the_default_pace_is_realistic() {
     let start = Instant::now();
     run(&Sandbox::new(), job("text_to_image", json!({}))).await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(300));
@@ -258,7 +258,7 @@ async fn a_request_is_checked_before_it_is_accepted() {
 }
 
 #[tokio::test]
-async fn cancelling_is_heeded_whatever_the_job_waits_for() {
+async fn cancellation_ends_a_job_whatever_it_waits_for() {
     for directives in ["delay=10s", "hang", "slow=10s", "slow=1s"] {
         let (monitor, watch) = Monitor::new();
         let task = tokio::spawn(quick().run(directed(directives), monitor));

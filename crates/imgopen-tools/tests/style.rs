@@ -1,4 +1,4 @@
-//! Styles are told apart on pictures that are drawn to have them.
+//! Styles are recognised in pictures drawn to have them.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -22,7 +22,7 @@ fn has(labels: &[(String, f64)], name: &str) -> bool {
     labels.iter().any(|(label, _)| label == name)
 }
 
-/// Discs of one colour each on one ground, without soft margins.
+/// Discs of one colour each on one background, without soft edges.
 fn discs(ground: [u8; 3], palette: &[[u8; 3]]) -> RgbImage {
     let mut rng = Rng::with_seed(7);
     let mut image = RgbImage::from_pixel(400, 300, Rgb(ground));
@@ -37,7 +37,7 @@ fn discs(ground: [u8; 3], palette: &[[u8; 3]]) -> RgbImage {
     image
 }
 
-/// Lines on paper, each of a darkness of its own from that range.
+/// Lines on paper, each with its own darkness from that range.
 fn strokes(count: usize, darkness: std::ops::Range<f64>, thickness: f64, grain: f64) -> GrayImage {
     let mut rng = Rng::with_seed(3);
     let mut paper = vec![248.0; 400 * 300];
@@ -61,7 +61,7 @@ fn strokes(count: usize, darkness: std::ops::Range<f64>, thickness: f64, grain: 
     GrayImage::from_raw(400, 300, samples).unwrap()
 }
 
-/// Hills of light with grain, as a camera gives them.
+/// Soft light with grain, as in a photograph.
 fn grainy(tone: impl Fn(f64, f64) -> [f64; 3]) -> RgbImage {
     let mut rng = Rng::with_seed(5);
     RgbImage::from_fn(360, 240, |x, y| {
@@ -100,7 +100,7 @@ fn ink_is_line_art_and_pencil_a_sketch() {
 }
 
 #[test]
-fn pixel_art_is_told_at_any_size() {
+fn pixel_art_is_recognised_at_any_size() {
     let mut rng = Rng::with_seed(9);
     let palette: Vec<[u8; 3]> = (0..7).map(|_| [rng.u8(..), rng.u8(..), rng.u8(..)]).collect();
     let sprite = RgbImage::from_fn(40, 32, |_, _| Rgb(palette[rng.usize(..7)]));
@@ -117,7 +117,7 @@ fn pixel_art_is_told_at_any_size() {
 }
 
 #[test]
-fn tones_are_told() {
+fn tones_are_recognised() {
     let dark = named(grainy(|wave, _| [25.0 + 20.0 * wave; 3]));
     assert!(has(&dark, "low key") && !has(&dark, "high key"), "{dark:?}");
     let bright = named(grainy(|wave, _| [225.0 + 20.0 * wave; 3]));

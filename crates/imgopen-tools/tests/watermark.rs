@@ -1,4 +1,4 @@
-//! Printing marks: where they stand, what they change and what they leave alone.
+//! Watermarks: their positions, what they change and what they leave alone.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -75,7 +75,7 @@ fn changed(before: &DynamicImage, after: &DynamicImage) -> Option<[u32; 4]> {
 }
 
 #[test]
-fn a_text_stands_at_its_margin() {
+fn a_text_is_placed_at_its_margin() {
     let ground = flat(400, 300, 90);
     for (index, position) in POSITIONS.into_iter().enumerate() {
         let request = json!({"watermarkText": "Hxg", "position": position, "margin": 11, "scale": 0.3});
@@ -141,7 +141,7 @@ fn depth_gray_and_transparency_are_kept() {
 }
 
 #[test]
-fn a_profile_for_gray_does_not_outlive_the_gray() {
+fn a_gray_profile_is_dropped_when_the_picture_becomes_coloured() {
     let mut profile = vec![0; 200];
     profile[3] = 200;
     profile[16..20].copy_from_slice(b"GRAY");
@@ -183,7 +183,7 @@ fn a_mark_that_is_too_large_shrinks() {
 }
 
 #[test]
-fn tiles_go_all_over() {
+fn tiles_cover_the_whole_picture() {
     let ground = flat(300, 200, 40);
     let tiled = printed(&ground, json!({"watermarkText": "SAMPLE", "position": "tile", "scale": 0.3, "margin": 12}));
     // Every part that is as large as a copy with its margins shows some of a mark.
@@ -233,7 +233,7 @@ fn one_pixel_takes_a_picture_but_no_text() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_refused_before_the_job() {
+fn unprintable_marks_are_rejected_before_the_job() {
     let check = |fields: Value| {
         let checked = engine().check(&request("watermark_image", fields));
         checked.map(drop).map_err(|error| error.to_string())
@@ -250,7 +250,7 @@ fn what_cannot_be_printed_is_refused_before_the_job() {
     ] {
         assert!(check(request.clone()).unwrap_err().contains(part), "{request}");
     }
-    // Fonts are looked through by the job alone.
+    // Fonts are only searched by the job.
     let request = json!({"watermarkText": "a\u{10ffff}"});
     assert_eq!(check(request.clone()), Ok(()));
     let error = mark(file(&flat(50, 50, 0), ImageFormat::Png), None, request).unwrap_err().to_string();
@@ -258,7 +258,7 @@ fn what_cannot_be_printed_is_refused_before_the_job() {
 }
 
 #[test]
-fn letters_of_eight_pixels_are_broken_rather_than_made_smaller() {
+fn lines_are_wrapped_rather_than_set_below_eight_pixels() {
     let text = "👩Fब世界.なbS好aرمh . б世ל0ح世かмвرาな,ナxΩS你bשа";
     let ground = flat(280, 250, 0);
     let marked = printed(&ground, json!({"watermarkText": text, "scale": 0.001, "margin": 42, "position": "top-left"}));
@@ -267,7 +267,7 @@ fn letters_of_eight_pixels_are_broken_rather_than_made_smaller() {
 }
 
 #[test]
-fn what_decoding_does_not_give_is_an_error() {
+fn pictures_that_decoding_never_returns_are_an_error() {
     let print = |image: DynamicImage, logo: Option<DynamicImage>| {
         let request = if logo.is_some() { json!({"watermarkImage": URL}) } else { json!({"watermarkText": "a"}) };
         engine().print(image, logo, &typed(request)).map(drop)
@@ -283,9 +283,9 @@ fn what_decoding_does_not_give_is_an_error() {
     }
 }
 
-/// Marks above letters pile up far above their line.
+/// Diacritics pile up far above the line.
 #[test]
-fn letters_with_many_marks_shrink_or_are_refused() {
+fn letters_with_many_diacritics_shrink_or_are_rejected() {
     let text =
         |marks: usize| json!({"watermarkText": format!("a{}", "\u{301}".repeat(marks)), "scale": 1, "margin": 10});
     let ground = DynamicImage::new_luma8(3000, 3000);
@@ -301,7 +301,7 @@ fn letters_with_many_marks_shrink_or_are_refused() {
 }
 
 #[test]
-fn lines_are_kept_and_long_ones_broken() {
+fn lines_are_kept_and_long_ones_wrapped() {
     let ground = flat(600, 400, 30);
     let height = |text: &str| {
         let [_, top, _, bottom] = changed(&ground, &printed(&ground, json!({"watermarkText": text}))).unwrap();
@@ -361,10 +361,10 @@ proptest! {
                 }
             }
             Err(error) => {
-                let told = error.to_string();
-                prop_assert!(told.starts_with("`watermarkText`: ") || told.starts_with("`margin`: "), "{told}");
+                let message = error.to_string();
+                prop_assert!(message.starts_with("`watermarkText`: ") || message.starts_with("`margin`: "), "{message}");
                 // A large picture takes any text.
-                prop_assert!(width.min(height) < 250 || told.contains("no font"), "{width}x{height}: {told}");
+                prop_assert!(width.min(height) < 250 || message.contains("no font"), "{width}x{height}: {message}");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The tools beside the libraries that people would use instead, on the same pictures, in turns:
-//! `cargo bench -p imgopen-tools --bench beside`, with words behind `--` for the tasks whose names hold one of them.
+//! Measures the tools beside the libraries that people would use instead, taking turns on the same pictures:
+//! `cargo bench -p imgopen-tools --bench beside`; words after `--` select tasks by name.
 //!
-//! Needs `python3`; the libraries are installed below the target folder. ImageMagick takes part where it is installed
+//! Needs `python3`; the libraries are installed below the target directory. ImageMagick is included if it is installed
 //! (Debian: `libmagickwand-6.q16-6`).
 
 mod peer;
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Prints a row for each library, and gives the targets that were missed.
+/// Prints a row for each library, and returns the missed targets.
 fn compare(task: &Task) -> Result<Vec<String>> {
     let mut missed = Vec::new();
     let our_memory = measure_memory(task)?;
@@ -105,7 +105,7 @@ fn compare(task: &Task) -> Result<Vec<String>> {
     Ok(missed)
 }
 
-/// The medians of both, one round of each in turns, so that a busy machine slows both.
+/// Returns the medians of both, alternating rounds, so that a busy machine slows both.
 fn in_turns(
     mut ours: impl FnMut() -> Result<Measured>,
     mut theirs: impl FnMut() -> Result<Measured>,
@@ -136,7 +136,7 @@ fn milliseconds(seconds: f64) -> String {
     format!("{milliseconds:.places$}")
 }
 
-/// The growth of the resident memory in KiB while a task is done once, in a process of its own, as for the libraries.
+/// Returns the growth of resident memory in KiB while a task runs once, in its own process, as for the libraries.
 fn measure_memory(task: &Task) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?).args(["--memory", &task.name]).output()?;
     let text = String::from_utf8(output.stdout)?;
@@ -152,6 +152,7 @@ fn memory(task: &Task) -> Result<f64> {
 
 fn resident(name: &str) -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("the kernel does not tell the memory")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(name)).ok_or("the kernel does not report the memory")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

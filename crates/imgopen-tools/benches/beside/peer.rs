@@ -1,4 +1,4 @@
-//! A library in a process of its own, which `peers.py` is.
+//! Runs a library in its own process, `peers.py`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ pub struct Peer {
     answers: BufReader<ChildStdout>,
 }
 
-/// What was measured: seconds, or KiB of memory.
+/// A measurement: seconds, or KiB of memory.
 pub struct Measured {
     pub figure: f64,
 }
 
 impl Peer {
-    /// Starts a task. What goes wrong there is seen on standard error.
+    /// Starts a task. Its errors go to standard error.
     pub fn start(library: &str, task: &str, files: &[PathBuf]) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/beside/peers.py");
         let mut command = Command::new(python::interpreter());
@@ -30,7 +30,7 @@ impl Peer {
         Ok(Self { _process: process, requests, answers })
     }
 
-    /// Asks for `whole`, `alone` or, in a process that was asked for nothing else, `memory`.
+    /// Requests `whole`, `alone` or, as the only request of a process, `memory`.
     pub fn ask(&mut self, what: &str) -> Result<Measured> {
         writeln!(self.requests, "{what}").map_err(|_| "the script in Python ended early")?;
         let mut answer = String::new();

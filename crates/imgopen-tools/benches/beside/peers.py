@@ -1,4 +1,4 @@
-"""The libraries that people would use instead, for the bench beside them: one process for one task of one library.
+"""The libraries that people would use instead, for the bench `beside`: each process runs one task of one library.
 
     peers.py TASK LIBRARY FILE...
 
@@ -144,7 +144,7 @@ class OpenCV:
         return self.cv2.inpaint(picture, self.gray(mask), 3, self.cv2.INPAINT_TELEA)
 
     def remove_by_patches(self, picture, mask):
-        """The one that fills with texture; it wants zero where the hole is."""
+        """Fills with texture; expects zero where the hole is."""
         lab = self.cv2.cvtColor(picture, self.cv2.COLOR_BGR2Lab)
         result = lab.copy()
         self.cv2.xphoto.inpaint(lab, self.cv2.bitwise_not(self.gray(mask)), result, self.cv2.xphoto.INPAINT_SHIFTMAP)
@@ -305,7 +305,7 @@ def thumbnail(data):
 
 
 def memory():
-    """Code is loaded before, by way of pictures that take next to nothing."""
+    """Code is loaded first, with tiny pictures."""
     whole([thumbnail(data) for data in inputs])
     with open("/proc/self/clear_refs", "w") as peak:
         peak.write("5")

@@ -1,4 +1,4 @@
-//! What is measured: each task as an engine does it from bytes to bytes, and its operation alone on decoded pixels.
+//! The measured tasks: each as an engine carries it out from bytes to bytes, and its operation alone on decoded pixels.
 
 use std::fs;
 use std::hint::black_box;
@@ -23,19 +23,19 @@ pub struct Task {
     /// Libraries, each with its method in `peers.py`.
     pub peers: Vec<(&'static str, &'static str)>,
     pub whole: Box<dyn Fn() -> Result<()>>,
-    /// Gets the pixels ready for the operation, which takes them.
+    /// Prepares the pixels, and returns the operation that consumes them.
     pub alone: Box<dyn Fn() -> Result<Alone>>,
 }
 
 /// An operation on decoded pixels.
 pub type Alone = Box<dyn FnOnce() -> Result<()>>;
 
-/// The task of that name.
+/// Returns the task of that name.
 pub fn named(name: &str) -> Result<Task> {
     all()?.into_iter().find(|task| task.name == name).ok_or_else(|| format!("no task is called {name}").into())
 }
 
-/// All tasks.
+/// Returns all tasks.
 pub fn all() -> Result<Vec<Task>> {
     let pictures = Pictures::new()?;
     let groups = [enlarging, previews, found_faces, marks, fills];
@@ -43,7 +43,7 @@ pub fn all() -> Result<Vec<Task>> {
     Ok(groups.into_iter().flatten().collect())
 }
 
-/// The pictures that all tasks work on: a photograph of 512x512 pixels as PNG, JPEG and WebP, and of 2048x2048 as JPEG;
+/// The pictures of all tasks: a photograph of 512x512 pixels as PNG, JPEG and WebP, and of 2048x2048 as JPEG;
 /// and a logo with transparency.
 struct Pictures {
     small: RgbImage,
@@ -90,7 +90,7 @@ fn enlarging(pictures: &Pictures) -> Result<Vec<Task>> {
     pictures.files.iter().zip(peers).map(task).collect()
 }
 
-/// Each preprocessor that a library has too, on the small picture; the one that people most use also on the large one.
+/// Each preprocessor that a library has too, on the small picture; the most used one also on the large one.
 fn previews(pictures: &Pictures) -> Result<Vec<Task>> {
     let rows: [(&str, &'static [(&'static str, &'static str)]); 7] = [
         ("canny", &[("OpenCV", "canny"), ("scikit-image", "canny")]),
@@ -185,7 +185,7 @@ fn fills(pictures: &Pictures) -> Result<Vec<Task>> {
     let (source, marked) = (input("sourceImage", file)?, input("maskImage", &mask)?);
     let limits = PictureLimits::default();
     let outpainted = source.clone();
-    // Reading and writing the files take a hundredth of the time.
+    // Reading and writing take a hundredth of the time.
     let remove =
         on((source, marked), move |(source, marked)| Ok(fill::remove(&source, &marked, &limits, &Monitor::new().0)?));
     let expansion = Expansion { horizontal: 1.5, vertical: 1.5, count: 1, seed: 7 };
@@ -205,7 +205,7 @@ fn fills(pictures: &Pictures) -> Result<Vec<Task>> {
     Ok(vec![removing, task(name, Fill::new(), "outpaint", request, &files[..1], &peers, outpaint)?])
 }
 
-/// The operation on a copy of what it takes; copying is not measured.
+/// Runs an operation on a copy of its input; copying is not measured.
 fn on<T: Clone + 'static, R: 'static>(
     taken: T,
     operation: impl Fn(T) -> Result<R> + Clone + 'static,
@@ -216,7 +216,7 @@ fn on<T: Clone + 'static, R: 'static>(
     }
 }
 
-/// Keeps the compiler from leaving out what nobody looks at.
+/// Keeps the compiler from removing unused results.
 fn done<T>(value: T) -> Result<()> {
     drop(black_box(value));
     Ok(())

@@ -8,7 +8,7 @@ use imgopen_picture::{Attached, Chroma, encode};
 pub const SIDE: u32 = 512;
 pub const SCALE: f64 = 4.0;
 
-/// Like a photograph: soft shapes, a few edges, and the noise of a sensor. The same each time.
+/// Returns something like a photograph: soft shapes, a few edges, and sensor noise. Deterministic.
 pub fn photo() -> DynamicImage {
     let mut state = 1_u64;
     let mut noise = move || {
@@ -26,7 +26,7 @@ pub fn photo() -> DynamicImage {
     image.into()
 }
 
-/// The picture as a file, JPEG with halved colours, as cameras write it.
+/// Returns the picture as a JPEG file with chroma subsampling, as cameras write it.
 pub fn input(format: Format) -> Result<Input, Box<dyn std::error::Error>> {
     let bytes = encode(&photo(), format, &Attached { chroma: Chroma::Halved, ..Attached::default() })?;
     Ok(Input { field: "sourceImage".to_owned(), url: "https://example.com/photo".to_owned(), bytes })

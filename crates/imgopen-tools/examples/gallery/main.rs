@@ -1,7 +1,7 @@
 //! A contact sheet of all tools on photographs: `cargo xtask gallery`, which writes one HTML page and one PNG.
 //!
-//! Needs `python3`; the photographs come with a package that is installed below the target folder. The argument is the
-//! folder to write to.
+//! Needs `python3`; the photographs come with a package that is installed below the target directory. The argument is the
+//! output directory.
 
 mod page;
 #[path = "../../tests/support/python.rs"]
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// A picture and what is said below it.
+/// A picture and its caption.
 pub struct Tile {
     image: DynamicImage,
     caption: String,
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The engines, and what runs them.
+/// The engines, and a runtime for them.
 pub struct Workshop {
     registry: Registry,
     runtime: tokio::runtime::Runtime,
@@ -59,14 +59,14 @@ impl Workshop {
         Ok(Self { registry: imgopen_tools::classical(), runtime: tokio::runtime::Runtime::new()? })
     }
 
-    /// The values that the best engine of an operation takes in a field.
+    /// Returns the values that the best engine of an operation accepts in a field.
     pub fn values(&self, operation: &str, field: &str) -> Result<Vec<String>> {
         let offer = self.registry.pick(operation, None)?.offer;
         let values = offer.values.into_iter().find(|values| values.field == field);
         Ok(values.ok_or_else(|| format!("the engine of `{operation}` lists no values of `{field}`"))?.values)
     }
 
-    /// Has the best engine carry out an operation; the inputs are given as PNG files in the fields named.
+    /// Runs an operation on its best engine. Inputs are pictures by field.
     pub fn run(&self, operation: &str, request: Value, inputs: &[(&str, &DynamicImage)]) -> Result<(String, Output)> {
         let choice = self.registry.pick(operation, None)?;
         let inputs = inputs.iter().map(|(field, image)| {

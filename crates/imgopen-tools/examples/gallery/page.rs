@@ -1,4 +1,4 @@
-//! The contact sheet as one HTML page that holds its pictures.
+//! Writes the contact sheet as one HTML page with embedded pictures.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ const STYLE: &str = "body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; b
     figure { display: inline-block; margin: 0 1em 1em 0; vertical-align: top } img { max-width: 420px; height: auto } \
     figcaption { font-size: 13px; color: #555 } h2 { font-size: 16px; margin: 2em 0 .5em } .in img { outline: 2px solid #888 }";
 
-/// The whole page.
+/// Returns the whole page.
 pub fn page(entries: &[Entry]) -> Result<String> {
     let entries = entries.iter().map(entry).collect::<Result<Vec<_>>>()?;
     let page = html! {

@@ -1,4 +1,4 @@
-//! The contact sheet as one picture: small pictures in rows, with words in the 8x8 font.
+//! Draws the contact sheet as one picture: thumbnails in rows, with captions in the 8x8 font.
 
 use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage, imageops};
@@ -60,13 +60,13 @@ fn row_height(row: &[(Tile, RgbImage)]) -> u32 {
     row.iter().map(|(_, image)| image.height()).max().unwrap_or(0) + LINE + GAP / 2
 }
 
-/// A text in lines that fit the sheet.
+/// Wraps a text into lines that fit the sheet.
 fn broken(text: &str) -> Vec<String> {
     let most = ((WIDTH - 2 * GAP) / 8) as usize;
     text.chars().collect::<Vec<_>>().chunks(most).map(|line| line.iter().collect()).collect()
 }
 
-/// Writes one line; what the font lacks is shown as a question mark.
+/// Writes one line; characters that the font lacks become question marks.
 fn write(image: &mut RgbImage, left: u32, top: u32, text: &str) {
     for (index, letter) in (0..).zip(text.chars()) {
         let rows = BASIC_FONTS

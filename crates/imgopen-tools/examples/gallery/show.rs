@@ -1,4 +1,4 @@
-//! What is shown: each tool with pictures that suit it.
+//! The entries of the sheet: each tool with suitable pictures.
 
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, imageops};
 use imgopen_engine::{Output, PictureLimits};
@@ -10,7 +10,7 @@ use crate::{Entry, Result, Tile, Workshop, python};
 
 const PHOTOS: [&str; 4] = ["astronaut", "chelsea", "coffee", "rocket"];
 
-/// All entries, in the order of the contract.
+/// Returns all entries, in the order of the contract.
 pub fn all(workshop: &Workshop) -> Result<Vec<Entry>> {
     let parts =
         [super_resolution, faces, prompts, removed_objects, styles, outpainted, preprocessed, enlarged, watermarks];
@@ -39,7 +39,7 @@ fn results(output: &Output) -> Result<Vec<Tile>> {
     tiles.collect()
 }
 
-/// An entry of one input picture and what came out.
+/// Returns an entry of one request and its results.
 fn one(
     workshop: &Workshop,
     operation: &str,
@@ -93,7 +93,7 @@ fn faces(workshop: &Workshop) -> Result<Vec<Entry>> {
     entries.into_iter().collect()
 }
 
-/// Turned about its middle, in degrees, without interpolation.
+/// Rotates a picture about its centre, in degrees, without interpolation.
 fn turned(image: &RgbImage, degrees: f64) -> RgbImage {
     let (sin, cos) = degrees.to_radians().sin_cos();
     let (width, height) = image.dimensions();

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_far_apart_is_told_apart() {
+    fn distant_pieces_are_separate() {
         let areas = [
             Area { left: 10, top: 20, right: 30, bottom: 90 },
             Area { left: 400, top: 10, right: 401, bottom: 11 },

@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_is_heeded_before_the_search() {
+    fn cancellation_stops_before_the_search() {
         let (monitor, watch) = Monitor::new();
         watch.cancel.cancel();
         assert!(matches!(field(400, 12, &monitor), Err(EngineError::Cancelled)));

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_is_heeded_after_the_search_too() {
+    fn cancellation_stops_after_the_search_too() {
         let (mut samples, hole, field) = noise();
         let (before, (monitor, watch)) = (samples.clone(), Monitor::new());
         watch.cancel.cancel();

@@ -1,21 +1,21 @@
-//! The modifiers, what they go with, and how they are written.
+//! The set of modifiers: what they fit, and how they are written.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
 use super::{Mode, tokens};
 
-/// The set, compiled in. Its form is told at its beginning.
+/// The set, compiled in. The file explains its format at its beginning.
 const TEXT: &str = include_str!("modifiers.txt");
 
-/// The category that stands before the prompt, for SD.
+/// The category that is written before the prompt, for SD.
 const BEFORE: &str = "quality";
 
-/// What stands for a subject of which nothing is known.
+/// The name for an unknown subject.
 const NONE: &str = "none";
 
-/// How much likelihood falls from one modifier to the next in the set, so that no two are equally likely and the
-/// likeliest is always the same.
+/// The decrease of likelihood from one modifier to the next in the set, so that no two are equally likely and the likeliest is
+/// always the same.
 const STEP: f64 = 1e-4;
 
 /// The fewest letters of a word that counts as repeated.
@@ -34,26 +34,26 @@ pub(super) struct Set {
 #[derive(Debug)]
 pub(super) struct Category {
     name: String,
-    /// The most in a prompt, for SD and for SDXL.
+    /// The most modifiers in a prompt, for SD and for SDXL.
     most: [usize; 2],
-    /// The subjects of which a prompt must have one, unless there are none.
+    /// The subjects of which a prompt must have one; empty if it need not.
     subjects: Vec<String>,
 }
 
 /// One modifier.
 #[derive(Debug)]
 pub(super) struct Modifier {
-    /// Its category, by its place.
+    /// The index of its category.
     pub category: usize,
-    /// How likely it is, in relation to others.
+    /// Its likelihood relative to others.
     pub weight: f64,
-    /// What it decides on.
+    /// The axes that it determines, such as `time=night`.
     pub axes: Vec<(String, String)>,
-    /// How it is written for SD and for SDXL.
+    /// Its text for SD and for SDXL.
     texts: [Option<Text>; 2],
 }
 
-/// What is written.
+/// The text of a modifier.
 #[derive(Debug)]
 struct Text {
     words: String,
@@ -63,25 +63,25 @@ struct Text {
     repeated: HashSet<String>,
 }
 
-/// What a prompt is about.
+/// The topic of a prompt.
 #[derive(Debug)]
 pub(super) struct Topic {
     pub subjects: HashSet<String>,
     pub axes: BTreeMap<String, String>,
     pub words: HashSet<String>,
-    /// In small letters.
+    /// The prompt in lower case.
     pub text: String,
     pub tokens: usize,
 }
 
 impl Set {
-    /// The set. A line that cannot be read is no modifier; a test sees to it that there is none.
+    /// Returns the set. Invalid lines are skipped; a test ensures that there are none.
     pub fn get() -> &'static Self {
         static SET: OnceLock<Set> = OnceLock::new();
         SET.get_or_init(|| Self::read(TEXT).0)
     }
 
-    /// Reads a set; tells the lines that cannot be read.
+    /// Parses a set. Returns it with the invalid lines.
     fn read(text: &str) -> (Self, Vec<&str>) {
         let (mut set, mut wrong) = (Self::default(), Vec::new());
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -111,11 +111,11 @@ impl Set {
         Some(())
     }
 
-    /// What a prompt is about, by its words.
+    /// Returns the topic of a prompt, by its words.
     pub fn topic(&self, prompt: &str) -> Topic {
         let text = prompt.to_lowercase();
         let words: HashSet<_> = split(&text).flat_map(|word| [word, word.strip_suffix('s').unwrap_or(word)]).collect();
-        // There are no gaps between Chinese words.
+        // Chinese words are not separated.
         let has =
             |word: &String| if word.is_ascii() { words.contains(word.as_str()) } else { text.contains(word.as_str()) };
         let subjects = self.subjects.iter().filter(|(_, list)| list.iter().any(has)).map(|(name, _)| name.clone());
@@ -126,18 +126,18 @@ impl Set {
         Topic { subjects: subjects.collect(), axes, words: repeated(&text), tokens: tokens(prompt), text: text.clone() }
     }
 
-    /// The most modifiers of a category.
+    /// Returns the most modifiers of a category.
     pub fn most(&self, category: usize, mode: Mode) -> usize {
         self.categories.get(category).map_or(0, |category| category.most[mode as usize])
     }
 
-    /// The places of the modifiers that are there in the mode, and go with a prompt.
+    /// Returns the indices of the modifiers that exist in the mode and fit a prompt.
     pub fn fitting(&self, topic: &Topic, mode: Mode) -> Vec<usize> {
         let modifiers = self.modifiers.iter().enumerate();
-        modifiers.filter(|(_, modifier)| self.goes_with(modifier, topic, mode)).map(|(index, _)| index).collect()
+        modifiers.filter(|(_, modifier)| self.fits(modifier, topic, mode)).map(|(index, _)| index).collect()
     }
 
-    fn goes_with(&self, modifier: &Modifier, topic: &Topic, mode: Mode) -> bool {
+    fn fits(&self, modifier: &Modifier, topic: &Topic, mode: Mode) -> bool {
         let Some(text) = &modifier.texts[mode as usize] else { return false };
         let Some(category) = self.categories.get(modifier.category) else { return false };
         let knows =
@@ -146,7 +146,7 @@ impl Set {
         category.most[mode as usize] > 0 && is_about && !topic.text.contains(&text.words.to_lowercase())
     }
 
-    /// The prompt with modifiers, in the order of the set.
+    /// Returns the prompt with modifiers, in the order of the set.
     pub fn written(&self, source: &str, drawn: &[usize], mode: Mode) -> String {
         let mut drawn = drawn.to_vec();
         drawn.sort_unstable();
@@ -165,7 +165,7 @@ impl Set {
 }
 
 impl Category {
-    /// Reads `name sd xl`, and subjects.
+    /// Parses `name sd xl`, and subjects.
     fn read(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
         let name = words.next()?.to_owned();
@@ -176,7 +176,7 @@ impl Category {
 }
 
 impl Modifier {
-    /// Reads `weight | SD | SDXL | axes`.
+    /// Parses `weight | SD | SDXL | axes`.
     fn read(line: &str, category: usize) -> Option<Self> {
         let mut columns = line.split('|').map(str::trim);
         let weight = columns.next()?.parse().ok().filter(|weight: &f64| *weight > 0.0)?;
@@ -187,12 +187,12 @@ impl Modifier {
         Some(Self { category, weight, axes: axes.collect::<Option<_>>()?, texts: [sd, xl].map(Text::read) })
     }
 
-    /// About how many tokens it takes, with the comma before it.
+    /// Returns an estimate of its tokens, with the comma before it.
     pub fn tokens(&self, mode: Mode) -> usize {
         self.texts[mode as usize].as_ref().map_or(0, |text| text.tokens + 1)
     }
 
-    /// The words that count as repeated.
+    /// Returns the words that count as repeated.
     pub fn words(&self, mode: Mode) -> impl Iterator<Item = &String> {
         self.texts[mode as usize].iter().flat_map(|text| &text.repeated)
     }
@@ -217,7 +217,7 @@ impl Text {
     }
 }
 
-/// The words that say something.
+/// Returns the significant words of a text.
 fn repeated(text: &str) -> HashSet<String> {
     const COMMON: [&str; 12] =
         ["with", "from", "into", "that", "like", "beside", "behind", "through", "over", "taken", "seen", "high"];
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_is_read() {
+    fn every_line_is_valid() {
         let (set, wrong) = Set::read(TEXT);
         assert_eq!(wrong, [] as [&str; 0]);
         assert!(set.modifiers.len() > 250, "{}", set.modifiers.len());
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_is_told_by_words() {
+    fn words_determine_subject_and_axes() {
         let subjects = |prompt: &str| {
             let mut subjects: Vec<_> = Set::get().topic(prompt).subjects.into_iter().collect();
             subjects.sort();

@@ -1,13 +1,13 @@
-//! How long a prompt is for a model.
+//! Estimates the length of prompts in tokens.
 
-/// The letters that one token holds: words of everyday English are tokens of their own, longer and rarer ones take more.
+/// The letters per token: common English words are single tokens, longer and rarer ones take more.
 const LETTERS: usize = 8;
 
-/// About how many tokens CLIP, the text encoder of SD and SDXL, makes of a prompt.
+/// Returns an estimate of the tokens that CLIP, the text encoder of SD and SDXL, makes of a prompt.
 ///
-/// This is an estimate, without CLIP's vocabulary. A word of Latin letters counts one for each eight letters begun; a
-/// digit, and a run of punctuation, one; a letter of another alphabet a half; an ideograph or a kana two. Brackets and the
-/// weights in them count nothing, for programs take them out.
+/// CLIP's vocabulary is not used. A word of Latin letters counts one for every eight letters or part of them; a digit, and a
+/// run of punctuation, one; a letter of another alphabet a half; an ideograph or a kana two. Brackets and the weights in
+/// them do not count, because programs remove them.
 ///
 /// ```
 /// use imgopen_tools::prompts::tokens;
@@ -50,7 +50,7 @@ fn is_other(c: char) -> bool {
     c.is_alphabetic() && !is_latin(c) && !is_ideograph(c)
 }
 
-/// The prompt without brackets, and without a weight before a closing one.
+/// Returns the prompt without brackets and weights.
 fn without_weights(prompt: &str) -> String {
     let (mut plain, mut rest) = (String::new(), prompt);
     while let Some(at) = rest.find(['(', ')', '[', ']', ':']) {

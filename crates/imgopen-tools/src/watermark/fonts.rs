@@ -79,7 +79,7 @@ pub(super) fn without_font(characters: &str) -> EngineError {
     let codes = codes.collect::<Vec<_>>().join(" ");
     let problem = format!(
         "no font has \"{characters}\" ({codes}); leave it out, or install a font that has it, such as one of Noto \
-         (Debian's packages `fonts-noto-core` and `fonts-noto-cjk`), and start the server anew"
+         (Debian's packages `fonts-noto-core` and `fonts-noto-cjk`), and restart the server"
     );
     EngineError::rejected("watermarkText", problem)
 }

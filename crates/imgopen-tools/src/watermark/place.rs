@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_margin_that_leaves_no_room_is_told_with_one_that_does() {
+    fn a_margin_that_leaves_no_room_is_rejected_with_one_that_fits() {
         let print = |margin| print(WatermarkPosition::TopLeft, None, Some(margin));
         let error = Space::new(&print(50), 200, 100).unwrap_err().to_string();
         assert_eq!(error, "`margin`: 50 given, which leaves no room on 200x100 pixels; give at most 49");

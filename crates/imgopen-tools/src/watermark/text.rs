@@ -53,7 +53,7 @@ pub(super) fn set(
 fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, EngineError> {
     setting.check_glyphs()?;
     let (width, height) = space.room;
-    let refused = || {
+    let rejected = || {
         let problem = format!(
             "{} characters do not fit {width}x{height} pixels in letters of {SMALLEST} pixels; give a shorter text, a \
              smaller margin or a larger picture",
@@ -62,7 +62,7 @@ fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, En
         EngineError::rejected("watermarkText", problem)
     };
     let over = |extent: Extent| (extent.width() as f32 / width as f32).max(extent.height() as f32 / height as f32);
-    let mut fit = setting.fit(space).ok_or_else(refused)?;
+    let mut fit = setting.fit(space).ok_or_else(rejected)?;
     // The outlines show roughly how far letters reach beyond their lines, the pixels exactly.
     for _ in 0..6 {
         let laid = setting.lay(fit);
@@ -70,7 +70,7 @@ fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, En
         if about > FAR_OVER {
             fit = Fit { grow: None, ..fit.times(0.99 / about) };
             if fit.size < SMALLEST {
-                return Err(refused());
+                return Err(rejected());
             }
             continue;
         }
@@ -93,7 +93,7 @@ fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, En
             fit = Fit { size: SMALLEST, wrap: Wrap::WordOrGlyph, ..fit };
         }
     }
-    Err(refused())
+    Err(rejected())
 }
 
 /// A text in the course of layout.

@@ -1,4 +1,4 @@
-//! Enlarging keeps what a photograph has, and is sharper than what it replaces.
+//! Enlarging keeps the content of a photograph, and is sharper than simpler filters.
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage, imageops};
 use imgopen_engine::{Monitor, PictureLimits};
@@ -16,7 +16,7 @@ fn enlarged(photo: &RgbImage, scale: f64) -> RgbImage {
     picture::decode(&large.bytes, &limits).unwrap().image.to_rgb8()
 }
 
-/// The mean square of the Laplacian: how much fine detail there is.
+/// Returns the mean square of the Laplacian, a measure of fine detail.
 fn sharpness(image: &RgbImage) -> f64 {
     let gray: GrayImage = imageops::grayscale(image);
     let at = |x: u32, y: u32| f64::from(gray.get_pixel(x, y).0[0]);

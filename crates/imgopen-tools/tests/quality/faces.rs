@@ -1,4 +1,4 @@
-//! Faces are found where people see them, and nowhere else.
+//! Faces are found where people see them, with few false positives.
 //!
 //! The boxes were marked by hand: from the hairline or brows to the chin, from cheek to cheek.
 
@@ -58,7 +58,7 @@ fn place(face: &Face) -> Place {
     [face.box_.x, face.box_.y, face.box_.width, face.box_.height].map(|number| number as f64)
 }
 
-/// The share of what two boxes cover that both cover.
+/// Returns the intersection of two boxes over their union.
 fn overlap(one: Place, other: Place) -> f64 {
     let along = |side: usize| {
         let end = (one[side] + one[side + 2]).min(other[side] + other[side + 2]);
@@ -170,7 +170,7 @@ fn tilted_groups_are_mostly_found() {
 }
 
 #[test]
-fn nobody_is_found_where_nobody_is() {
+fn nothing_is_found_in_photographs_without_people() {
     let mut theirs = 0;
     for name in NOBODY {
         let image = python::photo(name);

@@ -1,4 +1,4 @@
-//! What is filled has the light, the contrast and the detail of what lies around, and no border is to be seen.
+//! Filled areas have the brightness, contrast and detail of their surroundings, and no visible border.
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, imageops};
 use imgopen_engine::{Input, Monitor, PictureLimits};
@@ -7,7 +7,7 @@ use imgopen_tools::fill::{self, Expansion, MASK_GROWTH};
 
 use crate::support::{file, input, python};
 
-/// Where something is, in pixels.
+/// A rectangle in pixels.
 type Place = Box<dyn Fn(u32, u32) -> bool>;
 
 fn rectangle(left: u32, top: u32, width: u32, height: u32) -> Place {
@@ -91,7 +91,7 @@ fn border_step(image: &RgbImage, filled: impl Fn(u32, u32) -> bool) -> f64 {
     steps / pairs
 }
 
-/// What OpenCV makes of the same, by the method of that name.
+/// Returns OpenCV's result for the same, with the named method.
 fn theirs(photo: &RgbImage, mask: &GrayImage, name: &str, method: &str) -> RgbImage {
     let script = "import cv2, sys\n\
         photo, mask = cv2.imread(sys.argv[1]), cv2.imread(sys.argv[2], 0)\n\

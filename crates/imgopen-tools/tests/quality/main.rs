@@ -1,6 +1,6 @@
-//! Each tool judged on real photographs, by a number: `cargo test -p imgopen-tools --test quality`.
+//! Measures the quality of each tool on real photographs: `cargo test -p imgopen-tools --test quality`.
 //!
-//! Needs `python3`; the photographs and the libraries to compare with are installed below the target folder.
+//! Needs `python3`; the photographs and the libraries for comparison are installed below the target directory.
 #![allow(clippy::unwrap_used)]
 
 mod enlarge;

@@ -1,4 +1,4 @@
-//! Preprocessors give what OpenCV, numpy and Pillow give, and their edges stand where edges are.
+//! Preprocessors match OpenCV, numpy and Pillow, and soft edges lie on edges.
 
 use std::fs;
 use std::path::PathBuf;
@@ -127,7 +127,7 @@ fn a_tile_is_pillows() {
 /// Of the brightest soft edges most lie within three pixels of one of Canny's edges. These surroundings are wider than a
 /// soft edge is bright, so that it covers a part of them only.
 #[test]
-fn soft_edges_stand_where_edges_are() {
+fn soft_edges_lie_on_edges() {
     let line = "edges = cv2.Canny(cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.4), 40, 90)\n\
         result = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))";
     for name in PHOTOS {

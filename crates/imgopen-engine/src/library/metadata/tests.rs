@@ -1,4 +1,4 @@
-//! Headers as programs write them, by the names and shapes that tell.
+//! Headers as programs write them, with their characteristic names and shapes.
 
 use serde_json::{Map, json};
 
