@@ -102,8 +102,8 @@ impl Registry {
             });
         };
         let Some(reason) = &best.offer.away else { return Ok(best.clone()) };
-        let equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
-        equals.filter(|choice| choice.offer.away.is_none()).next().cloned().ok_or_else(|| Unavailable::Away {
+        let mut equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
+        equals.find(|choice| choice.offer.away.is_none()).cloned().ok_or_else(|| Unavailable::Away {
             operation: operation_id.to_owned(),
             engine: best.engine.name().to_owned(),
             reason: reason.clone(),

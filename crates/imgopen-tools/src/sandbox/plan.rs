@@ -155,11 +155,14 @@ fn cards(fields: &Fields) -> Result<u32, EngineError> {
 }
 
 fn steps(fields: &Fields) -> Result<u32, EngineError> {
-    match fields.sample_step {
-        // 0 is valid there.
+    let (name, given) = match fields.sample_step {
+        Some(given) => ("sampleStep", Some(given)),
+        None => ("steps", fields.steps),
+    };
+    match given {
+        // `sampleStep` may be 0.
         Some(0) => Ok(1),
-        Some(_) => count("sampleStep", fields.sample_step, MAX_STEPS, DEFAULT_STEPS),
-        None => count("steps", fields.steps, MAX_STEPS, DEFAULT_STEPS),
+        given => count(name, given, MAX_STEPS, DEFAULT_STEPS),
     }
 }
 
