@@ -37,6 +37,8 @@ pub struct Operation {
     pub page: Option<&'static str>,
     /// How well it is known.
     pub provenance: Provenance,
+    /// Where the facts about it come from: pages, what is available of them, and what they contradict.
+    pub source: Option<&'static str>,
     /// Whether repeating the call changes nothing.
     pub idempotent: bool,
     /// The variable parts of its path.
@@ -45,6 +47,10 @@ pub struct Operation {
     pub request: &'static Object,
     /// The body of a success.
     pub response: &'static Object,
+    /// Where the request holds the caller's own id for the task, if it has one.
+    pub caller_id: Option<CallerId>,
+    /// Where the request names the model to use, as a path of member names.
+    pub model: Option<&'static [&'static str]>,
     /// How its job is asked for, if it starts one.
     pub job: Option<JobQuery>,
     /// What is pushed to the caller when the job ends, if the request can name an address.
@@ -58,6 +64,8 @@ pub struct PathParameter {
     pub name: &'static str,
     /// What it is.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is anything to say.
+    pub source: Option<&'static str>,
     /// Its values.
     pub values: &'static TextEnum,
     /// Whether a slash in a value separates path segments on the wire.
@@ -77,6 +85,45 @@ impl PathParameter {
             format!("{problem}; give one of {}", known().collect::<Vec<_>>().join(", "))
         })
     }
+}
+
+/// Where a request holds the caller's own id for the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallerId {
+    /// The members that lead to it, outermost first, such as `alwayson_scripts`, `id_task`.
+    pub path: &'static [&'static str],
+    /// Whether a second task of the same key must not have the same id.
+    pub unique: bool,
+}
+
+impl CallerId {
+    /// Returns the id in a request, if it is there.
+    ///
+    /// ```
+    /// let operation = imgopen_types::operation::find("text_to_image").unwrap();
+    /// let request = serde_json::json!({"alwayson_scripts": {"id_task": "text-0001"}});
+    /// assert_eq!(operation.caller_id.unwrap().find(&request), Some("text-0001"));
+    /// ```
+    pub fn find<'a>(&self, request: &'a Value) -> Option<&'a str> {
+        text_at(request, self.path)
+    }
+}
+
+impl Operation {
+    /// Returns the model that a request of this operation names, if it names one.
+    ///
+    /// ```
+    /// let operation = imgopen_types::operation::find("text_to_image").unwrap();
+    /// let request = serde_json::json!({"alwayson_scripts": {"sd_model_checkpoint": "a.safetensors"}});
+    /// assert_eq!(operation.model_of(&request), Some("a.safetensors"));
+    /// ```
+    pub fn model_of<'a>(&self, request: &'a Value) -> Option<&'a str> {
+        text_at(request, self.model?)
+    }
+}
+
+fn text_at<'a>(root: &'a Value, path: &[&str]) -> Option<&'a str> {
+    path.iter().try_fold(root, |value, name| value.get(name))?.as_str()
 }
 
 /// How the state of a job is asked for.
@@ -113,7 +160,7 @@ impl IdSource {
             IdSource::Request(path) => (request, path),
             IdSource::Response(path) => (response, path),
         };
-        path.iter().try_fold(root, |value, name| value.get(name))?.as_str()
+        text_at(root, path)
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Object {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is more to say than its provenance.
+    pub source: Option<&'static str>,
     /// Its members in the document's order, which is their order on the wire.
     pub fields: &'static [Field],
     /// What happens to other members.
@@ -54,6 +56,10 @@ pub struct Field {
     pub about: &'static str,
     /// How well it is known.
     pub provenance: Provenance,
+    /// Where the facts about it come from, if there is more to say than its provenance.
+    pub source: Option<&'static str>,
+    /// Whether it names pictures: it holds the URL of one, or a list of such URLs.
+    pub picture: bool,
     /// Whether it must be there.
     pub required: bool,
     /// Whether `null` is a value of its own.
@@ -185,6 +191,8 @@ pub struct TextEnum {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is more to say than the provenance of its values.
+    pub source: Option<&'static str>,
     /// The known values.
     pub values: &'static [Choice<&'static str>],
     /// Whether other values are accepted as well.
@@ -198,6 +206,8 @@ pub struct IntegerEnum {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is more to say than the provenance of its values.
+    pub source: Option<&'static str>,
     /// The known values.
     pub values: &'static [Choice<i64>],
 }
@@ -211,6 +221,8 @@ pub struct Choice<T> {
     pub about: &'static str,
     /// How well it is known.
     pub provenance: Provenance,
+    /// Where it comes from, if there is more to say than its provenance.
+    pub source: Option<&'static str>,
 }
 
 /// A regular expression, compiled when it is first needed.
@@ -233,6 +245,8 @@ impl Field {
             name,
             about: "",
             provenance: Provenance::Published,
+            source: None,
+            picture: false,
             required: true,
             nullable: false,
             aliases: &[],
@@ -255,6 +269,16 @@ impl Field {
     /// Says how well it is known.
     pub const fn provenance(self, provenance: Provenance) -> Self {
         Self { provenance, ..self }
+    }
+
+    /// Says where the facts about it come from.
+    pub const fn source(self, source: &'static str) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// Marks it as naming pictures.
+    pub const fn picture(self) -> Self {
+        Self { picture: true, ..self }
     }
 
     /// Lets it be `null`.

@@ -211,7 +211,8 @@ mod tests {
         let mut api = model::read(&spec::load(&root).unwrap()).unwrap();
         let operation = api.documents[0].operations.iter_mut().find(|known| known.id == "query_tool_task").unwrap();
         let (name, schema) = ("other".to_owned(), "ToolCode".to_owned());
-        operation.parameters.push(PathParameter { name, description: String::new(), schema, multi_segment: false });
+        let (description, source) = (String::new(), None);
+        operation.parameters.push(PathParameter { name, description, source, schema, multi_segment: false });
         let error = emit(&api).unwrap_err().to_string();
         assert!(error.contains("`query_tool_task` has 2 path parameters"), "{error}");
     }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
+use crate::emit::unwrap;
 use crate::model::{Api, Provenance, SchemaKind, Shape};
 use crate::names::type_name;
 
@@ -86,16 +87,30 @@ fn provenance_path(provenance: Provenance) -> TokenStream {
     }
 }
 
+/// Where a fact comes from, as an optional literal.
+fn optional_literal(text: Option<&str>) -> TokenStream {
+    option(text.map(text_literal))
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(Some(#value)),
+        None => quote!(None),
+    }
+}
+
 /// A description with its lines joined, for one-line places.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A description as a literal, in pieces that fit the width of a line: rustfmt leaves code with longer ones alone.
+/// A description as a literal, with one line for each paragraph and list item.
+///
+/// It is made of pieces that fit the width of a line: rustfmt does not format code with longer ones.
 fn text_literal(text: &str) -> TokenStream {
     const WIDTH: usize = 90;
     let mut pieces = vec![String::new()];
-    for word in one_line(text).split_inclusive(' ') {
+    for word in unwrap(text).split_inclusive([' ', '\n']) {
         match pieces.last_mut() {
             Some(piece) if piece.chars().count() + word.chars().count() <= WIDTH => piece.push_str(word),
             _ => pieces.push(word.to_owned()),

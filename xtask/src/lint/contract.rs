@@ -164,6 +164,13 @@ impl<'a> Operation<'a> {
         body_schema(&self.request()?)
     }
 
+    /// The member of the request that holds the address to push to.
+    pub(super) fn callback_field(&self) -> Option<&'a str> {
+        let (_, callback) = self.place.members_of("callbacks").into_iter().next()?;
+        let (expression, _) = callback.members().into_iter().next()?;
+        expression.strip_prefix("{$request.body#/")?.strip_suffix('}')
+    }
+
     /// The schema of the answer to a success.
     pub(super) fn response_schema(&self) -> Option<Cursor<'a>> {
         body_schema(&self.response("200")?)

@@ -154,25 +154,3 @@ pub(super) fn tags(contract: &Contract<'_>, report: &mut Report) {
         }
     }
 }
-
-/// The documentation lists the tags as they are declared, and the operations as they stand.
-pub(super) fn tag_order(contract: &Contract<'_>, report: &mut Report) {
-    for document in &contract.documents {
-        let mut used = Vec::new();
-        for tag in document.operations.iter().flat_map(|operation| operation.place.texts_of("tags")) {
-            if !used.contains(&tag) {
-                used.push(tag);
-            }
-        }
-        let declared: Vec<_> = document.all(Place::Tag).filter_map(|tag| Some((tag.text("name")?, tag))).collect();
-        for (name, tag) in declared.iter().filter(|(name, _)| !used.contains(name)) {
-            report.add(tag, format!("no operation has the tag `{name}`"), "remove the tag or use it");
-        }
-        used.retain(|tag| declared.iter().any(|(name, _)| name == tag));
-        let ordered = declared.iter().map(|(name, _)| name).filter(|name| used.contains(name));
-        if !ordered.eq(&used) {
-            let problem = "the tags are not declared in the order of their first use";
-            report.add(&document.root.or_self("tags"), problem, format!("declare them so: {}", used.join(", ")));
-        }
-    }
-}

@@ -62,9 +62,15 @@ pub(super) fn extension_values(contract: &Contract<'_>, report: &mut Report) {
 fn wrong_form(key: &str, value: &Node) -> Option<&'static str> {
     let is_texts = || !value.items().is_empty() && value.items().iter().all(|item| item.text().is_some());
     let (fits, wanted) = match key {
-        "x-idempotent" | "x-multi-segment" => (value.boolean() == Some(true), "`true`, or leave it out"),
+        "x-idempotent" | "x-multi-segment" | "x-picture" | "x-model" => {
+            (value.boolean() == Some(true), "`true`, or leave it out")
+        }
         "x-aliases" | "x-accepts" => (is_texts(), "a list of texts"),
         "x-known-values" => (!value.items().is_empty(), "a list of values"),
+        "x-caller-id" => (matches!(value.text(), Some("repeatable" | "unique")), "`repeatable` or `unique`"),
+        "x-source" => {
+            (value.text().is_some_and(|text| !text.is_empty()), "sentences that say where the facts come from")
+        }
         "x-quirk" => (value.text().is_some_and(|text| !text.is_empty()), "a text that says what is wrong"),
         "x-job" => {
             (matches!(value.data, Data::Map(_)), "`query`, `id`, `field` and, where there are any, `parameters`")

@@ -68,17 +68,24 @@ impl Place {
             Place::Components => {
                 &["securitySchemes", "parameters", "requestBodies", "responses", "examples", "schemas"]
             }
-            Place::SecurityScheme => &["type", "in", "name", "description", "x-provenance"],
+            Place::SecurityScheme => &["type", "in", "name", "description", "x-provenance", "x-source"],
             Place::PathItem | Place::PushItem => &["post"],
             Place::Operation => OPERATION,
-            Place::Push => {
-                &["operationId", "summary", "description", "x-provenance", "security", "requestBody", "responses"]
-            }
+            Place::Push => &[
+                "operationId",
+                "summary",
+                "description",
+                "x-provenance",
+                "x-source",
+                "security",
+                "requestBody",
+                "responses",
+            ],
             Place::Page => &["description", "url"],
             Place::Job => &["query", "id", "field", "parameters"],
             Place::Parameter => PARAMETER,
-            Place::Body => &["$ref", "description", "required", "content"],
-            Place::Response => &["$ref", "description", "content"],
+            Place::Body => &["$ref", "description", "x-source", "required", "content"],
+            Place::Response => &["$ref", "description", "x-source", "content"],
             Place::Media => &["schema", "examples"],
             Place::Example => &["$ref", "summary", "description", "value", "x-quirk"],
             Place::Carried => &["$ref"],
@@ -86,7 +93,7 @@ impl Place {
             Place::Property => PROPERTY,
             Place::Inner => INNER,
             Place::Branch => &["required", "properties"],
-            Place::KnownValue => &["value", "name", "description", "state", "x-provenance"],
+            Place::KnownValue => &["value", "name", "description", "state", "x-provenance", "x-source"],
             Place::Numeric => &["minimum", "maximum", "integer"],
         }
     }
@@ -148,6 +155,7 @@ const OPERATION: &[&str] = &[
     "description",
     "externalDocs",
     "x-provenance",
+    "x-source",
     "x-idempotent",
     "x-job",
     "parameters",
@@ -157,14 +165,25 @@ const OPERATION: &[&str] = &[
 ];
 
 /// The keys of a parameter.
-const PARAMETER: &[&str] =
-    &["$ref", "name", "in", "required", "description", "x-provenance", "x-multi-segment", "schema", "examples"];
+const PARAMETER: &[&str] = &[
+    "$ref",
+    "name",
+    "in",
+    "required",
+    "description",
+    "x-provenance",
+    "x-source",
+    "x-multi-segment",
+    "schema",
+    "examples",
+];
 
 /// The keys of a named schema.
 const COMPONENT: &[&str] = &[
     "type",
     "description",
     "x-provenance",
+    "x-source",
     "nullable",
     "required",
     "properties",
@@ -195,6 +214,10 @@ const PROPERTY: &[&str] = &[
     "enum",
     "default",
     "x-provenance",
+    "x-source",
+    "x-caller-id",
+    "x-picture",
+    "x-model",
     "x-aliases",
     "x-accepts",
     "x-numeric",

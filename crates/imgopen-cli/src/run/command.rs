@@ -118,10 +118,9 @@ fn aliases(operation: &Operation) -> Vec<String> {
     names
 }
 
-/// What an operation is for: the beginning of its description. The rest is about the published pages.
+/// What an operation is for: its description without the list of its kind and the caller's id.
 fn about(operation: &Operation, all: &[Flag]) -> String {
-    let text =
-        operation.about.split(" * Kind:").next().unwrap_or_default().split(" Quirks:").next().unwrap_or_default();
+    let text = operation.about.split("\n\n* Kind:").next().unwrap_or_default();
     let rest = match &operation.job {
         Some(_) => "Waits for the task and saves what it made. Pictures may be files of this machine.",
         None => "Prints the answer as JSON.",

@@ -7,15 +7,16 @@ static URL: Pattern = Pattern::new("^https?://.+");
 static NAMES: List = List::of(Shape::Text(Text::ANY.min_length(1))).min_items(1).max_items(2).unique(true);
 static UNITS: List = List::of(Shape::Object(&INNER));
 static COLOURS: [Choice<&str>; 2] = [
-    Choice { value: "red", about: "", provenance: Provenance::Published },
-    Choice { value: "dark blue", about: "", provenance: Provenance::Published },
+    Choice { value: "red", about: "", provenance: Provenance::Published, source: None },
+    Choice { value: "dark blue", about: "", provenance: Provenance::Published, source: None },
 ];
-static CLOSED: TextEnum = TextEnum { name: "Colour", about: "", values: &COLOURS, open: false };
-static OPEN: TextEnum = TextEnum { name: "Shade", about: "", values: &COLOURS, open: true };
+static CLOSED: TextEnum = TextEnum { name: "Colour", about: "", source: None, values: &COLOURS, open: false };
+static OPEN: TextEnum = TextEnum { name: "Shade", about: "", source: None, values: &COLOURS, open: true };
 
 static INNER: Object = Object {
     name: "Inner",
     about: "",
+    source: None,
     fields: &[Field::required("weight", Shape::Number(Number::ANY.minimum(0.0).maximum(2.0)))],
     unknown: Unknown::Kept,
     exactly_one: &[],
@@ -27,6 +28,7 @@ const COUNT: Shape = Shape::Integer(Integer::ANY.minimum(10).maximum(50));
 static OUTER: Object = Object {
     name: "Outer",
     about: "",
+    source: None,
     fields: &[
         Field::optional("count", COUNT).aliases(&["the_count"]).accepts(&[JsonType::String, JsonType::Number]),
         Field::optional("flag", Shape::Boolean).accepts(&[JsonType::Integer]),

@@ -21,6 +21,7 @@ pub const OPERATION: Rules = &[
     ("description", words),
     ("externalDocs", words),
     ("x-provenance", words),
+    ("x-source", words),
     ("x-idempotent", idempotent),
     ("x-job", job),
     ("security", super::document::security),
@@ -41,13 +42,15 @@ pub const PARAMETER: Rules = &[
     ("required", required),
     ("description", words),
     ("x-provenance", words),
+    ("x-source", words),
     ("x-multi-segment", multi_segment),
     ("schema", schema),
     ("examples", examples),
 ];
 
 /// The keys of a body, taken or answered.
-pub const BODY: Rules = &[("$ref", reference), ("description", words), ("required", required), ("content", content)];
+pub const BODY: Rules =
+    &[("$ref", reference), ("description", words), ("x-source", words), ("required", required), ("content", content)];
 
 /// The keys of a body in one media type.
 pub const MEDIA: Rules = &[("schema", schema), ("examples", examples)];

@@ -31,8 +31,14 @@ pub const COMPONENTS: Rules = &[
 ];
 
 /// The keys of a part of the access key.
-pub const SECURITY_SCHEME: Rules =
-    &[("type", agreed), ("in", agreed), ("name", agreed), ("description", words), ("x-provenance", words)];
+pub const SECURITY_SCHEME: Rules = &[
+    ("type", agreed),
+    ("in", agreed),
+    ("name", agreed),
+    ("description", words),
+    ("x-provenance", words),
+    ("x-source", words),
+];
 
 /// Another version of OpenAPI may read every schema otherwise.
 fn version_of_openapi(comparison: &mut Comparison, edit: &Edit<'_, '_>) {

@@ -16,6 +16,10 @@ pub const SCHEMA: Rules = &[
     ("allOf", reference),
     ("description", words),
     ("x-provenance", words),
+    ("x-source", words),
+    ("x-caller-id", caller_id),
+    ("x-picture", words),
+    ("x-model", words),
     ("type", kind),
     ("format", format),
     ("pattern", pattern),
@@ -54,6 +58,21 @@ fn kind(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         _ => Effect::BREAKING,
     };
     comparison.tell(edit, effect, format!("the type changed from {} to {}", text(&old), text(&new)));
+}
+
+/// Whether the caller's id may be used again. The mark itself changes nothing on the wire.
+fn caller_id(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
+    let (old, new) = edit.values();
+    let is = |value: &Option<Value>, word: &str| value.as_ref().is_some_and(|value| value == word);
+    match (&old, &new) {
+        (old, new) if is(old, "repeatable") && is(new, "unique") => {
+            comparison.tell(edit, Effect::BREAKS_CALLERS, "the caller's id must be unique now");
+        }
+        (old, new) if is(old, "unique") && is(new, "repeatable") => {
+            comparison.tell(edit, Effect::BREAKS_SERVERS, "the caller's id may be used again now");
+        }
+        _ => words(comparison, edit),
+    }
 }
 
 /// The width of a whole number, the only format in use.

@@ -8,8 +8,14 @@ use crate::lint::cursor::Cursor;
 use crate::lint::outline::Place;
 
 /// The keys of a value of an open set; the value itself is what it is known by.
-pub const KNOWN_VALUE: Rules =
-    &[("value", agreed), ("name", code_name), ("description", words), ("state", agreed), ("x-provenance", words)];
+pub const KNOWN_VALUE: Rules = &[
+    ("value", agreed),
+    ("name", code_name),
+    ("description", words),
+    ("state", agreed),
+    ("x-provenance", words),
+    ("x-source", words),
+];
 
 /// The states in which a job has ended.
 const ENDS: [&str; 3] = ["succeeded", "failed", "cancelled"];

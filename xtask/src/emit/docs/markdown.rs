@@ -11,6 +11,19 @@ pub fn text(places: &Places<'_>, here: Option<&str>, text: &str) -> Markup {
     writer.write(text)
 }
 
+/// Where the facts come from, apart from what they mean: folded away where it is a list, in small print otherwise.
+pub fn source(places: &Places<'_>, source: Option<&str>) -> Markup {
+    html! {
+        @if let Some(source) = source {
+            @if source.starts_with("* ") {
+                details .source { summary { "Sources" } (text(places, None, source)) }
+            } @else {
+                div .source { (text(places, None, &format!("Source: {source}"))) }
+            }
+        }
+    }
+}
+
 /// The description of a document: its headings can be linked to.
 pub fn document(places: &Places<'_>, prefix: &str, text: &str) -> Markup {
     let mut writer = Writer { places, here: None, prefix, ends: Vec::new() };

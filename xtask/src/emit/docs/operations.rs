@@ -27,6 +27,7 @@ pub fn operation(places: &Places<'_>, operation: &Operation) -> Result<Markup> {
                 @if let Some(page) = &operation.page { " " a href=(page) rel="noreferrer" { "published page" } }
             }
             (markdown::text(places, Some(id), &operation.description))
+            (markdown::source(places, operation.source.as_deref()))
             @if !operation.parameters.is_empty() { (parameters(places, operation)) }
             @for (title, schema, notes) in bodies { (body(places, id, title, schema, notes)?) }
             @for schema in places.of(operation) {
@@ -46,8 +47,11 @@ fn broken(path: &str) -> Markup {
 
 fn body(places: &Places<'_>, id: &str, title: &str, name: &str, notes: &Notes) -> Result<Markup> {
     let schema = places.api.schema(name)?;
-    let heading =
-        html! { h4 { (title) " " (schemas::title(schema)) } (markdown::text(places, Some(id), &notes.description)) };
+    let heading = html! {
+        h4 { (title) " " (schemas::title(schema)) }
+        (markdown::text(places, Some(id), &notes.description))
+        (markdown::source(places, notes.source.as_deref()))
+    };
     Ok(html! {
         // A body that several operations share has its table with the first of them.
         @if places.owner(name) == Some(id) {
@@ -68,6 +72,7 @@ fn parameters(places: &Places<'_>, operation: &Operation) -> Markup {
                 td data-label="Type" { (link(&parameter.schema)) }
                 td .description {
                     (markdown::text(places, Some(&operation.id), &parameter.description))
+                    (markdown::source(places, parameter.source.as_deref()))
                     @if parameter.multi_segment {
                         p { "A slash in the value separates segments of the path and is not escaped." }
                     }
@@ -124,6 +129,7 @@ fn callback(places: &Places<'_>, id: &str, callback: &Callback) -> Markup {
         h4 { "Callback" }
         p { span .method { "POST" } " to the address in " code { (callback.field) } " of the request, without keys" }
         (markdown::text(places, Some(id), &callback.description))
+        (markdown::source(places, callback.source.as_deref()))
         dl .callback {
             @for (title, schema, notes) in bodies {
                 div { dt { (title) } dd { (link(schema)) (markdown::text(places, Some(id), &notes.description)) } }

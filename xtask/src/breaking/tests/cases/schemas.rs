@@ -5,6 +5,17 @@ use super::{Case, case};
 
 /// Edits of what callers send: fewer values break callers, more values break servers.
 pub const REQUESTS: &[Case] = &[
+    // Marks.
+    case(
+        "x-caller-id: repeatable",
+        "x-caller-id: unique",
+        &[("schema:PaintRequest/properties/jobId/x-caller-id", Breaking, Additive)],
+    ),
+    case(
+        "          x-picture: true\n",
+        "",
+        &[("schema:PaintRequest/properties/sketch/x-picture", Documentation, Documentation)],
+    ),
     // Limits.
     case("minimum: 10", "minimum: 12", &[("schema:PaintRequest/properties/size/minimum", Breaking, Additive)]),
     case("minimum: 10", "minimum: 8", &[("schema:PaintRequest/properties/size/minimum", Additive, Breaking)]),

@@ -114,14 +114,6 @@ pub(super) const CASES: &[Case] = &[
         ask!("/parameters/0/schema/$ref"),
         "$ref: \"#/components/schemas/Kind\"",
     ),
-    case(
-        "used-components",
-        "    JobData:",
-        "    Spare:\n      type: object\n      description: Nobody wants this one.\n    JobData:",
-        schema!("Spare"),
-        "Spare:",
-    ),
-    case("component-order", KIND_THEN_REQUEST, REQUEST_THEN_KIND, schema!("AskRequest"), "AskRequest:"),
     case("component-names", "JobData", "jobData", schema!("jobData"), "jobData:"),
     case("property-names", ENVELOPE_CODE, TWO_CODES, schema!("Envelope/properties/Code"), "Code:"),
     case("reserved-names", "JobData", "JobReport", schema!("JobReport"), "JobReport:"),
@@ -342,8 +334,6 @@ pub(super) const CASES: &[Case] = &[
     case("known-value-names", "          name: Done\n", "", schema!("Status/x-known-values/1"), "- value: 1"),
     case("known-value-names", "name: Done", "name: is_done", schema!("Status/x-known-values/1/name"), "name: is_done"),
     case("states", "state: succeeded", "state: done", schema!("Status/x-known-values/1/state"), "state: done"),
-    case("quoting", "        - \"ink\"", "        - ink", schema!("Kind/enum/1"), "- ink"),
-    case("quoting", "                \"200\":", "                200:", push!("/responses/200"), "200:"),
     case(
         "aliases",
         "[\"job_id\"]",
