@@ -3,7 +3,7 @@
 //!
 //! *Callers* asks whether a client made from the old document keeps working against a server of the new one; *servers*,
 //! whether a service written for the old document stays right for clients of the new one. Whoever writes a value is hurt
-//! when fewer values are allowed, whoever reads it when more are. What a service need not look at is additive for it: an
+//! when fewer values are allowed, the side that reads it when more are. What a service need not look at is additive for it: an
 //! operation without a method answers 501, an optional member that is not read changes nothing.
 //!
 //! Names that generated code bears (operation ids, schemas, known values) break too, though the wire stays: code that
@@ -24,7 +24,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::spec::{self, Source};
+use crate::document::source::{self, Source};
 use against::Against;
 use compare::Change;
 use effect::{Class, Effect};
@@ -32,7 +32,7 @@ use effect::{Class, Effect};
 /// Compares the documents in `spec/` with older ones, reports the changes, and fails if one is breaking or unclassified.
 pub fn run(root: &Path, against: &str, out: &mut dyn Write) -> Result<()> {
     let from = Against::new(against);
-    let changes = changes(&from, &from.load(root)?, &spec::load(root)?)?;
+    let changes = changes(&from, &from.load(root)?, &source::load(root)?)?;
     report::report(&changes, against, out)?;
     let count = |wanted| changes.iter().filter(|change| worst(change) == wanted).count();
     match (count(Class::Breaking), count(Class::Unclassified)) {
@@ -57,7 +57,7 @@ fn changes(from: &Against, old: &[Source], new: &[Source]) -> Result<Vec<Change>
     let mut changes = Vec::new();
     for document in old {
         match new.iter().find(|found| found.name == document.name) {
-            Some(found) => changes.extend(compare::compare(document, found)),
+            Some(found) => changes.extend(compare::compare(document, found, rules::rule)),
             None if from.is_complete() => changes.push(whole(document, None, Effect::BREAKS_CALLERS, "removed")),
             None => {
                 bail!("there is no {}: name the file like the document that it is to be compared with", document.path)

@@ -2,14 +2,12 @@
 //!
 //! `read` fills it from the parsed YAML once; nothing after it looks at the YAML again.
 
-mod read;
+pub mod read;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use serde_json::{Number, Value};
-
-pub use read::read;
 
 /// Everything that the documents describe.
 #[derive(Debug)]
@@ -104,7 +102,7 @@ pub struct CallerId {
 /// How the state of a job is asked for.
 #[derive(Debug)]
 pub struct Job {
-    /// Id of the operation that tells the state.
+    /// Id of the operation that returns the state.
     pub query: String,
     /// Where the value to ask with lies.
     pub id: IdSource,
@@ -354,7 +352,7 @@ impl Api {
     }
 
     /// Joins the documents: a schema may stand in several of them, but only with one meaning.
-    fn join(documents: Vec<(Document, Vec<Schema>, Vec<KeyHeader>)>) -> Result<Self> {
+    pub fn join(documents: Vec<(Document, Vec<Schema>, Vec<KeyHeader>)>) -> Result<Self> {
         let mut api = Api { documents: Vec::new(), schemas: Vec::new(), keys: Vec::new() };
         let mut operations = BTreeMap::new();
         for (document, schemas, keys) in documents {

@@ -38,7 +38,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Envelope {
         builder::Envelope::default()
     }
@@ -74,7 +74,7 @@ pub struct CallbackReceipt {
 }
 
 impl CallbackReceipt {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackReceipt {
         builder::CallbackReceipt::default()
     }
@@ -242,7 +242,7 @@ pub struct TextToImageRequest {
 }
 
 impl TextToImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TextToImageRequest {
         builder::TextToImageRequest::default()
     }
@@ -630,7 +630,7 @@ pub struct TextToImageScripts {
 }
 
 impl TextToImageScripts {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TextToImageScripts {
         builder::TextToImageScripts::default()
     }
@@ -697,7 +697,7 @@ pub struct OverrideSettings {
 }
 
 impl OverrideSettings {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OverrideSettings {
         builder::OverrideSettings::default()
     }
@@ -775,7 +775,7 @@ pub struct ADetailer {
 }
 
 impl ADetailer {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ADetailer {
         builder::ADetailer::default()
     }
@@ -925,7 +925,7 @@ pub struct TextToImageResponse {
 }
 
 impl TextToImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TextToImageResponse {
         builder::TextToImageResponse::default()
     }
@@ -965,7 +965,7 @@ pub struct AcceptedTask {
 }
 
 impl AcceptedTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::AcceptedTask {
         builder::AcceptedTask::default()
     }
@@ -1179,7 +1179,7 @@ pub struct ImageToImageRequest {
 }
 
 impl ImageToImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageToImageRequest {
         builder::ImageToImageRequest::default()
     }
@@ -1355,7 +1355,7 @@ pub struct ImageToImageScripts {
 }
 
 impl ImageToImageScripts {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageToImageScripts {
         builder::ImageToImageScripts::default()
     }
@@ -1432,7 +1432,7 @@ pub struct ImageToImageResponse {
 }
 
 impl ImageToImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageToImageResponse {
         builder::ImageToImageResponse::default()
     }
@@ -1593,7 +1593,7 @@ pub struct ControlnetRequest {
 }
 
 impl ControlnetRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetRequest {
         builder::ControlnetRequest::default()
     }
@@ -1741,7 +1741,7 @@ pub struct ControlnetScripts {
 }
 
 impl ControlnetScripts {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetScripts {
         builder::ControlnetScripts::default()
     }
@@ -1801,7 +1801,7 @@ pub struct ControlnetSettings {
 }
 
 impl ControlnetSettings {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetSettings {
         builder::ControlnetSettings::default()
     }
@@ -1862,7 +1862,7 @@ pub struct ControlnetUnit {
 }
 
 impl ControlnetUnit {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetUnit {
         builder::ControlnetUnit::default()
     }
@@ -2068,7 +2068,7 @@ pub struct ControlnetResponse {
 }
 
 impl ControlnetResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetResponse {
         builder::ControlnetResponse::default()
     }
@@ -2127,7 +2127,7 @@ pub struct ListModelsRequest {
 }
 
 impl ListModelsRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListModelsRequest {
         builder::ListModelsRequest::default()
     }
@@ -2179,7 +2179,7 @@ pub struct ListModelsResponse {
 }
 
 impl ListModelsResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListModelsResponse {
         builder::ListModelsResponse::default()
     }
@@ -2230,7 +2230,7 @@ pub struct ModelPage {
 }
 
 impl ModelPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ModelPage {
         builder::ModelPage::default()
     }
@@ -2330,7 +2330,7 @@ pub struct ModelRow {
 }
 
 impl ModelRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ModelRow {
         builder::ModelRow::default()
     }
@@ -2481,7 +2481,7 @@ pub struct ListLorasRequest {
 }
 
 impl ListLorasRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListLorasRequest {
         builder::ListLorasRequest::default()
     }
@@ -2531,7 +2531,7 @@ pub struct ListLorasResponse {
 }
 
 impl ListLorasResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListLorasResponse {
         builder::ListLorasResponse::default()
     }
@@ -2586,7 +2586,7 @@ pub struct LoraPage {
 }
 
 impl LoraPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::LoraPage {
         builder::LoraPage::default()
     }
@@ -2690,7 +2690,7 @@ pub struct LoraRow {
 }
 
 impl LoraRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::LoraRow {
         builder::LoraRow::default()
     }
@@ -2776,7 +2776,7 @@ pub struct ListVaesRequest {
 }
 
 impl ListVaesRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListVaesRequest {
         builder::ListVaesRequest::default()
     }
@@ -2826,7 +2826,7 @@ pub struct ListVaesResponse {
 }
 
 impl ListVaesResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListVaesResponse {
         builder::ListVaesResponse::default()
     }
@@ -2879,7 +2879,7 @@ pub struct VaePage {
 }
 
 impl VaePage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::VaePage {
         builder::VaePage::default()
     }
@@ -2976,7 +2976,7 @@ pub struct VaeRow {
 }
 
 impl VaeRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::VaeRow {
         builder::VaeRow::default()
     }
@@ -3057,7 +3057,7 @@ pub struct ListEmbeddingsRequest {
 }
 
 impl ListEmbeddingsRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListEmbeddingsRequest {
         builder::ListEmbeddingsRequest::default()
     }
@@ -3110,7 +3110,7 @@ pub struct ListEmbeddingsResponse {
 }
 
 impl ListEmbeddingsResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListEmbeddingsResponse {
         builder::ListEmbeddingsResponse::default()
     }
@@ -3165,7 +3165,7 @@ pub struct EmbeddingPage {
 }
 
 impl EmbeddingPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EmbeddingPage {
         builder::EmbeddingPage::default()
     }
@@ -3262,7 +3262,7 @@ pub struct EmbeddingRow {
 }
 
 impl EmbeddingRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EmbeddingRow {
         builder::EmbeddingRow::default()
     }
@@ -3334,7 +3334,7 @@ pub struct QueryArchivedTaskRequest {
 }
 
 impl QueryArchivedTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryArchivedTaskRequest {
         builder::QueryArchivedTaskRequest::default()
     }
@@ -3376,7 +3376,7 @@ pub struct QueryArchivedTaskResponse {
 }
 
 impl QueryArchivedTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryArchivedTaskResponse {
         builder::QueryArchivedTaskResponse::default()
     }
@@ -3435,7 +3435,7 @@ pub struct ArchivedSdTask {
 }
 
 impl ArchivedSdTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ArchivedSdTask {
         builder::ArchivedSdTask::default()
     }
@@ -3620,7 +3620,7 @@ pub struct SdImage {
 }
 
 impl SdImage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SdImage {
         builder::SdImage::default()
     }
@@ -3694,7 +3694,7 @@ pub struct ImageAudit {
 }
 
 impl ImageAudit {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageAudit {
         builder::ImageAudit::default()
     }
@@ -3736,7 +3736,7 @@ pub struct QueryTaskRequest {
 }
 
 impl QueryTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTaskRequest {
         builder::QueryTaskRequest::default()
     }
@@ -3784,7 +3784,7 @@ pub struct QueryTaskResponse {
 }
 
 impl QueryTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTaskResponse {
         builder::QueryTaskResponse::default()
     }
@@ -3847,7 +3847,7 @@ pub struct SdTask {
 }
 
 impl SdTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SdTask {
         builder::SdTask::default()
     }
@@ -3934,7 +3934,7 @@ pub struct TemporaryImage {
 }
 
 impl TemporaryImage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TemporaryImage {
         builder::TemporaryImage::default()
     }
@@ -4061,7 +4061,7 @@ pub struct QueryToolTaskRequest {
 }
 
 impl QueryToolTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryToolTaskRequest {
         builder::QueryToolTaskRequest::default()
     }
@@ -4104,7 +4104,7 @@ pub struct QueryToolTaskResponse {
 }
 
 impl QueryToolTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryToolTaskResponse {
         builder::QueryToolTaskResponse::default()
     }
@@ -4201,7 +4201,7 @@ pub struct ToolTask {
 }
 
 impl ToolTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ToolTask {
         builder::ToolTask::default()
     }
@@ -4358,7 +4358,7 @@ pub struct StyleLabel {
 }
 
 impl StyleLabel {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::StyleLabel {
         builder::StyleLabel::default()
     }
@@ -4413,7 +4413,7 @@ pub struct Face {
 }
 
 impl Face {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Face {
         builder::Face::default()
     }
@@ -4476,7 +4476,7 @@ pub struct FaceBox {
 }
 
 impl FaceBox {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FaceBox {
         builder::FaceBox::default()
     }
@@ -4528,7 +4528,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Point {
         builder::Point::default()
     }
@@ -4843,7 +4843,7 @@ pub struct SubmitTrainingRequest {
 }
 
 impl SubmitTrainingRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SubmitTrainingRequest {
         builder::SubmitTrainingRequest::default()
     }
@@ -5291,7 +5291,7 @@ pub struct SubmitTrainingResponse {
 }
 
 impl SubmitTrainingResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SubmitTrainingResponse {
         builder::SubmitTrainingResponse::default()
     }
@@ -5326,7 +5326,7 @@ pub struct QueryTrainingRequest {
 }
 
 impl QueryTrainingRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTrainingRequest {
         builder::QueryTrainingRequest::default()
     }
@@ -5368,7 +5368,7 @@ pub struct QueryTrainingResponse {
 }
 
 impl QueryTrainingResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTrainingResponse {
         builder::QueryTrainingResponse::default()
     }
@@ -5457,7 +5457,7 @@ pub struct TrainingTask {
 }
 
 impl TrainingTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TrainingTask {
         builder::TrainingTask::default()
     }
@@ -5592,7 +5592,7 @@ pub struct FluxTextToImageRequest {
 }
 
 impl FluxTextToImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FluxTextToImageRequest {
         builder::FluxTextToImageRequest::default()
     }
@@ -5695,7 +5695,7 @@ pub struct FluxTextToImageResponse {
 }
 
 impl FluxTextToImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FluxTextToImageResponse {
         builder::FluxTextToImageResponse::default()
     }
@@ -5745,7 +5745,7 @@ pub struct FluxTextToImageResult {
 }
 
 impl FluxTextToImageResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FluxTextToImageResult {
         builder::FluxTextToImageResult::default()
     }
@@ -5812,7 +5812,7 @@ pub struct SwapFaceRequest {
 }
 
 impl SwapFaceRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceRequest {
         builder::SwapFaceRequest::default()
     }
@@ -5874,7 +5874,7 @@ pub struct SwapFaceResponse {
 }
 
 impl SwapFaceResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceResponse {
         builder::SwapFaceResponse::default()
     }
@@ -5929,7 +5929,7 @@ pub struct SwapFaceResult {
 }
 
 impl SwapFaceResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceResult {
         builder::SwapFaceResult::default()
     }
@@ -6009,7 +6009,7 @@ pub struct SwapFaceV2Request {
 }
 
 impl SwapFaceV2Request {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceV2Request {
         builder::SwapFaceV2Request::default()
     }
@@ -6080,7 +6080,7 @@ pub struct SwapFaceV2Response {
 }
 
 impl SwapFaceV2Response {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceV2Response {
         builder::SwapFaceV2Response::default()
     }
@@ -6135,7 +6135,7 @@ pub struct SwapFaceV2Result {
 }
 
 impl SwapFaceV2Result {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceV2Result {
         builder::SwapFaceV2Result::default()
     }
@@ -6246,7 +6246,7 @@ pub struct InstantIdRequest {
 }
 
 impl InstantIdRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::InstantIdRequest {
         builder::InstantIdRequest::default()
     }
@@ -6321,7 +6321,7 @@ pub struct InstantIdResponse {
 }
 
 impl InstantIdResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::InstantIdResponse {
         builder::InstantIdResponse::default()
     }
@@ -6373,7 +6373,7 @@ pub struct InstantIdResult {
 }
 
 impl InstantIdResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::InstantIdResult {
         builder::InstantIdResult::default()
     }
@@ -6439,7 +6439,7 @@ pub struct RestoreFaceRequest {
 }
 
 impl RestoreFaceRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RestoreFaceRequest {
         builder::RestoreFaceRequest::default()
     }
@@ -6498,7 +6498,7 @@ pub struct RestoreFaceResponse {
 }
 
 impl RestoreFaceResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RestoreFaceResponse {
         builder::RestoreFaceResponse::default()
     }
@@ -6553,7 +6553,7 @@ pub struct SuperResolutionRequest {
 }
 
 impl SuperResolutionRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SuperResolutionRequest {
         builder::SuperResolutionRequest::default()
     }
@@ -6616,7 +6616,7 @@ pub struct SuperResolutionResponse {
 }
 
 impl SuperResolutionResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SuperResolutionResponse {
         builder::SuperResolutionResponse::default()
     }
@@ -6673,7 +6673,7 @@ pub struct DescribeImageRequest {
 }
 
 impl DescribeImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeImageRequest {
         builder::DescribeImageRequest::default()
     }
@@ -6764,7 +6764,7 @@ pub struct DescribeImageResponse {
 }
 
 impl DescribeImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeImageResponse {
         builder::DescribeImageResponse::default()
     }
@@ -6814,7 +6814,7 @@ pub struct DescribeImageResult {
 }
 
 impl DescribeImageResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeImageResult {
         builder::DescribeImageResult::default()
     }
@@ -6886,7 +6886,7 @@ pub struct SwapFacesRequest {
 }
 
 impl SwapFacesRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFacesRequest {
         builder::SwapFacesRequest::default()
     }
@@ -6961,7 +6961,7 @@ pub struct SwapFacesResponse {
 }
 
 impl SwapFacesResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFacesResponse {
         builder::SwapFacesResponse::default()
     }
@@ -7013,7 +7013,7 @@ pub struct DetectFacesRequest {
 }
 
 impl DetectFacesRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DetectFacesRequest {
         builder::DetectFacesRequest::default()
     }
@@ -7066,7 +7066,7 @@ pub struct DetectFacesResponse {
 }
 
 impl DetectFacesResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DetectFacesResponse {
         builder::DetectFacesResponse::default()
     }
@@ -7173,7 +7173,7 @@ pub struct ExpandPromptRequest {
 }
 
 impl ExpandPromptRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ExpandPromptRequest {
         builder::ExpandPromptRequest::default()
     }
@@ -7247,7 +7247,7 @@ pub struct ExpandPromptResponse {
 }
 
 impl ExpandPromptResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ExpandPromptResponse {
         builder::ExpandPromptResponse::default()
     }
@@ -7305,7 +7305,7 @@ pub struct ExpandPromptResult {
 }
 
 impl ExpandPromptResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ExpandPromptResult {
         builder::ExpandPromptResult::default()
     }
@@ -7427,7 +7427,7 @@ pub struct ChangeHairstyleRequest {
 }
 
 impl ChangeHairstyleRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ChangeHairstyleRequest {
         builder::ChangeHairstyleRequest::default()
     }
@@ -7492,7 +7492,7 @@ pub struct ChangeHairstyleResponse {
 }
 
 impl ChangeHairstyleResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ChangeHairstyleResponse {
         builder::ChangeHairstyleResponse::default()
     }
@@ -7547,7 +7547,7 @@ pub struct RemoveObjectRequest {
 }
 
 impl RemoveObjectRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveObjectRequest {
         builder::RemoveObjectRequest::default()
     }
@@ -7605,7 +7605,7 @@ pub struct RemoveObjectResponse {
 }
 
 impl RemoveObjectResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveObjectResponse {
         builder::RemoveObjectResponse::default()
     }
@@ -7659,7 +7659,7 @@ pub struct RecognizeStyleRequest {
 }
 
 impl RecognizeStyleRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RecognizeStyleRequest {
         builder::RecognizeStyleRequest::default()
     }
@@ -7714,7 +7714,7 @@ pub struct RecognizeStyleResponse {
 }
 
 impl RecognizeStyleResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RecognizeStyleResponse {
         builder::RecognizeStyleResponse::default()
     }
@@ -7817,7 +7817,7 @@ pub struct OutpaintRequest {
 }
 
 impl OutpaintRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OutpaintRequest {
         builder::OutpaintRequest::default()
     }
@@ -7899,7 +7899,7 @@ pub struct OutpaintResponse {
 }
 
 impl OutpaintResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OutpaintResponse {
         builder::OutpaintResponse::default()
     }
@@ -7959,7 +7959,7 @@ pub struct PreviewControlnetRequest {
 }
 
 impl PreviewControlnetRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::PreviewControlnetRequest {
         builder::PreviewControlnetRequest::default()
     }
@@ -8022,7 +8022,7 @@ pub struct PreviewControlnetResponse {
 }
 
 impl PreviewControlnetResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::PreviewControlnetResponse {
         builder::PreviewControlnetResponse::default()
     }
@@ -8077,7 +8077,7 @@ pub struct RemoveBackgroundRequest {
 }
 
 impl RemoveBackgroundRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveBackgroundRequest {
         builder::RemoveBackgroundRequest::default()
     }
@@ -8137,7 +8137,7 @@ pub struct RemoveBackgroundResponse {
 }
 
 impl RemoveBackgroundResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveBackgroundResponse {
         builder::RemoveBackgroundResponse::default()
     }
@@ -8192,7 +8192,7 @@ pub struct EnlargeImageRequest {
 }
 
 impl EnlargeImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EnlargeImageRequest {
         builder::EnlargeImageRequest::default()
     }
@@ -8249,7 +8249,7 @@ pub struct EnlargeImageResponse {
 }
 
 impl EnlargeImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EnlargeImageResponse {
         builder::EnlargeImageResponse::default()
     }
@@ -8338,7 +8338,7 @@ pub struct WatermarkImageRequest {
 }
 
 impl WatermarkImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::WatermarkImageRequest {
         builder::WatermarkImageRequest::default()
     }
@@ -8480,7 +8480,7 @@ pub struct WatermarkImageResponse {
 }
 
 impl WatermarkImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::WatermarkImageResponse {
         builder::WatermarkImageResponse::default()
     }
@@ -8520,7 +8520,7 @@ pub struct CancelTaskRequest {
 }
 
 impl CancelTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CancelTaskRequest {
         builder::CancelTaskRequest::default()
     }
@@ -8565,7 +8565,7 @@ pub struct CancelTaskResponse {
 }
 
 impl CancelTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CancelTaskResponse {
         builder::CancelTaskResponse::default()
     }
@@ -8682,7 +8682,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Task {
         builder::Task::default()
     }
@@ -8900,7 +8900,7 @@ pub struct TrainingPlan {
 }
 
 impl TrainingPlan {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TrainingPlan {
         builder::TrainingPlan::default()
     }
@@ -8987,7 +8987,7 @@ pub struct ListTasksRequest {
 }
 
 impl ListTasksRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListTasksRequest {
         builder::ListTasksRequest::default()
     }
@@ -9077,7 +9077,7 @@ pub struct ListTasksResponse {
 }
 
 impl ListTasksResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListTasksResponse {
         builder::ListTasksResponse::default()
     }
@@ -9122,7 +9122,7 @@ pub struct TaskPage {
 }
 
 impl TaskPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TaskPage {
         builder::TaskPage::default()
     }
@@ -9176,7 +9176,7 @@ pub struct ListCallbacksRequest {
 }
 
 impl ListCallbacksRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListCallbacksRequest {
         builder::ListCallbacksRequest::default()
     }
@@ -9299,7 +9299,7 @@ pub struct ListCallbacksResponse {
 }
 
 impl ListCallbacksResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListCallbacksResponse {
         builder::ListCallbacksResponse::default()
     }
@@ -9344,7 +9344,7 @@ pub struct CallbackPage {
 }
 
 impl CallbackPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackPage {
         builder::CallbackPage::default()
     }
@@ -9412,7 +9412,7 @@ pub struct CallbackDelivery {
 }
 
 impl CallbackDelivery {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackDelivery {
         builder::CallbackDelivery::default()
     }
@@ -9491,7 +9491,7 @@ pub struct CallbackTry {
 }
 
 impl CallbackTry {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackTry {
         builder::CallbackTry::default()
     }
@@ -9540,7 +9540,7 @@ pub struct RedeliverCallbackRequest {
 }
 
 impl RedeliverCallbackRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RedeliverCallbackRequest {
         builder::RedeliverCallbackRequest::default()
     }
@@ -9582,7 +9582,7 @@ pub struct RedeliverCallbackResponse {
 }
 
 impl RedeliverCallbackResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RedeliverCallbackResponse {
         builder::RedeliverCallbackResponse::default()
     }
@@ -9615,7 +9615,7 @@ static REDELIVER_CALLBACK_RESPONSE: Object = Object {
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct DescribeServerRequest {}
 impl DescribeServerRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeServerRequest {
         builder::DescribeServerRequest::default()
     }
@@ -9655,7 +9655,7 @@ pub struct DescribeServerResponse {
 }
 
 impl DescribeServerResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeServerResponse {
         builder::DescribeServerResponse::default()
     }
@@ -9711,7 +9711,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Capabilities {
         builder::Capabilities::default()
     }
@@ -9778,7 +9778,7 @@ pub struct OperationSupport {
 }
 
 impl OperationSupport {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OperationSupport {
         builder::OperationSupport::default()
     }
@@ -9853,7 +9853,7 @@ pub struct EngineOffer {
 }
 
 impl EngineOffer {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EngineOffer {
         builder::EngineOffer::default()
     }
@@ -9906,7 +9906,7 @@ pub struct FieldValues {
 }
 
 impl FieldValues {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FieldValues {
         builder::FieldValues::default()
     }
@@ -9979,7 +9979,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Limits {
         builder::Limits::default()
     }
@@ -12595,7 +12595,7 @@ impl Callback {
 
 /// Where the hosted API is.
 pub const HOSTED_URL: &str = "https://api.zhiqite.com";
-/// Builders: put a value together field by field; every fault is told at the end, all at once.
+/// Builders: put a value together field by field; all faults are reported at the end.
 pub mod builder {
     use crate::Violations;
     use crate::wire::{reread, text};

@@ -5,11 +5,11 @@ use heck::ToSnakeCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
+use crate::document::source::VENDOR;
 use crate::emit::docs::POLICY;
 use crate::emit::{docs, operation_docs};
 use crate::model::{Api, Document, Operation, PathParameter, SchemaKind};
 use crate::names::{field_name, static_name, trait_name, type_name};
-use crate::spec::VENDOR;
 
 /// The whole generated file.
 pub fn emit(api: &Api) -> Result<TokenStream> {
@@ -203,12 +203,13 @@ fn segments(api: &Api, parameter: &PathParameter) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model, spec};
+    use crate::document::source;
+    use crate::model;
 
     #[test]
     fn a_second_path_parameter_is_refused_and_not_left_out() {
-        let root = spec::workspace_root().unwrap();
-        let mut api = model::read(&spec::load(&root).unwrap()).unwrap();
+        let root = source::workspace_root().unwrap();
+        let mut api = model::read::read(&source::load(&root).unwrap()).unwrap();
         let operation = api.documents[0].operations.iter_mut().find(|known| known.id == "query_tool_task").unwrap();
         let (name, schema) = ("other".to_owned(), "ToolCode".to_owned());
         let (description, source) = (String::new(), None);

@@ -1,9 +1,9 @@
 //! Rules about descriptions.
 
-use super::Report;
 use super::contract::Contract;
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::report::Report;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// What ends a sentence, and what may close around that.
 const SENTENCE_ENDS: [char; 3] = ['.', '!', '?'];
@@ -18,7 +18,7 @@ pub(super) fn descriptions(contract: &Contract<'_>, report: &mut Report) {
         let problem = match &description {
             None if needed => Some("there is no description"),
             None => None,
-            // The name of a link is no sentence.
+            // The name of a link is not a sentence.
             Some(_) if *place == Place::Page => None,
             Some(text) => poor_description(&name_of(*place, object), text.node.text().unwrap_or_default()),
         };

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use heck::ToSnakeCase;
 
-use super::Report;
 use super::contract::Contract;
-use super::outline::Place;
+use super::report::Report;
+use crate::document::outline::Place;
 
 /// The API knows no other method, and the generators read no other.
 pub(super) fn post_only(contract: &Contract<'_>, report: &mut Report) {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Report;
-use super::contract::{Contract, Document, references};
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::{Document, references};
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// A reference that leads out of the file, nowhere, or to another kind of thing.
 pub(super) fn resolving_references(contract: &Contract<'_>, report: &mut Report) {

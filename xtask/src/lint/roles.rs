@@ -1,8 +1,9 @@
 //! The rule about the fields of requests that a server must find: the caller's id, pictures, the model.
 
-use super::Report;
-use super::contract::{Contract, Direction, Document, Operation};
-use super::cursor::Cursor;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::{Direction, Document, Operation};
+use crate::document::cursor::Cursor;
 
 /// The marks of which a property has at most one.
 const MARKS: [&str; 3] = ["x-caller-id", "x-picture", "x-model"];

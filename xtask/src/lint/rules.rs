@@ -1,9 +1,10 @@
 //! The list of all rules, in the order of spec/README.md.
 
 use super::contract::Contract;
+use super::report::Report;
 use super::{
-    Report, bodies, bounds, descriptions, document, enums, examples, extensions, jobs, leniency, names, operations,
-    parameters, provenance, references, reserved, roles, schemas,
+    bodies, bounds, descriptions, document, enums, examples, extensions, jobs, leniency, names, operations, parameters,
+    provenance, references, reserved, roles, schemas,
 };
 
 /// One thing that the documents must keep.

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Number;
 
 use super::*;
-use crate::spec::Source;
-use crate::yaml::{Data, Node};
+use crate::document::source::Source;
+use crate::document::yaml::{Data, Node};
 
 /// Reads all documents into one model.
 pub fn read(sources: &[Source]) -> Result<Api> {
@@ -20,7 +20,7 @@ pub fn read(sources: &[Source]) -> Result<Api> {
     Ok(api)
 }
 
-/// Checks that every schema and operation that the model refers to by name exists, for the emitters rely on it.
+/// Checks that every schema and operation that the model refers to by name exists, because the emitters rely on it.
 fn check_references(api: &Api) -> Result<()> {
     for operation in api.operations() {
         let place = || format!("operation `{}`", operation.id);

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::Rules;
+use super::shared::Rules;
 use crate::breaking::compare::Comparison;
 use crate::breaking::effect::Effect;
 use crate::breaking::pair::Edit;
@@ -44,7 +44,7 @@ fn limit(comparison: &mut Comparison, edit: &Edit<'_, '_>, tighter: Ordering) {
         }
         _ => (Effect::UNCLASSIFIED, format!("`{key}` {}, and it is not a number", edit.verb())),
     };
-    comparison.tell(edit, effect, what);
+    comparison.report(edit, effect, what);
 }
 
 /// Compares exactly where both are whole.
@@ -74,5 +74,5 @@ fn mark(comparison: &mut Comparison, edit: &Edit<'_, '_>, set: Effect, cleared: 
         (Some(_), Some(_)) => (Effect::DOCUMENTATION, "is said otherwise"),
         _ => (Effect::UNCLASSIFIED, "changed, and it is neither true nor false"),
     };
-    comparison.tell(edit, effect, format!("`{}` {verb}", edit.key));
+    comparison.report(edit, effect, format!("`{}` {verb}", edit.key));
 }

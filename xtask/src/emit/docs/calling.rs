@@ -1,4 +1,4 @@
-//! What holds for every call: the two keys, the form of answers, how bodies are read.
+//! What applies to every call: the two keys, the form of answers, how bodies are read.
 
 use anyhow::Result;
 use maud::{Markup, html};

@@ -88,7 +88,7 @@ impl<'a> Writer<'a> {
         PreEscaped(html)
     }
 
-    /// A heading one level further down, for the page's own stand above it.
+    /// A heading one level further down, below the page's own.
     fn heading(&self, level: HeadingLevel, text: &str) -> Event<'a> {
         let id = (!self.prefix.is_empty()).then(|| CowStr::from(place::heading(self.prefix, text)));
         Event::Start(Tag::Heading { level: lower(level), id, classes: Vec::new(), attrs: Vec::new() })

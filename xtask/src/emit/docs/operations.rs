@@ -3,8 +3,9 @@
 use anyhow::Result;
 use maud::{Markup, html};
 
+use super::badges::badge;
 use super::place::{self, Places};
-use super::{badge, examples, markdown, schemas};
+use super::{examples, markdown, schemas};
 use crate::model::{Callback, IdSource, Job, Notes, Operation, PathParameter};
 
 /// The section of an operation.
@@ -98,7 +99,7 @@ fn job(job: &Job) -> Markup {
     html! {
         h4 { "Job" }
         p {
-            "The call starts a job. Its state is told by "
+            "The call starts a job. Its state is returned by "
             a href={ "#" (place::operation(&job.query)) } { code { (job.query) } }
             ", whose member " code { (job.field) } " takes " code { (pointer.join(".")) } " of " (place)
             @for (name, value) in &job.parameters { ", with " code { (name) } " " code { (value) } " in the path" }
@@ -107,14 +108,14 @@ fn job(job: &Job) -> Markup {
     }
 }
 
-/// The jobs that a query tells the state of.
+/// The jobs whose state a query returns.
 fn asked_by(places: &Places<'_>, id: &str) -> Markup {
     let asks = |operation: &&Operation| operation.job.as_ref().is_some_and(|job| job.query == id);
     let jobs: Vec<_> = places.api.operations().filter(asks).collect();
     html! {
         @if !jobs.is_empty() {
             h4 { "Jobs" }
-            p { "Tells the state of the jobs that these start:" }
+            p { "Returns the state of the jobs that these operations start:" }
             ul .index { @for job in jobs { li { a href={ "#" (place::operation(&job.id)) } { code { (job.id) } } } } }
         }
     }

@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::badges::badge_unless_published;
 use super::place::{self, Places};
-use super::{badge_unless_published, markdown, words};
+use super::{markdown, words};
 use crate::model::{Enum, EnumValue, Object, Property, Schema, SchemaKind};
 
 /// The schemas that several operations use, and where all others stand.

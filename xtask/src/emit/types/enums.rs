@@ -1,12 +1,12 @@
 //! Emits enums: closed and open sets of texts, open sets of numbers.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{one_line, optional_literal, provenance_path, text_literal};
+use super::parts::{one_line, optional_literal, provenance_path, text_literal};
 use crate::emit::{docs, provenance_note, source_docs};
-use crate::model::{Enum, EnumValue, Provenance, Schema};
+use crate::model::{Api, Enum, EnumValue, Provenance, Schema, SchemaKind};
 use crate::names::{same_name, static_name, type_name, variant_name};
 
 /// An enum over texts.
@@ -98,6 +98,13 @@ fn definition<T>(
         #non_exhaustive
         pub enum #name { #(#docs #variants,)* #other }
     }
+}
+
+/// The variant of a text enum for one of its values.
+pub fn enum_variant(api: &Api, schema: &str, value: &str) -> Result<Ident> {
+    let SchemaKind::TextEnum(set) = &api.schema(schema)?.kind else { bail!("`{schema}` is not a set of texts") };
+    let known = set.values.iter().find(|known| known.value == value);
+    Ok(text_variant(known.with_context(|| format!("`{value}` is not one of `{schema}`"))?))
 }
 
 /// The variant for a text.

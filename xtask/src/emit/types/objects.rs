@@ -5,7 +5,8 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use serde_json::{Number, Value};
 
-use super::{enum_variant, optional_literal, provenance_path, rust_type, text_literal};
+use super::enums::enum_variant;
+use super::parts::{optional_literal, provenance_path, rust_type, text_literal};
 use crate::emit::{docs, provenance_note, source_docs};
 use crate::model::{Api, JsonType, Numeric, Object, Property, Role, Schema, SchemaKind, Shape, Unknown};
 use crate::names::{field_name, same_name, static_name, type_name};
@@ -142,14 +143,14 @@ fn json_word(json_type: JsonType) -> &'static str {
     }
 }
 
-/// `builder()` and, for each field with a default, a method that applies it.
+/// `builder()`, and a method for each field with a default that applies it.
 fn methods(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> {
     let name = type_name(&schema.name);
     let with_default = object.properties.iter().filter(|property| property.default.is_some());
     let defaults = with_default.map(|property| default_method(api, property)).collect::<Result<Vec<_>>>()?;
     Ok(quote! {
         impl #name {
-            /// Starts a builder, which takes plain values and tells every fault at the end.
+            /// Returns a builder, which takes plain values and reports every fault at the end.
             pub fn builder() -> builder::#name {
                 builder::#name::default()
             }
@@ -188,7 +189,7 @@ fn default_method(api: &Api, property: &Property) -> Result<TokenStream> {
     Ok(quote! { #docs pub fn #method(&self) -> #result { #value } })
 }
 
-/// For an object that tells a job's status: the trait by which a waiting caller reads it.
+/// Implements the trait that a waiting caller reads, if the object has a job's status.
 fn report(api: &Api, schema: &Schema, object: &Object) -> Result<Option<TokenStream>> {
     let mut status = None;
     for property in &object.properties {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{one_line, option, optional_literal, provenance_path, text_literal};
+use super::parts::{one_line, option, optional_literal, provenance_path, text_literal};
 use crate::emit::docs;
 use crate::model::{Api, CallerId, Document, IdSource, Job, Operation, Shape};
 use crate::names::{field_name, static_name, type_name, variant_name};
@@ -268,13 +268,13 @@ fn answer(api: &Api, response: &str) -> Result<TokenStream> {
     })
 }
 
-/// Where the id of a job lies, and what tells its state.
+/// Where the id of a job lies, and the type of its state.
 fn job(api: &Api, operation: &Operation) -> Result<Option<TokenStream>> {
     let Some(job) = &operation.job else { return Ok(None) };
     let query = api.operation(&job.query)?;
     let data = api.object(&query.response)?.properties.iter().find(|property| property.name == "data");
     let Some(Shape::Named(report)) = data.map(|data| &data.shape) else {
-        bail!("the answer of `{}` has no `data` that tells a job's state", query.id);
+        bail!("the answer of `{}` has no `data` with a job's state", query.id);
     };
     let (request, report) = (type_name(&operation.request), type_name(report));
     let (root, path, response_name) = match &job.id {

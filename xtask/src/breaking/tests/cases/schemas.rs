@@ -135,7 +135,7 @@ pub const REQUESTS: &[Case] = &[
         "        mood:\n          type: string\n        rate:\n",
         &[("schema:PaintRequest/properties/mood", Additive, Additive)],
     ),
-    // A closed request with a new required member: whoever has the other document refuses.
+    // A closed request with a new required member: the side that has the other document rejects it.
     case(
         "        - subject\n      properties:\n",
         "        - subject\n        - mood\n      properties:\n        mood:\n          type: string\n",

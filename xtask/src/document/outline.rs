@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 
 /// What an object of a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// The whole document.
     Document,
     /// Title, version and description.
@@ -57,7 +57,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// The keys that an object may have here, in the order that `member-order` asks for.
-    pub(crate) fn keys(self) -> &'static [&'static str] {
+    pub fn keys(self) -> &'static [&'static str] {
         match self {
             Place::Document => {
                 &["openapi", "info", "externalDocs", "servers", "security", "tags", "paths", "components"]
@@ -99,7 +99,7 @@ impl Place {
     }
 
     /// The objects inside one that stands here; `*` is any member or item.
-    pub(crate) fn inside(self) -> &'static [(&'static str, Place)] {
+    pub fn inside(self) -> &'static [(&'static str, Place)] {
         match self {
             Place::Document => &[
                 ("info", Place::Info),
@@ -141,7 +141,7 @@ impl Place {
     }
 
     /// What the components of a section are, and what a `$ref` to one stands for.
-    pub(crate) fn of_section(section: &str) -> Option<Place> {
+    pub fn of_section(section: &str) -> Option<Place> {
         let sections = Place::Components.inside().iter();
         sections.into_iter().find(|(path, _)| path.strip_suffix("/*") == Some(section)).map(|(_, place)| *place)
     }
@@ -244,7 +244,7 @@ const INNER: &[&str] = &[
 ];
 
 /// An object and everything inside it, outer objects before inner ones.
-pub(crate) fn outline<'a>(place: Place, start: &Cursor<'a>) -> Vec<(Place, Cursor<'a>)> {
+pub fn outline<'a>(place: Place, start: &Cursor<'a>) -> Vec<(Place, Cursor<'a>)> {
     let mut found = vec![(place, start.clone())];
     let mut next = 0;
     while let Some((place, object)) = found.get(next).cloned() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::yaml::{self, Node};
+use super::yaml::{self, Node};
 
 /// The vendor's own document, which is read first.
 pub const VENDOR: &str = "imgopen";
@@ -23,7 +23,7 @@ pub struct Source {
 
 /// The root of the checkout that this run works on.
 ///
-/// Cargo tells it at run time; a path baked in at build time would lead a copied binary into another checkout.
+/// Cargo passes it at run time; a path baked in at build time would lead a copied binary into another checkout.
 pub fn workspace_root() -> Result<PathBuf> {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask …`")?;
     let root = Path::new(&manifest).parent().context("the xtask folder has no parent")?;

@@ -41,7 +41,7 @@ pub enum Style {
     Quoted,
 }
 
-/// Parses one YAML document. Anchors, aliases, merge keys, tags and repeated keys are errors, for a reader of the file
+/// Parses one YAML document. Anchors, aliases, merge keys, tags and repeated keys are errors, because a reader of the file
 /// must find each thing where it stands and other tools resolve them differently.
 pub fn parse(text: &str) -> Result<Node> {
     let mut events = Events { parser: Parser::new_from_str(text) };
