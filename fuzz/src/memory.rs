@@ -9,7 +9,7 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// that was seen.
 pub const BASE: usize = 64 * 1024;
 
-/// What a call may take more for every byte of its input. The costliest bodies, lists in lists of one item, take 64: two
+/// What a call may take for every byte of its input, beyond the base. The costliest bodies, lists in lists of one item, take 64: two
 /// bytes open and close a list, which has room for four values of 32 bytes.
 pub const PER_BYTE: usize = 96;
 

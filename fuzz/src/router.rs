@@ -16,9 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
 use crate::memory::bounded;
-
-/// The most bytes of a body: few, so that larger ones are tried as well.
-pub const BODY_LIMIT: usize = 16 * 1024;
+use crate::seeds::{self, BODY_LIMIT};
 
 /// What a request may be refused with. A server that has every operation and no slow callers gives no other failure.
 const REFUSALS: [u16; 7] = [400, 401, 404, 405, 413, 415, 422];
@@ -81,8 +79,8 @@ impl Server {
         let router = complete(routes(Arc::new(recorder.clone()), options));
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing");
         let server = Self { router, recorder, runtime };
-        // The document is parsed for the first answer; that is no cost of a request.
-        server.answer(parse(&crate::seeds::router()[0].bytes).expect("a seed is a request"));
+        // The document is parsed for the first answer; that is not a cost of a request.
+        server.answer(parse(&seeds::router()[0].bytes).expect("a seed is a request"));
         server.recorder.take();
         server
     }

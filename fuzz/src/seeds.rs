@@ -38,6 +38,9 @@ pub fn readers() -> Vec<Seed> {
     seeds
 }
 
+/// The body limit of the fuzzed router, in bytes. It is small, so that larger bodies are tried as well.
+pub const BODY_LIMIT: usize = 16 * 1024;
+
 /// Inputs of the target `router`: every example as the call that a client makes of it, and calls that are refused.
 pub fn router() -> Vec<Seed> {
     let mut seeds = Vec::new();
@@ -146,7 +149,7 @@ fn refused() -> Vec<Seed> {
         Seed::new("absolute", format!("POST http://example.com{query}\n\n")),
         Seed::new("escaped-tool", call(&tool.replace("hair/change", "hair%2Fchange"), body)),
         Seed::new("unknown-tool", call(&tool.replace("hair/change", "%FF%00"), body)),
-        Seed::new("too-large", call(&query, &vec![b' '; crate::router::BODY_LIMIT + 1])),
+        Seed::new("too-large", call(&query, &vec![b' '; BODY_LIMIT + 1])),
         Seed::new("empty", call(&query, b"")),
         Seed::new("not-json", call(&query, b"{")),
     ]

@@ -2,7 +2,7 @@
 
 use imgopen_fuzz::{readers, seeds};
 
-/// One test, for memory is measured of the whole program.
+/// One test, because memory is measured for the whole program.
 #[test]
 fn the_readers_bear_every_seed_and_every_finding() {
     let large = seeds::costly(1_000);

@@ -261,7 +261,7 @@ fn memory(_: &mut Criterion) {
     );
 }
 
-/// Resident memory in MB, as Linux tells it.
+/// Resident memory in MB, as Linux reports it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

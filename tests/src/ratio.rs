@@ -14,7 +14,7 @@ impl Ratio {
     ///
     /// # Panics
     ///
-    /// When there is no round.
+    /// When there are no rounds.
     pub fn of(rounds: usize, mut first: impl FnMut(), mut second: impl FnMut()) -> Self {
         assert!(rounds > 0, "no rounds, no ratio");
         let mut ratios: Vec<_> = (0..rounds)

@@ -2,7 +2,7 @@
 
 Schemathesis judges by JSON Schema. The document also says, with `x-aliases` and `x-accepts`, what else is read, and with
 `x-numeric` which texts are numbers. A failure is dropped only when the whole document decides for the server; it is
-written anew here, so that the server is not judged by its own code.
+written again here, so that the server is not judged by its own code.
 """
 
 import json

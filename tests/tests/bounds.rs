@@ -43,7 +43,7 @@ fn walk(schema: &'static Object, value: &Value, path: &mut Vec<String>, visit: &
         let Some(inner) = value.get(field.name) else { continue };
         path.push(field.name.to_owned());
         let mut allowed = edges(&field.shape);
-        // What the document lets through as another type is no edge.
+        // What the document lets through as another type is not an edge.
         allowed.outside.retain(|value| {
             field.accepts.is_empty() || !(value.is_boolean() || value.is_number() || value.is_string())
         });
@@ -118,7 +118,7 @@ fn the_types_judge_as_the_server_does() {
     }
 }
 
-/// Builds with one value; tells whether the field is at fault.
+/// Builds with one value; returns whether the field is at fault.
 macro_rules! client_side {
     ($($request:ident . $setter:ident ($wire:literal): [$($inside:expr),*] [$($outside:expr),*];)*) => {
         #[test]

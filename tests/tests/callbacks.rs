@@ -155,7 +155,7 @@ async fn what_is_not_signed_rightly_is_refused_with_the_header_at_fault() {
     let good = signed(&[OLD], &body, 0);
     let other_id = [(ID_HEADER, "msg_2".to_owned()), good[1].clone(), good[2].clone()];
     let odd_time = [good[0].clone(), (TIMESTAMP_HEADER, "today".to_owned()), good[2].clone()];
-    for (headers, body, told) in [
+    for (headers, body, reported) in [
         (&good[..], body.replace("200", "500"), "`webhook-signature` holds no signature that fits"),
         (&signed(&[NEW], &body, 0)[..], body.clone(), "`webhook-signature` holds no signature that fits"),
         (&other_id[..], body.clone(), "`webhook-signature` holds no signature that fits"),
@@ -168,8 +168,8 @@ async fn what_is_not_signed_rightly_is_refused_with_the_header_at_fault() {
         (&[][..], "not JSON".to_owned(), "`webhook-id` is missing"),
     ] {
         let (status, envelope) = push_signed(&server, headers, &body).await;
-        assert_eq!((status, &envelope["code"]), (401, &"401".into()), "{told}");
-        assert!(envelope["msg"].as_str().unwrap().contains(told), "{told}: {envelope}");
+        assert_eq!((status, &envelope["code"]), (401, &"401".into()), "{reported}");
+        assert!(envelope["msg"].as_str().unwrap().contains(reported), "{reported}: {envelope}");
     }
     assert!(seen.lock().unwrap().is_empty());
 }

@@ -100,7 +100,11 @@ async fn errors_are_told_apart_and_keep_the_body() {
     assert!(matches!(&error, Error::Decode { body, .. } if body == "not JSON"));
 
     let error = outcome(answer("302 Found", "location: http://127.0.0.1:9/\r\n", "")).await;
-    assert_eq!(error.status().unwrap().as_u16(), 302, "a redirect is not followed, for the keys would go along");
+    assert_eq!(
+        error.status().unwrap().as_u16(),
+        302,
+        "a redirect is not followed, because it would send the keys along"
+    );
 
     let error = outcome("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{".to_owned()).await;
     assert!(matches!(&error, Error::Transport(_)), "{error:?}");

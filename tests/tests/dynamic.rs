@@ -72,7 +72,7 @@ async fn a_fault_is_told_before_anything_is_sent() {
     assert!(matches!(no_job, Error::InvalidRequest(message) if message == "`list_models` starts no job"));
 }
 
-/// A submit is sent again only under a key that tells the server that it is the same.
+/// A submit is repeated only with a key by which the server recognises it.
 #[tokio::test]
 async fn a_submit_is_tried_again_with_a_key_only() {
     let busy = || answer("503 Service Unavailable", "", r#"{"code":"503","msg":"busy"}"#);

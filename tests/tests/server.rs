@@ -135,7 +135,7 @@ async fn an_operation_that_is_not_written_says_so() {
 async fn a_panic_is_an_answer_that_tells_nothing_of_the_inside() {
     let server = url(serve(router(Panics)).await);
     let request = post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"}));
-    expect(request, 500, "the server failed on this request; its log tells more").await;
+    expect(request, 500, "the server failed on this request; see its log").await;
 }
 
 #[tokio::test]

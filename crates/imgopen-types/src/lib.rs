@@ -8,7 +8,9 @@ mod job;
 #[cfg(feature = "schemars")]
 mod json_schema;
 mod node;
+mod numbers;
 pub mod operation;
+mod pattern;
 mod probe;
 mod rules;
 pub mod schema;

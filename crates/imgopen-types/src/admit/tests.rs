@@ -1,4 +1,4 @@
-//! Every rule just inside and just outside, every leniency, and the wording of what is told.
+//! Every rule just inside and just outside, every leniency, and the wording of the messages.
 
 use super::*;
 use crate::schema::{Choice, Numeric, Pattern, Provenance};
