@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_is_told_with_its_spread() {
+    fn the_median_is_shown_with_its_spread() {
         let ratio = Ratio { sorted: vec![0.5, 0.9, 1.0, 1.1, 7.0] };
         assert_eq!(ratio.to_string(), "1.000, half of 5 rounds from 0.900 to 1.100");
     }

@@ -65,7 +65,7 @@ async fn a_request_that_breaks_the_document_is_not_sent() {
 }
 
 #[tokio::test]
-async fn errors_are_told_apart_and_keep_the_body() {
+async fn errors_are_distinguished_and_keep_the_body() {
     let never = Retry::never();
     let outcome = async |text: String| {
         let script = Script::new([text]).await;

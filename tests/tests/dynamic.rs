@@ -54,7 +54,7 @@ fn values_are_read_as_the_types_read_them() {
 }
 
 #[tokio::test]
-async fn a_fault_is_told_before_anything_is_sent() {
+async fn a_fault_is_reported_before_anything_is_sent() {
     let client = Client::builder("http://127.0.0.1:1").build().unwrap();
     let sent = client.dynamic(&operations::ENLARGE_IMAGE).body(json!({ "scale": 9 })).send();
     let message = sent.await.unwrap_err().to_string();

@@ -101,7 +101,7 @@ async fn every_failure_is_the_envelope_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_one() {
+async fn a_wrong_method_is_answered_with_the_right_one() {
     let server = url(serve(router(Recorder::default())).await);
     let response = reqwest::Client::new().get(format!("{server}{QUERY_TASK}")).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "POST");
@@ -132,7 +132,7 @@ async fn an_operation_that_is_not_written_says_so() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer_that_tells_nothing_of_the_inside() {
+async fn a_panic_is_answered_without_internal_details() {
     let server = url(serve(router(Panics)).await);
     let request = post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"}));
     expect(request, 500, "the server failed on this request; see its log").await;
@@ -185,7 +185,7 @@ async fn the_service_decides_on_keys_before_the_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_method_is_told_the_headers_without_those_of_the_keys() {
+async fn a_method_receives_the_headers_without_those_of_the_keys() {
     let server = url(serve(router(Choosy)).await);
     let call = || post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"})).header("idempotency-key", "a");
     // Of content-type, content-length, accept, host and its own.

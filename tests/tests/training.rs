@@ -32,7 +32,7 @@ fn the_text_as_published_is_no_json() {
 }
 
 #[test]
-fn without_the_comma_what_is_missing_is_told() {
+fn without_the_comma_what_is_missing_is_reported() {
     let error = read::<SubmitTrainingRequest>(without_the_comma().as_bytes()).unwrap_err();
     let ReadError::Violations(violations) = error else { panic!("{error}") };
     let found: Vec<_> = violations.iter().map(|violation| (violation.field.as_str(), violation.rule)).collect();

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_cannot_be_called_is_told() {
+    fn an_address_that_cannot_be_called_is_rejected() {
         for (url, problem) in [
             ("api.zhiqite.com", "relative URL"),
             ("ftp://example.com", "neither http nor https"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_sent_is_told_without_showing_it() {
+    fn a_key_that_cannot_be_sent_is_rejected_without_showing_it() {
         let error = Client::new("http://127.0.0.1", Credentials::new("id", "sec\nret")).unwrap_err().to_string();
         assert!(error.contains("the access key's secret") && !error.contains("sec\n"), "{error}");
     }

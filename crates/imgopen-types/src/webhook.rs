@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_told_wrong_without_being_shown() {
+    fn an_invalid_secret_is_rejected_without_being_shown() {
         for (text, error) in [
             ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", InvalidSecret::Prefix),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!", InvalidSecret::Base64),

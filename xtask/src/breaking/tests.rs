@@ -46,7 +46,7 @@ fn each_edit_is_classified_for_both_sides() {
 
 /// What narrows one way widens back, so nothing that breaks one side can be undone without a word.
 #[test]
-fn each_edit_is_told_when_it_is_undone() {
+fn each_edit_is_reported_when_it_is_undone() {
     for Case { old, new, reported: wanted } in cases::all() {
         let found = reported(&edited(old, new), SMALL);
         assert_eq!(found.is_empty(), wanted.is_empty(), "{new:?} became {old:?}: {found:?}");
@@ -136,7 +136,7 @@ fn the_working_tree_is_compared_with_a_revision_or_a_file() {
 
     fs::write(&document, edited("minimum: 10", "minimum: 12")).unwrap();
     let (text, result) = outcome(root.path(), "HEAD");
-    let place = "spec/imgopen.yaml:194 #/components/schemas/PaintRequest/properties/size/minimum";
+    let place = "spec/imgopen.yaml:196 #/components/schemas/PaintRequest/properties/size/minimum";
     assert!(text.contains(&format!("breaking       callers  {place}: minimum raised from 10 to 12\n")), "{text}");
     assert!(text.contains(&format!("additive       servers  {place}: minimum raised from 10 to 12\n")), "{text}");
     let summary = "since HEAD, for callers: 1 breaking, 0 unclassified, 0 additive, 0 documentation; for servers: 0 breaking, 0 unclassified, 1 additive, 0 documentation\n";

@@ -87,6 +87,7 @@ pub(super) const SCHEMAS: &[Taken] = &[
         &[
             "Answer",
             "Callback",
+            "CallerId",
             "Choice",
             "Credentials",
             "Field",

@@ -167,7 +167,7 @@ fn messages_name_the_field_the_value_and_the_fix() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let found = faults(r#"{"word":"x","count":9,"names":["",3],"nope":1}"#);
     let fields: Vec<_> = found.iter().map(|(_, text)| text.split(':').next().unwrap()).collect();
     assert_eq!(fields, ["`nope`", "`count`", "`word`", "`names[0]`", "`names[1]`"]);

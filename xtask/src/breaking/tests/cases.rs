@@ -33,7 +33,7 @@ pub fn pointer(place: &str) -> String {
         "push" => "#/paths/~1AIGCImgOpenServ~1saas~1paint/post/callbacks/finished/{$request.body#~1callbackUrl}/post/",
         "ask" => "#/paths/~1AIGCImgOpenServ~1saas~1ask~1{kind}/post/",
         "schema" => "#/components/schemas/",
-        other => panic!("`{other}` is no start of a pointer"),
+        other => panic!("`{other}` is not the start of a pointer"),
     };
     format!("{start}{rest}")
 }

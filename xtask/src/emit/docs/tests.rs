@@ -94,7 +94,7 @@ fn a_property_shows_all_its_rules() {
 }
 
 #[test]
-fn published_quirks_are_told_with_the_example() {
+fn published_quirks_stand_with_the_example() {
     let (api, page) = (api(), super::emit(&api()).unwrap());
     let quirks = api.operations().flat_map(|operation| &operation.request_notes.examples);
     let quirks: Vec<_> = quirks.filter_map(|example| example.quirk.as_ref()).collect();

@@ -264,8 +264,8 @@ pub const REQUESTS: &[Case] = &[
 /// Edits of what servers send: fewer values break servers, more values break callers.
 pub const ANSWERS: &[Case] = &[
     case(
-        "    PaintResponse:\n      type: object\n      description: Answer to an order.\n      required:\n        - code\n",
-        "    PaintResponse:\n      type: object\n      description: Answer to an order.\n",
+        "    PaintResponse:\n      type: object\n      description: Answer to a request.\n      required:\n        - code\n",
+        "    PaintResponse:\n      type: object\n      description: Answer to a request.\n",
         &[("schema:PaintResponse/properties/code", Breaking, Additive)],
     ),
     case(
@@ -316,8 +316,8 @@ pub const ANSWERS: &[Case] = &[
     ),
     // The order of members is the order on the wire, in which no reader may rely.
     case(
-        "      properties:\n        jobId:\n          description: The caller's own id of the job.\n          type: string\n          minLength: 1\n          x-aliases: [\"job_id\"]\n        subject:\n          description: What the picture should show.\n          type: string\n",
-        "      properties:\n        subject:\n          description: What the picture should show.\n          type: string\n        jobId:\n          description: The caller's own id of the job.\n          type: string\n          minLength: 1\n          x-aliases: [\"job_id\"]\n",
+        "      properties:\n        jobId:\n          description: The caller's own id for the job.\n          type: string\n          minLength: 1\n          x-caller-id: repeatable\n          x-aliases: [\"job_id\"]\n        subject:\n          description: What the picture should show.\n          type: string\n",
+        "      properties:\n        subject:\n          description: What the picture should show.\n          type: string\n        jobId:\n          description: The caller's own id for the job.\n          type: string\n          minLength: 1\n          x-caller-id: repeatable\n          x-aliases: [\"job_id\"]\n",
         &[("schema:PaintRequest/properties", Additive, Additive)],
     ),
 ];

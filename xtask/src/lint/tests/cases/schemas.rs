@@ -24,41 +24,6 @@ const SHORT_ENVELOPE_CODE: &str = r#"      description: What every answer has in
           maxLength: 1
 "#;
 
-/// The schema `Kind`.
-macro_rules! kind {
-    () => {
-        r#"    Kind:
-      type: string
-      description: Ways to start a job.
-      enum:
-        - "oil/wall"
-        - "ink"
-"#
-    };
-}
-
-/// The schema `AskRequest`.
-macro_rules! ask_request {
-    () => {
-        r#"    AskRequest:
-      type: object
-      description: The job asked for.
-      required:
-        - jobId
-      properties:
-        jobId:
-          description: The id given at the start.
-          type: string
-          x-provenance: inferred
-"#
-    };
-}
-
-/// The two schemas as they stand.
-const KIND_THEN_REQUEST: &str = concat!(kind!(), ask_request!());
-/// The two schemas in the wrong order.
-const REQUEST_THEN_KIND: &str = concat!(ask_request!(), kind!());
-
 /// The same as the first with a name required twice.
 const CODE_TWICE: &str = r#"      description: What every answer has in common.
       required:
