@@ -56,8 +56,14 @@ impl Subcommand for Call {
             let name = Command::new(operation.id).about(operation.summary).aliases(aliases(operation));
             name.defer(|command| {
                 // Only the command that is called is built completely.
-                let operation = imgopen_types::operation::find(command.get_name());
-                operation.map_or_else(|| command.clone(), |operation| operation_command(command.clone(), operation))
+                let command = match imgopen_types::operation::find(command.get_name()) {
+                    Some(operation) => operation_command(command, operation),
+                    None => command,
+                };
+                // Help shows headings in the order of the arguments, and the global ones are there first.
+                let global = command.get_arguments().filter(|argument| argument.is_global_set());
+                let global: Vec<_> = global.map(|argument| argument.get_id().clone()).collect();
+                global.into_iter().fold(command, |command, id| command.mut_arg(id, |argument| argument))
             })
         });
         command

@@ -64,7 +64,7 @@ fn with_flags(text: &str, all: &[Flag]) -> String {
 /// Returns what follows a description in brackets, unless the description says it: bounds, default, known values.
 fn notes(field: &Field, described: &str) -> String {
     let mut notes = String::new();
-    if let Some(bounds) = bounds(&field.shape).filter(|bounds| !described.contains(bounds.as_str())) {
+    if let Some(bounds) = bounds(&field.shape).filter(|bounds| !is_said(&field.shape, bounds, described)) {
         notes += &format!(" [{bounds}]");
     }
     match field.default.and_then(|default| serde_json::from_str::<Value>(default).ok()) {
@@ -77,6 +77,17 @@ fn notes(field: &Field, described: &str) -> String {
         notes += &format!(" [known values: {known}]");
     }
     notes
+}
+
+/// Whether a description already contains the bounds; it may list values with "or".
+fn is_said(shape: &Shape, bounds: &str, described: &str) -> bool {
+    match shape {
+        Shape::Integer(rules) if !rules.one_of.is_empty() => {
+            let words: Vec<_> = described.split(|c: char| !c.is_ascii_digit()).collect();
+            rules.one_of.iter().all(|value| words.contains(&value.to_string().as_str()))
+        }
+        _ => described.contains(bounds),
+    }
 }
 
 /// Returns the bounds of a value, such as "from 1 to 8".
