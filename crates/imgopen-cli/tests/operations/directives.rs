@@ -51,8 +51,9 @@ async fn directives_cause_trouble() {
     let begun = Instant::now();
     let ended = jobs::run(&world.directed("delay=900ms, slow=1ms"), "outpaint", world.named("outpaint", "late")).await;
     assert!(ended.failure.is_none() && begun.elapsed().as_millis() >= 900, "{ended:?}");
-    // The service still works.
-    assert!(jobs::run(&world.client, "swap_face", world.named("swap_face", "after")).await.failure.is_none());
+    // The service still works. The operation is another one, because a slow machine may need more than 500 ms.
+    let after = jobs::run(&world.client, "swap_faces", world.named("swap_faces", "after")).await;
+    assert_eq!(after.failure, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
