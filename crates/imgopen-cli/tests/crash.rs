@@ -20,8 +20,10 @@ use load::Load;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-/// How often the service is killed.
-const KILLS: usize = 60;
+/// How often the service is killed: 60 times, or as `CRASH_KILLS` says.
+fn kills() -> usize {
+    std::env::var("CRASH_KILLS").map_or(60, |kills| kills.parse().expect("CRASH_KILLS is a number"))
+}
 
 /// How many submit at the same time.
 const SUBMITTERS: u64 = 4;
@@ -85,13 +87,13 @@ async fn kills_under_load_lose_nothing() {
     proof.every_push_is_acknowledged_once();
     proof.every_end_is_logged_once_at_most(&logs);
     proof.nothing_is_left_over(folder.path());
-    println!("{KILLS} kills in {killing:?}, {:?} in all: {}", began.elapsed(), proof.figures());
+    println!("{} kills in {killing:?}, {:?} in all: {}", kills(), began.elapsed(), proof.figures());
 }
 
 /// Kills the service at moments that nothing knows of. Gives all that it logged.
 async fn kill_again_and_again(folder: &Path, load: &Load, seed: u64) -> Vec<String> {
     let (mut random, mut logs) = (fastrand::Rng::with_seed(seed), Vec::new());
-    for _ in 0..KILLS {
+    for _ in 0..kills() {
         let program = start(folder);
         load.serve_at(&program.url);
         // A moment at random is the point here; there is no condition to wait for.
