@@ -12,6 +12,7 @@ mod format;
 mod gallery;
 mod lint;
 mod model;
+mod modules;
 mod names;
 mod output;
 mod prepare;
@@ -50,6 +51,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Check that modules and crates depend on one another as ARCHITECTURE.md says
+    Modules,
     /// Tell whether the changes of the documents break callers or servers; exit with 1 if one does or cannot be judged
     Breaking {
         /// The git revision to compare with, or a file with an older state of the document of the same name
@@ -90,6 +93,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
         }
         Command::Docs { out: file } => docs::run(&root, file, out),
         Command::Gallery { out: folder } => gallery::run(&root, folder),
+        Command::Modules => modules::run(&root, out),
         Command::Breaking { against } => breaking::run(&root, &against, out),
     }
 }
