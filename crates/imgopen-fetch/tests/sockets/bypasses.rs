@@ -1,4 +1,4 @@
-//! Ways round the guard that need sockets: names, answers of the name service that change, redirects.
+//! Attempts to bypass the guard that need sockets: names, resolver answers that change, redirects.
 
 use std::net::IpAddr;
 
@@ -9,20 +9,20 @@ use imgopen_fetch::{FetchError, Fetcher, Guard, HeaderMap};
 const GOOD: IpAddr = IpAddr::V4(ALLOWED);
 const BAD: IpAddr = IpAddr::V4(FORBIDDEN);
 
-async fn refusal(fetcher: &Fetcher, url: &str) -> String {
+async fn rejection(fetcher: &Fetcher, url: &str) -> String {
     let error = fetcher.get(url, &limits()).await.expect_err(url);
     assert!(error.is_refusal() && !error.is_retryable(), "{error}");
     error.to_string()
 }
 
 #[tokio::test]
-async fn an_address_is_refused_before_anything_is_sent() {
+async fn an_address_is_rejected_before_anything_is_sent() {
     let host = Host::answering(|_| ok("secret")).await;
     let strict = Fetcher::new(Guard::default()).unwrap();
     let port = host.address.port();
     for name in ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "localhost"] {
         let url = format!("http://{name}:{port}/");
-        assert!(refusal(&strict, &url).await.contains("127.0.0.1, a loopback address"), "{url}");
+        assert!(rejection(&strict, &url).await.contains("127.0.0.1, a loopback address"), "{url}");
         let pushed = strict.post(&url, HeaderMap::new(), Bytes::new(), &limits()).await.unwrap_err();
         assert!(pushed.is_refusal(), "{pushed}");
     }
@@ -30,7 +30,7 @@ async fn an_address_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_name_is_refused_for_what_it_resolves_to() {
+async fn a_name_is_rejected_by_the_address_it_resolves_to() {
     let host = Host::answering(|_| ok("secret")).await;
     for (address, kind) in [
         ("127.0.0.2", "a loopback address"),
@@ -44,10 +44,10 @@ async fn a_name_is_refused_for_what_it_resolves_to() {
     ] {
         let (fetcher, _) = resolving(&[&[address.parse().unwrap()]]);
         let url = host.named("pictures.example", "/cat.png?key=hunter2");
-        let told = refusal(&fetcher, &url).await;
+        let message = rejection(&fetcher, &url).await;
         let port = host.address.port();
         assert_eq!(
-            told,
+            message,
             format!(
                 "http://pictures.example:{port}/cat.png?… resolves to {address}, {kind}; the operator can allow it with \
                  --allow-network"
@@ -60,7 +60,7 @@ async fn a_name_is_refused_for_what_it_resolves_to() {
 }
 
 #[tokio::test]
-async fn of_both_kinds_of_addresses_only_the_permitted_are_connected_to() {
+async fn only_the_permitted_addresses_of_a_name_are_connected_to() {
     let good = Host::answering(|_| ok("good")).await;
     let (fetcher, _) = resolving(&[&[BAD, "10.0.0.5".parse().unwrap(), GOOD, BAD]]);
     let fetched = fetcher.get(&good.named("both.example", "/"), &limits()).await.unwrap();
@@ -68,20 +68,20 @@ async fn of_both_kinds_of_addresses_only_the_permitted_are_connected_to() {
 }
 
 #[tokio::test]
-async fn what_is_checked_is_what_is_connected_to() {
+async fn the_connection_goes_to_the_address_that_was_checked() {
     let close = |_: &str| ok("good").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
     let host = Host::answering(close).await;
     let (fetcher, asked) = resolving(&[&[GOOD], &[BAD]]);
     let url = host.named("rebinding.example", "/");
     assert_eq!(fetcher.get(&url, &limits()).await.unwrap().bytes, "good");
-    assert_eq!(asked.lock().unwrap().len(), 1, "nothing is resolved between check and connection");
-    assert!(refusal(&fetcher, &url).await.contains("resolves to 127.0.0.2"));
+    assert_eq!(asked.lock().unwrap().len(), 1, "nothing is resolved between the check and the connection");
+    assert!(rejection(&fetcher, &url).await.contains("resolves to 127.0.0.2"));
     assert_eq!(*asked.lock().unwrap(), ["rebinding.example"; 2]);
     assert_eq!(host.connections(), 1);
 }
 
 #[tokio::test]
-async fn a_pooled_connection_stays_with_the_address_that_was_checked() {
+async fn a_pooled_connection_keeps_the_address_that_was_checked() {
     let host = Host::answering(|_| ok("good")).await;
     let (fetcher, asked) = resolving(&[&[GOOD], &[BAD]]);
     let url = host.named("rebinding.example", "/");
@@ -89,14 +89,17 @@ async fn a_pooled_connection_stays_with_the_address_that_was_checked() {
         assert_eq!(fetcher.get(&url, &limits()).await.unwrap().bytes, "good");
     }
     assert_eq!((asked.lock().unwrap().len(), host.connections()), (1, 1));
-    assert!(refusal(&fetcher, &host.named("other.example", "/")).await.contains("127.0.0.2"), "a pool is a name's own");
+    assert!(
+        rejection(&fetcher, &host.named("other.example", "/")).await.contains("127.0.0.2"),
+        "connections are pooled by name"
+    );
 }
 
 #[tokio::test]
 async fn every_redirect_is_checked() {
     let inside = Host::on(FORBIDDEN, |_, _| async { Ok(()) }).await;
     let port = inside.address.port();
-    for (location, told) in [
+    for (location, expected) in [
         (format!("http://127.0.0.2:{port}/"), "is at 127.0.0.2, a loopback address"),
         (format!("//127.0.0.2:{port}/"), "is at 127.0.0.2, a loopback address"),
         (format!("http://2130706434:{port}/"), "is at 127.0.0.2, a loopback address"),
@@ -111,23 +114,23 @@ async fn every_redirect_is_checked() {
         let answer = redirect(&location);
         let host = Host::answering(move |_| answer.clone()).await;
         let (fetcher, _) = resolving(&[&[BAD]]);
-        let shown = refusal(&fetcher, &host.url("/start")).await;
+        let shown = rejection(&fetcher, &host.url("/start")).await;
         assert!(shown.starts_with(&format!("{} redirects, and ", host.url("/start"))), "{shown}");
-        assert!(shown.contains(told) && !shown.contains("hunter2"), "{location}: {shown}");
+        assert!(shown.contains(expected) && !shown.contains("hunter2"), "{location}: {shown}");
     }
     assert_eq!(inside.connections(), 0);
 }
 
 #[tokio::test]
-async fn the_last_of_several_redirects_is_checked_too() {
+async fn the_last_of_several_redirects_is_checked() {
     let host = Host::answering(|request| match request.split(' ').nth(1) {
         Some("/1") => redirect("/2"),
         Some("/2") => redirect("3?x=y"),
         _ => redirect("http://10.0.0.1/"),
     })
     .await;
-    let told = refusal(&fetcher(), &host.url("/1")).await;
-    assert!(told.contains("/1 redirects, and http://10.0.0.1/ is at 10.0.0.1, a private address"), "{told}");
+    let message = rejection(&fetcher(), &host.url("/1")).await;
+    assert!(message.contains("/1 redirects, and http://10.0.0.1/ is at 10.0.0.1, a private address"), "{message}");
     assert_eq!(host.requests().len(), 3);
 }
 
