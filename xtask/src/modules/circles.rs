@@ -27,18 +27,20 @@ impl fmt::Display for Circle {
 pub fn find(graph: &Graph, allowed: &dyn Fn(&str, &str) -> bool) -> Vec<Circle> {
     let count = graph.modules.len();
     let kept = |from: usize, to: usize| !allowed(graph.name(from), graph.name(to));
-    let mut reached: Vec<Vec<bool>> = vec![vec![false; count]; count];
-    for start in 0..count {
-        let mut open = vec![start];
-        while let Some(module) = open.pop() {
-            for (from, to) in graph.edges.keys() {
-                if *from == module && !reached[start][*to] && kept(*from, *to) {
-                    reached[start][*to] = true;
-                    open.push(*to);
+    let reached: Vec<Vec<bool>> = (0..count)
+        .map(|start| {
+            let (mut reached, mut open) = (vec![false; count], vec![start]);
+            while let Some(module) = open.pop() {
+                for (from, to) in graph.edges.keys() {
+                    if *from == module && !reached[*to] && kept(*from, *to) {
+                        reached[*to] = true;
+                        open.push(*to);
+                    }
                 }
             }
-        }
-    }
+            reached
+        })
+        .collect();
     let together = |one: usize, other: usize| reached[one][other] && reached[other][one];
     let firsts = (0..count).filter(|one| together(*one, *one) && (0..*one).all(|other| !together(*one, other)));
     firsts
