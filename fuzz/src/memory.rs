@@ -1,21 +1,21 @@
-//! The memory that a call takes at its height, held against a bound that grows with the input and with nothing else.
+//! The peak memory of a call, checked against a bound that depends only on the length of the input.
 
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// What any call may take, however short its input: mostly for a hundred faults in words, of which 35 KiB were the most
-/// that was seen.
+/// The bytes that any call may take, however short its input: mostly for the messages of a hundred faults, which have taken
+/// up to 35 KiB.
 pub const BASE: usize = 64 * 1024;
 
-/// What a call may take more for every byte of its input. The costliest bodies, lists in lists of one item, take 64: two
-/// bytes open and close a list, which has room for four values of 32 bytes.
+/// The bytes that a call may take for every byte of its input, beyond the base. The costliest bodies, nested lists of one
+/// item, take 64: two bytes open and close a list, which has room for four values of 32 bytes.
 pub const PER_BYTE: usize = 96;
 
-/// Makes the call and returns its result, with the most bytes that were taken at once while it ran.
+/// Makes the call and returns its result, with the peak of the bytes that it took.
 ///
-/// The whole program's memory is measured, so nothing else may run beside it.
+/// The memory of the whole program is measured, so nothing else may run at the same time.
 pub fn measured<T>(call: impl FnOnce() -> T) -> (T, usize) {
     HEAP.reset_peak_usage();
     let before = HEAP.current_usage();

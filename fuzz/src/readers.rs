@@ -9,8 +9,8 @@ use crate::memory::bounded;
 ///
 /// # Panics
 ///
-/// When one of them panics or takes too much memory, when a text that it wrote is not read again to the same text, or when
-/// it finds itself at odds with its schema.
+/// When one of them panics or takes too much memory, when the text that it wrote does not read back as the same text, or
+/// when it disagrees with its schema.
 pub fn readers(bytes: &[u8]) {
     for operation in operations::ALL {
         let id = operation.id;
@@ -19,12 +19,12 @@ pub fn readers(bytes: &[u8]) {
         judge("answer", id, bytes, read_response);
         if operation.callback.is_some() {
             let read = bounded(bytes.len(), id, || Callback::read(id, bytes));
-            assert!(read.is_some(), "{id} has a callback, but none is read");
+            assert!(read.is_some(), "{id} has a callback, but its body is not read");
         }
     }
 }
 
-/// What a builder makes of a request that was read is what the reader makes of it.
+/// Checks that the builder writes a request as the reader does.
 fn built(id: &str, bytes: &[u8]) {
     if let Ok(written) = read_request(id, bytes) {
         let built = build_request(id, bytes).expect("it was read before");
@@ -32,7 +32,7 @@ fn built(id: &str, bytes: &[u8]) {
     }
 }
 
-/// Reads, and reads again what was written: the canonical form is a fixed point.
+/// Reads, and reads again what was written: the canonical form must be a fixed point.
 fn judge(side: &str, id: &str, bytes: &[u8], read: fn(&str, &[u8]) -> Result<String, ReadError>) {
     let outcome = bounded(bytes.len(), id, || read(id, bytes).map_err(|error| error.to_string()));
     match outcome {
@@ -40,7 +40,7 @@ fn judge(side: &str, id: &str, bytes: &[u8], read: fn(&str, &[u8]) -> Result<Str
             Ok(again) => assert_eq!(again, written, "the {side} of {id} is written in another way when read again"),
             Err(error) => panic!("the {side} of {id} is written as {written}, which is refused: {error}"),
         },
-        // Where table and type differ, the reader says so as a fault of the body.
+        // If table and type differ, the reader reports a fault of the body.
         Err(error) => assert!(!error.contains("and its schema disagree"), "the {side} of {id}: {error}"),
     }
 }

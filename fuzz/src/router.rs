@@ -1,4 +1,4 @@
-//! The generated router on requests as text: whatever comes, the answer is the operation's or the envelope.
+//! The generated router on requests as text: the answer must be the operation's or the envelope.
 
 use std::sync::Arc;
 
@@ -16,11 +16,9 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
 use crate::memory::bounded;
+use crate::seeds::{self, BODY_LIMIT};
 
-/// The most bytes of a body: few, so that larger ones are tried as well.
-pub const BODY_LIMIT: usize = 16 * 1024;
-
-/// What a request may be refused with. A server that has every operation and no slow callers gives no other failure.
+/// The statuses of refusals. A server that has every operation and no slow callers gives no other failure.
 const REFUSALS: [u16; 7] = [400, 401, 404, 405, 413, 415, 422];
 
 thread_local! {
@@ -29,12 +27,12 @@ thread_local! {
 
 /// Gives the bytes to the router as a request: method and address, headers, an empty line, the body.
 ///
-/// What no HTTP library would hand to a router is passed over: a method or an address that is none, and such headers.
+/// Invalid methods, addresses and headers are skipped, because no HTTP library would pass them to a router.
 ///
 /// # Panics
 ///
-/// When the router panics, takes too much memory, calls the service with what it should refuse, or gives an answer that
-/// is neither the operation's nor the envelope.
+/// When the router panics, takes too much memory, calls the service with an invalid request, or gives an answer that is
+/// neither the operation's nor the envelope.
 pub fn router(bytes: &[u8]) {
     if let Some(request) = parse(bytes) {
         SERVER.with(|server| server.judge(request, bytes.len()));
@@ -54,7 +52,7 @@ fn parse(bytes: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// The part before the first empty line, and the part after it.
+/// Splits the bytes at the first empty line.
 fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
     let empty = |gap: &[u8]| bytes.windows(gap.len()).position(|window| window == gap).map(|at| (at, at + gap.len()));
     let first = [empty(b"\n\n"), empty(b"\r\n\r\n")].into_iter().flatten().min();
@@ -67,7 +65,7 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((HeaderName::from_bytes(&line[..colon]).ok()?, value))
 }
 
-/// The router over a service that has every operation, and what runs it.
+/// The router of a service that has every operation, with a runtime.
 struct Server {
     router: Router,
     recorder: Recorder,
@@ -81,8 +79,8 @@ impl Server {
         let router = complete(routes(Arc::new(recorder.clone()), options));
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing");
         let server = Self { router, recorder, runtime };
-        // The document is parsed for the first answer; that is no cost of a request.
-        server.answer(parse(&crate::seeds::router()[0].bytes).expect("a seed is a request"));
+        // The first answer parses the document, which must not count as the memory of a request.
+        server.answer(parse(&seeds::router()[0].bytes).expect("a seed is a request"));
         server.recorder.take();
         server
     }
@@ -111,7 +109,7 @@ impl Server {
     }
 }
 
-/// The service was called: with a request in canonical form, and its answer is what arrived.
+/// Checks a call of the service: its request is canonical, and its answer is what arrived.
 fn success(record: &Record, body: &[u8]) {
     let operation = record.operation;
     let again = read_request(operation, record.request.as_bytes());
@@ -120,7 +118,7 @@ fn success(record: &Record, body: &[u8]) {
     read_response(operation, body).unwrap_or_else(|error| panic!("{operation} answered what it may not: {error}"));
 }
 
-/// The service was not called: only the document itself is given out without it.
+/// Checks a 200 without a call of the service, which only the document may have.
 fn document(method: &Method, path: &str) {
     let reading = [Method::GET, Method::HEAD].contains(method);
     let known = ["/openapi.yaml", "/openapi.json"].contains(&path);

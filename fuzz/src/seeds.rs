@@ -1,4 +1,4 @@
-//! What fuzzing starts from: the document's examples, requests that go wrong in known ways, and the contract's words.
+//! The seeds of fuzzing: the document's examples, requests that fail in known ways, and the contract's words.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ impl Seed {
     }
 }
 
-/// Inputs of the target `readers`: every example of the document, and shapes that cost a reader most.
+/// Inputs of the target `readers`: every example of the document, and the shapes that take most memory.
 pub fn readers() -> Vec<Seed> {
     let mut seeds = costly(100);
     for operation in operations::ALL {
@@ -38,7 +38,10 @@ pub fn readers() -> Vec<Seed> {
     seeds
 }
 
-/// Inputs of the target `router`: every example as the call that a client makes of it, and calls that are refused.
+/// The body limit of the fuzzed router, in bytes; small, so that larger bodies are tried as well.
+pub const BODY_LIMIT: usize = 16 * 1024;
+
+/// Inputs of the target `router`: every example as a call, and calls that are refused.
 pub fn router() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for operation in operations::ALL {
@@ -77,16 +80,16 @@ pub fn costly(count: usize) -> Vec<Seed> {
     ]
 }
 
-/// The inputs in `fuzz/found` of that target, each of which went wrong once.
+/// The inputs in `fuzz/found` of that target, each of which has failed before.
 ///
 /// # Panics
 ///
-/// When they are there but cannot be read.
+/// When they exist but cannot be read.
 pub fn found(target: &str) -> Vec<Seed> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("found").join(target);
-    let Ok(entries) = folder.read_dir() else { return Vec::new() };
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("found").join(target);
+    let Ok(entries) = directory.read_dir() else { return Vec::new() };
     let entry = |entry: std::io::Result<std::fs::DirEntry>| {
-        let entry = entry.expect("a folder can be listed");
+        let entry = entry.expect("a directory can be listed");
         Seed::new(entry.file_name().to_string_lossy(), std::fs::read(entry.path()).expect("a file can be read"))
     };
     entries.map(entry).collect()
@@ -146,7 +149,7 @@ fn refused() -> Vec<Seed> {
         Seed::new("absolute", format!("POST http://example.com{query}\n\n")),
         Seed::new("escaped-tool", call(&tool.replace("hair/change", "hair%2Fchange"), body)),
         Seed::new("unknown-tool", call(&tool.replace("hair/change", "%FF%00"), body)),
-        Seed::new("too-large", call(&query, &vec![b' '; crate::router::BODY_LIMIT + 1])),
+        Seed::new("too-large", call(&query, &vec![b' '; BODY_LIMIT + 1])),
         Seed::new("empty", call(&query, b"")),
         Seed::new("not-json", call(&query, b"{")),
     ]
@@ -169,7 +172,7 @@ fn collect_shape(shape: &Shape, words: &mut BTreeSet<String>) {
     }
 }
 
-/// As AFL++ wants it: printable ASCII, all else as hexadecimal.
+/// Escapes a word for AFL++: printable ASCII as it is, other bytes in hexadecimal.
 fn escaped(word: &str) -> String {
     let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b'"' && byte != b'\\';
     word.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("\\x{byte:02X}") }).collect()

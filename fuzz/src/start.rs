@@ -1,13 +1,13 @@
-//! How a target is run: by AFL++ where `cargo afl` built it, otherwise once on each file that is named.
+//! Runs a target: under AFL++ if `cargo afl` built it, otherwise once on each given file.
 
-/// Gives the target what AFL++ makes up, until AFL++ ends it.
+/// Gives the target the inputs of AFL++, until AFL++ ends the process.
 #[cfg(fuzzing)]
 pub fn start(target: fn(&[u8])) {
     // A panic ends the program at once, even one that the router would have caught.
     afl::fuzz(true, target);
 }
 
-/// Gives the target every file that is named on the command line: a finding is looked at in this way.
+/// Gives the target every file named on the command line, to reproduce findings.
 ///
 /// # Panics
 ///

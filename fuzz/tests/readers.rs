@@ -2,9 +2,9 @@
 
 use imgopen_fuzz::{readers, seeds};
 
-/// One test, for memory is measured of the whole program.
+/// One test, because memory is measured for the whole program.
 #[test]
-fn the_readers_bear_every_seed_and_every_finding() {
+fn the_readers_pass_with_every_seed_and_finding() {
     let large = seeds::costly(1_000);
     for seed in seeds::readers().iter().chain(&seeds::found("readers")).chain(&large) {
         println!("{}", seed.name);

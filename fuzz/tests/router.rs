@@ -2,9 +2,9 @@
 
 use imgopen_fuzz::{router, seeds};
 
-/// One test, for memory is measured of the whole program.
+/// One test, because memory is measured for the whole program.
 #[test]
-fn the_router_bears_every_seed_and_every_finding() {
+fn the_router_passes_with_every_seed_and_finding() {
     for seed in seeds::router().iter().chain(&seeds::found("router")) {
         println!("{}", seed.name);
         router(&seed.bytes);

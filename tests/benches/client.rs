@@ -19,7 +19,7 @@ use imgopen_tests::wire::{Tap, url};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-/// A server that gives one answer, whatever it is asked.
+/// A server that gives the same answer to every request.
 fn answering(call: &Call) -> SocketAddr {
     let answer: &'static str = call.answer.to_string().leak();
     let [address] =
@@ -98,7 +98,7 @@ fn same_bytes(runtime: &Runtime, server: SocketAddr, generated: impl Fn(SocketAd
     assert_eq!(sent(&generated), sent(&by_hand), "both send the same");
 }
 
-/// Tells the ratio, and the time of each.
+/// Prints the ratio, and measures the time of each.
 fn compare(criterion: &mut Criterion, call: &Call, mut generated: impl FnMut(u64), mut by_hand: impl FnMut(u64)) {
     let ratio = Ratio::of(401, || generated(20), || by_hand(20));
     println!("\n{}: time of a call, generated to hand-written: {ratio} (target: at most 1.05)", call.operation.id);

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 const CONNECTIONS: usize = 8;
 
-/// Answers every call of the benches in the same way, without work of its own.
+/// Answers every call of the benches in the same way, without any work.
 struct Service {
     training: SubmitTrainingResponse,
     text_to_image: TextToImageResponse,

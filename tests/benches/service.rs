@@ -2,7 +2,7 @@
 //! questions, and how much memory a long queue takes.
 //!
 //! Submits are compared with bare inserts of the same rows into a copy of the database with the same settings: one to a
-//! transaction, as a service without a writer of its own would do, and as many together as there are callers. All runs on
+//! transaction, as a service without its own writer would do, and as many together as there are callers. All runs on
 //! one machine, the callers included.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgopen_service::engines::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, Registry};
+use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, Registry};
 use imgopen_service::{Clock, Service, Settings};
 use imgopen_tests::document;
 use imgopen_tests::load::{Call, Load, runtime};
@@ -26,7 +26,7 @@ const CONNECTIONS: usize = 16;
 /// Tasks in the long queue.
 const LONG: usize = 100_000;
 
-/// Does nothing at once, or never anything.
+/// An engine that returns at once, or never.
 enum Fake {
     NoOp,
     Stuck,
@@ -57,18 +57,18 @@ impl Engine for Fake {
     }
 }
 
-/// A service that serves on threads of its own, in a folder of its own.
+/// A service on its own threads and in its own data directory.
 struct Served {
     service: Service,
     address: std::net::SocketAddr,
     keys: Credentials,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Served {
     fn start(engine: Fake) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let mut settings = Settings { data_dir: folder.path().to_owned(), ..Settings::default() };
+        let directory = TempDir::new().expect("a directory");
+        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
         settings.queue.length = 10 * LONG;
         settings.shutdown = Duration::from_millis(100);
         let (send, receive) = std::sync::mpsc::channel();
@@ -76,7 +76,7 @@ impl Served {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("a runtime").block_on(async {
                 let engines = Registry::new(vec![Arc::new(engine)]);
-                let service = Service::open(settings, Clock::system(), engines).await.expect("the folder is empty");
+                let service = Service::open(settings, Clock::system(), engines).await.expect("the directory is empty");
                 let keys = service.keys().create("bench").await.expect("a key").credentials;
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 let address = listener.local_addr().expect("an address");
@@ -85,7 +85,7 @@ impl Served {
             });
         });
         let (service, address, keys) = receive.recv().expect("the service starts");
-        Self { service, address, keys, folder }
+        Self { service, address, keys, directory }
     }
 
     fn load(&self, runtime: &Runtime, call: &Call, connections: usize) -> Load {
@@ -115,13 +115,13 @@ struct Bare {
     connection: Connection,
     request: String,
     next: u64,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Bare {
     fn new(service: &Path) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let file = folder.path().join("bare.sqlite3");
+        let directory = TempDir::new().expect("a directory");
+        let file = directory.path().join("bare.sqlite3");
         let source = Connection::open(service.join("imgopen.sqlite3")).expect("the service's database");
         source.execute("VACUUM INTO ?1", [file.to_string_lossy()]).expect("a copy");
         let connection = Connection::open(&file).expect("the copy");
@@ -129,10 +129,10 @@ impl Bare {
         connection.pragma_update(None, "synchronous", "FULL").expect("the service's safety");
         let request = connection.query_row("SELECT request FROM tasks LIMIT 1", [], |row| row.get(0)).expect("a row");
         connection.execute("DELETE FROM tasks", []).expect("an empty table");
-        Self { connection, request, next: 0, _folder: folder }
+        Self { connection, request, next: 0, _directory: directory }
     }
 
-    /// So many rows in one transaction, over and over.
+    /// Inserts this number of rows in each transaction, repeatedly.
     fn insert_together(&mut self, times: usize, together: usize) {
         for _ in 0..times {
             self.connection.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
@@ -157,7 +157,7 @@ fn submits(criterion: &mut Criterion) {
     let runtime = runtime();
     let served = Served::start(Fake::Stuck);
     let mut load = served.load(&runtime, &submit(), CONNECTIONS);
-    let mut bare = Bare::new(served.folder.path());
+    let mut bare = Bare::new(served.directory.path());
     let rounds = 41;
     let (mut to_single, mut to_batched, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -255,21 +255,21 @@ fn memory(_: &mut Criterion) {
     let before = resident();
     let mut load = served.load(&runtime, &submit(), CONNECTIONS);
     runtime.block_on(load.run(LONG / CONNECTIONS));
-    let (after, bytes) = (resident(), size(served.folder.path()));
+    let (after, bytes) = (resident(), size(served.directory.path()));
     println!(
         "\nresident with {LONG} queued tasks: {after} MB, {before} MB before (target: under 200 MB); on disk {bytes} MB"
     );
 }
 
-/// Resident memory in MB, as Linux tells it.
+/// Resident memory in MB, as Linux reports it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-fn size(folder: &Path) -> u64 {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+fn size(directory: &Path) -> u64 {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>() / 1_000_000
 }
 

@@ -1,7 +1,7 @@
 //! The recording server on its own, for programs that are not written in Rust.
 //!
 //! `cargo run -p imgopen-tests --example recorder [PORT]` listens on this machine, on a free port unless one is given,
-//! prints `ready: URL` and works until it is killed. `GET /recorded` tells what has come since it was last asked, as a
+//! prints `ready: URL` and works until it is killed. `GET /recorded` returns what has come since the last such call, as a
 //! JSON list; everything else is the API, with the document's examples as answers.
 
 use std::error::Error;
@@ -33,14 +33,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn app(recorder: Recorder) -> Router {
     let records = recorder.clone();
     let recorded = get(move || {
-        let text = Value::from_iter(records.take().into_iter().map(told)).to_string();
+        let text = Value::from_iter(records.take().into_iter().map(record_json)).to_string();
         async move { ([(CONTENT_TYPE, "application/json")], text) }
     });
     complete(recorder.routes(Options::default()).merge(Router::new().route("/recorded", recorded)))
 }
 
 /// One record for other programs: the request as JSON in the order in which the server's type writes it.
-fn told(record: Record) -> Value {
+fn record_json(record: Record) -> Value {
     let (id, secret) = record.keys;
     let request: Value = serde_json::from_str(&record.request).unwrap_or(Value::String(record.request));
     json!({

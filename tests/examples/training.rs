@@ -2,7 +2,7 @@
 //! both ways.
 //!
 //! The published text is not valid as it stands: it has a comma too many, lacks the required `taskId` and holds no
-//! pictures. Each is told first; then the completed request is sent.
+//! pictures. Each is printed first; then the completed request is sent.
 
 use std::error::Error;
 
@@ -34,10 +34,10 @@ impl ImgOpen for Trainer {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    println!("the text as published:\n  {}", told(PUBLISHED));
+    println!("the text as published:\n  {}", faults(PUBLISHED));
     let comma = PUBLISHED.rfind(',').ok_or("the published text has a comma too many")?;
     let json = format!("{}{}", &PUBLISHED[..comma], &PUBLISHED[comma + 1..]);
-    println!("without its last comma:\n  {}", told(&json).replace("; `", "\n  `"));
+    println!("without its last comma:\n  {}", faults(&json).replace("; `", "\n  `"));
 
     let pictures: Vec<_> = (1..=10).map(|n| format!("https://example.com/train/{n:02}.png")).collect();
     let completed = json.replacen('{', "{\n    \"taskId\": \"train-0001\",", 1).replacen(
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What a reader says of a text.
-fn told(json: &str) -> String {
+fn faults(json: &str) -> String {
     match read::<SubmitTrainingRequest>(json.as_bytes()) {
         Ok(_) => "it fits".to_owned(),
         Err(error) => error.to_string(),

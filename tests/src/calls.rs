@@ -136,7 +136,7 @@ macro_rules! dispatch {
             }
         }
 
-        /// As [`read_request`], for an answer.
+        /// Like [`read_request`], for an answer.
         ///
         /// # Errors
         ///

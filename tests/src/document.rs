@@ -26,7 +26,7 @@ pub fn vendor() -> &'static Value {
     &DOCUMENTS[0]
 }
 
-/// The document of what the vendor lacks.
+/// The document of the operations that the vendor lacks.
 pub fn extras() -> &'static Value {
     &DOCUMENTS[1]
 }

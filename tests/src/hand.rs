@@ -1,4 +1,4 @@
-//! What a person would write by hand in place of the generated code: the other side of the benches.
+//! Hand-written code in place of the generated code: the baseline of the benches.
 //!
 //! Three calls as plain serde structs, without bounds, leniency or a list of faults: a training with many pictures, a
 //! large request of many fields, and a small query with a large answer.
@@ -70,17 +70,17 @@ fn keys(headers: &HeaderMap) -> Result<(String, String), StatusCode> {
     keys.ok_or(StatusCode::UNAUTHORIZED)
 }
 
-/// A client of reqwest that is set up as the generated one is.
+/// Returns a client of reqwest with the settings of the generated one.
 ///
 /// # Panics
 ///
-/// When the machine does not let it be made.
+/// When the client cannot be built.
 pub fn client() -> reqwest::Client {
     let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(Duration::from_secs(60));
     client.redirect(reqwest::redirect::Policy::none()).build().expect("a client can be made")
 }
 
-/// One call with reqwest: what a person writes who needs no more.
+/// Makes one call with reqwest, as code without further needs would.
 ///
 /// # Errors
 ///

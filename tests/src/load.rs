@@ -44,7 +44,7 @@ pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }
 
-/// Serves the routers side by side on a thread of their own, until the program ends.
+/// Serves the routers side by side on a new thread, until the program ends.
 pub fn serve<const N: usize>(routers: [Router; N]) -> [SocketAddr; N] {
     let (send, receive) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -58,7 +58,7 @@ pub fn serve<const N: usize>(routers: [Router; N]) -> [SocketAddr; N] {
     [(); N].map(|()| receive.recv().expect("the server starts"))
 }
 
-/// Connections that stay open, all to one server and for one call.
+/// Open connections to one server, which all repeat one call.
 #[derive(Debug)]
 pub struct Load {
     connections: Vec<TcpStream>,
@@ -76,7 +76,7 @@ impl Load {
         Self::open_as(server, call, connections, &Credentials::new("my-id", "my-secret")).await
     }
 
-    /// The same with keys of the caller's own.
+    /// The same with other keys.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Two ways to do the same thing, timed side by side: machines are noisy, and what disturbs one round disturbs both ways.
+//! Times two implementations in alternation, because noise on the machine then affects both alike.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ impl Ratio {
     ///
     /// # Panics
     ///
-    /// When there is no round.
+    /// When there are no rounds.
     pub fn of(rounds: usize, mut first: impl FnMut(), mut second: impl FnMut()) -> Self {
         assert!(rounds > 0, "no rounds, no ratio");
         let mut ratios: Vec<_> = (0..rounds)
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_is_told_with_its_spread() {
+    fn the_median_is_shown_with_its_spread() {
         let ratio = Ratio { sorted: vec![0.5, 0.9, 1.0, 1.1, 7.0] };
         assert_eq!(ratio.to_string(), "1.000, half of 5 rounds from 0.900 to 1.100");
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::document;
 
-/// What one call brought.
+/// A recorded call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The method of the trait that was called.
@@ -31,7 +31,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes out what was recorded so far.
+    /// Removes and returns the records so far.
     pub fn take(&self) -> Vec<Record> {
         std::mem::take(&mut self.records.lock().expect("no test panics while it records"))
     }

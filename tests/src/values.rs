@@ -144,7 +144,7 @@ fn maybe(field: &'static Field) -> BoxedStrategy<Option<Value>> {
     }
 }
 
-/// Takes out what must not be there together, and puts in what must.
+/// Removes members that exclude one another, and adds those that are required.
 fn exactly_one(schema: &'static Object, mut value: Value) -> Value {
     let [first, others @ ..] = schema.exactly_one else { return value };
     for path in others {
@@ -203,7 +203,7 @@ fn shape(shape: &'static Shape) -> BoxedStrategy<Value> {
     }
 }
 
-/// A list in which nothing stands twice.
+/// A list without duplicates.
 fn distinct(items: Vec<Value>) -> Value {
     let mut kept: Vec<Value> = Vec::new();
     for item in items {

@@ -1,4 +1,4 @@
-//! Sockets that show what really travels: a tap between a client and a server, and a server that answers by a script.
+//! Sockets that record the bytes on the wire: a tap between a client and a server, and a server that answers by a script.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub struct Traffic {
     pub received: String,
 }
 
-/// Listens before a server and keeps a copy of all that passes, one entry a connection.
+/// A proxy in front of a server that keeps a copy of all traffic, one entry per connection.
 #[derive(Debug, Clone)]
 pub struct Tap {
     /// Where clients connect.
@@ -39,7 +39,7 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Starts to listen before the server at that address.
+    /// Starts a tap in front of the server at that address.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Tap {
         Ok(tap)
     }
 
-    /// What has travelled so far.
+    /// Returns the traffic so far.
     pub fn traffic(&self) -> Vec<Traffic> {
         self.connections.lock().expect("the tap does not panic").clone()
     }
@@ -125,7 +125,7 @@ impl Script {
         script
     }
 
-    /// The requests so far, as they came over the socket.
+    /// Returns the requests so far, as they came over the socket.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("the script does not panic").clone()
     }

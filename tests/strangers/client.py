@@ -56,7 +56,7 @@ TRAINING = imgopen.SubmitTrainingRequest(
 
 
 def fetch(path):
-    """What the server tells beside the API."""
+    """What the server reports beside the API."""
     with urllib.request.urlopen(URL + path) as response:
         return json.load(response)
 

@@ -58,7 +58,7 @@ const settings = new imgopen.Configuration({ basePath: url, apiKey: (header) => 
 const trainings = new imgopen.TrainModelApi(settings);
 const queries = new imgopen.TaskQueryApi(settings);
 
-/** What the server tells beside the API. */
+/** What the server reports beside the API. */
 async function fetchJson(path: string): Promise<any> {
   return (await fetch(url + path)).json();
 }

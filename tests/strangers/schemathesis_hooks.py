@@ -1,8 +1,8 @@
-"""Tells schemathesis the rules of the document that it cannot read: the extensions of `spec/README.md`.
+"""Teaches schemathesis the rules of the document that it cannot read: the extensions of `spec/README.md`.
 
 Schemathesis judges by JSON Schema. The document also says, with `x-aliases` and `x-accepts`, what else is read, and with
 `x-numeric` which texts are numbers. A failure is dropped only when the whole document decides for the server; it is
-written anew here, so that the server is not judged by its own code.
+written again here, so that the server is not judged by its own code.
 """
 
 import json

@@ -43,7 +43,7 @@ fn walk(schema: &'static Object, value: &Value, path: &mut Vec<String>, visit: &
         let Some(inner) = value.get(field.name) else { continue };
         path.push(field.name.to_owned());
         let mut allowed = edges(&field.shape);
-        // What the document lets through as another type is no edge.
+        // What the document lets through as another type is not an edge.
         allowed.outside.retain(|value| {
             field.accepts.is_empty() || !(value.is_boolean() || value.is_number() || value.is_string())
         });
@@ -90,7 +90,7 @@ fn name(path: &[String]) -> String {
 }
 
 #[tokio::test]
-async fn the_server_takes_what_is_inside_and_refuses_what_is_outside() {
+async fn the_server_accepts_values_inside_and_refuses_values_outside() {
     let server = url(serve(Recorder::default().router()).await);
     let http = reqwest::Client::new();
     let (mut taken, mut refused) = (0, 0);
@@ -111,14 +111,14 @@ async fn the_server_takes_what_is_inside_and_refuses_what_is_outside() {
 }
 
 #[test]
-fn the_types_judge_as_the_server_does() {
+fn the_types_decide_as_the_server_does() {
     for Try { operation, field, value, body, fits } in operations::ALL.iter().flat_map(|operation| tries(operation)) {
         let outcome = read_request(operation.id, body.to_string().as_bytes());
         assert_eq!(outcome.is_ok(), fits, "{}: {field} = {value}: {outcome:?}", operation.id);
     }
 }
 
-/// Builds with one value; tells whether the field is at fault.
+/// Builds with one value; returns whether the field is at fault.
 macro_rules! client_side {
     ($($request:ident . $setter:ident ($wire:literal): [$($inside:expr),*] [$($outside:expr),*];)*) => {
         #[test]

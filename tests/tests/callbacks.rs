@@ -1,5 +1,5 @@
-//! The receivers of callbacks: they read what every operation pushes and acknowledge what was handled, and nothing else. One
-//! takes only what is signed.
+//! The receivers of callbacks: they read what every operation pushes, and acknowledge only what was handled. One accepts only
+//! signed pushes.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -54,7 +54,7 @@ async fn every_pushed_body_is_read_and_acknowledged() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_not_acknowledged() {
+async fn an_invalid_push_is_not_acknowledged() {
     let (server, seen) = start().await;
     assert_eq!(push(&server, "outpaint", "{}".into()).await.0, 422);
     assert_eq!(push(&server, "outpaint", "not JSON".into()).await.0, 422);
@@ -78,7 +78,7 @@ async fn a_push_of_a_failure_is_never_read_as_a_success() {
 }
 
 #[tokio::test]
-async fn whatever_comes_is_answered_with_the_envelope() {
+async fn every_answer_of_a_receiver_is_the_envelope() {
     let receiver = callback::receiver(|_: Callback| async { panic!("in the handler") as Result<(), String> });
     let server = url(serve(receiver).await);
     assert_eq!(push(&server, "outpaint", pushed_body(&operations::OUTPAINT)).await.0, 500);
@@ -89,7 +89,7 @@ async fn whatever_comes_is_answered_with_the_envelope() {
 }
 
 #[tokio::test]
-async fn what_was_not_handled_is_pushed_again() {
+async fn a_push_whose_handler_fails_is_pushed_again() {
     let (server, seen) = start().await;
     let body = pushed_body(&operations::OUTPAINT);
     let callback = Callback::read("outpaint", body.as_bytes()).unwrap().unwrap();
@@ -149,13 +149,13 @@ async fn a_signed_push_is_handed_over_with_its_id() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_rightly_is_refused_with_the_header_at_fault() {
+async fn a_wrong_signature_is_refused_with_the_header_at_fault() {
     let (server, seen) = start_signed(&[OLD]).await;
     let body = pushed_body(&operations::OUTPAINT);
     let good = signed(&[OLD], &body, 0);
     let other_id = [(ID_HEADER, "msg_2".to_owned()), good[1].clone(), good[2].clone()];
     let odd_time = [good[0].clone(), (TIMESTAMP_HEADER, "today".to_owned()), good[2].clone()];
-    for (headers, body, told) in [
+    for (headers, body, reported) in [
         (&good[..], body.replace("200", "500"), "`webhook-signature` holds no signature that fits"),
         (&signed(&[NEW], &body, 0)[..], body.clone(), "`webhook-signature` holds no signature that fits"),
         (&other_id[..], body.clone(), "`webhook-signature` holds no signature that fits"),
@@ -168,14 +168,14 @@ async fn what_is_not_signed_rightly_is_refused_with_the_header_at_fault() {
         (&[][..], "not JSON".to_owned(), "`webhook-id` is missing"),
     ] {
         let (status, envelope) = push_signed(&server, headers, &body).await;
-        assert_eq!((status, &envelope["code"]), (401, &"401".into()), "{told}");
-        assert!(envelope["msg"].as_str().unwrap().contains(told), "{told}: {envelope}");
+        assert_eq!((status, &envelope["code"]), (401, &"401".into()), "{reported}");
+        assert!(envelope["msg"].as_str().unwrap().contains(reported), "{reported}: {envelope}");
     }
     assert!(seen.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn what_is_signed_must_fit_the_document_all_the_same() {
+async fn a_signed_push_must_fit_the_document() {
     let (server, seen) = start_signed(&[OLD]).await;
     for body in ["not JSON", "{}"] {
         assert_eq!(push_signed(&server, &signed(&[OLD], body, 0), body).await.0, 422);

@@ -1,4 +1,4 @@
-//! The client's manners: what it sends, what it makes of every kind of answer, how it retries and waits.
+//! The client: what it sends, how it handles every kind of answer, how it retries and waits.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn sd_task(status: i64, extra: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_goes_over_the_socket() {
+async fn a_request_on_the_socket() {
     let script = Script::new([answer("200 OK", "", ACK)]).await;
     quick(&script).build().unwrap().text_to_image().body(picture()).send().await.unwrap();
     let request = script.requests()[0].replace("\r\n", "\n").replace(&script.address.to_string(), "[server]");
@@ -55,7 +55,7 @@ async fn a_request_that_breaks_the_document_is_not_sent() {
     assert!(matches!(error, Error::InvalidRequest(_)));
     insta::assert_snapshot!(error, @r#"the request was not sent: `taskId`: missing; give a text that is not empty; `fileUrlList`: missing; give a list of 10 to 100 items; `maxEpochs`: 51 given, a whole number from 10 to 50 expected; `mixedPrecision`: "fp32" given, one of "fp16", "bf16" expected"#);
 
-    // A struct that was put together by hand is checked as well.
+    // A struct that was built by hand is checked as well.
     let request = EnlargeImageRequest { scale: 0.5, ..enlarge() };
     let error = client.enlarge_image().body(request).send().await.unwrap_err();
     assert_eq!(error.to_string(), "the request was not sent: `scale`: 0.5 given, a number from 1 to 8 expected");
@@ -65,7 +65,7 @@ async fn a_request_that_breaks_the_document_is_not_sent() {
 }
 
 #[tokio::test]
-async fn errors_are_told_apart_and_keep_the_body() {
+async fn errors_are_distinguished_and_keep_the_body() {
     let never = Retry::never();
     let outcome = async |text: String| {
         let script = Script::new([text]).await;
@@ -100,7 +100,11 @@ async fn errors_are_told_apart_and_keep_the_body() {
     assert!(matches!(&error, Error::Decode { body, .. } if body == "not JSON"));
 
     let error = outcome(answer("302 Found", "location: http://127.0.0.1:9/\r\n", "")).await;
-    assert_eq!(error.status().unwrap().as_u16(), 302, "a redirect is not followed, for the keys would go along");
+    assert_eq!(
+        error.status().unwrap().as_u16(),
+        302,
+        "a redirect is not followed, because it would send the keys along"
+    );
 
     let error = outcome("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{".to_owned()).await;
     assert!(matches!(&error, Error::Transport(_)), "{error:?}");
@@ -115,7 +119,7 @@ async fn an_answer_has_a_limit() {
 }
 
 #[tokio::test]
-async fn queries_are_tried_again_and_submits_are_not() {
+async fn queries_are_retried_and_submits_are_not() {
     let busy = || answer("503 Service Unavailable", "", r#"{"code":"503","msg":"busy"}"#);
     let script = Script::new([busy(), String::new(), sd_task(3, "")]).await;
     assert_eq!(query(&script).await.unwrap().status, SdStatus::Running);
@@ -136,7 +140,7 @@ async fn queries_are_tried_again_and_submits_are_not() {
 }
 
 #[tokio::test]
-async fn the_servers_wish_to_wait_is_kept() {
+async fn retry_after_is_respected() {
     let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", r#"{"code":"429","msg":"slow down"}"#);
     let script = Script::new([busy, sd_task(2, "")]).await;
     let start = std::time::Instant::now();
@@ -150,7 +154,7 @@ async fn the_servers_wish_to_wait_is_kept() {
 }
 
 #[tokio::test]
-async fn a_job_is_waited_for_to_its_end() {
+async fn a_wait_returns_when_the_job_ends() {
     let preview = r#","temporaryImageDto":{"progress":40,"imageUrl":"https://example.com/p.png"}"#;
     let done = r#","desc":"success","temporaryImageDto":null,"differentialImageRspList":[]"#;
     let script = Script::new([answer("200 OK", "", ACK), sd_task(1, ""), sd_task(3, preview), sd_task(2, done)]).await;
@@ -166,7 +170,7 @@ async fn a_job_is_waited_for_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_tool_is_asked_for_by_the_callers_id_at_its_own_path() {
+async fn a_tool_is_queried_by_the_callers_id_at_its_own_path() {
     let done = r#"{"code":"200","msg":"success","data":{"taskId":"p1","businessTaskId":"7","status":1,"outputImageUrl":"https://example.com/o.png"}}"#;
     let script = Script::new([answer("200 OK", "", ACK), answer("200 OK", "", done)]).await;
     let client = quick(&script).build().unwrap();
@@ -179,7 +183,7 @@ async fn a_tool_is_asked_for_by_the_callers_id_at_its_own_path() {
 }
 
 #[tokio::test]
-async fn a_wait_may_be_endless() {
+async fn a_wait_may_have_no_timeout() {
     let script = Script::new([sd_task(3, ""), sd_task(2, "")]).await;
     let client = quick(&script).build().unwrap();
     let task = Task::<TextToImageRequest>::from_id("1");
@@ -208,7 +212,7 @@ async fn an_unknown_state_never_reads_as_done() {
 }
 
 #[tokio::test]
-async fn a_dropped_wait_asks_no_more() {
+async fn a_dropped_wait_stops_querying() {
     let script = Script::new((0..100).map(|_| sd_task(3, ""))).await;
     let client = quick(&script).build().unwrap();
     let task = Task::<TextToImageRequest>::from_id("1");

@@ -54,7 +54,7 @@ fn values_are_read_as_the_types_read_them() {
 }
 
 #[tokio::test]
-async fn a_fault_is_told_before_anything_is_sent() {
+async fn a_fault_is_reported_before_anything_is_sent() {
     let client = Client::builder("http://127.0.0.1:1").build().unwrap();
     let sent = client.dynamic(&operations::ENLARGE_IMAGE).body(json!({ "scale": 9 })).send();
     let message = sent.await.unwrap_err().to_string();
@@ -72,9 +72,8 @@ async fn a_fault_is_told_before_anything_is_sent() {
     assert!(matches!(no_job, Error::InvalidRequest(message) if message == "`list_models` starts no job"));
 }
 
-/// A submit is sent again only under a key that tells the server that it is the same.
 #[tokio::test]
-async fn a_submit_is_tried_again_with_a_key_only() {
+async fn a_submit_is_retried_only_with_an_idempotency_key() {
     let busy = || answer("503 Service Unavailable", "", r#"{"code":"503","msg":"busy"}"#);
     let done = answer("200 OK", "", &success("enlarge_image").to_string());
     let request = json!({ "businessTaskId": "1", "sourceImage": "https://example.com/a.png", "scale": 2 });
@@ -93,9 +92,9 @@ async fn a_submit_is_tried_again_with_a_key_only() {
     assert_eq!((error.status().unwrap().as_u16(), script.requests().len()), (503, 1));
 }
 
-/// Every job is found again by the id that the contract names, and its state read by the family that it belongs to.
+/// Every job is queried by the id that the contract names, and its state is read from its family's numbers.
 #[tokio::test]
-async fn a_job_is_asked_for_by_the_query_of_its_family() {
+async fn a_job_is_queried_by_the_query_of_its_family() {
     let recorder = Recorder::default();
     let client = Client::builder(&url(serve(recorder.router()).await)).credentials(keys()).build().unwrap();
     for known in operations::ALL.iter().copied() {

@@ -28,7 +28,7 @@ async fn every_operation_arrives_as_documented_and_its_answer_decodes() {
     assert_eq!((operations::ALL.len(), count("imgopen"), count("imgopen-extras")), (35, 30, 5));
     for known in operations::ALL {
         for example in request_examples(known.id).iter().filter(|example| !example.is_quirk) {
-            // A connection of its own for each call, so that the tap tells them apart.
+            // Each call has its own connection, so that the tap can keep them apart.
             let Loop { recorder, tap, client } = start().await;
             let called = call(&client, known.id, &example.value).await;
             let called = called.unwrap_or_else(|error| panic!("{}, example {}: {error}", known.id, example.name));

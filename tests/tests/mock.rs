@@ -1,4 +1,4 @@
-//! The mocks: what a user's test sets up is what the client meets.
+//! The mocks: the client gets what a user's test sets up.
 
 use imgopen_client::{Client, Error};
 use imgopen_mock::MockServerExt;

@@ -1,4 +1,4 @@
-//! Rules with a shape: what any value of any type of the wire must do.
+//! Properties that hold for every value of every type of the wire.
 
 use imgopen_client::types::{SubmitTrainingRequest, operations, read};
 use imgopen_tests::calls::{build_request, read_request, read_response};

@@ -1,5 +1,4 @@
-//! The published examples, as they lie in `spec/examples`: each reads and writes back unchanged, or fails exactly as its
-//! quirk says.
+//! The published examples in `spec/examples`: each reads and writes back unchanged, or fails as its quirk says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +11,9 @@ use serde_json::Value;
 fn published() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/examples");
     let mut found = Vec::new();
-    for folder in fs::read_dir(root).unwrap().map(|entry| entry.unwrap()) {
-        let operation = folder.file_name().into_string().unwrap();
-        for file in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+    for directory in fs::read_dir(root).unwrap().map(|entry| entry.unwrap()) {
+        let operation = directory.file_name().into_string().unwrap();
+        for file in fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()) {
             if file.extension().is_some_and(|ending| ending == "json") {
                 found.push((operation.clone(), file.clone(), fs::read_to_string(file).unwrap()));
             }
@@ -52,7 +51,7 @@ fn every_published_body_reads_back_or_fails_as_its_quirk_says() {
     insta::assert_snapshot!(failures, @"describe_image: `callbackUrl`: missing; give a text that matches `^https?://.+`");
 }
 
-/// Answers are written in the order of the published ones, whatever order that is.
+/// The order of members in an answer is that of the published answers.
 #[test]
 fn answers_keep_the_published_order() {
     for (operation, file, text) in published().into_iter().filter(|(_, file, _)| file.ends_with("response.json")) {

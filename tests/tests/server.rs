@@ -1,4 +1,4 @@
-//! The server's manners: whatever comes, the answer is the envelope, and it says what is wrong.
+//! The server's failures: each is the envelope with a message that says what is wrong.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ async fn every_failure_is_the_envelope_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_one() {
+async fn a_wrong_method_is_answered_with_the_right_one() {
     let server = url(serve(router(Recorder::default())).await);
     let response = reqwest::Client::new().get(format!("{server}{QUERY_TASK}")).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "POST");
@@ -125,21 +125,21 @@ async fn all_violations_are_listed() {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_not_written_says_so() {
+async fn an_operation_that_is_not_implemented_answers_501() {
     let server = url(serve(router(Panics)).await);
     let request = post(&server, "/AIGCImgOpenServ/saas/sd/queryTaskInfo").json(&json!({"businessTaskId": "1"}));
     expect(request, 501, "the operation `query_archived_task` is not implemented by this server").await;
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer_that_tells_nothing_of_the_inside() {
+async fn a_panic_is_answered_without_internal_details() {
     let server = url(serve(router(Panics)).await);
     let request = post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"}));
-    expect(request, 500, "the server failed on this request; its log tells more").await;
+    expect(request, 500, "the server failed on this request; see its log").await;
 }
 
 #[tokio::test]
-async fn without_keys_there_is_no_service() {
+async fn calls_without_keys_are_rejected() {
     let server = url(serve(router(Recorder::default())).await);
     let http = reqwest::Client::new();
     let bare = || http.post(format!("{server}{QUERY_TASK}")).json(&json!({"businessTaskId": "1"}));
@@ -154,19 +154,19 @@ async fn without_keys_there_is_no_service() {
     let response = bare().send().await.unwrap();
     let challenge = "AccessKey headers=\"X-Request-req-accessKeyId, X-Request-req-accessKeySecret\"";
     assert_eq!(response.headers()["www-authenticate"], challenge);
-    // The keys come before the body: a stranger learns nothing of what is wrong with it.
+    // The keys are checked before the body, so a stranger learns nothing about its faults.
     expect(http.post(format!("{server}{QUERY_TASK}")).body("x"), 401, id_missing).await;
 }
 
 #[tokio::test]
-async fn an_operator_may_let_callers_without_keys_in() {
+async fn an_operator_may_allow_callers_without_keys() {
     let recorder = Recorder::default();
     let options = Options::default().anonymous(Credentials::new("local", ""));
     let server = url(serve(router_with(recorder.clone(), options)).await);
     let bare = reqwest::Client::new().post(format!("{server}{QUERY_TASK}")).json(&json!({"businessTaskId": "1"}));
     assert_eq!(bare.try_clone().unwrap().send().await.unwrap().status(), 200);
     assert_eq!(recorder.take()[0].keys.0, "local");
-    // Half a key is not no key.
+    // An incomplete key is rejected all the same.
     assert_eq!(bare.header("X-Request-req-accessKeyId", "x").send().await.unwrap().status(), 401);
 }
 
@@ -185,7 +185,7 @@ async fn the_service_decides_on_keys_before_the_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_method_is_told_the_headers_without_those_of_the_keys() {
+async fn a_method_receives_the_headers_without_those_of_the_keys() {
     let server = url(serve(router(Choosy)).await);
     let call = || post(&server, QUERY_TASK).json(&json!({"businessTaskId": "1"})).header("idempotency-key", "a");
     // Of content-type, content-length, accept, host and its own.
@@ -216,7 +216,7 @@ async fn a_tool_code_comes_with_slashes_or_escaped_and_must_be_known() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_as_it_is_kept() {
+async fn the_document_is_served_unchanged() {
     let server = url(serve(router(Recorder::default())).await);
     let yaml = reqwest::get(format!("{server}/openapi.yaml")).await.unwrap();
     assert_eq!(yaml.headers()["content-type"], "application/yaml");
@@ -253,7 +253,7 @@ async fn the_page_shows_every_operation_and_may_load_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_takes_too_long_is_answered_408() {
     let options = Options::default().body_timeout(Duration::from_millis(50));
     let address = serve(router_with(Recorder::default(), options)).await;
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -1,6 +1,8 @@
-//! The contract at a glance, pinned: one line for each operation.
+//! The tables of the contract: a snapshot of all operations, and what holds for every one of them.
 
+use imgopen_tests::document::request_examples;
 use imgopen_types::operations;
+use imgopen_types::schema::{Object, Shape};
 
 #[test]
 fn operations() {
@@ -25,4 +27,120 @@ fn operations() {
         );
     }
     insta::assert_snapshot!(table);
+}
+
+/// A URL of a request by its pattern: every text, and every list of texts, that must begin with `http://` or `https://`.
+fn urls(object: &'static Object, path: &str, found: &mut Vec<(String, bool)>) {
+    for field in object.fields {
+        let path = format!("{path}/{}", field.name);
+        let mut shape = &field.shape;
+        while let Shape::List(list) = shape {
+            shape = &list.item;
+        }
+        match shape {
+            Shape::Object(inner) => urls(inner, &path, found),
+            Shape::Text(rules) if rules.pattern.is_some_and(|pattern| pattern.as_str().starts_with("^https?://")) => {
+                found.push((path, field.picture));
+            }
+            _ => assert!(!field.picture, "{path} is not a URL"),
+        }
+    }
+}
+
+#[test]
+fn every_url_of_a_request_but_the_callback_address_is_a_picture() {
+    let mut pictures = 0;
+    for operation in operations::ALL {
+        let mut found = Vec::new();
+        urls(operation.request, "", &mut found);
+        let address = operation.callback.as_ref().map(|callback| format!("/{}", callback.field));
+        for (path, picture) in found {
+            assert_eq!(picture, Some(&path) != address.as_ref(), "{}: {path}", operation.id);
+            pictures += usize::from(picture);
+        }
+    }
+    assert!(pictures > 20, "{pictures}");
+}
+
+#[test]
+fn every_job_has_a_caller_id_which_its_examples_hold() {
+    for operation in operations::ALL {
+        let Some(caller_id) = operation.caller_id else {
+            assert!(operation.job.is_none(), "{} has no caller id", operation.id);
+            continue;
+        };
+        for example in request_examples(operation.id).iter().filter(|example| !example.is_quirk) {
+            let id = caller_id.find(&example.value);
+            assert!(id.is_some_and(|id| !id.is_empty()), "{}, example {}", operation.id, example.name);
+        }
+        assert_eq!(caller_id.unique, operation.id == "submit_training", "{}", operation.id);
+    }
+}
+
+#[test]
+fn the_stable_diffusion_jobs_name_a_model() {
+    let with_model = operations::ALL.iter().filter(|operation| operation.model.is_some());
+    let ids: Vec<_> = with_model.clone().map(|operation| operation.id).collect();
+    assert_eq!(ids, ["text_to_image", "image_to_image", "controlnet"]);
+    for operation in with_model {
+        let examples = request_examples(operation.id);
+        assert!(examples.iter().all(|example| operation.model_of(&example.value).is_some()), "{}", operation.id);
+    }
+}
+
+/// Phrases that only sentences about the sources of a fact hold.
+const SOURCE_WORDS: &[&str] = &[
+    "Quirk",
+    "published",
+    "Published",
+    "Public client",
+    "public client",
+    "Chinese page",
+    "English page",
+    "nferred",
+    "not available",
+    "Typed as in",
+    "The page ",
+    "flag is",
+    "declares it",
+    "external sheet",
+    "by analogy",
+];
+
+fn assert_clean(place: &str, about: &str) {
+    let word = SOURCE_WORDS.iter().find(|word| about.contains(*word));
+    assert_eq!(word, None, "{place}: {about}");
+    assert!(about.len() > 8 && about.ends_with(['.', '`']), "{place}: {about}");
+}
+
+fn assert_clean_object(object: &'static Object) {
+    assert_clean(object.name, object.about);
+    for field in object.fields {
+        if !field.about.is_empty() {
+            assert_clean(&format!("{}.{}", object.name, field.name), field.about);
+        }
+        let mut shape = &field.shape;
+        while let Shape::List(list) = shape {
+            shape = &list.item;
+        }
+        match shape {
+            Shape::Object(inner) => assert_clean_object(inner),
+            Shape::TextEnum(set) => assert_clean(set.name, set.about),
+            Shape::IntegerEnum(set) => assert_clean(set.name, set.about),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn descriptions_say_what_things_mean_and_not_where_that_is_from() {
+    for operation in operations::ALL {
+        assert_clean(operation.id, operation.about);
+        operation.parameters.iter().for_each(|parameter| assert_clean(parameter.name, parameter.about));
+        assert_clean_object(operation.request);
+        assert_clean_object(operation.response);
+    }
+    // The vendor's facts have sources to name; what a server of this project adds has none but the document.
+    let vendor = operations::ALL.iter().filter(|operation| operation.document == "imgopen");
+    assert!(vendor.clone().count() == 30 && vendor.clone().all(|operation| operation.source.is_some()));
 }

@@ -1,5 +1,4 @@
-//! What a call leaves in the traces. Alone in its file, for other tests in the process would have their say on what is
-//! traced.
+//! The traces of a call. Alone in its file, because other tests in the process would influence what is traced.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

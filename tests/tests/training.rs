@@ -1,4 +1,4 @@
-//! The published training example, verbatim, with all its contradictions.
+//! The published training example, verbatim, with all its faults.
 
 use imgopen_client::types::{LrScheduler, MixedPrecision, OptimizerType, SavePrecision, SubmitTrainingRequest};
 use imgopen_client::{Client, Credentials};
@@ -8,7 +8,7 @@ use imgopen_tests::wire::{Tap, serve, url};
 use imgopen_types::{ReadError, Rule, read};
 use serde_json::{Value, json};
 
-/// The text as it stands on the page, with a comma after the last member.
+/// The text as published, with a comma after the last member.
 const PUBLISHED: &str = include_str!("../../spec/examples/submit_training/request.as-published.txt");
 
 fn without_the_comma() -> String {
@@ -25,14 +25,14 @@ fn completed() -> Value {
 }
 
 #[test]
-fn the_text_as_published_is_no_json() {
+fn the_published_text_is_not_json() {
     let error = read::<SubmitTrainingRequest>(PUBLISHED.as_bytes()).unwrap_err();
     assert!(matches!(error, ReadError::Syntax(_)));
     assert_eq!(error.to_string(), "not valid JSON: trailing comma at line 36 column 1");
 }
 
 #[test]
-fn without_the_comma_what_is_missing_is_told() {
+fn without_the_comma_what_is_missing_is_reported() {
     let error = read::<SubmitTrainingRequest>(without_the_comma().as_bytes()).unwrap_err();
     let ReadError::Violations(violations) = error else { panic!("{error}") };
     let found: Vec<_> = violations.iter().map(|violation| (violation.field.as_str(), violation.rule)).collect();

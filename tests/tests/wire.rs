@@ -1,5 +1,5 @@
-//! The wire, pinned: for every operation what travels over the socket, request and answer, success and failure, and
-//! what is pushed to callers. Nothing of it changes unseen.
+//! Snapshots of the wire: for every operation the request and the answer, success and failure, and what is pushed to
+//! callers.
 
 use axum::Router;
 use imgopen_client::types::{Callback, Operation, operations, schema};

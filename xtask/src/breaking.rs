@@ -1,13 +1,12 @@
-//! What the changes of the documents do to those who use them: breaking, additive or only words, for callers and for
-//! servers apart.
+//! Classifies the changes of the documents for callers and for servers: breaking, additive or documentation only.
 //!
 //! *Callers* asks whether a client made from the old document keeps working against a server of the new one; *servers*,
-//! whether a service written for the old document stays right for clients of the new one. Whoever writes a value is hurt
-//! when fewer values are allowed, whoever reads it when more are. What a service need not look at is additive for it: an
+//! whether a service written for the old document stays right for clients of the new one. Allowing fewer values breaks
+//! the side that writes them, allowing more the side that reads them. What a service need not handle is additive for it: an
 //! operation without a method answers 501, an optional member that is not read changes nothing.
 //!
-//! Names that generated code bears (operation ids, schemas, known values) break too, though the wire stays: code that
-//! uses them no longer compiles.
+//! Changing a name in generated code (operation ids, schemas, known values) is breaking too, although the wire stays the
+//! same: code that uses it no longer compiles.
 
 mod against;
 mod compare;
@@ -24,7 +23,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::spec::{self, Source};
+use crate::document::source::{self, Source};
 use against::Against;
 use compare::Change;
 use effect::{Class, Effect};
@@ -32,7 +31,7 @@ use effect::{Class, Effect};
 /// Compares the documents in `spec/` with older ones, reports the changes, and fails if one is breaking or unclassified.
 pub fn run(root: &Path, against: &str, out: &mut dyn Write) -> Result<()> {
     let from = Against::new(against);
-    let changes = changes(&from, &from.load(root)?, &spec::load(root)?)?;
+    let changes = changes(&from, &from.load(root)?, &source::load(root)?)?;
     report::report(&changes, against, out)?;
     let count = |wanted| changes.iter().filter(|change| worst(change) == wanted).count();
     match (count(Class::Breaking), count(Class::Unclassified)) {
@@ -47,7 +46,7 @@ pub fn run(root: &Path, against: &str, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-/// The worse class of both sides.
+/// Returns the worse class of both sides.
 fn worst(change: &Change) -> Class {
     change.effect.callers.max(change.effect.servers)
 }
@@ -57,7 +56,7 @@ fn changes(from: &Against, old: &[Source], new: &[Source]) -> Result<Vec<Change>
     let mut changes = Vec::new();
     for document in old {
         match new.iter().find(|found| found.name == document.name) {
-            Some(found) => changes.extend(compare::compare(document, found)),
+            Some(found) => changes.extend(compare::compare(document, found, rules::rule)),
             None if from.is_complete() => changes.push(whole(document, None, Effect::BREAKS_CALLERS, "removed")),
             None => {
                 bail!("there is no {}: name the file like the document that it is to be compared with", document.path)
@@ -69,7 +68,7 @@ fn changes(from: &Against, old: &[Source], new: &[Source]) -> Result<Vec<Change>
     Ok(changes)
 }
 
-/// The change that a whole document came or went.
+/// Returns the change that a document was added or removed.
 fn whole(document: &Source, line: Option<usize>, effect: Effect, verb: &str) -> Change {
     let (path, pointer) = (document.path.clone(), "#".to_owned());
     Change { effect, path, line, pointer, what: format!("the document {verb} with all its operations") }

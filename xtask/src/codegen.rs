@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::document::source::{self, Source};
 use crate::model::{self, Api};
 use crate::output::{self, Freshness, Mode, Output};
-use crate::spec::Source;
-use crate::{emit, format, lint, spec};
+use crate::{emit, format, lint};
 
 /// Regenerates every file (`Mode::Write`) or compares (`Mode::Check`).
 ///
 /// All files are made before the first is written, so a failing run leaves the old ones whole.
 pub fn run(root: &Path, mode: Mode, out: &mut dyn Write) -> Result<()> {
     let start = Instant::now();
-    let sources = spec::load(root)?;
+    let sources = source::load(root)?;
     let (findings, made) = thread::scope(|scope| {
         // What is generated from a document that breaks the rules is thrown away; mostly none does, and the time is saved.
         let linting = scope.spawn(|| lint::lint(root, &sources));
@@ -64,7 +64,7 @@ struct Made {
 
 /// Runs the emitters side by side.
 fn generate(sources: &[Source]) -> Result<Vec<Made>> {
-    let api = model::read(sources)?;
+    let api = model::read::read(sources)?;
     thread::scope(|scope| {
         let running: Vec<_> = EMITTERS.iter().map(|emitter| scope.spawn(|| emitter.run(&api))).collect();
         running.into_iter().map(|emitter| join(emitter)?).collect()
@@ -119,8 +119,8 @@ mod tests {
 
     /// The project's documents and a small one beside them.
     fn sources() -> Vec<Source> {
-        let root = spec::workspace_root().unwrap();
-        let mut sources = spec::load(&root).unwrap();
+        let root = source::workspace_root().unwrap();
+        let mut sources = source::load(&root).unwrap();
         let text = include_str!("../testdata/imgopen-second.yaml").to_owned();
         sources.push(Source::parse("imgopen-second".into(), text).unwrap());
         sources
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_second_document_gets_a_trait_and_shares_the_rest() {
         let sources = sources();
-        assert!(lint::lint(&spec::workspace_root().unwrap(), &sources).is_empty());
+        assert!(lint::lint(&source::workspace_root().unwrap(), &sources).is_empty());
         let made = generate(&sources).unwrap();
         let server = text_of(&made, "crates/imgopen-server/src/generated.rs");
         let (first, second) = server.split_once("pub trait ImgOpenSecond").unwrap();

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::document::source;
 use crate::output::{self, Mode, Output};
-use crate::{emit, model, spec};
+use crate::{emit, model};
 
 /// Where the page goes when no file is named, seen from the root of the workspace.
 const DEFAULT: &str = "target/docs/imgopen.html";
 
 /// Makes the page and writes it to `file`.
 pub fn run(root: &Path, file: Option<PathBuf>, out: &mut dyn Write) -> Result<()> {
-    let page = emit::docs::emit(&model::read(&spec::load(root)?)?)?;
+    let page = emit::docs::emit(&model::read::read(&source::load(root)?)?)?;
     let file = std::path::absolute(file.unwrap_or_else(|| root.join(DEFAULT)))?;
-    let name = file.to_str().with_context(|| format!("{} is no text: choose another name", file.display()))?;
+    let name =
+        file.to_str().with_context(|| format!("{} is not valid Unicode; choose another name", file.display()))?;
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     }

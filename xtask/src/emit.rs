@@ -21,8 +21,24 @@ pub fn docs(text: &str) -> TokenStream {
 
 /// The same as lines, each of which goes into a doc attribute of its own.
 pub fn doc_lines(text: &str) -> Vec<String> {
-    let wrapped = text.trim_end().lines().flat_map(|line| wrap(&doc_line(line)));
+    let text = unwrap(text);
+    let wrapped = text.lines().flat_map(|line| wrap(&doc_line(line)));
     wrapped.map(|line| format!(" {line}").trim_end().to_owned()).collect()
+}
+
+/// Joins the lines of each paragraph and list item. The document wraps for its own width; what shows the text wraps
+/// it for its own.
+pub fn unwrap(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.trim_end().lines() {
+        let stands_alone = |line: &str| line.is_empty() || line.starts_with(['#', '|']);
+        let begins = stands_alone(line) || line.starts_with("* ");
+        match lines.last_mut().filter(|last| !begins && !stands_alone(last)) {
+            Some(last) => *last += &format!(" {}", line.trim_start()),
+            None => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// Breaks a line that is too long for the generated file between words. What belongs to a list item stays under it.
@@ -43,13 +59,22 @@ fn wrap(line: &str) -> Vec<String> {
 /// What the document says of an operation, how well it is known, where it comes from, and its path.
 pub fn operation_docs(operation: &Operation) -> String {
     let mut text = format!("{}.\n\n{}", operation.summary, operation.description);
-    if let Some(note) = provenance_note(operation.provenance) {
-        text += &format!("\n\nProvenance: {note}.");
-    }
+    text += &source_docs(operation.provenance, operation.source.as_deref());
     if let Some(page) = &operation.page {
         text += &format!("\n\nPublic page: {page}");
     }
     text + &format!("\n\n`POST {}`", operation.path)
+}
+
+/// The paragraphs about how well a thing is known and where the facts come from, as far as there is something to say.
+pub fn source_docs(provenance: Provenance, source: Option<&str>) -> String {
+    let note = provenance_note(provenance).map(|note| format!("\n\nProvenance: {note}.")).unwrap_or_default();
+    // A list stands under its heading, a sentence behind it.
+    let source = source.map(|source| {
+        let separator = if source.starts_with("* ") { "\n\n" } else { " " };
+        format!("\n\nSource:{separator}{source}")
+    });
+    note + &source.unwrap_or_default()
 }
 
 fn doc_line(line: &str) -> String {
@@ -100,6 +125,15 @@ mod tests {
         assert_eq!(lines.iter().map(|line| line.matches("word").count()).sum::<usize>(), 40);
         assert_eq!(wrap("* short"), ["* short"]);
         assert_eq!(wrap(""), [""]);
+    }
+
+    #[test]
+    fn paragraphs_are_wrapped_for_the_width_of_the_generated_file() {
+        let text = "One two\nthree.\n\n* four\n  five\n* six\n\n| a |\n| b |";
+        assert_eq!(unwrap(text), "One two three.\n\n* four five\n* six\n\n| a |\n| b |");
+        let words = "word ".repeat(22);
+        let lines = doc_lines(&format!("{words}\n{words}\n{words}"));
+        assert!(lines[..lines.len() - 1].iter().all(|line| line.len() > 100), "{lines:#?}");
     }
 
     #[test]

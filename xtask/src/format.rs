@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_told_apart_by_empty_lines() {
+    fn items_are_separated_by_empty_lines() {
         let code = "struct A {\n    b: u8,\n}\nimpl A {\n    fn c() {}\n    fn d() {\n    }\n    fn e() {}\n}\n";
         let expected =
             "struct A {\n    b: u8,\n}\n\nimpl A {\n    fn c() {}\n    fn d() {\n    }\n\n    fn e() {}\n}\n";

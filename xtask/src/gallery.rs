@@ -14,7 +14,7 @@ const DEFAULT: &str = "target/gallery";
 pub fn run(root: &Path, folder: Option<PathBuf>) -> Result<()> {
     let folder = std::path::absolute(folder.unwrap_or_else(|| root.join(DEFAULT)))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--quiet", "--release", "-p", "imgopen-engines", "--example", "gallery", "--"]).arg(folder);
+    cargo.args(["run", "--quiet", "--release", "-p", "imgopen-tools", "--example", "gallery", "--"]).arg(folder);
     let status = cargo.current_dir(root).status().context("running cargo")?;
     if !status.success() {
         bail!("the gallery was not made");

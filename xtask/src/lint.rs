@@ -4,8 +4,7 @@
 
 mod bodies;
 mod bounds;
-pub(crate) mod contract;
-pub(crate) mod cursor;
+mod contract;
 mod descriptions;
 mod document;
 mod enums;
@@ -15,12 +14,12 @@ mod jobs;
 mod leniency;
 mod names;
 mod operations;
-pub(crate) mod outline;
 mod parameters;
 mod provenance;
-mod quoting;
 mod references;
+mod report;
 mod reserved;
+mod roles;
 mod rules;
 mod schemas;
 mod strict;
@@ -33,10 +32,12 @@ use std::path::Path;
 
 use anstyle::AnsiColor;
 
-use crate::spec::Source;
-use contract::{Contract, Document};
-use cursor::Cursor;
-use outline::Place;
+use crate::document::contents::Document;
+use crate::document::outline::Place;
+use crate::document::source::Source;
+use contract::Contract;
+pub use report::Finding;
+use report::Report;
 
 /// What came of checking all documents.
 #[derive(Debug)]
@@ -59,27 +60,10 @@ impl Findings {
     }
 }
 
-/// Something that breaks a rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
-    /// The name of the rule.
-    pub rule: &'static str,
-    /// The file, seen from the root of the checkout.
-    pub path: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The place in the document, such as `#/components/schemas/Point`.
-    pub pointer: String,
-    /// What is wrong.
-    pub problem: String,
-    /// What to do.
-    pub fix: String,
-}
-
 /// Checks all documents of the checkout at `root`.
 pub fn lint(root: &Path, sources: &[Source]) -> Findings {
     let contract = Contract::new(root, sources);
-    let mut report = Report { rule: "", findings: Vec::new() };
+    let mut report = Report::default();
     for rule in rules::RULES {
         report.rule = rule.name;
         (rule.check)(&contract, &mut report);
@@ -124,40 +108,4 @@ fn counted(count: usize, thing: &str) -> String {
         1 => format!("1 {thing}"),
         _ => format!("{count} {thing}s"),
     }
-}
-
-/// Takes the findings of the rule that is being checked.
-struct Report {
-    rule: &'static str,
-    findings: Vec<Finding>,
-}
-
-impl Report {
-    /// Adds a finding at a place of a document.
-    fn add(&mut self, place: &Cursor<'_>, problem: impl Into<String>, fix: impl Into<String>) {
-        self.findings.push(Finding {
-            rule: self.rule,
-            path: place.source.path.clone(),
-            line: place.line,
-            pointer: place.pointer.clone(),
-            problem: problem.into(),
-            fix: fix.into(),
-        });
-    }
-
-    /// Adds a finding about a file or a folder itself.
-    fn add_file(&mut self, path: String, problem: &str, fix: &str) {
-        let (problem, fix) = (problem.to_owned(), fix.to_owned());
-        self.findings.push(Finding { rule: self.rule, path, line: 1, pointer: "#".to_owned(), problem, fix });
-    }
-
-    /// Whether nothing has been found so far.
-    fn is_empty(&self) -> bool {
-        self.findings.is_empty()
-    }
-}
-
-/// Every schema that can have limits or a set of values.
-fn schemas_with_limits<'c, 'a>(contract: &'c Contract<'a>) -> impl Iterator<Item = &'c Cursor<'a>> {
-    contract.all(Place::Component).chain(contract.all(Place::Property)).chain(contract.all(Place::Inner))
 }

@@ -1,23 +1,23 @@
 //! The workspace's own commands.
 //!
-//! Data flows one way: the documents in `spec/` are loaded (`spec`, `yaml`), checked (`lint`), compared with older ones
+//! Data flows one way: the documents in `spec/` are loaded (`document`), checked (`lint`), compared with older ones
 //! (`breaking`), read into a model (`model`), reduced to what progenitor needs (`prepare`, `progenitor`), emitted
 //! (`emit`), formatted and written or compared (`format`, `output`).
 
 mod breaking;
 mod codegen;
 mod docs;
+mod document;
 mod emit;
 mod format;
 mod gallery;
 mod lint;
 mod model;
+mod modules;
 mod names;
 mod output;
 mod prepare;
 mod progenitor;
-mod spec;
-mod yaml;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+
+use document::source;
 
 /// The workspace's own commands.
 #[derive(Parser)]
@@ -38,19 +40,21 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Make one HTML page of the documents in spec/
+    /// Render the documents in spec/ as one HTML page
     Docs {
         /// The file to write, instead of target/docs/imgopen.html
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Make a contact sheet of all tools on photographs, as an HTML page and a PNG; needs python3
+    /// Make a contact sheet of all tools applied to photographs, as an HTML page and a PNG; needs python3
     Gallery {
         /// The folder to write to, instead of target/gallery
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// Tell whether the changes of the documents break callers or servers; exit with 1 if one does or cannot be judged
+    /// Check that modules and crates depend on one another as ARCHITECTURE.md says
+    Modules,
+    /// Report whether changes of the documents break callers or servers; exit with 1 if one does or cannot be judged
     Breaking {
         /// The git revision to compare with, or a file with an older state of the document of the same name
         #[arg(long, default_value = "HEAD")]
@@ -73,10 +77,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, out: &mut dyn Write) -> Result<()> {
-    let root = spec::workspace_root()?;
+    let root = source::workspace_root()?;
     match command {
         Command::Lint => {
-            let sources = spec::load(&root)?;
+            let sources = source::load(&root)?;
             let findings = lint::lint(&root, &sources);
             lint::report(&findings, out)?;
             if !findings.is_empty() {
@@ -90,6 +94,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
         }
         Command::Docs { out: file } => docs::run(&root, file, out),
         Command::Gallery { out: folder } => gallery::run(&root, folder),
+        Command::Modules => modules::run(&root, out),
         Command::Breaking { against } => breaking::run(&root, &against, out),
     }
 }

@@ -2,14 +2,12 @@
 //!
 //! `read` fills it from the parsed YAML once; nothing after it looks at the YAML again.
 
-mod read;
+pub mod read;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use serde_json::{Number, Value};
-
-pub use read::read;
 
 /// Everything that the documents describe.
 #[derive(Debug)]
@@ -62,6 +60,8 @@ pub struct Operation {
     /// The public page it is documented on.
     pub page: Option<String>,
     pub provenance: Provenance,
+    /// Where the facts come from, in sentences.
+    pub source: Option<String>,
     /// Whether repeating the call changes nothing.
     pub idempotent: bool,
     pub parameters: Vec<PathParameter>,
@@ -71,6 +71,9 @@ pub struct Operation {
     /// Name of the success answer's schema.
     pub response: String,
     pub response_notes: Notes,
+    pub caller_id: Option<CallerId>,
+    /// Where the request names the model, as member names from the outside in.
+    pub model: Option<Vec<String>>,
     pub job: Option<Job>,
     pub callback: Option<Callback>,
 }
@@ -80,16 +83,26 @@ pub struct Operation {
 pub struct PathParameter {
     pub name: String,
     pub description: String,
+    pub source: Option<String>,
     /// Name of its schema, a closed text enum.
     pub schema: String,
     /// Whether a slash in the value separates path segments.
     pub multi_segment: bool,
 }
 
+/// Where a request holds the caller's own id for the task.
+#[derive(Debug)]
+pub struct CallerId {
+    /// Member names from the outside in.
+    pub path: Vec<String>,
+    /// Whether a second task of the same key must not have the same id.
+    pub unique: bool,
+}
+
 /// How the state of a job is asked for.
 #[derive(Debug)]
 pub struct Job {
-    /// Id of the operation that tells the state.
+    /// Id of the operation that returns the state.
     pub query: String,
     /// Where the value to ask with lies.
     pub id: IdSource,
@@ -112,6 +125,7 @@ pub struct Callback {
     /// Member of the request that holds the address.
     pub field: String,
     pub description: String,
+    pub source: Option<String>,
     /// Name of the pushed body's schema.
     pub body: String,
     pub body_notes: Notes,
@@ -131,6 +145,7 @@ pub struct Body {
 #[derive(Debug)]
 pub struct Notes {
     pub description: String,
+    pub source: Option<String>,
     pub examples: Vec<Example>,
 }
 
@@ -151,6 +166,7 @@ pub struct KeyHeader {
     /// Name of the header with its published spelling.
     pub header: String,
     pub description: String,
+    pub source: Option<String>,
 }
 
 /// A named component.
@@ -159,6 +175,7 @@ pub struct Schema {
     pub name: String,
     pub description: String,
     pub provenance: Provenance,
+    pub source: Option<String>,
     pub kind: SchemaKind,
 }
 
@@ -193,12 +210,26 @@ pub struct Property {
     pub name: String,
     pub description: String,
     pub provenance: Provenance,
+    pub source: Option<String>,
+    /// What it is for, where the document marks it.
+    pub role: Option<Role>,
     pub required: bool,
     pub nullable: bool,
     pub aliases: Vec<String>,
     pub accepts: Vec<JsonType>,
     pub default: Option<Value>,
     pub shape: Shape,
+}
+
+/// What a property of a request is for, beyond its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It holds the caller's own id for the task.
+    CallerId { unique: bool },
+    /// It names pictures.
+    Picture,
+    /// It names the model to use.
+    Model,
 }
 
 /// The form of a value.
@@ -257,6 +288,7 @@ pub struct EnumValue<T> {
     pub description: Option<String>,
     pub state: Option<State>,
     pub provenance: Provenance,
+    pub source: Option<String>,
 }
 
 /// What a status value says of a job.
@@ -320,7 +352,7 @@ impl Api {
     }
 
     /// Joins the documents: a schema may stand in several of them, but only with one meaning.
-    fn join(documents: Vec<(Document, Vec<Schema>, Vec<KeyHeader>)>) -> Result<Self> {
+    pub fn join(documents: Vec<(Document, Vec<Schema>, Vec<KeyHeader>)>) -> Result<Self> {
         let mut api = Api { documents: Vec::new(), schemas: Vec::new(), keys: Vec::new() };
         let mut operations = BTreeMap::new();
         for (document, schemas, keys) in documents {

@@ -50,7 +50,7 @@ pub fn variant_name(text: &str) -> Ident {
 
 /// A crate-wide name for a document's trait: `imgopen-extras` becomes `ImgOpenExtras`.
 pub fn trait_name(document: &str) -> Ident {
-    let rest = document.strip_prefix(crate::spec::VENDOR).unwrap_or(document);
+    let rest = document.strip_prefix(crate::document::source::VENDOR).unwrap_or(document);
     Ident::new(&format!("ImgOpen{}", rest.to_upper_camel_case()), Span::call_site())
 }
 

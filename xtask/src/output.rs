@@ -71,7 +71,7 @@ enum Status {
 /// left.
 const TEMPORARY: &str = ".generated-";
 
-/// Writes what differs, or shows it; tells whether anything did.
+/// Writes what differs, or shows it; returns whether anything did.
 ///
 /// All texts are on the disk before the first file changes, and each file changes by a rename, so that neither a reader
 /// nor an interruption ever sees half of one.
@@ -107,7 +107,7 @@ pub enum Freshness {
 }
 
 /// Removes, or reports, what lies in a folder of generated files although nothing makes it any more: files of those
-/// endings that are no output, and what an interrupted run left.
+/// other endings, and partial files of an interrupted run.
 pub fn sweep(
     folder: &str,
     endings: &[&str],

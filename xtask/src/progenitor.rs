@@ -1,4 +1,4 @@
-//! Runs progenitor, and tells which operation it stumbles over when it panics.
+//! Runs progenitor, and reports the operation that makes it panic.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -62,7 +62,7 @@ fn culprit(api: &Api, generate: &impl Fn(&OpenAPI) -> Result<TokenStream>) -> Op
 }
 
 thread_local! {
-    /// Whether this thread's panics are told as errors, so that the terminal need not show them.
+    /// Whether this thread's panics are returned as errors, so that the terminal need not show them.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -93,12 +93,13 @@ fn quietly(work: impl FnOnce() -> Result<TokenStream>) -> Result<TokenStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model, spec};
+    use crate::document::source;
+    use crate::model;
 
     #[test]
     fn a_panic_names_the_operation() {
-        let root = spec::workspace_root().unwrap();
-        let api = model::read(&spec::load(&root).unwrap()).unwrap();
+        let root = source::workspace_root().unwrap();
+        let api = model::read::read(&source::load(&root).unwrap()).unwrap();
         let stumbles = |document: &OpenAPI| -> Result<TokenStream> {
             assert!(!document.paths.paths.keys().any(|path| path.ends_with("/roop")), "no roop");
             Ok(TokenStream::new())

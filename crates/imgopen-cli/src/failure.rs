@@ -4,60 +4,60 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-/// With which code the program ends.
+/// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Something failed on this side, or on the way.
+    /// Something failed on this machine or on the network.
     Failed = 1,
-    /// The command line or the request is wrong.
+    /// The command line, a setting or the request is invalid.
     Usage = 2,
     /// The server answered with an error.
     Refused = 3,
     /// The task ended without a result.
     Ended = 4,
-    /// The time was over.
+    /// The timeout expired.
     TimedOut = 5,
-    /// Ctrl-C.
+    /// Ctrl-C was pressed.
     Interrupted = 130,
 }
 
-/// A failure that decides on the exit code. All others end with 1.
+/// An error with an exit code. All other errors exit with 1.
 #[derive(Debug)]
 pub struct Failure {
-    /// The code.
+    /// The exit code.
     pub exit: Exit,
-    /// What is wrong and how to put it right.
+    /// The problem and how to fix it.
     pub message: String,
-    /// What JSON tells beside the message.
+    /// Members of the JSON error beside the message.
     pub detail: Value,
-    /// Whether the command has printed its JSON object already.
-    pub is_told: bool,
+    /// Whether the command has already printed the failure within its JSON.
+    pub is_printed: bool,
 }
 
 impl Failure {
-    /// A failure with that code.
+    /// Creates a failure without details.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), detail: json!({}), is_told: false }
+        Self { exit, message: message.into(), detail: json!({}), is_printed: false }
     }
 
-    /// A wrong command line.
+    /// Creates a failure of the command line, a setting or the request.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// Says more in JSON.
+    /// Adds members to the JSON error.
     pub fn detail(self, detail: Value) -> Self {
         Self { detail, ..self }
     }
 
-    /// The failure as JSON.
+    /// Returns the failure as JSON.
     pub fn as_json(&self) -> Value {
         with_detail(self.exit, &self.message, Some(self))
     }
 
-    /// After the command has printed what there is to print.
-    pub fn told(self) -> Self {
-        Self { is_told: true, ..self }
+    /// Marks the failure as printed.
+    pub fn printed(self) -> Self {
+        Self { is_printed: true, ..self }
     }
 }
 
@@ -69,26 +69,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The code that an error ends with.
+/// Returns the exit code of an error.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Failure>().map_or(Exit::Failed, |failure| failure.exit)
 }
 
-/// An error as JSON, unless the command has told it already.
+/// Returns an error as JSON, unless the command has already printed it.
 pub fn as_json(error: &anyhow::Error) -> Option<Value> {
     let failure = error.downcast_ref::<Failure>();
-    if failure.is_some_and(|failure| failure.is_told) {
+    if failure.is_some_and(|failure| failure.is_printed) {
         return None;
     }
     Some(json!({ "error": with_detail(exit_of(error), &format!("{error:#}"), failure) }))
 }
 
 fn with_detail(exit: Exit, message: &str, failure: Option<&Failure>) -> Value {
-    let mut told = json!({ "exit_code": exit as i32, "message": message });
+    let mut json = json!({ "exit_code": exit as i32, "message": message });
     for (name, value) in failure.and_then(|failure| failure.detail.as_object()).into_iter().flatten() {
-        told[name] = value.clone();
+        json[name] = value.clone();
     }
-    told
+    json
 }
 
 #[cfg(test)]
@@ -98,12 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_keeps_its_code_under_more_words() {
+    fn context_keeps_the_exit_code_and_the_details() {
         let failure = Err::<(), _>(Failure::new(Exit::Refused, "no").detail(json!({"http_status": 422})));
         let error = failure.context("the picture was not made").unwrap_err();
         assert_eq!(exit_of(&error), Exit::Refused);
-        let told = json!({"error": {"exit_code": 3, "message": "the picture was not made: no", "http_status": 422}});
-        assert_eq!(as_json(&error), Some(told));
+        let json = json!({"error": {"exit_code": 3, "message": "the picture was not made: no", "http_status": 422}});
+        assert_eq!(as_json(&error), Some(json));
         assert_eq!(exit_of(&anyhow::anyhow!("broken")), Exit::Failed);
     }
 }

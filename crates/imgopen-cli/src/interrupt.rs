@@ -1,8 +1,8 @@
-//! Ctrl-C as something that can be waited for.
+//! Ctrl-C as a future.
 
 use anyhow::Context;
 
-/// Ctrl-C, from the moment on that this is made: it then ends the program only where the program looks for it.
+/// A listener for Ctrl-C. While it exists, Ctrl-C ends the program only where the program waits for it.
 #[derive(Debug)]
 pub struct Interrupt {
     #[cfg(unix)]
@@ -12,20 +12,20 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Begins to look for it.
+    /// Starts to listen.
     ///
     /// # Errors
     ///
-    /// When the system has no more room for that.
+    /// If the signal handler cannot be installed.
     pub fn listen() -> anyhow::Result<Self> {
         #[cfg(unix)]
         let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
         #[cfg(windows)]
         let signal = tokio::signal::windows::ctrl_c();
-        Ok(Self { signal: signal.context("Ctrl-C cannot be listened for")? })
+        Ok(Self { signal: signal.context("cannot listen for Ctrl-C")? })
     }
 
-    /// Does something unless Ctrl-C is pressed before it is done.
+    /// Runs a future to its end, or returns `None` if Ctrl-C is pressed first.
     pub async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! The command line: what it prints, what it refuses, and with which code it ends.
+//! The command line: output, rejections and exit codes.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -25,31 +25,29 @@ use std::process::{Command, Output};
 use common::program::imgopen;
 use regex_lite::Regex;
 
-/// The command with arguments, in a folder of its own.
+/// Returns the command with arguments, to be run in a directory.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = imgopen();
     command.current_dir(folder).args(arguments);
     command
 }
 
-/// What a command said, and how it ended: code, output, errors.
-fn told(output: &Output) -> String {
+/// Returns the exit code, output and errors of a command as text.
+fn transcript(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (said, complained) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        !said.contains('\x1b') && !complained.contains('\x1b'),
-        "colours, but there is no terminal: {said}{complained}"
-    );
-    let mut told = format!("ends with {}\n", output.status.code().unwrap());
-    for (stream, text) in [("", said), ("errors:\n", complained)] {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let has_colours = stdout.contains('\x1b') || stderr.contains('\x1b');
+    assert!(!has_colours, "colours without a terminal: {stdout}{stderr}");
+    let mut transcript = format!("ends with {}\n", output.status.code().unwrap());
+    for (stream, text) in [("", stdout), ("errors:\n", stderr)] {
         if !text.is_empty() {
-            told += &format!("{stream}{text}");
+            transcript += &format!("{stream}{text}");
         }
     }
-    redacted(&told)
+    redacted(&transcript)
 }
 
-/// Ids, secrets, times and ports are others each time.
+/// Replaces ids, secrets, times and ports, which differ between runs.
 fn redacted(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, name) in [
@@ -60,7 +58,7 @@ fn redacted(text: &str) -> String {
         (r"img[0-9]{22}", "[task]"),
         (r"cli-[0-9a-f]{16}", "[id]"),
         (r"/[0-9a-f]{32}\.", "/[unguessable]."),
-        (r"/assets/[0-9a-f]{40}", "/assets/[asset]"),
+        (r"/assets/[0-9a-f]{64}", "/assets/[asset]"),
         (r"[\d.]+ bytes", "[size]"),
         (r"[0-9.]+ kB", "[size]"),
         (r"127\.0\.0\.1:\d{4,5}/", "127.0.0.1:[port]/"),
@@ -75,7 +73,7 @@ fn redacted(text: &str) -> String {
     text
 }
 
-/// Runs a command and tells all about it.
+/// Runs a command and returns its transcript.
 fn run(folder: &Path, arguments: &[&str]) -> String {
-    told(&command(folder, arguments).output().unwrap())
+    transcript(&command(folder, arguments).output().unwrap())
 }

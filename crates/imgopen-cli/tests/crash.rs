@@ -1,4 +1,4 @@
-//! The service is killed again and again under load, and must lose nothing, do nothing twice and nothing wrongly.
+//! The service is killed repeatedly under load. It must lose nothing, do nothing twice, and do nothing wrong.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,13 +20,15 @@ use load::Load;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-/// How often the service is killed.
-const KILLS: usize = 60;
+/// Returns the number of kills: 60, or `CRASH_KILLS`.
+fn kills() -> usize {
+    std::env::var("CRASH_KILLS").map_or(60, |kills| kills.parse().expect("CRASH_KILLS is a number"))
+}
 
-/// How many submit at the same time.
+/// The number of concurrent submitters.
 const SUBMITTERS: u64 = 4;
 
-/// No task fails for being interrupted, and no callback is given up.
+/// No task fails because of interruptions, and no callback is abandoned.
 const SETTINGS: [&str; 10] = [
     "--workers",
     "4",
@@ -40,15 +42,15 @@ const SETTINGS: [&str; 10] = [
     "json",
 ];
 
-/// What was pushed too early.
+/// The pushes that arrived before the end was stored.
 type Early = Arc<Mutex<Vec<String>>>;
 
-/// The seed of this run: another each time, unless one is given to run a failure again.
+/// Returns a random seed, or the one given to repeat a failure.
 fn seed() -> u64 {
     let given = std::env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("CRASH_SEED is a number"));
     let seed = given.unwrap_or_else(|| fastrand::u64(..));
-    // Shown only if the test fails, or with --nocapture.
-    println!("run it again with CRASH_SEED={seed}");
+    // Printed only if the test fails, or with --nocapture.
+    println!("repeat with CRASH_SEED={seed}");
     seed
 }
 
@@ -66,7 +68,7 @@ async fn kills_under_load_lose_nothing() {
     let load = Load::new(&key, &receiver).await;
     let submitters: Vec<_> = (0..SUBMITTERS).map(|number| tokio::spawn(load.clone().submit(seed, number))).collect();
 
-    let mut logs = kill_again_and_again(folder.path(), &load, seed).await;
+    let mut logs = kill_repeatedly(folder.path(), &load, seed).await;
     let killing = began.elapsed();
     let program = start(folder.path());
     load.serve_at(&program.url);
@@ -79,29 +81,29 @@ async fn kills_under_load_lose_nothing() {
     let proof = proof::Proof::read(&client, &load, &receiver).await;
     logs.push(block_in_place(|| program.stop()));
 
-    assert_eq!(*early.lock().unwrap(), [""; 0], "pushed before the end was on the disk");
-    proof.no_task_is_lost_and_none_is_there_twice();
-    proof.every_task_ended_as_it_should();
+    assert_eq!(*early.lock().unwrap(), [""; 0], "pushed before the end was stored");
+    proof.no_task_is_lost_or_duplicated();
+    proof.every_task_ended_as_expected();
     proof.every_push_is_acknowledged_once();
-    proof.every_end_is_logged_once_at_most(&logs);
-    proof.nothing_is_left_over(folder.path());
-    println!("{KILLS} kills in {killing:?}, {:?} in all: {}", began.elapsed(), proof.figures());
+    proof.every_end_is_logged_at_most_once(&logs);
+    proof.no_file_is_orphaned(folder.path());
+    println!("{} kills in {killing:?}, {:?} in all: {}", kills(), began.elapsed(), proof.figures());
 }
 
-/// Kills the service at moments that nothing knows of. Gives all that it logged.
-async fn kill_again_and_again(folder: &Path, load: &Load, seed: u64) -> Vec<String> {
+/// Kills the service at random moments, and returns its logs.
+async fn kill_repeatedly(folder: &Path, load: &Load, seed: u64) -> Vec<String> {
     let (mut random, mut logs) = (fastrand::Rng::with_seed(seed), Vec::new());
-    for _ in 0..KILLS {
+    for _ in 0..kills() {
         let program = start(folder);
         load.serve_at(&program.url);
-        // A moment at random is the point here; there is no condition to wait for.
+        // A random moment is the point; there is no condition to wait for.
         tokio::time::sleep(Duration::from_millis(random.u64(100..600))).await;
         logs.push(block_in_place(|| program.kill()));
     }
     logs
 }
 
-/// Fails every other push, and looks for each whether its task has ended.
+/// Fails half of the pushes, and checks for each that the end of its task is stored.
 fn moody(seed: u64, folder: &Path, early: Early) -> impl Fn(&str, usize) -> Reply + Send + Sync + 'static {
     let (random, folder) = (Mutex::new(fastrand::Rng::with_seed(!seed)), folder.to_owned());
     move |id, _| {
@@ -117,7 +119,7 @@ fn moody(seed: u64, folder: &Path, early: Early) -> impl Fn(&str, usize) -> Repl
     }
 }
 
-/// Waits until no task and no callback waits for anything.
+/// Waits until all tasks have ended and all callbacks are acknowledged.
 async fn drain(client: &Client) {
     let living = json!({"states": ["queued", "running"]});
     until("every task has ended", async || all(client, "list_tasks", living.clone()).await.is_empty().then_some(()))
@@ -146,14 +148,14 @@ async fn a_task_that_is_interrupted_too_often_fails_with_the_reason() {
         program = start();
     }
     let failed = task(&key.client(&program.url), "patient").await;
-    let reason = "the service ended while it worked on this task, 2 times; not tried again";
+    let reason = "the service stopped unexpectedly during each of 2 attempts; not tried again";
     assert_eq!((text(&failed, "state"), text(&failed, "desc")), ("failed", reason));
     let pushed = until("its end is pushed", async || receiver.seen().pop()).await;
     assert_eq!(pushed.task(), failed["taskId"].as_str());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_submit_with_a_key_can_be_repeated_after_the_kill() {
+async fn a_submit_with_an_idempotency_key_can_be_repeated_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let key = Key::create(folder.path());
     let receiver = Receiver::start(&key.signing, |_, _| Reply::Acknowledge).await;

@@ -1,4 +1,4 @@
-//! Every operation over a real socket, against the real binary, with the examples of the document.
+//! Calls every operation of the real binary over a socket, with the examples of the document.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
-/// A service, and all that it talks to.
+/// A service and everything it communicates with.
 struct World {
     program: Program,
     folder: TempDir,
@@ -38,7 +38,7 @@ struct World {
 }
 
 impl World {
-    /// Starts everything. The receiver fails twice, each time in another way, before it acknowledges.
+    /// Starts everything. The receiver fails twice, in two ways, before it acknowledges.
     async fn start(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = block_in_place(|| Program::serve(folder.path(), settings));
@@ -52,13 +52,13 @@ impl World {
         Self { program, folder, key, client, pictures, receiver }
     }
 
-    /// The example with every field of an operation, with addresses of this machine.
+    /// Returns the example with every field of an operation, with URLs of this machine.
     fn example(&self, operation: &str) -> Value {
         let full = request_examples(operation).into_iter().find(|example| example.name == "full").unwrap();
         self.pictures.instead(&full.value, &format!("{}/{operation}", self.receiver.url))
     }
 
-    /// Calls an operation that starts no job.
+    /// Calls an operation that does not start a job.
     async fn call(&self, operation: &str, request: Value) -> Value {
         let called = call(&self.client, operation, &request).await.unwrap();
         serde_json::from_str(&called.response).unwrap()
@@ -66,14 +66,14 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_job_ends_with_what_its_example_asks_for() {
+async fn every_job_has_the_result_of_its_example() {
     let world = World::start(&["--set", "callbacks.pauses=[\"100ms\"]"]).await;
     let wants = results::wants();
     let known: BTreeSet<_> = operations::ALL.iter().filter(|known| known.job.is_some()).map(|known| known.id).collect();
     assert_eq!(wants.iter().map(|want| want.id).collect::<BTreeSet<_>>(), known);
     let mut ended = Vec::new();
-    // Tools that have an engine are sent to the sandbox all the same.
-    let to_cards = world.ordering("delay=0s");
+    // The directive sends tools that have a real engine to the sandbox too.
+    let to_cards = world.directed("delay=0s");
     for want in &wants {
         let client = if want.is_card() { &to_cards } else { &world.client };
         let job = jobs::run(client, want.id, world.example(want.id)).await;
@@ -81,14 +81,14 @@ async fn every_job_ends_with_what_its_example_asks_for() {
         ended.push(job);
     }
     let with_address = operations::ALL.iter().filter(|known| known.callback.is_some()).count();
-    let listed = until("all is acknowledged", async || {
+    let listed = until("all callbacks are acknowledged", async || {
         let listed = all(&world.client, "list_callbacks", json!({"states": ["acknowledged"]})).await;
         (listed.len() == with_address).then_some(listed)
     });
     check_callbacks(&world, &listed.await, &ended);
 }
 
-/// Every end was pushed three times under one id, and the log tells how each try went.
+/// Every end was pushed three times with one id, and the list contains the outcome of each delivery attempt.
 fn check_callbacks(world: &World, listed: &[Value], ended: &[Ended]) {
     let seen = world.receiver.seen();
     assert_eq!(seen.len(), listed.len() * 3);
@@ -108,16 +108,16 @@ fn check_callbacks(world: &World, listed: &[Value], ended: &[Ended]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_starts_no_job_is_answered_at_once() {
+async fn operations_without_a_job_are_answered_immediately() {
     let world = World::start(&[]).await;
     let expanded = world.call("expand_prompt", world.example("expand_prompt")).await;
     let prompts: Vec<_> =
         expanded["data"]["prompts"].as_array().unwrap().iter().map(|prompt| prompt.as_str().unwrap()).collect();
     assert_eq!((prompts.len(), &expanded["data"]["toolTask"]), (2, &json!("prompts/expand")));
     assert!(prompts[0] != prompts[1] && prompts.iter().all(|prompt| prompt.contains("a girl")), "{prompts:?}");
-    let ordered = call(&world.ordering("delay=0s"), "expand_prompt", &world.example("expand_prompt")).await.unwrap();
-    let ordered: Value = serde_json::from_str(&ordered.response).unwrap();
-    assert_eq!(ordered["data"]["prompts"], json!(["sandbox, a girl, variation 1", "sandbox, a girl, variation 2"]));
+    let directed = call(&world.directed("delay=0s"), "expand_prompt", &world.example("expand_prompt")).await.unwrap();
+    let directed: Value = serde_json::from_str(&directed.response).unwrap();
+    assert_eq!(directed["data"]["prompts"], json!(["sandbox, a girl, variation 1", "sandbox, a girl, variation 2"]));
 
     for (list, field, name) in [
         ("list_models", "sdModelName", "Sandbox test cards"),
@@ -125,7 +125,7 @@ async fn what_starts_no_job_is_answered_at_once() {
         ("list_vaes", "sdVaeName", "Sandbox VAE, without effect"),
         ("list_embeddings", "sdEmbeddingName", "Sandbox embedding, without effect"),
     ] {
-        // The example asks for a model that this server does not have.
+        // The example names a model that this server does not have.
         let none = world.call(list, world.example(list)).await;
         assert_eq!((&none["data"]["rows"], &none["data"]["total"]), (&json!([]), &json!(0)), "{list}");
         let found = world.call(list, json!({field: "sandbox", "pageSize": 10, "pageNum": 1})).await;
@@ -142,7 +142,7 @@ async fn what_starts_no_job_is_answered_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_task_is_found_by_both_ids_and_by_the_query_of_its_kind_only() {
+async fn a_task_is_found_by_both_ids_but_only_by_its_own_query() {
     let world = World::start(&[]).await;
     let card = jobs::run(&world.client, "text_to_image", world.example("text_to_image")).await;
     let hair = jobs::run(&world.client, "change_hairstyle", world.example("change_hairstyle")).await;
@@ -164,7 +164,7 @@ async fn a_task_is_found_by_both_ids_and_by_the_query_of_its_kind_only() {
         let error = call(&world.client, "query_task", &json!({ "businessTaskId": id })).await.unwrap_err();
         assert_eq!(error.status().unwrap(), 404);
     }
-    // Nobody finds the tasks of another key.
+    // Tasks of another key are not found.
     let stranger = block_in_place(|| Key::create(world.folder.path())).client(&world.program.url);
     let error = call(&stranger, "query_task", &json!({ "businessTaskId": card.platform_id })).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 404);
@@ -174,10 +174,10 @@ async fn a_task_is_found_by_both_ids_and_by_the_query_of_its_kind_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_server_describes_itself() {
     let world = World::start(&["--set", "queue.length=77"]).await;
-    let told = world.call("describe_server", json!({})).await;
-    let support = told["data"]["operations"].as_array().unwrap();
-    assert_eq!((support.len(), &told["data"]["sandbox"]), (22, &json!(true)));
-    assert_eq!(told["data"]["limits"]["queueLength"], 77);
+    let described = world.call("describe_server", json!({})).await;
+    let support = described["data"]["operations"].as_array().unwrap();
+    assert_eq!((support.len(), &described["data"]["sandbox"]), (22, &json!(true)));
+    assert_eq!(described["data"]["limits"]["queueLength"], 77);
     let missing: Vec<_> =
         support.iter().filter(|one| one["available"] == false).map(|one| text(one, "operation")).collect();
     assert_eq!(missing, ["submit_training"]);

@@ -1,4 +1,4 @@
-//! From an HTTP answer to the type that the document promises, or to the error that tells what came instead.
+//! From an HTTP answer to the type that the document promises, or to the error that says what came instead.
 
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
@@ -13,17 +13,17 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// Takes the data out of a success.
+/// Returns the data of a success, or the error.
 pub trait IntoData {
-    /// What the answer's `data` holds.
+    /// The type of the answer's `data`.
     type Data;
 
-    /// The data.
+    /// Returns the data.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingData`] if the document lets the answer come without data and it did; and whatever error there was
-    /// already.
+    /// [`Error::MissingData`] if the document makes the data optional and the answer has none; otherwise the error of the
+    /// call.
     fn into_data(self) -> Result<Self::Data, Error>;
 }
 
@@ -45,7 +45,7 @@ impl<T: Answer> IntoData for Result<ResponseValue<T>, Error> {
 
 /// How the body of a success is read.
 pub(crate) trait Reader {
-    /// What it is read as.
+    /// The result of reading.
     type Answer;
 
     /// Reads it.
@@ -55,7 +55,7 @@ pub(crate) trait Reader {
     fn outcome(answer: &Self::Answer) -> (&str, &str);
 }
 
-/// As the type of an operation.
+/// Reads the type of an operation.
 pub(crate) struct Typed<T>(pub PhantomData<T>);
 
 impl<T: Answer> Reader for Typed<T> {
@@ -70,7 +70,7 @@ impl<T: Answer> Reader for Typed<T> {
     }
 }
 
-/// By the table of an operation that is known only while the program runs.
+/// Reads by the table of an operation that is known only at run time.
 pub(crate) struct Untyped(pub &'static Object);
 
 impl Reader for Untyped {
@@ -86,7 +86,7 @@ impl Reader for Untyped {
     }
 }
 
-/// Reads an answer whole, up to the limit, and decides what it is.
+/// Reads a whole answer, up to the limit, and decides whether it is a success.
 pub(crate) async fn receive<R: Reader>(
     reader: &R,
     response: Response,
@@ -110,7 +110,7 @@ pub(crate) async fn receive<R: Reader>(
     Ok(ResponseValue::new(answer, status, headers))
 }
 
-/// A failure that came as HTTP 200 mostly lacks the data of a success, so its code is looked at first.
+/// A failure with HTTP 200 usually lacks the data of a success, so its code is checked first.
 fn unreadable(status: StatusCode, source: ReadError, body: Bytes) -> Error {
     match read::<Envelope>(&body) {
         Ok(envelope) if envelope.code != SUCCESS_CODE => Error::Code { status, envelope: Box::new(envelope), body },

@@ -1,4 +1,4 @@
-//! One call: adds the keys, traces, sends, retries what may be, and reads the answer.
+//! One call: adds the keys, traces, sends, retries if that is safe, and reads the answer.
 
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -23,7 +23,7 @@ impl Client {
         self.call_as(&Typed(PhantomData), request, info.operation_id, is_safe).await
     }
 
-    /// Sends a request, again if that is safe and the first try failed in a way that may pass.
+    /// Sends a request, and retries it if that is safe and the failure may be temporary.
     pub(crate) async fn call_as<R: Reader>(
         &self,
         reader: &R,

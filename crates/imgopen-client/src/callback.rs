@@ -1,6 +1,6 @@
 //! A receiver of the callbacks that the API pushes when a job ends.
 //!
-//! The address that a request names must end in the id of its operation, for the pushed bodies of different operations
+//! The callback URL of a request must end in the id of its operation, because the pushed bodies of different operations
 //! differ: `https://me.example/callbacks/outpaint`.
 //!
 //! ```
@@ -36,30 +36,30 @@ pub use imgopen_types::webhook::{InvalidSecret, MessageId, SigningSecret, Untrus
 use imgopen_types::{Callback, CallbackReceipt, Envelope, SUCCESS_CODE};
 use tracing::{debug, warn};
 
-/// The most bytes that a pushed body may have.
+/// Maximum size of a pushed body, in bytes.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 /// How long a pushed body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A push whose signature was checked.
+/// A push with a valid signature.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Push {
-    /// The id that the sender gave it, the same for every try: a push whose id was handled before is a repeat.
+    /// The id that the sender gave it, the same for every attempt: a push whose id was handled before is a repeat.
     pub id: MessageId,
-    /// What was pushed.
+    /// The pushed body.
     pub callback: Callback,
 }
 
 /// Routes `POST /{operation}` to the handler.
 ///
-/// When the handler returns `Ok`, the push is acknowledged with `{"code":"200"}`. When it returns an error or
-/// panics, or the body does not fit the document, it is not, and the API pushes again later. A push may come twice, so a
-/// handler must be able to take the same one again.
+/// If the handler returns `Ok`, the push is acknowledged with `{"code":"200"}`. If it returns an error or panics, or the
+/// body does not fit the document, the push is not acknowledged and the API pushes again later. A push may arrive twice, so
+/// a handler must be idempotent.
 ///
-/// The hosted API documents no signature: whoever knows the address can push. Make its path hard to guess, or ask for the
-/// job's state before acting on a push. For a server that signs there is [`signed_receiver`].
+/// The hosted API documents no signature: anyone who knows the address can push. Make its path hard to guess, or query
+/// the job's state before acting on a push. [`signed_receiver`] is for servers that sign.
 pub fn receiver<H, F, E>(handler: H) -> Router
 where
     H: Fn(Callback) -> F + Clone + Send + Sync + 'static,
@@ -76,9 +76,9 @@ where
 /// Routes `POST /{operation}` to the handler like [`receiver`], but only pushes that are signed with one of the secrets, by
 /// the rules of Standard Webhooks. All others are answered 401, with what is wrong with which header.
 ///
-/// Give the old and the new secret while one is replaced. With no secret at all, no push is taken.
+/// Pass the old and the new secret while one is replaced. Without any secret, every push is rejected.
 ///
-/// A push is signed anew for every try and is taken within five minutes of that. Within these it can be recorded and sent
+/// A push is signed again for every attempt and is accepted within five minutes of that. Within these it can be recorded and sent
 /// again, and the sender itself tries again when an acknowledgement is lost: keep the ids of the pushes that were handled,
 /// and acknowledge a repeat without acting on it.
 ///
@@ -119,7 +119,7 @@ where
     let accept = move |operation: String, request: Request| {
         let secrets = secrets.clone();
         async move {
-            // A push that cannot be trusted anyway is refused before its body is taken in.
+            // A push without valid headers is rejected before its body is read.
             let claim = claim(request.headers()).map_err(|why| untrusted(&operation, &why))?;
             let body = whole(request).await?;
             let id = claim.verify(&secrets, &body).map_err(|why| untrusted(&operation, &why))?;
@@ -129,7 +129,7 @@ where
     routes(accept, handler)
 }
 
-/// Routes what `accept` makes of a push to the handler, and answers everything with the envelope.
+/// Routes what `accept` returns for a push to the handler, and answers everything with the envelope.
 fn routes<A, AF, T, H, F, E>(accept: A, handler: H) -> Router
 where
     A: Fn(String, Request) -> AF + Clone + Send + Sync + 'static,
@@ -199,7 +199,7 @@ fn acknowledge(operation: &str, outcome: Result<(), String>) -> Response {
     }
 }
 
-/// Why a push is not taken.
+/// Why a push is rejected.
 struct Refusal {
     status: StatusCode,
     msg: String,

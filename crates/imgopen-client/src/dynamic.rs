@@ -1,4 +1,4 @@
-//! Calls of operations that are known only while the program runs: JSON in, JSON out, by the tables of the contract.
+//! Calls of operations that are known only at run time: JSON in, JSON out, by the tables of the contract.
 
 use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, Operation, operation, read_value};
@@ -10,10 +10,10 @@ use crate::answer::Untyped;
 use crate::path::segments;
 use crate::{Client, Error};
 
-/// The header that makes a submit safe to repeat, where the server minds it.
+/// The header that makes a submit safe to repeat, if the server supports it.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The call of an operation that is known only while the program runs. [`Client::dynamic`] makes it.
+/// A call of an operation that is known only at run time, made by [`Client::dynamic`].
 #[derive(Debug, Clone)]
 #[must_use = "a call does nothing until it is sent"]
 pub struct Dynamic<'a> {
@@ -24,17 +24,17 @@ pub struct Dynamic<'a> {
     idempotency_key: Option<String>,
 }
 
-/// What a job's query says: the answer as it came, and what it means.
+/// The answer to a job's query, and the state that it reports.
 pub struct Progress {
     /// The `data` of the answer, in canonical form.
     pub data: Value,
-    /// Where the job stands.
+    /// The state of the job.
     pub report: Box<dyn JobReport + Send>,
 }
 
 impl Client {
-    /// Calls an operation that is known only while the program runs, such as one that a command line names. The request is
-    /// JSON and is held to the same rules as the typed one; so is the answer.
+    /// Calls an operation that is known only at run time, such as one that a command line names. The request is JSON and
+    /// must keep the same rules as the typed one; so must the answer.
     ///
     /// ```no_run
     /// use imgopen_client::types::operation;
@@ -52,11 +52,11 @@ impl Client {
         Dynamic { client: self, operation, parameters, body, idempotency_key: None }
     }
 
-    /// Asks once where a job stands that an operation started; the id is the one of [`job_id`].
+    /// Queries once the state of a job that an operation started; `id` is the result of [`job_id`].
     ///
     /// # Errors
     ///
-    /// As the query's. [`Error::InvalidRequest`] if the operation starts no job.
+    /// Those of the query, and [`Error::InvalidRequest`] if the operation starts no job.
     pub async fn progress(&self, operation: &'static Operation, id: &str) -> Result<Progress, Error> {
         let no_job = || Error::InvalidRequest(format!("`{}` starts no job", operation.id));
         let job = operation.job.as_ref().ok_or_else(no_job)?;
@@ -72,7 +72,7 @@ impl Client {
     }
 }
 
-/// The id to ask for a job with, out of the request that started it and the answer to that.
+/// Returns the id to query a job with, from the request that started it or the answer to it.
 pub fn job_id(operation: &Operation, request: &Value, answer: &Value) -> Option<String> {
     let source: IdSource = operation.job.as_ref()?.id;
     source.find(request, answer).map(str::to_owned)
@@ -90,17 +90,17 @@ impl Dynamic<'_> {
         self
     }
 
-    /// Sends the header `Idempotency-Key`, and tries again after a failure that may pass: a server that minds the header
-    /// starts one job however often the request comes. Only for such servers; the hosted API documents no such header.
+    /// Sends the header `Idempotency-Key`, and retries after temporary failures: a server that supports the header starts
+    /// one job however often the request arrives. Use it only with such servers; the hosted API does not document the header.
     pub fn idempotency_key(self, key: impl Into<String>) -> Self {
         Self { idempotency_key: Some(key.into()), ..self }
     }
 
-    /// Sends the request, and gives the whole answer in canonical form.
+    /// Sends the request and returns the whole answer in canonical form.
     ///
     /// # Errors
     ///
-    /// As the typed call's.
+    /// Those of the typed call.
     pub async fn send(self) -> Result<Value, Error> {
         let unsent = |error: &dyn std::fmt::Display| Error::InvalidRequest(error.to_string());
         let body =

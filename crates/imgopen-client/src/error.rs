@@ -1,4 +1,4 @@
-//! What can go wrong with a call, told apart: before sending, on the way, by HTTP status, by envelope code, in decoding.
+//! The errors of a call, distinguished by where they happen: before sending, on the way, by HTTP status, by envelope code, in decoding.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use imgopen_types::{Envelope, JobState, ReadError};
 use reqwest::StatusCode;
 
-/// Why a call did not give what was asked for.
+/// The error of a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +14,7 @@ pub enum Error {
     #[error("the request was not sent: {0}")]
     InvalidRequest(String),
 
-    /// The server was not reached, or its answer did not arrive.
+    /// The server could not be reached, or its answer did not arrive.
     #[error("the server did not answer: {}", chain(.0))]
     Transport(#[source] reqwest::Error),
 
@@ -25,14 +25,14 @@ pub enum Error {
         limit: usize,
     },
 
-    /// The server answered with an HTTP status that is no success.
-    #[error("HTTP {status}{}", told(.envelope.as_deref(), .body))]
+    /// The server answered with an HTTP status that is not a success.
+    #[error("HTTP {status}{}", shown_answer(.envelope.as_deref(), .body))]
     Status {
         /// The HTTP status.
         status: StatusCode,
         /// The envelope, if the body is one.
         envelope: Option<Box<Envelope>>,
-        /// How long to wait before another try, if the server says so.
+        /// How long to wait before a retry, if the server says so.
         retry_after: Option<Duration>,
         /// The body as it came.
         body: Bytes,
@@ -60,32 +60,32 @@ pub enum Error {
         body: Bytes,
     },
 
-    /// The answer is a success without the data that was asked for.
+    /// The answer is a success without data.
     #[error("the answer `{answer}` is a success without data")]
     MissingData {
         /// Name of the answer's schema.
         answer: &'static str,
     },
 
-    /// The job that was waited for ended without a result.
+    /// The awaited job ended without a result.
     #[error("the job {id} ended as {state:?}{}", .desc.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     JobEnded {
-        /// The id that it was asked for with.
+        /// The id that the job was queried with.
         id: String,
-        /// How it ended.
+        /// Its final state.
         state: JobState,
         /// The server's text, if it gave one.
         desc: Option<String>,
     },
 
-    /// The job that was waited for did not end in time. It may still do so; ask for it again by its id.
+    /// The awaited job did not end in time. It may still do so; query it again by its id.
     #[error("the job {id} did not end within {deadline:?}; last seen: {last:?}")]
     Deadline {
-        /// The id that it was asked for with.
+        /// The id that the job was queried with.
         id: String,
-        /// How long it was waited for.
+        /// The time limit of the wait.
         deadline: Duration,
-        /// Where it stood when it was last asked for.
+        /// Its state at the last query, if there was one.
         last: Option<JobState>,
     },
 }
@@ -117,7 +117,7 @@ impl Error {
         }
     }
 
-    /// How long the server asks to wait before another try.
+    /// Returns how long the server asks to wait before a retry.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Status { retry_after, .. } => *retry_after,
@@ -125,8 +125,8 @@ impl Error {
         }
     }
 
-    /// Whether another try may succeed: nothing arrived, or the status is 408, 429 or 5xx (501 apart, which will not
-    /// change).
+    /// Returns whether a retry may succeed: no answer arrived, or the status is 408, 429 or 5xx except 501, which is
+    /// permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Transport(error) => !error.is_builder(),
@@ -145,7 +145,7 @@ impl From<reqwest::Error> for Error {
     }
 }
 
-/// The error with its causes, for reqwest's own text leaves them out.
+/// The error with its causes, which reqwest's own text leaves out.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -156,8 +156,8 @@ fn chain(error: &reqwest::Error) -> String {
     text
 }
 
-/// The envelope's text, or the beginning of a body that is none.
-fn told(envelope: Option<&Envelope>, body: &Bytes) -> String {
+/// The envelope's text, or the beginning of any other body.
+fn shown_answer(envelope: Option<&Envelope>, body: &Bytes) -> String {
     const LONGEST: usize = 200;
     match envelope {
         Some(envelope) => format!(", code {:?}: {}", envelope.code, envelope.msg),

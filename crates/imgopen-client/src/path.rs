@@ -2,7 +2,7 @@
 
 use progenitor_client::encode_path;
 
-/// The value as path segments: each is encoded, the slashes between them stay.
+/// Encodes each path segment of the value and keeps the slashes between them.
 pub(crate) fn segments(value: &str) -> String {
     value.split('/').map(encode_path).collect::<Vec<_>>().join("/")
 }

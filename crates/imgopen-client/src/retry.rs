@@ -1,23 +1,23 @@
-//! When a call that is safe to repeat is tried again, and how long to wait before.
+//! When a call that is safe to repeat is retried, and how long to wait before that.
 
 use std::time::Duration;
 
 use crate::Error;
 
-/// How often and how soon a call is tried again.
+/// How often and how soon a call is retried.
 ///
-/// Only calls that are safe to repeat are: operations that change nothing (queries and lists, as the document marks them),
-/// and submits under a key of [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key). And only after failures that may
-/// pass: nothing arrived, or 408, 429 or 5xx.
+/// Only calls that are safe to repeat are retried: operations that change nothing (queries and lists, as the document marks them),
+/// and submits under a key of [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key). They are
+/// retried only after temporary failures: no answer, or 408, 429 or 5xx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
-    /// The most tries, the first included; 4 unless set. 1 turns retries off.
+    /// Maximum number of attempts, the first included; 4 by default. 1 turns retries off.
     pub tries: u32,
-    /// The longest wait before the second try; 250 ms unless set. It doubles with each try.
+    /// Longest wait before the second attempt; 250 ms by default. It doubles with each attempt.
     pub first_wait: Duration,
-    /// The longest wait before any try; 10 seconds unless set. A server that asks for a longer one (`Retry-After`) is
-    /// not asked again.
+    /// Longest wait before any attempt; 10 seconds by default. If the server asks for a longer one (`Retry-After`), the
+    /// call is not retried.
     pub longest_wait: Duration,
 }
 
@@ -33,25 +33,25 @@ impl Retry {
         Self { tries: 1, ..Self::default() }
     }
 
-    /// Sets the most tries.
+    /// Sets the maximum number of attempts, the first included.
     pub fn tries(self, tries: u32) -> Self {
         Self { tries, ..self }
     }
 
-    /// Sets the longest wait before the second try.
+    /// Sets the longest wait before the second attempt.
     pub fn first_wait(self, first_wait: Duration) -> Self {
         Self { first_wait, ..self }
     }
 
-    /// Sets the longest wait before any try.
+    /// Sets the longest wait before any attempt.
     pub fn longest_wait(self, longest_wait: Duration) -> Self {
         Self { longest_wait, ..self }
     }
 
-    /// The wait after the failure of a try (counted from 1), or `None` if there is no other.
+    /// Returns the wait after a failed attempt (counted from 1), or `None` after the last.
     ///
-    /// It is drawn from the upper half of the range, so that many callers do not come back at once and none comes back
-    /// at once.
+    /// It is drawn from the upper half of the range, so that many callers do not retry together and none
+    /// retries immediately.
     pub(crate) fn wait(&self, tried: u32, error: &Error) -> Option<Duration> {
         if tried >= self.tries || !error.is_retryable() {
             return None;
@@ -63,7 +63,7 @@ impl Retry {
     }
 }
 
-/// A multiple of a duration, as long as there can be one: an endless one stays endless.
+/// A multiple of a duration, saturating.
 pub(crate) fn scaled(duration: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }

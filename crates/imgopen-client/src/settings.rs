@@ -1,4 +1,4 @@
-//! How a client is made: where to, with which keys, how patiently.
+//! How a client is built: base URL, access key, retries, limits and timeouts.
 
 use std::env::{self, VarError};
 use std::time::Duration;
@@ -7,15 +7,15 @@ use imgopen_types::{Credentials, MissingKey};
 
 use crate::{Client, Retry};
 
-/// What a client carries beside its connection.
+/// The settings of a client beside its connection.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
     /// The access key, sent with every call. Without one no key headers are sent.
     pub credentials: Option<Credentials>,
-    /// When a call that is safe to repeat is tried again.
+    /// When a call that is safe to repeat is retried.
     pub retry: Retry,
-    /// The most bytes that an answer may have; 16 MiB unless set.
+    /// Maximum size of an answer in bytes; 16 MiB by default.
     pub answer_limit: usize,
 }
 
@@ -25,11 +25,11 @@ impl Default for Settings {
     }
 }
 
-/// Why a client could not be made.
+/// Why a client could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The address is not one that can be called.
+    /// The base URL cannot be called.
     #[error("the base URL {url:?} cannot be called: {problem}; give one such as `https://api.zhiqite.com`")]
     BaseUrl {
         /// The address as given.
@@ -40,13 +40,13 @@ pub enum BuildError {
     /// An environment variable is not a text.
     #[error("the environment variable `{variable}` is not a text; set it to the server's base URL")]
     Variable {
-        /// Which variable.
+        /// The name of the variable.
         variable: &'static str,
     },
     /// A part of the access key cannot be sent.
     #[error("the access key's {part} holds a character that no HTTP header can carry; copy it again")]
     Credentials {
-        /// Which part.
+        /// The part: id or secret.
         part: &'static str,
     },
     /// The environment does not hold what is needed.
@@ -57,7 +57,7 @@ pub enum BuildError {
     Http(#[source] reqwest::Error),
 }
 
-/// Makes a [`Client`].
+/// A builder of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
     base_url: String,
@@ -72,16 +72,16 @@ impl Client {
     /// The environment variable that holds the base URL.
     pub const BASE_URL_VARIABLE: &'static str = "IMGOPEN_BASE_URL";
 
-    /// A client of the server at that base URL, such as [`imgopen_types::HOSTED_URL`], with an access key.
+    /// Returns a client of the server at that base URL, such as [`imgopen_types::HOSTED_URL`], with an access key.
     ///
     /// # Errors
     ///
-    /// Tells what is wrong with the address or the key.
+    /// If the base URL or the key is invalid.
     pub fn new(base_url: &str, credentials: Credentials) -> Result<Self, BuildError> {
         Self::builder(base_url).credentials(credentials).build()
     }
 
-    /// A client as the environment says: the base URL in `IMGOPEN_BASE_URL` (the hosted API if it is not set), the
+    /// Returns a client with the settings of the environment: the base URL in `IMGOPEN_BASE_URL` (the hosted API if it is not set), the
     /// access key in `IMGOPEN_ACCESS_KEY_ID` and `IMGOPEN_ACCESS_KEY_SECRET`.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Client {
         Self::new(&base_url, Credentials::from_env()?)
     }
 
-    /// Starts a client of the server at that base URL.
+    /// Returns a builder of a client of the server at that base URL.
     pub fn builder(base_url: &str) -> ClientBuilder {
         ClientBuilder {
             base_url: base_url.to_owned(),
@@ -109,7 +109,7 @@ impl Client {
         }
     }
 
-    /// What the client carries beside its connection.
+    /// Returns the settings of the client.
     pub fn settings(&self) -> &Settings {
         &self.inner
     }
@@ -127,48 +127,48 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets when a call that is safe to repeat is tried again.
+    /// Sets when a call that is safe to repeat is retried.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.settings.retry = retry;
         self
     }
 
-    /// Sets the most bytes that an answer may have.
+    /// Sets the maximum size of an answer, in bytes.
     pub fn answer_limit(mut self, bytes: usize) -> Self {
         self.settings.answer_limit = bytes;
         self
     }
 
-    /// Sets how long connecting may take; 10 seconds unless set.
+    /// Sets the timeout for connecting; 10 seconds by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Sets how long one try of a call may take, from connecting to the last byte; 60 seconds unless set.
+    /// Sets the timeout of one attempt, from connecting to the last byte; 60 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Goes past the proxies that the environment names, as is right for a server on the same machine.
+    /// Ignores the proxies that the environment names, as is right for a server on the same machine.
     pub fn no_proxy(mut self) -> Self {
         self.no_proxy = true;
         self
     }
 
-    /// Uses an HTTP client of your own; the timeouts and proxies set here do not apply to it. See to it that it follows no
-    /// redirects: the access key would be sent along.
+    /// Uses your own HTTP client; the timeouts and proxies set here do not apply to it. It must not follow redirects: the
+    /// access key would be sent along.
     pub fn http_client(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
         self
     }
 
-    /// The finished client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// Tells what is wrong with the address or the key.
+    /// If the base URL or the key is invalid.
     pub fn build(self) -> Result<Client, BuildError> {
         let base_url = self.base_url.trim().trim_end_matches('/').to_owned();
         check_base_url(&base_url)?;
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_cannot_be_called_is_told() {
+    fn an_address_that_cannot_be_called_is_rejected() {
         for (url, problem) in [
             ("api.zhiqite.com", "relative URL"),
             ("ftp://example.com", "neither http nor https"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_sent_is_told_without_showing_it() {
+    fn a_key_that_cannot_be_sent_is_rejected_without_showing_it() {
         let error = Client::new("http://127.0.0.1", Credentials::new("id", "sec\nret")).unwrap_err().to_string();
         assert!(error.contains("the access key's secret") && !error.contains("sec\n"), "{error}");
     }

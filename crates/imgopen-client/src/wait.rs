@@ -1,4 +1,4 @@
-//! Waiting for a job: submit, ask until it ends, with growing pauses and a deadline.
+//! Waiting for a job: submit, then poll until it ends, with growing pauses and a deadline.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use crate::retry::scaled;
 use crate::{Client, Error};
 
-/// A request whose operation starts a job. The document says, for each, which operation tells the job's state and where
+/// A request whose operation starts a job. The document says which operation returns the job's state and where
 /// its id lies; the generated code follows it.
 pub trait Job: JobRequest<Response: Send + Sync, Report: Send> + Send + Sync {
     /// Sends the request.
     fn submit(&self, client: &Client) -> impl Future<Output = Result<Self::Response, Error>> + Send;
 
-    /// Asks once for the state of the job of that id.
+    /// Queries the state of the job with that id once.
     fn query(client: &Client, id: &str) -> impl Future<Output = Result<Self::Report, Error>> + Send;
 }
 
@@ -29,12 +29,12 @@ pub struct Task<J: Job> {
 }
 
 impl<J: Job> Task<J> {
-    /// A job of which only the id is known, such as one that was started earlier.
+    /// Makes a handle of a job of which only the id is known, such as one that was started earlier.
     pub fn from_id(id: impl Into<String>) -> Self {
         Self { id: id.into(), response: None }
     }
 
-    /// The id to ask for the job with.
+    /// Returns the id to query the job with.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -56,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As the operation itself. A submit is never tried again on its own: it might start two jobs.
+    /// Those of the operation. A submit is never retried automatically: it might start two jobs.
     pub async fn submit<J: Job>(&self, request: &J) -> Result<Task<J>, Error> {
         let response = request.submit(self).await?;
         Ok(Task { id: request.job_id(&response), response: Some(response) })
@@ -109,23 +109,23 @@ impl<J: Job> fmt::Debug for Wait<'_, J> {
 }
 
 impl<'a, J: Job> Wait<'a, J> {
-    /// Sets the pause after the first question; 1 second unless set. Each further pause is half as long again.
+    /// Sets the pause after the first query; 1 second by default. Each further pause is 1.5 times as long.
     pub fn first_pause(self, first_pause: Duration) -> Self {
         Self { first_pause, ..self }
     }
 
-    /// Sets the longest pause between two questions; 10 seconds unless set.
+    /// Sets the longest pause between two queries; 10 seconds by default.
     pub fn longest_pause(self, longest_pause: Duration) -> Self {
         Self { longest_pause, ..self }
     }
 
-    /// Sets how long to wait in all, from now on; 10 minutes unless set. [`Duration::MAX`] is no deadline.
+    /// Sets how long to wait in total, from now on; 10 minutes by default. [`Duration::MAX`] waits without a deadline.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
-    /// Every report of the job until it ends: the last one is final. A job that failed is a report too; only
-    /// awaiting the wait makes it an error. The stream ends after the first error.
+    /// Returns a stream of every report of the job until it ends; the last one is final. A failed job is a report too; only
+    /// awaiting the wait turns it into an error. The stream ends after the first error.
     pub fn progress(self) -> impl Stream<Item = Result<J::Report, Error>> + Send + 'a {
         let ends_at = Instant::now().checked_add(self.deadline);
         let start = Asking { wait: self, ends_at, pause: None, last: None };
@@ -169,12 +169,12 @@ impl<'a, J: Job> IntoFuture for Wait<'a, J> {
     }
 }
 
-/// The state between two questions.
+/// The state between two queries.
 struct Asking<'a, J: Job> {
     wait: Wait<'a, J>,
-    /// No deadline if it lies further off than time can be told.
+    /// `None`, which is no deadline, if the time overflows.
     ends_at: Option<Instant>,
-    /// The pause before the next question; none before the first.
+    /// The pause before the next query; `None` before the first.
     pause: Option<Duration>,
     last: Option<JobState>,
 }

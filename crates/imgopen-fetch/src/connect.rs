@@ -1,7 +1,7 @@
-//! The time limit of making one connection, which differs from call to call while all share one pool.
+//! A connect timeout for each call, while all calls share one pool.
 //!
-//! reqwest knows a limit only for a whole client. So a call leaves its own in a task-local variable, and a layer around the
-//! connector takes it from there: hyper starts a connection from within the call that wants it.
+//! reqwest has a connect timeout only for a whole client. A call therefore stores its limit in a task-local variable, and a
+//! layer around the connector reads it: hyper opens a connection within the call that needs it.
 
 use std::error::Error;
 use std::future::Future;
@@ -18,21 +18,21 @@ tokio::task_local! {
     static LIMIT: Duration;
 }
 
-/// Runs a call, with a limit for the connections that it makes.
+/// Runs a call with a time limit for each connection it opens.
 pub(crate) async fn within<F: Future>(limit: Duration, call: F) -> F::Output {
     LIMIT.scope(limit, call).await
 }
 
-/// No connection was made within that time. Travels through reqwest as the cause of its error.
+/// No connection was made within this time. reqwest carries it as the cause of its own error.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection was made within {0:?}")]
 pub(crate) struct ConnectTimeout(pub(crate) Duration);
 
-/// Puts the limit around a connector.
+/// A layer that puts the limit around a connector.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectLimit;
 
-/// A connector with the limit around it.
+/// A connector with a time limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Limited<S>(S);
 
@@ -58,7 +58,7 @@ where
     }
 
     fn call(&mut self, target: R) -> Self::Future {
-        // Without a limit of its own, the call's whole time bounds it.
+        // Without a limit of its own, the connection is bounded by the time of the whole call.
         let limit = LIMIT.try_with(|limit| *limit).unwrap_or(Duration::MAX);
         let connecting = self.0.call(target);
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! What can go wrong with a fetch or a push, told so that the one who chose the address can mend it.
+//! Errors of fetches and pushes, written for the person who chose the address.
 
 use std::fmt;
 use std::io;
@@ -8,29 +8,29 @@ use std::time::Duration;
 use http::StatusCode;
 use url::Url;
 
-/// Why a fetch or a push did not succeed. Every message names the address.
+/// Why a fetch or a push failed. Every message names the URL.
 ///
-/// A message tells what an address resolves to. Where that must stay inside, show strangers less.
+/// Some messages contain the address that a name resolves to. Do not show them to strangers if that is confidential.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The text is no URL.
+    /// The text is not a URL.
     #[error("{url} is not a URL: {problem}; give one such as https://example.com/picture.png")]
     Invalid {
         /// The text.
         url: ShownUrl,
-        /// What is wrong with it.
+        /// The parser's message.
         problem: String,
     },
 
     /// The text is too long for a URL.
     #[error("{url} has {length} characters, more than the {limit} that a URL may have")]
     TooLong {
-        /// How it begins.
+        /// Its beginning.
         url: ShownUrl,
         /// Its length in bytes.
         length: usize,
-        /// The most bytes.
+        /// The maximum length in bytes.
         limit: usize,
     },
 
@@ -43,7 +43,7 @@ pub enum FetchError {
         scheme: String,
     },
 
-    /// The URL holds a user name or a password.
+    /// The URL contains a user name or a password.
     #[error("{url} holds a user name or a password, which would be sent along; leave them out")]
     UserInfo {
         /// The URL without them.
@@ -66,18 +66,18 @@ pub enum FetchError {
         url: ShownUrl,
         /// The host's address.
         address: IpAddr,
-        /// What kind of address that is, such as "a private address".
+        /// The kind of address, such as "a private address".
         kind: &'static str,
     },
 
-    /// The host's name has only addresses that are not on the public internet.
+    /// The host's name resolves only to addresses that are not on the public internet.
     #[error("{url} resolves to {address}, {kind}; the operator can allow it with --allow-network")]
     Resolved {
         /// The URL.
         url: ShownUrl,
-        /// The first of the addresses.
+        /// The first of these addresses.
         address: IpAddr,
-        /// What kind of address that is, such as "a private address".
+        /// The kind of address, such as "a private address".
         kind: &'static str,
     },
 
@@ -86,7 +86,7 @@ pub enum FetchError {
     Unresolved {
         /// The URL.
         url: ShownUrl,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
 
@@ -99,16 +99,16 @@ pub enum FetchError {
         limit: Duration,
     },
 
-    /// No connection was made, or it broke before the answer was whole.
+    /// The connection failed, or broke before the answer was complete.
     #[error("{url} gave no whole answer: {}", chain(.source))]
     Transport {
         /// The URL.
         url: ShownUrl,
-        /// What happened.
+        /// The HTTP client's error.
         source: reqwest::Error,
     },
 
-    /// The whole took too long.
+    /// The fetch or push took too long.
     #[error("{url} did not answer within {} s", .limit.as_secs_f64())]
     Timeout {
         /// The URL.
@@ -117,7 +117,7 @@ pub enum FetchError {
         limit: Duration,
     },
 
-    /// The answer is no success.
+    /// The status of the answer is not a success.
     #[error("{url} answered {status}")]
     Status {
         /// The URL.
@@ -135,7 +135,8 @@ pub enum FetchError {
         limit: u64,
     },
 
-    /// The body is compressed, although none was asked for so. It is not unpacked: a small body could become a huge one.
+    /// The body is compressed although that was not requested. It is not decompressed, since a small body may expand to a huge
+    /// one.
     #[error("{url} answered with the encoding `{encoding}`, which was not asked for; serve it without")]
     Encoding {
         /// The URL.
@@ -153,7 +154,7 @@ pub enum FetchError {
         limit: u8,
     },
 
-    /// The answer is a redirect that does not say where to.
+    /// The answer is a redirect without a target.
     #[error("{url} answered {status} without a `Location` that says where to; give the URL itself")]
     NoLocation {
         /// The URL.
@@ -162,12 +163,12 @@ pub enum FetchError {
         status: StatusCode,
     },
 
-    /// What the URL redirects to failed.
+    /// The target of a redirect failed.
     #[error("{from} redirects, and {source}")]
     Redirected {
         /// The URL that was asked for.
         from: ShownUrl,
-        /// What went wrong behind it.
+        /// The error of the target.
         source: Box<FetchError>,
     },
 
@@ -177,19 +178,19 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether another try may succeed: the network, the name service or the server failed in a way that passes (408, 429
-    /// or 5xx, 501 apart).
+    /// Whether another attempt may succeed: the network or name resolution failed, or the server answered 408, 429 or 5xx
+    /// except 501.
     pub fn is_retryable(&self) -> bool {
         match self {
             FetchError::Unresolved { .. } | FetchError::ConnectTimeout { .. } => true,
             FetchError::Transport { .. } | FetchError::Timeout { .. } => true,
-            FetchError::Status { status, .. } => is_passing(*status),
+            FetchError::Status { status, .. } => is_temporary(*status),
             FetchError::Redirected { source, .. } => source.is_retryable(),
             _ => false,
         }
     }
 
-    /// Whether the guard's policy forbids the address, rather than something having failed on the way.
+    /// Whether the guard rejected the address, as opposed to a failure of the network or the server.
     pub fn is_refusal(&self) -> bool {
         match self {
             FetchError::Scheme { .. } | FetchError::UserInfo { .. } | FetchError::Port { .. } => true,
@@ -200,30 +201,30 @@ impl FetchError {
     }
 }
 
-fn is_passing(status: StatusCode) -> bool {
-    let asked = status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS;
-    asked || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
+fn is_temporary(status: StatusCode) -> bool {
+    let try_later = status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS;
+    try_later || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 
-/// A URL as messages show it: without user name, password, query and fragment, for these may hold secrets, and cut where
-/// it gets long.
+/// A URL as messages show it: without user name, password, query and fragment, which may contain secrets, and truncated if
+/// it is long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownUrl(String);
 
 impl ShownUrl {
     const LONGEST: usize = 200;
 
-    /// Shows a text that need not be a URL.
+    /// Shows a text that may not be a URL.
     pub(crate) fn of_text(text: &str) -> Self {
         match Url::parse(text) {
             Ok(url) if url.has_host() => Self::of(&url),
-            // Where user information would end cannot be told, so nothing after a scheme is safe to show.
+            // Without parsing there is no way to know where user information ends, so nothing of the text is safe to show.
             _ if text.contains('@') => Self("the given text".to_owned()),
             _ => Self::cut(&format!("{:?}", text.split(['?', '#']).next().unwrap_or_default())),
         }
     }
 
-    /// Shows how a text begins that is too long to be parsed.
+    /// Shows the beginning of a text that is too long to parse.
     pub(crate) fn of_start(text: &str) -> Self {
         Self::of_text(text.char_indices().nth(Self::LONGEST).map_or(text, |(end, _)| &text[..end]))
     }
@@ -231,7 +232,7 @@ impl ShownUrl {
     /// Shows a URL.
     pub(crate) fn of(url: &Url) -> Self {
         let mut shown = url.clone();
-        // These fail only for URLs that cannot hold any.
+        // These fail only for URLs that cannot have any.
         let _ = shown.set_username("");
         let _ = shown.set_password(None);
         shown.set_fragment(None);
@@ -254,7 +255,7 @@ impl fmt::Display for ShownUrl {
     }
 }
 
-/// The error's causes, for reqwest's own text leaves them out.
+/// The error with its causes, which reqwest's message omits.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

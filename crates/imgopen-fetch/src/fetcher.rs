@@ -1,4 +1,4 @@
-//! The client itself: fetching and pushing under a guard and limits.
+//! The client: fetches and pushes under a guard and limits.
 
 use std::error::Error;
 use std::future::Future;
@@ -17,32 +17,32 @@ use crate::error::{FetchError, ShownUrl};
 use crate::resolve::{self, GuardedResolver, NoAddress};
 use crate::{Guard, Limits};
 
-/// How long a connection may lie unused. Strangers choose the hosts, so connections are rarely used again.
+/// How long the pool keeps an idle connection. Strangers choose the hosts, so connections are rarely reused.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// How many connections to one host may lie unused.
+/// How many idle connections to one host the pool keeps.
 const IDLE_PER_HOST: usize = 2;
 
 /// An HTTP client under a [`Guard`]. Clones share one pool of connections.
 ///
-/// A name is resolved once for each connection, the addresses are checked, and the connection goes to one of those that
-/// passed: nothing is resolved again between. A connection that lies in the pool goes to an address that was checked, and a
-/// guard never changes, so it may be used again whatever the name resolves to by then.
+/// For each connection, a name is resolved once, its addresses are checked, and the connection goes to one that passed;
+/// nothing is resolved again in between. A pooled connection goes to a checked address and a guard never changes, so it may be
+/// reused even if the name has since changed its addresses.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     guard: Guard,
     client: Client,
 }
 
-/// What was fetched.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fetched {
-    /// Where it lay in the end, after redirects.
+    /// The URL that answered, after redirects.
     pub url: Url,
-    /// The `Content-Type` that the server gave, if it is a text.
+    /// The `Content-Type` of the answer, if it is valid ASCII.
     pub content_type: Option<String>,
-    /// The body, whole.
+    /// The complete body.
     pub bytes: Bytes,
 }
 
@@ -50,7 +50,7 @@ pub struct Fetched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Posted {
-    /// The HTTP status. A redirect's too: none is followed.
+    /// The HTTP status, which may be that of a redirect, since none is followed.
     pub status: StatusCode,
     /// The headers, such as `Retry-After`.
     pub headers: HeaderMap,
@@ -59,17 +59,17 @@ pub struct Posted {
 }
 
 impl Fetcher {
-    /// A client under that guard, which resolves names as this machine does.
+    /// Creates a client that resolves names with the system's resolver.
     ///
     /// # Errors
     ///
-    /// When TLS cannot be set up, because the system has no root certificates.
+    /// If TLS cannot be set up because the system has no root certificates.
     pub fn new(guard: Guard) -> Result<Self, FetchError> {
         Self::with_resolver(guard, resolve::by_system)
     }
 
-    /// A client that resolves names by that function. What it returns is checked like any other answer, so tests can give
-    /// a name any addresses, and others at every call.
+    /// Creates a client that resolves names with a function. Its answers are checked like the system's, so that tests can give
+    /// a name any addresses, and different ones at every call.
     ///
     /// ```
     /// use std::net::{IpAddr, Ipv4Addr};
@@ -79,15 +79,15 @@ impl Fetcher {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let inside = |_name: String| async { Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5))]) };
     /// let fetcher = Fetcher::with_resolver(Guard::default(), inside)?;
-    /// let refused = fetcher.get("http://pictures.example/cat.png", &Limits::default()).await.unwrap_err();
-    /// assert!(refused.to_string().contains("resolves to 10.0.0.5, a private address"));
+    /// let rejected = fetcher.get("http://pictures.example/cat.png", &Limits::default()).await.unwrap_err();
+    /// assert!(rejected.to_string().contains("resolves to 10.0.0.5, a private address"));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// When TLS cannot be set up, because the system has no root certificates.
+    /// If TLS cannot be set up because the system has no root certificates.
     pub fn with_resolver<L, F>(guard: Guard, lookup: L) -> Result<Self, FetchError>
     where
         L: Fn(String) -> F + Send + Sync + 'static,
@@ -95,13 +95,13 @@ impl Fetcher {
     {
         let client = Client::builder()
             .user_agent(concat!("imgopen/", env!("CARGO_PKG_VERSION")))
-            // A proxy would resolve and connect itself, past the guard.
+            // A proxy would resolve names and connect without the guard.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(GuardedResolver::new(guard.clone(), lookup))
             .connector_layer(ConnectLimit)
             .http1_only()
-            // What another crate of the program turns on must not unpack bodies here: only packed bytes are counted.
+            // Another crate of the program may enable these features of reqwest; decompressed bytes would not be counted.
             .no_gzip()
             .no_brotli()
             .no_deflate()
@@ -113,16 +113,16 @@ impl Fetcher {
         Ok(Self { guard, client })
     }
 
-    /// The guard that it is under.
+    /// The guard that every address is checked by.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// Fetches what lies at the URL, following redirects. Each is checked like the first.
+    /// Fetches a URL, following redirects. Each target is checked like the first URL.
     ///
     /// # Errors
     ///
-    /// When the URL or what it resolves to is refused, nothing or no success is answered, or a limit is passed.
+    /// If the URL or its addresses are rejected, the request fails, the status is not a success, or a limit is exceeded.
     pub async fn get(&self, url: &str, limits: &Limits) -> Result<Fetched, FetchError> {
         let asked = self.guard.check(url)?;
         let fetching = connect::within(limits.connect, self.follow(asked.clone(), limits));
@@ -132,12 +132,12 @@ impl Fetcher {
         }
     }
 
-    /// Pushes a body to the URL. No redirect is followed.
+    /// Posts a body to a URL. Redirects are not followed.
     ///
     /// # Errors
     ///
-    /// When the URL or what it resolves to is refused, nothing is answered, or the time is up before the answer is whole.
-    /// An answer whose status is no success is no error.
+    /// If the URL or its addresses are rejected, the request fails, or the time limit passes before the answer is complete.
+    /// A status that is not a success is not an error.
     pub async fn post(
         &self,
         url: &str,
@@ -200,7 +200,7 @@ impl Fetcher {
     }
 }
 
-/// What one request of a fetch gave.
+/// The outcome of one request of a fetch.
 enum Step {
     Arrived(Fetched),
     Redirect(Url),
@@ -210,10 +210,10 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where a redirect leads to.
+/// The target of a redirect.
 fn target(url: &Url, response: &Response) -> Result<Url, FetchError> {
     let shown = ShownUrl::of(url);
-    // Servers send raw UTF-8 here too.
+    // Some servers send raw UTF-8 here.
     let location = response.headers().get(LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     match location {
         None => Err(FetchError::NoLocation { url: shown, status: response.status() }),
@@ -227,7 +227,7 @@ fn target(url: &Url, response: &Response) -> Result<Url, FetchError> {
 fn check_encoding(url: &Url, response: &Response) -> Result<(), FetchError> {
     const PACKED: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
     let given = text(response.headers(), CONTENT_ENCODING.as_str()).unwrap_or_default().to_ascii_lowercase();
-    // Others, such as `identity` and `aws-chunked`, stand on bodies that are as they should be.
+    // Others, such as `identity` and `aws-chunked`, mark bodies that are not compressed.
     match given.split(',').map(str::trim).find(|encoding| PACKED.contains(encoding)) {
         Some(encoding) => Err(FetchError::Encoding { url: ShownUrl::of(url), encoding: encoding.to_owned() }),
         None => Ok(()),
@@ -253,7 +253,7 @@ async fn read_whole(url: &Url, mut response: Response, limit: u64) -> Result<Byt
     Ok(body.freeze())
 }
 
-/// The error of a request, with what our own resolver and connector said if it was they who failed.
+/// Converts the error of a request. Looks for our resolver's and connector's errors among its causes.
 fn failure(url: &Url, error: reqwest::Error) -> FetchError {
     let url = ShownUrl::of(url);
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
@@ -261,8 +261,8 @@ fn failure(url: &Url, error: reqwest::Error) -> FetchError {
         if let Some(no_address) = inner.downcast_ref::<NoAddress>() {
             return match no_address {
                 NoAddress::Refused { address, kind } => FetchError::Resolved { url, address: *address, kind },
-                NoAddress::NotFound(told) => {
-                    FetchError::Unresolved { url, source: io::Error::new(told.kind(), told.to_string()) }
+                NoAddress::NotFound(error) => {
+                    FetchError::Unresolved { url, source: io::Error::new(error.kind(), error.to_string()) }
                 }
             };
         }
@@ -271,6 +271,6 @@ fn failure(url: &Url, error: reqwest::Error) -> FetchError {
         }
         cause = inner.source();
     }
-    // Its own text would show the URL with its query.
+    // reqwest's message would show the URL with its query.
     FetchError::Transport { url, source: error.without_url() }
 }

@@ -1,4 +1,4 @@
-//! Which addresses may be reached, and what a URL must look like before it is used at all.
+//! The policy: which addresses may be reached, and which URLs are accepted at all.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::{ports, ranges};
 /// The most bytes that a URL may have.
 const URL_LIMIT: usize = 8192;
 
-/// The policy: which addresses may be reached. Public ones, and those of the networks that the operator allows.
+/// The addresses that may be reached: public ones, and those of the networks that the operator allows.
 ///
 /// ```
 /// use imgopen_fetch::Guard;
@@ -23,9 +23,9 @@ const URL_LIMIT: usize = 8192;
 /// assert!(!guard.permits("192.168.8.20".parse()?));
 ///
 /// assert!(guard.check("https://example.com/picture.png").is_ok());
-/// let refused = guard.check("http://0x7f.1/picture.png").unwrap_err();
+/// let rejected = guard.check("http://0x7f.1/picture.png").unwrap_err();
 /// assert_eq!(
-///     refused.to_string(),
+///     rejected.to_string(),
 ///     "http://127.0.0.1/picture.png is at 127.0.0.1, a loopback address; the operator can allow it with --allow-network"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,21 +36,21 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that permits public addresses and those of these networks.
+    /// Creates a guard that permits public addresses and the addresses of these networks.
     pub fn new(allow: Vec<IpNet>) -> Self {
         Self { allow: allow.into_iter().map(unmapped).collect() }
     }
 
-    /// Whether that address may be reached.
+    /// Whether an address may be reached.
     ///
-    /// IPv4-mapped IPv6 addresses (`::ffff:10.0.0.1`), and those of IPv4 translators (`64:ff9b::10.0.0.1`), are the IPv4
-    /// address in them. All other forms that hold an IPv4 address (compatible, 6to4, Teredo, local translators) are
-    /// refused whatever they hold, unless a network is allowed that contains them.
+    /// IPv4-mapped IPv6 addresses (`::ffff:10.0.0.1`) and those of IPv4 translators (`64:ff9b::10.0.0.1`) count as the IPv4
+    /// address they contain. All other forms that contain an IPv4 address (compatible, 6to4, Teredo, local translators) are
+    /// rejected, unless an allowed network contains them.
     pub fn permits(&self, ip: IpAddr) -> bool {
         self.refusal(ip).is_none()
     }
 
-    /// Why that address may not be reached: what kind of address it is.
+    /// The kind of an address that may not be reached.
     pub(crate) fn refusal(&self, ip: IpAddr) -> Option<&'static str> {
         ranges::special(ip).filter(|_| !self.allows(ip))
     }
@@ -60,15 +60,14 @@ impl Guard {
         reached.into_iter().flatten().any(|ip| self.allow.iter().any(|net| net.contains(&ip)))
     }
 
-    /// Checks a URL as far as that goes without the network: scheme, user name, port, and the host if it is an address or
-    /// `localhost`. Call it when a URL is handed in, to refuse it early; a [`Fetcher`](crate::Fetcher) checks again.
+    /// Checks a URL without using the network: scheme, user name, port, and the host if it is an address or `localhost`. Call
+    /// it when a URL is submitted, to reject it early; a [`Fetcher`](crate::Fetcher) checks again.
     ///
-    /// Returns the URL as it will be used: read by the rules of browsers, so that `http://0x7f.1` is `http://127.0.0.1`
-    /// and a space in a path is `%20`.
+    /// Returns the URL as browsers would normalise it: `http://0x7f.1` becomes `http://127.0.0.1`, and a space in a path `%20`.
     ///
     /// # Errors
     ///
-    /// Tells what is wrong with the URL, or why the address is refused.
+    /// If the text is not a URL, or the URL is rejected.
     pub fn check(&self, url: &str) -> Result<Url, FetchError> {
         if url.len() > URL_LIMIT {
             let shown = ShownUrl::of_start(url);
@@ -109,7 +108,7 @@ impl Guard {
         }
     }
 
-    /// Names of this machine need no name service to be told. The url crate has put the name in lower case.
+    /// Rejects the names of this machine, which are known without resolving them. The url crate has put the name in lower case.
     fn check_name(&self, url: &Url, name: &str) -> Result<(), FetchError> {
         let name = name.trim_end_matches('.');
         if name.is_empty() {
@@ -124,7 +123,7 @@ impl Guard {
     }
 }
 
-/// A network of IPv4-mapped addresses as the IPv4 network that it is.
+/// Converts a network of IPv4-mapped addresses to the IPv4 network.
 fn unmapped(net: IpNet) -> IpNet {
     match (net.network().to_canonical(), net.prefix_len().checked_sub(96)) {
         (IpAddr::V4(ip), Some(prefix)) if matches!(net, IpNet::V6(_)) => {
@@ -138,12 +137,12 @@ fn unmapped(net: IpNet) -> IpNet {
 mod tests {
     use super::*;
 
-    fn refused(guard: &Guard, url: &str) -> String {
+    fn rejection(guard: &Guard, url: &str) -> String {
         guard.check(url).expect_err(url).to_string()
     }
 
     #[test]
-    fn every_spelling_of_a_private_address_is_refused() {
+    fn every_spelling_of_a_private_address_is_rejected() {
         for host in [
             "127.0.0.1",
             "127.1",
@@ -164,13 +163,13 @@ mod tests {
             "[0:0:0:0:0:FFFF:7F00:0001]",
             "[64:ff9b::127.0.0.1]",
         ] {
-            let told = refused(&Guard::default(), &format!("http://{host}/x.png"));
-            assert!(told.contains("a loopback address; the operator can allow it"), "{host}: {told}");
+            let message = rejection(&Guard::default(), &format!("http://{host}/x.png"));
+            assert!(message.contains("a loopback address; the operator can allow it"), "{host}: {message}");
         }
     }
 
     #[test]
-    fn every_kind_of_special_address_is_refused_by_its_name() {
+    fn every_special_address_is_rejected_by_its_kind() {
         for (host, kind) in [
             ("0.0.0.0", "this network"),
             ("0", "this network"),
@@ -210,8 +209,8 @@ mod tests {
             ("[100::1]", "reserved"),
             ("[5f00::1]", "reserved"),
         ] {
-            let told = refused(&Guard::default(), &format!("https://{host}/"));
-            assert!(told.contains(kind), "{host}: {told}");
+            let message = rejection(&Guard::default(), &format!("https://{host}/"));
+            assert!(message.contains(kind), "{host}: {message}");
         }
     }
 
@@ -238,18 +237,18 @@ mod tests {
     }
 
     #[test]
-    fn names_of_this_machine_are_refused() {
+    fn names_of_this_machine_are_rejected() {
         for host in
             ["localhost", "LOCALHOST", "localhost.", "x.localhost", "x.localhost.:8080", "ｌocalhost", "%6cocalhost"]
         {
-            let told = refused(&Guard::default(), &format!("http://{host}/"));
-            assert!(told.contains("is at 127.0.0.1, a loopback address"), "{host}: {told}");
+            let message = rejection(&Guard::default(), &format!("http://{host}/"));
+            assert!(message.contains("is at 127.0.0.1, a loopback address"), "{host}: {message}");
         }
     }
 
     #[test]
-    fn what_is_no_address_of_the_web_is_refused() {
-        for (url, told) in [
+    fn other_schemes_ports_and_malformed_urls_are_rejected() {
+        for (url, expected) in [
             ("", "is not a URL"),
             ("picture.png", "is not a URL"),
             ("//example.com/", "is not a URL"),
@@ -268,11 +267,12 @@ mod tests {
             ("http://example.com:0/", "names port 0"),
             ("https://8.8.8.8:6667/", "names port 6667"),
         ] {
-            let shown = refused(&Guard::default(), url);
-            assert!(shown.contains(told), "{url}: {shown}");
+            let message = rejection(&Guard::default(), url);
+            assert!(message.contains(expected), "{url}: {message}");
         }
         assert!(
-            refused(&Guard::default(), &format!("http://example.com/{}", "a".repeat(9000))).contains("9019 characters")
+            rejection(&Guard::default(), &format!("http://example.com/{}", "a".repeat(9000)))
+                .contains("9019 characters")
         );
     }
 
@@ -290,12 +290,12 @@ mod tests {
             "http://[/?key=hunter2",
             &format!("http://me:hunter2@example.com/{}", "a".repeat(9000)),
         ] {
-            let told = refused(&Guard::default(), url);
-            assert!(!told.contains("hunter2"), "{told}");
+            let message = rejection(&Guard::default(), url);
+            assert!(!message.contains("hunter2"), "{message}");
         }
-        let told = refused(&Guard::default(), "http://trusted.example@10.0.0.1/x?y=z");
+        let message = rejection(&Guard::default(), "http://trusted.example@10.0.0.1/x?y=z");
         assert_eq!(
-            told,
+            message,
             "http://10.0.0.1/x?… holds a user name or a password, which would be sent along; leave them out"
         );
     }
@@ -327,7 +327,7 @@ mod tests {
         assert!(all_v6.permits("::1".parse().unwrap()) && !all_v6.permits("::ffff:10.0.0.5".parse().unwrap()));
         assert!(
             all_v6.check("http://localhost/").is_ok(),
-            "the resolver gives ::1, and the guard filters what else it gives"
+            "the resolver returns ::1, and the guard filters its other answers"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! What one fetch or push may cost: bytes, time, redirects.
+//! Limits of one fetch or push: bytes, time, redirects.
 
 use std::time::Duration;
 
-/// What one fetch or push may cost.
+/// The limits of one fetch or push.
 ///
 /// ```
 /// use std::time::Duration;
@@ -14,16 +14,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most bytes that the body of the answer may have; 32 MiB unless set. Its head is bounded too: hyper takes at
-    /// most 100 headers and about 400 KiB.
+    /// Maximum size of the answer's body in bytes, 32 MiB by default. The head is bounded too: hyper accepts at most 100
+    /// headers and about 400 KiB.
     pub bytes: u64,
-    /// How long the whole may take, from resolving the name to the last byte, redirects included; 60 seconds unless
-    /// set.
+    /// Time limit from resolving the name to the last byte, redirects included; 60 seconds by default.
     pub time: Duration,
-    /// How long one connection may take to be made, from resolving the name to the end of the TLS handshake; 10 seconds
-    /// unless set.
+    /// Time limit for opening one connection, from resolving the name to the end of the TLS handshake; 10 seconds by default.
     pub connect: Duration,
-    /// The most redirects that a fetch follows; 5 unless set. A push follows none.
+    /// Maximum number of redirects that a fetch follows, 5 by default. A push follows none.
     pub redirects: u8,
 }
 
@@ -34,22 +32,22 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets the most bytes that the body may have.
+    /// Sets the maximum size of the body in bytes.
     pub fn bytes(self, bytes: u64) -> Self {
         Self { bytes, ..self }
     }
 
-    /// Sets how long the whole may take.
+    /// Sets the time limit of the whole.
     pub fn time(self, time: Duration) -> Self {
         Self { time, ..self }
     }
 
-    /// Sets how long one connection may take to be made.
+    /// Sets the time limit for opening a connection.
     pub fn connect(self, connect: Duration) -> Self {
         Self { connect, ..self }
     }
 
-    /// Sets the most redirects that a fetch follows.
+    /// Sets the maximum number of redirects that a fetch follows.
     pub fn redirects(self, redirects: u8) -> Self {
         Self { redirects, ..self }
     }

@@ -1,4 +1,4 @@
-//! The ports that no HTTP request goes to, for another protocol listens there and may take the request for its own.
+//! The ports of other protocols, whose servers might misread an HTTP request as one of their own.
 
 /// The bad ports of the Fetch standard, <https://fetch.spec.whatwg.org/#port-blocking>, sorted.
 #[rustfmt::skip]
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_and_leaves_the_web_alone() {
+    fn the_table_is_sorted_and_has_no_port_of_the_web() {
         assert!(BAD.is_sorted());
         for port in [80, 443, 8080, 8443, 3000, 5000, 9000] {
             assert!(!is_bad(port), "{port}");

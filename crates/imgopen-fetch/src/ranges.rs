@@ -1,11 +1,11 @@
-//! The addresses that are not on the public internet.
+//! The ranges of addresses that are not on the public internet.
 //!
 //! Sources: the IANA special-purpose address registries,
 //! <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 //! <https://www.iana.org/assignments/iana-ipv6-special-registry>, as of 2025; the multicast and reserved blocks of the IANA
-//! address space registries; and one address that a cloud provider serves to its machines from a public block.
+//! address space registries; and the metadata address that one cloud provider placed in a public block.
 //!
-//! Entries that the registries call globally reachable are here too: no pictures lie on anycast name servers.
+//! Entries that the registries mark as globally reachable are included, because anycast name servers serve no pictures.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,7 +19,7 @@ const fn v6(a: u16, b: u16, c: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix)
 }
 
-/// Special IPv4 ranges, and how a message calls an address of them. The first that fits counts.
+/// Special IPv4 ranges, with the phrase that messages use for their addresses. The first match counts.
 const V4: [(Ipv4Net, &str); 21] = [
     (v4(0, 0, 0, 0, 8), "an address of \"this network\""),
     (v4(10, 0, 0, 0, 8), "a private address"),
@@ -44,8 +44,8 @@ const V4: [(Ipv4Net, &str); 21] = [
     (v4(240, 0, 0, 0, 4), "a reserved address"),
 ];
 
-/// What IANA gives out to networks of the internet. Everything outside is special, so that a range reserved tomorrow need
-/// not be known today.
+/// The block that IANA assigns to networks of the internet. Everything outside is special, so that ranges reserved in the
+/// future are covered.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// Special ranges within [`GLOBAL_V6`].
@@ -58,7 +58,7 @@ const IN_GLOBAL_V6: [(Ipv6Net, &str); 6] = [
     (v6(0x3fff, 0, 0, 20), "an address for documentation"),
 ];
 
-/// Special ranges outside of [`GLOBAL_V6`] that have a name.
+/// Special ranges outside [`GLOBAL_V6`] that messages name.
 const OUTSIDE_GLOBAL_V6: [(Ipv6Net, &str); 7] = [
     (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "the unspecified address"),
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "a loopback address"),
@@ -70,10 +70,10 @@ const OUTSIDE_GLOBAL_V6: [(Ipv6Net, &str); 7] = [
 ];
 
 /// The well-known prefix of translators from IPv6 to IPv4 (NAT64, RFC 6052). An IPv6-only network reaches the whole IPv4
-/// internet through it, so what counts is the IPv4 address in it.
+/// internet through it, so the IPv4 address inside decides.
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
 
-/// What the operating system would connect to: an IPv4-mapped IPv6 address is the IPv4 address in it.
+/// The address that the operating system would connect to: an IPv4-mapped IPv6 address means the IPv4 address inside.
 pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
@@ -89,7 +89,7 @@ pub(crate) fn translated(ip: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// How a message calls the address if it is not on the public internet.
+/// The phrase for an address that is not on the public internet.
 pub(crate) fn special(ip: IpAddr) -> Option<&'static str> {
     match (canonical(ip), translated(ip)) {
         (_, Some(inner)) => special_v4(inner),

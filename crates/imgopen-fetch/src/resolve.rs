@@ -1,4 +1,4 @@
-//! Resolving a name to the addresses that may be reached. The answer that is checked is the answer that is connected to.
+//! Resolves names to permitted addresses. Connections go to the addresses that were checked; nothing is resolved twice.
 
 use std::fmt;
 use std::future::Future;
@@ -13,14 +13,14 @@ use crate::Guard;
 
 type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Resolves names, and hands out only what the guard permits.
+/// A resolver that returns only the addresses that the guard permits.
 #[derive(Clone)]
 pub(crate) struct GuardedResolver {
     guard: Guard,
     lookup: Arc<dyn Fn(String) -> Lookup + Send + Sync>,
 }
 
-/// Why a name gave no address to connect to. Travels through reqwest as the cause of its error.
+/// Why a name has no address to connect to. reqwest carries it as the cause of its own error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAddress {
     #[error("it resolves to {address}, {kind}")]
@@ -39,7 +39,7 @@ impl GuardedResolver {
     }
 }
 
-/// Looks a name up as every program on this machine does.
+/// Resolves a name with the system's resolver.
 pub(crate) async fn by_system(name: String) -> io::Result<Vec<IpAddr>> {
     Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
 }
@@ -51,14 +51,14 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             let found = lookup.await.map_err(NoAddress::NotFound)?;
             let permitted = permitted(&guard, found)?;
-            // Port 0 stands for the URL's own.
+            // Port 0 means the URL's port.
             Ok(Box::new(permitted.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
         })
     }
 }
 
-/// Those of the addresses that may be reached. A name with public and private addresses is reached at the public ones
-/// alone: a name of both worlds is common, and the private ones are never connected to.
+/// Returns the permitted addresses. Names with public and private addresses are common, so such a name is not rejected; its
+/// private addresses are never connected to.
 fn permitted(guard: &Guard, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, NoAddress> {
     let (permitted, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(|ip| guard.permits(*ip));
     let why = |address: &IpAddr| guard.refusal(*address).map(|kind| NoAddress::Refused { address: *address, kind });

@@ -1,4 +1,4 @@
-//! What holds for every address and every text: the guard agrees with a second telling of its rules, and never panics.
+//! Properties of all addresses and texts: the guard agrees with a second implementation of its rules, and never panics.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use imgopen_fetch::Guard;
 use proptest::prelude::*;
 use url::Host;
 
-/// The rules for IPv4 once more, by octets.
+/// The rules for IPv4 again, by octets.
 fn public_v4(ip: Ipv4Addr) -> bool {
     match ip.octets() {
         [0 | 10 | 127 | 224.., ..] => false,
@@ -17,7 +17,7 @@ fn public_v4(ip: Ipv4Addr) -> bool {
     }
 }
 
-/// The rules for IPv6 once more, by segments.
+/// The rules for IPv6 again, by segments.
 fn public_v6(ip: Ipv6Addr) -> bool {
     let [.., high, low] = ip.segments();
     let inner = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
@@ -29,7 +29,7 @@ fn public_v6(ip: Ipv6Addr) -> bool {
     }
 }
 
-/// Where something special begins or may be mistaken for it: bases whose low bits are drawn.
+/// Bases at and near the borders of special ranges; their low bits are drawn at random.
 #[rustfmt::skip]
 const V4_BASES: [[u8; 4]; 26] = [
     [0, 0, 0, 0], [1, 0, 0, 0], [10, 0, 0, 0], [100, 63, 0, 0], [100, 64, 0, 0], [100, 128, 0, 0], [127, 0, 0, 0],
@@ -109,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn ipv4_is_judged_alike_in_every_form(ip in v4()) {
+    fn ipv4_gets_the_same_verdict_in_every_form(ip in v4()) {
         let guard = Guard::default();
         let expected = public_v4(ip);
         prop_assert_eq!(guard.permits(ip.into()), expected);
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn ipv4_is_judged_alike_in_every_spelling(ip in v4()) {
+    fn ipv4_gets_the_same_verdict_in_every_spelling(ip in v4()) {
         let number = u32::from(ip);
         let [a, b, c, d] = ip.octets();
         for host in [
@@ -147,27 +147,27 @@ proptest! {
     }
 
     #[test]
-    fn ipv6_is_judged_alike(ip in v6()) {
+    fn ipv6_gets_the_expected_verdict(ip in v6()) {
         prop_assert_eq!(Guard::default().permits(ip.into()), public_v6(ip));
         prop_assert_eq!(Guard::default().check(&format!("https://[{ip}]:8443/x")).is_ok(), public_v6(ip));
     }
 
     #[test]
-    fn a_network_permits_its_own_and_nothing_else(ip in v4(), net in v4(), prefix in 1u8..=32) {
+    fn an_allowed_network_permits_its_addresses_and_no_others(ip in v4(), net in v4(), prefix in 1u8..=32) {
         let net = ipnet::Ipv4Net::new(net, prefix).unwrap().trunc();
         let guard = Guard::new(vec![net.into()]);
         prop_assert_eq!(guard.permits(ip.into()), public_v4(ip) || net.contains(&ip));
     }
 
     #[test]
-    fn no_text_panics_and_what_passes_is_harmless(text in prop_oneof![url_like(), any::<String>()]) {
+    fn no_text_panics_and_accepted_urls_are_safe(text in prop_oneof![url_like(), any::<String>()]) {
         if let Ok(url) = Guard::default().check(&text) {
             prop_assert!(matches!(url.scheme(), "http" | "https"));
             prop_assert!(url.username().is_empty() && url.password().is_none());
             match url.host() {
                 Some(Host::Ipv4(ip)) => prop_assert!(public_v4(ip)),
                 Some(Host::Ipv6(ip)) => prop_assert!(public_v6(ip)),
-                // A connector takes what parses as an address for one, without asking the resolver.
+                // A connector uses a name that parses as an address directly, without the resolver.
                 Some(Host::Domain(name)) => prop_assert!(name.parse::<IpAddr>().is_err()),
                 None => prop_assert!(false, "no host"),
             }

@@ -15,7 +15,7 @@ use imgopen_types::{Credentials, Operation, read};
 
 use crate::{Caller, Failure, Options};
 
-/// Extracts the caller's keys in a route of one's own; the generated routes do it themselves.
+/// Extracts the caller's keys in a hand-written route; the generated routes do it themselves.
 ///
 /// ```
 /// use axum::Router;
@@ -36,14 +36,14 @@ impl<S: Sync> FromRequestParts<S> for Keys {
     }
 }
 
-/// What every handler shares. The generated routers make it.
+/// The state that all handlers share, made by the generated routers.
 pub struct Shared<S> {
     pub(crate) service: Arc<S>,
     pub(crate) options: Arc<Options>,
     pub(crate) authorize: Authorize,
 }
 
-/// The service's own decision on keys, whichever trait it comes from.
+/// The service's own decision on keys, from either trait.
 pub(crate) type Authorize = Arc<
     dyn Fn(&'static Operation, Credentials) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync,
 >;
@@ -85,7 +85,7 @@ impl<S: Send + Sync + 'static> FromRequestParts<Shared<S>> for Service<S> {
 /// what is not JSON, 422 for what breaks the document's rules, which lists every fault.
 #[derive(Debug)]
 pub struct Call<T> {
-    /// Who calls.
+    /// The caller.
     pub caller: Caller,
     /// The request.
     pub request: T,

@@ -1,4 +1,4 @@
-//! Who calls: the access key, and the headers that came with the call.
+//! The caller: the access key, and the headers of the call.
 
 use axum::http::HeaderMap;
 use imgopen_types::Credentials;
@@ -27,7 +27,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller with that key and these headers, from which the two of the key are taken out.
+    /// Makes a caller from a key and headers; the two headers of the key are removed.
     pub fn new(keys: Credentials, mut headers: HeaderMap) -> Self {
         for name in [Credentials::ID_HEADER, Credentials::SECRET_HEADER] {
             headers.remove(name);
@@ -40,7 +40,7 @@ impl Caller {
         self.keys.access_key_id()
     }
 
-    /// The value of a header, for one that must be unambiguous.
+    /// Returns the value of a header that must be unambiguous.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! An answer that is no success: an HTTP status and the envelope, always.
+//! Answers that are failures: always an HTTP status and the envelope.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of that status, with its number as the code. Anything but a 4xx or 5xx status becomes 500, for a
+    /// A failure of that status, with its number as the code. Anything but a 4xx or 5xx status becomes 500, because a
     /// failure must not look like a success.
     pub fn new(status: StatusCode, msg: impl Into<String>) -> Self {
         let is_failure = status.is_client_error() || status.is_server_error();
@@ -49,7 +49,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, msg)
     }
 
-    /// 404: there is no such thing.
+    /// 404: the named thing does not exist.
     pub fn not_found(msg: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, msg)
     }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// A method that is not written answers 501, so a server can begin with one operation. See the
 /// [crate's front page](crate) for an example.
 pub trait ImgOpen: Send + Sync + 'static {
-    /// Decides whether these keys may call at all; runs before the body is read. The default lets all pass, for
-    /// only the implementer knows the keys: refuse with [`Failure::unauthorized`].
+    /// Decides whether these keys may call at all, before the body is read. The default accepts all keys, because
+    /// only the implementer knows them; reject others with [`Failure::unauthorized`].
     fn authorize(
         &self,
         operation: &'static types::Operation,
@@ -32,17 +32,21 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a Stable Diffusion job that makes pictures from a prompt, with a trained or a public model.
     ///
-    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is known.
+    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. There is no callback.
     /// * Caller's id: `alwayson_scripts.id_task`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: no callback field is known.
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "sd text2image" (English), "sd 文生图-v2" (Chinese, `https://zhiqiteai.apifox.cn/api-104694237`, of
-    ///   which
-    ///   the path and one line are available).
+    ///   which the path and one line are available).
     /// * Available: the first five rows of the request table and the beginning of the example. Further fields were
-    ///   seen
-    ///   in a public client, whose values agree with that beginning. The table of the answer and the date are not
-    ///   available.
+    ///   seen in a public client, whose values agree with that beginning. The table of the answer and the date are
+    ///   not available.
     ///
     /// Quirks:
     ///
@@ -53,11 +57,8 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///   example of `query_task`, where both are equal. That client waits 60 seconds for each call and polls at most
     ///   five times, ten seconds apart.
     /// * No ranges are published for this version. The nearest guide is the newer, unfinished v3 page: prompt of at
-    ///   most
-    ///   2000 characters, width and height 128 to 1024 (default 512), steps 20, guidance 1 to 30 (default 7), redraw
-    ///   strength 0 to 1, hi-res multiple 1 to 4, seed "-1".
-    ///
-    /// Provenance: published in part.
+    ///   most 2000 characters, width and height 128 to 1024 (default 512), steps 20, guidance 1 to 30 (default 7),
+    ///   redraw strength 0 to 1, hi-res multiple 1 to 4, seed "-1".
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222077>
     ///
@@ -74,20 +75,23 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Make pictures from a picture.
     ///
     /// Starts a Stable Diffusion job that makes pictures from an input picture, a prompt and other parameters. A
-    /// mask
-    /// limits the change to a part of the picture (inpainting).
+    /// mask limits the change to a part of the picture (inpainting).
     ///
-    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is
-    ///   declared.
+    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. There is no callback.
     /// * Caller's id: `alwayson_scripts.id_task`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: no callback field is declared.
     /// * Headers: the published pages flag both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "sd Image to Image" (English), "sd 图生图-v2" (Chinese, `https://zhiqiteai.apifox.cn/api-104770103`).
     /// * Available: all request fields. The members of `override_settings` and `ADetailer`, the example after its
-    ///   first
-    ///   line (the prompt of `text_to_image`), the answer and the date are not available. That the external
-    ///   parameters
-    ///   lie inside `alwayson_scripts` is read from the order of the table and from the body of a public client.
+    ///   first line (the prompt of `text_to_image`), the answer and the date are not available. That the external
+    ///   parameters lie inside `alwayson_scripts` is read from the order of the table and from the body of a public
+    ///   client.
     ///
     /// Quirks:
     ///
@@ -96,8 +100,6 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * `cfg_scale` and `resize_mode` are integers here, both optional; in `controlnet` they are numbers, and
     ///   `resize_mode` is required.
     /// * Pictures are given by URL only; there is no base64 or upload field.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222078>
     ///
@@ -115,27 +117,30 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a Stable Diffusion job whose pictures follow a control picture: its edges, depth, pose and so on.
     ///
-    /// The English page lists seventeen kinds: 1 canny, 2 depth, 3 inpaint, 4 lineart, 5 MLSD, 6 NormalMap, 7
-    /// OpenPose, 8
-    /// Reference, 9 Scribble, 10 Segmentation, 11 Shuffle, 12 SoftEdge, 13 T2I-Adapter, 14 Tile, 15 Recolor, 16
-    /// IP-Adapter, 17 Instant-ID. The Chinese page lists ten uses instead: anime to real person, real person to
-    /// anime,
-    /// control of pose (OpenPose) and expression, colouring of line art (Recolor), fixed character, super-resolution
-    /// (a
-    /// separate tool), background removal (a separate tool), Depth, magic scribble, Segmentation. It also links an
-    /// external sheet that pairs preprocessors with models, whose contents are not available.
+    /// The kinds of control are canny, depth, inpaint, lineart, MLSD, NormalMap, OpenPose, Reference, Scribble,
+    /// Segmentation, Shuffle, SoftEdge, T2I-Adapter, Tile, Recolor, IP-Adapter and Instant-ID. The settings of
+    /// ControlNet stand at the top level or inside `alwayson_scripts`; give them in exactly one of the two places.
     ///
-    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. No callback field is
-    ///   declared.
+    /// * Kind: job. Read the result with `query_task`, later with `query_archived_task`. There is no callback.
     /// * Caller's id: `alwayson_scripts.id_task`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kinds: the English page numbers them from 1 to 17 in this order. The Chinese page lists ten uses instead:
+    ///   anime to real person, real person to anime, control of pose (OpenPose) and expression, colouring of line
+    ///   art (Recolor), fixed character, super-resolution (a separate tool), background removal (a separate tool),
+    ///   Depth, magic scribble, Segmentation. It also links an external sheet that pairs preprocessors with models,
+    ///   whose contents are not available.
+    /// * Kind: no callback field is declared.
     /// * Headers: the published pages flag both credentials as required.
     /// * Pages: "sd controlnet" (English), "sd controlnet 生图" (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-104799246`).
     /// * Available: the names of all request fields. The members of `controlnet` and its place, most of the example,
-    ///   the
-    ///   answer and the date are not available. `controlnet` is the last row of the table, so it lies either inside
-    ///   `alwayson_scripts`, as is the habit of the Stable Diffusion web UI, or at the top level. Both places are
-    ///   accepted; exactly one of them must be used.
+    ///   the answer and the date are not available. `controlnet` is the last row of the table, so it lies either
+    ///   inside `alwayson_scripts`, as is the habit of the Stable Diffusion web UI, or at the top level. Both places
+    ///   are accepted; exactly one of them must be used.
     ///
     /// Quirks:
     ///
@@ -144,8 +149,6 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * `batch_size` is required, yet the example goes from `n_iter` straight to `steps`.
     /// * `hr_resize_x` is titled the height and `hr_resize_y` the width, the reverse of the usual meaning.
     /// * The Chinese page spells "Scibble".
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222079>
     ///
@@ -164,6 +167,11 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Lists the checkpoints, page by page. The `sdModelCheckpoint` of a row is the value for `sd_model_checkpoint`.
     ///
     /// * Kind: immediate answer, paged.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
     /// * Headers: the published page flags both credentials as required.
     /// * Pages: "QueryModelList" (English), 查询模型列表 (title of the Chinese page, which is not available).
     /// * Available: everything but two of the twelve members of a row, the end of the example of the answer and the
@@ -174,8 +182,6 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * The types of the members of a row are read from the example. The two missing members are kept as they come.
     /// * The title is spelled "QueryModelList" but the path begins in lower case; a field is described as "Quer
     ///   sdModelCheckpoint".
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222080>
     ///
@@ -194,21 +200,22 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Lists the LoRAs, page by page. The `sdLoraFileSimplifyName` of a row names the LoRA inside a prompt.
     ///
     /// * Kind: immediate answer, paged.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
     /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
     /// * Pages: "QueryLoralList" (English), 查询lora列表 (Chinese); titles only. The number api-202222081 would fit the
     ///   series of the English pages, unverified.
     /// * Known: the title, the method, and the row member `sdLoraFileSimplifyName`, which the page of `controlnet`
-    ///   names.
-    ///   The path and everything else is inferred from `list_models`.
+    ///   names. The path and everything else is inferred from `list_models`.
     ///
     /// Quirks:
     ///
     /// * The title is spelled with an extra "l"; the real spelling of the path is not available.
     /// * How a prompt names a LoRA is not published. The form of the Stable Diffusion web UI, `<lora:NAME:WEIGHT>`
-    ///   with
-    ///   the `sdLoraFileSimplifyName` as the name, is inferred.
-    ///
-    /// Provenance: inferred, not published.
+    ///   with the `sdLoraFileSimplifyName` as the name, is inferred.
     ///
     /// `POST /AIGCImgOpenServ/saas/sd/v2/queryLoraList`
     fn list_loras(
@@ -225,15 +232,16 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Lists the VAEs, page by page. The `sdVae` of a row is the value for `sd_vae`.
     ///
     /// * Kind: immediate answer, paged.
-    /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
-    /// * Pages: "QueryVaeList" (English), 查询vae列表 (Chinese); titles only. The number api-202222082 would fit the
-    ///   series
-    ///   of the English pages, unverified.
-    /// * Known: the title and the method. The path and everything else is inferred from `list_models`. One real
-    ///   value of
-    ///   `sd_vae` was seen in a public client: "vae-ft-mse-840000-ema-pruned.ckpt", with its file ending.
     ///
     /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
+    /// * Pages: "QueryVaeList" (English), 查询vae列表 (Chinese); titles only. The number api-202222082 would fit the
+    ///   series of the English pages, unverified.
+    /// * Known: the title and the method. The path and everything else is inferred from `list_models`. One real
+    ///   value of `sd_vae` was seen in a public client: "vae-ft-mse-840000-ema-pruned.ckpt", with its file ending.
     ///
     /// `POST /AIGCImgOpenServ/saas/sd/v2/queryVaeList`
     fn list_vaes(
@@ -248,21 +256,22 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// List the embeddings.
     ///
     /// Lists the embeddings (textual inversions), page by page. The `sdEmbeddingName` of a row is written as a word
-    /// in
-    /// the prompt.
+    /// in the prompt.
     ///
     /// * Kind: immediate answer, paged.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
     /// * Headers: no page is available; both credentials are taken as required, as in `list_models`.
     /// * Pages: "queryEmbeddingList" (English), 查询Embedding列表 (Chinese); titles only. The number api-202222083 would
-    ///   fit
-    ///   the series of the English pages, unverified.
+    ///   fit the series of the English pages, unverified.
     /// * Known: the title and the method. The path and everything else is inferred from `list_models`.
     ///
     /// Quirks:
     ///
     /// * The title begins in lower case, unlike those of the three sister lists.
-    ///
-    /// Provenance: inferred, not published.
     ///
     /// `POST /AIGCImgOpenServ/saas/sd/v2/queryEmbeddingList`
     fn list_embeddings(
@@ -276,16 +285,20 @@ pub trait ImgOpen: Send + Sync + 'static {
 
     /// Query an archived generation job.
     ///
-    /// Tells the state and the pictures of a generation job that has been archived. It is the counterpart of
-    /// `query_task`, which sees the current month only.
+    /// Returns the state and the pictures of a generation job that has been archived. It is the counterpart of
+    /// `query_task`, which finds tasks of the current month only.
     ///
     /// * Kind: immediate answer.
-    /// * Caller's id: `businessTaskId`, the id of the task asked for.
+    /// * Caller's id: `businessTaskId`, the id of the task.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "queryTaskInfoV1.0" (English, modified 2024-08-08 11:48:20), 查询归档任务详情 (title of the Chinese page,
-    ///   which
-    ///   is not available; it means "query archived task details", and the meaning given here rests on it).
+    ///   which is not available; it means "query archived task details", and the meaning given here rests on it).
     /// * Available: the request, and the answer by its complete example. The declared table of the answer is not
     ///   available.
     ///
@@ -293,11 +306,8 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// * The path has no `v2` segment.
     /// * The task id is called `data.task_id` here and `data.id_task` in `query_task`; there is no
-    ///   `temporaryImageDto`
-    ///   here.
+    ///   `temporaryImageDto` here.
     /// * Containers in camelCase hold members in snake_case.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222084>
     ///
@@ -313,29 +323,30 @@ pub trait ImgOpen: Send + Sync + 'static {
 
     /// Query a generation job.
     ///
-    /// Tells the live state of a generation job: percentage, progress bar, intermediate picture, and the pictures
-    /// once it
-    /// has succeeded. Only tasks of the current month are found (published); older ones are archived and are found
-    /// with
+    /// Returns the live state of a generation job: progress, intermediate picture, and the pictures once it has
+    /// succeeded. Only tasks of the current month are found; older ones are archived and are found with
     /// `query_archived_task`.
     ///
     /// * Kind: immediate answer.
-    /// * Caller's id: `businessTaskId`, the id of the task asked for.
+    /// * Caller's id: `businessTaskId`, the id of the task.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: that only tasks of the current month are found is published.
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "queryTaskInfoV2.0" (English, modified 2024-08-08 11:51:54), 查询任务实时状态 (百分比/进度条/中间图) (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-115816354`).
     /// * Available: the request, and the answer by its complete example. The declared table of the answer and the
-    ///   members
-    ///   of `temporaryImageDto` are not available.
+    ///   members of `temporaryImageDto` are not available.
     ///
     /// Quirks:
     ///
     /// * The example on the Chinese page differs in `desc` alone: "任务成功 !", with the space.
     /// * A public client takes `status` 2 as done and reads the first `image_url`, goes on polling with 1 and 3, and
     ///   takes anything else as a failure; to it an empty list of pictures with status 2 is an error.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222085>
     ///
@@ -351,32 +362,33 @@ pub trait ImgOpen: Send + Sync + 'static {
 
     /// Query a tool job.
     ///
-    /// Tells the state of a job of one of the picture tools, and its result once it has succeeded.
+    /// Returns the state of a job of one of the picture tools, and its result once it has succeeded.
+    ///
+    /// The member that holds the result is `caption` for `interrogate`; `faces` for `face/detection`; `prompts` for
+    /// `prompts/expand`; `styleLabels` for `identifyStyle`; `outputImageUrlList` and `outputImageUrl` for
+    /// `imgExpand`; `outputImageUrl` for all others.
     ///
     /// * Kind: immediate answer.
-    /// * Caller's id: `businessTaskId`, the id given when the tool job was submitted.
+    /// * Caller's id: `businessTaskId`, as given when the job was submitted.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Result: which member holds the result is inferred.
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "queryImageToolTaskInfo" (English), 绘图工具任务查询 (title of the Chinese page, which is not available).
     /// * Available: the request. The answer and the date are not available; the answer is inferred.
     ///
-    /// Which member bears the result (inferred): `caption` for `interrogate`; `faces` for `face/detection`;
-    /// `prompts` for
-    /// `prompts/expand`; `styleLabels` for `identifyStyle`; `outputImageUrlList` and `outputImageUrl` for
-    /// `imgExpand`;
-    /// `outputImageUrl` for all others.
-    ///
     /// Quirks:
     ///
     /// * `toolCode` may hold a slash, as in `hair/change`, so the parameter spans several segments of the path and
-    ///   its
-    ///   slashes are not escaped. OpenAPI 3.0 cannot say so; the parameter carries `x-multi-segment`.
+    ///   its slashes are not escaped. OpenAPI 3.0 cannot say so; the parameter carries `x-multi-segment`.
     /// * The two codes that the page explains are `hair/change`, from `/AIGCImgOpenServ/saas/tool/hair/change`, and
     ///   `roop`, from `/AIGCImgOpenServ/saas/tool/roop`; its example asks for `identifyStyle`.
     /// * Asked for `prompts/expand`, the scale of that tool is taken to hold here too: 0 with `prompts` present is
     ///   success (inferred).
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222086>
     ///
@@ -397,6 +409,9 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// * Kind: job. Read the result with `query_training`.
     /// * Caller's id: `taskId`, which must be unique.
+    ///
+    /// Source:
+    ///
     /// * Headers: both published pages flag both credentials as optional; the curl sample sends them empty.
     /// * Pages: "Submit training task" (English, modified 2024-08-08 12:04:01), 提交训练任务 (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-107978907`, with the same fields, order and types).
@@ -405,20 +420,16 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Quirks:
     ///
     /// * The published example is not valid JSON: a comma follows its last member. The data of the curl sample is
-    ///   the
-    ///   same text.
+    ///   the same text.
     /// * Seven keys of the example are in snake_case where the declaration is in camelCase: `file_url_list`,
     ///   `max_epochs`, `batch_size`, `learning_rate`, `max_token_length`, `clip_skip`, `random_crop`. The declared
-    ///   names
-    ///   are the contract; the others are read as well (inferred). From `mixedPrecision` on the example is in
+    ///   names are the contract; the others are read as well (inferred). From `mixedPrecision` on the example is in
     ///   camelCase.
     /// * The example lacks the required `taskId`, holds an empty `file_url_list` where 10 to 100 items are declared,
-    ///   and
-    ///   gives `random_crop` as 0 where a boolean is declared.
+    ///   and gives `random_crop` as 0 where a boolean is declared.
     /// * `pretrainedModel` and `gradientAccumulationSteps` are declared but never exemplified.
     /// * Rates are strings in decimal or exponent notation ("0.0001", "5e-05"). `learning_rate` of the example sits
-    ///   on
-    ///   the upper bound.
+    ///   on the upper bound.
     /// * No callback field is published, although the Chinese title of the sister page means "training result
     ///   callback".
     /// * The answer has no `data` and no id.
@@ -437,27 +448,26 @@ pub trait ImgOpen: Send + Sync + 'static {
 
     /// Query a training.
     ///
-    /// Tells the state of a training, and where its LoRA lies once it has succeeded. The same object is pushed to
-    /// the
-    /// `callbackUrl` of `submit_training` when the training ends.
+    /// Returns the state of a training, and the URL of its LoRA once it has succeeded. The same object is pushed to
+    /// the `callbackUrl` of `submit_training` when the training ends.
     ///
     /// * Kind: immediate answer.
-    /// * Caller's id: `taskId`, the one given to `submit_training`.
+    /// * Caller's id: `taskId`, as given to `submit_training`.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
     /// * Headers: no page is available; both credentials are taken as optional, as in `submit_training`, and are
-    ///   sent all
-    ///   the same.
+    ///   sent all the same.
     /// * Pages: "Training result query" (English), 训练结果回调 (Chinese, "training result callback"); titles only. The
-    ///   number
-    ///   api-202222088 would fit the series of the English pages, unverified.
+    ///   number api-202222088 would fit the series of the English pages, unverified.
     /// * Known: the titles and the method. The path and everything else is inferred.
     ///
     /// Quirks:
     ///
     /// * The two titles contradict each other, query against callback: the real page may describe a pushed body
-    ///   only,
-    ///   with no path of its own.
-    ///
-    /// Provenance: inferred, not published.
+    ///   only, with no path of its own.
     ///
     /// `POST /AIGCImgOpenServ/saas/modelTraining/queryTraining/Job`
     fn query_training(
@@ -473,16 +483,16 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that makes a picture from a prompt with a Flux workflow.
     ///
-    /// * Kind: job, as a `callbackUrl` is declared; the page itself does not say. Read the result with
-    ///   `query_tool_task`
-    ///   and the `toolCode` `comfyui/text2image`.
+    /// * Kind: job. Read the result with `query_tool_task` and the `toolCode` `comfyui/text2image`.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Source:
+    ///
+    /// * Kind: a job, as a `callbackUrl` is declared; the page itself does not say.
     /// * Headers: the Chinese page flags both credentials as required headers; the English page lists the two as
-    ///   optional
-    ///   query parameters. They are headers here (inferred).
+    ///   optional query parameters. They are headers here (inferred).
     /// * Pages: "Flux text2image" (English, outside the main series of numbers, date not available), Flux文生图
-    ///   (Chinese,
-    ///   `https://zhiqiteai.apifox.cn/api-213946972`, modified 2024-10-17 03:46:45).
+    ///   (Chinese, `https://zhiqiteai.apifox.cn/api-213946972`, modified 2024-10-17 03:46:45).
     /// * Available: the request on both sites; the whole example and the answer on the Chinese one.
     ///
     /// Quirks:
@@ -508,24 +518,25 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that puts the face of the source picture onto the target picture.
     ///
-    /// * Kind: job; the page remarks that the answer shown is the asynchronous one. Read the result with
-    ///   `query_tool_task` and the `toolCode` `roop`.
+    /// * Kind: job. Read the result with `query_tool_task` and the `toolCode` `roop`. There is no callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the page remarks that the answer shown is the asynchronous one.
     /// * Headers: the published page flags both credentials as optional.
     /// * Pages: "Single Face Swap V1.0" (English), 换脸 roop (title of the Chinese page, which is not available).
     /// * Available: the request fields. The example after its first member (`sourceUrl`, on the host
     ///   `dbt-aigc.oss-cn-hangzhou.aliyuncs.com`), the answer and the date are not available; the answer is inferred
-    ///   from
-    ///   `instant_id`, a neighbour with the same remark.
+    ///   from `instant_id`, a neighbour with the same remark.
     ///
     /// Quirks:
     ///
     /// * No `callbackUrl` is declared although the tool is asynchronous: poll `query_tool_task`.
     /// * The prose of the page says `source_image` and `target_image`; the fields are `sourceUrl` and `targetUrl`.
-    ///   The
-    ///   labels are left in Chinese on the English page.
-    ///
-    /// Provenance: published in part.
+    ///   The labels are left in Chinese on the English page.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222090>
     ///
@@ -543,23 +554,24 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that swaps one face and then repairs it ("roop + codeformer").
     ///
-    /// * Kind: job; the page remarks that the answer shown is the asynchronous one. Read the result with
-    ///   `query_tool_task` and the `toolCode` `v2/roop`.
+    /// * Kind: job. Read the result with `query_tool_task` and the `toolCode` `v2/roop`.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the page remarks that the answer shown is the asynchronous one.
     /// * Headers: the published page flags both credentials as optional.
     /// * Pages: "Single Face Swap V2.0" (English), 高级换脸 (title of the Chinese page, which is not available; matched
-    ///   by
-    ///   its position).
+    ///   by its position).
     /// * Available: the request fields up to `fidelityWeight`. Whatever follows, the example, the answer and the
-    ///   date are
-    ///   not available; the answer is inferred, the same as that of `swap_face`.
+    ///   date are not available; the answer is inferred, the same as that of `swap_face`.
     ///
     /// Quirks:
     ///
     /// * The version comes after `tool/`, not before the verb as in `sd/v2/`.
     /// * `fidelityWeight` is a string with a range of numbers.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222091>
     ///
@@ -577,14 +589,17 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that makes a picture in another style from one picture of a face.
     ///
-    /// * Kind: job; the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`.
-    ///   Read
-    ///   the result with `query_tool_task` and the `toolCode` `instantID`.
+    /// * Kind: job. Read the result with `query_tool_task` and the `toolCode` `instantID`.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`.
     /// * Headers: the published page flags both credentials as optional.
     /// * Pages: "instantID" (English), 个性化写真 (title of the Chinese page, which is not available; it means
-    ///   "personalised
-    ///   portrait").
+    ///   "personalised portrait").
     /// * Available: all but the type and flag of `outputImageUrl`, the example of the answer and the date.
     ///
     /// Quirks:
@@ -593,8 +608,6 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * `guidanceScale` is declared as an integer; the curl sample sends 1.0, the example panel shows 1.
     /// * The values "1" of `negativePrompt`, 1 of `steps` and 1 of `guidanceScale` in the example are dummies.
     /// * The page speaks of pictures, but there is a single `outputImageUrl`.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222092>
     ///
@@ -615,19 +628,18 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `codeformer`, or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
-    /// * Pages: "Face restoration" (English), 面部修复 (Chinese); titles only. The number api-202222093 would fit the
-    ///   series
-    ///   of the English pages, unverified.
-    /// * Known: the titles and the method. The path is inferred: a published sample picture of `flux_text_to_image`
-    ///   lies
-    ///   in a folder `codeformer`, and `swap_face_v2` is described as "roop + codeformer". Everything else is
-    ///   inferred
-    ///   too.
     ///
     /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are sent all the same.
+    /// * Pages: "Face restoration" (English), 面部修复 (Chinese); titles only. The number api-202222093 would fit the
+    ///   series of the English pages, unverified.
+    /// * Known: the titles and the method. The path is inferred: a published sample picture of `flux_text_to_image`
+    ///   lies in a folder `codeformer`, and `swap_face_v2` is described as "roop + codeformer". Everything else is
+    ///   inferred too.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/codeformer`
     fn restore_face(
@@ -642,24 +654,22 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Enlarge a picture and rebuild its detail.
     ///
     /// Starts a job that enlarges a picture two or four times and rebuilds its detail. `enlarge_image` resizes by
-    /// any
-    /// factor instead.
+    /// any factor instead.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `superResolution`,
-    ///   or by
-    ///   callback.
+    ///   or by callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
-    /// * Pages: "Super Resolution" (English), 超分辨 (Chinese); titles only. The number api-202222094 would fit the
-    ///   series
-    ///   of the English pages, unverified.
-    /// * Known: the titles and the method; the Chinese page of `controlnet` names super-resolution as a separate
-    ///   tool.
-    ///   The path and everything else is inferred.
     ///
     /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are sent all the same.
+    /// * Pages: "Super Resolution" (English), 超分辨 (Chinese); titles only. The number api-202222094 would fit the
+    ///   series of the English pages, unverified.
+    /// * Known: the titles and the method; the Chinese page of `controlnet` names super-resolution as a separate
+    ///   tool. The path and everything else is inferred.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/superResolution`
     fn super_resolution(
@@ -675,10 +685,12 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that writes a text about a picture.
     ///
-    /// * Kind: job; the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`.
-    ///   Read
-    ///   the result, `caption`, with `query_tool_task` and the `toolCode` `interrogate`.
+    /// * Kind: job. Read the result, `caption`, with `query_tool_task` and the `toolCode` `interrogate`.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the page remarks that the answer shown is the asynchronous one, and declares a `callbackUrl`.
     /// * Headers: both published pages flag both credentials as optional.
     /// * Pages: "image description" (English, modified 2024-08-09 01:02:53), 图转文 (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-141445769`, modified 2024-02-21 07:48:45).
@@ -689,8 +701,7 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * `callbackUrl` is required, yet missing from the example and from the curl sample.
     /// * The examples of request and answer carry different ids (1008641511, 1008464122).
     /// * The members of the answer are ordered `code`, `data`, `msg`. The description of the page is misspelled
-    ///   "iamge to
-    ///   text".
+    ///   "iamge to text".
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222095>
     ///
@@ -708,16 +719,19 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that puts one or two source faces onto one target picture, such as a photo of two people.
     ///
-    /// * Kind: job, as a `callbackUrl` is declared. Read the result, `outputImageUrl`, with `query_tool_task` and
-    ///   the
-    ///   `toolCode` `face/fusion`, or by callback.
+    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `face/fusion`, or
+    ///   by callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: a job, as a `callbackUrl` is declared.
     /// * Headers: the published page flags both credentials as optional, but with the remark 必填 ("must be filled");
-    ///   the
-    ///   example values are `accessKeyId` and `accessKeySecret`.
+    ///   the example values are `accessKeyId` and `accessKeySecret`.
     /// * Pages: "Multiple Face Swap" (English), 超级换脸 faceFusion (Chinese,
-    ///   `https://zhiqiteai.apifox.cn/api-173895861`, of
-    ///   which the path and the first clause are available).
+    ///   `https://zhiqiteai.apifox.cn/api-173895861`, of which the path and the first clause are available).
     /// * Available: the request fields. The example, the answer and the date are not available; the answer is
     ///   inferred.
     ///
@@ -726,10 +740,7 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// * `sourceUrl` is an array here and a string in `swap_face` and `swap_face_v2`.
     /// * The prose of the page says `face_idx`, the field is `faceIdx`; the prose also has "tager image".
     /// * How the order of `sourceUrl` maps to the faces of the target is not available; by the rule of `faceIdx` it
-    ///   is
-    ///   taken as left to right (inferred).
-    ///
-    /// Provenance: published in part.
+    ///   is taken as left to right (inferred).
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222097>
     ///
@@ -745,27 +756,28 @@ pub trait ImgOpen: Send + Sync + 'static {
 
     /// Find the faces of a picture.
     ///
-    /// Starts a job that finds every face of a picture, so that the user can pair faces for `swap_faces`.
+    /// Starts a job that finds every face of a picture, for example to pair faces for `swap_faces`.
     ///
-    /// * Kind: job, as a `callbackUrl` is declared. Read the result, `faces`, with `query_tool_task` and the
-    ///   `toolCode`
-    ///   `face/detection`, or by callback.
+    /// * Kind: job. Read the result, `faces`, with `query_tool_task` and the `toolCode` `face/detection`, or by
+    ///   callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: a job, as a `callbackUrl` is declared.
     /// * Headers: the published page flags both credentials as optional, but with the remark 必填 ("must be filled");
-    ///   the
-    ///   example values are `accessKeyId` and `accessKeySecret`.
+    ///   the example values are `accessKeyId` and `accessKeySecret`.
     /// * Pages: "Face Detection" (English), 面部检测(脸部提取) faceDetection (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-182123968`, of which the path and the first clause are available).
     /// * Available: the request fields up to `callbackUrl`. Whatever follows, the example, the answer and the date
-    ///   are
-    ///   not available; the answer is inferred.
+    ///   are not available; the answer is inferred.
     ///
     /// Quirks:
     ///
     /// * How faces come back, as boxes or as cut-out pictures, is not available. The Chinese title adds "face
     ///   extraction", so cut-out faces are possible.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222098>
     ///
@@ -783,10 +795,14 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Expands a short prompt into full ones for SD or SDXL.
     ///
-    /// * Kind: immediate answer. No `callbackUrl` is declared and the answer carries the prompts; that it is
-    ///   immediate is
-    ///   inferred. The `toolCode` for `query_tool_task` would be `prompts/expand`.
+    /// * Kind: immediate answer. The `toolCode` for `query_tool_task` is `prompts/expand`.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: published in part.
+    ///
+    /// Source:
+    ///
+    /// * Kind: no `callbackUrl` is declared and the answer carries the prompts; that it is immediate is inferred.
     /// * Headers: the published page flags both credentials as required.
     /// * Pages: "Prompt expansion" (English), 提示词扩写 (title of the Chinese page, which is not available).
     /// * Available: all but the ranges from the upper end of `topP` on, the end of the example of the answer and the
@@ -795,11 +811,8 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Quirks:
     ///
     /// * Success is `status` 0 here; it is 1 in `flux_text_to_image` and `describe_image`, and 2 in
-    ///   `query_archived_task`
-    ///   and `query_task`.
+    ///   `query_archived_task` and `query_task`.
     /// * `data` is optional while its members are required. `toolTask` occurs nowhere else.
-    ///
-    /// Provenance: published in part.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222099>
     ///
@@ -818,24 +831,23 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Starts a job that gives the person of a portrait another hairstyle.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `hair/change`, or
-    ///   by
-    ///   callback.
+    ///   by callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
     /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
+    ///   are sent all the same.
     /// * Pages: "Hairstyle changer" (English), 换发型 (Chinese); titles only. The number api-202222100 would fit the
-    ///   series
-    ///   of the English pages, unverified.
+    ///   series of the English pages, unverified.
     /// * Known: the titles and the method; the path and the `toolCode` are published on the page of
-    ///   `query_tool_task`
-    ///   (`https://4v5l1y8wvl.apifox.cn/api-202222086`). Everything else is inferred.
+    ///   `query_tool_task` (`https://4v5l1y8wvl.apifox.cn/api-202222086`). Everything else is inferred.
     ///
     /// Quirks:
     ///
     /// * The `toolCode` holds a slash, so the path of its query is `/tool/hair/change/queryTask`.
-    ///
-    /// Provenance: inferred, not published.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/hair/change`
     fn change_hairstyle(
@@ -852,18 +864,18 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Starts a job that erases what a mask covers and fills the gap.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `objectRemove`, or
-    ///   by
-    ///   callback.
+    ///   by callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
-    /// * Pages: "Object Removal" (English), 智能擦除 (Chinese, "smart erase"); titles only. The number api-202222101
-    ///   would
-    ///   fit the series of the English pages, unverified.
-    /// * Known: the titles and the method. The path and everything else is inferred.
     ///
     /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are sent all the same.
+    /// * Pages: "Object Removal" (English), 智能擦除 (Chinese, "smart erase"); titles only. The number api-202222101
+    ///   would fit the series of the English pages, unverified.
+    /// * Known: the titles and the method. The path and everything else is inferred.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/objectRemove`
     fn remove_object(
@@ -879,17 +891,18 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that names the style of a picture.
     ///
-    /// * Kind: job; the answer only accepts it. Read the result, `styleLabels`, with `query_tool_task` and the
-    ///   `toolCode`
-    ///   `identifyStyle`, or by callback.
+    /// * Kind: job. Read the result, `styleLabels`, with `query_tool_task` and the `toolCode` `identifyStyle`, or by
+    ///   callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the published answer only accepts the job.
     /// * Headers: the published (Chinese) page flags both credentials as optional.
     /// * Pages: 风格识别 (Chinese, modified 2024-06-18 08:49:16), "Style recognition" (title of the English page, which
-    ///   is
-    ///   not available; the number api-202222102 would fit its series, unverified).
+    ///   is not available; the number api-202222102 would fit its series, unverified).
     /// * Available: the Chinese page, without the required flags of the body. On the English site the path follows
-    ///   from
-    ///   the `toolCode` that the page of `query_tool_task` names.
+    ///   from the `toolCode` that the page of `query_tool_task` names.
     ///
     /// Quirks:
     ///
@@ -912,13 +925,16 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that extends a picture beyond its edges (outpainting).
     ///
-    /// * Kind: job; the answer only accepts it. Read the result, `outputImageUrlList` and `outputImageUrl`, with
-    ///   `query_tool_task` and the `toolCode` `imgExpand`, or by callback.
+    /// * Kind: job. Read the result, `outputImageUrlList` and `outputImageUrl`, with `query_tool_task` and the
+    ///   `toolCode` `imgExpand`, or by callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the published answer only accepts the job.
     /// * Headers: both published pages flag both credentials as required.
     /// * Pages: "Outpainting" (English, date not available), 图片外扩 (Chinese,
-    ///   `https://zhiqiteai.apifox.cn/api-185213273`,
-    ///   modified 2024-12-30 04:30:44).
+    ///   `https://zhiqiteai.apifox.cn/api-185213273`, modified 2024-12-30 04:30:44).
     /// * Available: the request on both sites and the answer on the Chinese one, all but the range of
     ///   `horizontalExpansionRatio` and the flag of `callbackUrl`.
     ///
@@ -944,9 +960,13 @@ pub trait ImgOpen: Send + Sync + 'static {
     ///
     /// Starts a job that shows a picture as a ControlNet preprocessor sees it.
     ///
-    /// * Kind: job; the answer only accepts it. Read the result, `outputImageUrl`, with `query_tool_task` and the
-    ///   `toolCode` `cnt/preview`, or by callback.
+    /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `cnt/preview`, or
+    ///   by callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the published answer only accepts the job.
     /// * Headers: the published (Chinese) page flags both credentials as optional.
     /// * Pages: CNT预览 (Chinese), "CNT preview" (title of the English page, which is not available; the number
     ///   api-202222104 would fit its series, unverified).
@@ -974,20 +994,19 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Starts a job that cuts out what a picture shows and removes or replaces its background.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode`
-    ///   `background/remove`, or
-    ///   by callback.
+    ///   `background/remove`, or by callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
-    /// * Pages: "background remove" (English), 背景去除 (Chinese); titles only. The number api-202222105 would continue
-    ///   the
-    ///   series of the English pages, unverified.
-    /// * Known: the titles and the method; the Chinese page of `controlnet` names background removal as a separate
-    ///   tool.
-    ///   The path and everything else is inferred.
     ///
     /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are sent all the same.
+    /// * Pages: "background remove" (English), 背景去除 (Chinese); titles only. The number api-202222105 would continue
+    ///   the series of the English pages, unverified.
+    /// * Known: the titles and the method; the Chinese page of `controlnet` names background removal as a separate
+    ///   tool. The path and everything else is inferred.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/background/remove`
     fn remove_background(
@@ -1002,20 +1021,22 @@ pub trait ImgOpen: Send + Sync + 'static {
     /// Enlarge a picture by any factor.
     ///
     /// Starts a job that resizes a picture by any factor from 1 to 8. `super_resolution` rebuilds detail at two or
-    /// four
-    /// times instead; this difference is inferred.
+    /// four times instead.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `imgEnlarge`, or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
+    ///
+    /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Kind: the difference from `super_resolution` is inferred.
     /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
+    ///   are sent all the same.
     /// * Pages: "image enlarge" (English), 图片扩大 (Chinese); titles only. The number api-202222106 would continue the
     ///   series of the English pages, unverified.
     /// * Known: the titles and the method. The path and everything else is inferred.
-    ///
-    /// Provenance: inferred, not published.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/imgEnlarge`
     fn enlarge_image(
@@ -1029,23 +1050,23 @@ pub trait ImgOpen: Send + Sync + 'static {
 
     /// Put a watermark on a picture.
     ///
-    /// Starts a job that prints a text or a picture onto a picture. Exactly one of `watermarkText` and
-    /// `watermarkImage`
-    /// is given.
+    /// Starts a job that prints a text or a picture onto a picture. Give exactly one of `watermarkText` and
+    /// `watermarkImage`.
     ///
     /// * Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `watermark`, or by
     ///   callback.
     /// * Caller's id: `businessTaskId`.
-    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
-    ///   are
-    ///   sent all the same.
-    /// * Pages: "image watermark" (English), 给图片加水印 (Chinese); titles only. The number api-202222107 would continue
-    ///   the
-    ///   series of the English pages, unverified.
-    /// * Known: the titles and the method. The path and everything else is inferred. The Chinese site also lists the
-    ///   removal of watermarks (图片去水印), which the English site does not have.
     ///
     /// Provenance: inferred, not published.
+    ///
+    /// Source:
+    ///
+    /// * Headers: no page is available; both credentials are taken as optional, as on the neighbouring pages, and
+    ///   are sent all the same.
+    /// * Pages: "image watermark" (English), 给图片加水印 (Chinese); titles only. The number api-202222107 would continue
+    ///   the series of the English pages, unverified.
+    /// * Known: the titles and the method. The path and everything else is inferred. The Chinese site also lists the
+    ///   removal of watermarks (图片去水印), which the English site does not have.
     ///
     /// `POST /AIGCImgOpenServ/saas/tool/watermark`
     fn watermark_image(
@@ -1357,8 +1378,8 @@ pub fn routes<S: ImgOpen>(service: Arc<S>, options: Options) -> Router {
 /// A method that is not written answers 501, so a server can begin with one operation. See the
 /// [crate's front page](crate) for an example.
 pub trait ImgOpenExtras: Send + Sync + 'static {
-    /// Decides whether these keys may call at all; runs before the body is read. The default lets all pass, for
-    /// only the implementer knows the keys: refuse with [`Failure::unauthorized`].
+    /// Decides whether these keys may call at all, before the body is read. The default accepts all keys, because
+    /// only the implementer knows them; reject others with [`Failure::unauthorized`].
     fn authorize(
         &self,
         operation: &'static types::Operation,
@@ -1370,13 +1391,12 @@ pub trait ImgOpenExtras: Send + Sync + 'static {
 
     /// Cancel a task.
     ///
-    /// Ends a task that waits or runs. Its state becomes "cancelled", it makes no picture any more, and what was
-    /// made until
-    /// then is dropped. A callback that the task was started with is pushed as for any other end.
+    /// Cancels a waiting or running task. Its state becomes "cancelled", it makes no more pictures, and those made
+    /// so far are discarded. If the task was started with a callback URL, its end is pushed there like any other
+    /// end.
     ///
-    /// Fails with 404 when no task of this key has the id, and with 409 when the task has ended already; a task that
-    /// was
-    /// cancelled before has ended.
+    /// Fails with 404 if no task of this key has the id, and with 409 if the task has already ended, which includes
+    /// tasks that were cancelled before.
     ///
     /// Provenance: inferred, not published.
     ///
@@ -1392,11 +1412,10 @@ pub trait ImgOpenExtras: Send + Sync + 'static {
 
     /// List the tasks.
     ///
-    /// Lists the tasks of this key, newest first, page by page. Conditions that are given must all hold; without
-    /// any, every
-    /// task is listed.
+    /// Lists the tasks of this key, newest first, page by page. A task must match all filters of the request;
+    /// without filters, every task is listed.
     ///
-    /// A task that is not there makes no failure: the answer has no rows.
+    /// An id that does not exist is not a failure: the answer has no rows.
     ///
     /// Provenance: inferred, not published.
     ///
@@ -1412,8 +1431,8 @@ pub trait ImgOpenExtras: Send + Sync + 'static {
 
     /// List the callbacks.
     ///
-    /// Lists the pushes to the callers' addresses for the tasks of this key, newest first, page by page, each with
-    /// all its tries. Conditions that are given must all hold.
+    /// Lists the callbacks of this key's tasks, newest first, page by page, each with all its delivery attempts. A
+    /// callback must match all filters of the request.
     ///
     /// Provenance: inferred, not published.
     ///
@@ -1429,11 +1448,10 @@ pub trait ImgOpenExtras: Send + Sync + 'static {
 
     /// Push a callback again.
     ///
-    /// Has a result pushed once more, whatever became of the pushes before: the callback is pending again and due at
-    /// once,
-    /// with as many tries as a new one. Its earlier tries stay listed, and the count of tries goes on.
+    /// Pushes a result again, whatever the state of the callback: it becomes pending and due at once, with as many
+    /// delivery attempts as a new one. Its earlier attempts stay listed, and their numbers continue.
     ///
-    /// Fails with 404 when no callback of this key has the id.
+    /// Fails with 404 if no callback of this key has the id.
     ///
     /// Provenance: inferred, not published.
     ///
@@ -1449,8 +1467,8 @@ pub trait ImgOpenExtras: Send + Sync + 'static {
 
     /// Describe the server.
     ///
-    /// Tells what the server can do now: which operations have an engine, of which grade, what is missing for the
-    /// others, and which limits hold. It is an answer of the moment; a queue fills, and engines come and go.
+    /// Returns what the server can do now: which operations have an engine, of which grade, what is missing for the
+    /// others, and which limits apply. The answer is a snapshot: the queue and the engines change.
     ///
     /// Provenance: inferred, not published.
     ///

@@ -98,5 +98,5 @@ async fn wrong_method(method: Method, uri: Uri) -> Failure {
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
     tracing::error!(panic = text.unwrap_or("(no text)"), "a handler panicked");
-    Failure::internal("the server failed on this request; its log tells more").into_response()
+    Failure::internal("the server failed on this request; see its log").into_response()
 }

@@ -1,88 +1,57 @@
-//! From a task to what the contract says of it: submits, queries, callbacks. This is the edge where states become the
-//! published numbers.
+//! Turns tasks into the contract's answers: to submits, to queries and in callbacks. States become published numbers
+//! here.
 //!
-//! An answer has exactly the members that its schema declares, in the declared order, as far as the task has them. So
-//! one function serves every operation, and none can say what its document does not.
+//! An answer has exactly the members that its schema declares, in the declared order, as far as the task has them. So one
+//! function serves every operation, and no answer can differ from its document.
 
+use imgopen_store::{State, TaskRow};
 use imgopen_types::schema::{Field, Object, Shape};
-use imgopen_types::{Answer, Operation, SUCCESS_CODE, SUCCESS_MSG, operations};
+use imgopen_types::{
+    Answer, ExpandPromptStatus, Operation, SUCCESS_CODE, SUCCESS_MSG, SdStatus, ToolStatus, operations,
+};
 use serde_json::{Map, Value, json};
 
-use crate::ids::AssetToken;
-use crate::state::State;
-use crate::store::TaskRow;
+use crate::live::Live;
+use crate::urls::Urls;
 
-/// How far a running task is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Live {
-    /// From 0 to 100.
-    pub percent: f64,
-    /// Steps done, where the engine counts them.
-    pub step: u32,
-    /// Steps in all, 0 where it does not.
-    pub steps: u32,
-    /// The URL of an intermediate picture.
-    pub preview: Option<String>,
-    /// The engine at work, and its grade.
-    pub engine: Option<(&'static str, &'static str)>,
-}
-
-/// The URLs under which the service is reached.
-#[derive(Debug, Clone)]
-pub struct Urls {
-    /// Without a slash at its end.
-    pub base: String,
-}
-
-impl Urls {
-    /// Where an asset is.
-    pub fn asset(&self, token: &AssetToken) -> String {
-        format!("{}/assets/{token}", self.base)
-    }
-
-    /// Where the latest intermediate picture of a running task is.
-    pub fn preview(&self, token: &AssetToken) -> String {
-        format!("{}/previews/{token}", self.base)
-    }
-}
-
-/// All that an answer about a task is made of.
+/// The parts of an answer about a task.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
     /// The task.
     pub task: &'a TaskRow,
-    /// The id that it was asked for with.
+    /// The id that the query gave.
     pub asked: &'a str,
-    /// How far it is, if it runs.
+    /// The progress of its run in this process, if any.
     pub live: Option<&'a Live>,
-    /// Where pictures are.
+    /// The URLs of pictures.
     pub urls: &'a Urls,
 }
 
-/// The answer to the submit of a task: its ids, and that it waits. A repeated submit gets the same.
+/// Returns the answer to a submit: the ids of the task, and that it is queued, whatever its state is by now. So a repeated
+/// submit gets the same answer as the first.
 pub fn accepted<T: Answer>(task: &TaskRow, urls: &Urls) -> Result<T, serde_json::Error> {
     let waiting = TaskRow { state: State::Queued, output: None, failure: None, ..task.clone() };
     Report { task: &waiting, asked: &task.caller_id, live: None, urls }.answer()
 }
 
-/// What is pushed when a task ends.
+/// Returns the message that reports the end of a task, if its operation has callbacks.
 pub fn pushed(operation: &Operation, task: &TaskRow, urls: &Urls) -> Option<Value> {
     let schema = operation.callback.as_ref()?.body;
     Some(Report { task, asked: &task.caller_id, live: None, urls }.envelope(schema))
 }
 
-/// The part of a tool's path that names it in queries.
+/// Returns the part of a tool's path that names it in queries.
 pub fn tool_code(operation: &Operation) -> Option<&'static str> {
     let (_, code) = operation.path.split_once("/saas/tool/")?;
     Some(code)
 }
 
 impl Report<'_> {
-    /// The answer as a type of the contract.
+    /// Returns the answer as a type of the contract.
     ///
     /// # Errors
     ///
-    /// When the task lacks what the schema requires, which is a fault of this module.
+    /// When the task lacks what the schema requires, which is a bug in this module.
     pub fn answer<T: Answer>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_value(self.envelope(T::schema()))
     }
@@ -118,7 +87,7 @@ impl Report<'_> {
         }
     }
 
-    /// What an engine made.
+    /// The members that are an engine's result.
     fn result(&self, field: &Field) -> Option<Value> {
         let output = self.task.output.as_ref()?;
         let urls: Vec<_> = output.pictures.iter().map(|picture| self.urls.asset(&picture.token)).collect();
@@ -134,8 +103,8 @@ impl Report<'_> {
         }
     }
 
-    /// The number of the state in the schema's family. Asked for in the tools' common query, prompt expansion keeps its
-    /// own 0 for success, as the contract says.
+    /// The number of the state in the schema's family. In the tools' common query, prompt expansion keeps its own 0 for
+    /// success, as the contract says.
     fn status(&self, data: &Object, field: &Field) -> Option<Value> {
         let Shape::IntegerEnum(family) = &field.shape else { return None };
         let is_expansion = self.task.operation == operations::EXPAND_PROMPT.id && data.name == "ToolTask";
@@ -143,7 +112,7 @@ impl Report<'_> {
             State::Succeeded if is_expansion => "ExpandPromptStatus",
             _ => family.name,
         };
-        self.task.state.status(family).map(Value::from)
+        number(self.task.state, family).map(Value::from)
     }
 
     fn desc(&self) -> String {
@@ -175,7 +144,7 @@ impl Report<'_> {
         }
     }
 
-    /// No moderation is done here, so nothing is said of one.
+    /// There is no moderation, so its members are left out.
     fn pictures(&self) -> Value {
         let pictures = self.task.output.iter().flat_map(|output| &output.pictures);
         let shown = pictures.map(|picture| {
@@ -195,9 +164,51 @@ impl Report<'_> {
     }
 }
 
-/// The operation of a task.
+/// Returns the operation of a task; `None` if this version does not know it.
 pub fn operation(task: &TaskRow) -> Option<&'static Operation> {
     operations::ALL.iter().copied().find(|operation| operation.id == task.operation)
+}
+
+/// Returns the id of a task's operation as in the contract; `unknown` if this version does not know it.
+pub fn operation_id(task: &TaskRow) -> &'static str {
+    operation(task).map_or("unknown", |operation| operation.id)
+}
+
+/// The number of a state in a published family, by the name of the family's schema.
+fn number(state: State, family: &str) -> Option<i64> {
+    match family {
+        "SdStatus" => Some(sd(state).value()),
+        "ToolStatus" => Some(tool(state).value()),
+        "ExpandPromptStatus" => Some(expand_prompt(state).value()),
+        _ => None,
+    }
+}
+
+fn sd(state: State) -> SdStatus {
+    match state {
+        State::Queued => SdStatus::Queued,
+        State::Running => SdStatus::Running,
+        State::Succeeded => SdStatus::Succeeded,
+        State::Failed => SdStatus::Failed,
+        State::Cancelled => SdStatus::Cancelled,
+    }
+}
+
+/// The tools' scale has no number for cancelled tasks, so callers see a failure.
+fn tool(state: State) -> ToolStatus {
+    match state {
+        State::Queued | State::Running => ToolStatus::Running,
+        State::Succeeded => ToolStatus::Succeeded,
+        State::Failed | State::Cancelled => ToolStatus::Failed,
+    }
+}
+
+/// Only the number of success is published. The other states use those of the generation jobs, which differ from it.
+fn expand_prompt(state: State) -> ExpandPromptStatus {
+    match state {
+        State::Succeeded => ExpandPromptStatus::Succeeded,
+        other => ExpandPromptStatus::from(sd(other).value()),
+    }
 }
 
 #[cfg(test)]

@@ -1,40 +1,35 @@
-//! Result pictures: written whole or not at all, named by tokens that nobody guesses.
+//! Files of result pictures: written whole or not at all, and named by tokens that cannot be guessed.
 
 use std::collections::HashSet;
+use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use imgopen_engines::Picture;
+use imgopen_engine::Picture;
+use imgopen_store::{AssetToken, Moment, NewAsset, NoRandomness, RunId, Store, StoreError};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 
-use crate::clock::Moment;
-use crate::ids::{AssetToken, NoRandomness};
-use crate::store::{NewAsset, Store, StoreError};
-
-/// How many rows are looked at in one statement while leftovers are swept.
-const SWEEP: usize = 500;
-
-/// Why a picture could not be kept or read.
+/// An error of writing, reading or deleting a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssetError {
-    /// The folder cannot be used.
-    #[error("the folder {folder} cannot hold pictures: {problem}")]
-    Folder {
-        /// Which.
-        folder: String,
-        /// Why.
+    /// The directory cannot be used.
+    #[error("the directory {directory} cannot hold pictures: {problem}")]
+    Directory {
+        /// Its path.
+        directory: String,
+        /// The system's message.
         problem: String,
     },
-    /// Reading or writing failed.
+    /// A file cannot be read or written.
     #[error("a picture cannot be read or written: {0}")]
     Files(#[from] object_store::Error),
-    /// The database failed.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The system gave no random numbers.
@@ -42,34 +37,40 @@ pub enum AssetError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// Where pictures lie.
+/// The pictures in a directory. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Assets {
     files: Arc<dyn ObjectStore>,
+    directory: PathBuf,
 }
 
 impl Assets {
-    /// Pictures in a folder, which is made if it is not there.
+    /// Opens a directory, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be made or read.
-    pub fn open(folder: &Path) -> Result<Self, AssetError> {
-        let told = |problem: String| AssetError::Folder { folder: folder.display().to_string(), problem };
-        std::fs::create_dir_all(folder).map_err(|error| told(error.to_string()))?;
-        let files = LocalFileSystem::new_with_prefix(folder).map_err(|error| told(error.to_string()))?;
-        Ok(Self { files: Arc::new(files.with_automatic_cleanup(false).with_fsync(true)) })
+    /// When it cannot be created or read.
+    pub fn open(directory: &Path) -> Result<Self, AssetError> {
+        std::fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
+        let files = LocalFileSystem::new_with_prefix(directory).map_err(|error| in_directory(directory, &error))?;
+        let files = Arc::new(files.with_automatic_cleanup(false).with_fsync(true));
+        Ok(Self { files, directory: directory.to_owned() })
     }
 
-    /// Writes a picture. It is an asset only when its row is written too; until then it is a leftover.
-    pub(crate) async fn put(&self, picture: &Picture, expires_at: Option<Moment>) -> Result<NewAsset, AssetError> {
-        let token = AssetToken::new(picture.format.extension())?;
+    /// Writes a picture of a run. It becomes an asset only when its row is written too.
+    pub(crate) async fn put(
+        &self,
+        run: &RunId,
+        picture: &Picture,
+        expires_at: Option<Moment>,
+    ) -> Result<NewAsset, AssetError> {
+        let token = AssetToken::new(run, picture.format.extension())?;
         let bytes = picture.bytes.len() as u64;
         self.files.put(&place(&token), PutPayload::from_bytes(picture.bytes.clone())).await?;
         Ok(NewAsset { token, media_type: picture.format.media_type(), bytes, expires_at })
     }
 
-    /// Reads a part of a picture, bit by bit.
+    /// Streams a part of a picture.
     pub(crate) async fn stream(
         &self,
         token: &AssetToken,
@@ -79,7 +80,7 @@ impl Assets {
         Ok(self.files.get_opts(&place(token), options).await?.into_stream())
     }
 
-    /// Deletes pictures; one that is gone already is no fault.
+    /// Deletes pictures. One that does not exist is not an error.
     pub(crate) async fn delete<'a>(&self, tokens: impl IntoIterator<Item = &'a AssetToken>) -> Result<(), AssetError> {
         for token in tokens {
             match self.files.delete(&place(token)).await {
@@ -90,49 +91,54 @@ impl Assets {
         Ok(())
     }
 
-    /// Deletes every file that no row knows, half-written ones included. Only while nothing is being written.
-    pub(crate) async fn sweep(&self, store: &Store, folder: &Path) -> Result<usize, AssetError> {
-        let files: Vec<_> = self.files.list(None).map_ok(|file| file.location).try_collect().await?;
-        let mut swept = 0;
-        for files in files.chunks(SWEEP) {
-            let tokens: Vec<_> =
-                files.iter().map(|file| AssetToken(file.filename().unwrap_or_default().into())).collect();
-            let known: HashSet<_> = store.known_assets(tokens.clone()).await?.into_iter().collect();
-            let leftovers =
-                files.iter().zip(&tokens).filter(|(file, token)| !known.contains(token) || **file != place(token));
-            for (file, _) in leftovers {
-                self.files.delete(file).await?;
-                swept += 1;
+    /// Deletes the files of an orphaned run that are not assets, partial ones included, and returns how many. Other files
+    /// are not touched.
+    pub(crate) async fn delete_orphans(&self, store: &dyn Store, run: &RunId) -> Result<usize, AssetError> {
+        let files = self.files.list(Some(&Place::from(shelf(run.as_str()))));
+        let files: Vec<_> = files.map_ok(|file| file.location).try_collect().await?;
+        let names = files.iter().filter_map(Place::filename).filter(|name| name.starts_with(run.as_str()));
+        let tokens: Vec<_> = names.map(|name| AssetToken(name.to_owned())).collect();
+        let kept: HashSet<_> = store.kept_assets(tokens.clone()).await?.into_iter().collect();
+        let orphans: Vec<_> = tokens.iter().filter(|token| !kept.contains(token)).collect();
+        let count = orphans.len();
+        self.delete(orphans).await?;
+        Ok(count + self.delete_partial(run)?)
+    }
+
+    /// The object store writes a file beside its place, with a number after `#`, and then renames it. It does not list
+    /// such partial files.
+    fn delete_partial(&self, run: &RunId) -> Result<usize, AssetError> {
+        let shelf = self.directory.join(shelf(run.as_str()));
+        let to_error = |error: io::Error| in_directory(&shelf, &error);
+        let files = match std::fs::read_dir(&shelf) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(to_error(error)),
+        };
+        let mut deleted = 0;
+        for file in files {
+            let file = file.map_err(to_error)?;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(run.as_str()) && name.contains('#') {
+                std::fs::remove_file(file.path()).map_err(to_error)?;
+                deleted += 1;
             }
         }
-        Ok(swept + sweep_staged(folder)?)
+        Ok(deleted)
     }
 }
 
-/// Two levels, for folders of a million files are slow to list.
+/// Two levels, because directories of a million files are slow to list.
 fn place(token: &AssetToken) -> Place {
-    Place::from_iter([token.0.get(..2).unwrap_or("_"), token.as_str()])
+    Place::from_iter([shelf(token.as_str()), token.as_str()])
 }
 
-/// The store writes a file beside its place, with a number after `#`, and then renames it. It does not list such files.
-fn sweep_staged(folder: &Path) -> Result<usize, AssetError> {
-    let told = |error: std::io::Error| AssetError::Folder {
-        folder: folder.display().to_string(),
-        problem: format!("leftovers cannot be removed: {error}"),
-    };
-    let mut swept = 0;
-    for inner in std::fs::read_dir(folder).map_err(told)? {
-        let inner = inner.map_err(told)?.path();
-        if !inner.is_dir() {
-            continue;
-        }
-        for file in std::fs::read_dir(&inner).map_err(told)? {
-            let file = file.map_err(told)?;
-            if file.file_name().to_string_lossy().contains('#') {
-                std::fs::remove_file(file.path()).map_err(told)?;
-                swept += 1;
-            }
-        }
-    }
-    Ok(swept)
+/// The directory of a token, or of all tokens of a run.
+fn shelf(name: &str) -> &str {
+    name.get(..2).unwrap_or("_")
+}
+
+fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> AssetError {
+    AssetError::Directory { directory: directory.display().to_string(), problem: error.to_string() }
 }

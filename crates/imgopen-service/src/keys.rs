@@ -1,42 +1,36 @@
-//! Access keys: made with a secret that is shown once, kept as a hash, compared in constant time.
+//! Access keys: each has a secret that is shown once, kept as a hash and compared in constant time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use imgopen_store::{Clock, KeyId, KeyRow, Moment, NoRandomness, Store, StoreError, key_secret, signing_secret};
 use imgopen_types::Credentials;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::clock::{Clock, Moment};
-use crate::ids::{KeyId, NoRandomness, key_secret, signing_secret};
-use crate::store::{KeyRow, Store, StoreError};
-
-/// How long a key that was read is trusted: so long may a revoked one still be used.
+/// How long a cached key is trusted, which is how long a revoked one may still be used.
 const TRUST: Duration = Duration::from_secs(1);
 
-/// Whose tasks those of callers without a key are.
-pub(crate) const OPEN: &str = "open";
-
-/// A key that was just made. Its secrets are not to be had again.
+/// A new access key. Its secret cannot be read again.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// What callers send: the id and the secret.
+    /// The id and the secret, which callers send.
     pub credentials: Credentials,
     /// What the callbacks of its tasks are signed with, such as `whsec_…`.
     pub signing_secret: String,
-    /// What is kept.
+    /// The row that is stored.
     pub row: KeyRow,
 }
 
-/// Why a key could not be made or found.
+/// An error of creating or finding a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// There is no such key.
+    /// There is no key of that id.
     #[error("no access key has the id {0}; `imgopen keys list` shows all")]
     Unknown(KeyId),
-    /// The database failed.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The system gave no random numbers.
@@ -45,7 +39,7 @@ pub enum KeyError {
 }
 
 impl NewKey {
-    /// Makes a key, which nobody knows yet.
+    /// Makes a key without storing it.
     ///
     /// # Errors
     ///
@@ -68,62 +62,62 @@ impl NewKey {
     }
 }
 
-/// The keys of a service.
+/// The access keys in a store. Clones share a cache.
 #[derive(Debug, Clone)]
 pub struct Keys {
-    store: Store,
+    store: Arc<dyn Store>,
     clock: Clock,
-    known: Arc<RwLock<HashMap<KeyId, Known>>>,
+    cache: Arc<RwLock<HashMap<KeyId, Cached>>>,
 }
 
 #[derive(Debug, Clone)]
-struct Known {
+struct Cached {
     row: KeyRow,
     read_at: Moment,
 }
 
 impl Keys {
-    /// The keys in a database.
-    pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, known: Arc::default() }
+    /// Manages the keys in a store.
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { store, clock, cache: Arc::default() }
     }
 
-    /// Makes a key and keeps it.
+    /// Creates a key and stores it.
     ///
     /// # Errors
     ///
-    /// When the database or the system fails.
+    /// When the store or the system fails.
     pub async fn create(&self, name: &str) -> Result<NewKey, KeyError> {
         let key = NewKey::make(name, self.clock.now())?;
         self.store.add_key(key.row.clone()).await?;
         Ok(key)
     }
 
-    /// Makes a key if there is none at all.
+    /// Creates a key if there is none.
     ///
     /// # Errors
     ///
-    /// When the database or the system fails.
+    /// When the store or the system fails.
     pub async fn create_first(&self, name: &str) -> Result<Option<NewKey>, KeyError> {
         let key = NewKey::make(name, self.clock.now())?;
         let added = self.store.add_first_key(key.row.clone()).await?;
         Ok(added.then_some(key))
     }
 
-    /// Every key, the oldest first.
+    /// Lists the keys, the oldest first.
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// When the store fails.
     pub async fn list(&self) -> Result<Vec<KeyRow>, KeyError> {
         Ok(self.store.keys().await?)
     }
 
-    /// Revokes a key for good. A service that runs refuses it within a second.
+    /// Revokes a key for good. A running service rejects it within a second.
     ///
     /// # Errors
     ///
-    /// When there is no such key, or the database fails.
+    /// When there is no such key, or the store fails.
     pub async fn revoke(&self, id: KeyId) -> Result<(), KeyError> {
         match self.store.revoke_key(id.clone(), self.clock.now()).await? {
             true => Ok(()),
@@ -131,41 +125,42 @@ impl Keys {
         }
     }
 
-    /// Makes the key that stands for callers without one, so that their callbacks can be signed. Nobody knows its secret.
+    /// Creates the key that stands for callers without one, unless it exists, so that their callbacks can be signed. Its
+    /// secret is discarded.
     pub(crate) async fn make_open(&self) -> Result<(), KeyError> {
-        let id = KeyId(OPEN.to_owned());
+        let id = KeyId(KeyId::OPEN.to_owned());
         if self.store.key(id.clone()).await?.is_none() {
             self.store.add_key(NewKey::with_id(id, "callers without a key", self.clock.now())?.row).await?;
         }
         Ok(())
     }
 
-    /// Whether these are the two parts of a key that holds.
+    /// Whether these are the id and the secret of an active key.
     pub(crate) async fn admits(&self, credentials: &Credentials) -> Result<bool, StoreError> {
         let given = hash(credentials.expose_secret());
         let row = self.find(&KeyId(credentials.access_key_id().to_owned())).await?;
-        // Ids are no secrets; whether the secret fits is what time must not tell.
+        // Only the comparison of secrets must take constant time, because ids are not secret.
         let expected = row.as_ref().map_or_else(|| hash(""), |row| row.secret_hash.clone());
         let fits = bool::from(expected.ct_eq(&given));
         Ok(fits && row.is_some_and(|row| row.revoked_at.is_none()))
     }
 
-    /// What the callbacks of a key's tasks are signed with.
+    /// Returns what the callbacks of a key's tasks are signed with.
     pub(crate) async fn signing_secret(&self, id: &KeyId) -> Result<Option<String>, StoreError> {
         Ok(self.find(id).await?.map(|row| row.signing_secret))
     }
 
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError> {
         let now = self.clock.now();
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        if let Some(known) = known.filter(|known| now.since(known.read_at) < TRUST) {
-            return Ok(Some(known.row));
+        let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some(cached) = cached.filter(|cached| now.since(cached.read_at) < TRUST) {
+            return Ok(Some(cached.row));
         }
         let row = self.store.key(id.clone()).await?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         match &row {
-            Some(row) => known.insert(id.clone(), Known { row: row.clone(), read_at: now }),
-            None => known.remove(id),
+            Some(row) => cache.insert(id.clone(), Cached { row: row.clone(), read_at: now }),
+            None => cache.remove(id),
         };
         Ok(row)
     }
@@ -177,17 +172,19 @@ fn hash(secret: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use imgopen_store::SqliteStore;
+
     use super::*;
 
-    fn keys(folder: &std::path::Path) -> (Keys, Clock) {
+    fn keys(directory: &std::path::Path) -> (Keys, Clock) {
         let clock = Clock::fixed(Moment(1_000_000));
-        (Keys::new(Store::open(folder).unwrap(), clock.clone()), clock)
+        (Keys::new(Arc::new(SqliteStore::open(directory).unwrap()), clock.clone()), clock)
     }
 
     #[tokio::test]
-    async fn a_key_opens_until_it_is_revoked() {
-        let folder = tempfile::tempdir().unwrap();
-        let (keys, clock) = keys(folder.path());
+    async fn a_key_is_admitted_until_it_is_revoked() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keys, clock) = keys(directory.path());
         let key = keys.create("mine").await.unwrap();
         let id = key.credentials.access_key_id().to_owned();
         assert!(keys.admits(&key.credentials).await.unwrap());
@@ -204,28 +201,28 @@ mod tests {
 
     #[tokio::test]
     async fn the_secret_is_not_in_the_database() {
-        let folder = tempfile::tempdir().unwrap();
-        let (keys, _) = keys(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let (keys, _) = keys(directory.path());
         let key = keys.create_first("first").await.unwrap().unwrap();
         assert!(keys.create_first("second").await.unwrap().is_none());
         let secret = key.credentials.expose_secret().as_bytes();
-        for file in std::fs::read_dir(folder.path()).unwrap() {
+        for file in std::fs::read_dir(directory.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
     }
 
     #[tokio::test]
-    async fn nobody_knows_the_secret_of_the_open_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let (keys, _) = keys(folder.path());
+    async fn the_open_key_has_no_usable_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keys, _) = keys(directory.path());
         keys.make_open().await.unwrap();
         keys.make_open().await.unwrap();
-        assert!(!keys.admits(&Credentials::new(OPEN, "")).await.unwrap());
-        // It is nobody's key: it neither shows, nor can be revoked, nor stands in for the first one.
+        assert!(!keys.admits(&Credentials::new(KeyId::OPEN, "")).await.unwrap());
+        // It is not listed, cannot be revoked, and does not count as the first key.
         assert_eq!(keys.list().await.unwrap(), []);
-        assert!(keys.revoke(KeyId(OPEN.into())).await.is_err());
+        assert!(keys.revoke(KeyId(KeyId::OPEN.into())).await.is_err());
         assert!(keys.create_first("first").await.unwrap().is_some());
-        assert!(keys.signing_secret(&KeyId(OPEN.into())).await.unwrap().unwrap().starts_with("whsec_"));
+        assert!(keys.signing_secret(&KeyId(KeyId::OPEN.into())).await.unwrap().unwrap().starts_with("whsec_"));
     }
 }

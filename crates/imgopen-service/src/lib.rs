@@ -2,42 +2,32 @@
 
 mod answers;
 mod api;
+mod app;
 mod assets;
 mod callbacks;
-mod clock;
-mod extras;
-mod friendly;
-mod http;
-mod ids;
-mod inputs;
+mod context;
+pub mod data_dir;
+mod dispatch;
+mod durations;
 mod keys;
 mod live;
 mod metrics;
-mod output;
-mod queue;
-mod retention;
-mod run;
-mod service;
 mod settings;
-mod signing;
-mod state;
-mod store;
-mod submit;
-mod training;
-mod worker;
+mod tasks;
+mod upkeep;
+mod urls;
 
+pub use app::{ServeError, Service, StartError};
 pub use assets::AssetError;
-pub use clock::{Clock, Moment};
-pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, TaskId};
-pub use imgopen_engines as engines;
-pub use keys::{KeyError, Keys, NewKey};
-pub use output::{StoredPicture, TaskOutput};
-pub use run::ServeError;
-pub use service::{Service, StartError};
-pub use settings::{
-    Assets, Callbacks, InvalidSetting, Limit, LogForm, Pictures, Queue, Requests, Settings, TimeLimits,
+pub use imgopen_engine as engine;
+pub use imgopen_store as store;
+pub use imgopen_store::{
+    CallbackFilter, CallbackId, CallbackRow, CallbackState, Clock, KeyId, KeyRow, Moment, State, Store, StoreError,
+    TaskId,
 };
-pub use state::{State, UnknownState};
-pub use store::{CallbackRow, CallbackState, KeyRow, Page, Store, StoreError, TaskRow, Try};
-pub use submit::{IDEMPOTENCY_KEY, SANDBOX};
-pub use training::TrainingPlan;
+pub use keys::{KeyError, Keys, NewKey};
+pub use settings::{
+    AssetSettings, CallbackSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings, RequestSettings,
+    Settings, TimeLimits,
+};
+pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

@@ -1,15 +1,30 @@
-//! The tasks that run in this process: how far they are, what they look like, and how to stop them.
+//! The tasks that run in this process: their progress, previews and cancellation.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use imgopen_engines::{Choice, Picture, Watch};
+use imgopen_engine::{Choice, Picture, Watch};
+use imgopen_store::{AssetToken, RunId, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use crate::answers::{Live, Urls};
-use crate::ids::{AssetToken, TaskId};
+use crate::urls::Urls;
 
-/// The tasks that run.
+/// The progress of a running task.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Live {
+    /// From 0 to 100.
+    pub percent: f64,
+    /// Steps done; 0 if the engine does not count them.
+    pub step: u32,
+    /// Steps in all; 0 if the engine does not count them.
+    pub steps: u32,
+    /// The URL of an intermediate picture.
+    pub preview: Option<String>,
+    /// The name of the engine and its grade.
+    pub engine: Option<(String, String)>,
+}
+
+/// The tasks that run in this process. Clones share the set.
 #[derive(Debug, Clone, Default)]
 pub struct Running {
     tasks: Arc<Mutex<HashMap<TaskId, Run>>>,
@@ -17,38 +32,44 @@ pub struct Running {
 
 #[derive(Debug, Clone)]
 struct Run {
+    id: RunId,
     cancel: CancellationToken,
     watch: Option<Watch>,
     preview: Option<AssetToken>,
-    engine: Option<(&'static str, &'static str)>,
+    engine: Option<(String, String)>,
 }
 
-/// A task that runs; it is taken out when this is dropped.
+/// The entry of a running task, removed on drop.
 #[derive(Debug)]
 pub struct Entry {
     running: Running,
     id: TaskId,
-    /// Tells that someone wants the task to end.
+    /// Cancelled when the task is.
     pub cancelled: CancellationToken,
 }
 
 impl Running {
-    /// Enters a task.
-    pub fn enter(&self, id: &TaskId) -> Entry {
+    /// Adds a task with its run.
+    pub fn enter(&self, id: &TaskId, run: &RunId) -> Entry {
         let cancelled = CancellationToken::new();
-        let run = Run { cancel: cancelled.clone(), watch: None, preview: None, engine: None };
+        let run = Run { id: run.clone(), cancel: cancelled.clone(), watch: None, preview: None, engine: None };
         self.lock().insert(id.clone(), run);
         Entry { running: self.clone(), id: id.clone(), cancelled }
     }
 
-    /// Stops a task, if it runs here.
+    /// Cancels a task, if it runs here.
     pub fn cancel(&self, id: &TaskId) {
         if let Some(run) = self.lock().get(id) {
             run.cancel.cancel();
         }
     }
 
-    /// How far a task is, if it runs here.
+    /// Whether a run is in progress here.
+    pub fn has(&self, run: &RunId) -> bool {
+        self.lock().values().any(|running| running.id == *run)
+    }
+
+    /// Returns the progress of a task, if it runs here.
     pub fn live(&self, id: &TaskId, urls: &Urls) -> Option<Live> {
         let run = self.lock().get(id).cloned()?;
         let Some(watch) = run.watch else { return Some(Live::default()) };
@@ -59,7 +80,7 @@ impl Running {
         Some(Live { percent: progress.percent, step: progress.step, steps: progress.steps, preview, engine })
     }
 
-    /// The latest intermediate picture of that token.
+    /// Returns the latest preview with that token.
     pub fn preview(&self, token: &AssetToken) -> Option<Picture> {
         let tasks = self.lock();
         let run = tasks.values().find(|run| run.preview.as_ref() == Some(token))?;
@@ -72,12 +93,13 @@ impl Running {
 }
 
 impl Entry {
-    /// Notes the engine that works on the task, with the line to it.
+    /// Records the engine that runs the task, and the watch of its progress.
     pub fn watch(&self, choice: &Choice, watch: Watch) {
-        let engine = Some((choice.engine.name(), choice.offer.grade.as_str()));
+        let engine = Some((choice.engine.name().to_owned(), choice.offer.grade.as_str().to_owned()));
         if let Some(run) = self.running.lock().get_mut(&self.id) {
-            // Without a token a task shows no previews, which is no reason to fail.
-            *run = Run { watch: Some(watch), preview: AssetToken::new("png").ok(), engine, ..run.clone() };
+            // Without a token the task only shows no previews.
+            let preview = AssetToken::new(&run.id, "png").ok();
+            *run = Run { watch: Some(watch), preview, engine, ..run.clone() };
         }
     }
 }

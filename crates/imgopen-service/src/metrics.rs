@@ -1,4 +1,4 @@
-//! What the service counts and measures, in the form of Prometheus.
+//! The metrics of the service, in the text format of OpenMetrics.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The media type of the text.
+/// The media type of OpenMetrics.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of one service.
@@ -83,35 +83,35 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("tasks_accepted", "Tasks accepted", self.accepted.clone());
-        registry.register("submits_refused", "Submits that were no task, by HTTP status", self.refused.clone());
+        registry.register("submits_refused", "Submits rejected, by HTTP status", self.refused.clone());
         registry.register("tasks_finished", "Tasks ended, by the state they ended in", self.finished.clone());
-        registry.register("tasks_queued", "Tasks that wait", self.queued.clone());
-        registry.register("tasks_running", "Tasks that run", self.running.clone());
-        let wait = "From acceptance to the begin of the last run";
+        registry.register("tasks_queued", "Tasks queued", self.queued.clone());
+        registry.register("tasks_running", "Tasks running", self.running.clone());
+        let wait = "From acceptance to the start of the last run";
         registry.register_with_unit("queue_wait", wait, Unit::Seconds, self.wait.clone());
-        let run = "From the begin of the last run to its end";
+        let run = "From the start of the last run to its end";
         registry.register_with_unit("run_time", run, Unit::Seconds, self.run.clone());
         registry.register("callback_tries", "Tries to push a callback, by outcome", self.tries.clone());
         let bytes = "Bytes of all result pictures that are kept";
         registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
     }
 
-    /// A submit became a task.
+    /// Counts a submit that became a task.
     pub fn accepted(&self, operation: &'static str) {
         self.accepted.get_or_create(&Accepted { operation }).inc();
     }
 
-    /// A submit did not.
+    /// Counts a submit that was rejected with this HTTP status.
     pub fn refused(&self, operation: &'static str, status: u16) {
         self.refused.get_or_create(&Refused { operation, status }).inc();
     }
 
-    /// A run began after such a wait.
+    /// Records how long a task waited for its run.
     pub fn started(&self, operation: &'static str, wait: Duration) {
         self.wait.get_or_create(&Accepted { operation }).observe(wait.as_secs_f64());
     }
 
-    /// A task ended; after such a run, if it ran.
+    /// Counts a task that ended, and records how long its run took, if it had one.
     pub fn finished(&self, operation: &'static str, engine: Option<&str>, state: &'static str, run: Option<Duration>) {
         let engine = engine.unwrap_or("none").to_owned();
         if let Some(run) = run {
@@ -121,19 +121,19 @@ impl Metrics {
         self.finished.get_or_create(&Finished { operation, engine, state }).inc();
     }
 
-    /// A callback was tried.
+    /// Counts a delivery attempt.
     pub fn tried(&self, outcome: &'static str) {
         self.tries.get_or_create(&Tried { outcome }).inc();
     }
 
-    /// Everything as text.
+    /// Formats all metrics, with these values of the gauges.
     pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64) -> String {
         self.queued.set(queued.try_into().unwrap_or(i64::MAX));
         self.running.set(running.try_into().unwrap_or(i64::MAX));
         self.asset_bytes.set(asset_bytes);
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
-            // Writing into a text does not fail; should it, the reader is to see it.
+            // Writing to a string does not fail; if it does, the reader sees why.
             let _ = write!(text, "# {error}");
         }
         text
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_told() {
+    fn every_metric_is_written() {
         let metrics = Metrics::default();
         metrics.accepted("outpaint");
         metrics.refused("outpaint", 429);

@@ -1,4 +1,4 @@
-//! Everything that an operator may set. The defaults serve one person on one machine.
+//! What an operator can set. The defaults suit one person on one machine.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,75 +6,76 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use imgopen_engines::PictureLimits;
+use imgopen_engine::PictureLimits;
 use imgopen_types::operations;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::friendly;
+use crate::durations;
 
-/// The settings of the service. In files, durations are texts such as `30s` or `2h 30m`, sizes are bytes.
+/// The settings of the service. In files, durations are strings such as `30s` or `2h 30m`, and sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where to listen. Port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The folder that holds everything: database, pictures, data sets.
+    /// The data directory, which holds everything: database, pictures, data sets.
     pub data_dir: PathBuf,
-    /// The folder of the models, laid out as the Stable Diffusion web UI or ComfyUI does it. Unless set, `models` in the
-    /// data folder, which need not be there.
+    /// The models directory, laid out as by the Stable Diffusion web UI or ComfyUI. Unless set, `models` in the data
+    /// directory, which need not exist.
     pub models: Option<PathBuf>,
     /// The address under which callers reach the service, such as `https://images.example.com`; URLs of pictures begin
-    /// with it. Unless set, the address that it listens on.
+    /// with it. Unless set, the address that the service listens on.
     pub public_url: Option<String>,
-    /// Whether operations without a real engine are served with labelled test cards.
+    /// Whether operations without another engine return labelled test cards.
     pub sandbox: bool,
     /// Whether callers need no key. Allowed only while listening on a loopback address.
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
     pub allow_network: Vec<IpNet>,
-    /// How many tasks run at once.
+    /// How many tasks run at once on engines that use this machine.
     pub workers: usize,
-    /// How many runs of a task may be begun, when the process is killed in the middle of them.
+    /// How many times a task may run if the process is killed during each run.
     pub attempts: u32,
-    /// How long running tasks, and callers who are being answered, may go on when the service is told to stop. Then the
-    /// tasks go back to the queue, which takes five seconds at most.
-    #[serde(with = "friendly::required")]
+    /// How long running tasks and open calls may go on when the service stops. Then the tasks are handed back to the
+    /// queue, which takes five seconds at most.
+    #[serde(with = "durations::required")]
     pub shutdown: Duration,
-    /// How the command line writes the service's log.
+    /// The format of the service's log on the command line.
     pub log: LogForm,
-    /// The queue and its limits.
-    pub queue: Queue,
-    /// Time limits of runs.
+    /// Limits of the queue.
+    pub queue: QueueSettings,
+    /// Time limits of runs, by operation.
     pub time_limit: TimeLimits,
-    /// Limits of the pictures that callers name.
-    pub pictures: Pictures,
-    /// Result pictures.
-    pub assets: Assets,
-    /// Callbacks.
-    pub callbacks: Callbacks,
-    /// Requests.
-    pub requests: Requests,
+    /// Limits of input pictures.
+    pub pictures: PictureSettings,
+    /// How long results are kept.
+    pub assets: AssetSettings,
+    /// Delivery of callbacks.
+    pub callbacks: CallbackSettings,
+    /// Limits of requests.
+    pub requests: RequestSettings,
 }
 
-/// How a log is written.
+/// The format of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogForm {
-    /// A line of text each.
+    /// A line of text for each event.
     #[default]
     Human,
-    /// A JSON object each.
+    /// A JSON object for each event.
     Json,
 }
 
-/// The queue and its limits.
+/// Limits of the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Queue {
-    /// How many tasks may wait; further submits are answered with 429.
+pub struct QueueSettings {
+    /// How many tasks may wait; further submits are answered with the status 429.
     pub length: usize,
-    /// How many tasks of one key run at once; unless set, as many as there are workers.
+    /// How many tasks of one key run at once on engines that share the workers, and on each engine with its own slots.
+    /// Unless set, one key may take all slots.
     pub running_per_key: Option<usize>,
 }
 
@@ -82,84 +83,84 @@ pub struct Queue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeLimits {
-    /// For every operation that is not named.
-    #[serde(with = "friendly::required")]
+    /// The limit of every operation without its own.
+    #[serde(with = "durations::required")]
     pub default: Duration,
-    /// By operation id, such as `enlarge_image = "30s"`.
+    /// Limits by operation id, such as `enlarge_image = "30s"`.
     pub operations: BTreeMap<String, Limit>,
 }
 
-/// One time limit.
+/// A duration in a list or a map, written as elsewhere in the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Limit(#[serde(with = "friendly::required")] pub Duration);
+pub struct Limit(#[serde(with = "durations::required")] pub Duration);
 
-/// Limits of the pictures that callers name.
+/// Limits of input pictures, which callers name by URL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Pictures {
-    /// The most bytes of one.
+pub struct PictureSettings {
+    /// The largest file in bytes.
     pub bytes: u64,
-    /// The most pixels of one, width times height.
+    /// The largest picture in pixels, width times height.
     pub pixels: u64,
-    /// The most frames of an animated one.
+    /// The largest number of frames of an animated picture.
     pub frames: u32,
-    /// How long fetching one may take.
-    #[serde(with = "friendly::required")]
+    /// How long it may take to fetch one.
+    #[serde(with = "durations::required")]
     pub time: Duration,
-    /// How many redirects are followed.
+    /// How many redirects are followed for one.
     pub redirects: u8,
 }
 
-/// Result pictures, and the data sets of trainings that nothing was trained with.
+/// How long result pictures are kept, and data sets without an output.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Assets {
-    /// How long they are kept and their URLs work; for ever unless set.
-    #[serde(with = "friendly::optional")]
+pub struct AssetSettings {
+    /// How long they are kept and their URLs work. Forever unless set.
+    #[serde(with = "durations::optional")]
     pub lifetime: Option<Duration>,
 }
 
-/// Callbacks.
+/// Delivery of callbacks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Callbacks {
-    /// The pauses between tries; the last one holds for all further ones.
+pub struct CallbackSettings {
+    /// The ladder: the pauses between delivery attempts. The last one repeats.
     pub pauses: Vec<Limit>,
-    /// The most tries, the first included.
+    /// The largest number of delivery attempts, the first included.
     pub tries: u32,
-    /// How long one try may take.
-    #[serde(with = "friendly::required")]
+    /// How long one attempt may take.
+    #[serde(with = "durations::required")]
     pub time: Duration,
-    /// How many tries are under way at once.
+    /// How many attempts are in progress at once.
     pub at_once: usize,
-    /// How many of them to one scheme, host and port.
+    /// How many of them go to one scheme, host and port.
     pub at_once_per_host: usize,
 }
 
-/// Requests.
+/// Limits of requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Requests {
-    /// The most bytes of a body.
+pub struct RequestSettings {
+    /// The largest body in bytes.
     pub body_bytes: usize,
-    /// How many calls a key may make a minute, with bursts of as many; unless set, any number.
+    /// How many calls a key may make in a minute, and in one burst. Any number unless set.
     pub per_minute: Option<NonZeroU32>,
     /// How long an `Idempotency-Key` is remembered.
-    #[serde(with = "friendly::required")]
+    #[serde(with = "durations::required")]
     pub idempotency: Duration,
-    /// How long an operation that answers at once may take.
-    #[serde(with = "friendly::required")]
+    /// How long a caller waits for an operation that answers with its result.
+    #[serde(with = "durations::required")]
     pub answer_time: Duration,
 }
 
-/// Settings that contradict one another or reality. Each names the setting and the fix.
+/// A setting that is invalid, or contradicts another one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{setting}`: {problem}")]
 pub struct InvalidSetting {
-    /// Which one, as it stands in the file.
+    /// The setting as it is written in the file, such as `queue.length`.
     pub setting: String,
-    /// What is wrong and how to put it right.
+    /// What is wrong and how to fix it.
     pub problem: String,
 }
 
@@ -177,17 +178,17 @@ impl Default for Settings {
             attempts: 3,
             shutdown: Duration::from_secs(30),
             log: LogForm::default(),
-            queue: Queue::default(),
+            queue: QueueSettings::default(),
             time_limit: TimeLimits::default(),
-            pictures: Pictures::default(),
-            assets: Assets::default(),
-            callbacks: Callbacks::default(),
-            requests: Requests::default(),
+            pictures: PictureSettings::default(),
+            assets: AssetSettings::default(),
+            callbacks: CallbackSettings::default(),
+            requests: RequestSettings::default(),
         }
     }
 }
 
-impl Default for Queue {
+impl Default for QueueSettings {
     fn default() -> Self {
         Self { length: 10_000, running_per_key: None }
     }
@@ -199,14 +200,14 @@ impl Default for TimeLimits {
     }
 }
 
-impl Default for Pictures {
+impl Default for PictureSettings {
     fn default() -> Self {
         let PictureLimits { bytes, pixels, frames, .. } = PictureLimits::default();
         Self { bytes, pixels, frames, time: Duration::from_secs(20), redirects: 5 }
     }
 }
 
-impl Default for Callbacks {
+impl Default for CallbackSettings {
     fn default() -> Self {
         // The vendor publishes seven pauses for ten tries.
         let pauses = [3, 5, 15, 30, 60, 600, 3600].map(|seconds| Limit(Duration::from_secs(seconds))).to_vec();
@@ -214,7 +215,7 @@ impl Default for Callbacks {
     }
 }
 
-impl Default for Requests {
+impl Default for RequestSettings {
     fn default() -> Self {
         Self {
             body_bytes: 1024 * 1024,
@@ -226,40 +227,46 @@ impl Default for Requests {
 }
 
 impl Settings {
-    /// The time limit of an operation's runs.
+    /// Returns the time limit of an operation's runs.
     pub fn time_limit(&self, operation: &str) -> Duration {
         self.time_limit.operations.get(operation).map_or(self.time_limit.default, |limit| limit.0)
     }
 
-    /// How many tasks of one key may run at once.
-    pub fn running_per_key(&self) -> usize {
-        self.queue.running_per_key.unwrap_or(self.workers)
+    /// Returns how many tasks of one key may run at once in a pool with this number of slots.
+    pub fn running_per_key(&self, slots: usize) -> usize {
+        self.queue.running_per_key.unwrap_or(slots)
     }
 
-    /// The folder of the models.
+    /// Returns the limits of fetching an input picture.
+    pub(crate) fn fetch_limits(&self) -> imgopen_fetch::Limits {
+        let PictureSettings { bytes, time, redirects, .. } = self.pictures;
+        imgopen_fetch::Limits::default().bytes(bytes).time(time).redirects(redirects)
+    }
+
+    /// Returns the models directory: `models`, or else `models` in the data directory.
     pub fn models_dir(&self) -> PathBuf {
         self.models.clone().unwrap_or_else(|| self.data_dir.join("models"))
     }
 
-    /// The limits of pictures as the engines take them.
+    /// Returns the limits of pictures as engines take them.
     pub fn picture_limits(&self) -> PictureLimits {
-        let Pictures { bytes, pixels, frames, .. } = self.pictures;
+        let PictureSettings { bytes, pixels, frames, .. } = self.pictures;
         PictureLimits { bytes, pixels, frames }
     }
 
-    /// The pause after so many tries, or `None` if there is no other try.
+    /// Returns the pause after this number of delivery attempts, or `None` if it was the last one.
     pub fn callback_pause(&self, tries: u32) -> Option<Duration> {
-        let Callbacks { pauses, tries: most, .. } = &self.callbacks;
+        let CallbackSettings { pauses, tries: most, .. } = &self.callbacks;
         let index = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
         let pause = pauses.get(index).or(pauses.last())?;
         (tries < *most).then_some(pause.0)
     }
 
-    /// Checks what one value alone cannot show.
+    /// Checks the settings against each other and against the contract.
     ///
     /// # Errors
     ///
-    /// Names the first setting that cannot stand.
+    /// When a setting is invalid; names the first one.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         let wrong = |setting: &str, problem: String| Err(InvalidSetting { setting: setting.to_owned(), problem });
         if self.open && !self.listen.ip().is_loopback() {
@@ -273,7 +280,7 @@ impl Settings {
         let counts = [
             ("workers", self.workers),
             ("queue.length", self.queue.length),
-            ("queue.running_per_key", self.running_per_key()),
+            ("queue.running_per_key", self.running_per_key(self.workers)),
             ("attempts", self.attempts as usize),
             ("callbacks.tries", self.callbacks.tries as usize),
             ("callbacks.at_once", self.callbacks.at_once),
@@ -290,7 +297,7 @@ impl Settings {
             ("requests.answer_time", self.requests.answer_time),
         ];
         if let Some((setting, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
-            return wrong(setting, "no time at all given; give some, such as \"10s\"".to_owned());
+            return wrong(setting, "0 given; give a time such as \"10s\"".to_owned());
         }
         if self.callbacks.pauses.is_empty() && self.callbacks.tries > 1 {
             return wrong("callbacks.pauses", "empty; give at least one pause, such as \"3s\"".to_owned());
@@ -309,7 +316,7 @@ impl Settings {
         match &self.public_url {
             Some(url) if !is_url(url) => Err(InvalidSetting {
                 setting: "public_url".to_owned(),
-                problem: format!("{url:?} is no URL; give one such as `https://images.example.com`"),
+                problem: format!("{url:?} is not a URL; give one such as `https://images.example.com`"),
             }),
             _ => Ok(()),
         }
@@ -339,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_is_named() {
+    fn an_invalid_setting_is_named() {
         let idle = Settings { workers: 0, ..Settings::default() };
         assert_eq!(idle.check().unwrap_err().to_string(), "`workers`: 0 given; give at least 1");
         let mut typo = Settings::default();

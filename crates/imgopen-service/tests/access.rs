@@ -1,4 +1,4 @@
-//! Who is let in, and the pages that are there for everybody.
+//! Access keys, and the pages that need none.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use imgopen_service::{KeyId, NewKey};
 use serde_json::{Value, json};
 
 use crate::common::web::Receiver;
-use crate::common::{Answer, Bench, Server, enlarge, enlarge_and_tell, http, id, until};
+use crate::common::{Answer, Bench, Server, enlarge, enlarge_with_callback, http, id, until};
 
 fn other(key: &NewKey, id: &str, secret: &str) -> NewKey {
     NewKey { credentials: Credentials::new(id, secret), ..key.clone() }
 }
 
 #[tokio::test]
-async fn a_key_that_is_wrong_or_revoked_is_refused() {
+async fn a_wrong_or_revoked_key_is_rejected() {
     let server = Bench::new().at("2026-01-10T00:00:00Z").start().await;
     let (id, secret) = (server.key.credentials.access_key_id(), server.key.credentials.expose_secret());
     server.call("list_tasks", json!({})).await.ok();
@@ -38,16 +38,16 @@ async fn without_key(server: &Server, path: &str, body: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn an_open_service_asks_for_no_key_and_still_knows_keys() {
+async fn an_open_service_needs_no_key_and_still_checks_keys() {
     let server = Bench::new().with(|settings| settings.open = true).start().await;
     let (receiver, url) = Receiver::answering(&[]).await;
     const ENLARGE: &str = "/AIGCImgOpenServ/saas/tool/imgEnlarge";
-    let task = id(&without_key(&server, ENLARGE, enlarge_and_tell("1", &url)).await.ok());
+    let task = id(&without_key(&server, ENLARGE, enlarge_with_callback("1", &url)).await.ok());
     until("it is pushed", || async { receiver.pushes().pop() }).await;
     assert!(receiver.pushes()[0].0.contains_key("webhook-signature"));
     let listed = without_key(&server, "/imgopen/v1/tasks/list", json!({})).await.ok();
     assert_eq!(listed["rows"][0]["taskId"], json!(task));
-    // Whoever brings a key is its owner and nobody else.
+    // A caller with a key sees the tasks of that key only.
     assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
     let wrong = other(&server.key, server.key.credentials.access_key_id(), "wrong");
     server.call_as(&wrong, "list_tasks", json!({})).await.refused(401);
@@ -57,7 +57,7 @@ async fn an_open_service_asks_for_no_key_and_still_knows_keys() {
 }
 
 #[tokio::test]
-async fn health_readiness_metrics_and_documents_are_there_for_everybody() {
+async fn health_readiness_metrics_and_documents_need_no_key() {
     let server = Bench::new().start().await;
     let task = server.submitted("enlarge_image", enlarge("1")).await;
     server.reached(&task, "succeeded").await;
@@ -84,7 +84,7 @@ async fn health_readiness_metrics_and_documents_are_there_for_everybody() {
 }
 
 #[tokio::test]
-async fn refused_submits_are_counted() {
+async fn rejected_submits_are_counted() {
     let server = Bench::new().start().await;
     let mut bad = enlarge("1");
     bad["sourceImage"] = json!("http://10.0.0.1/a.png");
@@ -95,7 +95,7 @@ async fn refused_submits_are_counted() {
 }
 
 #[tokio::test]
-async fn models_are_listed_page_by_page() {
+async fn models_are_listed_in_pages() {
     let server = Bench::new().start().await;
     let page = server.call("list_models", json!({"pageSize": 10, "pageNum": 1})).await.ok();
     assert_eq!((&page["total"], &page["rows"][0]["id"]), (&json!(1), &json!(1)));

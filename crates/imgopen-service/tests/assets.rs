@@ -1,4 +1,4 @@
-//! Result pictures over HTTP, and their end.
+//! Result pictures over HTTP, and their deletion.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::common::engines::{Own, dot, dot_picture};
 use crate::common::{Answer, Bench, Server, enlarge};
 
-/// A server with one picture, and the picture's URL.
+/// Starts a server with one picture; returns it with the picture's URL.
 async fn with_picture(bench: Bench) -> (Server, String) {
     let engine = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, |_, _| async { Ok(dot()) });
     let server = bench.engines(vec![engine]).start().await;
@@ -30,7 +30,7 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_picture_is_served_whole_with_what_browsers_need() {
+async fn a_picture_is_served_with_the_headers_of_a_cacheable_file() {
     let (server, url) = with_picture(Bench::new()).await;
     assert!(url.starts_with(&format!("{}/assets/", server.url)), "{url}");
     let picture = got(&server, &url, &[]).await;
@@ -87,7 +87,7 @@ async fn a_part_of_a_picture_is_served() {
         assert_eq!(header(&part, "content-range"), format!("bytes */{size}"));
         assert!(Answer::of(part).await.refused(416).contains(&format!("{size} bytes")));
     }
-    // What is no range, or more than one, or of another picture, gives the whole.
+    // An invalid range, several ranges, or one of another picture are answered with the whole.
     for headers in [
         &[("range", "lines=1-2")] as &[(&str, &str)],
         &[("range", "bytes=zero")],
@@ -103,7 +103,7 @@ async fn a_part_of_a_picture_is_served() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_in_the_envelope() {
+async fn an_unknown_picture_is_answered_with_the_envelope() {
     let server = Bench::new().start().await;
     for path in ["/assets/unknown.png", "/assets/..%2F..%2Fimgopen.sqlite3", "/assets/%00", "/previews/unknown.png"] {
         Answer::of(got(&server, path, &[]).await).await.refused(404);
@@ -113,14 +113,14 @@ async fn what_is_not_there_is_told_in_the_envelope() {
 }
 
 #[tokio::test]
-async fn a_picture_comes_to_its_end() {
+async fn an_expired_picture_is_deleted() {
     let bench = Bench::new().at("2026-01-10T00:00:00Z");
     let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
     let (server, url) = with_picture(bench).await;
     let begin = server.clock().now();
-    let files = |folder: &std::path::Path| {
-        let folders = std::fs::read_dir(folder.join("assets")).unwrap();
-        folders.map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count()).sum::<usize>()
+    let files = |directory: &std::path::Path| {
+        let directories = std::fs::read_dir(directory.join("assets")).unwrap();
+        directories.map(|directory| std::fs::read_dir(directory.unwrap().path()).unwrap().count()).sum::<usize>()
     };
     server.clock().set(Moment(begin.0 + 60_000));
     assert_eq!(header(&got(&server, &url, &[]).await, "cache-control"), "private, max-age=40, immutable");
@@ -128,41 +128,50 @@ async fn a_picture_comes_to_its_end() {
     assert_eq!(got(&server, &url, &[]).await.status(), 200);
     server.clock().set(Moment(begin.0 + 100_000));
     Answer::of(got(&server, &url, &[]).await).await.refused(410);
-    assert_eq!(files(server.folder()), 1);
+    assert_eq!(files(server.data_dir()), 1);
 
-    // The file goes when the service looks for what is over, which it does first of all.
+    // The service deletes expired files at its start.
     let path = url.strip_prefix(&server.url).unwrap().to_owned();
     let server = server.stop().await.start().await;
-    crate::common::until("the file is deleted", || async { (files(server.folder()) == 0).then_some(()) }).await;
+    crate::common::until("the file is deleted", || async { (files(server.data_dir()) == 0).then_some(()) }).await;
     Answer::of(got(&server, &path, &[]).await).await.refused(410);
     let task = server.call("list_tasks", json!({})).await.ok()["rows"][0].clone();
     assert_eq!(task["state"], "succeeded");
-    // It counts no more.
+    // Deleted pictures do not count.
     let metrics = got(&server, "/metrics", &[]).await.text().await.unwrap();
     assert!(metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
 }
 
+/// Files of a run whose process was killed are deleted; any other file may be one that another process is writing.
 #[tokio::test]
-async fn leftovers_are_swept_at_the_start() {
+async fn only_files_of_orphaned_runs_are_deleted() {
     let (server, url) = with_picture(Bench::new()).await;
     let token = url.rsplit('/').next().unwrap().to_owned();
+    let run = &token[..32];
     let bench = server.stop().await;
-    let assets = bench.folder.path().join("assets");
+    let assets = bench.data_dir.path().join("assets");
     let home = assets.join(&token[..2]);
-    let leftovers = [
-        home.join("00112233445566778899.png"),
-        home.join(format!("{token}#1")),
-        assets.join("zz").join(&token),
-        assets.join("stray.png"),
-    ];
+    let orphans = [format!("{run}00.png"), format!("{run}00.png#1"), format!("{token}#2")].map(|name| home.join(name));
+    let others =
+        [home.join(format!("{}00.png", &token[..31])), assets.join("stray.png"), assets.join("zz").join(&token)];
     std::fs::create_dir_all(assets.join("zz")).unwrap();
-    for leftover in &leftovers {
-        std::fs::write(leftover, "half a picture").unwrap();
+    for file in orphans.iter().chain(&others) {
+        std::fs::write(file, "half a picture").unwrap();
     }
+    // As long as the run is not known to be orphaned, nothing is deleted for lack of a row.
+    let bench = bench.start().await.stop().await;
+    assert!(orphans.iter().chain(&others).all(|file| file.exists()));
+
+    let rows = rusqlite::Connection::open(bench.data_dir.path().join("imgopen.sqlite3")).unwrap();
+    let killed = "INSERT INTO tasks (id, key_id, operation, needs, caller_id, request, state, attempt, run, created_at)
+                  VALUES ('img1', 'a', 'enlarge_image', 'enlarge_image', '', '{}', 'running', 1, ?1, 1)";
+    rows.execute(killed, [run]).unwrap();
+    drop(rows);
     let server = bench.start().await;
-    for leftover in &leftovers {
-        assert!(!leftover.exists(), "{leftover:?}");
+    for orphan in &orphans {
+        assert!(!orphan.exists(), "{orphan:?}");
     }
+    assert!(others.iter().all(|file| file.exists()));
     let picture = got(&server, &format!("/assets/{token}"), &[]).await;
     assert_eq!(picture.bytes().await.unwrap(), dot_picture().bytes);
 }

@@ -1,4 +1,4 @@
-//! Pushing results: until they are acknowledged, signed, and without waiting for anybody else's receiver.
+//! Callbacks: pushed until they are acknowledged, signed, and not delayed by other receivers.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -14,23 +14,23 @@ use serde_json::{Value, json};
 
 use crate::common::engines::Gate;
 use crate::common::web::{Receiver, TAKEN, host};
-use crate::common::{Bench, enlarge_and_tell, id, until};
+use crate::common::{Bench, enlarge_with_callback, id, until};
 
 fn outcomes(callback: &Value) -> Vec<(i64, Option<i64>, String)> {
     let tries = callback["tries"].as_array().unwrap().iter();
-    let one = |one: &Value| {
-        let outcome = one["outcome"].as_str().unwrap().to_owned();
-        (one["number"].as_i64().unwrap(), one["httpStatus"].as_i64(), outcome)
+    let outcome = |attempt: &Value| {
+        let outcome = attempt["outcome"].as_str().unwrap().to_owned();
+        (attempt["number"].as_i64().unwrap(), attempt["httpStatus"].as_i64(), outcome)
     };
-    tries.map(one).collect()
+    tries.map(outcome).collect()
 }
 
 #[tokio::test]
-async fn a_push_is_repeated_until_the_text_200_comes() {
+async fn a_push_is_repeated_until_the_code_200_as_a_string() {
     let server = Bench::new().start().await;
     let answers = [(500, "no"), (200, r#"{"code":200}"#), (200, "OK"), (200, r#"{"code":"0"}"#), (204, ""), TAKEN];
     let (receiver, url) = Receiver::answering(&answers).await;
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     let callback = server.pushed(&task, "acknowledged").await;
     let tries = outcomes(&callback);
     let statuses: Vec<_> = tries.iter().map(|(number, status, _)| (*number, *status)).collect();
@@ -40,7 +40,7 @@ async fn a_push_is_repeated_until_the_text_200_comes() {
     assert_eq!((tries[5].2.as_str(), callback["url"].as_str()), ("acknowledged", Some(url.as_str())));
     assert!(callback["nextTryAt"].is_null());
 
-    // Every try brings the same push, and no more comes once it is taken.
+    // Every attempt sends the same push, and none follows the acknowledgement.
     let pushes = receiver.pushes();
     assert_eq!(pushes.len(), 6);
     let ids: HashSet<_> = pushes.iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
@@ -59,7 +59,7 @@ async fn the_pauses_are_those_of_the_ladder() {
     });
     let server = bench.start().await;
     let (receiver, url) = Receiver::always((503, "later")).await;
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     let mut now = server.clock().now();
     for (tried, pause) in [(1, 3), (2, 5), (3, 15), (4, 15)] {
         let callback = until("it was tried", || async {
@@ -69,7 +69,7 @@ async fn the_pauses_are_those_of_the_ladder() {
         .await;
         now = now.plus(Duration::from_secs(pause));
         assert_eq!((&callback["state"], &callback["nextTryAt"]), (&json!("pending"), &json!(now.rfc3339())));
-        // A moment before it is due nothing is pushed.
+        // Just before it is due, nothing is pushed.
         server.clock().set(Moment(now.0 - 1));
         server.call("describe_server", json!({})).await.ok();
         assert_eq!(receiver.pushes().len(), tried);
@@ -81,20 +81,20 @@ async fn the_pauses_are_those_of_the_ladder() {
 }
 
 #[tokio::test]
-async fn an_abandoned_push_can_be_set_going_again() {
+async fn an_abandoned_callback_can_be_redelivered() {
     let server = Bench::new().with(|settings| settings.callbacks.tries = 2).start().await;
     let (receiver, url) = Receiver::answering(&[(500, ""), (500, ""), (500, ""), TAKEN, TAKEN]).await;
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     let callback = server.pushed(&task, "abandoned").await;
     let again = json!({"callbackId": callback["callbackId"]});
-    let told = server.call("redeliver_callback", again.clone()).await.ok();
-    assert_eq!((&told["state"], outcomes(&told).len()), (&json!("pending"), 2));
+    let redelivered = server.call("redeliver_callback", again.clone()).await.ok();
+    assert_eq!((&redelivered["state"], outcomes(&redelivered).len()), (&json!("pending"), 2));
     let callback = server.pushed(&task, "acknowledged").await;
     assert_eq!(outcomes(&callback).iter().map(|one| one.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    // One that was acknowledged as well.
+    // So can one that was acknowledged.
     server.call("redeliver_callback", again).await.ok();
     until("it was pushed again", || async { (receiver.pushes().len() == 5).then_some(()) }).await;
-    let callback = until("the try is noted", || async {
+    let callback = until("the attempt is recorded", || async {
         let callback = server.pushed(&task, "acknowledged").await;
         (outcomes(&callback).len() == 5).then_some(callback)
     });
@@ -104,7 +104,7 @@ async fn an_abandoned_push_can_be_set_going_again() {
 }
 
 #[tokio::test]
-async fn a_signed_receiver_takes_the_pushes_of_its_key_alone() {
+async fn a_signed_receiver_accepts_only_pushes_of_its_key() {
     let server = Bench::new().with(|settings| settings.callbacks.tries = 3).start().await;
     let stranger = server.service.keys().create("stranger").await.unwrap();
     let got = Arc::new(Mutex::new(Vec::new()));
@@ -114,19 +114,19 @@ async fn a_signed_receiver_takes_the_pushes_of_its_key_alone() {
         async move {
             let mut note = note.lock().unwrap();
             note.push((push.id.to_string(), push.callback.state()));
-            // The first try is not handled, so that there is a second.
+            // The first attempt fails, so that there is a second.
             if note.len() == 1 { Err("busy") } else { Ok(()) }
         }
     };
     let routes = signed_receiver([server.key.signing_secret.parse().unwrap()], handler);
     let url = format!("http://{}/callbacks/enlarge_image", host(Router::new().nest("/callbacks", routes)).await);
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     let callback = server.pushed(&task, "acknowledged").await;
     let expected = (callback["callbackId"].as_str().unwrap().to_owned(), JobState::Succeeded);
     assert_eq!(*got.lock().unwrap(), [expected.clone(), expected]);
     assert_eq!(outcomes(&callback).len(), 2);
 
-    let task = id(&server.call_as(&stranger, "enlarge_image", enlarge_and_tell("mine", &url)).await.ok());
+    let task = id(&server.call_as(&stranger, "enlarge_image", enlarge_with_callback("mine", &url)).await.ok());
     let callback = until("it is abandoned", || async {
         let page = server.call_as(&stranger, "list_callbacks", json!({"states": ["abandoned"]})).await.ok();
         page["rows"].as_array().unwrap().first().cloned()
@@ -137,7 +137,7 @@ async fn a_signed_receiver_takes_the_pushes_of_its_key_alone() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_never_answers_holds_nobody_up() {
+async fn a_receiver_that_never_answers_delays_no_other() {
     let bench = Bench::new().with(|settings| {
         settings.callbacks.at_once_per_host = 2;
         settings.shutdown = Duration::ZERO;
@@ -146,14 +146,14 @@ async fn a_receiver_that_never_answers_holds_nobody_up() {
     let silent = host(Router::new().route("/enlarge_image", post(std::future::pending::<()>))).await;
     let (_receiver, url) = Receiver::answering(&[]).await;
     for number in 0..6 {
-        let told = format!("http://{silent}/enlarge_image");
-        server.submitted("enlarge_image", enlarge_and_tell(&number.to_string(), &told)).await;
+        let url = format!("http://{silent}/enlarge_image");
+        server.submitted("enlarge_image", enlarge_with_callback(&number.to_string(), &url)).await;
     }
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     server.pushed(&task, "acknowledged").await;
     let waiting = server.call("list_callbacks", json!({"states": ["pending"]})).await.ok();
     assert_eq!(waiting["rows"].as_array().unwrap().len(), 6);
-    // It does not hold up the end either, once the time for that is over.
+    // Nor does it delay the shutdown beyond its limit.
     let start = Instant::now();
     let bench = server.stop().await;
     assert!(start.elapsed() < Duration::from_secs(10));
@@ -171,7 +171,7 @@ async fn a_receiver_that_takes_too_long_is_tried_again() {
     let server = bench.start().await;
     let silent = host(Router::new().route("/enlarge_image", post(std::future::pending::<()>))).await;
     let url = format!("http://{silent}/enlarge_image");
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     let callback = server.pushed(&task, "abandoned").await;
     for (_, status, outcome) in outcomes(&callback) {
         assert!(status.is_none() && outcome.contains("0.15 s"), "{outcome}");
@@ -179,12 +179,12 @@ async fn a_receiver_that_takes_too_long_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_pending_is_pushed_after_the_next_start() {
+async fn pending_callbacks_are_pushed_after_a_restart() {
     let hour = vec![Limit(Duration::from_secs(3600))];
     let bench = Bench::new().at("2026-01-10T00:00:00Z").with(|settings| settings.callbacks.pauses = hour);
     let server = bench.start().await;
     let (receiver, url) = Receiver::answering(&[(500, ""), TAKEN]).await;
-    let task = server.submitted("enlarge_image", enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     let tried = || async { server.callbacks(&task).await.pop().filter(|callback| outcomes(callback).len() == 1) };
     until("it was tried once", tried).await;
     let bench = server.stop().await;
@@ -197,12 +197,12 @@ async fn what_is_pending_is_pushed_after_the_next_start() {
 }
 
 #[tokio::test]
-async fn cancelled_and_failed_tasks_push_too() {
+async fn cancelled_and_failed_tasks_are_pushed() {
     let server = Bench::new().start().await;
     let (receiver, url) = Receiver::answering(&[]).await;
-    let start = async |orders: &'static str| {
-        let request = enlarge_and_tell(orders, &url);
-        id(&server.call_with(&server.key, "enlarge_image", &[(SANDBOX, orders)], request).await.ok())
+    let start = async |directive: &'static str| {
+        let request = enlarge_with_callback(directive, &url);
+        id(&server.call_with(&server.key, "enlarge_image", &[(SANDBOX, directive)], request).await.ok())
     };
     let failing = start("fail=out of ink").await;
     server.pushed(&failing, "acknowledged").await;
@@ -214,21 +214,21 @@ async fn cancelled_and_failed_tasks_push_too() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_cancelled_while_it_waits_pushes_too() {
+async fn a_task_that_is_cancelled_in_the_queue_is_pushed() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
     let server = bench.start().await;
     let (receiver, url) = Receiver::answering(&[]).await;
     server.submitted("enlarge_image", crate::common::enlarge("first")).await;
     gate.holds(1).await;
-    let waiting = server.submitted("enlarge_image", enlarge_and_tell("second", &url)).await;
+    let waiting = server.submitted("enlarge_image", enlarge_with_callback("second", &url)).await;
     server.call("cancel_task", json!({"taskId": waiting})).await.ok();
     server.pushed(&waiting, "acknowledged").await;
     assert_pushed(&receiver, [(&waiting, "cancelled")]);
     gate.open(1);
 }
 
-/// Each of these tasks, and no other, was pushed as an end without a result.
+/// Checks that exactly these tasks were pushed, as failures with these reasons.
 #[track_caller]
 fn assert_pushed<const N: usize>(receiver: &Receiver, expected: [(&String, &str); N]) {
     let pushes = receiver.pushes();

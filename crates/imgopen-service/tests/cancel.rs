@@ -1,4 +1,4 @@
-//! Cancelling, and watching what runs.
+//! Cancelling tasks, and their progress and previews.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::common::engines::{Gate, Own, dot, dot_picture};
 use crate::common::{Answer, Bench, draw, enlarge, id, until};
 
 #[tokio::test]
-async fn a_task_that_waits_is_cancelled_and_never_run() {
+async fn a_queued_task_is_cancelled_and_never_runs() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
     let server = bench.start().await;
@@ -17,9 +17,9 @@ async fn a_task_that_waits_is_cancelled_and_never_run() {
     gate.holds(1).await;
     let second = server.submitted("enlarge_image", enlarge("second")).await;
     let third = server.submitted("enlarge_image", enlarge("third")).await;
-    let told = server.call("cancel_task", json!({"taskId": second})).await.ok();
-    assert_eq!((&told["taskId"], &told["state"], &told["attempts"]), (&json!(second), &json!("cancelled"), &json!(0)));
-    assert!(told["finishedAt"].is_string() && told["startedAt"].is_null());
+    let row = server.call("cancel_task", json!({"taskId": second})).await.ok();
+    assert_eq!((&row["taskId"], &row["state"], &row["attempts"]), (&json!(second), &json!("cancelled"), &json!(0)));
+    assert!(row["finishedAt"].is_string() && row["startedAt"].is_null());
     gate.open(2);
     server.reached(&first, "succeeded").await;
     server.reached(&third, "succeeded").await;
@@ -29,16 +29,16 @@ async fn a_task_that_waits_is_cancelled_and_never_run() {
 }
 
 #[tokio::test]
-async fn a_task_that_runs_is_cancelled_at_once() {
+async fn a_running_task_is_cancelled_at_once() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
     let server = bench.start().await;
     let first = server.submitted("enlarge_image", enlarge("first")).await;
     gate.holds(1).await;
     let second = server.submitted("enlarge_image", enlarge("second")).await;
-    let told = server.call("cancel_task", json!({"taskId": first})).await.ok();
-    assert_eq!((&told["state"], &told["engine"]), (&json!("cancelled"), &json!("gate")));
-    // The engine is let go, so that the next one has its turn.
+    let row = server.call("cancel_task", json!({"taskId": first})).await.ok();
+    assert_eq!((&row["state"], &row["engine"]), (&json!("cancelled"), &json!("gate")));
+    // The engine is cancelled, so the next task gets the slot.
     server.reached(&second, "running").await;
     gate.holds(1).await;
     gate.open(1);
@@ -47,18 +47,18 @@ async fn a_task_that_runs_is_cancelled_at_once() {
 
     for ended in [&first, &second] {
         let msg = server.call("cancel_task", json!({"taskId": ended})).await.refused(409);
-        assert!(msg.contains("has ended already"), "{msg}");
+        assert!(msg.contains("has already ended"), "{msg}");
     }
     server.call("cancel_task", json!({"taskId": "img0"})).await.refused(404);
-    // The caller's own id is not enough, for it may name several.
+    // The caller's own id is not enough, because several tasks may have it.
     server.call("cancel_task", json!({"taskId": "first"})).await.refused(404);
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_listen_holds_up_no_cancel() {
+async fn an_engine_that_ignores_cancellation_keeps_no_slot() {
     let deaf = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, |job, _| async move {
-        match job.request["businessTaskId"].as_str() {
-            Some("hang") => std::future::pending().await,
+        match job.request::<imgopen_types::EnlargeImageRequest>()?.business_task_id.as_str() {
+            "hang" => std::future::pending().await,
             _ => Ok(dot()),
         }
     });
@@ -73,7 +73,7 @@ async fn an_engine_that_does_not_listen_holds_up_no_cancel() {
 }
 
 #[tokio::test]
-async fn a_cancel_whose_caller_goes_away_is_carried_out() {
+async fn a_cancel_is_carried_out_after_a_disconnect() {
     let gate = Gate::new();
     let server = Bench::new().engines(vec![gate.clone()]).start().await;
     let task = server.submitted("enlarge_image", enlarge("mine")).await;
@@ -84,7 +84,7 @@ async fn a_cancel_whose_caller_goes_away_is_carried_out() {
 }
 
 #[tokio::test]
-async fn progress_and_a_preview_are_seen_while_it_runs() {
+async fn progress_and_a_preview_are_shown_during_a_run() {
     let (go, gate) = tokio::sync::watch::channel(0);
     let engine = Own::new(&imgopen_types::operations::TEXT_TO_IMAGE, move |_, monitor| {
         let mut gate = gate.clone();
@@ -109,8 +109,8 @@ async fn progress_and_a_preview_are_seen_while_it_runs() {
     });
     assert!(image.await.get("imageUrl").is_none());
     let row = server.task(&task).await;
-    let told = ["progress", "step", "steps", "engine", "grade"].map(|name| row[name].clone());
-    assert_eq!(told, [json!(25), json!(3), json!(12), json!("own"), json!("draft")]);
+    let shown = ["progress", "step", "steps", "engine", "grade"].map(|name| row[name].clone());
+    assert_eq!(shown, [json!(25), json!(3), json!(12), json!("own"), json!("draft")]);
 
     go.send(2).unwrap();
     let url = until("there is a preview", || async {
@@ -126,7 +126,7 @@ async fn progress_and_a_preview_are_seen_while_it_runs() {
     let row = server.reached(&task, "succeeded").await;
     assert_eq!(row["progress"], json!(100));
     assert!(query().await["temporaryImageDto"].is_null());
-    until("the preview is gone", || async {
+    until("the preview is removed", || async {
         let answer = Answer::of(server.get(&url).send().await.unwrap()).await;
         (answer.status == 404).then_some(())
     })
@@ -134,7 +134,7 @@ async fn progress_and_a_preview_are_seen_while_it_runs() {
 }
 
 #[tokio::test]
-async fn the_sandbox_shows_previews_and_is_cancelled() {
+async fn a_sandbox_run_shows_progress_and_is_cancelled() {
     let server = Bench::new().start().await;
     let answer = server.call_with(&server.key, "text_to_image", &[(SANDBOX, "slow=50ms")], {
         let mut long = draw("mine");

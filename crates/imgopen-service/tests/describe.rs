@@ -1,15 +1,15 @@
-//! What the server says that it can do.
+//! The capabilities that the server reports.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use imgopen_service::engines::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
+use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 
 use crate::common::{Bench, sandbox};
 
-/// An engine that says what it takes in a field.
+/// An engine that lists the values it accepts in a field.
 struct Edges;
 
 impl Engine for Edges {
@@ -18,7 +18,8 @@ impl Engine for Edges {
     }
 
     fn offers(&self) -> Vec<Offer> {
-        let values = vec![FieldValues { field: "preprocessor", values: vec!["canny", "invert"] }];
+        let values =
+            vec![FieldValues { field: "preprocessor", values: ["canny", "invert"].map(str::to_owned).to_vec() }];
         vec![Offer { values, ..Offer::new(&operations::PREVIEW_CONTROLNET, Grade::Classical) }]
     }
 
@@ -28,11 +29,12 @@ impl Engine for Edges {
 }
 
 #[tokio::test]
-async fn engines_tell_the_values_that_they_take() {
+async fn offers_list_the_values_that_engines_accept() {
     let server = Bench::new().engines(vec![Arc::new(Edges), Arc::new(sandbox())]).start().await;
-    let told = server.call("describe_server", json!({})).await.ok();
+    let capabilities = server.call("describe_server", json!({})).await.ok();
     let of = |id: &str| -> Value {
-        told["operations"].as_array().unwrap().iter().find(|row| row["operation"] == id).unwrap()["engines"].clone()
+        capabilities["operations"].as_array().unwrap().iter().find(|row| row["operation"] == id).unwrap()["engines"]
+            .clone()
     };
     let expected = json!([
         {

@@ -12,7 +12,7 @@ use axum::routing::get;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use imgopen_client::IntoData;
 use imgopen_client::types::EnlargeImageRequest;
-use imgopen_service::engines::Lanczos;
+use imgopen_tools::Lanczos;
 use serde_json::{Value, json};
 
 use crate::common::web::host;
@@ -48,7 +48,7 @@ fn served(bytes: Vec<u8>) -> axum::routing::MethodRouter {
 }
 
 #[tokio::test]
-async fn a_picture_becomes_larger_and_stays_the_same() {
+async fn an_enlarged_picture_keeps_its_content_and_format() {
     let server = lanczos().await;
     let formats = [
         ("png", ImageFormat::Png, "image/png"),
@@ -91,7 +91,7 @@ async fn a_picture_becomes_larger_and_stays_the_same() {
     assert_eq!(report.status.value(), 1);
 }
 
-/// A PNG header that promises more than anybody wants to hold.
+/// A PNG whose header claims more pixels than are allowed.
 fn bomb() -> Vec<u8> {
     let mut bytes = file(ImageFormat::Png);
     bytes[16..20].copy_from_slice(&30_000u32.to_be_bytes());
@@ -113,7 +113,7 @@ fn bad_pictures() -> Router {
         Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()))
     };
     Router::new()
-        .route("/text", served(b"<html>no picture</html>".to_vec()))
+        .route("/text", served(b"<html>not a picture</html>".to_vec()))
         .route("/empty", served(Vec::new()))
         .route("/cut-off.png", served(cut_off(file(ImageFormat::Png))))
         .route("/cut-off.jpg", served(cut_off(file(ImageFormat::Jpeg))))
@@ -129,7 +129,7 @@ fn bad_pictures() -> Router {
 }
 
 #[tokio::test]
-async fn a_picture_that_cannot_be_used_is_named_with_what_is_wrong() {
+async fn an_invalid_picture_is_named_with_the_problem() {
     let server = lanczos().await;
     let address = host(bad_pictures()).await;
     let cases = [
@@ -161,7 +161,7 @@ async fn a_picture_that_cannot_be_used_is_named_with_what_is_wrong() {
         assert_eq!((&data["status"], &data["desc"]), (&json!(2), &json!(reason)));
         assert!(data.get("outputImageUrl").is_none());
     }
-    // A result may be too large as well, and says which scale would do.
+    // A result may be too large as well.
     let task = server.submitted("enlarge_image", request(&format!("http://{address}/good.png"), 8.0)).await;
     server.reached(&task, "succeeded").await;
     let bench = server.stop().await.with(|settings| settings.pictures.pixels = 10_000);
@@ -169,11 +169,11 @@ async fn a_picture_that_cannot_be_used_is_named_with_what_is_wrong() {
     let task = server.submitted("enlarge_image", request(&format!("http://{address}/good.png"), 8.0)).await;
     let reason = server.failed(&task).await;
     assert!(reason.starts_with("`scale`: 8 given") && reason.contains("10000 pixels"), "{reason}");
-    assert_eq!(std::fs::read_dir(server.folder().join("assets")).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(server.data_dir().join("assets")).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_be_reached_is_named() {
+async fn an_unreachable_host_is_named() {
     let server = lanczos().await;
     // A port that was free a moment ago.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -1,30 +1,30 @@
-//! What is refused at once, and what fails without taking anything else with it.
+//! Requests that are rejected at submit, and tasks that fail without affecting others.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_service::engines::{EngineError, Output};
+use imgopen_engine::{EngineError, Output};
 use imgopen_service::{Limit, SANDBOX};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 
 use crate::common::engines::{Gate, Own, dot, dot_picture};
-use crate::common::{Bench, draw, enlarge, enlarge_and_tell, sandbox};
+use crate::common::{Bench, draw, enlarge, enlarge_with_callback, sandbox};
 
-/// An engine that does what the caller's id says.
-fn moody() -> Arc<Own> {
+/// An engine that misbehaves as the caller's id says.
+fn faulty() -> Arc<Own> {
     Own::new(&operations::ENLARGE_IMAGE, |job, _| async move {
-        match job.request["businessTaskId"].as_str() {
-            Some("panic") => panic!("asked for by the test"),
-            Some("hang") => std::future::pending().await,
-            Some("broken off") => Err(EngineError::Cancelled),
-            Some("fail") => Err(EngineError::Failed("out of paper".to_owned())),
+        match job.request::<imgopen_types::EnlargeImageRequest>()?.business_task_id.as_str() {
+            "panic" => panic!("asked for by the test"),
+            "hang" => std::future::pending().await,
+            "aborts" => Err(EngineError::Cancelled),
+            "fail" => Err(EngineError::Failed("out of paper".to_owned())),
             _ => Ok(dot()),
         }
     })
 }
 
-fn short() -> Bench {
+fn with_short_limit() -> Bench {
     let limit = Limit(Duration::from_millis(200));
     Bench::new().with(|settings| {
         settings.workers = 1;
@@ -33,9 +33,9 @@ fn short() -> Bench {
 }
 
 #[tokio::test]
-async fn an_engine_that_misbehaves_costs_one_task() {
-    let server = short().engines(vec![moody()]).start().await;
-    let ids = ["panic", "hang", "broken off", "fail", "good"];
+async fn a_misbehaving_engine_fails_only_its_task() {
+    let server = with_short_limit().engines(vec![faulty()]).start().await;
+    let ids = ["panic", "hang", "aborts", "fail", "good"];
     let mut tasks = Vec::new();
     for id in ids {
         tasks.push(server.submitted("enlarge_image", enlarge(id)).await);
@@ -43,12 +43,12 @@ async fn an_engine_that_misbehaves_costs_one_task() {
     let reasons = [
         "the engine `own` panicked",
         "it took longer than 0.2 s, the time limit of `enlarge_image`",
-        "the engine broke off",
+        "the engine aborted",
         "the engine failed: out of paper",
     ];
     for (task, reason) in tasks.iter().zip(reasons) {
-        let told = server.failed(task).await;
-        assert!(told.starts_with(reason), "{told}");
+        let failure = server.failed(task).await;
+        assert!(failure.starts_with(reason), "{failure}");
         let row = server.task(task).await;
         assert_eq!((&row["engine"], &row["grade"], &row["attempts"]), (&json!("own"), &json!("draft"), &json!(1)));
         assert_eq!(row.get("outputImageUrlList").filter(|list| !list.is_null()), None);
@@ -57,16 +57,16 @@ async fn an_engine_that_misbehaves_costs_one_task() {
 }
 
 #[tokio::test]
-async fn the_sandbox_suffers_what_it_is_told_to() {
+async fn the_sandbox_follows_directives() {
     let server = Bench::new().start().await;
-    for (orders, reason) in
+    for (directive, reason) in
         [("fail=out of memory", "sandbox: out of memory"), ("panic", "the engine `sandbox` panicked")]
     {
-        let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, orders)], enlarge(orders)).await;
-        let told = server.failed(&crate::common::id(&answer.ok())).await;
-        assert!(told.contains(reason), "{told}");
+        let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, directive)], enlarge(directive)).await;
+        let failure = server.failed(&crate::common::id(&answer.ok())).await;
+        assert!(failure.contains(reason), "{failure}");
     }
-    // Orders go to the sandbox, whatever better engine there is.
+    // Directives select the sandbox, even if there is a better engine.
     let server = Bench::new().engines(vec![Gate::new(), Arc::new(sandbox())]).start().await;
     let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "delay=1ms")], enlarge("1")).await;
     let row = server.reached(&crate::common::id(&answer.ok()), "succeeded").await;
@@ -74,7 +74,7 @@ async fn the_sandbox_suffers_what_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn orders_that_cannot_be_read_are_refused_at_once() {
+async fn invalid_directives_are_rejected_at_submit() {
     let server = Bench::new().start().await;
     let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "delay=long")], enlarge("1")).await;
     assert!(answer.refused(422).contains("delay=long"));
@@ -83,35 +83,35 @@ async fn orders_that_cannot_be_read_are_refused_at_once() {
     assert!(server.call("text_to_image", drawn).await.refused(422).contains("explode"));
     assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
 
-    let server = Bench::new().with(|settings| settings.sandbox = false).engines(vec![moody()]).start().await;
+    let server = Bench::new().with(|settings| settings.sandbox = false).engines(vec![faulty()]).start().await;
     let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "fail")], enlarge("1")).await;
     assert!(answer.refused(400).contains("`--sandbox`"));
 }
 
 #[tokio::test]
-async fn what_no_engine_does_is_refused_with_what_is_missing() {
-    let server = Bench::new().engines(vec![moody()]).start().await;
+async fn an_operation_without_an_engine_is_rejected_with_the_reason() {
+    let server = Bench::new().engines(vec![faulty()]).start().await;
     let msg = server.call("text_to_image", draw("1")).await.refused(503);
     assert!(msg.contains("`text_to_image`") && msg.contains("Stable Diffusion weights"), "{msg}");
     let msg = server.call("expand_prompt", expand("a cat")).await.refused(503);
     assert!(msg.contains("language model"), "{msg}");
     assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
 
-    let told = server.call("describe_server", json!({})).await.ok();
+    let capabilities = server.call("describe_server", json!({})).await.ok();
     let support = |id: &str| {
-        let all = told["operations"].as_array().unwrap();
+        let all = capabilities["operations"].as_array().unwrap();
         all.iter().find(|one| one["operation"] == id).cloned().unwrap_or_default()
     };
     assert_eq!(support("enlarge_image")["available"], json!(true));
     assert_eq!(support("enlarge_image")["engines"], json!([{"name": "own", "grade": "draft"}]));
     assert_eq!(support("text_to_image")["available"], json!(false));
     assert!(support("text_to_image")["missing"].as_str().unwrap().contains("weights"));
-    // Queries and lists start no work.
+    // Queries and lists need no engine.
     assert_eq!((support("query_task"), support("list_models")), (Value::Null, Value::Null));
 }
 
 #[tokio::test]
-async fn addresses_that_cannot_be_are_refused_at_once_by_field() {
+async fn forbidden_addresses_are_rejected_at_submit_by_field() {
     let server = Bench::new().with(|settings| settings.allow_network.clear()).start().await;
     for (url, problem) in [
         ("http://127.0.0.1/a.png", "127.0.0.1"),
@@ -126,7 +126,7 @@ async fn addresses_that_cannot_be_are_refused_at_once_by_field() {
         request["sourceImage"] = json!(url);
         let msg = server.call("enlarge_image", request).await.refused(422);
         assert!(msg.starts_with("`sourceImage`: ") && msg.contains(problem) && !msg.contains("pass@"), "{msg}");
-        let msg = server.call("enlarge_image", enlarge_and_tell("1", url)).await.refused(422);
+        let msg = server.call("enlarge_image", enlarge_with_callback("1", url)).await.refused(422);
         assert!(msg.starts_with("`callbackUrl`: ") && msg.contains(problem), "{msg}");
     }
     let mut request = enlarge("1");
@@ -140,7 +140,7 @@ fn expand(prompt: &str) -> Value {
 }
 
 #[tokio::test]
-async fn prompt_expansion_is_answered_with_its_end() {
+async fn prompt_expansion_answers_with_its_result() {
     let server = Bench::new().start().await;
     let data = server.call("expand_prompt", expand("a cat")).await.ok();
     assert_eq!((&data["status"], &data["toolTask"]), (&json!(0), &json!("prompts/expand")));
@@ -152,7 +152,7 @@ async fn prompt_expansion_is_answered_with_its_end() {
 }
 
 #[tokio::test]
-async fn prompt_expansion_that_takes_too_long_goes_on_and_can_be_cancelled() {
+async fn prompt_expansion_continues_after_the_answer_time_and_can_be_cancelled() {
     let server = Bench::new().with(|settings| settings.requests.answer_time = Duration::from_millis(100)).start().await;
     let msg = server.call("expand_prompt", expand("a cat [sandbox: hang]")).await.refused(503);
     let rows = server.call("list_tasks", json!({})).await.ok()["rows"].clone();
@@ -160,7 +160,7 @@ async fn prompt_expansion_that_takes_too_long_goes_on_and_can_be_cancelled() {
     assert!(msg.contains(task), "{msg}");
     server.reached(task, "running").await;
 
-    // Cancelled while somebody waits for it, it is no fault of the server.
+    // A cancel while a caller waits is a conflict, not an error of the server.
     let server = Bench::new().start().await;
     let cancel = async {
         let task = crate::common::until("the task runs", || async {
@@ -174,7 +174,7 @@ async fn prompt_expansion_that_takes_too_long_goes_on_and_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn no_face_at_all_is_a_result() {
+async fn finding_no_face_is_a_success() {
     let blind = Own::new(&operations::DETECT_FACES, |_, _| async { Ok(Output::default()) });
     let server = Bench::new().engines(vec![blind]).start().await;
     let request = json!({"businessTaskId": "1", "imageUrl": "https://example.com/a.png"});
@@ -184,14 +184,13 @@ async fn no_face_at_all_is_a_result() {
     assert_eq!((&data["status"], &data["faces"]), (&json!(1), &json!([])));
 }
 
-/// Pictures without a place to lie in are no result.
 #[tokio::test]
-async fn a_result_that_cannot_be_stored_is_none() {
+async fn a_result_that_cannot_be_stored_fails_its_task() {
     let engine = Own::new(&operations::ENLARGE_IMAGE, |_, _| async {
         Ok(Output { pictures: vec![dot_picture(), dot_picture()], ..Output::default() })
     });
     let server = Bench::new().engines(vec![engine]).start().await;
-    let assets = server.folder().join("assets");
+    let assets = server.data_dir().join("assets");
     std::fs::remove_dir_all(&assets).unwrap();
     std::fs::write(&assets, "in the way").unwrap();
     let task = server.submitted("enlarge_image", enlarge("1")).await;

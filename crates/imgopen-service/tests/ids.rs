@@ -1,4 +1,4 @@
-//! Which id finds which task, and which submits are the same.
+//! Which id finds which task, and which submits are repetitions.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn repeat(server: &Server, body: Value) -> crate::common::Answer {
 }
 
 #[tokio::test]
-async fn a_callers_id_may_repeat_and_finds_the_newest() {
+async fn a_repeated_caller_id_finds_the_newest_task() {
     let server = Bench::new().start().await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -32,7 +32,7 @@ async fn a_callers_id_may_repeat_and_finds_the_newest() {
     for id in &ids {
         assert_eq!(&found(&server, id).await, id);
     }
-    // A caller's id that looks like a platform's does not hide the task of that id.
+    // A caller's id that equals a platform's id does not hide the task of that id.
     server.submitted("enlarge_image", enlarge(&ids[0])).await;
     assert_eq!(found(&server, &ids[0]).await, ids[0]);
 }
@@ -49,7 +49,7 @@ async fn both_ids_find_a_generated_picture() {
         let data = server.call("query_archived_task", json!({"businessTaskId": asked})).await.ok();
         assert_eq!((&data["task_id"], &data["status"]), (&json!(task), &json!(2)));
     }
-    // A tool's task is no generated picture, nor the other way round.
+    // Queries of generation jobs do not find tasks of tools, nor the other way round.
     let tool = server.submitted("enlarge_image", enlarge("tool")).await;
     assert!(server.call("query_task", json!({"businessTaskId": tool})).await.refused(404).contains(&tool));
     server.tool("imgEnlarge", &task).await.refused(404);
@@ -70,11 +70,11 @@ async fn a_tool_finds_its_own_tasks_only() {
 }
 
 #[tokio::test]
-async fn another_keys_tasks_are_not_there() {
+async fn tasks_of_another_key_are_not_found() {
     let server = Bench::new().start().await;
     let stranger = server.service.keys().create("stranger").await.unwrap();
     let (_receiver, url) = crate::common::web::Receiver::answering(&[]).await;
-    let task = server.submitted("enlarge_image", crate::common::enlarge_and_tell("mine", &url)).await;
+    let task = server.submitted("enlarge_image", crate::common::enlarge_with_callback("mine", &url)).await;
     let callback = server.pushed(&task, "acknowledged").await["callbackId"].clone();
     for asked in [task.as_str(), "mine"] {
         server.call_as(&stranger, "tool/imgEnlarge", json!({"businessTaskId": asked})).await.refused(404);
@@ -86,7 +86,7 @@ async fn another_keys_tasks_are_not_there() {
         assert_eq!(page["rows"], json!([]), "{list}");
         assert_eq!(server.call_as(&stranger, list, json!({})).await.ok()["rows"], json!([]), "{list}");
     }
-    // A caller's id is each key's own.
+    // Each key has its own caller's ids.
     let own = id(&server.call_as(&stranger, "enlarge_image", enlarge("mine")).await.ok());
     assert_ne!(own, task);
     assert_eq!(found(&server, "mine").await, task);
@@ -98,7 +98,7 @@ fn train(id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_training_is_the_same_or_a_conflict() {
+async fn a_repeated_training_id_is_a_repetition_or_a_conflict() {
     let server = Bench::new().start().await;
     let first = server.call("submit_training", train("lora")).await;
     assert_eq!((first.status, &first.body["code"]), (200, &json!("200")));
@@ -111,11 +111,11 @@ async fn a_training_is_the_same_or_a_conflict() {
     other["maxEpochs"] = json!(11);
     let msg = server.call("submit_training", other.clone()).await.refused(409);
     assert!(msg.starts_with("`taskId`") && msg.contains(earlier), "{msg}");
-    // An idempotency key does not make a used id free.
+    // An idempotency key does not free a used id.
     server.call_with(&server.key, "submit_training", KEY, other.clone()).await.refused(409);
     server.reached(earlier, "failed").await;
     assert_eq!(server.call("submit_training", train("lora")).await.body, first.body);
-    // Another key has ids of its own.
+    // Another key has its own ids.
     let stranger = server.service.keys().create("stranger").await.unwrap();
     server.call_as(&stranger, "submit_training", other).await.ok();
     let data = server.call("query_training", json!({"taskId": "lora"})).await.ok();
@@ -131,13 +131,13 @@ async fn an_idempotency_key_makes_a_submit_safe_to_repeat() {
     let task = id(&first.ok());
     let msg = repeat(&server, enlarge("other")).await.refused(409);
     assert!(msg.contains("`Idempotency-Key`") && msg.contains(&task), "{msg}");
-    // So is the same key with another operation.
+    // The same key with another operation is a conflict, too.
     let drawn = server.call_with(&server.key, "text_to_image", KEY, draw("mine")).await;
     drawn.refused(409);
     let stranger = server.service.keys().create("stranger").await.unwrap();
     assert_ne!(id(&server.call_with(&stranger, "enlarge_image", KEY, enlarge("other")).await.ok()), task);
 
-    // After a day it is free again.
+    // It expires after a day.
     let begin = server.clock().now();
     let day = Duration::from_secs(24 * 60 * 60);
     server.clock().set(Moment(begin.plus(day).0 - 1));
@@ -157,9 +157,9 @@ async fn an_idempotency_key_holds_for_trainings_too() {
     assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 1);
 }
 
-/// A client that sends one constant id with every prompt still reaches what has ended.
+/// A client that sends the same id with every prompt can still query the tasks that have ended.
 #[tokio::test]
-async fn the_archive_looks_past_a_newer_task_that_runs() {
+async fn the_archive_ignores_a_newer_running_task() {
     let server = Bench::new().start().await;
     let ended = server.submitted("text_to_image", draw("constant")).await;
     server.reached(&ended, "succeeded").await;
@@ -172,9 +172,9 @@ async fn the_archive_looks_past_a_newer_task_that_runs() {
     server.call("query_archived_task", json!({"businessTaskId": newer})).await.refused(404);
 }
 
-/// A repetition is no new task, so that what holds for new ones by now is no matter.
+/// A repeated submit starts no task, so rules that apply only since the first one are not checked.
 #[tokio::test]
-async fn what_was_taken_before_is_not_checked_again() {
+async fn a_repeated_submit_is_not_checked_again() {
     let server = Bench::new().start().await;
     let urls: Vec<_> = (1..=10).map(|number| format!("http://127.0.0.1:8000/{number}")).collect();
     let mut picture = enlarge("mine");
@@ -183,8 +183,8 @@ async fn what_was_taken_before_is_not_checked_again() {
     let enlarged = id(&repeat(&server, picture.clone()).await.ok());
     server.call("submit_training", training.clone()).await.ok();
     let bench = server.stop().await;
-    // A model of that name turns up, on which the trainer would break off.
-    let models = bench.folder.path().join("models").join("checkpoints");
+    // A model of that name is added, which the trainer would reject with these options.
+    let models = bench.data_dir.path().join("models").join("checkpoints");
     std::fs::create_dir_all(&models).unwrap();
     let header = br#"{"__metadata__":{"modelspec.architecture":"stable-diffusion-xl-v1-base"}}"#;
     let file = [&(header.len() as u64).to_le_bytes()[..], header].concat();
@@ -199,7 +199,7 @@ async fn what_was_taken_before_is_not_checked_again() {
     let refused = server.call("submit_training", other("taskId", json!("other"))).await.refused(422);
     assert!(refused.starts_with("`clipSkip`"), "{refused}");
     server.call("submit_training", other("maxEpochs", json!(11))).await.refused(409);
-    // The network of the picture is allowed no more.
+    // The network of the picture is no longer allowed.
     let server = server.stop().await.with(|settings| settings.allow_network.clear()).start().await;
     assert_eq!(id(&repeat(&server, picture.clone()).await.ok()), enlarged);
     server.call("enlarge_image", picture).await.refused(422);
@@ -207,7 +207,7 @@ async fn what_was_taken_before_is_not_checked_again() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_has_a_length() {
+async fn the_length_of_an_idempotency_key_is_limited() {
     let server = Bench::new().start().await;
     for key in ["", &"k".repeat(256)] {
         let answer = server.call_with(&server.key, "enlarge_image", &[(IDEMPOTENCY_KEY, key)], enlarge("1")).await;
@@ -220,7 +220,7 @@ async fn an_idempotency_key_has_a_length() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twenty_same_submits_at_once_start_one_task() {
+async fn twenty_concurrent_repetitions_start_one_task() {
     let server = Bench::new().start().await;
     let answers = join_all((0..20).map(|_| repeat(&server, enlarge("mine")))).await;
     let ids: HashSet<_> = answers.into_iter().map(|answer| id(&answer.ok())).collect();
@@ -230,7 +230,7 @@ async fn twenty_same_submits_at_once_start_one_task() {
 }
 
 #[tokio::test]
-async fn a_repeated_submit_is_answered_though_the_queue_is_full() {
+async fn a_repeated_submit_is_answered_while_the_queue_is_full() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
         settings.workers = 1;

@@ -1,4 +1,4 @@
-//! How much is taken: of the queue, of one key at once, of calls a minute.
+//! Limits: of the queue, of running tasks per key, of calls per minute.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -9,7 +9,7 @@ use crate::common::engines::Gate;
 use crate::common::{Bench, enlarge, id, until};
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_recovers() {
+async fn a_full_queue_rejects_until_there_is_room() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
         settings.workers = 1;
@@ -29,7 +29,7 @@ async fn a_full_queue_refuses_and_recovers() {
     let limits = server.call("describe_server", json!({})).await.ok()["limits"].clone();
     assert_eq!((&limits["queueLength"], &limits["queued"]), (&json!(2), &json!(2)));
 
-    // One that is cancelled makes room, and so does one whose turn comes.
+    // A cancelled task makes room, and so does one that starts to run.
     server.call("cancel_task", json!({"taskId": waiting[0]})).await.ok();
     let fourth = server.submitted("enlarge_image", enlarge("4")).await;
     server.call("enlarge_image", enlarge("5")).await.refused(429);
@@ -47,7 +47,7 @@ async fn a_full_queue_refuses_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_key_runs_only_so_many_at_once_and_holds_up_nobody() {
+async fn running_tasks_per_key_are_limited_and_delay_no_other_key() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
         settings.workers = 4;
@@ -73,7 +73,7 @@ async fn a_key_runs_only_so_many_at_once_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_key_makes_only_so_many_calls_a_minute() {
+async fn calls_per_minute_are_limited_by_key() {
     let bench = Bench::new().with(|settings| settings.requests.per_minute = NonZeroU32::new(3));
     let server = bench.start().await;
     let other = server.service.keys().create("other").await.unwrap();
@@ -84,10 +84,10 @@ async fn a_key_makes_only_so_many_calls_a_minute() {
     let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=20).contains(&after), "{after}");
     assert!(refused.refused(429).contains("3 calls a minute"));
-    // Every operation counts, and each key for itself.
+    // All operations count together, and each key separately.
     server.call("enlarge_image", enlarge("1")).await.refused(429);
     server.call_as(&other, "list_tasks", json!({})).await.ok();
-    // Whoever guesses at a secret does not use up the key's calls.
+    // Calls with a wrong secret do not count against the key.
     let guess = imgopen_client::Credentials::new(other.credentials.access_key_id(), "guess");
     let guess = imgopen_service::NewKey { credentials: guess, ..other.clone() };
     for _ in 0..5 {
@@ -96,13 +96,13 @@ async fn a_key_makes_only_so_many_calls_a_minute() {
     server.call_as(&other, "list_tasks", json!({})).await.ok();
 }
 
-/// A caller who goes away while the submit is being written leaves a task that is run like any other.
+/// A disconnect during the insert must not keep the task from the queue's count.
 #[tokio::test]
-async fn a_submit_whose_caller_goes_away_is_run() {
+async fn a_submit_is_run_after_a_disconnect() {
     let server = Bench::new().start().await;
-    server.abandoned("enlarge_image", enlarge("gone")).await;
+    server.abandoned("enlarge_image", enlarge("abandoned")).await;
     until("the task has ended", || async {
-        let tasks = server.call("list_tasks", json!({"callerId": "gone"})).await.ok();
+        let tasks = server.call("list_tasks", json!({"callerId": "abandoned"})).await.ok();
         (tasks["rows"][0]["state"] == "succeeded").then_some(())
     })
     .await;

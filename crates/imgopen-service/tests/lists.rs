@@ -1,27 +1,27 @@
-//! Lists of tasks and callbacks: conditions, pages, and what is no condition.
+//! Lists of tasks and callbacks: conditions, pages, and invalid requests.
 
 use imgopen_service::Moment;
 use serde_json::{Value, json};
 
 use crate::common::engines::Gate;
 use crate::common::web::Receiver;
-use crate::common::{Bench, Server, draw, enlarge, enlarge_and_tell, id};
+use crate::common::{Bench, Server, draw, enlarge, enlarge_with_callback, id};
 
 async fn ids(server: &Server, condition: Value) -> Vec<String> {
     let page = server.call("list_tasks", condition).await.ok();
     page["rows"].as_array().unwrap().iter().map(id).collect()
 }
 
-/// All rows, page by page.
+/// Reads all rows, page by page.
 async fn paged(server: &Server, list: &str, size: usize) -> Vec<Value> {
-    let (mut rows, mut question) = (Vec::new(), json!({"pageSize": size}));
+    let (mut rows, mut request) = (Vec::new(), json!({"pageSize": size}));
     loop {
-        let page = server.call(list, question.clone()).await.ok();
+        let page = server.call(list, request.clone()).await.ok();
         let more = page["rows"].as_array().unwrap().clone();
         assert!(more.len() <= size);
         rows.extend(more);
         match page["nextCursor"].as_str() {
-            Some(cursor) => question["cursor"] = json!(cursor),
+            Some(cursor) => request["cursor"] = json!(cursor),
             None => return rows,
         }
     }
@@ -62,12 +62,12 @@ async fn every_condition_counts() {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_whatever_comes_meanwhile() {
+async fn pages_are_stable_while_tasks_are_added() {
     let server = Bench::new().start().await;
     let (_receiver, url) = Receiver::answering(&[]).await;
     let mut tasks = Vec::new();
     for number in 0..7 {
-        tasks.push(server.submitted("enlarge_image", enlarge_and_tell(&number.to_string(), &url)).await);
+        tasks.push(server.submitted("enlarge_image", enlarge_with_callback(&number.to_string(), &url)).await);
     }
     tasks.reverse();
     for task in &tasks {
@@ -77,12 +77,12 @@ async fn pages_follow_each_other_whatever_comes_meanwhile() {
         let rows = paged(&server, "list_tasks", size).await;
         assert_eq!(rows.iter().map(id).collect::<Vec<_>>(), tasks, "by {size}");
         let rows = paged(&server, "list_callbacks", size).await;
-        let mut of: Vec<_> = rows.iter().map(id).collect();
-        of.sort_by_key(|task| tasks.iter().position(|known| known == task));
-        assert_eq!(of, tasks, "by {size}");
+        let mut pushed: Vec<_> = rows.iter().map(id).collect();
+        pushed.sort_by_key(|task| tasks.iter().position(|known| known == task));
+        assert_eq!(pushed, tasks, "by {size}");
     }
     let page = server.call("list_tasks", json!({"pageSize": 3})).await.ok();
-    // Nobody goes on where another key stopped.
+    // A cursor of another key is rejected.
     let stranger = server.service.keys().create("stranger").await.unwrap();
     server.call_as(&stranger, "list_tasks", json!({"cursor": page["nextCursor"]})).await.refused(422);
     server.submitted("enlarge_image", enlarge("new")).await;
@@ -95,7 +95,7 @@ async fn pages_follow_each_other_whatever_comes_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_is_no_condition_is_told_by_field() {
+async fn invalid_conditions_are_rejected_by_field() {
     let server = Bench::new().start().await;
     for (list, field, value) in [
         ("list_tasks", "cursor", json!("next")),

@@ -1,4 +1,4 @@
-//! The service as its callers meet it: over HTTP, on files in a folder of its own.
+//! The service over HTTP, each test with its own data directory.
 
 #[cfg(test)]
 mod common;
@@ -33,3 +33,5 @@ mod prompts;
 mod stop;
 #[cfg(test)]
 mod training;
+#[cfg(test)]
+mod upgrade;

@@ -1,4 +1,4 @@
-//! The lists of models, of a folder with hundreds of files.
+//! Lists of models, from a directory with hundreds of files.
 
 use std::path::Path;
 
@@ -18,37 +18,37 @@ fn safetensors(name: &str, shape: &[usize], title: &str) -> Vec<u8> {
     file
 }
 
-fn write(folder: &Path, name: &str, bytes: &[u8]) {
-    let path = folder.join(name);
+fn write(directory: &Path, name: &str, bytes: &[u8]) {
+    let path = directory.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 
-/// 250 checkpoints of two families, 120 LoRAs, a VAE and an embedding.
-fn fill(folder: &Path) {
+/// Writes 250 checkpoints of two families, 120 LoRAs, a VAE and an embedding.
+fn fill(directory: &Path) {
     const UNET: &str = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight";
     for number in 0..250 {
         let (family, width) = if number % 2 == 0 { ("Photo", 768) } else { ("Anime", 2048) };
         let file = safetensors(UNET, &[1, width], &format!("{family} {number}"));
-        write(folder, &format!("Stable-diffusion/{family}/model_v{number:03}.safetensors"), &file);
+        write(directory, &format!("Stable-diffusion/{family}/model_v{number:03}.safetensors"), &file);
     }
     for number in 0..120 {
         let file = safetensors("lora_te2_x.lora_down.weight", &[1, 8], "");
-        write(folder, &format!("Lora/style_{number:03}.safetensors"), &file);
+        write(directory, &format!("Lora/style_{number:03}.safetensors"), &file);
     }
-    write(folder, "VAE/kl-f8.ckpt", b"never opened");
-    write(folder, "embeddings/easynegative.pt", b"never opened");
-    write(folder, "Stable-diffusion/broken.safetensors", b"cut off");
+    write(directory, "VAE/kl-f8.ckpt", b"never opened");
+    write(directory, "embeddings/easynegative.pt", b"never opened");
+    write(directory, "Stable-diffusion/broken.safetensors", b"cut off");
 }
 
-async fn list(server: &Server, operation: &str, mut question: Value) -> (Vec<Value>, i64) {
+async fn list(server: &Server, operation: &str, mut request: Value) -> (Vec<Value>, i64) {
     for (field, value) in [("pageSize", 1000), ("pageNum", 1)] {
-        if question.get(field).is_none() {
-            question[field] = json!(value);
+        if request.get(field).is_none() {
+            request[field] = json!(value);
         }
     }
-    let page = server.call(operation, question.clone()).await.ok();
-    assert_eq!((&page["pageSize"], &page["pageNum"]), (&question["pageSize"], &question["pageNum"]));
+    let page = server.call(operation, request.clone()).await.ok();
+    assert_eq!((&page["pageSize"], &page["pageNum"]), (&request["pageSize"], &request["pageNum"]));
     (page["rows"].as_array().unwrap().clone(), page["total"].as_i64().unwrap())
 }
 
@@ -58,12 +58,12 @@ fn names(rows: &[Value]) -> Vec<&str> {
 
 async fn filled() -> Server {
     let bench = Bench::new();
-    fill(&bench.folder.path().join("models"));
+    fill(&bench.data_dir.path().join("models"));
     bench.engines(Vec::new()).start().await
 }
 
 #[tokio::test]
-async fn pages_of_a_long_list_follow_each_other() {
+async fn a_long_list_is_read_in_pages() {
     let server = filled().await;
     let (all, total) = list(&server, "list_models", json!({})).await;
     assert_eq!((all.len(), total), (250, 250));
@@ -76,7 +76,7 @@ async fn pages_of_a_long_list_follow_each_other() {
         assert_eq!((rows.len(), total), (if number < 6 { 48 } else { 10 }, 250));
         paged.extend(rows);
     }
-    // Hashes come while the pages are read.
+    // Hashes are computed while the pages are read.
     let without = |rows: &[Value]| -> Vec<Value> {
         let mut rows = rows.to_vec();
         rows.iter_mut().for_each(|row| drop(row.as_object_mut().unwrap().remove("modelHash")));
@@ -99,12 +99,12 @@ async fn pages_of_a_long_list_follow_each_other() {
 }
 
 #[tokio::test]
-async fn a_name_is_found_whatever_its_case() {
+async fn names_are_found_in_any_case() {
     let server = filled().await;
     let (anime, total) = list(&server, "list_models", json!({"sdModelCheckpoint": "aNiMe/"})).await;
     assert_eq!((anime.len(), total), (125, 125));
     assert!(anime.iter().all(|row| row["modelBaseModel"] == "SDXL"));
-    // A row is called the same whatever was asked for.
+    // A row has the same id in every list.
     let (all, _) = list(&server, "list_models", json!({})).await;
     let numbered = |rows: &[Value]| -> Vec<Value> {
         rows.iter().map(|row| json!([row["id"], row["sdModelCheckpoint"]])).collect()
@@ -138,24 +138,24 @@ async fn every_kind_has_its_list() {
     let first = |row: &Value, file: &str, name: &str| {
         (row[file].as_str().unwrap().to_owned(), row[name].as_str().unwrap().to_owned(), row["modelType"].clone())
     };
-    let told = |file: &str, name: &str, kind: &str| (file.to_owned(), name.to_owned(), json!(kind));
+    let row = |file: &str, name: &str, kind: &str| (file.to_owned(), name.to_owned(), json!(kind));
     let (rows, _) = list(&server, "list_models", json!({"sdModelCheckpoint": "v007"})).await;
-    let expected = told("Anime/model_v007.safetensors", "Anime 7", "Checkpoint");
+    let expected = row("Anime/model_v007.safetensors", "Anime 7", "Checkpoint");
     assert_eq!(first(&rows[0], "sdModelCheckpoint", "sdModelName"), expected);
     assert_eq!(rows[0]["modelVersion"], "v007");
     let (rows, total) = list(&server, "list_loras", json!({"sdLoraName": "STYLE_119"})).await;
     assert_eq!(total, 1);
-    assert_eq!(first(&rows[0], "sdLoraFileName", "sdLoraName"), told("style_119.safetensors", "style_119", "LORA"));
+    assert_eq!(first(&rows[0], "sdLoraFileName", "sdLoraName"), row("style_119.safetensors", "style_119", "LORA"));
     assert_eq!((&rows[0]["sdLoraFileSimplifyName"], &rows[0]["id"]), (&json!("style_119"), &json!(120)));
     let (rows, _) = list(&server, "list_vaes", json!({})).await;
-    assert_eq!(first(&rows[0], "sdVae", "sdVaeName"), told("kl-f8.ckpt", "kl-f8", "VAE"));
+    assert_eq!(first(&rows[0], "sdVae", "sdVaeName"), row("kl-f8.ckpt", "kl-f8", "VAE"));
     let (rows, _) = list(&server, "list_embeddings", json!({})).await;
-    let expected = told("easynegative.pt", "easynegative", "TextualInversion");
+    let expected = row("easynegative.pt", "easynegative", "TextualInversion");
     assert_eq!(first(&rows[0], "sdEmbeddingFileName", "sdEmbeddingName"), expected);
 }
 
 #[tokio::test]
-async fn hashes_come_and_stay_over_a_restart() {
+async fn hashes_are_computed_and_survive_a_restart() {
     let server = filled().await;
     let hashes = until("every model has a hash", || async {
         list_hashes(&server).await.into_iter().collect::<Option<Vec<String>>>()
@@ -163,12 +163,12 @@ async fn hashes_come_and_stay_over_a_restart() {
     .await;
     assert!(hashes.iter().all(|hash| hash.len() == 64 && *hash == hash.to_uppercase()));
     until("they are kept", || async {
-        let text = std::fs::read_to_string(server.folder().join("model-hashes.json")).ok()?;
+        let text = std::fs::read_to_string(server.data_dir().join("model-hashes.json")).ok()?;
         (text.matches("sha256").count() == 372).then_some(())
     })
     .await;
-    // A file that is new is listed at once; nothing else is hashed again.
-    write(&server.folder().join("models"), "Stable-diffusion/new.ckpt", b"abc");
+    // A new file is listed at once; the others are not hashed again.
+    write(&server.data_dir().join("models"), "Stable-diffusion/new.ckpt", b"abc");
     let server = server.stop().await.start().await;
     let now = list_hashes(&server).await;
     assert_eq!(now[..250], hashes.into_iter().map(Some).collect::<Vec<_>>());
@@ -181,26 +181,26 @@ async fn list_hashes(server: &Server) -> Vec<Option<String>> {
 }
 
 #[tokio::test]
-async fn the_folder_may_be_named_and_then_must_be_there() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "checkpoints/a.ckpt", b"never opened");
-    let bench = Bench::new().with(|settings| settings.models = Some(folder.path().to_owned()));
+async fn a_configured_models_directory_must_exist() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "checkpoints/a.ckpt", b"never opened");
+    let bench = Bench::new().with(|settings| settings.models = Some(directory.path().to_owned()));
     let server = bench.start().await;
     let (rows, _) = list(&server, "list_models", json!({})).await;
     assert_eq!(names(&rows), ["a.ckpt", "sandbox.safetensors"]);
-    let lost = Bench::new().with(|settings| settings.models = Some(folder.path().join("lost")));
-    match lost.open().await {
+    let missing = Bench::new().with(|settings| settings.models = Some(directory.path().join("missing")));
+    match missing.open().await {
         Err(StartError::Setting(error)) => assert!(error.to_string().starts_with("`models`: "), "{error}"),
         other => panic!("{other:?}"),
     }
-    // Without a folder there are no models, and none is missed.
+    // The default models directory need not exist.
     let server = Bench::new().engines(Vec::new()).start().await;
     assert_eq!(list(&server, "list_models", json!({})).await, (vec![], 0));
 }
 
-/// The header of a base model tells how it is trained.
+/// The header of the base model decides how it is trained.
 #[tokio::test]
-async fn a_training_takes_its_base_model_from_the_folder() {
+async fn a_training_uses_the_base_model_in_the_models_directory() {
     let server = filled().await;
     let urls: Vec<_> = (0..10).map(|_| "http://127.0.0.1:8081/picture.png").collect();
     let request = json!({"taskId": "xl", "fileUrlList": urls, "pretrainedModel": "Anime/model_v007"});

@@ -1,4 +1,4 @@
-//! Where a task is found at the end of a month, which is the end of a month in UTC.
+//! Which queries find a task at the end of a month in UTC.
 
 use imgopen_service::Moment;
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn found(server: &Server, id: &str) -> (bool, bool) {
 }
 
 #[tokio::test]
-async fn what_ended_before_the_month_is_in_the_archive_alone() {
+async fn tasks_that_ended_before_the_month_are_in_the_archive_only() {
     let server = Bench::new().at(LAST).start().await;
     let task = server.submitted("text_to_image", draw("old")).await;
     server.reached(&task, "succeeded").await;
@@ -31,7 +31,7 @@ async fn what_ended_before_the_month_is_in_the_archive_alone() {
     let msg = server.call("query_task", json!({"businessTaskId": "old"})).await.refused(404);
     assert!(msg.contains("`query_archived_task`"), "{msg}");
 
-    // What ends in the first moment of the month is of this month.
+    // A task that ends in the first millisecond of the month belongs to it.
     let task = server.submitted("text_to_image", draw("new")).await;
     server.reached(&task, "succeeded").await;
     assert_eq!(found(&server, "new").await, (true, true));
@@ -39,7 +39,7 @@ async fn what_ended_before_the_month_is_in_the_archive_alone() {
     assert_eq!(found(&server, "new").await, (true, true));
     server.clock().set(Moment::parse("2026-03-01T00:00:00Z").unwrap());
     assert_eq!(found(&server, "new").await, (false, true));
-    // The tools' query knows no months.
+    // The tools' query finds tasks of any month.
     let tool = server.submitted("enlarge_image", crate::common::enlarge("tool")).await;
     server.reached(&tool, "succeeded").await;
     server.clock().set(Moment::parse("2027-03-01T00:00:00Z").unwrap());
@@ -47,7 +47,7 @@ async fn what_ended_before_the_month_is_in_the_archive_alone() {
 }
 
 #[tokio::test]
-async fn what_runs_across_the_end_of_the_month_is_live() {
+async fn active_tasks_are_found_across_the_end_of_the_month() {
     let (go, gate) = tokio::sync::watch::channel(false);
     let engine = Own::new(&imgopen_types::operations::TEXT_TO_IMAGE, move |_, _| {
         let mut gate = gate.clone();

@@ -1,8 +1,8 @@
-//! Expanding prompts over HTTP, with the engine that needs no model.
+//! Prompt expansion over HTTP, with the engine that needs no model.
 
 use std::sync::Arc;
 
-use imgopen_service::engines::Prompts;
+use imgopen_tools::Prompts;
 use serde_json::json;
 
 use crate::common::Bench;
@@ -15,14 +15,14 @@ async fn a_prompt_is_expanded_at_once() {
     let prompts: Vec<_> = data["prompts"].as_array().unwrap().iter().map(|prompt| prompt.as_str().unwrap()).collect();
     assert_eq!((prompts.len(), &data["status"], &data["businessTaskId"]), (3, &json!(0), &json!("a")));
     assert!(prompts.iter().all(|prompt| prompt.contains(", a girl, ")), "{prompts:?}");
-    // Another task of the same wish has the same result.
+    // The same request as another task has the same result.
     assert_eq!(server.call("expand_prompt", request("b")).await.ok()["prompts"], data["prompts"]);
     let row = server.task(data["taskId"].as_str().unwrap()).await;
     assert_eq!((&row["engine"], &row["grade"]), (&json!("prompts"), &json!("classical")));
 }
 
 #[tokio::test]
-async fn what_cannot_be_expanded_is_refused_and_no_task() {
+async fn invalid_expansions_are_rejected_at_submit() {
     let server = Bench::new().engines(vec![Arc::new(Prompts::new())]).start().await;
     for (field, value) in [
         ("sourcePrompt", json!("")),
@@ -37,7 +37,7 @@ async fn what_cannot_be_expanded_is_refused_and_no_task() {
         let msg = server.call("expand_prompt", request).await.refused(422);
         assert!(msg.contains(&format!("`{field}`")), "{field}: {msg}");
     }
-    // Longer than any that can be made, which only expanding tells.
+    // Too long for any expansion, which is known only after expanding the prompt.
     let long = json!({
         "mode": 1, "sourcePrompt": "a girl", "businessTaskId": "a", "minTokens": 900, "maxTokens": 1000,
     });

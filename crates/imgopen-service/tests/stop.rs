@@ -1,4 +1,4 @@
-//! Stopping and starting again: what runs, what waits, and who may work in a folder.
+//! Stopping and restarting: running and queued tasks, and the lock of the data directory.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::common::engines::Gate;
 use crate::common::{Answer, Bench, enlarge, http, id};
 
 #[tokio::test]
-async fn what_runs_may_end_and_what_waits_is_run_after_the_next_start() {
+async fn running_tasks_may_end_and_queued_ones_run_after_a_restart() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
     let server = bench.start().await;
@@ -18,7 +18,7 @@ async fn what_runs_may_end_and_what_waits_is_run_after_the_next_start() {
     let waiting = server.submitted("enlarge_image", enlarge("waits")).await;
     let url = server.url.clone();
     let stopping = tokio::spawn(server.stop());
-    crate::common::until("it takes no more", || async {
+    crate::common::until("it accepts no more calls", || async {
         http().get(format!("{url}/healthz")).send().await.is_err().then_some(())
     })
     .await;
@@ -33,7 +33,7 @@ async fn what_runs_may_end_and_what_waits_is_run_after_the_next_start() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_in_time_goes_back_to_the_queue() {
+async fn a_run_beyond_the_shutdown_limit_is_handed_back() {
     let bench = Bench::new().with(|settings| settings.shutdown = Duration::from_millis(100));
     let server = bench.start().await;
     let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "hang")], enlarge("hangs")).await;
@@ -41,14 +41,14 @@ async fn what_does_not_end_in_time_goes_back_to_the_queue() {
     server.reached(&task, "running").await;
     let server = server.stop().await.start().await;
     let row = server.reached(&task, "running").await;
-    // The run that was handed back does not count.
+    // A run that was handed back does not count.
     assert_eq!(row["attempts"], json!(1));
     server.call("cancel_task", json!({"taskId": task})).await.ok();
 }
 
-/// The rows as a killed process leaves them.
+/// The rows are edited into what a killed process leaves.
 #[tokio::test]
-async fn what_a_killed_process_ran_is_run_again_until_it_was_tried_enough() {
+async fn runs_of_a_killed_process_are_repeated_up_to_the_limit_of_attempts() {
     let gate = Gate::new();
     let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 1);
     let server = bench.start().await;
@@ -58,7 +58,7 @@ async fn what_a_killed_process_ran_is_run_again_until_it_was_tried_enough() {
     gate.open(2);
     server.reached(&second, "succeeded").await;
     let bench = server.stop().await;
-    let rows = rusqlite::Connection::open(bench.folder.path().join("imgopen.sqlite3")).unwrap();
+    let rows = rusqlite::Connection::open(bench.data_dir.path().join("imgopen.sqlite3")).unwrap();
     let killed = "UPDATE tasks SET state = 'running', output = NULL, finished_at = NULL, attempt = ?2 WHERE id = ?1";
     for (task, attempt) in [(&first, 3), (&second, 2)] {
         assert_eq!(rows.execute(killed, (task, attempt)).unwrap(), 1);
@@ -67,21 +67,21 @@ async fn what_a_killed_process_ran_is_run_again_until_it_was_tried_enough() {
     gate.open(1);
     let server = bench.start().await;
     let reason = server.failed(&first).await;
-    assert!(reason.contains("3 times"), "{reason}");
+    assert!(reason.contains("each of 3 attempts"), "{reason}");
     let row = server.reached(&second, "succeeded").await;
     assert_eq!(row["attempts"], json!(3));
 }
 
 #[tokio::test]
-async fn a_folder_is_for_one_service() {
+async fn a_data_directory_has_one_service() {
     let bench = Bench::new();
     let server = bench.clone().start().await;
     match bench.open().await {
-        Err(StartError::Occupied(folder)) => assert_eq!(folder, bench.folder.path().display().to_string()),
+        Err(StartError::Occupied(directory)) => assert_eq!(directory, bench.data_dir.path().display().to_string()),
         other => panic!("{other:?}"),
     }
-    // Its keys can be seen to meanwhile, as the command line does.
-    let store = imgopen_service::Store::open(bench.folder.path()).unwrap();
+    // Keys can be managed meanwhile, as the command line does.
+    let store = imgopen_service::data_dir::open_store(bench.data_dir.path()).unwrap();
     let keys = imgopen_service::Keys::new(store, bench.clock.clone());
     let second = keys.create("second").await.unwrap();
     server.call_as(&second, "list_tasks", json!({})).await.ok();
@@ -90,7 +90,7 @@ async fn a_folder_is_for_one_service() {
 }
 
 #[tokio::test]
-async fn a_caller_who_waits_for_an_end_is_told_that_the_service_stops() {
+async fn a_waiting_call_is_answered_when_the_service_stops() {
     let bench = Bench::new().with(|settings| settings.shutdown = Duration::from_millis(100));
     let server = bench.start().await;
     let request = json!({"businessTaskId": "1", "mode": 0, "sourcePrompt": "a cat [sandbox: hang]"});

@@ -1,4 +1,4 @@
-//! Training: the data set is fetched and kept, and then the task says that nothing trains.
+//! Training: the data set is fetched and kept, and the task fails because no trainer is configured.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ fn picture() -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Ten pictures of a host, the last under another name.
+/// A training request of ten pictures on a new host; `last` is the path of the last one.
 async fn train(id: &str, last: &str) -> Value {
     let routes = Router::new()
-        .route("/text", get(|| async { "no picture" }))
+        .route("/text", get(|| async { "not a picture" }))
         .route("/silent", get(std::future::pending::<()>))
         .route("/{number}", get(|| async { picture() }));
     let address = host(routes).await;
@@ -35,30 +35,30 @@ async fn started(server: &Server, request: Value) -> String {
     tasks["rows"][0]["taskId"].as_str().unwrap().to_owned()
 }
 
-fn names(folder: &Path) -> Vec<String> {
+fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 fn datasets(server: &Server) -> Vec<PathBuf> {
-    let folders = std::fs::read_dir(server.folder().join("datasets")).unwrap();
-    folders.map(|folder| folder.unwrap().path()).collect()
+    let directories = std::fs::read_dir(server.data_dir().join("datasets")).unwrap();
+    directories.map(|directory| directory.unwrap().path()).collect()
 }
 
 #[tokio::test]
-async fn the_data_set_is_kept_and_nothing_trains_with_it() {
+async fn the_data_set_is_kept_and_the_task_fails() {
     let server = Bench::new().start().await;
     let task = started(&server, train("lora", "10").await).await;
     let reason = server.failed(&task).await;
     assert!(reason.starts_with("no training engine configured"), "{reason}");
     assert!(reason.contains(&format!("`datasets/{task}`")) && reason.contains("`train.sh`"), "{reason}");
-    let folder = server.folder().join("datasets").join(&task);
-    assert_eq!(datasets(&server), std::slice::from_ref(&folder));
-    assert_eq!(names(&folder), ["img", "logs", "output", "train.sh"]);
-    assert_eq!(names(&folder.join("img")), ["10_lora"]);
-    let pictures = folder.join("img").join("10_lora");
+    let directory = server.data_dir().join("datasets").join(&task);
+    assert_eq!(datasets(&server), std::slice::from_ref(&directory));
+    assert_eq!(names(&directory), ["img", "logs", "output", "train.sh"]);
+    assert_eq!(names(&directory.join("img")), ["10_lora"]);
+    let pictures = directory.join("img").join("10_lora");
     let expected: Vec<_> = (1..=10).map(|number| format!("{number:04}.png")).collect();
     assert_eq!(names(&pictures), expected);
     assert!(expected.iter().all(|name| std::fs::read(pictures.join(name)).unwrap() == picture()));
@@ -67,7 +67,7 @@ async fn the_data_set_is_kept_and_nothing_trains_with_it() {
 }
 
 #[tokio::test]
-async fn data_sets_are_kept_as_long_as_results() {
+async fn data_sets_expire_like_results() {
     let lifetime = Some(std::time::Duration::from_millis(1));
     let server = Bench::new().start().await;
     let task = started(&server, train("lora", "10").await).await;
@@ -78,9 +78,9 @@ async fn data_sets_are_kept_as_long_as_results() {
 }
 
 #[tokio::test]
-async fn a_bad_picture_is_named_and_leaves_nothing() {
+async fn an_invalid_picture_is_named_and_its_data_set_deleted() {
     let server = Bench::new().start().await;
-    for (last, problem) in [("text", "is no picture"), ("missing/one", "answered 404")] {
+    for (last, problem) in [("text", "is not a picture"), ("missing/one", "answered 404")] {
         let task = started(&server, train(last, last).await).await;
         let reason = server.failed(&task).await;
         assert!(reason.starts_with("`fileUrlList[9]`: ") && reason.contains(problem), "{reason}");
@@ -88,18 +88,17 @@ async fn a_bad_picture_is_named_and_leaves_nothing() {
     }
 }
 
-/// Whatever breaks off the fetching, the part that was there by then is removed.
 #[tokio::test]
-async fn a_training_that_is_broken_off_leaves_nothing() {
+async fn partial_data_sets_are_deleted_after_a_cancel_a_hand_back_and_a_kill() {
     let bench = Bench::new().with(|settings| settings.shutdown = std::time::Duration::ZERO);
     let server = bench.start().await;
-    let begun = |count| {
+    let fetched = |count| {
         let server = &server;
         async move {
-            until("pictures are there", || async {
-                let folder = datasets(server).pop()?.join("img");
-                let folder = std::fs::read_dir(folder).ok()?.next()?.unwrap().path();
-                let files = std::fs::read_dir(folder).ok()?.count();
+            until("the first pictures are fetched", || async {
+                let directory = datasets(server).pop()?.join("img");
+                let directory = std::fs::read_dir(directory).ok()?.next()?.unwrap().path();
+                let files = std::fs::read_dir(directory).ok()?.count();
                 (files == count).then_some(())
             })
             .await
@@ -107,20 +106,20 @@ async fn a_training_that_is_broken_off_leaves_nothing() {
     };
     let task = started(&server, train("cancelled", "silent").await).await;
     server.reached(&task, "running").await;
-    until("there is a folder", || async { server.folder().join("datasets").exists().then_some(()) }).await;
-    begun(9).await;
+    until("the data set is begun", || async { server.data_dir().join("datasets").exists().then_some(()) }).await;
+    fetched(9).await;
     server.call("cancel_task", json!({"taskId": task})).await.ok();
-    until("the part is removed", || async { datasets(&server).is_empty().then_some(()) }).await;
+    until("the partial data set is deleted", || async { datasets(&server).is_empty().then_some(()) }).await;
 
     let task = started(&server, train("handed-back", "silent").await).await;
     server.reached(&task, "running").await;
-    begun(9).await;
+    fetched(9).await;
     let bench = server.stop().await;
-    let left = std::fs::read_dir(bench.folder.path().join("datasets")).unwrap().count();
+    let left = std::fs::read_dir(bench.data_dir.path().join("datasets")).unwrap().count();
     assert_eq!(left, 0);
 
-    // What a killed process left is swept at the next start.
-    let part = bench.folder.path().join("datasets").join("img1.part");
+    // The partial data set of a killed process is deleted at the next start.
+    let part = bench.data_dir.path().join("datasets").join("img1.part");
     std::fs::create_dir(&part).unwrap();
     std::fs::write(part.join("0001.png"), "half").unwrap();
     let server = bench.with(|settings| settings.workers = 1).start().await;
@@ -129,16 +128,16 @@ async fn a_training_that_is_broken_off_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_training_is_no_matter_for_the_sandbox() {
+async fn a_training_ignores_directives_for_the_sandbox() {
     let server = Bench::new().start().await;
-    let orders = [(SANDBOX, "fail=sandbox")];
-    server.call_with(&server.key, "submit_training", &orders, train("lora", "10").await).await.ok();
+    let directives = [(SANDBOX, "fail=sandbox")];
+    server.call_with(&server.key, "submit_training", &directives, train("lora", "10").await).await.ok();
     let tasks = server.call("list_tasks", json!({})).await.ok();
     let reason = server.failed(tasks["rows"][0]["taskId"].as_str().unwrap()).await;
     assert!(reason.starts_with("no training engine configured"), "{reason}");
 }
 
-/// The plan is there before the first picture is fetched, and the script says the same.
+/// The script holds the same command as the plan of the task.
 #[tokio::test]
 async fn the_command_is_kept_with_the_task() {
     let server = Bench::new().start().await;
@@ -153,15 +152,15 @@ async fn the_command_is_kept_with_the_task() {
         row["training"]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
     assert_eq!(command[..4], ["accelerate", "launch", "--num_cpu_threads_per_process=2", "train_network.py"]);
     assert!(command.contains(&"--network_dim=16") && command.contains(&"--max_train_epochs=12"), "{command:?}");
-    let script = std::fs::read_to_string(server.folder().join("datasets").join(&task).join("train.sh")).unwrap();
+    let script = std::fs::read_to_string(server.data_dir().join("datasets").join(&task).join("train.sh")).unwrap();
     assert!(command.iter().skip(4).all(|word| script.contains(word)), "{script}");
-    // Only a training has one.
+    // Only a training has a plan.
     let other = server.submitted("enlarge_image", crate::common::enlarge("b")).await;
     assert_eq!(server.reached(&other, "succeeded").await.get("training"), None);
 }
 
 #[tokio::test]
-async fn what_a_trainer_breaks_off_on_is_refused() {
+async fn what_the_trainer_would_reject_is_rejected_at_submit() {
     let server = Bench::new().start().await;
     for (field, value, named) in [
         ("colorAug", json!(true), "`cacheLatents`, `colorAug`: "),
@@ -178,10 +177,11 @@ async fn what_a_trainer_breaks_off_on_is_refused() {
     assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
 }
 
-/// What pictures say of themselves becomes their captions.
+/// Captions come from the metadata of the pictures.
 #[tokio::test]
-async fn captions_lie_beside_their_pictures() {
-    use imgopen_service::engines::{Format, picture};
+async fn captions_are_stored_beside_their_pictures() {
+    use imgopen_engine::Format;
+    use imgopen_picture as picture;
     let made = picture::Attached {
         parameters: Some("a cat, (fluffy:1.2)\nNegative prompt: dog\nSteps: 20"),
         ..picture::Attached::default()
@@ -193,17 +193,17 @@ async fn captions_lie_beside_their_pictures() {
     let server = Bench::new().start().await;
     let task = started(&server, json!({"taskId": "cat", "fileUrlList": urls, "repeats": 3})).await;
     server.failed(&task).await;
-    let pictures = server.folder().join("datasets").join(&task).join("img").join("3_cat");
+    let pictures = server.data_dir().join("datasets").join(&task).join("img").join("3_cat");
     assert_eq!(std::fs::read_to_string(pictures.join("0010.txt")).unwrap(), "a cat, fluffy");
     assert_eq!(names(&pictures).len(), 20);
 }
 
-/// The base model lies beside the data set as a link, which goes with it.
+/// A link, so that deleting the data set does not delete the model.
 #[cfg(unix)]
 #[tokio::test]
 async fn the_base_model_is_linked() {
     let bench = Bench::new();
-    let models = bench.folder.path().join("models").join("checkpoints").join("sub");
+    let models = bench.data_dir.path().join("models").join("checkpoints").join("sub");
     std::fs::create_dir_all(&models).unwrap();
     std::fs::write(models.join("base.ckpt"), "weights").unwrap();
     let server = bench.start().await;
@@ -212,15 +212,20 @@ async fn the_base_model_is_linked() {
     let task = started(&server, request).await;
     let reason = server.failed(&task).await;
     assert!(reason.ends_with("in its `train.sh`"), "{reason}");
-    let link = server.folder().join("datasets").join(&task).join("base").join("base.ckpt");
+    let link = server.data_dir().join("datasets").join(&task).join("base").join("base.ckpt");
     assert!(link.is_symlink());
     assert_eq!(std::fs::read_to_string(link).unwrap(), "weights");
     let task = started(&server, train("without", "10").await).await;
-    assert!(server.failed(&task).await.ends_with("the base model \"v1-5-pruned-emaonly\" is in no models folder"));
+    assert!(
+        server
+            .failed(&task)
+            .await
+            .ends_with("the models directory does not have the base model \"v1-5-pruned-emaonly\"")
+    );
 }
 
 #[tokio::test]
-async fn pictures_of_other_sizes_need_groups() {
+async fn pictures_of_other_sizes_need_buckets_or_cached_latents() {
     let server = Bench::new().start().await;
     let mut request = train("lora", "10").await;
     request["enableBucket"] = json!(false);

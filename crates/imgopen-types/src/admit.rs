@@ -9,10 +9,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::node::Node;
-use crate::rules::decimal;
+use crate::numbers::{decimal, whole as written_whole};
 use crate::schema::{Field, Integer, JsonType, List, Number, Object, Shape, Text, TextEnum, Unknown};
 use crate::violation::{Rule, Violation, Violations};
-use crate::wire::whole as written_whole;
 
 /// A value that fits its schema.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ pub(crate) fn admit<'de>(schema: &'static Object, node: Node<'de>) -> Result<Adm
     }
 }
 
-/// Where the check stands and what it has found.
+/// The state of the check: the current path and the faults found.
 struct Gate {
     path: Vec<Step>,
     violations: Violations,
@@ -81,7 +80,7 @@ enum Step {
     Index(usize),
 }
 
-/// A member as it was sent: under which spelling, and its value.
+/// A member as it was sent: its spelling and its value.
 type Member<'de> = (Cow<'de, str>, Node<'de>);
 
 impl Gate {
@@ -100,7 +99,7 @@ impl Gate {
         Some(record)
     }
 
-    /// Puts every member into its field's slot; the rest is kept, passed over or refused, as the schema says.
+    /// Puts every member into its field's slot; the rest is kept, ignored or rejected, as the schema says.
     fn sort<'de>(
         &mut self,
         schema: &'static Object,
@@ -111,7 +110,7 @@ impl Gate {
         let mut extra: Vec<Member<'de>> = Vec::new();
         let mut expected = 0;
         for (name, value) in members {
-            let Some(index) = find(schema, &name, expected) else {
+            let Some(index) = schema.position(&name, expected) else {
                 self.unknown(schema, name, value, &mut extra);
                 continue;
             };
@@ -307,16 +306,6 @@ fn given(value: impl std::fmt::Display, shape: &Shape) -> String {
     format!("{value} given, {} expected", shape.expectation())
 }
 
-/// The field of that name, in any spelling. Members mostly come in the declared order, so the search begins where the
-/// last one ended.
-pub(crate) fn find(schema: &'static Object, name: &str, expected: usize) -> Option<usize> {
-    let count = schema.fields.len();
-    (0..count).map(|offset| (expected + offset) % count).find(|index| {
-        let field = &schema.fields[*index];
-        field.name == name || field.aliases.contains(&name)
-    })
-}
-
 fn nearest(schema: &'static Object, name: &str) -> Option<&'static str> {
     let name: String = name.chars().take(100).filter(|c| *c != '_').collect::<String>().to_lowercase();
     let distance = |field: &Field| strsim::damerau_levenshtein(&field.name.replace('_', "").to_lowercase(), &name);
@@ -324,15 +313,15 @@ fn nearest(schema: &'static Object, name: &str) -> Option<&'static str> {
     (best.0 <= 1 + name.chars().count() / 4).then_some(best.1)
 }
 
-/// Whether a member is there, for the rule that exactly one of several must be.
+/// Returns whether a member is present; used by the rule that exactly one of several must be.
 fn present(schema: &'static Object, slots: &[Option<Member<'_>>], path: &[&str]) -> bool {
-    let Some(index) = path.first().and_then(|name| find(schema, name, 0)) else { return false };
+    let Some(index) = path.first().and_then(|name| schema.position(name, 0)) else { return false };
     let Some((_, node)) = &slots[index] else { return false };
     match (path.len(), &schema.fields[index].shape, node) {
         (1, _, _) => true,
         (_, Shape::Object(inner), Node::Object(members)) => members
             .iter()
-            .any(|(name, _)| find(inner, name, 0).is_some_and(|index| inner.fields[index].name == path[1])),
+            .any(|(name, _)| inner.position(name, 0).is_some_and(|index| inner.fields[index].name == path[1])),
         _ => false,
     }
 }

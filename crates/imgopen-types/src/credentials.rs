@@ -32,12 +32,12 @@ impl Credentials {
     /// The environment variable that holds the secret.
     pub const SECRET_VARIABLE: &'static str = "IMGOPEN_ACCESS_KEY_SECRET";
 
-    /// An access key of these parts.
+    /// Makes an access key from its parts.
     pub fn new(access_key_id: impl Into<String>, access_key_secret: impl Into<String>) -> Self {
         Self { access_key_id: access_key_id.into(), access_key_secret: SecretString::from(access_key_secret.into()) }
     }
 
-    /// The access key that the environment holds in [`Self::ID_VARIABLE`] and [`Self::SECRET_VARIABLE`].
+    /// Reads the access key from the environment: [`Self::ID_VARIABLE`] and [`Self::SECRET_VARIABLE`].
     ///
     /// # Errors
     ///
@@ -50,12 +50,12 @@ impl Credentials {
         Ok(Self::new(read(Self::ID_VARIABLE, "access key's id")?, read(Self::SECRET_VARIABLE, "access key's secret")?))
     }
 
-    /// The id, which may be logged.
+    /// Returns the id, which may be logged.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
     }
 
-    /// The secret, which must not be.
+    /// Returns the secret, which must not be logged.
     pub fn expose_secret(&self) -> &str {
         self.access_key_secret.expose_secret()
     }

@@ -1,12 +1,11 @@
 //! The envelope around every answer: `{code, msg, data}`.
 
-use crate::wire::{ReadError, Wire, read};
-use crate::{Callback, Envelope, Operation};
+use crate::wire::Wire;
 
 /// The `code` of a success. It is a text, not a number.
 pub const SUCCESS_CODE: &str = "200";
 
-/// The `msg` that goes with it.
+/// The `msg` of a success.
 pub const SUCCESS_MSG: &str = "success";
 
 /// A success answer of the API.
@@ -17,25 +16,12 @@ pub trait Answer: Wire {
     /// `"200"` for a success; anything else is an error, whatever the HTTP status.
     fn code(&self) -> &str;
 
-    /// The text that goes with the code.
+    /// The text of the outcome.
     fn msg(&self) -> &str;
 
-    /// A success with that data.
+    /// Makes a success with that data.
     fn success(data: Self::Data) -> Self;
 
     /// The data, if the answer has it. (One operation, prompt expansion, publishes it as optional.)
     fn into_data(self) -> Option<Self::Data>;
-}
-
-/// Reads a pushed body. One whose code tells of a failure need not hold any data.
-pub(crate) fn pushed<T: Answer>(
-    operation: &'static Operation,
-    json: &[u8],
-    success: fn(T) -> Callback,
-) -> Result<Callback, ReadError> {
-    let envelope: Envelope = read(json)?;
-    if envelope.code != SUCCESS_CODE {
-        return Ok(Callback::Failed { operation, envelope });
-    }
-    read(json).map(success)
 }

@@ -9,28 +9,28 @@ use crate::schema::{
 use crate::wire::object;
 
 impl crate::Credentials {
-    /// The header `X-Request-req-accessKeyId`: Id of the caller's key. Needed on every call together with the
-    /// secret. Header names are matched without regard to case. Published curl samples print it empty or as the
-    /// placeholder `accessKeyId`.
+    /// The header `X-Request-req-accessKeyId`: Id of the caller's key. Every call needs it together with the secret.
+    /// Header names are case-insensitive.
     pub const ID_HEADER: &'static str = "X-Request-req-accessKeyId";
-    /// The header `X-Request-req-accessKeySecret`: Secret of the caller's key, sent as it is. Needed on every call
-    /// together with the id. Published curl samples print it empty or as the placeholder `accessKeySecret`.
+    /// The header `X-Request-req-accessKeySecret`: Secret of the caller's key, sent as it is. Every call needs it
+    /// together with the id.
     pub const SECRET_HEADER: &'static str = "X-Request-req-accessKeySecret";
 }
 
 static PATTERN_0: Pattern = Pattern::new("^https?://.+");
 
-/// What every answer has in common. An answer that succeeds adds `data` where the operation has any; an answer
-/// that fails holds these two members alone.
+/// The members that all answers share. A success adds `data` where the operation has any; a failure has these
+/// two members alone.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Envelope {
-    /// Outcome of the call, a string. "200" is success and the only real value published; anything else is a
-    /// failure.
+    /// Outcome of the call, a string: "200" for success, anything else for a failure.
     ///
     /// (`code` on the wire; required)
+    ///
+    /// Source: "200" is the only real value published.
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required)
     #[serde(rename = "msg")]
@@ -38,7 +38,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Envelope {
         builder::Envelope::default()
     }
@@ -49,21 +49,21 @@ object!(Envelope : ENVELOPE { code, msg });
 static ENVELOPE: Object = Object {
     name: "Envelope",
     about: concat!(
-        "What every answer has in common. An answer that succeeds adds `data` where the operation ",
-        "has any; an answer that fails holds these two members alone."
+        "The members that all answers share. A success adds `data` where the operation has any; a ",
+        "failure has these two members alone."
     ),
+    source: None,
     fields: &[
-        Field::required("code", Shape::Text(Text::ANY)).about(concat!(
-            "Outcome of the call, a string. \"200\" is success and the only real value published; ",
-            "anything else is a failure."
-        )),
-        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" when all went well."),
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, a string: \"200\" for success, anything else for a failure.")
+            .source("\"200\" is the only real value published."),
+        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" if the call succeeded."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Answer of the caller's own receiver to a push.
+/// Answer of the caller's receiver to a push.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct CallbackReceipt {
     /// The string "200" acknowledges the push; anything else asks for another try.
@@ -74,7 +74,7 @@ pub struct CallbackReceipt {
 }
 
 impl CallbackReceipt {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackReceipt {
         builder::CallbackReceipt::default()
     }
@@ -84,15 +84,17 @@ object!(CallbackReceipt : CALLBACK_RECEIPT { code });
 
 static CALLBACK_RECEIPT: Object = Object {
     name: "CallbackReceipt",
-    about: "Answer of the caller's own receiver to a push.",
+    about: "Answer of the caller's receiver to a push.",
+    source: None,
     fields: &[Field::required("code", Shape::Text(Text::ANY))
         .about("The string \"200\" acknowledges the push; anything else asks for another try.")],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Order for pictures from a prompt. The published table is known in part, so members that are not declared here
-/// are kept as they come.
+/// Request to make pictures from a prompt. Members that are not declared here are kept.
+///
+/// Source: Only a part of the published table is available.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TextToImageRequest {
     /// Number of batches to make, one after the other.
@@ -100,94 +102,122 @@ pub struct TextToImageRequest {
     /// (`n_iter` on the wire; optional; at least 1)
     #[serde(rename = "n_iter", skip_serializing_if = "Option::is_none")]
     pub n_iter: Option<i64>,
-    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: required, but missing
-    /// from the available part of the published example.
+    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all.
     ///
     /// (`batch_size` on the wire; required; at least 1)
+    ///
+    /// Source: Quirk: required, but missing from the available part of the published example.
     #[serde(rename = "batch_size")]
     pub batch_size: i64,
-    /// Number of diffusion steps for each picture; the published example has 25.
+    /// Number of diffusion steps for each picture, such as 25.
     ///
     /// (`steps` on the wire; optional; at least 1)
+    ///
+    /// Source: The published example has 25.
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// Multiple by which the hi-res fix enlarges the picture; the published example has 2.
+    /// Multiple by which the hi-res fix enlarges the picture, such as 2.
     ///
     /// (`hr_scale` on the wire; optional)
+    ///
+    /// Source: The published example has 2.
     #[serde(rename = "hr_scale", skip_serializing_if = "Option::is_none")]
     pub hr_scale: Option<i64>,
-    /// What the pictures should not show. The page suggests a long list of words as the default, beginning "nsfw,
-    /// lowres, bad anatomy"; the published example begins "(nsfw:1.5),".
+    /// What the pictures should not show, such as "nsfw, lowres, bad anatomy".
     ///
     /// (`negative_prompt` on the wire; optional)
+    ///
+    /// Source: The page suggests a long list of words as the default, beginning "nsfw, lowres, bad anatomy"; the
+    /// published example begins "(nsfw:1.5),".
     #[serde(rename = "negative_prompt", skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
-    /// What the pictures should show. Taken as required, because the published example has it.
+    /// What the pictures should show.
     ///
     /// (`prompt` on the wire; required; published in part)
+    ///
+    /// Source: Taken as required, because the published example has it.
     #[serde(rename = "prompt")]
     pub prompt: String,
-    /// Seed of the noise, an integer carried in a string; the published example has "1221212". "-1", which a public
-    /// client sends, is read as a random seed. Quirk: an integer in `controlnet` and in answers.
+    /// Seed of the noise, an integer as text, such as "1221212". "-1" asks for a random seed.
     ///
     /// (`seed` on the wire; optional; a whole number as text; also read from a whole number; published in part)
+    ///
+    /// Source: The published example has "1221212", a public client sends "-1"; that this means a random seed is
+    /// inferred. Quirk: an integer in `controlnet` and in answers.
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
-    /// Whether faces are repaired afterwards; the published example has false.
+    /// Whether faces are repaired afterwards.
     ///
     /// (`restore_faces` on the wire; optional; published in part)
+    ///
+    /// Source: The published example has false.
     #[serde(rename = "restore_faces", skip_serializing_if = "Option::is_none")]
     pub restore_faces: Option<bool>,
-    /// Whether the hi-res fix is made, a second pass at a larger size; the published example has false.
+    /// Whether the hi-res fix is made, a second pass at a larger size.
     ///
     /// (`enable_hr` on the wire; optional; published in part)
+    ///
+    /// Source: The published example has false.
     #[serde(rename = "enable_hr", skip_serializing_if = "Option::is_none")]
     pub enable_hr: Option<bool>,
-    /// Width of each picture before the hi-res fix, in pixels; the published example has 768.
+    /// Width of each picture before the hi-res fix, in pixels, such as 768.
     ///
     /// (`width` on the wire; optional; at least 1; published in part)
+    ///
+    /// Source: The published example has 768.
     #[serde(rename = "width", skip_serializing_if = "Option::is_none")]
     pub width: Option<i64>,
-    /// Height of each picture before the hi-res fix, in pixels; the published example has 768.
+    /// Height of each picture before the hi-res fix, in pixels, such as 768.
     ///
     /// (`height` on the wire; optional; at least 1; published in part)
+    ///
+    /// Source: The published example has 768.
     #[serde(rename = "height", skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
-    /// How closely the pictures follow the prompt; a public client sends 7. Typed as in `controlnet`;
-    /// `image_to_image` says integer.
+    /// How closely the pictures follow the prompt, such as 7.
     ///
     /// (`cfg_scale` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends 7. Typed as in `controlnet`; `image_to_image` declares an integer.
     #[serde(
         rename = "cfg_scale",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub cfg_scale: Option<f64>,
-    /// Sampling method; a public client sends "DPM++ 2M Karras".
+    /// Sampling method, such as "DPM++ 2M Karras".
     ///
     /// (`sampler_index` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends "DPM++ 2M Karras".
     #[serde(rename = "sampler_index", skip_serializing_if = "Option::is_none")]
     pub sampler_index: Option<Sampler>,
-    /// Number of diffusion steps in the second pass of the hi-res fix; a public client sends 20.
+    /// Number of diffusion steps in the second pass of the hi-res fix, such as 20.
     ///
     /// (`hr_second_pass_steps` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends 20.
     #[serde(rename = "hr_second_pass_steps", skip_serializing_if = "Option::is_none")]
     pub hr_second_pass_steps: Option<i64>,
-    /// Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. Quirk: the sister
-    /// pages title this one the height.
+    /// Target size of the hi-res fix, in pixels, such as 1024.
     ///
     /// (`hr_resize_x` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends 1024 for both directions. Quirk: the sister pages call this one the height.
     #[serde(rename = "hr_resize_x", skip_serializing_if = "Option::is_none")]
     pub hr_resize_x: Option<i64>,
-    /// Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. Quirk: the sister
-    /// pages title this one the width.
+    /// Target size of the hi-res fix, in pixels, such as 1024.
     ///
     /// (`hr_resize_y` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends 1024 for both directions. Quirk: the sister pages call this one the width.
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
     pub hr_resize_y: Option<i64>,
-    /// How far the second pass may redraw the picture; a public client sends 0.55.
+    /// How far the second pass may redraw the picture, such as 0.55.
     ///
     /// (`denoising_strength` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends 0.55.
     #[serde(
         rename = "denoising_strength",
         skip_serializing_if = "Option::is_none",
@@ -199,9 +229,11 @@ pub struct TextToImageRequest {
     /// (`alwayson_scripts` on the wire; required; seen in a public client, not published)
     #[serde(rename = "alwayson_scripts")]
     pub alwayson_scripts: TextToImageScripts,
-    /// Upscaler of the hi-res fix, by analogy with `image_to_image`.
+    /// Upscaler of the hi-res fix.
     ///
     /// (`hr_upscaler` on the wire; optional; inferred, not published)
+    ///
+    /// Source: Inferred by analogy with `image_to_image`.
     #[serde(rename = "hr_upscaler", skip_serializing_if = "Option::is_none")]
     pub hr_upscaler: Option<Upscaler>,
     /// Members that the document does not name, as they came.
@@ -210,7 +242,7 @@ pub struct TextToImageRequest {
 }
 
 impl TextToImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TextToImageRequest {
         builder::TextToImageRequest::default()
     }
@@ -225,93 +257,101 @@ object!(
 
 static TEXT_TO_IMAGE_REQUEST: Object = Object {
     name: "TextToImageRequest",
-    about: concat!(
-        "Order for pictures from a prompt. The published table is known in part, so members that ",
-        "are not declared here are kept as they come."
-    ),
+    about: "Request to make pictures from a prompt. Members that are not declared here are kept.",
+    source: Some("Only a part of the published table is available."),
     fields: &[
         Field::optional("n_iter", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of batches to make, one after the other."),
-        Field::required("batch_size", Shape::Integer(Integer::ANY.minimum(1))).about(concat!(
-            "Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: ",
-            "required, but missing from the available part of the published example."
-        )),
+        Field::required("batch_size", Shape::Integer(Integer::ANY.minimum(1)))
+            .about("Pictures in each batch; `n_iter` times `batch_size` pictures are made in all.")
+            .source("Quirk: required, but missing from the available part of the published example."),
         Field::optional("steps", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Number of diffusion steps for each picture; the published example has 25."),
+            .about("Number of diffusion steps for each picture, such as 25.")
+            .source("The published example has 25."),
         Field::optional("hr_scale", Shape::Integer(Integer::ANY))
-            .about("Multiple by which the hi-res fix enlarges the picture; the published example has 2."),
-        Field::optional("negative_prompt", Shape::Text(Text::ANY)).about(concat!(
-            "What the pictures should not show. The page suggests a long list of words as the default, ",
-            "beginning \"nsfw, lowres, bad anatomy\"; the published example begins \"(nsfw:1.5),\"."
-        )),
+            .about("Multiple by which the hi-res fix enlarges the picture, such as 2.")
+            .source("The published example has 2."),
+        Field::optional("negative_prompt", Shape::Text(Text::ANY))
+            .about("What the pictures should not show, such as \"nsfw, lowres, bad anatomy\".")
+            .source(concat!(
+                "The page suggests a long list of words as the default, beginning \"nsfw, lowres, bad ",
+                "anatomy\"; the published example begins \"(nsfw:1.5),\"."
+            )),
         Field::required("prompt", Shape::Text(Text::ANY))
-            .about("What the pictures should show. Taken as required, because the published example has it.")
-            .provenance(Provenance::Partial),
+            .about("What the pictures should show.")
+            .provenance(Provenance::Partial)
+            .source("Taken as required, because the published example has it."),
         Field::optional("seed", Shape::Text(Text::ANY.numeric(Numeric::ANY.integer(true))))
-            .about(concat!(
-                "Seed of the noise, an integer carried in a string; the published example has \"1221212\". ",
-                "\"-1\", which a public client sends, is read as a random seed. Quirk: an integer in ",
-                "`controlnet` and in answers."
-            ))
+            .about("Seed of the noise, an integer as text, such as \"1221212\". \"-1\" asks for a random seed.")
             .accepts(&[JsonType::Integer])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "The published example has \"1221212\", a public client sends \"-1\"; that this means a random ",
+                "seed is inferred. Quirk: an integer in `controlnet` and in answers."
+            )),
         Field::optional("restore_faces", Shape::Boolean)
-            .about("Whether faces are repaired afterwards; the published example has false.")
-            .provenance(Provenance::Partial),
+            .about("Whether faces are repaired afterwards.")
+            .provenance(Provenance::Partial)
+            .source("The published example has false."),
         Field::optional("enable_hr", Shape::Boolean)
-            .about(concat!(
-                "Whether the hi-res fix is made, a second pass at a larger size; the published example has ",
-                "false."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Whether the hi-res fix is made, a second pass at a larger size.")
+            .provenance(Provenance::Partial)
+            .source("The published example has false."),
         Field::optional("width", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Width of each picture before the hi-res fix, in pixels; the published example has 768.")
-            .provenance(Provenance::Partial),
+            .about("Width of each picture before the hi-res fix, in pixels, such as 768.")
+            .provenance(Provenance::Partial)
+            .source("The published example has 768."),
         Field::optional("height", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Height of each picture before the hi-res fix, in pixels; the published example has 768.")
-            .provenance(Provenance::Partial),
+            .about("Height of each picture before the hi-res fix, in pixels, such as 768.")
+            .provenance(Provenance::Partial)
+            .source("The published example has 768."),
         Field::optional("cfg_scale", Shape::Number(Number::ANY))
-            .about(concat!(
-                "How closely the pictures follow the prompt; a public client sends 7. Typed as in ",
-                "`controlnet`; `image_to_image` says integer."
-            ))
-            .provenance(Provenance::Observed),
+            .about("How closely the pictures follow the prompt, such as 7.")
+            .provenance(Provenance::Observed)
+            .source("A public client sends 7. Typed as in `controlnet`; `image_to_image` declares an integer."),
         Field::optional("sampler_index", Shape::TextEnum(&SAMPLER))
-            .about("Sampling method; a public client sends \"DPM++ 2M Karras\".")
-            .provenance(Provenance::Observed),
+            .about("Sampling method, such as \"DPM++ 2M Karras\".")
+            .provenance(Provenance::Observed)
+            .source("A public client sends \"DPM++ 2M Karras\"."),
         Field::optional("hr_second_pass_steps", Shape::Integer(Integer::ANY))
-            .about("Number of diffusion steps in the second pass of the hi-res fix; a public client sends 20.")
-            .provenance(Provenance::Observed),
+            .about("Number of diffusion steps in the second pass of the hi-res fix, such as 20.")
+            .provenance(Provenance::Observed)
+            .source("A public client sends 20."),
         Field::optional("hr_resize_x", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. ",
-                "Quirk: the sister pages title this one the height."
-            ))
-            .provenance(Provenance::Observed),
+            .about("Target size of the hi-res fix, in pixels, such as 1024.")
+            .provenance(Provenance::Observed)
+            .source(concat!(
+                "A public client sends 1024 for both directions. Quirk: the sister pages call this one the ",
+                "height."
+            )),
         Field::optional("hr_resize_y", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Target size of the hi-res fix in pixels; a public client sends 1024 for both directions. ",
-                "Quirk: the sister pages title this one the width."
-            ))
-            .provenance(Provenance::Observed),
+            .about("Target size of the hi-res fix, in pixels, such as 1024.")
+            .provenance(Provenance::Observed)
+            .source(concat!(
+                "A public client sends 1024 for both directions. Quirk: the sister pages call this one the ",
+                "width."
+            )),
         Field::optional("denoising_strength", Shape::Number(Number::ANY))
-            .about("How far the second pass may redraw the picture; a public client sends 0.55.")
-            .provenance(Provenance::Observed),
+            .about("How far the second pass may redraw the picture, such as 0.55.")
+            .provenance(Provenance::Observed)
+            .source("A public client sends 0.55."),
         Field::required("alwayson_scripts", Shape::Object(&TEXT_TO_IMAGE_SCRIPTS))
             .about("The model, the caller's id and other external parameters.")
             .provenance(Provenance::Observed),
         Field::optional("hr_upscaler", Shape::TextEnum(&UPSCALER))
-            .about("Upscaler of the hi-res fix, by analogy with `image_to_image`.")
-            .provenance(Provenance::Inferred),
+            .about("Upscaler of the hi-res fix.")
+            .provenance(Provenance::Inferred)
+            .source("Inferred by analogy with `image_to_image`."),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// Sampling method. The public documentation lists no values; these are the names of the Stable Diffusion web
-/// UI. Other names are passed on.
+/// Sampling method. The known values are the names of the Stable Diffusion web UI; other names are passed on.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: The public documentation lists no values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Sampler {
@@ -354,7 +394,9 @@ pub enum Sampler {
     /// each step, on the Karras noise schedule.
     Dpmpp2sAKarras,
     /// `DPM++ 2M Karras` (seen in a public client, not published): Multistep DPM-Solver++ of second order on the
-    /// Karras noise schedule; sent by a public client.
+    /// Karras noise schedule.
+    ///
+    /// Source: A public client sends it.
     Dpmpp2mKarras,
     /// `DPM++ SDE Karras` (inferred, not published): DPM-Solver++ for the stochastic equation on the Karras noise
     /// schedule.
@@ -389,77 +431,91 @@ open_text!(
 static SAMPLER: TextEnum = TextEnum {
     name: "Sampler",
     about: concat!(
-        "Sampling method. The public documentation lists no values; these are the names of the ",
-        "Stable Diffusion web UI. Other names are passed on."
+        "Sampling method. The known values are the names of the Stable Diffusion web UI; other ",
+        "names are passed on."
     ),
+    source: Some("The public documentation lists no values."),
     values: &[
         Choice {
             value: "Euler a",
             about: "Euler method with fresh noise at each step.",
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "Euler", about: "The plain Euler method.", provenance: Provenance::Inferred },
-        Choice { value: "LMS", about: "Linear multistep method.", provenance: Provenance::Inferred },
+        Choice { value: "Euler", about: "The plain Euler method.", provenance: Provenance::Inferred, source: None },
+        Choice { value: "LMS", about: "Linear multistep method.", provenance: Provenance::Inferred, source: None },
         Choice {
             value: "Heun",
             about: "Heun's method, two evaluations for each step.",
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "DPM2", about: "DPM-Solver of second order.", provenance: Provenance::Inferred },
+        Choice { value: "DPM2", about: "DPM-Solver of second order.", provenance: Provenance::Inferred, source: None },
         Choice {
             value: "DPM2 a",
             about: "DPM-Solver of second order with fresh noise at each step.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 2S a",
             about: "Single-step DPM-Solver++ of second order with fresh noise at each step.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 2M",
             about: "Multistep DPM-Solver++ of second order.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ SDE",
             about: "DPM-Solver++ for the stochastic equation.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 2M SDE",
             about: "Multistep DPM-Solver++ of second order for the stochastic equation.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 3M SDE",
             about: "Multistep DPM-Solver++ of third order for the stochastic equation.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM fast",
             about: "DPM-Solver with a fixed number of evaluations.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM adaptive",
             about: "DPM-Solver that chooses its own steps and ignores the number asked for.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "LMS Karras",
             about: "Linear multistep method on the Karras noise schedule.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM2 Karras",
             about: "DPM-Solver of second order on the Karras noise schedule.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM2 a Karras",
             about: "DPM-Solver of second order with fresh noise at each step, on the Karras noise schedule.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 2S a Karras",
@@ -468,19 +524,19 @@ static SAMPLER: TextEnum = TextEnum {
                 "noise schedule."
             ),
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 2M Karras",
-            about: concat!(
-                "Multistep DPM-Solver++ of second order on the Karras noise schedule; sent by a public ",
-                "client."
-            ),
+            about: "Multistep DPM-Solver++ of second order on the Karras noise schedule.",
             provenance: Provenance::Observed,
+            source: Some("A public client sends it."),
         },
         Choice {
             value: "DPM++ SDE Karras",
             about: "DPM-Solver++ for the stochastic equation on the Karras noise schedule.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 2M SDE Karras",
@@ -489,6 +545,7 @@ static SAMPLER: TextEnum = TextEnum {
                 "schedule."
             ),
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "DPM++ 3M SDE Karras",
@@ -497,32 +554,55 @@ static SAMPLER: TextEnum = TextEnum {
                 "schedule."
             ),
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "DDIM", about: "Denoising diffusion implicit model.", provenance: Provenance::Inferred },
-        Choice { value: "PLMS", about: "Pseudo linear multistep method.", provenance: Provenance::Inferred },
-        Choice { value: "UniPC", about: "Unified predictor-corrector method.", provenance: Provenance::Inferred },
+        Choice {
+            value: "DDIM",
+            about: "Denoising diffusion implicit model.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "PLMS",
+            about: "Pseudo linear multistep method.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "UniPC",
+            about: "Unified predictor-corrector method.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
     ],
     open: true,
 };
 
-/// External parameters of `text_to_image`, seen in a public client. Members that are not declared here are kept
-/// as they come.
+/// External parameters of `text_to_image`. Members that are not declared here are kept.
+///
+/// Source: Seen in a public client.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TextToImageScripts {
-    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`; a public client sends
+    /// Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`, such as
     /// "revAnimated_v122_7371.safetensors".
     ///
     /// (`sd_model_checkpoint` on the wire; required; not empty; seen in a public client, not published)
+    ///
+    /// Source: A public client sends "revAnimated_v122_7371.safetensors".
     #[serde(rename = "sd_model_checkpoint")]
     pub sd_model_checkpoint: String,
-    /// Caller's own id of the task; a public client sends "pro1686666".
+    /// The caller's own id for the task, such as "pro1686666".
     ///
     /// (`id_task` on the wire; required; not empty; seen in a public client, not published)
+    ///
+    /// Source: A public client sends "pro1686666".
     #[serde(rename = "id_task")]
     pub id_task: String,
-    /// VAE to use instead of the model's own; a public client sends "vae-ft-mse-840000-ema-pruned.ckpt".
+    /// VAE to use instead of the model's own, such as "vae-ft-mse-840000-ema-pruned.ckpt".
     ///
     /// (`sd_vae` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends "vae-ft-mse-840000-ema-pruned.ckpt".
     #[serde(rename = "sd_vae", skip_serializing_if = "Option::is_none")]
     pub sd_vae: Option<String>,
     /// Further settings for this task alone.
@@ -530,14 +610,18 @@ pub struct TextToImageScripts {
     /// (`override_settings` on the wire; optional; seen in a public client, not published)
     #[serde(rename = "override_settings", skip_serializing_if = "Option::is_none")]
     pub override_settings: Option<OverrideSettings>,
-    /// File format of the result pictures, by analogy with `image_to_image`.
+    /// File format of the result pictures.
     ///
     /// (`output_image_format` on the wire; optional; inferred, not published)
+    ///
+    /// Source: Inferred by analogy with `image_to_image`.
     #[serde(rename = "output_image_format", skip_serializing_if = "Option::is_none")]
     pub output_image_format: Option<ImageFormat>,
-    /// Settings of the ADetailer plug-in, by analogy with `image_to_image`.
+    /// Settings of the ADetailer plug-in.
     ///
     /// (`ADetailer` on the wire; optional; inferred, not published)
+    ///
+    /// Source: Inferred by analogy with `image_to_image`.
     #[serde(rename = "ADetailer", skip_serializing_if = "Option::is_none")]
     pub a_detailer: Option<ADetailer>,
     /// Members that the document does not name, as they came.
@@ -546,7 +630,7 @@ pub struct TextToImageScripts {
 }
 
 impl TextToImageScripts {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TextToImageScripts {
         builder::TextToImageScripts::default()
     }
@@ -559,49 +643,52 @@ object!(
 
 static TEXT_TO_IMAGE_SCRIPTS: Object = Object {
     name: "TextToImageScripts",
-    about: concat!(
-        "External parameters of `text_to_image`, seen in a public client. Members that are not ",
-        "declared here are kept as they come."
-    ),
+    about: "External parameters of `text_to_image`. Members that are not declared here are kept.",
+    source: Some("Seen in a public client."),
     fields: &[
         Field::required("sd_model_checkpoint", Shape::Text(Text::ANY.min_length(1)))
             .about(concat!(
-                "Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`; a public ",
-                "client sends \"revAnimated_v122_7371.safetensors\"."
+                "Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`, such as ",
+                "\"revAnimated_v122_7371.safetensors\"."
             ))
-            .provenance(Provenance::Observed),
+            .provenance(Provenance::Observed)
+            .source("A public client sends \"revAnimated_v122_7371.safetensors\"."),
         Field::required("id_task", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task; a public client sends \"pro1686666\".")
-            .provenance(Provenance::Observed),
+            .about("The caller's own id for the task, such as \"pro1686666\".")
+            .provenance(Provenance::Observed)
+            .source("A public client sends \"pro1686666\"."),
         Field::optional("sd_vae", Shape::Text(Text::ANY))
-            .about(concat!(
-                "VAE to use instead of the model's own; a public client sends ",
-                "\"vae-ft-mse-840000-ema-pruned.ckpt\"."
-            ))
-            .provenance(Provenance::Observed),
+            .about("VAE to use instead of the model's own, such as \"vae-ft-mse-840000-ema-pruned.ckpt\".")
+            .provenance(Provenance::Observed)
+            .source("A public client sends \"vae-ft-mse-840000-ema-pruned.ckpt\"."),
         Field::optional("override_settings", Shape::Object(&OVERRIDE_SETTINGS))
             .about("Further settings for this task alone.")
             .provenance(Provenance::Observed),
         Field::optional("output_image_format", Shape::TextEnum(&IMAGE_FORMAT))
-            .about("File format of the result pictures, by analogy with `image_to_image`.")
-            .provenance(Provenance::Inferred),
+            .about("File format of the result pictures.")
+            .provenance(Provenance::Inferred)
+            .source("Inferred by analogy with `image_to_image`."),
         Field::optional("ADetailer", Shape::Object(&A_DETAILER))
-            .about("Settings of the ADetailer plug-in, by analogy with `image_to_image`.")
-            .provenance(Provenance::Inferred),
+            .about("Settings of the ADetailer plug-in.")
+            .provenance(Provenance::Inferred)
+            .source("Inferred by analogy with `image_to_image`."),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// Settings that replace those of the platform for one task. The published pages name the object but its members
-/// are not available; members that are not declared here are kept as they come.
+/// Settings that replace those of the platform for one task. Members that are not declared here are kept.
 ///
 /// Provenance: published in part.
+///
+/// Source: The published pages name the object, but its members are not available.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct OverrideSettings {
-    /// Layer of CLIP to stop at, counted from the last (CLIP skip); a public client sends 2.
+    /// Layer of CLIP to stop at, counted from the last (CLIP skip), such as 2.
     ///
     /// (`CLIP_stop_at_last_layers` on the wire; optional; seen in a public client, not published)
+    ///
+    /// Source: A public client sends 2.
     #[serde(rename = "CLIP_stop_at_last_layers", skip_serializing_if = "Option::is_none")]
     pub clip_stop_at_last_layers: Option<i64>,
     /// Members that the document does not name, as they came.
@@ -610,7 +697,7 @@ pub struct OverrideSettings {
 }
 
 impl OverrideSettings {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OverrideSettings {
         builder::OverrideSettings::default()
     }
@@ -621,20 +708,23 @@ object!(OverrideSettings : OVERRIDE_SETTINGS { clip_stop_at_last_layers; extra }
 static OVERRIDE_SETTINGS: Object = Object {
     name: "OverrideSettings",
     about: concat!(
-        "Settings that replace those of the platform for one task. The published pages name the ",
-        "object but its members are not available; members that are not declared here are kept as ",
-        "they come."
+        "Settings that replace those of the platform for one task. Members that are not declared ",
+        "here are kept."
     ),
+    source: Some("The published pages name the object, but its members are not available."),
     fields: &[Field::optional("CLIP_stop_at_last_layers", Shape::Integer(Integer::ANY))
-        .about("Layer of CLIP to stop at, counted from the last (CLIP skip); a public client sends 2.")
-        .provenance(Provenance::Observed)],
+        .about("Layer of CLIP to stop at, counted from the last (CLIP skip), such as 2.")
+        .provenance(Provenance::Observed)
+        .source("A public client sends 2.")],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// File format of a picture. The allowed values are not available; other values are passed on.
+/// File format of a picture. Other values are passed on.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: The allowed values are not available.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ImageFormat {
@@ -652,19 +742,31 @@ open_text!(ImageFormat : IMAGE_FORMAT { Png = "png", Jpeg = "jpeg", Webp = "webp
 
 static IMAGE_FORMAT: TextEnum = TextEnum {
     name: "ImageFormat",
-    about: concat!("File format of a picture. The allowed values are not available; other values are passed ", "on."),
+    about: "File format of a picture. Other values are passed on.",
+    source: Some("The allowed values are not available."),
     values: &[
-        Choice { value: "png", about: "Portable Network Graphics, without loss.", provenance: Provenance::Inferred },
-        Choice { value: "jpeg", about: "JPEG, with loss and without transparency.", provenance: Provenance::Inferred },
-        Choice { value: "webp", about: "WebP, a compressed format.", provenance: Provenance::Inferred },
+        Choice {
+            value: "png",
+            about: "Portable Network Graphics, without loss.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "jpeg",
+            about: "JPEG, with loss and without transparency.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "webp", about: "WebP, a compressed format.", provenance: Provenance::Inferred, source: None },
     ],
     open: true,
 };
 
-/// Settings of the ADetailer plug-in, which finds faces and hands and redraws them. The published pages name the
-/// object but its members are not available; all members are kept as they come.
+/// Settings of the ADetailer plug-in, which finds faces and hands and redraws them. All members are kept.
 ///
 /// Provenance: published in part.
+///
+/// Source: The published pages name the object, but its members are not available.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ADetailer {
     /// Members that the document does not name, as they came.
@@ -673,7 +775,7 @@ pub struct ADetailer {
 }
 
 impl ADetailer {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ADetailer {
         builder::ADetailer::default()
     }
@@ -684,19 +786,21 @@ object!(ADetailer : A_DETAILER { ; extra });
 static A_DETAILER: Object = Object {
     name: "ADetailer",
     about: concat!(
-        "Settings of the ADetailer plug-in, which finds faces and hands and redraws them. The ",
-        "published pages name the object but its members are not available; all members are kept ",
-        "as they come."
+        "Settings of the ADetailer plug-in, which finds faces and hands and redraws them. All ",
+        "members are kept."
     ),
+    source: Some("The published pages name the object, but its members are not available."),
     fields: &[],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// Upscaler of the hi-res fix. The public documentation lists no values; these are the names of the Stable
-/// Diffusion web UI. Other names are passed on.
+/// Upscaler of the hi-res fix. The known values are the names of the Stable Diffusion web UI; other names are
+/// passed on.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: The public documentation lists no values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Upscaler {
@@ -734,41 +838,73 @@ open_text!(
 static UPSCALER: TextEnum = TextEnum {
     name: "Upscaler",
     about: concat!(
-        "Upscaler of the hi-res fix. The public documentation lists no values; these are the names ",
-        "of the Stable Diffusion web UI. Other names are passed on."
+        "Upscaler of the hi-res fix. The known values are the names of the Stable Diffusion web ",
+        "UI; other names are passed on."
     ),
+    source: Some("The public documentation lists no values."),
     values: &[
         Choice {
             value: "Latent",
             about: "Enlarges in the latent space, before the second pass.",
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "None", about: "The picture is not upscaled.", provenance: Provenance::Inferred },
-        Choice { value: "Lanczos", about: "Resampling with a Lanczos filter.", provenance: Provenance::Inferred },
-        Choice { value: "Nearest", about: "Resampling by the nearest neighbour.", provenance: Provenance::Inferred },
-        Choice { value: "ESRGAN_4x", about: "ESRGAN at four times the size.", provenance: Provenance::Inferred },
+        Choice { value: "None", about: "The picture is not upscaled.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "Lanczos",
+            about: "Resampling with a Lanczos filter.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "Nearest",
+            about: "Resampling by the nearest neighbour.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "ESRGAN_4x",
+            about: "ESRGAN at four times the size.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
         Choice {
             value: "R-ESRGAN 4x+",
             about: "Real-ESRGAN at four times the size.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "R-ESRGAN 4x+ Anime6B",
             about: "Real-ESRGAN at four times the size, trained for drawings.",
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "LDSR", about: "Latent diffusion super-resolution.", provenance: Provenance::Inferred },
-        Choice { value: "SwinIR_4x", about: "SwinIR at four times the size.", provenance: Provenance::Inferred },
+        Choice {
+            value: "LDSR",
+            about: "Latent diffusion super-resolution.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "SwinIR_4x",
+            about: "SwinIR at four times the size.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
         Choice {
             value: "4x-UltraSharp",
             about: "The ESRGAN model UltraSharp at four times the size.",
             provenance: Provenance::Inferred,
+            source: None,
         },
     ],
     open: true,
 };
 
-/// Answer of `text_to_image`. The published table is not available.
+/// Answer of `text_to_image`.
+///
+/// Source: The published table is not available.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TextToImageResponse {
     /// Outcome of the call, "200" when the job was accepted.
@@ -789,7 +925,7 @@ pub struct TextToImageResponse {
 }
 
 impl TextToImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TextToImageResponse {
         builder::TextToImageResponse::default()
     }
@@ -799,7 +935,8 @@ object!(TextToImageResponse : TEXT_TO_IMAGE_RESPONSE { code, msg, data });
 
 static TEXT_TO_IMAGE_RESPONSE: Object = Object {
     name: "TextToImageResponse",
-    about: "Answer of `text_to_image`. The published table is not available.",
+    about: "Answer of `text_to_image`.",
+    source: Some("The published table is not available."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -815,19 +952,20 @@ static TEXT_TO_IMAGE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// A job that was accepted and will be worked on later.
+/// A job that has been accepted.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct AcceptedTask {
-    /// The platform's id of the task, an opaque string such as "pre1718697515338445992201" or "20000051". A public
-    /// client takes an empty one as a failure.
+    /// The platform's id for the task, an opaque string such as "pre1718697515338445992201" or "20000051".
     ///
     /// (`task_id` on the wire; required; published in part)
+    ///
+    /// Source: A public client treats an empty one as a failure.
     #[serde(rename = "task_id")]
     pub task_id: String,
 }
 
 impl AcceptedTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::AcceptedTask {
         builder::AcceptedTask::default()
     }
@@ -837,18 +975,20 @@ object!(AcceptedTask : ACCEPTED_TASK { task_id });
 
 static ACCEPTED_TASK: Object = Object {
     name: "AcceptedTask",
-    about: "A job that was accepted and will be worked on later.",
+    about: "A job that has been accepted.",
+    source: None,
     fields: &[Field::required("task_id", Shape::Text(Text::ANY))
         .about(concat!(
-            "The platform's id of the task, an opaque string such as \"pre1718697515338445992201\" or ",
-            "\"20000051\". A public client takes an empty one as a failure."
+            "The platform's id for the task, an opaque string such as \"pre1718697515338445992201\" or ",
+            "\"20000051\"."
         ))
-        .provenance(Provenance::Partial)],
+        .provenance(Provenance::Partial)
+        .source("A public client treats an empty one as a failure.")],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Order for pictures from an input picture. Members that are not declared here are kept as they come.
+/// Request to make pictures from an input picture. Members that are not declared here are kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ImageToImageRequest {
     /// Number of batches to make, one after the other.
@@ -871,14 +1011,18 @@ pub struct ImageToImageRequest {
     /// (`hr_scale` on the wire; optional)
     #[serde(rename = "hr_scale", skip_serializing_if = "Option::is_none")]
     pub hr_scale: Option<i64>,
-    /// What the pictures should not show. The page suggests a list of words as the default.
+    /// What the pictures should not show.
     ///
     /// (`negative_prompt` on the wire; optional)
+    ///
+    /// Source: The page suggests a list of words as the default.
     #[serde(rename = "negative_prompt", skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
-    /// How far the input picture may be redrawn; the page calls it noise reduction strength.
+    /// How far the input picture may be redrawn.
     ///
     /// (`denoising_strength` on the wire; optional; published in part)
+    ///
+    /// Source: The page calls it noise reduction strength.
     #[serde(
         rename = "denoising_strength",
         skip_serializing_if = "Option::is_none",
@@ -915,10 +1059,11 @@ pub struct ImageToImageRequest {
     /// (`enable_hr` on the wire; optional; published in part)
     #[serde(rename = "enable_hr", skip_serializing_if = "Option::is_none")]
     pub enable_hr: Option<bool>,
-    /// Seed of the noise, an integer carried in a string; "-1" is read as a random seed (inferred). Quirk: an
-    /// integer in `controlnet` and in answers.
+    /// Seed of the noise, an integer as text. "-1" asks for a random seed.
     ///
     /// (`seed` on the wire; optional; a whole number as text; also read from a whole number)
+    ///
+    /// Source: That "-1" means a random seed is inferred. Quirk: an integer in `controlnet` and in answers.
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
     /// Whether faces are repaired afterwards.
@@ -926,10 +1071,11 @@ pub struct ImageToImageRequest {
     /// (`restore_faces` on the wire; optional; published in part)
     #[serde(rename = "restore_faces", skip_serializing_if = "Option::is_none")]
     pub restore_faces: Option<bool>,
-    /// How closely the pictures follow the prompt; the page has no description of it. Quirk: an integer here, a
-    /// number in `controlnet`.
+    /// How closely the pictures follow the prompt.
     ///
     /// (`cfg_scale` on the wire; optional; also read from a number)
+    ///
+    /// Source: The page does not describe it. Quirk: an integer here, a number in `controlnet`.
     #[serde(rename = "cfg_scale", skip_serializing_if = "Option::is_none")]
     pub cfg_scale: Option<i64>,
     /// Method by which the noise is removed step by step.
@@ -942,23 +1088,28 @@ pub struct ImageToImageRequest {
     /// (`hr_second_pass_steps` on the wire; optional; published in part)
     #[serde(rename = "hr_second_pass_steps", skip_serializing_if = "Option::is_none")]
     pub hr_second_pass_steps: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the height after the hi-res fix,
-    /// the reverse of the usual meaning of x.
+    /// Target size of the hi-res fix, in pixels.
     ///
     /// (`hr_resize_x` on the wire; optional)
+    ///
+    /// Source: Quirk: the Chinese page calls it the height after the hi-res fix, the reverse of the usual meaning of
+    /// x.
     #[serde(rename = "hr_resize_x", skip_serializing_if = "Option::is_none")]
     pub hr_resize_x: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the width after the hi-res fix,
-    /// the reverse of the usual meaning of y.
+    /// Target size of the hi-res fix, in pixels.
     ///
     /// (`hr_resize_y` on the wire; optional)
+    ///
+    /// Source: Quirk: the Chinese page calls it the width after the hi-res fix, the reverse of the usual meaning of
+    /// y.
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
     pub hr_resize_y: Option<i64>,
-    /// How the input picture is fitted to `width` and `height`; the values are not available. In the Stable
-    /// Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: an optional integer here, a required
-    /// number in `controlnet`.
+    /// How the input picture is fitted to `width` and `height`. In the Stable Diffusion web UI, 0 stretches it, 1
+    /// crops it and 2 pads it.
     ///
     /// (`resize_mode` on the wire; optional; also read from a number)
+    ///
+    /// Source: The values are not available. Quirk: an optional integer here, a required number in `controlnet`.
     #[serde(rename = "resize_mode", skip_serializing_if = "Option::is_none")]
     pub resize_mode: Option<i64>,
     /// Blur of the edge of the mask, in both directions.
@@ -976,9 +1127,11 @@ pub struct ImageToImageRequest {
     /// (`mask_blur_y` on the wire; optional; published in part)
     #[serde(rename = "mask_blur_y", skip_serializing_if = "Option::is_none")]
     pub mask_blur_y: Option<i64>,
-    /// What fills the masked area before it is redrawn; the values are not available.
+    /// What fills the masked area before it is redrawn.
     ///
     /// (`inpainting_fill` on the wire; optional; published in part)
+    ///
+    /// Source: The values are not available.
     #[serde(rename = "inpainting_fill", skip_serializing_if = "Option::is_none")]
     pub inpainting_fill: Option<i64>,
     /// Which area is redrawn; in the Stable Diffusion web UI, true means the masked area alone.
@@ -986,28 +1139,34 @@ pub struct ImageToImageRequest {
     /// (`inpaint_full_res` on the wire; optional; published in part)
     #[serde(rename = "inpaint_full_res", skip_serializing_if = "Option::is_none")]
     pub inpaint_full_res: Option<bool>,
-    /// Pixels around the masked area that are kept in view while it is redrawn.
+    /// Margin around the masked area that is kept in view while the area is redrawn, in pixels.
     ///
     /// (`inpaint_full_res_padding` on the wire; optional; published in part)
     #[serde(rename = "inpaint_full_res_padding", skip_serializing_if = "Option::is_none")]
     pub inpaint_full_res_padding: Option<i64>,
-    /// Mode of the mask; the values are not available. In the Stable Diffusion web UI, 1 redraws what is not masked.
+    /// Mode of the mask. In the Stable Diffusion web UI, 1 redraws what is not masked.
     ///
     /// (`inpainting_mask_invert` on the wire; optional; published in part)
+    ///
+    /// Source: The values are not available.
     #[serde(rename = "inpainting_mask_invert", skip_serializing_if = "Option::is_none")]
     pub inpainting_mask_invert: Option<i64>,
-    /// Multiple of the noise that is added at the start (Chinese page).
+    /// Multiple of the noise that is added at the start.
     ///
     /// (`initial_noise_multiplier` on the wire; optional; published in part)
+    ///
+    /// Source: From the Chinese page.
     #[serde(
         rename = "initial_noise_multiplier",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub initial_noise_multiplier: Option<f64>,
-    /// How closely the pictures follow the input picture; the Chinese page has no description of it.
+    /// How closely the pictures follow the input picture.
     ///
     /// (`image_cfg_scale` on the wire; optional)
+    ///
+    /// Source: The Chinese page does not describe it.
     #[serde(
         rename = "image_cfg_scale",
         skip_serializing_if = "Option::is_none",
@@ -1020,7 +1179,7 @@ pub struct ImageToImageRequest {
 }
 
 impl ImageToImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageToImageRequest {
         builder::ImageToImageRequest::default()
     }
@@ -1037,10 +1196,8 @@ object!(
 
 static IMAGE_TO_IMAGE_REQUEST: Object = Object {
     name: "ImageToImageRequest",
-    about: concat!(
-        "Order for pictures from an input picture. Members that are not declared here are kept as ",
-        "they come."
-    ),
+    about: concat!("Request to make pictures from an input picture. Members that are not declared here are ", "kept."),
+    source: None,
     fields: &[
         Field::optional("n_iter", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of batches to make, one after the other."),
@@ -1051,10 +1208,12 @@ static IMAGE_TO_IMAGE_REQUEST: Object = Object {
         Field::optional("hr_scale", Shape::Integer(Integer::ANY))
             .about("Multiple by which the hi-res fix enlarges the picture."),
         Field::optional("negative_prompt", Shape::Text(Text::ANY))
-            .about("What the pictures should not show. The page suggests a list of words as the default."),
+            .about("What the pictures should not show.")
+            .source("The page suggests a list of words as the default."),
         Field::optional("denoising_strength", Shape::Number(Number::ANY))
-            .about("How far the input picture may be redrawn; the page calls it noise reduction strength.")
-            .provenance(Provenance::Partial),
+            .about("How far the input picture may be redrawn.")
+            .provenance(Provenance::Partial)
+            .source("The page calls it noise reduction strength."),
         Field::optional("width", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Width of each picture before the hi-res fix, in pixels."),
         Field::optional("height", Shape::Integer(Integer::ANY.minimum(1)))
@@ -1068,41 +1227,47 @@ static IMAGE_TO_IMAGE_REQUEST: Object = Object {
             .about("Whether the hi-res fix is made, a second pass at a larger size.")
             .provenance(Provenance::Partial),
         Field::optional("seed", Shape::Text(Text::ANY.numeric(Numeric::ANY.integer(true))))
-            .about(concat!(
-                "Seed of the noise, an integer carried in a string; \"-1\" is read as a random seed ",
-                "(inferred). Quirk: an integer in `controlnet` and in answers."
-            ))
-            .accepts(&[JsonType::Integer]),
+            .about("Seed of the noise, an integer as text. \"-1\" asks for a random seed.")
+            .accepts(&[JsonType::Integer])
+            .source(concat!(
+                "That \"-1\" means a random seed is inferred. Quirk: an integer in `controlnet` and in ",
+                "answers."
+            )),
         Field::optional("restore_faces", Shape::Boolean)
             .about("Whether faces are repaired afterwards.")
             .provenance(Provenance::Partial),
         Field::optional("cfg_scale", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "How closely the pictures follow the prompt; the page has no description of it. Quirk: an ",
-                "integer here, a number in `controlnet`."
-            ))
-            .accepts(&[JsonType::Number]),
+            .about("How closely the pictures follow the prompt.")
+            .accepts(&[JsonType::Number])
+            .source("The page does not describe it. Quirk: an integer here, a number in `controlnet`."),
         Field::optional("sampler_index", Shape::TextEnum(&SAMPLER))
             .about("Method by which the noise is removed step by step.")
             .provenance(Provenance::Partial),
         Field::optional("hr_second_pass_steps", Shape::Integer(Integer::ANY))
             .about("Number of diffusion steps in the second pass of the hi-res fix.")
             .provenance(Provenance::Partial),
-        Field::optional("hr_resize_x", Shape::Integer(Integer::ANY)).about(concat!(
-            "Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the height ",
-            "after the hi-res fix, the reverse of the usual meaning of x."
-        )),
-        Field::optional("hr_resize_y", Shape::Integer(Integer::ANY)).about(concat!(
-            "Target size of the hi-res fix in pixels. Quirk: the Chinese page titles it the width ",
-            "after the hi-res fix, the reverse of the usual meaning of y."
-        )),
+        Field::optional("hr_resize_x", Shape::Integer(Integer::ANY))
+            .about("Target size of the hi-res fix, in pixels.")
+            .source(concat!(
+                "Quirk: the Chinese page calls it the height after the hi-res fix, the reverse of the ",
+                "usual meaning of x."
+            )),
+        Field::optional("hr_resize_y", Shape::Integer(Integer::ANY))
+            .about("Target size of the hi-res fix, in pixels.")
+            .source(concat!(
+                "Quirk: the Chinese page calls it the width after the hi-res fix, the reverse of the usual ",
+                "meaning of y."
+            )),
         Field::optional("resize_mode", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "How the input picture is fitted to `width` and `height`; the values are not available. In ",
-                "the Stable Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: an ",
-                "optional integer here, a required number in `controlnet`."
+                "How the input picture is fitted to `width` and `height`. In the Stable Diffusion web UI, ",
+                "0 stretches it, 1 crops it and 2 pads it."
             ))
-            .accepts(&[JsonType::Number]),
+            .accepts(&[JsonType::Number])
+            .source(concat!(
+                "The values are not available. Quirk: an optional integer here, a required number in ",
+                "`controlnet`."
+            )),
         Field::optional("mask_blur", Shape::Integer(Integer::ANY))
             .about("Blur of the edge of the mask, in both directions."),
         Field::optional("mask_blur_x", Shape::Integer(Integer::ANY))
@@ -1111,35 +1276,35 @@ static IMAGE_TO_IMAGE_REQUEST: Object = Object {
             .about("Blur of the edge of the mask, vertically.")
             .provenance(Provenance::Partial),
         Field::optional("inpainting_fill", Shape::Integer(Integer::ANY))
-            .about("What fills the masked area before it is redrawn; the values are not available.")
-            .provenance(Provenance::Partial),
+            .about("What fills the masked area before it is redrawn.")
+            .provenance(Provenance::Partial)
+            .source("The values are not available."),
         Field::optional("inpaint_full_res", Shape::Boolean)
             .about("Which area is redrawn; in the Stable Diffusion web UI, true means the masked area alone.")
             .provenance(Provenance::Partial),
         Field::optional("inpaint_full_res_padding", Shape::Integer(Integer::ANY))
-            .about("Pixels around the masked area that are kept in view while it is redrawn.")
+            .about("Margin around the masked area that is kept in view while the area is redrawn, in pixels.")
             .provenance(Provenance::Partial),
         Field::optional("inpainting_mask_invert", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Mode of the mask; the values are not available. In the Stable Diffusion web UI, 1 redraws ",
-                "what is not masked."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Mode of the mask. In the Stable Diffusion web UI, 1 redraws what is not masked.")
+            .provenance(Provenance::Partial)
+            .source("The values are not available."),
         Field::optional("initial_noise_multiplier", Shape::Number(Number::ANY))
-            .about("Multiple of the noise that is added at the start (Chinese page).")
-            .provenance(Provenance::Partial),
-        Field::optional("image_cfg_scale", Shape::Number(Number::ANY)).about(concat!(
-            "How closely the pictures follow the input picture; the Chinese page has no description of ",
-            "it."
-        )),
+            .about("Multiple of the noise that is added at the start.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page."),
+        Field::optional("image_cfg_scale", Shape::Number(Number::ANY))
+            .about("How closely the pictures follow the input picture.")
+            .source("The Chinese page does not describe it."),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// External parameters of `image_to_image`. That they lie inside `alwayson_scripts` is read from the order of
-/// the published table, which is why each is marked as partial. Members that are not declared here are kept as
-/// they come.
+/// External parameters of `image_to_image`. Members that are not declared here are kept.
+///
+/// Source: That they lie inside `alwayson_scripts` is read from the order of the published table, which is why
+/// each is marked as partial.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ImageToImageScripts {
     /// Further settings for this task alone.
@@ -1147,10 +1312,11 @@ pub struct ImageToImageScripts {
     /// (`override_settings` on the wire; optional; published in part)
     #[serde(rename = "override_settings", skip_serializing_if = "Option::is_none")]
     pub override_settings: Option<OverrideSettings>,
-    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese page adds that it
-    /// must be carried.
+    /// Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`.
     ///
     /// (`sd_model_checkpoint` on the wire; required; not empty; published in part)
+    ///
+    /// Source: The Chinese page adds that it must be given.
     #[serde(rename = "sd_model_checkpoint")]
     pub sd_model_checkpoint: String,
     /// VAE to use instead of the model's own.
@@ -1163,7 +1329,7 @@ pub struct ImageToImageScripts {
     /// (`output_image_format` on the wire; optional; published in part)
     #[serde(rename = "output_image_format", skip_serializing_if = "Option::is_none")]
     pub output_image_format: Option<ImageFormat>,
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`id_task` on the wire; required; not empty; published in part)
     #[serde(rename = "id_task")]
@@ -1178,7 +1344,7 @@ pub struct ImageToImageScripts {
     /// (`image_link` on the wire; required; published in part)
     #[serde(rename = "image_link")]
     pub image_link: String,
-    /// URL of the painted mask, a picture that tells what to redraw.
+    /// URL of the mask, a picture that marks what to redraw.
     ///
     /// (`mask_link` on the wire; optional; published in part)
     #[serde(rename = "mask_link", skip_serializing_if = "Option::is_none")]
@@ -1189,7 +1355,7 @@ pub struct ImageToImageScripts {
 }
 
 impl ImageToImageScripts {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageToImageScripts {
         builder::ImageToImageScripts::default()
     }
@@ -1203,21 +1369,19 @@ object!(
 
 static IMAGE_TO_IMAGE_SCRIPTS: Object = Object {
     name: "ImageToImageScripts",
-    about: concat!(
-        "External parameters of `image_to_image`. That they lie inside `alwayson_scripts` is read ",
-        "from the order of the published table, which is why each is marked as partial. Members ",
-        "that are not declared here are kept as they come."
-    ),
+    about: "External parameters of `image_to_image`. Members that are not declared here are kept.",
+    source: Some(concat!(
+        "That they lie inside `alwayson_scripts` is read from the order of the published table, ",
+        "which is why each is marked as partial."
+    )),
     fields: &[
         Field::optional("override_settings", Shape::Object(&OVERRIDE_SETTINGS))
             .about("Further settings for this task alone.")
             .provenance(Provenance::Partial),
         Field::required("sd_model_checkpoint", Shape::Text(Text::ANY.min_length(1)))
-            .about(concat!(
-                "Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese ",
-                "page adds that it must be carried."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`.")
+            .provenance(Provenance::Partial)
+            .source("The Chinese page adds that it must be given."),
         Field::optional("sd_vae", Shape::Text(Text::ANY))
             .about("VAE to use instead of the model's own.")
             .provenance(Provenance::Partial),
@@ -1225,25 +1389,29 @@ static IMAGE_TO_IMAGE_SCRIPTS: Object = Object {
             .about("File format of the result pictures.")
             .provenance(Provenance::Partial),
         Field::required("id_task", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Partial),
         Field::optional("ADetailer", Shape::Object(&A_DETAILER))
             .about("Settings of the ADetailer plug-in.")
             .provenance(Provenance::Partial),
         Field::required("image_link", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the input picture.")
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .picture(),
         Field::optional("mask_link", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the painted mask, a picture that tells what to redraw.")
-            .provenance(Provenance::Partial),
+            .about("URL of the mask, a picture that marks what to redraw.")
+            .provenance(Provenance::Partial)
+            .picture(),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// Answer of `image_to_image`. The published table is not available.
+/// Answer of `image_to_image`.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: The published table is not available.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ImageToImageResponse {
     /// Outcome of the call, "200" when the job was accepted.
@@ -1264,7 +1432,7 @@ pub struct ImageToImageResponse {
 }
 
 impl ImageToImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageToImageResponse {
         builder::ImageToImageResponse::default()
     }
@@ -1274,7 +1442,8 @@ object!(ImageToImageResponse : IMAGE_TO_IMAGE_RESPONSE { code, msg, data });
 
 static IMAGE_TO_IMAGE_RESPONSE: Object = Object {
     name: "ImageToImageResponse",
-    about: "Answer of `image_to_image`. The published table is not available.",
+    about: "Answer of `image_to_image`.",
+    source: Some("The published table is not available."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -1290,12 +1459,11 @@ static IMAGE_TO_IMAGE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for pictures steered by ControlNet. The settings of ControlNet are given in exactly one of two places,
-/// at the top level or inside `alwayson_scripts`. Members that are not declared here are kept as they come.
+/// Request to make pictures steered by ControlNet. The settings of ControlNet stand in exactly one of two
+/// places, at the top level or inside `alwayson_scripts`. Members that are not declared here are kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ControlnetRequest {
-    /// What the pictures should show. A LoRA is named in it by the `sdLoraFileSimplifyName` of a row of
-    /// `list_loras`.
+    /// What the pictures should show. It names a LoRA by the `sdLoraFileSimplifyName` of a row of `list_loras`.
     ///
     /// (`prompt` on the wire; required)
     #[serde(rename = "prompt")]
@@ -1305,10 +1473,11 @@ pub struct ControlnetRequest {
     /// (`n_iter` on the wire; optional; at least 1)
     #[serde(rename = "n_iter", skip_serializing_if = "Option::is_none")]
     pub n_iter: Option<i64>,
-    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: required, but missing
-    /// from the available part of the published example.
+    /// Pictures in each batch; `n_iter` times `batch_size` pictures are made in all.
     ///
     /// (`batch_size` on the wire; required; at least 1)
+    ///
+    /// Source: Quirk: required, but missing from the available part of the published example.
     #[serde(rename = "batch_size")]
     pub batch_size: i64,
     /// Number of diffusion steps for each picture.
@@ -1316,9 +1485,11 @@ pub struct ControlnetRequest {
     /// (`steps` on the wire; optional; at least 1; published in part)
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// Seed of the noise. Quirk: declared as an integer, but the published example sends the string "1221212".
+    /// Seed of the noise.
     ///
     /// (`seed` on the wire; optional; also read from a text)
+    ///
+    /// Source: Quirk: declared as an integer, but the published example sends the string "1221212".
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
     /// Whether faces are repaired afterwards.
@@ -1351,9 +1522,11 @@ pub struct ControlnetRequest {
     /// (`negative_prompt` on the wire; optional)
     #[serde(rename = "negative_prompt", skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
-    /// How closely the pictures follow the prompt. Quirk: a number here, an integer in `image_to_image`.
+    /// How closely the pictures follow the prompt.
     ///
     /// (`cfg_scale` on the wire; optional)
+    ///
+    /// Source: Quirk: a number here, an integer in `image_to_image`.
     #[serde(
         rename = "cfg_scale",
         skip_serializing_if = "Option::is_none",
@@ -1370,16 +1543,18 @@ pub struct ControlnetRequest {
     /// (`hr_second_pass_steps` on the wire; optional; published in part)
     #[serde(rename = "hr_second_pass_steps", skip_serializing_if = "Option::is_none")]
     pub hr_second_pass_steps: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: both pages title it the height after the hi-res fix, the
-    /// reverse of the usual meaning of x.
+    /// Target size of the hi-res fix, in pixels.
     ///
     /// (`hr_resize_x` on the wire; optional; published in part)
+    ///
+    /// Source: Quirk: both pages call it the height after the hi-res fix, the reverse of the usual meaning of x.
     #[serde(rename = "hr_resize_x", skip_serializing_if = "Option::is_none")]
     pub hr_resize_x: Option<i64>,
-    /// Target size of the hi-res fix in pixels. Quirk: both pages title it the width after the hi-res fix, the
-    /// reverse of the usual meaning of y.
+    /// Target size of the hi-res fix, in pixels.
     ///
     /// (`hr_resize_y` on the wire; optional; published in part)
+    ///
+    /// Source: Quirk: both pages call it the width after the hi-res fix, the reverse of the usual meaning of y.
     #[serde(rename = "hr_resize_y", skip_serializing_if = "Option::is_none")]
     pub hr_resize_y: Option<i64>,
     /// How far the base picture may be redrawn.
@@ -1391,11 +1566,12 @@ pub struct ControlnetRequest {
         serialize_with = "crate::wire::optional_number"
     )]
     pub denoising_strength: Option<f64>,
-    /// How a picture is fitted to `width` and `height`; the values are not available. In the Stable Diffusion web
-    /// UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: a required number here, an optional integer in
-    /// `image_to_image`.
+    /// How a picture is fitted to `width` and `height`. In the Stable Diffusion web UI, 0 stretches it, 1 crops it
+    /// and 2 pads it.
     ///
     /// (`resize_mode` on the wire; required)
+    ///
+    /// Source: The values are not available. Quirk: a required number here, an optional integer in `image_to_image`.
     #[serde(rename = "resize_mode", serialize_with = "crate::wire::number")]
     pub resize_mode: f64,
     /// The model, the caller's id and other external parameters.
@@ -1403,11 +1579,12 @@ pub struct ControlnetRequest {
     /// (`alwayson_scripts` on the wire; required; published in part)
     #[serde(rename = "alwayson_scripts")]
     pub alwayson_scripts: ControlnetScripts,
-    /// Settings of ControlNet, when they are given at the top level. Quirk: the published table has them as its last
-    /// row and requires them, but their place is not available; give them here or in `alwayson_scripts`, not in
-    /// both.
+    /// Settings of ControlNet. Give them here or in `alwayson_scripts`, not in both.
     ///
     /// (`controlnet` on the wire; optional; published in part)
+    ///
+    /// Source: Quirk: the published table has them as its last row and requires them, but their place is not
+    /// available.
     #[serde(rename = "controlnet", skip_serializing_if = "Option::is_none")]
     pub controlnet: Option<ControlnetSettings>,
     /// Members that the document does not name, as they came.
@@ -1416,7 +1593,7 @@ pub struct ControlnetRequest {
 }
 
 impl ControlnetRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetRequest {
         builder::ControlnetRequest::default()
     }
@@ -1432,30 +1609,28 @@ object!(
 static CONTROLNET_REQUEST: Object = Object {
     name: "ControlnetRequest",
     about: concat!(
-        "Order for pictures steered by ControlNet. The settings of ControlNet are given in exactly ",
-        "one of two places, at the top level or inside `alwayson_scripts`. Members that are not ",
-        "declared here are kept as they come."
+        "Request to make pictures steered by ControlNet. The settings of ControlNet stand in ",
+        "exactly one of two places, at the top level or inside `alwayson_scripts`. Members that ",
+        "are not declared here are kept."
     ),
+    source: None,
     fields: &[
         Field::required("prompt", Shape::Text(Text::ANY)).about(concat!(
-            "What the pictures should show. A LoRA is named in it by the `sdLoraFileSimplifyName` of a ",
-            "row of `list_loras`."
+            "What the pictures should show. It names a LoRA by the `sdLoraFileSimplifyName` of a row ",
+            "of `list_loras`."
         )),
         Field::optional("n_iter", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of batches to make, one after the other."),
-        Field::required("batch_size", Shape::Integer(Integer::ANY.minimum(1))).about(concat!(
-            "Pictures in each batch; `n_iter` times `batch_size` pictures are made in all. Quirk: ",
-            "required, but missing from the available part of the published example."
-        )),
+        Field::required("batch_size", Shape::Integer(Integer::ANY.minimum(1)))
+            .about("Pictures in each batch; `n_iter` times `batch_size` pictures are made in all.")
+            .source("Quirk: required, but missing from the available part of the published example."),
         Field::optional("steps", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of diffusion steps for each picture.")
             .provenance(Provenance::Partial),
         Field::optional("seed", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Seed of the noise. Quirk: declared as an integer, but the published example sends the ",
-                "string \"1221212\"."
-            ))
-            .accepts(&[JsonType::String]),
+            .about("Seed of the noise.")
+            .accepts(&[JsonType::String])
+            .source("Quirk: declared as an integer, but the published example sends the string \"1221212\"."),
         Field::optional("restore_faces", Shape::Boolean)
             .about("Whether faces are repaired afterwards.")
             .provenance(Provenance::Partial),
@@ -1470,10 +1645,9 @@ static CONTROLNET_REQUEST: Object = Object {
         Field::optional("height", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Height of each picture before the hi-res fix, in pixels."),
         Field::optional("negative_prompt", Shape::Text(Text::ANY)).about("What the pictures should not show."),
-        Field::optional("cfg_scale", Shape::Number(Number::ANY)).about(concat!(
-            "How closely the pictures follow the prompt. Quirk: a number here, an integer in ",
-            "`image_to_image`."
-        )),
+        Field::optional("cfg_scale", Shape::Number(Number::ANY))
+            .about("How closely the pictures follow the prompt.")
+            .source("Quirk: a number here, an integer in `image_to_image`."),
         Field::optional("sampler_index", Shape::TextEnum(&SAMPLER))
             .about("Method by which the noise is removed step by step.")
             .provenance(Provenance::Partial),
@@ -1481,46 +1655,53 @@ static CONTROLNET_REQUEST: Object = Object {
             .about("Number of diffusion steps in the second pass of the hi-res fix.")
             .provenance(Provenance::Partial),
         Field::optional("hr_resize_x", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Target size of the hi-res fix in pixels. Quirk: both pages title it the height after the ",
-                "hi-res fix, the reverse of the usual meaning of x."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Target size of the hi-res fix, in pixels.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "Quirk: both pages call it the height after the hi-res fix, the reverse of the usual ",
+                "meaning of x."
+            )),
         Field::optional("hr_resize_y", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Target size of the hi-res fix in pixels. Quirk: both pages title it the width after the ",
-                "hi-res fix, the reverse of the usual meaning of y."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Target size of the hi-res fix, in pixels.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "Quirk: both pages call it the width after the hi-res fix, the reverse of the usual ",
+                "meaning of y."
+            )),
         Field::optional("denoising_strength", Shape::Number(Number::ANY))
             .about("How far the base picture may be redrawn."),
-        Field::required("resize_mode", Shape::Number(Number::ANY)).about(concat!(
-            "How a picture is fitted to `width` and `height`; the values are not available. In the ",
-            "Stable Diffusion web UI, 0 stretches it, 1 crops it and 2 fills it up. Quirk: a required ",
-            "number here, an optional integer in `image_to_image`."
-        )),
+        Field::required("resize_mode", Shape::Number(Number::ANY))
+            .about(concat!(
+                "How a picture is fitted to `width` and `height`. In the Stable Diffusion web UI, 0 ",
+                "stretches it, 1 crops it and 2 pads it."
+            ))
+            .source(concat!(
+                "The values are not available. Quirk: a required number here, an optional integer in ",
+                "`image_to_image`."
+            )),
         Field::required("alwayson_scripts", Shape::Object(&CONTROLNET_SCRIPTS))
             .about("The model, the caller's id and other external parameters.")
             .provenance(Provenance::Partial),
         Field::optional("controlnet", Shape::Object(&CONTROLNET_SETTINGS))
-            .about(concat!(
-                "Settings of ControlNet, when they are given at the top level. Quirk: the published table ",
-                "has them as its last row and requires them, but their place is not available; give them ",
-                "here or in `alwayson_scripts`, not in both."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Settings of ControlNet. Give them here or in `alwayson_scripts`, not in both.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "Quirk: the published table has them as its last row and requires them, but their place is ",
+                "not available."
+            )),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[&["controlnet"], &["alwayson_scripts", "controlnet"]],
 };
 
-/// External parameters of `controlnet`. Members that are not declared here are kept as they come.
+/// External parameters of `controlnet`. Members that are not declared here are kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ControlnetScripts {
-    /// Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese page adds that it
-    /// must be carried.
+    /// Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`.
     ///
     /// (`sd_model_checkpoint` on the wire; required; not empty; published in part)
+    ///
+    /// Source: The Chinese page adds that it must be given.
     #[serde(rename = "sd_model_checkpoint")]
     pub sd_model_checkpoint: String,
     /// Further settings for this task alone.
@@ -1528,7 +1709,7 @@ pub struct ControlnetScripts {
     /// (`override_settings` on the wire; optional)
     #[serde(rename = "override_settings", skip_serializing_if = "Option::is_none")]
     pub override_settings: Option<OverrideSettings>,
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`id_task` on the wire; required; not empty)
     #[serde(rename = "id_task")]
@@ -1543,13 +1724,13 @@ pub struct ControlnetScripts {
     /// (`output_image_format` on the wire; optional; published in part)
     #[serde(rename = "output_image_format", skip_serializing_if = "Option::is_none")]
     pub output_image_format: Option<ImageFormat>,
-    /// URL of the base picture, for the change of a picture instead of a new one.
+    /// URL of the base picture, if a picture is to be changed instead of a new one made.
     ///
     /// (`image_link` on the wire; optional; published in part)
     #[serde(rename = "image_link", skip_serializing_if = "Option::is_none")]
     pub image_link: Option<String>,
-    /// Settings of ControlNet, when they are given inside `alwayson_scripts`, the habit of the Stable Diffusion web
-    /// UI. Give them here or at the top level, not in both.
+    /// Settings of ControlNet. Give them here, as the Stable Diffusion web UI does, or at the top level, not in
+    /// both.
     ///
     /// (`controlnet` on the wire; optional; published in part)
     #[serde(rename = "controlnet", skip_serializing_if = "Option::is_none")]
@@ -1560,7 +1741,7 @@ pub struct ControlnetScripts {
 }
 
 impl ControlnetScripts {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetScripts {
         builder::ControlnetScripts::default()
     }
@@ -1573,31 +1754,28 @@ object!(
 
 static CONTROLNET_SCRIPTS: Object = Object {
     name: "ControlnetScripts",
-    about: concat!(
-        "External parameters of `controlnet`. Members that are not declared here are kept as they ",
-        "come."
-    ),
+    about: "External parameters of `controlnet`. Members that are not declared here are kept.",
+    source: None,
     fields: &[
         Field::required("sd_model_checkpoint", Shape::Text(Text::ANY.min_length(1)))
-            .about(concat!(
-                "Code of the model to use, the `sdModelCheckpoint` of a row of `list_models`. The Chinese ",
-                "page adds that it must be carried."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`.")
+            .provenance(Provenance::Partial)
+            .source("The Chinese page adds that it must be given."),
         Field::optional("override_settings", Shape::Object(&OVERRIDE_SETTINGS))
             .about("Further settings for this task alone."),
-        Field::required("id_task", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+        Field::required("id_task", Shape::Text(Text::ANY.min_length(1))).about("The caller's own id for the task."),
         Field::optional("sd_vae", Shape::Text(Text::ANY)).about("VAE to use instead of the model's own."),
         Field::optional("output_image_format", Shape::TextEnum(&IMAGE_FORMAT))
             .about("File format of the result pictures.")
             .provenance(Provenance::Partial),
         Field::optional("image_link", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the base picture, for the change of a picture instead of a new one.")
-            .provenance(Provenance::Partial),
+            .about("URL of the base picture, if a picture is to be changed instead of a new one made.")
+            .provenance(Provenance::Partial)
+            .picture(),
         Field::optional("controlnet", Shape::Object(&CONTROLNET_SETTINGS))
             .about(concat!(
-                "Settings of ControlNet, when they are given inside `alwayson_scripts`, the habit of the ",
-                "Stable Diffusion web UI. Give them here or at the top level, not in both."
+                "Settings of ControlNet. Give them here, as the Stable Diffusion web UI does, or at the ",
+                "top level, not in both."
             ))
             .provenance(Provenance::Partial),
     ],
@@ -1605,13 +1783,14 @@ static CONTROLNET_SCRIPTS: Object = Object {
     exactly_one: &[],
 };
 
-/// Settings of ControlNet. The published page names the object but its members are not available; members that
-/// are not declared here are kept as they come.
+/// Settings of ControlNet. Members that are not declared here are kept.
 ///
 /// Provenance: published in part.
+///
+/// Source: The published page names the object, but its members are not available.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ControlnetSettings {
-    /// The units to apply, one for each control picture, at least one.
+    /// The units to apply: one for each control picture, at least one.
     ///
     /// (`args` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "args", skip_serializing_if = "Option::is_none")]
@@ -1622,7 +1801,7 @@ pub struct ControlnetSettings {
 }
 
 impl ControlnetSettings {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetSettings {
         builder::ControlnetSettings::default()
     }
@@ -1632,21 +1811,20 @@ object!(ControlnetSettings : CONTROLNET_SETTINGS { args; extra });
 
 static CONTROLNET_SETTINGS: Object = Object {
     name: "ControlnetSettings",
-    about: concat!(
-        "Settings of ControlNet. The published page names the object but its members are not ",
-        "available; members that are not declared here are kept as they come."
-    ),
+    about: "Settings of ControlNet. Members that are not declared here are kept.",
+    source: Some("The published page names the object, but its members are not available."),
     fields: &[Field::optional("args", Shape::List(&List::of(Shape::Object(&CONTROLNET_UNIT)).min_items(1)))
-        .about("The units to apply, one for each control picture, at least one.")
+        .about("The units to apply: one for each control picture, at least one.")
         .provenance(Provenance::Inferred)],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// One ControlNet with its control picture. Only the commonest members are declared, after the Stable Diffusion
-/// web UI; others are kept as they come.
+/// One ControlNet with its control picture. Other members are kept.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Only the most common members of the Stable Diffusion web UI are declared.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ControlnetUnit {
     /// Whether the unit is used. Default true, which applies when the field is left out.
@@ -1684,7 +1862,7 @@ pub struct ControlnetUnit {
 }
 
 impl ControlnetUnit {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetUnit {
         builder::ControlnetUnit::default()
     }
@@ -1707,10 +1885,8 @@ object!(
 
 static CONTROLNET_UNIT: Object = Object {
     name: "ControlnetUnit",
-    about: concat!(
-        "One ControlNet with its control picture. Only the commonest members are declared, after ",
-        "the Stable Diffusion web UI; others are kept as they come."
-    ),
+    about: "One ControlNet with its control picture. Other members are kept.",
+    source: Some("Only the most common members of the Stable Diffusion web UI are declared."),
     fields: &[
         Field::optional("enabled", Shape::Boolean)
             .about("Whether the unit is used. Default true, which applies when the field is left out.")
@@ -1731,16 +1907,19 @@ static CONTROLNET_UNIT: Object = Object {
             .provenance(Provenance::Inferred),
         Field::optional("image_link", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the control picture.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
-/// ControlNet preprocessor. Only "canny" is published as a value; the others are the kinds listed on the page of
-/// `controlnet`, in lower case. Other names are passed on.
+/// ControlNet preprocessor. Other names are passed on.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: Only "canny" is published as a value; the others are the kinds listed on the page of `controlnet`, in
+/// lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Preprocessor {
@@ -1762,17 +1941,17 @@ pub enum Preprocessor {
     Reference,
     /// `scribble` (inferred, not published): Makes a rough sketch.
     Scribble,
-    /// `segmentation` (inferred, not published): Areas by what they show.
+    /// `segmentation` (inferred, not published): Areas by their content.
     Segmentation,
-    /// `shuffle` (inferred, not published): Colours and textures, out of place.
+    /// `shuffle` (inferred, not published): Colours and textures, shuffled.
     Shuffle,
     /// `softedge` (inferred, not published): Finds soft edges only.
     SoftEdge,
     /// `t2i-adapter` (inferred, not published): The light adapter T2I-Adapter.
     T2iAdapter,
-    /// `tile` (inferred, not published): Coarse content, for adding detail.
+    /// `tile` (inferred, not published): Coarse content, to which detail is added.
     Tile,
-    /// `recolor` (inferred, not published): Brightness alone, for new colours.
+    /// `recolor` (inferred, not published): Brightness alone; the colours are new.
     Recolor,
     /// `ip-adapter` (inferred, not published): The picture as a prompt.
     IpAdapter,
@@ -1792,35 +1971,83 @@ open_text!(
 
 static PREPROCESSOR: TextEnum = TextEnum {
     name: "Preprocessor",
-    about: concat!(
-        "ControlNet preprocessor. Only \"canny\" is published as a value; the others are the kinds ",
-        "listed on the page of `controlnet`, in lower case. Other names are passed on."
-    ),
+    about: "ControlNet preprocessor. Other names are passed on.",
+    source: Some(concat!(
+        "Only \"canny\" is published as a value; the others are the kinds listed on the page of ",
+        "`controlnet`, in lower case."
+    )),
     values: &[
-        Choice { value: "canny", about: "Finds sharp edges.", provenance: Provenance::Published },
-        Choice { value: "depth", about: "Distance from the viewer.", provenance: Provenance::Inferred },
-        Choice { value: "inpaint", about: "A masked area to redraw.", provenance: Provenance::Inferred },
-        Choice { value: "lineart", about: "Finds the lines of a drawing.", provenance: Provenance::Inferred },
-        Choice { value: "mlsd", about: "Finds straight lines only.", provenance: Provenance::Inferred },
-        Choice { value: "normalmap", about: "Direction of the surfaces.", provenance: Provenance::Inferred },
-        Choice { value: "openpose", about: "Pose of the people.", provenance: Provenance::Inferred },
-        Choice { value: "reference", about: "Likeness to the picture itself.", provenance: Provenance::Inferred },
-        Choice { value: "scribble", about: "Makes a rough sketch.", provenance: Provenance::Inferred },
-        Choice { value: "segmentation", about: "Areas by what they show.", provenance: Provenance::Inferred },
-        Choice { value: "shuffle", about: "Colours and textures, out of place.", provenance: Provenance::Inferred },
-        Choice { value: "softedge", about: "Finds soft edges only.", provenance: Provenance::Inferred },
-        Choice { value: "t2i-adapter", about: "The light adapter T2I-Adapter.", provenance: Provenance::Inferred },
-        Choice { value: "tile", about: "Coarse content, for adding detail.", provenance: Provenance::Inferred },
-        Choice { value: "recolor", about: "Brightness alone, for new colours.", provenance: Provenance::Inferred },
-        Choice { value: "ip-adapter", about: "The picture as a prompt.", provenance: Provenance::Inferred },
-        Choice { value: "instant-id", about: "Identity of a face.", provenance: Provenance::Inferred },
+        Choice { value: "canny", about: "Finds sharp edges.", provenance: Provenance::Published, source: None },
+        Choice { value: "depth", about: "Distance from the viewer.", provenance: Provenance::Inferred, source: None },
+        Choice { value: "inpaint", about: "A masked area to redraw.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "lineart",
+            about: "Finds the lines of a drawing.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "mlsd", about: "Finds straight lines only.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "normalmap",
+            about: "Direction of the surfaces.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "openpose", about: "Pose of the people.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "reference",
+            about: "Likeness to the picture itself.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "scribble", about: "Makes a rough sketch.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "segmentation",
+            about: "Areas by their content.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "shuffle",
+            about: "Colours and textures, shuffled.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "softedge", about: "Finds soft edges only.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "t2i-adapter",
+            about: "The light adapter T2I-Adapter.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "tile",
+            about: "Coarse content, to which detail is added.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "recolor",
+            about: "Brightness alone; the colours are new.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "ip-adapter",
+            about: "The picture as a prompt.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "instant-id", about: "Identity of a face.", provenance: Provenance::Inferred, source: None },
     ],
     open: true,
 };
 
-/// Answer of `controlnet`. The published table is not available.
+/// Answer of `controlnet`.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: The published table is not available.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ControlnetResponse {
     /// Outcome of the call, "200" when the job was accepted.
@@ -1841,7 +2068,7 @@ pub struct ControlnetResponse {
 }
 
 impl ControlnetResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ControlnetResponse {
         builder::ControlnetResponse::default()
     }
@@ -1851,7 +2078,8 @@ object!(ControlnetResponse : CONTROLNET_RESPONSE { code, msg, data });
 
 static CONTROLNET_RESPONSE: Object = Object {
     name: "ControlnetResponse",
-    about: "Answer of `controlnet`. The published table is not available.",
+    about: "Answer of `controlnet`.",
+    source: Some("The published table is not available."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -1867,33 +2095,39 @@ static CONTROLNET_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Question for one page of the list of checkpoints.
+/// Request for one page of the list of checkpoints.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ListModelsRequest {
-    /// Model code to look for. Quirk: the page describes it as "Quer sdModelCheckpoint".
+    /// Model code to search for.
     ///
     /// (`sdModelCheckpoint` on the wire; optional)
+    ///
+    /// Source: Quirk: the page describes it as "Quer sdModelCheckpoint".
     #[serde(rename = "sdModelCheckpoint", skip_serializing_if = "Option::is_none")]
     pub sd_model_checkpoint: Option<String>,
-    /// Model name to look for.
+    /// Model name to search for.
     ///
     /// (`sdModelName` on the wire; optional)
     #[serde(rename = "sdModelName", skip_serializing_if = "Option::is_none")]
     pub sd_model_name: Option<String>,
-    /// Number of rows in a page; the published example has 10.
+    /// Number of rows in a page, such as 10.
     ///
     /// (`pageSize` on the wire; required; at least 1)
+    ///
+    /// Source: The published example has 10.
     #[serde(rename = "pageSize")]
     pub page_size: i64,
-    /// Number of the page; the published example has 1. That the count begins with 1 is inferred.
+    /// Number of the page, counted from 1.
     ///
     /// (`pageNum` on the wire; required; at least 1)
+    ///
+    /// Source: The published example has 1; that the count begins with 1 is inferred.
     #[serde(rename = "pageNum")]
     pub page_num: i64,
 }
 
 impl ListModelsRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListModelsRequest {
         builder::ListModelsRequest::default()
     }
@@ -1906,15 +2140,19 @@ object!(
 
 static LIST_MODELS_REQUEST: Object = Object {
     name: "ListModelsRequest",
-    about: "Question for one page of the list of checkpoints.",
+    about: "Request for one page of the list of checkpoints.",
+    source: None,
     fields: &[
         Field::optional("sdModelCheckpoint", Shape::Text(Text::ANY))
-            .about("Model code to look for. Quirk: the page describes it as \"Quer sdModelCheckpoint\"."),
-        Field::optional("sdModelName", Shape::Text(Text::ANY)).about("Model name to look for."),
+            .about("Model code to search for.")
+            .source("Quirk: the page describes it as \"Quer sdModelCheckpoint\"."),
+        Field::optional("sdModelName", Shape::Text(Text::ANY)).about("Model name to search for."),
         Field::required("pageSize", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Number of rows in a page; the published example has 10."),
+            .about("Number of rows in a page, such as 10.")
+            .source("The published example has 10."),
         Field::required("pageNum", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Number of the page; the published example has 1. That the count begins with 1 is inferred."),
+            .about("Number of the page, counted from 1.")
+            .source("The published example has 1; that the count begins with 1 is inferred."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -1928,7 +2166,7 @@ pub struct ListModelsResponse {
     /// (`code` on the wire; required; published in part)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; published in part)
     #[serde(rename = "msg")]
@@ -1941,7 +2179,7 @@ pub struct ListModelsResponse {
 }
 
 impl ListModelsResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListModelsResponse {
         builder::ListModelsResponse::default()
     }
@@ -1952,12 +2190,13 @@ object!(ListModelsResponse : LIST_MODELS_RESPONSE { code, msg, data });
 static LIST_MODELS_RESPONSE: Object = Object {
     name: "ListModelsResponse",
     about: "Answer of `list_models`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Partial),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Partial),
         Field::required("data", Shape::Object(&MODEL_PAGE)).about(""),
     ],
@@ -1978,12 +2217,12 @@ pub struct ModelPage {
     /// (`total` on the wire; required)
     #[serde(rename = "total")]
     pub total: i64,
-    /// Number of rows in a page, as asked for.
+    /// Number of rows in a page, as requested.
     ///
     /// (`pageSize` on the wire; required)
     #[serde(rename = "pageSize")]
     pub page_size: i64,
-    /// Number of this page, as asked for.
+    /// Number of this page, as requested.
     ///
     /// (`pageNum` on the wire; required)
     #[serde(rename = "pageNum")]
@@ -1991,7 +2230,7 @@ pub struct ModelPage {
 }
 
 impl ModelPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ModelPage {
         builder::ModelPage::default()
     }
@@ -2002,40 +2241,49 @@ object!(ModelPage : MODEL_PAGE { rows, total, page_size, page_num });
 static MODEL_PAGE: Object = Object {
     name: "ModelPage",
     about: "One page of the list of checkpoints.",
+    source: None,
     fields: &[
         Field::required("rows", Shape::List(&List::of(Shape::Object(&MODEL_ROW))))
             .about("The checkpoints of this page."),
         Field::required("total", Shape::Integer(Integer::ANY)).about("Number of rows on all pages together."),
-        Field::required("pageSize", Shape::Integer(Integer::ANY)).about("Number of rows in a page, as asked for."),
-        Field::required("pageNum", Shape::Integer(Integer::ANY)).about("Number of this page, as asked for."),
+        Field::required("pageSize", Shape::Integer(Integer::ANY)).about("Number of rows in a page, as requested."),
+        Field::required("pageNum", Shape::Integer(Integer::ANY)).about("Number of this page, as requested."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// One checkpoint. Ten of its twelve published members are known, and their types are read from the example; the
-/// other two are kept as they come.
+/// One checkpoint. Other members are kept.
+///
+/// Source: Ten of the twelve published members are available; their types are read from the example.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ModelRow {
-    /// Id of the row; the published example has 39.
+    /// Id of the row, such as 39.
     ///
     /// (`id` on the wire; required; published in part)
+    ///
+    /// Source: The published example has 39.
     #[serde(rename = "id")]
     pub id: i64,
-    /// Code of the model, the value for `sd_model_checkpoint`; the published example has
-    /// "photon_v1_84728.safetensors".
+    /// Code of the model, the value for `sd_model_checkpoint`, such as "photon_v1_84728.safetensors".
     ///
     /// (`sdModelCheckpoint` on the wire; required; published in part)
+    ///
+    /// Source: The published example has "photon_v1_84728.safetensors".
     #[serde(rename = "sdModelCheckpoint")]
     pub sd_model_checkpoint: String,
-    /// Name of the model for people; the published example has "Photon".
+    /// Name of the model for people, such as "Photon".
     ///
     /// (`sdModelName` on the wire; required; published in part)
+    ///
+    /// Source: The published example has "Photon".
     #[serde(rename = "sdModelName")]
     pub sd_model_name: String,
-    /// Base model that it was made from; the published example has "SD 1.5".
+    /// Base model that it was made from, such as "SD 1.5".
     ///
     /// (`modelBaseModel` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example has "SD 1.5".
     #[serde(rename = "modelBaseModel", skip_serializing_if = "Option::is_none")]
     pub model_base_model: Option<String>,
     /// Hash of the file, 64 hexadecimal digits in upper case.
@@ -2043,27 +2291,35 @@ pub struct ModelRow {
     /// (`modelHash` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "modelHash", skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
-    /// Kind of the model; the published example has "Checkpoint".
+    /// Kind of the model, such as "Checkpoint".
     ///
     /// (`modelType` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example has "Checkpoint".
     #[serde(rename = "modelType", skip_serializing_if = "Option::is_none")]
     pub model_type: Option<ModelKind>,
-    /// Version of the model; the published example has "v1".
+    /// Version of the model, such as "v1".
     ///
     /// (`modelVersion` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example has "v1".
     #[serde(rename = "modelVersion", skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// State of the model; the published example has 1, and the meaning of the values is not available.
+    /// State of the model, such as 1.
     ///
     /// (`modelStatus` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example has 1; the meaning of the values is not available.
     #[serde(rename = "modelStatus", skip_serializing_if = "Option::is_none")]
     pub model_status: Option<i64>,
-    /// State of the upload; the published example has 2, and the meaning of the values is not available.
+    /// State of the upload, such as 2.
     ///
     /// (`modelUploadStatus` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example has 2; the meaning of the values is not available.
     #[serde(rename = "modelUploadStatus", skip_serializing_if = "Option::is_none")]
     pub model_upload_status: Option<i64>,
-    /// URL of the cover picture, signed, so that it expires.
+    /// URL of the cover picture. It is signed and expires.
     ///
     /// (`modelImgUrl2` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "modelImgUrl2", skip_serializing_if = "Option::is_none")]
@@ -2074,7 +2330,7 @@ pub struct ModelRow {
 }
 
 impl ModelRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ModelRow {
         builder::ModelRow::default()
     }
@@ -2088,55 +2344,55 @@ object!(
 
 static MODEL_ROW: Object = Object {
     name: "ModelRow",
-    about: concat!(
-        "One checkpoint. Ten of its twelve published members are known, and their types are read ",
-        "from the example; the other two are kept as they come."
-    ),
+    about: "One checkpoint. Other members are kept.",
+    source: Some("Ten of the twelve published members are available; their types are read from the example."),
     fields: &[
         Field::required("id", Shape::Integer(Integer::ANY))
-            .about("Id of the row; the published example has 39.")
-            .provenance(Provenance::Partial),
+            .about("Id of the row, such as 39.")
+            .provenance(Provenance::Partial)
+            .source("The published example has 39."),
         Field::required("sdModelCheckpoint", Shape::Text(Text::ANY))
             .about(concat!(
-                "Code of the model, the value for `sd_model_checkpoint`; the published example has ",
+                "Code of the model, the value for `sd_model_checkpoint`, such as ",
                 "\"photon_v1_84728.safetensors\"."
             ))
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has \"photon_v1_84728.safetensors\"."),
         Field::required("sdModelName", Shape::Text(Text::ANY))
-            .about("Name of the model for people; the published example has \"Photon\".")
-            .provenance(Provenance::Partial),
+            .about("Name of the model for people, such as \"Photon\".")
+            .provenance(Provenance::Partial)
+            .source("The published example has \"Photon\"."),
         Field::optional("modelBaseModel", Shape::Text(Text::ANY))
-            .about("Base model that it was made from; the published example has \"SD 1.5\".")
+            .about("Base model that it was made from, such as \"SD 1.5\".")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has \"SD 1.5\"."),
         Field::optional("modelHash", Shape::Text(Text::ANY))
             .about("Hash of the file, 64 hexadecimal digits in upper case.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Partial),
         Field::optional("modelType", Shape::TextEnum(&MODEL_KIND))
-            .about("Kind of the model; the published example has \"Checkpoint\".")
+            .about("Kind of the model, such as \"Checkpoint\".")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has \"Checkpoint\"."),
         Field::optional("modelVersion", Shape::Text(Text::ANY))
-            .about("Version of the model; the published example has \"v1\".")
+            .about("Version of the model, such as \"v1\".")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has \"v1\"."),
         Field::optional("modelStatus", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "State of the model; the published example has 1, and the meaning of the values is not ",
-                "available."
-            ))
+            .about("State of the model, such as 1.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has 1; the meaning of the values is not available."),
         Field::optional("modelUploadStatus", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "State of the upload; the published example has 2, and the meaning of the values is not ",
-                "available."
-            ))
+            .about("State of the upload, such as 2.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has 2; the meaning of the values is not available."),
         Field::optional("modelImgUrl2", Shape::Text(Text::ANY))
-            .about("URL of the cover picture, signed, so that it expires.")
+            .about("URL of the cover picture. It is signed and expires.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Partial),
     ],
@@ -2144,9 +2400,11 @@ static MODEL_ROW: Object = Object {
     exactly_one: &[],
 };
 
-/// Kind of a model. One value is published; other values are passed on.
+/// Kind of a model. Other values are passed on.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: One value is published.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ModelKind {
@@ -2169,38 +2427,43 @@ open_text!(
 
 static MODEL_KIND: TextEnum = TextEnum {
     name: "ModelKind",
-    about: "Kind of a model. One value is published; other values are passed on.",
+    about: "Kind of a model. Other values are passed on.",
+    source: Some("One value is published."),
     values: &[
         Choice {
             value: "Checkpoint",
             about: "A whole model, listed by `list_models`.",
             provenance: Provenance::Published,
+            source: None,
         },
         Choice {
             value: "LORA",
             about: "A low-rank adaptation, listed by `list_loras`.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "VAE",
             about: "A variational autoencoder, listed by `list_vaes`.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "TextualInversion",
             about: "An embedding, listed by `list_embeddings`.",
             provenance: Provenance::Inferred,
+            source: None,
         },
     ],
     open: true,
 };
 
-/// Question for one page of the list of LoRAs.
+/// Request for one page of the list of LoRAs.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ListLorasRequest {
-    /// LoRA name to look for.
+    /// LoRA name to search for.
     ///
     /// (`sdLoraName` on the wire; optional; inferred, not published)
     #[serde(rename = "sdLoraName", skip_serializing_if = "Option::is_none")]
@@ -2218,7 +2481,7 @@ pub struct ListLorasRequest {
 }
 
 impl ListLorasRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListLorasRequest {
         builder::ListLorasRequest::default()
     }
@@ -2228,10 +2491,11 @@ object!(ListLorasRequest : LIST_LORAS_REQUEST { sd_lora_name, page_size, page_nu
 
 static LIST_LORAS_REQUEST: Object = Object {
     name: "ListLorasRequest",
-    about: "Question for one page of the list of LoRAs.",
+    about: "Request for one page of the list of LoRAs.",
+    source: None,
     fields: &[
         Field::optional("sdLoraName", Shape::Text(Text::ANY))
-            .about("LoRA name to look for.")
+            .about("LoRA name to search for.")
             .provenance(Provenance::Inferred),
         Field::required("pageSize", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of rows in a page, at least 1.")
@@ -2254,12 +2518,12 @@ pub struct ListLorasResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The page asked for.
+    /// The requested page.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -2267,7 +2531,7 @@ pub struct ListLorasResponse {
 }
 
 impl ListLorasResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListLorasResponse {
         builder::ListLorasResponse::default()
     }
@@ -2278,15 +2542,16 @@ object!(ListLorasResponse : LIST_LORAS_RESPONSE { code, msg, data });
 static LIST_LORAS_RESPONSE: Object = Object {
     name: "ListLorasResponse",
     about: "Answer of `list_loras`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&LORA_PAGE))
-            .about("The page asked for.")
+            .about("The requested page.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -2308,12 +2573,12 @@ pub struct LoraPage {
     /// (`total` on the wire; required; inferred, not published)
     #[serde(rename = "total")]
     pub total: i64,
-    /// Number of rows in a page, as asked for.
+    /// Number of rows in a page, as requested.
     ///
     /// (`pageSize` on the wire; required; inferred, not published)
     #[serde(rename = "pageSize")]
     pub page_size: i64,
-    /// Number of this page, as asked for.
+    /// Number of this page, as requested.
     ///
     /// (`pageNum` on the wire; required; inferred, not published)
     #[serde(rename = "pageNum")]
@@ -2321,7 +2586,7 @@ pub struct LoraPage {
 }
 
 impl LoraPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::LoraPage {
         builder::LoraPage::default()
     }
@@ -2332,6 +2597,7 @@ object!(LoraPage : LORA_PAGE { rows, total, page_size, page_num });
 static LORA_PAGE: Object = Object {
     name: "LoraPage",
     about: "One page of the list of LoRAs.",
+    source: None,
     fields: &[
         Field::required("rows", Shape::List(&List::of(Shape::Object(&LORA_ROW))))
             .about("The LoRAs of this page.")
@@ -2340,19 +2606,21 @@ static LORA_PAGE: Object = Object {
             .about("Number of rows on all pages together.")
             .provenance(Provenance::Inferred),
         Field::required("pageSize", Shape::Integer(Integer::ANY))
-            .about("Number of rows in a page, as asked for.")
+            .about("Number of rows in a page, as requested.")
             .provenance(Provenance::Inferred),
         Field::required("pageNum", Shape::Integer(Integer::ANY))
-            .about("Number of this page, as asked for.")
+            .about("Number of this page, as requested.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// One LoRA, by analogy with a row of `list_models`. Members that are not declared here are kept as they come.
+/// One LoRA. Members that are not declared here are kept.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Inferred by analogy with a row of `list_models`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LoraRow {
     /// Id of the row.
@@ -2365,10 +2633,11 @@ pub struct LoraRow {
     /// (`sdLoraFileName` on the wire; required; inferred, not published)
     #[serde(rename = "sdLoraFileName")]
     pub sd_lora_file_name: String,
-    /// Short name to use inside a prompt. The member is published on the page of `controlnet`; its place in this row
-    /// is inferred.
+    /// Short name to use inside a prompt.
     ///
     /// (`sdLoraFileSimplifyName` on the wire; required; published in part)
+    ///
+    /// Source: The page of `controlnet` names the member; its place in this row is inferred.
     #[serde(rename = "sdLoraFileSimplifyName")]
     pub sd_lora_file_simplify_name: String,
     /// Name of the LoRA for people.
@@ -2396,17 +2665,21 @@ pub struct LoraRow {
     /// (`modelVersion` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "modelVersion", skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// State of the LoRA; the meaning of the values is not available.
+    /// State of the LoRA.
     ///
     /// (`modelStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    ///
+    /// Source: The meaning of the values is not available.
     #[serde(rename = "modelStatus", skip_serializing_if = "Option::is_none")]
     pub model_status: Option<i64>,
-    /// State of the upload; the meaning of the values is not available.
+    /// State of the upload.
     ///
     /// (`modelUploadStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    ///
+    /// Source: The meaning of the values is not available.
     #[serde(rename = "modelUploadStatus", skip_serializing_if = "Option::is_none")]
     pub model_upload_status: Option<i64>,
-    /// URL of the cover picture, signed, so that it expires.
+    /// URL of the cover picture. It is signed and expires.
     ///
     /// (`modelImgUrl2` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "modelImgUrl2", skip_serializing_if = "Option::is_none")]
@@ -2417,7 +2690,7 @@ pub struct LoraRow {
 }
 
 impl LoraRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::LoraRow {
         builder::LoraRow::default()
     }
@@ -2431,21 +2704,17 @@ object!(
 
 static LORA_ROW: Object = Object {
     name: "LoraRow",
-    about: concat!(
-        "One LoRA, by analogy with a row of `list_models`. Members that are not declared here are ",
-        "kept as they come."
-    ),
+    about: "One LoRA. Members that are not declared here are kept.",
+    source: Some("Inferred by analogy with a row of `list_models`."),
     fields: &[
         Field::required("id", Shape::Integer(Integer::ANY)).about("Id of the row.").provenance(Provenance::Inferred),
         Field::required("sdLoraFileName", Shape::Text(Text::ANY))
             .about("Name of the file, with its ending.")
             .provenance(Provenance::Inferred),
         Field::required("sdLoraFileSimplifyName", Shape::Text(Text::ANY))
-            .about(concat!(
-                "Short name to use inside a prompt. The member is published on the page of `controlnet`; ",
-                "its place in this row is inferred."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Short name to use inside a prompt.")
+            .provenance(Provenance::Partial)
+            .source("The page of `controlnet` names the member; its place in this row is inferred."),
         Field::required("sdLoraName", Shape::Text(Text::ANY))
             .about("Name of the LoRA for people.")
             .provenance(Provenance::Inferred),
@@ -2466,15 +2735,17 @@ static LORA_ROW: Object = Object {
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("modelStatus", Shape::Integer(Integer::ANY))
-            .about("State of the LoRA; the meaning of the values is not available.")
+            .about("State of the LoRA.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("The meaning of the values is not available."),
         Field::optional("modelUploadStatus", Shape::Integer(Integer::ANY))
-            .about("State of the upload; the meaning of the values is not available.")
+            .about("State of the upload.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("The meaning of the values is not available."),
         Field::optional("modelImgUrl2", Shape::Text(Text::ANY))
-            .about("URL of the cover picture, signed, so that it expires.")
+            .about("URL of the cover picture. It is signed and expires.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -2482,12 +2753,12 @@ static LORA_ROW: Object = Object {
     exactly_one: &[],
 };
 
-/// Question for one page of the list of VAEs.
+/// Request for one page of the list of VAEs.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ListVaesRequest {
-    /// VAE name to look for.
+    /// VAE name to search for.
     ///
     /// (`sdVaeName` on the wire; optional; inferred, not published)
     #[serde(rename = "sdVaeName", skip_serializing_if = "Option::is_none")]
@@ -2505,7 +2776,7 @@ pub struct ListVaesRequest {
 }
 
 impl ListVaesRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListVaesRequest {
         builder::ListVaesRequest::default()
     }
@@ -2515,10 +2786,11 @@ object!(ListVaesRequest : LIST_VAES_REQUEST { sd_vae_name, page_size, page_num }
 
 static LIST_VAES_REQUEST: Object = Object {
     name: "ListVaesRequest",
-    about: "Question for one page of the list of VAEs.",
+    about: "Request for one page of the list of VAEs.",
+    source: None,
     fields: &[
         Field::optional("sdVaeName", Shape::Text(Text::ANY))
-            .about("VAE name to look for.")
+            .about("VAE name to search for.")
             .provenance(Provenance::Inferred),
         Field::required("pageSize", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of rows in a page, at least 1.")
@@ -2541,12 +2813,12 @@ pub struct ListVaesResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The page asked for.
+    /// The requested page.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -2554,7 +2826,7 @@ pub struct ListVaesResponse {
 }
 
 impl ListVaesResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListVaesResponse {
         builder::ListVaesResponse::default()
     }
@@ -2565,14 +2837,15 @@ object!(ListVaesResponse : LIST_VAES_RESPONSE { code, msg, data });
 static LIST_VAES_RESPONSE: Object = Object {
     name: "ListVaesResponse",
     about: "Answer of `list_vaes`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
-        Field::required("data", Shape::Object(&VAE_PAGE)).about("The page asked for.").provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&VAE_PAGE)).about("The requested page.").provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
@@ -2593,12 +2866,12 @@ pub struct VaePage {
     /// (`total` on the wire; required; inferred, not published)
     #[serde(rename = "total")]
     pub total: i64,
-    /// Number of rows in a page, as asked for.
+    /// Number of rows in a page, as requested.
     ///
     /// (`pageSize` on the wire; required; inferred, not published)
     #[serde(rename = "pageSize")]
     pub page_size: i64,
-    /// Number of this page, as asked for.
+    /// Number of this page, as requested.
     ///
     /// (`pageNum` on the wire; required; inferred, not published)
     #[serde(rename = "pageNum")]
@@ -2606,7 +2879,7 @@ pub struct VaePage {
 }
 
 impl VaePage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::VaePage {
         builder::VaePage::default()
     }
@@ -2617,6 +2890,7 @@ object!(VaePage : VAE_PAGE { rows, total, page_size, page_num });
 static VAE_PAGE: Object = Object {
     name: "VaePage",
     about: "One page of the list of VAEs.",
+    source: None,
     fields: &[
         Field::required("rows", Shape::List(&List::of(Shape::Object(&VAE_ROW))))
             .about("The VAEs of this page.")
@@ -2625,19 +2899,21 @@ static VAE_PAGE: Object = Object {
             .about("Number of rows on all pages together.")
             .provenance(Provenance::Inferred),
         Field::required("pageSize", Shape::Integer(Integer::ANY))
-            .about("Number of rows in a page, as asked for.")
+            .about("Number of rows in a page, as requested.")
             .provenance(Provenance::Inferred),
         Field::required("pageNum", Shape::Integer(Integer::ANY))
-            .about("Number of this page, as asked for.")
+            .about("Number of this page, as requested.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// One VAE, by analogy with a row of `list_models`. Members that are not declared here are kept as they come.
+/// One VAE. Members that are not declared here are kept.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Inferred by analogy with a row of `list_models`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct VaeRow {
     /// Id of the row.
@@ -2675,17 +2951,21 @@ pub struct VaeRow {
     /// (`modelVersion` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "modelVersion", skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// State of the VAE; the meaning of the values is not available.
+    /// State of the VAE.
     ///
     /// (`modelStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    ///
+    /// Source: The meaning of the values is not available.
     #[serde(rename = "modelStatus", skip_serializing_if = "Option::is_none")]
     pub model_status: Option<i64>,
-    /// State of the upload; the meaning of the values is not available.
+    /// State of the upload.
     ///
     /// (`modelUploadStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    ///
+    /// Source: The meaning of the values is not available.
     #[serde(rename = "modelUploadStatus", skip_serializing_if = "Option::is_none")]
     pub model_upload_status: Option<i64>,
-    /// URL of the cover picture, signed, so that it expires.
+    /// URL of the cover picture. It is signed and expires.
     ///
     /// (`modelImgUrl2` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "modelImgUrl2", skip_serializing_if = "Option::is_none")]
@@ -2696,7 +2976,7 @@ pub struct VaeRow {
 }
 
 impl VaeRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::VaeRow {
         builder::VaeRow::default()
     }
@@ -2709,10 +2989,8 @@ object!(
 
 static VAE_ROW: Object = Object {
     name: "VaeRow",
-    about: concat!(
-        "One VAE, by analogy with a row of `list_models`. Members that are not declared here are ",
-        "kept as they come."
-    ),
+    about: "One VAE. Members that are not declared here are kept.",
+    source: Some("Inferred by analogy with a row of `list_models`."),
     fields: &[
         Field::required("id", Shape::Integer(Integer::ANY)).about("Id of the row.").provenance(Provenance::Inferred),
         Field::required("sdVae", Shape::Text(Text::ANY))
@@ -2738,15 +3016,17 @@ static VAE_ROW: Object = Object {
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("modelStatus", Shape::Integer(Integer::ANY))
-            .about("State of the VAE; the meaning of the values is not available.")
+            .about("State of the VAE.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("The meaning of the values is not available."),
         Field::optional("modelUploadStatus", Shape::Integer(Integer::ANY))
-            .about("State of the upload; the meaning of the values is not available.")
+            .about("State of the upload.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("The meaning of the values is not available."),
         Field::optional("modelImgUrl2", Shape::Text(Text::ANY))
-            .about("URL of the cover picture, signed, so that it expires.")
+            .about("URL of the cover picture. It is signed and expires.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -2754,12 +3034,12 @@ static VAE_ROW: Object = Object {
     exactly_one: &[],
 };
 
-/// Question for one page of the list of embeddings.
+/// Request for one page of the list of embeddings.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ListEmbeddingsRequest {
-    /// Embedding name to look for.
+    /// Embedding name to search for.
     ///
     /// (`sdEmbeddingName` on the wire; optional; inferred, not published)
     #[serde(rename = "sdEmbeddingName", skip_serializing_if = "Option::is_none")]
@@ -2777,7 +3057,7 @@ pub struct ListEmbeddingsRequest {
 }
 
 impl ListEmbeddingsRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListEmbeddingsRequest {
         builder::ListEmbeddingsRequest::default()
     }
@@ -2790,10 +3070,11 @@ object!(
 
 static LIST_EMBEDDINGS_REQUEST: Object = Object {
     name: "ListEmbeddingsRequest",
-    about: "Question for one page of the list of embeddings.",
+    about: "Request for one page of the list of embeddings.",
+    source: None,
     fields: &[
         Field::optional("sdEmbeddingName", Shape::Text(Text::ANY))
-            .about("Embedding name to look for.")
+            .about("Embedding name to search for.")
             .provenance(Provenance::Inferred),
         Field::required("pageSize", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of rows in a page, at least 1.")
@@ -2816,12 +3097,12 @@ pub struct ListEmbeddingsResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The page asked for.
+    /// The requested page.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -2829,7 +3110,7 @@ pub struct ListEmbeddingsResponse {
 }
 
 impl ListEmbeddingsResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListEmbeddingsResponse {
         builder::ListEmbeddingsResponse::default()
     }
@@ -2840,15 +3121,16 @@ object!(ListEmbeddingsResponse : LIST_EMBEDDINGS_RESPONSE { code, msg, data });
 static LIST_EMBEDDINGS_RESPONSE: Object = Object {
     name: "ListEmbeddingsResponse",
     about: "Answer of `list_embeddings`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&EMBEDDING_PAGE))
-            .about("The page asked for.")
+            .about("The requested page.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -2870,12 +3152,12 @@ pub struct EmbeddingPage {
     /// (`total` on the wire; required; inferred, not published)
     #[serde(rename = "total")]
     pub total: i64,
-    /// Number of rows in a page, as asked for.
+    /// Number of rows in a page, as requested.
     ///
     /// (`pageSize` on the wire; required; inferred, not published)
     #[serde(rename = "pageSize")]
     pub page_size: i64,
-    /// Number of this page, as asked for.
+    /// Number of this page, as requested.
     ///
     /// (`pageNum` on the wire; required; inferred, not published)
     #[serde(rename = "pageNum")]
@@ -2883,7 +3165,7 @@ pub struct EmbeddingPage {
 }
 
 impl EmbeddingPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EmbeddingPage {
         builder::EmbeddingPage::default()
     }
@@ -2894,6 +3176,7 @@ object!(EmbeddingPage : EMBEDDING_PAGE { rows, total, page_size, page_num });
 static EMBEDDING_PAGE: Object = Object {
     name: "EmbeddingPage",
     about: "One page of the list of embeddings.",
+    source: None,
     fields: &[
         Field::required("rows", Shape::List(&List::of(Shape::Object(&EMBEDDING_ROW))))
             .about("The embeddings of this page.")
@@ -2902,20 +3185,21 @@ static EMBEDDING_PAGE: Object = Object {
             .about("Number of rows on all pages together.")
             .provenance(Provenance::Inferred),
         Field::required("pageSize", Shape::Integer(Integer::ANY))
-            .about("Number of rows in a page, as asked for.")
+            .about("Number of rows in a page, as requested.")
             .provenance(Provenance::Inferred),
         Field::required("pageNum", Shape::Integer(Integer::ANY))
-            .about("Number of this page, as asked for.")
+            .about("Number of this page, as requested.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// One embedding, by analogy with a row of `list_models`. Members that are not declared here are kept as they
-/// come.
+/// One embedding. Members that are not declared here are kept.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Inferred by analogy with a row of `list_models`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EmbeddingRow {
     /// Id of the row.
@@ -2953,17 +3237,21 @@ pub struct EmbeddingRow {
     /// (`modelVersion` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "modelVersion", skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// State of the embedding; the meaning of the values is not available.
+    /// State of the embedding.
     ///
     /// (`modelStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    ///
+    /// Source: The meaning of the values is not available.
     #[serde(rename = "modelStatus", skip_serializing_if = "Option::is_none")]
     pub model_status: Option<i64>,
-    /// State of the upload; the meaning of the values is not available.
+    /// State of the upload.
     ///
     /// (`modelUploadStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    ///
+    /// Source: The meaning of the values is not available.
     #[serde(rename = "modelUploadStatus", skip_serializing_if = "Option::is_none")]
     pub model_upload_status: Option<i64>,
-    /// URL of the cover picture, signed, so that it expires.
+    /// URL of the cover picture. It is signed and expires.
     ///
     /// (`modelImgUrl2` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "modelImgUrl2", skip_serializing_if = "Option::is_none")]
@@ -2974,7 +3262,7 @@ pub struct EmbeddingRow {
 }
 
 impl EmbeddingRow {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EmbeddingRow {
         builder::EmbeddingRow::default()
     }
@@ -2988,10 +3276,8 @@ object!(
 
 static EMBEDDING_ROW: Object = Object {
     name: "EmbeddingRow",
-    about: concat!(
-        "One embedding, by analogy with a row of `list_models`. Members that are not declared here ",
-        "are kept as they come."
-    ),
+    about: "One embedding. Members that are not declared here are kept.",
+    source: Some("Inferred by analogy with a row of `list_models`."),
     fields: &[
         Field::required("id", Shape::Integer(Integer::ANY)).about("Id of the row.").provenance(Provenance::Inferred),
         Field::required("sdEmbeddingFileName", Shape::Text(Text::ANY))
@@ -3017,15 +3303,17 @@ static EMBEDDING_ROW: Object = Object {
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("modelStatus", Shape::Integer(Integer::ANY))
-            .about("State of the embedding; the meaning of the values is not available.")
+            .about("State of the embedding.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("The meaning of the values is not available."),
         Field::optional("modelUploadStatus", Shape::Integer(Integer::ANY))
-            .about("State of the upload; the meaning of the values is not available.")
+            .about("State of the upload.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("The meaning of the values is not available."),
         Field::optional("modelImgUrl2", Shape::Text(Text::ANY))
-            .about("URL of the cover picture, signed, so that it expires.")
+            .about("URL of the cover picture. It is signed and expires.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -3033,18 +3321,20 @@ static EMBEDDING_ROW: Object = Object {
     exactly_one: &[],
 };
 
-/// Question for one archived generation job.
+/// Request for the state of one archived generation job.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryArchivedTaskRequest {
-    /// Id of the task asked for. Quirk: its label on the page reads `task_id`.
+    /// Id of the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
+    ///
+    /// Source: Quirk: its label on the page reads `task_id`.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
 }
 
 impl QueryArchivedTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryArchivedTaskRequest {
         builder::QueryArchivedTaskRequest::default()
     }
@@ -3054,14 +3344,18 @@ object!(QueryArchivedTaskRequest : QUERY_ARCHIVED_TASK_REQUEST { business_task_i
 
 static QUERY_ARCHIVED_TASK_REQUEST: Object = Object {
     name: "QueryArchivedTaskRequest",
-    about: "Question for one archived generation job.",
+    about: "Request for the state of one archived generation job.",
+    source: None,
     fields: &[Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-        .about("Id of the task asked for. Quirk: its label on the page reads `task_id`.")],
+        .about("Id of the task.")
+        .source("Quirk: its label on the page reads `task_id`.")],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `query_archived_task`. Its table is not available; the types are read from the published example.
+/// Answer of `query_archived_task`.
+///
+/// Source: Its table is not available; the types are read from the published example.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryArchivedTaskResponse {
     /// Outcome of the call, "200" for success; the outcome of the task is `data.status`.
@@ -3069,12 +3363,12 @@ pub struct QueryArchivedTaskResponse {
     /// (`code` on the wire; required; published in part)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; published in part)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The task asked for.
+    /// The task to query.
     ///
     /// (`data` on the wire; required; published in part)
     #[serde(rename = "data")]
@@ -3082,7 +3376,7 @@ pub struct QueryArchivedTaskResponse {
 }
 
 impl QueryArchivedTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryArchivedTaskResponse {
         builder::QueryArchivedTaskResponse::default()
     }
@@ -3092,19 +3386,17 @@ object!(QueryArchivedTaskResponse : QUERY_ARCHIVED_TASK_RESPONSE { code, msg, da
 
 static QUERY_ARCHIVED_TASK_RESPONSE: Object = Object {
     name: "QueryArchivedTaskResponse",
-    about: concat!(
-        "Answer of `query_archived_task`. Its table is not available; the types are read from the ",
-        "published example."
-    ),
+    about: "Answer of `query_archived_task`.",
+    source: Some("Its table is not available; the types are read from the published example."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`.")
             .provenance(Provenance::Partial),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Partial),
         Field::required("data", Shape::Object(&ARCHIVED_SD_TASK))
-            .about("The task asked for.")
+            .about("The task to query.")
             .provenance(Provenance::Partial),
     ],
     unknown: Unknown::Ignored,
@@ -3114,19 +3406,25 @@ static QUERY_ARCHIVED_TASK_RESPONSE: Object = Object {
 /// State and pictures of an archived generation job.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ArchivedSdTask {
-    /// Id of the task. Quirk: called `id_task` by `query_task`.
+    /// Id of the task.
     ///
     /// (`task_id` on the wire; required; published in part)
+    ///
+    /// Source: Quirk: called `id_task` by `query_task`.
     #[serde(rename = "task_id")]
     pub task_id: String,
-    /// State of the task; the published example has 2, success.
+    /// State of the task.
     ///
     /// (`status` on the wire; required; published in part)
+    ///
+    /// Source: The published example has 2, success.
     #[serde(rename = "status")]
     pub status: SdStatus,
-    /// Text of the state; the published example has "success". Its wording and language vary, so never match on it.
+    /// Text of the state, such as "success". Its wording and language vary, so do not match on it.
     ///
     /// (`desc` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example has "success".
     #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
     pub desc: Option<String>,
     /// The result pictures.
@@ -3137,7 +3435,7 @@ pub struct ArchivedSdTask {
 }
 
 impl ArchivedSdTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ArchivedSdTask {
         builder::ArchivedSdTask::default()
     }
@@ -3161,20 +3459,24 @@ impl crate::JobReport for ArchivedSdTask {
 static ARCHIVED_SD_TASK: Object = Object {
     name: "ArchivedSdTask",
     about: "State and pictures of an archived generation job.",
+    source: None,
     fields: &[
         Field::required("task_id", Shape::Text(Text::ANY))
-            .about("Id of the task. Quirk: called `id_task` by `query_task`.")
-            .provenance(Provenance::Partial),
+            .about("Id of the task.")
+            .provenance(Provenance::Partial)
+            .source("Quirk: called `id_task` by `query_task`."),
         Field::required("status", Shape::IntegerEnum(&SD_STATUS))
-            .about("State of the task; the published example has 2, success.")
-            .provenance(Provenance::Partial),
+            .about("State of the task.")
+            .provenance(Provenance::Partial)
+            .source("The published example has 2, success."),
         Field::optional("desc", Shape::Text(Text::ANY))
             .about(concat!(
-                "Text of the state; the published example has \"success\". Its wording and language vary, so ",
-                "never match on it."
+                "Text of the state, such as \"success\". Its wording and language vary, so do not match on ",
+                "it."
             ))
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("The published example has \"success\"."),
         Field::optional("differentialImageRspList", Shape::List(&List::of(Shape::Object(&SD_IMAGE))))
             .about("The result pictures.")
             .accepts(&[JsonType::Null])
@@ -3184,25 +3486,32 @@ static ARCHIVED_SD_TASK: Object = Object {
     exactly_one: &[],
 };
 
-/// State of a generation job or a training. 0 was not seen anywhere and is left unassigned; a value that is not
-/// listed is unknown and never counts as success. The scale differs from those of the tools and of prompt
-/// expansion.
+/// State of a generation job or a training. A value that is not listed is unknown and never counts as success.
+/// The scale differs from those of the tools and of prompt expansion.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: 0 was not seen anywhere and is left unassigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SdStatus {
-    /// `1` (seen in a public client, not published): Not ended. A public client goes on polling; that it means
-    /// queued is inferred.
+    /// `1` (seen in a public client, not published): Not ended; waiting to run.
+    ///
+    /// Source: A public client goes on polling; that it means queued is inferred.
     Queued,
-    /// `2`: Ended in success; shown by both published examples.
+    /// `2`: Ended in success.
+    ///
+    /// Source: Both published examples show it.
     Succeeded,
-    /// `3` (seen in a public client, not published): Not ended. A public client goes on polling; that it means
-    /// running is inferred.
+    /// `3` (seen in a public client, not published): Not ended; running.
+    ///
+    /// Source: A public client goes on polling; that it means running is inferred.
     Running,
-    /// `4` (inferred, not published): Ended in failure. To a public client anything but 1, 2 and 3 is a failure.
+    /// `4` (inferred, not published): Ended in failure.
+    ///
+    /// Source: To a public client anything but 1, 2 and 3 is a failure.
     Failed,
-    /// `5` (inferred, not published): Ended early at someone's wish.
+    /// `5` (inferred, not published): Ended early because it was cancelled.
     Cancelled,
     /// A value that the document does not list.
     Other(i64),
@@ -3216,32 +3525,41 @@ open_integer!(
 static SD_STATUS: IntegerEnum = IntegerEnum {
     name: "SdStatus",
     about: concat!(
-        "State of a generation job or a training. 0 was not seen anywhere and is left unassigned; ",
-        "a value that is not listed is unknown and never counts as success. The scale differs from ",
-        "those of the tools and of prompt expansion."
+        "State of a generation job or a training. A value that is not listed is unknown and never ",
+        "counts as success. The scale differs from those of the tools and of prompt expansion."
     ),
+    source: Some("0 was not seen anywhere and is left unassigned."),
     values: &[
         Choice {
             value: 1,
-            about: "Not ended. A public client goes on polling; that it means queued is inferred.",
+            about: "Not ended; waiting to run.",
             provenance: Provenance::Observed,
+            source: Some("A public client goes on polling; that it means queued is inferred."),
         },
         Choice {
             value: 2,
-            about: "Ended in success; shown by both published examples.",
+            about: "Ended in success.",
             provenance: Provenance::Published,
+            source: Some("Both published examples show it."),
         },
         Choice {
             value: 3,
-            about: "Not ended. A public client goes on polling; that it means running is inferred.",
+            about: "Not ended; running.",
             provenance: Provenance::Observed,
+            source: Some("A public client goes on polling; that it means running is inferred."),
         },
         Choice {
             value: 4,
-            about: "Ended in failure. To a public client anything but 1, 2 and 3 is a failure.",
+            about: "Ended in failure.",
             provenance: Provenance::Inferred,
+            source: Some("To a public client anything but 1, 2 and 3 is a failure."),
         },
-        Choice { value: 5, about: "Ended early at someone's wish.", provenance: Provenance::Inferred },
+        Choice {
+            value: 5,
+            about: "Ended early because it was cancelled.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
     ],
 };
 
@@ -3259,8 +3577,9 @@ impl SdStatus {
     }
 }
 
-/// One result picture of a generation job. Quirk: its container is named in camelCase, its members in
-/// snake_case.
+/// One result picture of a generation job.
+///
+/// Source: Quirk: its container is named in camelCase, its members in snake_case.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct SdImage {
     /// What the moderation found in the picture.
@@ -3268,32 +3587,40 @@ pub struct SdImage {
     /// (`img_audit` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "img_audit", skip_serializing_if = "Option::is_none")]
     pub img_audit: Option<Vec<ImageAudit>>,
-    /// Whether the picture passed the moderation, read from the true beside a success. Quirk: a boolean beside the
-    /// integer `image_status`.
+    /// Whether the picture passed the moderation.
     ///
     /// (`img_audit_status` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The meaning is read from the true beside a success. Quirk: a boolean beside the integer
+    /// `image_status`.
     #[serde(rename = "img_audit_status", skip_serializing_if = "Option::is_none")]
     pub img_audit_status: Option<bool>,
-    /// State of the picture. 1 means that it is in order; other values are not available.
+    /// State of the picture; 1 means that it is in order.
     ///
     /// (`image_status` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: Other values are not available.
     #[serde(rename = "image_status", skip_serializing_if = "Option::is_none")]
     pub image_status: Option<i64>,
-    /// URL of the picture; how long it lives is not published.
+    /// URL of the picture.
     ///
     /// (`image_url` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: How long it lives is not published.
     #[serde(rename = "image_url", skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
-    /// Seed that the picture was made with. Quirk: the published example, 3247563571, exceeds 32 bits, and the seed
-    /// is a string in the requests of `text_to_image` and `image_to_image`.
+    /// Seed that the picture was made with.
     ///
     /// (`seed` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: Quirk: the published example, 3247563571, exceeds 32 bits, and the seed is a string in the requests
+    /// of `text_to_image` and `image_to_image`.
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
 }
 
 impl SdImage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SdImage {
         builder::SdImage::default()
     }
@@ -3305,37 +3632,39 @@ object!(
 
 static SD_IMAGE: Object = Object {
     name: "SdImage",
-    about: concat!(
-        "One result picture of a generation job. Quirk: its container is named in camelCase, its ",
-        "members in snake_case."
-    ),
+    about: "One result picture of a generation job.",
+    source: Some("Quirk: its container is named in camelCase, its members in snake_case."),
     fields: &[
         Field::optional("img_audit", Shape::List(&List::of(Shape::Object(&IMAGE_AUDIT))))
             .about("What the moderation found in the picture.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Partial),
         Field::optional("img_audit_status", Shape::Boolean)
-            .about(concat!(
-                "Whether the picture passed the moderation, read from the true beside a success. Quirk: a ",
-                "boolean beside the integer `image_status`."
-            ))
+            .about("Whether the picture passed the moderation.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "The meaning is read from the true beside a success. Quirk: a boolean beside the integer ",
+                "`image_status`."
+            )),
         Field::optional("image_status", Shape::Integer(Integer::ANY))
-            .about("State of the picture. 1 means that it is in order; other values are not available.")
+            .about("State of the picture; 1 means that it is in order.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("Other values are not available."),
         Field::optional("image_url", Shape::Text(Text::ANY))
-            .about("URL of the picture; how long it lives is not published.")
+            .about("URL of the picture.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("How long it lives is not published."),
         Field::optional("seed", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Seed that the picture was made with. Quirk: the published example, 3247563571, exceeds 32 ",
-                "bits, and the seed is a string in the requests of `text_to_image` and `image_to_image`."
-            ))
+            .about("Seed that the picture was made with.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "Quirk: the published example, 3247563571, exceeds 32 bits, and the seed is a string in ",
+                "the requests of `text_to_image` and `image_to_image`."
+            )),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
@@ -3344,24 +3673,28 @@ static SD_IMAGE: Object = Object {
 /// One finding of the moderation.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ImageAudit {
-    /// How sure the moderation is. Null in both published examples; that it is a number otherwise is inferred.
+    /// How sure the moderation is; may be null.
     ///
     /// (`confidence` on the wire; optional; `None` is left out, `Some(None)` is `null`; published in part)
+    ///
+    /// Source: Null in both published examples; that it is a number otherwise is inferred.
     #[serde(
         rename = "confidence",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::nullable_number"
     )]
     pub confidence: Option<Option<f64>>,
-    /// What was found; "nonLabel" is read as nothing.
+    /// What was found; "nonLabel" stands for nothing.
     ///
     /// (`label` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: That "nonLabel" stands for nothing is inferred.
     #[serde(rename = "label", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
 impl ImageAudit {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ImageAudit {
         builder::ImageAudit::default()
     }
@@ -3372,36 +3705,38 @@ object!(ImageAudit : IMAGE_AUDIT { confidence, label });
 static IMAGE_AUDIT: Object = Object {
     name: "ImageAudit",
     about: "One finding of the moderation.",
+    source: None,
     fields: &[
         Field::optional("confidence", Shape::Number(Number::ANY))
-            .about(concat!(
-                "How sure the moderation is. Null in both published examples; that it is a number ",
-                "otherwise is inferred."
-            ))
+            .about("How sure the moderation is; may be null.")
             .nullable()
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("Null in both published examples; that it is a number otherwise is inferred."),
         Field::optional("label", Shape::Text(Text::ANY))
-            .about("What was found; \"nonLabel\" is read as nothing.")
+            .about("What was found; \"nonLabel\" stands for nothing.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("That \"nonLabel\" stands for nothing is inferred."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Question for one generation job.
+/// Request for the state of one generation job.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryTaskRequest {
-    /// Id of the task asked for. The `data.task_id` that the submit answered works, as a public client shows; that
-    /// the caller's own `id_task` works is shown by the published example alone.
+    /// Id of the task: the `data.task_id` of the answer to the submit, or the caller's own `id_task`.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
+    ///
+    /// Source: A public client shows that the `data.task_id` works; only the published example shows that the
+    /// caller's own `id_task` works.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
 }
 
 impl QueryTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTaskRequest {
         builder::QueryTaskRequest::default()
     }
@@ -3411,17 +3746,24 @@ object!(QueryTaskRequest : QUERY_TASK_REQUEST { business_task_id });
 
 static QUERY_TASK_REQUEST: Object = Object {
     name: "QueryTaskRequest",
-    about: "Question for one generation job.",
-    fields: &[Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about(concat!(
-        "Id of the task asked for. The `data.task_id` that the submit answered works, as a public ",
-        "client shows; that the caller's own `id_task` works is shown by the published example ",
-        "alone."
-    ))],
+    about: "Request for the state of one generation job.",
+    source: None,
+    fields: &[Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+        .about(concat!(
+            "Id of the task: the `data.task_id` of the answer to the submit, or the caller's own ",
+            "`id_task`."
+        ))
+        .source(concat!(
+            "A public client shows that the `data.task_id` works; only the published example shows ",
+            "that the caller's own `id_task` works."
+        ))],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `query_task`. Its table is not available; the types are read from the published example.
+/// Answer of `query_task`.
+///
+/// Source: Its table is not available; the types are read from the published example.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryTaskResponse {
     /// Outcome of the call, "200" for success; the outcome of the task is `data.status`.
@@ -3429,12 +3771,12 @@ pub struct QueryTaskResponse {
     /// (`code` on the wire; required; published in part)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; published in part)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The task asked for.
+    /// The task to query.
     ///
     /// (`data` on the wire; required; published in part)
     #[serde(rename = "data")]
@@ -3442,7 +3784,7 @@ pub struct QueryTaskResponse {
 }
 
 impl QueryTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTaskResponse {
         builder::QueryTaskResponse::default()
     }
@@ -3452,18 +3794,16 @@ object!(QueryTaskResponse : QUERY_TASK_RESPONSE { code, msg, data });
 
 static QUERY_TASK_RESPONSE: Object = Object {
     name: "QueryTaskResponse",
-    about: concat!(
-        "Answer of `query_task`. Its table is not available; the types are read from the published ",
-        "example."
-    ),
+    about: "Answer of `query_task`.",
+    source: Some("Its table is not available; the types are read from the published example."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`.")
             .provenance(Provenance::Partial),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Partial),
-        Field::required("data", Shape::Object(&SD_TASK)).about("The task asked for.").provenance(Provenance::Partial),
+        Field::required("data", Shape::Object(&SD_TASK)).about("The task to query.").provenance(Provenance::Partial),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
@@ -3472,20 +3812,26 @@ static QUERY_TASK_RESPONSE: Object = Object {
 /// Live state of a generation job, and its pictures once it has succeeded.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SdTask {
-    /// Id of the task, equal to the `businessTaskId` asked for in the published example. Quirk: called `task_id` by
-    /// `query_archived_task`.
+    /// Id of the task.
     ///
     /// (`id_task` on the wire; required; published in part)
+    ///
+    /// Source: In the published example it equals the `businessTaskId` of the request. Quirk: called `task_id` by
+    /// `query_archived_task`.
     #[serde(rename = "id_task")]
     pub id_task: String,
-    /// State of the task; the published example has 2, success.
+    /// State of the task.
     ///
     /// (`status` on the wire; required; published in part)
+    ///
+    /// Source: The published example has 2, success.
     #[serde(rename = "status")]
     pub status: SdStatus,
-    /// Text of the state, never to be matched on. Quirk: "Success" on the English page, "任务成功 !" on the Chinese one.
+    /// Text of the state. Its wording and language vary, so do not match on it.
     ///
     /// (`desc` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: Quirk: "Success" on the English page, "任务成功 !" on the Chinese one.
     #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
     pub desc: Option<String>,
     /// Progress and intermediate picture while the job runs; null once it has ended.
@@ -3501,7 +3847,7 @@ pub struct SdTask {
 }
 
 impl SdTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SdTask {
         builder::SdTask::default()
     }
@@ -3529,23 +3875,24 @@ impl crate::JobReport for SdTask {
 static SD_TASK: Object = Object {
     name: "SdTask",
     about: "Live state of a generation job, and its pictures once it has succeeded.",
+    source: None,
     fields: &[
         Field::required("id_task", Shape::Text(Text::ANY))
-            .about(concat!(
-                "Id of the task, equal to the `businessTaskId` asked for in the published example. Quirk: ",
-                "called `task_id` by `query_archived_task`."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Id of the task.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "In the published example it equals the `businessTaskId` of the request. Quirk: called ",
+                "`task_id` by `query_archived_task`."
+            )),
         Field::required("status", Shape::IntegerEnum(&SD_STATUS))
-            .about("State of the task; the published example has 2, success.")
-            .provenance(Provenance::Partial),
+            .about("State of the task.")
+            .provenance(Provenance::Partial)
+            .source("The published example has 2, success."),
         Field::optional("desc", Shape::Text(Text::ANY))
-            .about(concat!(
-                "Text of the state, never to be matched on. Quirk: \"Success\" on the English page, \"任务成功 !\" ",
-                "on the Chinese one."
-            ))
+            .about("Text of the state. Its wording and language vary, so do not match on it.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("Quirk: \"Success\" on the English page, \"任务成功 !\" on the Chinese one."),
         Field::optional("temporaryImageDto", Shape::Object(&TEMPORARY_IMAGE))
             .about("Progress and intermediate picture while the job runs; null once it has ended.")
             .nullable()
@@ -3559,13 +3906,15 @@ static SD_TASK: Object = Object {
     exactly_one: &[],
 };
 
-/// Progress of a running generation job. Published only as null; its purpose follows from the Chinese title of
-/// the page and its members are guesses, so others are kept as they come.
+/// Progress of a running generation job. Other members are kept.
 ///
 /// Provenance: published in part.
+///
+/// Source: Published only as null; its purpose follows from the Chinese title of the page, and its members are
+/// guesses.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct TemporaryImage {
-    /// How much of the work is done, in percent, from 0 to 100.
+    /// Share of the work that is done, in percent, from 0 to 100.
     ///
     /// (`progress` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(
@@ -3585,7 +3934,7 @@ pub struct TemporaryImage {
 }
 
 impl TemporaryImage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TemporaryImage {
         builder::TemporaryImage::default()
     }
@@ -3595,14 +3944,14 @@ object!(TemporaryImage : TEMPORARY_IMAGE { progress, image_url; extra });
 
 static TEMPORARY_IMAGE: Object = Object {
     name: "TemporaryImage",
-    about: concat!(
-        "Progress of a running generation job. Published only as null; its purpose follows from ",
-        "the Chinese title of the page and its members are guesses, so others are kept as they ",
-        "come."
-    ),
+    about: "Progress of a running generation job. Other members are kept.",
+    source: Some(concat!(
+        "Published only as null; its purpose follows from the Chinese title of the page, and its ",
+        "members are guesses."
+    )),
     fields: &[
         Field::optional("progress", Shape::Number(Number::ANY))
-            .about("How much of the work is done, in percent, from 0 to 100.")
+            .about("Share of the work that is done, in percent, from 0 to 100.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("imageUrl", Shape::Text(Text::ANY))
@@ -3614,10 +3963,11 @@ static TEMPORARY_IMAGE: Object = Object {
     exactly_one: &[],
 };
 
-/// Code of a tool, the part of its own path after `tool/`. The page of `query_tool_task` names "roop",
-/// "hair/change" and "identifyStyle"; the others follow from its rule. The paths behind "codeformer",
-/// "superResolution", "objectRemove", "background/remove", "imgEnlarge" and "watermark" are inferred, and so are
-/// these codes.
+/// Code of a tool: the part of its own path after `tool/`.
+///
+/// Source: The page of `query_tool_task` names "roop", "hair/change" and "identifyStyle"; the others follow from
+/// its rule. The paths behind "codeformer", "superResolution", "objectRemove", "background/remove", "imgEnlarge"
+/// and "watermark" are inferred, and so are these codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ToolCode {
     /// `comfyui/text2image`.
@@ -3671,39 +4021,39 @@ closed_text!(
 
 static TOOL_CODE: TextEnum = TextEnum {
     name: "ToolCode",
-    about: concat!(
-        "Code of a tool, the part of its own path after `tool/`. The page of `query_tool_task` ",
-        "names \"roop\", \"hair/change\" and \"identifyStyle\"; the others follow from its rule. The ",
-        "paths behind \"codeformer\", \"superResolution\", \"objectRemove\", \"background/remove\", ",
-        "\"imgEnlarge\" and \"watermark\" are inferred, and so are these codes."
-    ),
+    about: "Code of a tool: the part of its own path after `tool/`.",
+    source: Some(concat!(
+        "The page of `query_tool_task` names \"roop\", \"hair/change\" and \"identifyStyle\"; the others ",
+        "follow from its rule. The paths behind \"codeformer\", \"superResolution\", \"objectRemove\", ",
+        "\"background/remove\", \"imgEnlarge\" and \"watermark\" are inferred, and so are these codes."
+    )),
     values: &[
-        Choice { value: "comfyui/text2image", about: "", provenance: Provenance::Published },
-        Choice { value: "roop", about: "", provenance: Provenance::Published },
-        Choice { value: "v2/roop", about: "", provenance: Provenance::Published },
-        Choice { value: "instantID", about: "", provenance: Provenance::Published },
-        Choice { value: "codeformer", about: "", provenance: Provenance::Published },
-        Choice { value: "superResolution", about: "", provenance: Provenance::Published },
-        Choice { value: "interrogate", about: "", provenance: Provenance::Published },
-        Choice { value: "face/fusion", about: "", provenance: Provenance::Published },
-        Choice { value: "face/detection", about: "", provenance: Provenance::Published },
-        Choice { value: "prompts/expand", about: "", provenance: Provenance::Published },
-        Choice { value: "hair/change", about: "", provenance: Provenance::Published },
-        Choice { value: "objectRemove", about: "", provenance: Provenance::Published },
-        Choice { value: "identifyStyle", about: "", provenance: Provenance::Published },
-        Choice { value: "imgExpand", about: "", provenance: Provenance::Published },
-        Choice { value: "cnt/preview", about: "", provenance: Provenance::Published },
-        Choice { value: "background/remove", about: "", provenance: Provenance::Published },
-        Choice { value: "imgEnlarge", about: "", provenance: Provenance::Published },
-        Choice { value: "watermark", about: "", provenance: Provenance::Published },
+        Choice { value: "comfyui/text2image", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "roop", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "v2/roop", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "instantID", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "codeformer", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "superResolution", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "interrogate", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "face/fusion", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "face/detection", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "prompts/expand", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "hair/change", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "objectRemove", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "identifyStyle", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "imgExpand", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "cnt/preview", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "background/remove", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "imgEnlarge", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "watermark", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
 
-/// Question for one tool job.
+/// Request for the state of one tool job.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryToolTaskRequest {
-    /// Id that the caller gave when the tool job was submitted.
+    /// The caller's own id for the task, as given when the job was submitted.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -3711,7 +4061,7 @@ pub struct QueryToolTaskRequest {
 }
 
 impl QueryToolTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryToolTaskRequest {
         builder::QueryToolTaskRequest::default()
     }
@@ -3721,17 +4071,19 @@ object!(QueryToolTaskRequest : QUERY_TOOL_TASK_REQUEST { business_task_id });
 
 static QUERY_TOOL_TASK_REQUEST: Object = Object {
     name: "QueryToolTaskRequest",
-    about: "Question for one tool job.",
+    about: "Request for the state of one tool job.",
+    source: None,
     fields: &[Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-        .about("Id that the caller gave when the tool job was submitted.")],
+        .about("The caller's own id for the task, as given when the job was submitted.")],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `query_tool_task`, and the body of the push of the tools that publish no answer with a result. Its
-/// table is not available.
+/// Answer of `query_tool_task`, and the body of the push of the tools whose own answer has no result.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Its table is not available.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QueryToolTaskResponse {
     /// Outcome of the call, "200" for success; the outcome of the task is `data.status`.
@@ -3739,12 +4091,12 @@ pub struct QueryToolTaskResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The task asked for.
+    /// The task to query.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -3752,7 +4104,7 @@ pub struct QueryToolTaskResponse {
 }
 
 impl QueryToolTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryToolTaskResponse {
         builder::QueryToolTaskResponse::default()
     }
@@ -3763,51 +4115,51 @@ object!(QueryToolTaskResponse : QUERY_TOOL_TASK_RESPONSE { code, msg, data });
 static QUERY_TOOL_TASK_RESPONSE: Object = Object {
     name: "QueryToolTaskResponse",
     about: concat!(
-        "Answer of `query_tool_task`, and the body of the push of the tools that publish no answer ",
-        "with a result. Its table is not available."
+        "Answer of `query_tool_task`, and the body of the push of the tools whose own answer has ",
+        "no result."
     ),
+    source: Some("Its table is not available."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
-        Field::required("data", Shape::Object(&TOOL_TASK))
-            .about("The task asked for.")
-            .provenance(Provenance::Inferred),
+        Field::required("data", Shape::Object(&TOOL_TASK)).about("The task to query.").provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// State and result of a tool job. Only the members that the tool makes are present.
+/// State and result of a tool job. Only the members that the tool produces are present.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ToolTask {
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required; inferred, not published)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// The caller's id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// State of the task. Quirk: asked for `prompts/expand`, the scale of that tool holds here too, so that 0 with
-    /// `prompts` present is success.
+    /// State of the task. For `prompts/expand` the scale of that tool applies: 0 with `prompts` present is success.
     ///
     /// (`status` on the wire; required; inferred, not published)
+    ///
+    /// Source: That the scale of `prompts/expand` applies here is inferred.
     #[serde(rename = "status")]
     pub status: ToolStatus,
-    /// Text of the state. Its wording and language may vary, so never match on it.
+    /// Text of the state. Its wording and language may vary, so do not match on it.
     ///
     /// (`desc` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
     pub desc: Option<String>,
-    /// How much of the work is done, in percent, from 0 to 100.
+    /// Share of the work that is done, in percent, from 0 to 100.
     ///
     /// (`progress` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(
@@ -3821,27 +4173,27 @@ pub struct ToolTask {
     /// (`outputImageUrl` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
     pub output_image_url: Option<String>,
-    /// URLs of all result pictures, for `outpaint` with an `imageCount` above 1.
+    /// URLs of all result pictures of `outpaint`, if `imageCount` is above 1.
     ///
     /// (`outputImageUrlList` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
     pub output_image_url_list: Option<Vec<String>>,
-    /// Text about the picture, for `describe_image`.
+    /// Text about the picture, from `describe_image`.
     ///
     /// (`caption` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "caption", skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
-    /// Expanded prompts, for `expand_prompt`.
+    /// Expanded prompts, from `expand_prompt`.
     ///
     /// (`prompts` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "prompts", skip_serializing_if = "Option::is_none")]
     pub prompts: Option<Vec<String>>,
-    /// Styles of the picture, for `recognize_style`.
+    /// Styles of the picture, from `recognize_style`.
     ///
     /// (`styleLabels` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "styleLabels", skip_serializing_if = "Option::is_none")]
     pub style_labels: Option<Vec<StyleLabel>>,
-    /// Faces of the picture from left to right, for `detect_faces`.
+    /// Faces of the picture from left to right, from `detect_faces`.
     ///
     /// (`faces` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "faces", skip_serializing_if = "Option::is_none")]
@@ -3849,7 +4201,7 @@ pub struct ToolTask {
 }
 
 impl ToolTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ToolTask {
         builder::ToolTask::default()
     }
@@ -3876,26 +4228,28 @@ impl crate::JobReport for ToolTask {
 
 static TOOL_TASK: Object = Object {
     name: "ToolTask",
-    about: "State and result of a tool job. Only the members that the tool makes are present.",
+    about: "State and result of a tool job. Only the members that the tool produces are present.",
+    source: None,
     fields: &[
         Field::required("taskId", Shape::Text(Text::ANY))
-            .about("The platform's id of the task.")
+            .about("The platform's id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("businessTaskId", Shape::Text(Text::ANY))
-            .about("The caller's id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS))
             .about(concat!(
-                "State of the task. Quirk: asked for `prompts/expand`, the scale of that tool holds here ",
-                "too, so that 0 with `prompts` present is success."
+                "State of the task. For `prompts/expand` the scale of that tool applies: 0 with `prompts` ",
+                "present is success."
             ))
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("That the scale of `prompts/expand` applies here is inferred."),
         Field::optional("desc", Shape::Text(Text::ANY))
-            .about("Text of the state. Its wording and language may vary, so never match on it.")
+            .about("Text of the state. Its wording and language may vary, so do not match on it.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("progress", Shape::Number(Number::ANY))
-            .about("How much of the work is done, in percent, from 0 to 100.")
+            .about("Share of the work that is done, in percent, from 0 to 100.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("outputImageUrl", Shape::Text(Text::ANY))
@@ -3903,23 +4257,23 @@ static TOOL_TASK: Object = Object {
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("outputImageUrlList", Shape::List(&List::of(Shape::Text(Text::ANY))))
-            .about("URLs of all result pictures, for `outpaint` with an `imageCount` above 1.")
+            .about("URLs of all result pictures of `outpaint`, if `imageCount` is above 1.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("caption", Shape::Text(Text::ANY))
-            .about("Text about the picture, for `describe_image`.")
+            .about("Text about the picture, from `describe_image`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("prompts", Shape::List(&List::of(Shape::Text(Text::ANY))))
-            .about("Expanded prompts, for `expand_prompt`.")
+            .about("Expanded prompts, from `expand_prompt`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("styleLabels", Shape::List(&List::of(Shape::Object(&STYLE_LABEL))))
-            .about("Styles of the picture, for `recognize_style`.")
+            .about("Styles of the picture, from `recognize_style`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("faces", Shape::List(&List::of(Shape::Object(&FACE))))
-            .about("Faces of the picture from left to right, for `detect_faces`.")
+            .about("Faces of the picture from left to right, from `detect_faces`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -3927,16 +4281,18 @@ static TOOL_TASK: Object = Object {
     exactly_one: &[],
 };
 
-/// State of a tool job. A value that is not listed is unknown and never counts as success. The scale contradicts
-/// that of generation jobs, where 2 is success, and that of prompt expansion, where 0 is.
+/// State of a tool job. A value that is not listed is unknown and never counts as success. The scale differs
+/// from that of generation jobs, where 2 is success, and from that of prompt expansion, where 0 is.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ToolStatus {
-    /// `0` (inferred, not published): Not ended; queued and running are not told apart.
+    /// `0` (inferred, not published): Not ended: queued or running.
     Running,
-    /// `1`: Ended in success; published beside a finished picture and a finished text.
+    /// `1`: Ended in success.
+    ///
+    /// Source: Published beside a finished picture and a finished text.
     Succeeded,
     /// `2` (inferred, not published): Ended in failure.
     Failed,
@@ -3950,21 +4306,19 @@ static TOOL_STATUS: IntegerEnum = IntegerEnum {
     name: "ToolStatus",
     about: concat!(
         "State of a tool job. A value that is not listed is unknown and never counts as success. ",
-        "The scale contradicts that of generation jobs, where 2 is success, and that of prompt ",
-        "expansion, where 0 is."
+        "The scale differs from that of generation jobs, where 2 is success, and from that of ",
+        "prompt expansion, where 0 is."
     ),
+    source: None,
     values: &[
-        Choice {
-            value: 0,
-            about: "Not ended; queued and running are not told apart.",
-            provenance: Provenance::Inferred,
-        },
+        Choice { value: 0, about: "Not ended: queued or running.", provenance: Provenance::Inferred, source: None },
         Choice {
             value: 1,
-            about: "Ended in success; published beside a finished picture and a finished text.",
+            about: "Ended in success.",
             provenance: Provenance::Published,
+            source: Some("Published beside a finished picture and a finished text."),
         },
-        Choice { value: 2, about: "Ended in failure.", provenance: Provenance::Inferred },
+        Choice { value: 2, about: "Ended in failure.", provenance: Provenance::Inferred, source: None },
     ],
 };
 
@@ -3980,9 +4334,11 @@ impl ToolStatus {
     }
 }
 
-/// One style that was recognised in a picture, named after the pair in `img_audit`.
+/// One style that was recognised in a picture.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Named after the pair in `img_audit`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct StyleLabel {
     /// Name of the style.
@@ -4002,7 +4358,7 @@ pub struct StyleLabel {
 }
 
 impl StyleLabel {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::StyleLabel {
         builder::StyleLabel::default()
     }
@@ -4012,7 +4368,8 @@ object!(StyleLabel : STYLE_LABEL { label, confidence });
 
 static STYLE_LABEL: Object = Object {
     name: "StyleLabel",
-    about: "One style that was recognised in a picture, named after the pair in `img_audit`.",
+    about: "One style that was recognised in a picture.",
+    source: Some("Named after the pair in `img_audit`."),
     fields: &[
         Field::required("label", Shape::Text(Text::ANY)).about("Name of the style.").provenance(Provenance::Inferred),
         Field::optional("confidence", Shape::Number(Number::ANY))
@@ -4056,7 +4413,7 @@ pub struct Face {
 }
 
 impl Face {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Face {
         builder::Face::default()
     }
@@ -4067,6 +4424,7 @@ object!(Face : FACE { index, box_, score, landmarks });
 static FACE: Object = Object {
     name: "Face",
     about: "One face that was found in a picture.",
+    source: None,
     fields: &[
         Field::required("index", Shape::Integer(Integer::ANY))
             .about(concat!(
@@ -4118,7 +4476,7 @@ pub struct FaceBox {
 }
 
 impl FaceBox {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FaceBox {
         builder::FaceBox::default()
     }
@@ -4129,6 +4487,7 @@ object!(FaceBox : FACE_BOX { x, y, width, height });
 static FACE_BOX: Object = Object {
     name: "FaceBox",
     about: "A rectangle in a picture, in whole pixels from the top left corner.",
+    source: None,
     fields: &[
         Field::required("x", Shape::Integer(Integer::ANY))
             .about("Distance of the left edge from the left of the picture, in pixels.")
@@ -4169,7 +4528,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Point {
         builder::Point::default()
     }
@@ -4180,6 +4539,7 @@ object!(Point : POINT { x, y });
 static POINT: Object = Object {
     name: "Point",
     about: "A point in a picture, in pixels from the top left corner.",
+    source: None,
     fields: &[
         Field::required("x", Shape::Number(Number::ANY))
             .about("Distance from the left of the picture, in pixels; fractions are possible.")
@@ -4192,25 +4552,31 @@ static POINT: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for the training of a LoRA. Seven fields are also read under the snake_case names of the published
-/// example. Fields without a published default leave the choice to the platform.
+/// Request to train a LoRA. A field without a default leaves the choice to the platform.
+///
+/// Source: Seven fields are also read under the snake_case names of the published example.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SubmitTrainingRequest {
-    /// Caller's own id of the training, which must be unique. Quirk: missing from the published example.
+    /// The caller's own id for the training. It must be unique.
     ///
     /// (`taskId` on the wire; required; not empty)
+    ///
+    /// Source: Quirk: missing from the published example.
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// URLs of the training pictures, from 10 to 100, reachable from the public network. Quirk: empty in the
-    /// published example.
+    /// URLs of the training pictures, from 10 to 100.
     ///
     /// (`fileUrlList` on the wire; required; 10 to 100 items; also read as `file_url_list`)
+    ///
+    /// Source: The page requires that they can be reached from the public network. Quirk: empty in the published
+    /// example.
     #[serde(rename = "fileUrlList")]
     pub file_url_list: Vec<String>,
-    /// Number of epochs, from 10 to 50. Default 20, which applies when the field is left out. Quirk: described as
-    /// the number of iteration steps.
+    /// Number of epochs, from 10 to 50. Default 20, which applies when the field is left out.
     ///
     /// (`maxEpochs` on the wire; optional; 10 to 50; default `20`; also read as `max_epochs`)
+    ///
+    /// Source: Quirk: the page describes it as the number of iteration steps.
     #[serde(rename = "maxEpochs", skip_serializing_if = "Option::is_none")]
     pub max_epochs: Option<i64>,
     /// Pictures in each batch, from 1 to 4. Default 1, which applies when the field is left out.
@@ -4218,19 +4584,22 @@ pub struct SubmitTrainingRequest {
     /// (`batchSize` on the wire; optional; 1 to 4; default `1`; also read as `batch_size`)
     #[serde(rename = "batchSize", skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<i64>,
-    /// Learning rate, from 0.0000001 to 0.0001, carried in a string so that no precision is lost. Default "0.00001",
-    /// which applies when the field is left out. Exponents such as "5e-05" are read too. Quirk: the published
-    /// example sits on the upper bound.
+    /// Learning rate, from 0.0000001 to 0.0001, as text so that no precision is lost; exponents such as "5e-05" are
+    /// accepted. Default "0.00001", which applies when the field is left out.
     ///
     /// (`learningRate` on the wire; optional; a number as text, 0.0000001 to 0.0001; default `"0.00001"`; also read
     /// as `learning_rate`; also read from a whole number, a number)
+    ///
+    /// Source: Quirk: the published example is the upper bound.
     #[serde(rename = "learningRate", skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<String>,
-    /// Number of tokens of a caption that count. Default 225, which applies when the field is left out. Quirk:
-    /// published as "Range 0,150,225" and read as these three values.
+    /// Number of tokens of a caption that count: 0, 150 or 225. Default 225, which applies when the field is left
+    /// out.
     ///
     /// (`maxTokenLength` on the wire; optional; one of 0, 150, 225; default `225`; also read as `max_token_length`;
     /// published in part)
+    ///
+    /// Source: Quirk: published as "Range 0,150,225" and read as these three values.
     #[serde(rename = "maxTokenLength", skip_serializing_if = "Option::is_none")]
     pub max_token_length: Option<i64>,
     /// Layer of CLIP to stop at, counted from the last, from 1 to 5. Default 1, which applies when the field is left
@@ -4239,15 +4608,18 @@ pub struct SubmitTrainingRequest {
     /// (`clipSkip` on the wire; optional; 1 to 5; default `1`; also read as `clip_skip`)
     #[serde(rename = "clipSkip", skip_serializing_if = "Option::is_none")]
     pub clip_skip: Option<i64>,
-    /// Whether pictures are cropped at random. Quirk: 0, a number, in the published example.
+    /// Whether pictures are cropped at random.
     ///
     /// (`randomCrop` on the wire; optional; also read as `random_crop`; also read from a whole number)
+    ///
+    /// Source: Quirk: 0, a number, in the published example.
     #[serde(rename = "randomCrop", skip_serializing_if = "Option::is_none")]
     pub random_crop: Option<bool>,
-    /// Base model to train on. Default "v1-5-pruned-emaonly", which applies when the field is left out. Quirk: never
-    /// exemplified.
+    /// Base model to train on. Default "v1-5-pruned-emaonly", which applies when the field is left out.
     ///
     /// (`pretrainedModel` on the wire; optional; default `"v1-5-pruned-emaonly"`)
+    ///
+    /// Source: Quirk: no example uses it.
     #[serde(rename = "pretrainedModel", skip_serializing_if = "Option::is_none")]
     pub pretrained_model: Option<String>,
     /// How often each picture is shown in an epoch, from 1 to 30. Default 10, which applies when the field is left
@@ -4256,171 +4628,222 @@ pub struct SubmitTrainingRequest {
     /// (`repeats` on the wire; optional; 1 to 30; default `10`)
     #[serde(rename = "repeats", skip_serializing_if = "Option::is_none")]
     pub repeats: Option<i64>,
-    /// Number format to train in; the published example has "bf16".
+    /// Number format to train in, such as "bf16".
     ///
     /// (`mixedPrecision` on the wire; optional)
+    ///
+    /// Source: The published example has "bf16".
     #[serde(rename = "mixedPrecision", skip_serializing_if = "Option::is_none")]
     pub mixed_precision: Option<MixedPrecision>,
-    /// Number format to save the LoRA in; the published example has "bf16".
+    /// Number format to save the LoRA in, such as "bf16".
     ///
     /// (`savePrecision` on the wire; optional)
+    ///
+    /// Source: The published example has "bf16".
     #[serde(rename = "savePrecision", skip_serializing_if = "Option::is_none")]
     pub save_precision: Option<SavePrecision>,
-    /// CPU threads for each process, from 1 to 20; the published example has 4.
+    /// CPU threads for each process, from 1 to 20, such as 4.
     ///
     /// (`numCpuThreadsPerProcess` on the wire; optional; 1 to 20)
+    ///
+    /// Source: The published example has 4.
     #[serde(rename = "numCpuThreadsPerProcess", skip_serializing_if = "Option::is_none")]
     pub num_cpu_threads_per_process: Option<i64>,
-    /// Seed of the training; the published example has 1234. Quirk: a string in `text_to_image` and
-    /// `image_to_image`.
+    /// Seed of the training, such as 1234.
     ///
     /// (`seed` on the wire; optional; also read from a text)
+    ///
+    /// Source: The published example has 1234. Quirk: a string in `text_to_image` and `image_to_image`.
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    /// Whether the encoded pictures are kept in memory; the published example has true.
+    /// Whether the encoded pictures are kept in memory.
     ///
     /// (`cacheLatents` on the wire; optional)
+    ///
+    /// Source: The published example has true.
     #[serde(rename = "cacheLatents", skip_serializing_if = "Option::is_none")]
     pub cache_latents: Option<bool>,
-    /// Whether the encoded pictures are kept on disk; the published example has false.
+    /// Whether the encoded pictures are kept on disk.
     ///
     /// (`cacheLatentsToDisk` on the wire; optional)
+    ///
+    /// Source: The published example has false.
     #[serde(rename = "cacheLatentsToDisk", skip_serializing_if = "Option::is_none")]
     pub cache_latents_to_disk: Option<bool>,
-    /// How the learning rate changes in the course of the training; the published example has "constant".
+    /// How the learning rate changes during the training, such as "constant".
     ///
     /// (`lrScheduler` on the wire; optional)
+    ///
+    /// Source: The published example has "constant".
     #[serde(rename = "lrScheduler", skip_serializing_if = "Option::is_none")]
     pub lr_scheduler: Option<LrScheduler>,
-    /// Length of the warm-up of the learning rate, from 0 to 100; the unit is not available. The published example
-    /// has 0.
+    /// Length of the warm-up of the learning rate, from 0 to 100.
     ///
     /// (`lrWarmupSteps` on the wire; optional; 0 to 100)
+    ///
+    /// Source: The unit is not available. The published example has 0.
     #[serde(rename = "lrWarmupSteps", skip_serializing_if = "Option::is_none")]
     pub lr_warmup_steps: Option<i64>,
-    /// Optimiser; the published example has "Lion".
+    /// Optimiser, such as "Lion".
     ///
     /// (`optimizerType` on the wire; optional)
+    ///
+    /// Source: The published example has "Lion".
     #[serde(rename = "optimizerType", skip_serializing_if = "Option::is_none")]
     pub optimizer_type: Option<OptimizerType>,
-    /// Edge length of the training pictures, in pixels; the published example has 384.
+    /// Edge length of the training pictures, in pixels, such as 384.
     ///
     /// (`resolution` on the wire; optional)
+    ///
+    /// Source: The published example has 384.
     #[serde(rename = "resolution", skip_serializing_if = "Option::is_none")]
     pub resolution: Option<i64>,
-    /// Whether pictures of different proportions are trained in groups; the published example has true.
+    /// Whether pictures of different proportions are trained in groups.
     ///
     /// (`enableBucket` on the wire; optional)
+    ///
+    /// Source: The published example has true.
     #[serde(rename = "enableBucket", skip_serializing_if = "Option::is_none")]
     pub enable_bucket: Option<bool>,
-    /// Smallest edge length of such a group, in pixels; the published example has 256.
+    /// Smallest edge length of such a group, in pixels, such as 256.
     ///
     /// (`minBucketReso` on the wire; optional)
+    ///
+    /// Source: The published example has 256.
     #[serde(rename = "minBucketReso", skip_serializing_if = "Option::is_none")]
     pub min_bucket_reso: Option<i64>,
-    /// Largest edge length of such a group, in pixels; the published example has 2048.
+    /// Largest edge length of such a group, in pixels, such as 2048.
     ///
     /// (`maxBucketReso` on the wire; optional)
+    ///
+    /// Source: The published example has 2048.
     #[serde(rename = "maxBucketReso", skip_serializing_if = "Option::is_none")]
     pub max_bucket_reso: Option<i64>,
-    /// Learning rate of the text encoder, a number carried in a string; the published example has "5e-05". No range
-    /// is published.
+    /// Learning rate of the text encoder, a number as text, such as "5e-05".
     ///
     /// (`textEncoderLr` on the wire; optional; a number as text; also read from a whole number, a number)
+    ///
+    /// Source: The published example has "5e-05". No range is published.
     #[serde(rename = "textEncoderLr", skip_serializing_if = "Option::is_none")]
     pub text_encoder_lr: Option<String>,
-    /// Learning rate of the U-Net, a number carried in a string; the published example has "0.0001". No range is
-    /// published.
+    /// Learning rate of the U-Net, a number as text, such as "0.0001".
     ///
     /// (`unetLr` on the wire; optional; a number as text; also read from a whole number, a number)
+    ///
+    /// Source: The published example has "0.0001". No range is published.
     #[serde(rename = "unetLr", skip_serializing_if = "Option::is_none")]
     pub unet_lr: Option<String>,
-    /// Share of the neurons that are dropped in each step, from 0 to 1; the published example has 0.
+    /// Share of the neurons that are dropped in each step, from 0 to 1.
     ///
     /// (`networkDropout` on the wire; optional; 0 to 1)
+    ///
+    /// Source: The published example has 0.
     #[serde(
         rename = "networkDropout",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub network_dropout: Option<f64>,
-    /// Share of the ranks that are dropped in each step, from 0 to 1; the published example has 0.
+    /// Share of the ranks that are dropped in each step, from 0 to 1.
     ///
     /// (`rankDropout` on the wire; optional; 0 to 1)
+    ///
+    /// Source: The published example has 0.
     #[serde(
         rename = "rankDropout",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub rank_dropout: Option<f64>,
-    /// Share of the modules that are dropped in each step, from 0 to 1; the published example has 0.
+    /// Share of the modules that are dropped in each step, from 0 to 1.
     ///
     /// (`moduleDropout` on the wire; optional; 0 to 1)
+    ///
+    /// Source: The published example has 0.
     #[serde(
         rename = "moduleDropout",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub module_dropout: Option<f64>,
-    /// Module that defines the network to train; the published example has "networks.lora".
+    /// Module that defines the network to train, such as "networks.lora".
     ///
     /// (`networkModule` on the wire; optional)
+    ///
+    /// Source: The published example has "networks.lora".
     #[serde(rename = "networkModule", skip_serializing_if = "Option::is_none")]
     pub network_module: Option<String>,
-    /// Rank of the LoRA; the published example has 128.
+    /// Rank of the LoRA, such as 128.
     ///
     /// (`networkDim` on the wire; optional)
+    ///
+    /// Source: The published example has 128.
     #[serde(rename = "networkDim", skip_serializing_if = "Option::is_none")]
     pub network_dim: Option<i64>,
-    /// Scale of the LoRA against its rank; the published example has 128.
+    /// Scale of the LoRA against its rank, such as 128.
     ///
     /// (`networkAlpha` on the wire; optional)
+    ///
+    /// Source: The published example has 128.
     #[serde(rename = "networkAlpha", skip_serializing_if = "Option::is_none")]
     pub network_alpha: Option<i64>,
-    /// Further arguments of the network module; the published example has an empty string.
+    /// Further arguments of the network module.
     ///
     /// (`networkArgs` on the wire; optional)
+    ///
+    /// Source: The published example has an empty string.
     #[serde(rename = "networkArgs", skip_serializing_if = "Option::is_none")]
     pub network_args: Option<String>,
-    /// Whether the base model is of the family Stable Diffusion 2; the published example has false.
+    /// Whether the base model is of the family Stable Diffusion 2.
     ///
     /// (`v2` on the wire; optional)
+    ///
+    /// Source: The published example has false.
     #[serde(rename = "v2", skip_serializing_if = "Option::is_none")]
     pub v2: Option<bool>,
-    /// Whether pictures are also mirrored at random; the published example has false.
+    /// Whether pictures are also mirrored at random.
     ///
     /// (`flipAug` on the wire; optional)
+    ///
+    /// Source: The published example has false.
     #[serde(rename = "flipAug", skip_serializing_if = "Option::is_none")]
     pub flip_aug: Option<bool>,
-    /// Whether the colours of pictures are varied at random; the published example has false.
+    /// Whether the colours of pictures are varied at random.
     ///
     /// (`colorAug` on the wire; optional)
+    ///
+    /// Source: The published example has false.
     #[serde(rename = "colorAug", skip_serializing_if = "Option::is_none")]
     pub color_aug: Option<bool>,
-    /// Number of batches whose gradients are added up before a step. Quirk: never exemplified.
+    /// Number of batches whose gradients are added up before a step.
     ///
     /// (`gradientAccumulationSteps` on the wire; optional)
+    ///
+    /// Source: Quirk: no example uses it.
     #[serde(rename = "gradientAccumulationSteps", skip_serializing_if = "Option::is_none")]
     pub gradient_accumulation_steps: Option<i64>,
-    /// Offset added to the noise, for darker and brighter pictures, from 0 to 1; the published example has 0.05.
+    /// Offset added to the noise, for darker and brighter pictures, from 0 to 1, such as 0.05.
     ///
     /// (`noiseOffset` on the wire; optional; 0 to 1)
+    ///
+    /// Source: The published example has 0.05.
     #[serde(
         rename = "noiseOffset",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub noise_offset: Option<f64>,
-    /// URL to push the answer of `query_training` to when the training ends. Not published for this operation; the
-    /// push itself follows the rules of the tools.
+    /// URL to push the answer of `query_training` to when the training ends.
     ///
     /// (`callbackUrl` on the wire; optional; inferred, not published)
+    ///
+    /// Source: Not published for this operation; the push itself follows the rules of the tools.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl SubmitTrainingRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SubmitTrainingRequest {
         builder::SubmitTrainingRequest::default()
     }
@@ -4475,32 +4898,28 @@ object!(
 
 static SUBMIT_TRAINING_REQUEST: Object = Object {
     name: "SubmitTrainingRequest",
-    about: concat!(
-        "Order for the training of a LoRA. Seven fields are also read under the snake_case names ",
-        "of the published example. Fields without a published default leave the choice to the ",
-        "platform."
-    ),
+    about: "Request to train a LoRA. A field without a default leaves the choice to the platform.",
+    source: Some("Seven fields are also read under the snake_case names of the published example."),
     fields: &[
-        Field::required("taskId", Shape::Text(Text::ANY.min_length(1))).about(concat!(
-            "Caller's own id of the training, which must be unique. Quirk: missing from the published ",
-            "example."
-        )),
+        Field::required("taskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the training. It must be unique.")
+            .source("Quirk: missing from the published example."),
         Field::required(
             "fileUrlList",
             Shape::List(&List::of(Shape::Text(Text::ANY.pattern(&PATTERN_0))).min_items(10).max_items(100)),
         )
-        .about(concat!(
-            "URLs of the training pictures, from 10 to 100, reachable from the public network. Quirk: ",
-            "empty in the published example."
+        .about("URLs of the training pictures, from 10 to 100.")
+        .aliases(&["file_url_list"])
+        .source(concat!(
+            "The page requires that they can be reached from the public network. Quirk: empty in the ",
+            "published example."
         ))
-        .aliases(&["file_url_list"]),
+        .picture(),
         Field::optional("maxEpochs", Shape::Integer(Integer::ANY.minimum(10).maximum(50)))
-            .about(concat!(
-                "Number of epochs, from 10 to 50. Default 20, which applies when the field is left out. ",
-                "Quirk: described as the number of iteration steps."
-            ))
+            .about("Number of epochs, from 10 to 50. Default 20, which applies when the field is left out.")
             .aliases(&["max_epochs"])
-            .default("20"),
+            .default("20")
+            .source("Quirk: the page describes it as the number of iteration steps."),
         Field::optional("batchSize", Shape::Integer(Integer::ANY.minimum(1).maximum(4)))
             .about("Pictures in each batch, from 1 to 4. Default 1, which applies when the field is left out.")
             .aliases(&["batch_size"])
@@ -4510,21 +4929,22 @@ static SUBMIT_TRAINING_REQUEST: Object = Object {
             Shape::Text(Text::ANY.numeric(Numeric::ANY.minimum(0.0000001).maximum(0.0001))),
         )
         .about(concat!(
-            "Learning rate, from 0.0000001 to 0.0001, carried in a string so that no precision is ",
-            "lost. Default \"0.00001\", which applies when the field is left out. Exponents such as ",
-            "\"5e-05\" are read too. Quirk: the published example sits on the upper bound."
+            "Learning rate, from 0.0000001 to 0.0001, as text so that no precision is lost; exponents ",
+            "such as \"5e-05\" are accepted. Default \"0.00001\", which applies when the field is left out."
         ))
         .aliases(&["learning_rate"])
         .accepts(&[JsonType::Integer, JsonType::Number])
-        .default("\"0.00001\""),
+        .default("\"0.00001\"")
+        .source("Quirk: the published example is the upper bound."),
         Field::optional("maxTokenLength", Shape::Integer(Integer::ANY.one_of(&[0, 150, 225])))
             .about(concat!(
-                "Number of tokens of a caption that count. Default 225, which applies when the field is ",
-                "left out. Quirk: published as \"Range 0,150,225\" and read as these three values."
+                "Number of tokens of a caption that count: 0, 150 or 225. Default 225, which applies when ",
+                "the field is left out."
             ))
             .aliases(&["max_token_length"])
             .default("225")
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("Quirk: published as \"Range 0,150,225\" and read as these three values."),
         Field::optional("clipSkip", Shape::Integer(Integer::ANY.minimum(1).maximum(5)))
             .about(concat!(
                 "Layer of CLIP to stop at, counted from the last, from 1 to 5. Default 1, which applies ",
@@ -4533,15 +4953,17 @@ static SUBMIT_TRAINING_REQUEST: Object = Object {
             .aliases(&["clip_skip"])
             .default("1"),
         Field::optional("randomCrop", Shape::Boolean)
-            .about("Whether pictures are cropped at random. Quirk: 0, a number, in the published example.")
+            .about("Whether pictures are cropped at random.")
             .aliases(&["random_crop"])
-            .accepts(&[JsonType::Integer]),
+            .accepts(&[JsonType::Integer])
+            .source("Quirk: 0, a number, in the published example."),
         Field::optional("pretrainedModel", Shape::Text(Text::ANY))
             .about(concat!(
                 "Base model to train on. Default \"v1-5-pruned-emaonly\", which applies when the field is ",
-                "left out. Quirk: never exemplified."
+                "left out."
             ))
-            .default("\"v1-5-pruned-emaonly\""),
+            .default("\"v1-5-pruned-emaonly\"")
+            .source("Quirk: no example uses it."),
         Field::optional("repeats", Shape::Integer(Integer::ANY.minimum(1).maximum(30)))
             .about(concat!(
                 "How often each picture is shown in an epoch, from 1 to 30. Default 10, which applies when ",
@@ -4549,93 +4971,93 @@ static SUBMIT_TRAINING_REQUEST: Object = Object {
             ))
             .default("10"),
         Field::optional("mixedPrecision", Shape::TextEnum(&MIXED_PRECISION))
-            .about("Number format to train in; the published example has \"bf16\"."),
+            .about("Number format to train in, such as \"bf16\".")
+            .source("The published example has \"bf16\"."),
         Field::optional("savePrecision", Shape::TextEnum(&SAVE_PRECISION))
-            .about("Number format to save the LoRA in; the published example has \"bf16\"."),
+            .about("Number format to save the LoRA in, such as \"bf16\".")
+            .source("The published example has \"bf16\"."),
         Field::optional("numCpuThreadsPerProcess", Shape::Integer(Integer::ANY.minimum(1).maximum(20)))
-            .about("CPU threads for each process, from 1 to 20; the published example has 4."),
+            .about("CPU threads for each process, from 1 to 20, such as 4.")
+            .source("The published example has 4."),
         Field::optional("seed", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "Seed of the training; the published example has 1234. Quirk: a string in `text_to_image` ",
-                "and `image_to_image`."
-            ))
-            .accepts(&[JsonType::String]),
+            .about("Seed of the training, such as 1234.")
+            .accepts(&[JsonType::String])
+            .source("The published example has 1234. Quirk: a string in `text_to_image` and `image_to_image`."),
         Field::optional("cacheLatents", Shape::Boolean)
-            .about("Whether the encoded pictures are kept in memory; the published example has true."),
+            .about("Whether the encoded pictures are kept in memory.")
+            .source("The published example has true."),
         Field::optional("cacheLatentsToDisk", Shape::Boolean)
-            .about("Whether the encoded pictures are kept on disk; the published example has false."),
-        Field::optional("lrScheduler", Shape::TextEnum(&LR_SCHEDULER)).about(concat!(
-            "How the learning rate changes in the course of the training; the published example has ",
-            "\"constant\"."
-        )),
-        Field::optional("lrWarmupSteps", Shape::Integer(Integer::ANY.minimum(0).maximum(100))).about(concat!(
-            "Length of the warm-up of the learning rate, from 0 to 100; the unit is not available. The ",
-            "published example has 0."
-        )),
+            .about("Whether the encoded pictures are kept on disk.")
+            .source("The published example has false."),
+        Field::optional("lrScheduler", Shape::TextEnum(&LR_SCHEDULER))
+            .about("How the learning rate changes during the training, such as \"constant\".")
+            .source("The published example has \"constant\"."),
+        Field::optional("lrWarmupSteps", Shape::Integer(Integer::ANY.minimum(0).maximum(100)))
+            .about("Length of the warm-up of the learning rate, from 0 to 100.")
+            .source("The unit is not available. The published example has 0."),
         Field::optional("optimizerType", Shape::TextEnum(&OPTIMIZER_TYPE))
-            .about("Optimiser; the published example has \"Lion\"."),
+            .about("Optimiser, such as \"Lion\".")
+            .source("The published example has \"Lion\"."),
         Field::optional("resolution", Shape::Integer(Integer::ANY))
-            .about("Edge length of the training pictures, in pixels; the published example has 384."),
-        Field::optional("enableBucket", Shape::Boolean).about(concat!(
-            "Whether pictures of different proportions are trained in groups; the published example ",
-            "has true."
-        )),
+            .about("Edge length of the training pictures, in pixels, such as 384.")
+            .source("The published example has 384."),
+        Field::optional("enableBucket", Shape::Boolean)
+            .about("Whether pictures of different proportions are trained in groups.")
+            .source("The published example has true."),
         Field::optional("minBucketReso", Shape::Integer(Integer::ANY))
-            .about("Smallest edge length of such a group, in pixels; the published example has 256."),
+            .about("Smallest edge length of such a group, in pixels, such as 256.")
+            .source("The published example has 256."),
         Field::optional("maxBucketReso", Shape::Integer(Integer::ANY))
-            .about("Largest edge length of such a group, in pixels; the published example has 2048."),
+            .about("Largest edge length of such a group, in pixels, such as 2048.")
+            .source("The published example has 2048."),
         Field::optional("textEncoderLr", Shape::Text(Text::ANY.numeric(Numeric::ANY)))
-            .about(concat!(
-                "Learning rate of the text encoder, a number carried in a string; the published example ",
-                "has \"5e-05\". No range is published."
-            ))
-            .accepts(&[JsonType::Integer, JsonType::Number]),
+            .about("Learning rate of the text encoder, a number as text, such as \"5e-05\".")
+            .accepts(&[JsonType::Integer, JsonType::Number])
+            .source("The published example has \"5e-05\". No range is published."),
         Field::optional("unetLr", Shape::Text(Text::ANY.numeric(Numeric::ANY)))
-            .about(concat!(
-                "Learning rate of the U-Net, a number carried in a string; the published example has ",
-                "\"0.0001\". No range is published."
-            ))
-            .accepts(&[JsonType::Integer, JsonType::Number]),
-        Field::optional("networkDropout", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0))).about(concat!(
-            "Share of the neurons that are dropped in each step, from 0 to 1; the published example ",
-            "has 0."
-        )),
-        Field::optional("rankDropout", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0))).about(concat!(
-            "Share of the ranks that are dropped in each step, from 0 to 1; the published example has ",
-            "0."
-        )),
-        Field::optional("moduleDropout", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0))).about(concat!(
-            "Share of the modules that are dropped in each step, from 0 to 1; the published example ",
-            "has 0."
-        )),
+            .about("Learning rate of the U-Net, a number as text, such as \"0.0001\".")
+            .accepts(&[JsonType::Integer, JsonType::Number])
+            .source("The published example has \"0.0001\". No range is published."),
+        Field::optional("networkDropout", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0)))
+            .about("Share of the neurons that are dropped in each step, from 0 to 1.")
+            .source("The published example has 0."),
+        Field::optional("rankDropout", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0)))
+            .about("Share of the ranks that are dropped in each step, from 0 to 1.")
+            .source("The published example has 0."),
+        Field::optional("moduleDropout", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0)))
+            .about("Share of the modules that are dropped in each step, from 0 to 1.")
+            .source("The published example has 0."),
         Field::optional("networkModule", Shape::Text(Text::ANY))
-            .about("Module that defines the network to train; the published example has \"networks.lora\"."),
+            .about("Module that defines the network to train, such as \"networks.lora\".")
+            .source("The published example has \"networks.lora\"."),
         Field::optional("networkDim", Shape::Integer(Integer::ANY))
-            .about("Rank of the LoRA; the published example has 128."),
+            .about("Rank of the LoRA, such as 128.")
+            .source("The published example has 128."),
         Field::optional("networkAlpha", Shape::Integer(Integer::ANY))
-            .about("Scale of the LoRA against its rank; the published example has 128."),
+            .about("Scale of the LoRA against its rank, such as 128.")
+            .source("The published example has 128."),
         Field::optional("networkArgs", Shape::Text(Text::ANY))
-            .about("Further arguments of the network module; the published example has an empty string."),
-        Field::optional("v2", Shape::Boolean).about(concat!(
-            "Whether the base model is of the family Stable Diffusion 2; the published example has ",
-            "false."
-        )),
+            .about("Further arguments of the network module.")
+            .source("The published example has an empty string."),
+        Field::optional("v2", Shape::Boolean)
+            .about("Whether the base model is of the family Stable Diffusion 2.")
+            .source("The published example has false."),
         Field::optional("flipAug", Shape::Boolean)
-            .about("Whether pictures are also mirrored at random; the published example has false."),
+            .about("Whether pictures are also mirrored at random.")
+            .source("The published example has false."),
         Field::optional("colorAug", Shape::Boolean)
-            .about("Whether the colours of pictures are varied at random; the published example has false."),
+            .about("Whether the colours of pictures are varied at random.")
+            .source("The published example has false."),
         Field::optional("gradientAccumulationSteps", Shape::Integer(Integer::ANY))
-            .about("Number of batches whose gradients are added up before a step. Quirk: never exemplified."),
-        Field::optional("noiseOffset", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0))).about(concat!(
-            "Offset added to the noise, for darker and brighter pictures, from 0 to 1; the published ",
-            "example has 0.05."
-        )),
+            .about("Number of batches whose gradients are added up before a step.")
+            .source("Quirk: no example uses it."),
+        Field::optional("noiseOffset", Shape::Number(Number::ANY.minimum(0.0).maximum(1.0)))
+            .about("Offset added to the noise, for darker and brighter pictures, from 0 to 1, such as 0.05.")
+            .source("The published example has 0.05."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about(concat!(
-                "URL to push the answer of `query_training` to when the training ends. Not published for ",
-                "this operation; the push itself follows the rules of the tools."
-            ))
-            .provenance(Provenance::Inferred),
+            .about("URL to push the answer of `query_training` to when the training ends.")
+            .provenance(Provenance::Inferred)
+            .source("Not published for this operation; the push itself follows the rules of the tools."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -4659,9 +5081,10 @@ static MIXED_PRECISION: TextEnum = TextEnum {
         "Number format that a training computes in, \"fp16\" for half precision or \"bf16\" for brain ",
         "floating point, both of 16 bits."
     ),
+    source: None,
     values: &[
-        Choice { value: "fp16", about: "", provenance: Provenance::Published },
-        Choice { value: "bf16", about: "", provenance: Provenance::Published },
+        Choice { value: "fp16", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "bf16", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
@@ -4688,18 +5111,21 @@ static SAVE_PRECISION: TextEnum = TextEnum {
         "Number format that a LoRA is saved in, \"fp16\" for half precision or \"bf16\" for brain ",
         "floating point, both of 16 bits, or \"float\" for 32 bits."
     ),
+    source: None,
     values: &[
-        Choice { value: "fp16", about: "", provenance: Provenance::Published },
-        Choice { value: "bf16", about: "", provenance: Provenance::Published },
-        Choice { value: "float", about: "", provenance: Provenance::Published },
+        Choice { value: "fp16", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "bf16", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "float", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
 
-/// How the learning rate changes in the course of a training. Only "constant" is published, in the example; the
-/// others are the names of the trainer kohya-ss. Other names are passed on.
+/// How the learning rate changes during a training. The known values are the names of the trainer kohya-ss;
+/// other names are passed on.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: Only "constant" is published, in the example.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LrScheduler {
@@ -4711,7 +5137,7 @@ pub enum LrScheduler {
     Linear,
     /// `cosine` (inferred, not published): Falls along a cosine.
     Cosine,
-    /// `cosine_with_restarts` (inferred, not published): Falls along a cosine, again and again from the start.
+    /// `cosine_with_restarts` (inferred, not published): Falls along a cosine, repeatedly from the start.
     CosineWithRestarts,
     /// `polynomial` (inferred, not published): Falls along a polynomial.
     Polynomial,
@@ -4730,29 +5156,47 @@ open_text!(
 static LR_SCHEDULER: TextEnum = TextEnum {
     name: "LrScheduler",
     about: concat!(
-        "How the learning rate changes in the course of a training. Only \"constant\" is published, ",
-        "in the example; the others are the names of the trainer kohya-ss. Other names are passed ",
-        "on."
+        "How the learning rate changes during a training. The known values are the names of the ",
+        "trainer kohya-ss; other names are passed on."
     ),
+    source: Some("Only \"constant\" is published, in the example."),
     values: &[
-        Choice { value: "constant", about: "The same rate throughout.", provenance: Provenance::Published },
+        Choice {
+            value: "constant",
+            about: "The same rate throughout.",
+            provenance: Provenance::Published,
+            source: None,
+        },
         Choice {
             value: "constant_with_warmup",
             about: "Rises during the warm-up, then the same rate.",
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "linear", about: "Falls along a straight line.", provenance: Provenance::Inferred },
-        Choice { value: "cosine", about: "Falls along a cosine.", provenance: Provenance::Inferred },
+        Choice {
+            value: "linear",
+            about: "Falls along a straight line.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "cosine", about: "Falls along a cosine.", provenance: Provenance::Inferred, source: None },
         Choice {
             value: "cosine_with_restarts",
-            about: "Falls along a cosine, again and again from the start.",
+            about: "Falls along a cosine, repeatedly from the start.",
             provenance: Provenance::Inferred,
+            source: None,
         },
-        Choice { value: "polynomial", about: "Falls along a polynomial.", provenance: Provenance::Inferred },
+        Choice {
+            value: "polynomial",
+            about: "Falls along a polynomial.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
         Choice {
             value: "adafactor",
             about: "The rate is left to the optimiser AdaFactor.",
             provenance: Provenance::Inferred,
+            source: None,
         },
     ],
     open: true,
@@ -4807,33 +5251,36 @@ closed_text!(
 static OPTIMIZER_TYPE: TextEnum = TextEnum {
     name: "OptimizerType",
     about: "Optimiser of a training, by the names of the trainer kohya-ss.",
+    source: None,
     values: &[
-        Choice { value: "AdamW", about: "", provenance: Provenance::Published },
-        Choice { value: "AdamW8bit", about: "", provenance: Provenance::Published },
-        Choice { value: "PagedAdamW8bit", about: "", provenance: Provenance::Published },
-        Choice { value: "Lion8bit", about: "", provenance: Provenance::Published },
-        Choice { value: "PagedLion8bit", about: "", provenance: Provenance::Published },
-        Choice { value: "Lion", about: "", provenance: Provenance::Published },
-        Choice { value: "SGDNesterov", about: "", provenance: Provenance::Published },
-        Choice { value: "SGDNesterov8bit", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptation", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptAdaGrad", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptAdam", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptAdan", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptAdanIP", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptLion", about: "", provenance: Provenance::Published },
-        Choice { value: "DAdaptSGD", about: "", provenance: Provenance::Published },
-        Choice { value: "AdaFactor", about: "", provenance: Provenance::Published },
+        Choice { value: "AdamW", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "AdamW8bit", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "PagedAdamW8bit", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "Lion8bit", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "PagedLion8bit", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "Lion", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "SGDNesterov", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "SGDNesterov8bit", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptation", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptAdaGrad", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptAdam", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptAdan", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptAdanIP", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptLion", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "DAdaptSGD", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "AdaFactor", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
 
-/// Answer of `submit_training`, which has no `data`.
+/// Answer of `submit_training`. It has no `data`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SubmitTrainingResponse {
-    /// Outcome of the call; the page says "200 success".
+    /// Outcome of the call, "200" for success.
     ///
     /// (`code` on the wire; required)
+    ///
+    /// Source: The page says "200 success".
     #[serde(rename = "code")]
     pub code: String,
     /// Text of the outcome.
@@ -4844,7 +5291,7 @@ pub struct SubmitTrainingResponse {
 }
 
 impl SubmitTrainingResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SubmitTrainingResponse {
         builder::SubmitTrainingResponse::default()
     }
@@ -4854,16 +5301,19 @@ object!(SubmitTrainingResponse : SUBMIT_TRAINING_RESPONSE { code, msg });
 
 static SUBMIT_TRAINING_RESPONSE: Object = Object {
     name: "SubmitTrainingResponse",
-    about: "Answer of `submit_training`, which has no `data`.",
+    about: "Answer of `submit_training`. It has no `data`.",
+    source: None,
     fields: &[
-        Field::required("code", Shape::Text(Text::ANY)).about("Outcome of the call; the page says \"200 success\"."),
+        Field::required("code", Shape::Text(Text::ANY))
+            .about("Outcome of the call, \"200\" for success.")
+            .source("The page says \"200 success\"."),
         Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Question for one training.
+/// Request for the state of one training.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -4876,7 +5326,7 @@ pub struct QueryTrainingRequest {
 }
 
 impl QueryTrainingRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTrainingRequest {
         builder::QueryTrainingRequest::default()
     }
@@ -4886,7 +5336,8 @@ object!(QueryTrainingRequest : QUERY_TRAINING_REQUEST { task_id });
 
 static QUERY_TRAINING_REQUEST: Object = Object {
     name: "QueryTrainingRequest",
-    about: "Question for one training.",
+    about: "Request for the state of one training.",
+    source: None,
     fields: &[Field::required("taskId", Shape::Text(Text::ANY.min_length(1)))
         .about("Id that the caller gave to `submit_training`.")
         .provenance(Provenance::Inferred)],
@@ -4904,12 +5355,12 @@ pub struct QueryTrainingResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The training asked for.
+    /// The training to query.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -4917,7 +5368,7 @@ pub struct QueryTrainingResponse {
 }
 
 impl QueryTrainingResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::QueryTrainingResponse {
         builder::QueryTrainingResponse::default()
     }
@@ -4928,15 +5379,16 @@ object!(QueryTrainingResponse : QUERY_TRAINING_RESPONSE { code, msg, data });
 static QUERY_TRAINING_RESPONSE: Object = Object {
     name: "QueryTrainingResponse",
     about: "Answer of `query_training`, and the body of the push when a training ends.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the training is `data.status`.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&TRAINING_TASK))
-            .about("The training asked for.")
+            .about("The training to query.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -4948,7 +5400,7 @@ static QUERY_TRAINING_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TrainingTask {
-    /// The caller's id of the training, as asked for.
+    /// The caller's own id for the training, as in the request.
     ///
     /// (`taskId` on the wire; required; inferred, not published)
     #[serde(rename = "taskId")]
@@ -4958,12 +5410,12 @@ pub struct TrainingTask {
     /// (`status` on the wire; required; inferred, not published)
     #[serde(rename = "status")]
     pub status: SdStatus,
-    /// Text of the state. Its wording and language may vary, so never match on it.
+    /// Text of the state. Its wording and language may vary, so do not match on it.
     ///
     /// (`desc` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "desc", skip_serializing_if = "Option::is_none")]
     pub desc: Option<String>,
-    /// How much of the work is done, in percent, from 0 to 100.
+    /// Share of the work that is done, in percent, from 0 to 100.
     ///
     /// (`progress` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(
@@ -4972,7 +5424,7 @@ pub struct TrainingTask {
         serialize_with = "crate::wire::optional_number"
     )]
     pub progress: Option<f64>,
-    /// Number of the epoch that is being worked on.
+    /// Number of the current epoch.
     ///
     /// (`epoch` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "epoch", skip_serializing_if = "Option::is_none")]
@@ -5005,7 +5457,7 @@ pub struct TrainingTask {
 }
 
 impl TrainingTask {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TrainingTask {
         builder::TrainingTask::default()
     }
@@ -5033,23 +5485,24 @@ impl crate::JobReport for TrainingTask {
 static TRAINING_TASK: Object = Object {
     name: "TrainingTask",
     about: "State of a training, and its LoRA once it has succeeded.",
+    source: None,
     fields: &[
         Field::required("taskId", Shape::Text(Text::ANY))
-            .about("The caller's id of the training, as asked for.")
+            .about("The caller's own id for the training, as in the request.")
             .provenance(Provenance::Inferred),
         Field::required("status", Shape::IntegerEnum(&SD_STATUS))
             .about("State of the training, on the scale of generation jobs.")
             .provenance(Provenance::Inferred),
         Field::optional("desc", Shape::Text(Text::ANY))
-            .about("Text of the state. Its wording and language may vary, so never match on it.")
+            .about("Text of the state. Its wording and language may vary, so do not match on it.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("progress", Shape::Number(Number::ANY))
-            .about("How much of the work is done, in percent, from 0 to 100.")
+            .about("Share of the work that is done, in percent, from 0 to 100.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("epoch", Shape::Integer(Integer::ANY))
-            .about("Number of the epoch that is being worked on.")
+            .about("Number of the current epoch.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("maxEpochs", Shape::Integer(Integer::ANY))
@@ -5077,10 +5530,10 @@ static TRAINING_TASK: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a picture from a Flux workflow.
+/// Request to make a picture with a Flux workflow.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FluxTextToImageRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -5095,41 +5548,51 @@ pub struct FluxTextToImageRequest {
     /// (`prompt` on the wire; required)
     #[serde(rename = "prompt")]
     pub prompt: String,
-    /// Width of the picture, in pixels; the published example has 512.
+    /// Width of the picture, in pixels, such as 512.
     ///
     /// (`width` on the wire; optional; at least 1)
+    ///
+    /// Source: The published example has 512.
     #[serde(rename = "width", skip_serializing_if = "Option::is_none")]
     pub width: Option<i64>,
-    /// Height of the picture, in pixels; the published example has 512.
+    /// Height of the picture, in pixels, such as 512.
     ///
     /// (`height` on the wire; optional; at least 1)
+    ///
+    /// Source: The published example has 512.
     #[serde(rename = "height", skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
-    /// Number of diffusion steps; the published example has 4.
+    /// Number of diffusion steps, such as 4.
     ///
     /// (`steps` on the wire; optional; at least 1)
+    ///
+    /// Source: The published example has 4.
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// How closely the picture follows the prompt, like CFG for Stable Diffusion, in steps of 0.1. The page
-    /// recommends 3.5 as the default, which applies when the field is left out.
+    /// How closely the picture follows the prompt, like CFG for Stable Diffusion. Default 3.5, which applies when
+    /// the field is left out.
     ///
     /// (`fluxGuidance` on the wire; optional; default `3.5`)
+    ///
+    /// Source: The page recommends 3.5 as the default, and steps of 0.1.
     #[serde(
         rename = "fluxGuidance",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub flux_guidance: Option<f64>,
-    /// URL to push the result to when the job ends. Quirk: optional on the English page, required on the Chinese
-    /// page and absent from the example; optional here.
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; optional)
+    ///
+    /// Source: Quirk: optional on the English page, required on the Chinese page and absent from the example;
+    /// optional here.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl FluxTextToImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FluxTextToImageRequest {
         builder::FluxTextToImageRequest::default()
     }
@@ -5147,34 +5610,43 @@ object!(
 
 static FLUX_TEXT_TO_IMAGE_REQUEST: Object = Object {
     name: "FluxTextToImageRequest",
-    about: "Order for a picture from a Flux workflow.",
+    about: "Request to make a picture with a Flux workflow.",
+    source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
         Field::required("comfyTaskType", Shape::TextEnum(&COMFY_TASK_TYPE)).about("Which workflow to run."),
         Field::required("prompt", Shape::Text(Text::ANY)).about("What the picture should show."),
         Field::optional("width", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Width of the picture, in pixels; the published example has 512."),
+            .about("Width of the picture, in pixels, such as 512.")
+            .source("The published example has 512."),
         Field::optional("height", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Height of the picture, in pixels; the published example has 512."),
+            .about("Height of the picture, in pixels, such as 512.")
+            .source("The published example has 512."),
         Field::optional("steps", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Number of diffusion steps; the published example has 4."),
+            .about("Number of diffusion steps, such as 4.")
+            .source("The published example has 4."),
         Field::optional("fluxGuidance", Shape::Number(Number::ANY))
             .about(concat!(
-                "How closely the picture follows the prompt, like CFG for Stable Diffusion, in steps of ",
-                "0.1. The page recommends 3.5 as the default, which applies when the field is left out."
+                "How closely the picture follows the prompt, like CFG for Stable Diffusion. Default 3.5, ",
+                "which applies when the field is left out."
             ))
-            .default("3.5"),
-        Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0))).about(concat!(
-            "URL to push the result to when the job ends. Quirk: optional on the English page, ",
-            "required on the Chinese page and absent from the example; optional here."
-        )),
+            .default("3.5")
+            .source("The page recommends 3.5 as the default, and steps of 0.1."),
+        Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
+            .about("URL to push the result to when the job ends.")
+            .source(concat!(
+                "Quirk: optional on the English page, required on the Chinese page and absent from the ",
+                "example; optional here."
+            )),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
 /// Flux workflow. "Flux1DevFP8" runs FLUX.1 dev and "Flux1SchnellFP8" the faster FLUX.1 schnell, both in 8 bits.
-/// The page says that these are the values at present.
+///
+/// Source: The page says that these are the values at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ComfyTaskType {
     /// `Flux1DevFP8`.
@@ -5192,11 +5664,12 @@ static COMFY_TASK_TYPE: TextEnum = TextEnum {
     name: "ComfyTaskType",
     about: concat!(
         "Flux workflow. \"Flux1DevFP8\" runs FLUX.1 dev and \"Flux1SchnellFP8\" the faster FLUX.1 ",
-        "schnell, both in 8 bits. The page says that these are the values at present."
+        "schnell, both in 8 bits."
     ),
+    source: Some("The page says that these are the values at present."),
     values: &[
-        Choice { value: "Flux1DevFP8", about: "", provenance: Provenance::Published },
-        Choice { value: "Flux1SchnellFP8", about: "", provenance: Provenance::Published },
+        Choice { value: "Flux1DevFP8", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "Flux1SchnellFP8", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
@@ -5209,12 +5682,12 @@ pub struct FluxTextToImageResponse {
     /// (`code` on the wire; required)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// State of a Flux job, and its picture once it has succeeded. Quirk: the caller's id is not repeated.
+    /// State of a Flux job, and its picture once it has succeeded.
     ///
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
@@ -5222,7 +5695,7 @@ pub struct FluxTextToImageResponse {
 }
 
 impl FluxTextToImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FluxTextToImageResponse {
         builder::FluxTextToImageResponse::default()
     }
@@ -5233,39 +5706,46 @@ object!(FluxTextToImageResponse : FLUX_TEXT_TO_IMAGE_RESPONSE { code, msg, data 
 static FLUX_TEXT_TO_IMAGE_RESPONSE: Object = Object {
     name: "FluxTextToImageResponse",
     about: "Answer of `flux_text_to_image`, and the body of its push.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`."),
-        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" when all went well."),
+        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" if the call succeeded."),
         Field::required("data", Shape::Object(&FLUX_TEXT_TO_IMAGE_RESULT)).about(""),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// State of a Flux job, and its picture once it has succeeded. Quirk: the caller's id is not repeated.
+/// State of a Flux job, and its picture once it has succeeded.
+///
+/// Source: Quirk: the caller's id is not repeated.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FluxTextToImageResult {
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// State of the task; the published example has 1 beside a finished picture.
+    /// State of the task.
     ///
     /// (`status` on the wire; required)
+    ///
+    /// Source: The published example has 1 beside a finished picture.
     #[serde(rename = "status")]
     pub status: ToolStatus,
-    /// URL of the picture. Quirk: published as required, but a job that has just been accepted has no picture yet,
-    /// so it is optional here.
+    /// URL of the picture, once the job has succeeded.
     ///
     /// (`outputImageUrl` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: Quirk: published as required, but a job that has just been accepted has no picture yet, so it is
+    /// optional here.
     #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
     pub output_image_url: Option<String>,
 }
 
 impl FluxTextToImageResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FluxTextToImageResult {
         builder::FluxTextToImageResult::default()
     }
@@ -5284,50 +5764,55 @@ impl crate::JobReport for FluxTextToImageResult {
 
 static FLUX_TEXT_TO_IMAGE_RESULT: Object = Object {
     name: "FluxTextToImageResult",
-    about: concat!(
-        "State of a Flux job, and its picture once it has succeeded. Quirk: the caller's id is not ",
-        "repeated."
-    ),
+    about: "State of a Flux job, and its picture once it has succeeded.",
+    source: Some("Quirk: the caller's id is not repeated."),
     fields: &[
-        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id of the task."),
+        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id for the task."),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS))
-            .about("State of the task; the published example has 1 beside a finished picture."),
+            .about("State of the task.")
+            .source("The published example has 1 beside a finished picture."),
         Field::optional("outputImageUrl", Shape::Text(Text::ANY))
-            .about(concat!(
-                "URL of the picture. Quirk: published as required, but a job that has just been accepted ",
-                "has no picture yet, so it is optional here."
-            ))
+            .about("URL of the picture, once the job has succeeded.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "Quirk: published as required, but a job that has just been accepted has no picture yet, ",
+                "so it is optional here."
+            )),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Order for a face swap.
+/// Request to swap a face.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceRequest {
-    /// URL of the picture that gives the face. Quirk: the prose of the page calls it `source_image`, and its label
-    /// is the Chinese 源图片. It is an array in `swap_faces`.
+    /// URL of the picture that gives the face.
     ///
     /// (`sourceUrl` on the wire; required; also read as `source_image`; also read from a list of one)
+    ///
+    /// Source: Quirk: the prose of the page calls it `source_image`, and its label is the Chinese 源图片. It is an
+    /// array in `swap_faces`.
     #[serde(rename = "sourceUrl")]
     pub source_url: String,
-    /// URL of the picture that receives the face. Quirk: the prose of the page calls it `target_image`, and its
-    /// label is the Chinese 目标图片.
+    /// URL of the picture that receives the face.
     ///
     /// (`targetUrl` on the wire; required; also read as `target_image`)
+    ///
+    /// Source: Quirk: the prose of the page calls it `target_image`, and its label is the Chinese 目标图片.
     #[serde(rename = "targetUrl")]
     pub target_url: String,
-    /// Caller's own id of the task. Quirk: its label is the Chinese 任务ID.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
+    ///
+    /// Source: Quirk: its label is the Chinese 任务ID.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
 }
 
 impl SwapFaceRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceRequest {
         builder::SwapFaceRequest::default()
     }
@@ -5339,31 +5824,36 @@ object!(
 
 static SWAP_FACE_REQUEST: Object = Object {
     name: "SwapFaceRequest",
-    about: "Order for a face swap.",
+    about: "Request to swap a face.",
+    source: None,
     fields: &[
         Field::required("sourceUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about(concat!(
-                "URL of the picture that gives the face. Quirk: the prose of the page calls it ",
-                "`source_image`, and its label is the Chinese 源图片. It is an array in `swap_faces`."
-            ))
+            .about("URL of the picture that gives the face.")
             .aliases(&["source_image"])
-            .accepts(&[JsonType::Array]),
-        Field::required("targetUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about(concat!(
-                "URL of the picture that receives the face. Quirk: the prose of the page calls it ",
-                "`target_image`, and its label is the Chinese 目标图片."
+            .accepts(&[JsonType::Array])
+            .source(concat!(
+                "Quirk: the prose of the page calls it `source_image`, and its label is the Chinese 源图片. ",
+                "It is an array in `swap_faces`."
             ))
-            .aliases(&["target_image"]),
+            .picture(),
+        Field::required("targetUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
+            .about("URL of the picture that receives the face.")
+            .aliases(&["target_image"])
+            .source("Quirk: the prose of the page calls it `target_image`, and its label is the Chinese 目标图片.")
+            .picture(),
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task. Quirk: its label is the Chinese 任务ID."),
+            .about("The caller's own id for the task.")
+            .source("Quirk: its label is the Chinese 任务ID."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `swap_face`, by analogy with that of `instant_id`.
+/// Answer of `swap_face`.
 ///
 /// Provenance: inferred, not published.
+///
+/// Source: Inferred by analogy with that of `instant_id`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceResponse {
     /// Outcome of the call, "200" for success; the outcome of the task is `data.status`.
@@ -5371,7 +5861,7 @@ pub struct SwapFaceResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
@@ -5384,7 +5874,7 @@ pub struct SwapFaceResponse {
 }
 
 impl SwapFaceResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceResponse {
         builder::SwapFaceResponse::default()
     }
@@ -5394,13 +5884,14 @@ object!(SwapFaceResponse : SWAP_FACE_RESPONSE { code, msg, data });
 
 static SWAP_FACE_RESPONSE: Object = Object {
     name: "SwapFaceResponse",
-    about: "Answer of `swap_face`, by analogy with that of `instant_id`.",
+    about: "Answer of `swap_face`.",
+    source: Some("Inferred by analogy with that of `instant_id`."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&SWAP_FACE_RESULT))
             .about("The job as it was accepted.")
@@ -5415,12 +5906,12 @@ static SWAP_FACE_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceResult {
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required; inferred, not published)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// The caller's id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -5438,7 +5929,7 @@ pub struct SwapFaceResult {
 }
 
 impl SwapFaceResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceResult {
         builder::SwapFaceResult::default()
     }
@@ -5458,12 +5949,13 @@ impl crate::JobReport for SwapFaceResult {
 static SWAP_FACE_RESULT: Object = Object {
     name: "SwapFaceResult",
     about: "State of a face swap, and its picture once it has succeeded.",
+    source: None,
     fields: &[
         Field::required("taskId", Shape::Text(Text::ANY))
-            .about("The platform's id of the task.")
+            .about("The platform's id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("businessTaskId", Shape::Text(Text::ANY))
-            .about("The caller's id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS))
             .about("State of the task.")
@@ -5477,40 +5969,47 @@ static SWAP_FACE_RESULT: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a face swap that is followed by a repair of the face.
+/// Request to swap a face and then repair it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceV2Request {
-    /// URL of the picture that gives the face; `source_image`, the name in the prose of the pages, is read too.
-    /// Quirk: an array in `swap_faces`.
+    /// URL of the picture that gives the face.
     ///
     /// (`sourceUrl` on the wire; required; also read as `source_image`; also read from a list of one)
+    ///
+    /// Source: The prose of the pages calls it `source_image`, which is read too. Quirk: an array in `swap_faces`.
     #[serde(rename = "sourceUrl")]
     pub source_url: String,
-    /// URL of the picture that receives the face; `target_image`, the name in the prose of the pages, is read too.
+    /// URL of the picture that receives the face.
     ///
     /// (`targetUrl` on the wire; required; also read as `target_image`)
+    ///
+    /// Source: The prose of the pages calls it `target_image`, which is read too.
     #[serde(rename = "targetUrl")]
     pub target_url: String,
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// Balance of quality against fidelity, from 0 to 1, a number carried in a string. Which end favours fidelity is
-    /// not available. Quirk: typed as a string although its range is one of numbers.
+    /// Balance of quality against fidelity, from 0 to 1, a number as text.
     ///
     /// (`fidelityWeight` on the wire; optional; a number as text, 0 to 1; also read from a whole number, a number)
+    ///
+    /// Source: Which end favours fidelity is not available. Quirk: typed as a string although its range is one of
+    /// numbers.
     #[serde(rename = "fidelityWeight", skip_serializing_if = "Option::is_none")]
     pub fidelity_weight: Option<String>,
-    /// URL to push the result to when the job ends. Whether the page declares it is not available.
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; optional; inferred, not published)
+    ///
+    /// Source: Whether the page declares it is not available.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl SwapFaceV2Request {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceV2Request {
         builder::SwapFaceV2Request::default()
     }
@@ -5523,35 +6022,36 @@ object!(
 
 static SWAP_FACE_V2_REQUEST: Object = Object {
     name: "SwapFaceV2Request",
-    about: "Order for a face swap that is followed by a repair of the face.",
+    about: "Request to swap a face and then repair it.",
+    source: None,
     fields: &[
         Field::required("sourceUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about(concat!(
-                "URL of the picture that gives the face; `source_image`, the name in the prose of the ",
-                "pages, is read too. Quirk: an array in `swap_faces`."
-            ))
+            .about("URL of the picture that gives the face.")
             .aliases(&["source_image"])
-            .accepts(&[JsonType::Array]),
+            .accepts(&[JsonType::Array])
+            .source(concat!(
+                "The prose of the pages calls it `source_image`, which is read too. Quirk: an array in ",
+                "`swap_faces`."
+            ))
+            .picture(),
         Field::required("targetUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about(concat!(
-                "URL of the picture that receives the face; `target_image`, the name in the prose of the ",
-                "pages, is read too."
-            ))
-            .aliases(&["target_image"]),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+            .about("URL of the picture that receives the face.")
+            .aliases(&["target_image"])
+            .source("The prose of the pages calls it `target_image`, which is read too.")
+            .picture(),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
         Field::optional("fidelityWeight", Shape::Text(Text::ANY.numeric(Numeric::ANY.minimum(0.0).maximum(1.0))))
-            .about(concat!(
-                "Balance of quality against fidelity, from 0 to 1, a number carried in a string. Which end ",
-                "favours fidelity is not available. Quirk: typed as a string although its range is one of ",
-                "numbers."
-            ))
-            .accepts(&[JsonType::Integer, JsonType::Number]),
+            .about("Balance of quality against fidelity, from 0 to 1, a number as text.")
+            .accepts(&[JsonType::Integer, JsonType::Number])
+            .source(concat!(
+                "Which end favours fidelity is not available. Quirk: typed as a string although its range ",
+                "is one of numbers."
+            )),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about(concat!(
-                "URL to push the result to when the job ends. Whether the page declares it is not ",
-                "available."
-            ))
-            .provenance(Provenance::Inferred),
+            .about("URL to push the result to when the job ends.")
+            .provenance(Provenance::Inferred)
+            .source("Whether the page declares it is not available."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -5567,7 +6067,7 @@ pub struct SwapFaceV2Response {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
@@ -5580,7 +6080,7 @@ pub struct SwapFaceV2Response {
 }
 
 impl SwapFaceV2Response {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceV2Response {
         builder::SwapFaceV2Response::default()
     }
@@ -5591,12 +6091,13 @@ object!(SwapFaceV2Response : SWAP_FACE_V2_RESPONSE { code, msg, data });
 static SWAP_FACE_V2_RESPONSE: Object = Object {
     name: "SwapFaceV2Response",
     about: "Answer of `swap_face_v2`, and the body of its push.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&SWAP_FACE_V2_RESULT))
             .about("The job as it was accepted.")
@@ -5611,12 +6112,12 @@ static SWAP_FACE_V2_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceV2Result {
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required; inferred, not published)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// The caller's id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -5634,7 +6135,7 @@ pub struct SwapFaceV2Result {
 }
 
 impl SwapFaceV2Result {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFaceV2Result {
         builder::SwapFaceV2Result::default()
     }
@@ -5654,12 +6155,13 @@ impl crate::JobReport for SwapFaceV2Result {
 static SWAP_FACE_V2_RESULT: Object = Object {
     name: "SwapFaceV2Result",
     about: "State of a face swap with repair, and its picture once it has succeeded.",
+    source: None,
     fields: &[
         Field::required("taskId", Shape::Text(Text::ANY))
-            .about("The platform's id of the task.")
+            .about("The platform's id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("businessTaskId", Shape::Text(Text::ANY))
-            .about("The caller's id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS))
             .about("State of the task.")
@@ -5673,10 +6175,10 @@ static SWAP_FACE_V2_RESULT: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a portrait in another style.
+/// Request to make a portrait in another style.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct InstantIdRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -5686,40 +6188,54 @@ pub struct InstantIdRequest {
     /// (`image` on the wire; required)
     #[serde(rename = "image")]
     pub image: String,
-    /// What the portrait should show; the published example has "Cute ceramic doll".
+    /// What the portrait should show, such as "Cute ceramic doll".
     ///
     /// (`prompt` on the wire; required)
+    ///
+    /// Source: The published example has "Cute ceramic doll".
     #[serde(rename = "prompt")]
     pub prompt: String,
-    /// Height of the portrait, in pixels; only 960 for now.
+    /// Height of the portrait, in pixels: 960.
     ///
     /// (`height` on the wire; optional; one of 960)
+    ///
+    /// Source: The page says that only 960 is supported for now.
     #[serde(rename = "height", skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
-    /// Width of the portrait, in pixels; only 960 for now.
+    /// Width of the portrait, in pixels: 960.
     ///
     /// (`width` on the wire; optional; one of 960)
+    ///
+    /// Source: The page says that only 960 is supported for now.
     #[serde(rename = "width", skip_serializing_if = "Option::is_none")]
     pub width: Option<i64>,
-    /// What the portrait should not show. Quirk: "1" in the published example, a dummy.
+    /// What the portrait should not show.
     ///
     /// (`negativePrompt` on the wire; optional)
+    ///
+    /// Source: Quirk: "1" in the published example is a dummy.
     #[serde(rename = "negativePrompt", skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
-    /// Number of diffusion steps; the range is not available. Quirk: 1 in the published example, a dummy.
+    /// Number of diffusion steps.
     ///
     /// (`steps` on the wire; optional; at least 1)
+    ///
+    /// Source: The range is not available. Quirk: 1 in the published example is a dummy.
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// How closely the portrait follows the prompt; the range is not available. Quirk: declared as an integer, but
-    /// the curl sample sends 1.0. The 1 of the published example is a dummy.
+    /// How closely the portrait follows the prompt.
     ///
     /// (`guidanceScale` on the wire; optional; also read from a number)
+    ///
+    /// Source: The range is not available. Quirk: declared as an integer, but the curl sample sends 1.0. The 1 of
+    /// the published example is a dummy.
     #[serde(rename = "guidanceScale", skip_serializing_if = "Option::is_none")]
     pub guidance_scale: Option<i64>,
-    /// Seed of the noise. Quirk: a string in `text_to_image` and `image_to_image`.
+    /// Seed of the noise.
     ///
     /// (`seed` on the wire; optional; also read from a text)
+    ///
+    /// Source: Quirk: a string in `text_to_image` and `image_to_image`.
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
     /// URL to push the result to when the job ends.
@@ -5730,7 +6246,7 @@ pub struct InstantIdRequest {
 }
 
 impl InstantIdRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::InstantIdRequest {
         builder::InstantIdRequest::default()
     }
@@ -5743,31 +6259,40 @@ object!(
 
 static INSTANT_ID_REQUEST: Object = Object {
     name: "InstantIdRequest",
-    about: "Order for a portrait in another style.",
+    about: "Request to make a portrait in another style.",
+    source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
-        Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0))).about("URL of the picture of the face."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
+        Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
+            .about("URL of the picture of the face.")
+            .picture(),
         Field::required("prompt", Shape::Text(Text::ANY))
-            .about("What the portrait should show; the published example has \"Cute ceramic doll\"."),
+            .about("What the portrait should show, such as \"Cute ceramic doll\".")
+            .source("The published example has \"Cute ceramic doll\"."),
         Field::optional("height", Shape::Integer(Integer::ANY.one_of(&[960])))
-            .about("Height of the portrait, in pixels; only 960 for now."),
+            .about("Height of the portrait, in pixels: 960.")
+            .source("The page says that only 960 is supported for now."),
         Field::optional("width", Shape::Integer(Integer::ANY.one_of(&[960])))
-            .about("Width of the portrait, in pixels; only 960 for now."),
+            .about("Width of the portrait, in pixels: 960.")
+            .source("The page says that only 960 is supported for now."),
         Field::optional("negativePrompt", Shape::Text(Text::ANY))
-            .about("What the portrait should not show. Quirk: \"1\" in the published example, a dummy."),
-        Field::optional("steps", Shape::Integer(Integer::ANY.minimum(1))).about(concat!(
-            "Number of diffusion steps; the range is not available. Quirk: 1 in the published example, ",
-            "a dummy."
-        )),
+            .about("What the portrait should not show.")
+            .source("Quirk: \"1\" in the published example is a dummy."),
+        Field::optional("steps", Shape::Integer(Integer::ANY.minimum(1)))
+            .about("Number of diffusion steps.")
+            .source("The range is not available. Quirk: 1 in the published example is a dummy."),
         Field::optional("guidanceScale", Shape::Integer(Integer::ANY))
-            .about(concat!(
-                "How closely the portrait follows the prompt; the range is not available. Quirk: declared ",
-                "as an integer, but the curl sample sends 1.0. The 1 of the published example is a dummy."
-            ))
-            .accepts(&[JsonType::Number]),
+            .about("How closely the portrait follows the prompt.")
+            .accepts(&[JsonType::Number])
+            .source(concat!(
+                "The range is not available. Quirk: declared as an integer, but the curl sample sends 1.0. ",
+                "The 1 of the published example is a dummy."
+            )),
         Field::optional("seed", Shape::Integer(Integer::ANY))
-            .about("Seed of the noise. Quirk: a string in `text_to_image` and `image_to_image`.")
-            .accepts(&[JsonType::String]),
+            .about("Seed of the noise.")
+            .accepts(&[JsonType::String])
+            .source("Quirk: a string in `text_to_image` and `image_to_image`."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends."),
     ],
@@ -5783,13 +6308,12 @@ pub struct InstantIdResponse {
     /// (`code` on the wire; required)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of several pictures,
-    /// but there is one URL.
+    /// State of a portrait job, and its picture once it has succeeded.
     ///
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
@@ -5797,7 +6321,7 @@ pub struct InstantIdResponse {
 }
 
 impl InstantIdResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::InstantIdResponse {
         builder::InstantIdResponse::default()
     }
@@ -5808,26 +6332,28 @@ object!(InstantIdResponse : INSTANT_ID_RESPONSE { code, msg, data });
 static INSTANT_ID_RESPONSE: Object = Object {
     name: "InstantIdResponse",
     about: "Answer of `instant_id`, and the body of its push.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`."),
-        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" when all went well."),
+        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" if the call succeeded."),
         Field::required("data", Shape::Object(&INSTANT_ID_RESULT)).about(""),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of several pictures,
-/// but there is one URL.
+/// State of a portrait job, and its picture once it has succeeded.
+///
+/// Source: Quirk: the page speaks of several pictures, but there is one URL.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct InstantIdResult {
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// The caller's id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required)
     #[serde(rename = "businessTaskId")]
@@ -5837,16 +6363,17 @@ pub struct InstantIdResult {
     /// (`status` on the wire; required)
     #[serde(rename = "status")]
     pub status: ToolStatus,
-    /// URL of the portrait, once the job has succeeded. Only the name is available; the type and the flag are
-    /// inferred.
+    /// URL of the portrait, once the job has succeeded.
     ///
     /// (`outputImageUrl` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: Only the name is available; the type and the flag are inferred.
     #[serde(rename = "outputImageUrl", skip_serializing_if = "Option::is_none")]
     pub output_image_url: Option<String>,
 }
 
 impl InstantIdResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::InstantIdResult {
         builder::InstantIdResult::default()
     }
@@ -5865,32 +6392,28 @@ impl crate::JobReport for InstantIdResult {
 
 static INSTANT_ID_RESULT: Object = Object {
     name: "InstantIdResult",
-    about: concat!(
-        "State of a portrait job, and its picture once it has succeeded. Quirk: the page speaks of ",
-        "several pictures, but there is one URL."
-    ),
+    about: "State of a portrait job, and its picture once it has succeeded.",
+    source: Some("Quirk: the page speaks of several pictures, but there is one URL."),
     fields: &[
-        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id of the task."),
-        Field::required("businessTaskId", Shape::Text(Text::ANY)).about("The caller's id of the task."),
+        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY)).about("The caller's own id for the task."),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS)).about("State of the task."),
         Field::optional("outputImageUrl", Shape::Text(Text::ANY))
-            .about(concat!(
-                "URL of the portrait, once the job has succeeded. Only the name is available; the type and ",
-                "the flag are inferred."
-            ))
+            .about("URL of the portrait, once the job has succeeded.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source("Only the name is available; the type and the flag are inferred."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Order for a repair of faces.
+/// Request to repair faces.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RestoreFaceRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -5900,10 +6423,12 @@ pub struct RestoreFaceRequest {
     /// (`image` on the wire; required; inferred, not published)
     #[serde(rename = "image")]
     pub image: String,
-    /// Balance of quality against fidelity, from 0 to 1, a number carried in a string as in `swap_face_v2`.
+    /// Balance of quality against fidelity, from 0 to 1, a number as text.
     ///
     /// (`fidelityWeight` on the wire; optional; a number as text, 0 to 1; also read from a whole number, a number;
     /// inferred, not published)
+    ///
+    /// Source: Inferred by analogy with `swap_face_v2`.
     #[serde(rename = "fidelityWeight", skip_serializing_if = "Option::is_none")]
     pub fidelity_weight: Option<String>,
     /// URL to push the result to when the job ends.
@@ -5914,7 +6439,7 @@ pub struct RestoreFaceRequest {
 }
 
 impl RestoreFaceRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RestoreFaceRequest {
         builder::RestoreFaceRequest::default()
     }
@@ -5927,21 +6452,21 @@ object!(
 
 static RESTORE_FACE_REQUEST: Object = Object {
     name: "RestoreFaceRequest",
-    about: "Order for a repair of faces.",
+    about: "Request to repair faces.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture with faces to repair.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::optional("fidelityWeight", Shape::Text(Text::ANY.numeric(Numeric::ANY.minimum(0.0).maximum(1.0))))
-            .about(concat!(
-                "Balance of quality against fidelity, from 0 to 1, a number carried in a string as in ",
-                "`swap_face_v2`."
-            ))
+            .about("Balance of quality against fidelity, from 0 to 1, a number as text.")
             .accepts(&[JsonType::Integer, JsonType::Number])
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .source("Inferred by analogy with `swap_face_v2`."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends.")
             .provenance(Provenance::Inferred),
@@ -5973,7 +6498,7 @@ pub struct RestoreFaceResponse {
 }
 
 impl RestoreFaceResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RestoreFaceResponse {
         builder::RestoreFaceResponse::default()
     }
@@ -5984,6 +6509,7 @@ object!(RestoreFaceResponse : RESTORE_FACE_RESPONSE { code, msg, data });
 static RESTORE_FACE_RESPONSE: Object = Object {
     name: "RestoreFaceResponse",
     about: "Answer of `restore_face`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -5999,12 +6525,12 @@ static RESTORE_FACE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a larger picture with rebuilt detail.
+/// Request to enlarge a picture and rebuild its detail.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SuperResolutionRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -6014,7 +6540,7 @@ pub struct SuperResolutionRequest {
     /// (`image` on the wire; required; inferred, not published)
     #[serde(rename = "image")]
     pub image: String,
-    /// Multiple of the width and the height, 2 or 4. Default 2, which applies when the field is left out.
+    /// Factor for width and height, 2 or 4. Default 2, which applies when the field is left out.
     ///
     /// (`scale` on the wire; optional; one of 2, 4; default `2`; inferred, not published)
     #[serde(rename = "scale", skip_serializing_if = "Option::is_none")]
@@ -6027,7 +6553,7 @@ pub struct SuperResolutionRequest {
 }
 
 impl SuperResolutionRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SuperResolutionRequest {
         builder::SuperResolutionRequest::default()
     }
@@ -6045,19 +6571,18 @@ object!(
 
 static SUPER_RESOLUTION_REQUEST: Object = Object {
     name: "SuperResolutionRequest",
-    about: "Order for a larger picture with rebuilt detail.",
+    about: "Request to enlarge a picture and rebuild its detail.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to enlarge.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::optional("scale", Shape::Integer(Integer::ANY.one_of(&[2, 4])))
-            .about(concat!(
-                "Multiple of the width and the height, 2 or 4. Default 2, which applies when the field is ",
-                "left out."
-            ))
+            .about("Factor for width and height, 2 or 4. Default 2, which applies when the field is left out.")
             .default("2")
             .provenance(Provenance::Inferred),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
@@ -6091,7 +6616,7 @@ pub struct SuperResolutionResponse {
 }
 
 impl SuperResolutionResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SuperResolutionResponse {
         builder::SuperResolutionResponse::default()
     }
@@ -6102,6 +6627,7 @@ object!(SuperResolutionResponse : SUPER_RESOLUTION_RESPONSE { code, msg, data })
 static SUPER_RESOLUTION_RESPONSE: Object = Object {
     name: "SuperResolutionResponse",
     about: "Answer of `super_resolution`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -6117,10 +6643,10 @@ static SUPER_RESOLUTION_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a text about a picture.
+/// Request to describe a picture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DescribeImageRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -6130,21 +6656,24 @@ pub struct DescribeImageRequest {
     /// (`image` on the wire; required)
     #[serde(rename = "image")]
     pub image: String,
-    /// Model that describes the picture. Default "clip" (Chinese page), which applies when the field is left out.
+    /// Model that describes the picture. Default "clip", which applies when the field is left out.
     ///
     /// (`model` on the wire; optional; default `"clip"`)
+    ///
+    /// Source: The default is from the Chinese page.
     #[serde(rename = "model", skip_serializing_if = "Option::is_none")]
     pub model: Option<DescribeModel>,
-    /// URL to push the result to when the job ends. Quirk: required, yet missing from the published example and from
-    /// the curl sample.
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; required)
+    ///
+    /// Source: Quirk: required, yet missing from the published example and from the curl sample.
     #[serde(rename = "callbackUrl")]
     pub callback_url: String,
 }
 
 impl DescribeImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeImageRequest {
         builder::DescribeImageRequest::default()
     }
@@ -6162,20 +6691,24 @@ object!(
 
 static DESCRIBE_IMAGE_REQUEST: Object = Object {
     name: "DescribeImageRequest",
-    about: "Order for a text about a picture.",
+    about: "Request to describe a picture.",
+    source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
-        Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0))).about("URL of the picture to describe."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
+        Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
+            .about("URL of the picture to describe.")
+            .picture(),
         Field::optional("model", Shape::TextEnum(&DESCRIBE_MODEL))
             .about(concat!(
-                "Model that describes the picture. Default \"clip\" (Chinese page), which applies when the ",
-                "field is left out."
+                "Model that describes the picture. Default \"clip\", which applies when the field is left ",
+                "out."
             ))
-            .default("\"clip\""),
-        Field::required("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0))).about(concat!(
-            "URL to push the result to when the job ends. Quirk: required, yet missing from the ",
-            "published example and from the curl sample."
-        )),
+            .default("\"clip\"")
+            .source("The default is from the Chinese page."),
+        Field::required("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
+            .about("URL to push the result to when the job ends.")
+            .source("Quirk: required, yet missing from the published example and from the curl sample."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -6200,14 +6733,17 @@ static DESCRIBE_MODEL: TextEnum = TextEnum {
         "Model that describes a picture, \"clip\" in a sentence or \"deepdanbooru\" in tags for ",
         "drawings."
     ),
+    source: None,
     values: &[
-        Choice { value: "clip", about: "", provenance: Provenance::Published },
-        Choice { value: "deepdanbooru", about: "", provenance: Provenance::Published },
+        Choice { value: "clip", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "deepdanbooru", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
 
-/// Answer of `describe_image`, and the body of its push. Quirk: `msg` comes last.
+/// Answer of `describe_image`, and the body of its push.
+///
+/// Source: Quirk: `msg` comes last.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DescribeImageResponse {
     /// Outcome of the call, "200" for success; the outcome of the task is `data.status`.
@@ -6220,7 +6756,7 @@ pub struct DescribeImageResponse {
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
     pub data: DescribeImageResult,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required)
     #[serde(rename = "msg")]
@@ -6228,7 +6764,7 @@ pub struct DescribeImageResponse {
 }
 
 impl DescribeImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeImageResponse {
         builder::DescribeImageResponse::default()
     }
@@ -6238,12 +6774,13 @@ object!(DescribeImageResponse : DESCRIBE_IMAGE_RESPONSE { code, data, msg });
 
 static DESCRIBE_IMAGE_RESPONSE: Object = Object {
     name: "DescribeImageResponse",
-    about: "Answer of `describe_image`, and the body of its push. Quirk: `msg` comes last.",
+    about: "Answer of `describe_image`, and the body of its push.",
+    source: Some("Quirk: `msg` comes last."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success; the outcome of the task is `data.status`."),
         Field::required("data", Shape::Object(&DESCRIBE_IMAGE_RESULT)).about(""),
-        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" when all went well."),
+        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" if the call succeeded."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
@@ -6252,7 +6789,7 @@ static DESCRIBE_IMAGE_RESPONSE: Object = Object {
 /// State of a description job, and its text once it has succeeded.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DescribeImageResult {
-    /// The caller's id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required)
     #[serde(rename = "businessTaskId")]
@@ -6262,12 +6799,14 @@ pub struct DescribeImageResult {
     /// (`caption` on the wire; optional; also read from `null` (as left out); published in part)
     #[serde(rename = "caption", skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
-    /// State of the task; the published example has 1 beside a finished text.
+    /// State of the task.
     ///
     /// (`status` on the wire; required)
+    ///
+    /// Source: The published example has 1 beside a finished text.
     #[serde(rename = "status")]
     pub status: ToolStatus,
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required)
     #[serde(rename = "taskId")]
@@ -6275,7 +6814,7 @@ pub struct DescribeImageResult {
 }
 
 impl DescribeImageResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeImageResult {
         builder::DescribeImageResult::default()
     }
@@ -6295,27 +6834,30 @@ impl crate::JobReport for DescribeImageResult {
 static DESCRIBE_IMAGE_RESULT: Object = Object {
     name: "DescribeImageResult",
     about: "State of a description job, and its text once it has succeeded.",
+    source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY)).about("The caller's id of the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY)).about("The caller's own id for the task."),
         Field::optional("caption", Shape::Text(Text::ANY))
             .about("The text about the picture, once the job has succeeded.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Partial),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS))
-            .about("State of the task; the published example has 1 beside a finished text."),
-        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id of the task."),
+            .about("State of the task.")
+            .source("The published example has 1 beside a finished text."),
+        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id for the task."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Order for a swap of one or two faces of one picture.
+/// Request to swap one or two faces of one picture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFacesRequest {
-    /// URLs of the pictures that give the faces, one or two, taken as going from left to right (inferred). Quirk: a
-    /// string in `swap_face` and `swap_face_v2`.
+    /// URLs of the pictures that give the faces, one or two, for the faces of the target from left to right.
     ///
     /// (`sourceUrl` on the wire; required; 1 to 2 items; also read from a text)
+    ///
+    /// Source: The order from left to right is inferred. Quirk: a string in `swap_face` and `swap_face_v2`.
     #[serde(rename = "sourceUrl")]
     pub source_url: Vec<String>,
     /// URL of the picture that receives the faces.
@@ -6323,13 +6865,15 @@ pub struct SwapFacesRequest {
     /// (`targetUrl` on the wire; required)
     #[serde(rename = "targetUrl")]
     pub target_url: String,
-    /// Which face of the target to change, when only one of several is changed. Faces are counted from 1 from left
-    /// to right, so that it is from 1 to 3 with three faces. Quirk: the prose of the page calls it `face_idx`.
+    /// Which face of the target to change, if only one of several is changed. Faces are counted from 1, from left to
+    /// right.
     ///
     /// (`faceIdx` on the wire; optional; at least 1; also read as `face_idx`)
+    ///
+    /// Source: Quirk: the prose of the page calls it `face_idx`. It gives 1 to 3 as the range for three faces.
     #[serde(rename = "faceIdx", skip_serializing_if = "Option::is_none")]
     pub face_idx: Option<i64>,
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -6342,7 +6886,7 @@ pub struct SwapFacesRequest {
 }
 
 impl SwapFacesRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFacesRequest {
         builder::SwapFacesRequest::default()
     }
@@ -6355,27 +6899,38 @@ object!(
 
 static SWAP_FACES_REQUEST: Object = Object {
     name: "SwapFacesRequest",
-    about: "Order for a swap of one or two faces of one picture.",
+    about: "Request to swap one or two faces of one picture.",
+    source: None,
     fields: &[
         Field::required(
             "sourceUrl",
             Shape::List(&List::of(Shape::Text(Text::ANY.pattern(&PATTERN_0))).min_items(1).max_items(2)),
         )
         .about(concat!(
-            "URLs of the pictures that give the faces, one or two, taken as going from left to right ",
-            "(inferred). Quirk: a string in `swap_face` and `swap_face_v2`."
+            "URLs of the pictures that give the faces, one or two, for the faces of the target from ",
+            "left to right."
         ))
-        .accepts(&[JsonType::String]),
+        .accepts(&[JsonType::String])
+        .source(concat!(
+            "The order from left to right is inferred. Quirk: a string in `swap_face` and ",
+            "`swap_face_v2`."
+        ))
+        .picture(),
         Field::required("targetUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the picture that receives the faces."),
+            .about("URL of the picture that receives the faces.")
+            .picture(),
         Field::optional("faceIdx", Shape::Integer(Integer::ANY.minimum(1)))
             .about(concat!(
-                "Which face of the target to change, when only one of several is changed. Faces are ",
-                "counted from 1 from left to right, so that it is from 1 to 3 with three faces. Quirk: the ",
-                "prose of the page calls it `face_idx`."
+                "Which face of the target to change, if only one of several is changed. Faces are counted ",
+                "from 1, from left to right."
             ))
-            .aliases(&["face_idx"]),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+            .aliases(&["face_idx"])
+            .source(concat!(
+                "Quirk: the prose of the page calls it `face_idx`. It gives 1 to 3 as the range for three ",
+                "faces."
+            )),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends."),
     ],
@@ -6406,7 +6961,7 @@ pub struct SwapFacesResponse {
 }
 
 impl SwapFacesResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::SwapFacesResponse {
         builder::SwapFacesResponse::default()
     }
@@ -6417,6 +6972,7 @@ object!(SwapFacesResponse : SWAP_FACES_RESPONSE { code, msg, data });
 static SWAP_FACES_RESPONSE: Object = Object {
     name: "SwapFacesResponse",
     about: "Answer of `swap_faces`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -6432,28 +6988,32 @@ static SWAP_FACES_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a search for faces.
+/// Request to find faces.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DetectFacesRequest {
-    /// URL of the picture to search. Quirk: its published description is copied from the face swap.
+    /// URL of the picture to search.
     ///
     /// (`imageUrl` on the wire; required)
+    ///
+    /// Source: Quirk: its published description is copied from the face swap.
     #[serde(rename = "imageUrl")]
     pub image_url: String,
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// URL to push the result to when the job ends. Quirk: its label is the Chinese 回调地址.
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; optional)
+    ///
+    /// Source: Quirk: its label is the Chinese 回调地址.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl DetectFacesRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DetectFacesRequest {
         builder::DetectFacesRequest::default()
     }
@@ -6466,15 +7026,18 @@ object!(
 
 static DETECT_FACES_REQUEST: Object = Object {
     name: "DetectFacesRequest",
-    about: "Order for a search for faces.",
+    about: "Request to find faces.",
+    source: None,
     fields: &[
-        Field::required("imageUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0))).about(concat!(
-            "URL of the picture to search. Quirk: its published description is copied from the face ",
-            "swap."
-        )),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+        Field::required("imageUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
+            .about("URL of the picture to search.")
+            .source("Quirk: its published description is copied from the face swap.")
+            .picture(),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL to push the result to when the job ends. Quirk: its label is the Chinese 回调地址."),
+            .about("URL to push the result to when the job ends.")
+            .source("Quirk: its label is the Chinese 回调地址."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -6503,7 +7066,7 @@ pub struct DetectFacesResponse {
 }
 
 impl DetectFacesResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DetectFacesResponse {
         builder::DetectFacesResponse::default()
     }
@@ -6514,6 +7077,7 @@ object!(DetectFacesResponse : DETECT_FACES_RESPONSE { code, msg, data });
 static DETECT_FACES_RESPONSE: Object = Object {
     name: "DetectFacesResponse",
     about: "Answer of `detect_faces`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -6529,72 +7093,87 @@ static DETECT_FACES_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for full prompts from a short one.
+/// Request to expand a short prompt into full ones.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ExpandPromptRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// Family of models that the prompts are for, 0 for SD and 1 for SDXL.
+    /// Family of models that the prompts are for: 0 is SD, 1 is SDXL.
     ///
     /// (`mode` on the wire; required; one of 0, 1)
     #[serde(rename = "mode")]
     pub mode: i64,
-    /// The prompt to expand; the published example has "a girl".
+    /// The prompt to expand, such as "a girl".
     ///
     /// (`sourcePrompt` on the wire; required)
+    ///
+    /// Source: The published example has "a girl".
     #[serde(rename = "sourcePrompt")]
     pub source_prompt: String,
-    /// Sample among this many of the likeliest tokens, from 0 to 250 in steps of 1; 0 turns the limit off.
+    /// Sample among this many of the likeliest tokens, from 0 to 250; 0 turns the limit off.
     ///
     /// (`topK` on the wire; optional; 0 to 250)
+    ///
+    /// Source: Published with steps of 1.
     #[serde(rename = "topK", skip_serializing_if = "Option::is_none")]
     pub top_k: Option<i64>,
-    /// Sample among the likeliest tokens that add up to this probability, from 0.01 to 1. Quirk: of the upper end
-    /// only the beginning "1." is available; it is read as 1.0.
+    /// Sample among the likeliest tokens that add up to this probability, from 0.01 to 1.
     ///
     /// (`topP` on the wire; optional; 0.01 to 1; published in part)
+    ///
+    /// Source: Quirk: of the upper end only the beginning "1." is available; it is read as 1.0.
     #[serde(rename = "topP", skip_serializing_if = "Option::is_none", serialize_with = "crate::wire::optional_number")]
     pub top_p: Option<f64>,
-    /// How freely tokens are sampled; the range is not available.
+    /// How freely tokens are sampled.
     ///
     /// (`temperature` on the wire; optional)
+    ///
+    /// Source: The range is not available.
     #[serde(
         rename = "temperature",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub temperature: Option<f64>,
-    /// How strongly tokens that occurred already are avoided; the range is not available.
+    /// How strongly tokens that occurred already are avoided.
     ///
     /// (`repetitionPenalty` on the wire; optional)
+    ///
+    /// Source: The range is not available.
     #[serde(
         rename = "repetitionPenalty",
         skip_serializing_if = "Option::is_none",
         serialize_with = "crate::wire::optional_number"
     )]
     pub repetition_penalty: Option<f64>,
-    /// Longest prompt to write, in tokens; the range is not available.
+    /// Longest prompt to write, in tokens.
     ///
     /// (`maxTokens` on the wire; optional)
+    ///
+    /// Source: The range is not available.
     #[serde(rename = "maxTokens", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<i64>,
-    /// Shortest prompt to write, in tokens; the range is not available.
+    /// Shortest prompt to write, in tokens.
     ///
     /// (`minTokens` on the wire; optional)
+    ///
+    /// Source: The range is not available.
     #[serde(rename = "minTokens", skip_serializing_if = "Option::is_none")]
     pub min_tokens: Option<i64>,
-    /// Number of prompts to return; this meaning is inferred, and the range is not available.
+    /// Number of prompts to return.
     ///
     /// (`sequencesNum` on the wire; optional)
+    ///
+    /// Source: The meaning is inferred, and the range is not available.
     #[serde(rename = "sequencesNum", skip_serializing_if = "Option::is_none")]
     pub sequences_num: Option<i64>,
 }
 
 impl ExpandPromptRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ExpandPromptRequest {
         builder::ExpandPromptRequest::default()
     }
@@ -6608,39 +7187,46 @@ object!(
 
 static EXPAND_PROMPT_REQUEST: Object = Object {
     name: "ExpandPromptRequest",
-    about: "Order for full prompts from a short one.",
+    about: "Request to expand a short prompt into full ones.",
+    source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
         Field::required("mode", Shape::Integer(Integer::ANY.one_of(&[0, 1])))
-            .about("Family of models that the prompts are for, 0 for SD and 1 for SDXL."),
+            .about("Family of models that the prompts are for: 0 is SD, 1 is SDXL."),
         Field::required("sourcePrompt", Shape::Text(Text::ANY))
-            .about("The prompt to expand; the published example has \"a girl\"."),
-        Field::optional("topK", Shape::Integer(Integer::ANY.minimum(0).maximum(250))).about(concat!(
-            "Sample among this many of the likeliest tokens, from 0 to 250 in steps of 1; 0 turns the ",
-            "limit off."
-        )),
+            .about("The prompt to expand, such as \"a girl\".")
+            .source("The published example has \"a girl\"."),
+        Field::optional("topK", Shape::Integer(Integer::ANY.minimum(0).maximum(250)))
+            .about("Sample among this many of the likeliest tokens, from 0 to 250; 0 turns the limit off.")
+            .source("Published with steps of 1."),
         Field::optional("topP", Shape::Number(Number::ANY.minimum(0.01).maximum(1.0)))
-            .about(concat!(
-                "Sample among the likeliest tokens that add up to this probability, from 0.01 to 1. Quirk: ",
-                "of the upper end only the beginning \"1.\" is available; it is read as 1.0."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Sample among the likeliest tokens that add up to this probability, from 0.01 to 1.")
+            .provenance(Provenance::Partial)
+            .source("Quirk: of the upper end only the beginning \"1.\" is available; it is read as 1.0."),
         Field::optional("temperature", Shape::Number(Number::ANY))
-            .about("How freely tokens are sampled; the range is not available."),
+            .about("How freely tokens are sampled.")
+            .source("The range is not available."),
         Field::optional("repetitionPenalty", Shape::Number(Number::ANY))
-            .about("How strongly tokens that occurred already are avoided; the range is not available."),
+            .about("How strongly tokens that occurred already are avoided.")
+            .source("The range is not available."),
         Field::optional("maxTokens", Shape::Integer(Integer::ANY))
-            .about("Longest prompt to write, in tokens; the range is not available."),
+            .about("Longest prompt to write, in tokens.")
+            .source("The range is not available."),
         Field::optional("minTokens", Shape::Integer(Integer::ANY))
-            .about("Shortest prompt to write, in tokens; the range is not available."),
+            .about("Shortest prompt to write, in tokens.")
+            .source("The range is not available."),
         Field::optional("sequencesNum", Shape::Integer(Integer::ANY))
-            .about("Number of prompts to return; this meaning is inferred, and the range is not available."),
+            .about("Number of prompts to return.")
+            .source("The meaning is inferred, and the range is not available."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `expand_prompt`. Quirk: `data` is optional while its members are required.
+/// Answer of `expand_prompt`.
+///
+/// Source: Quirk: `data` is optional while its members are required.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ExpandPromptResponse {
     /// Outcome of the call, "200" for success.
@@ -6648,7 +7234,7 @@ pub struct ExpandPromptResponse {
     /// (`code` on the wire; required)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required)
     #[serde(rename = "msg")]
@@ -6661,7 +7247,7 @@ pub struct ExpandPromptResponse {
 }
 
 impl ExpandPromptResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ExpandPromptResponse {
         builder::ExpandPromptResponse::default()
     }
@@ -6671,10 +7257,11 @@ object!(ExpandPromptResponse : EXPAND_PROMPT_RESPONSE { code, msg, data });
 
 static EXPAND_PROMPT_RESPONSE: Object = Object {
     name: "ExpandPromptResponse",
-    about: "Answer of `expand_prompt`. Quirk: `data` is optional while its members are required.",
+    about: "Answer of `expand_prompt`.",
+    source: Some("Quirk: `data` is optional while its members are required."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY)).about("Outcome of the call, \"200\" for success."),
-        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" when all went well."),
+        Field::required("msg", Shape::Text(Text::ANY)).about("Text of the outcome, \"success\" if the call succeeded."),
         Field::optional("data", Shape::Object(&EXPAND_PROMPT_RESULT))
             .about("The expanded prompts.")
             .accepts(&[JsonType::Null]),
@@ -6686,9 +7273,11 @@ static EXPAND_PROMPT_RESPONSE: Object = Object {
 /// The expanded prompts and the ids of the task that made them.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ExpandPromptResult {
-    /// State of the task; the published example has 0 beside finished prompts.
+    /// State of the task.
     ///
     /// (`status` on the wire; required)
+    ///
+    /// Source: The published example has 0 beside finished prompts.
     #[serde(rename = "status")]
     pub status: ExpandPromptStatus,
     /// The expanded prompts.
@@ -6696,17 +7285,19 @@ pub struct ExpandPromptResult {
     /// (`prompts` on the wire; required)
     #[serde(rename = "prompts")]
     pub prompts: Vec<String>,
-    /// The platform's id of the task.
+    /// The platform's id for the task.
     ///
     /// (`taskId` on the wire; required)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// Probably the code of the tool (inferred). Quirk: its meaning is not available, and it occurs nowhere else.
+    /// Code of the tool.
     ///
     /// (`toolTask` on the wire; required)
+    ///
+    /// Source: Quirk: its meaning is not available and inferred, and it occurs nowhere else.
     #[serde(rename = "toolTask")]
     pub tool_task: String,
-    /// The caller's id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required)
     #[serde(rename = "businessTaskId")]
@@ -6714,7 +7305,7 @@ pub struct ExpandPromptResult {
 }
 
 impl ExpandPromptResult {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ExpandPromptResult {
         builder::ExpandPromptResult::default()
     }
@@ -6734,29 +7325,34 @@ impl crate::JobReport for ExpandPromptResult {
 static EXPAND_PROMPT_RESULT: Object = Object {
     name: "ExpandPromptResult",
     about: "The expanded prompts and the ids of the task that made them.",
+    source: None,
     fields: &[
         Field::required("status", Shape::IntegerEnum(&EXPAND_PROMPT_STATUS))
-            .about("State of the task; the published example has 0 beside finished prompts."),
+            .about("State of the task.")
+            .source("The published example has 0 beside finished prompts."),
         Field::required("prompts", Shape::List(&List::of(Shape::Text(Text::ANY)))).about("The expanded prompts."),
-        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id of the task."),
-        Field::required("toolTask", Shape::Text(Text::ANY)).about(concat!(
-            "Probably the code of the tool (inferred). Quirk: its meaning is not available, and it ",
-            "occurs nowhere else."
-        )),
-        Field::required("businessTaskId", Shape::Text(Text::ANY)).about("The caller's id of the task."),
+        Field::required("taskId", Shape::Text(Text::ANY)).about("The platform's id for the task."),
+        Field::required("toolTask", Shape::Text(Text::ANY))
+            .about("Code of the tool.")
+            .source("Quirk: its meaning is not available and inferred, and it occurs nowhere else."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY)).about("The caller's own id for the task."),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// State of a prompt expansion. Only 0 is known; any other value is unknown and never counts as success. Quirk:
-/// 0 is success here, unlike in every other family.
+/// State of a prompt expansion. 0 is success, unlike in every other family; any other value is unknown and never
+/// counts as success.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: Only 0 is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ExpandPromptStatus {
-    /// `0`: Ended in success; published beside finished prompts.
+    /// `0`: Ended in success.
+    ///
+    /// Source: Published beside finished prompts.
     Succeeded,
     /// A value that the document does not list.
     Other(i64),
@@ -6767,13 +7363,15 @@ open_integer!(ExpandPromptStatus : EXPAND_PROMPT_STATUS { Succeeded = 0 });
 static EXPAND_PROMPT_STATUS: IntegerEnum = IntegerEnum {
     name: "ExpandPromptStatus",
     about: concat!(
-        "State of a prompt expansion. Only 0 is known; any other value is unknown and never counts ",
-        "as success. Quirk: 0 is success here, unlike in every other family."
+        "State of a prompt expansion. 0 is success, unlike in every other family; any other value ",
+        "is unknown and never counts as success."
     ),
+    source: Some("Only 0 is published."),
     values: &[Choice {
         value: 0,
-        about: "Ended in success; published beside finished prompts.",
+        about: "Ended in success.",
         provenance: Provenance::Published,
+        source: Some("Published beside finished prompts."),
     }],
 };
 
@@ -6787,12 +7385,12 @@ impl ExpandPromptStatus {
     }
 }
 
-/// Order for another hairstyle.
+/// Request to change a hairstyle.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ChangeHairstyleRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -6802,14 +7400,18 @@ pub struct ChangeHairstyleRequest {
     /// (`sourceImage` on the wire; required; inferred, not published)
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// The hairstyle wanted, such as "bob"; the values are not available.
+    /// Hairstyle to give, such as "bob".
     ///
     /// (`hairStyle` on the wire; required; inferred, not published)
+    ///
+    /// Source: The values are not available.
     #[serde(rename = "hairStyle")]
     pub hair_style: String,
-    /// The colour wanted, such as "brown"; the values are not available.
+    /// Hair colour to give, such as "brown".
     ///
     /// (`hairColor` on the wire; optional; inferred, not published)
+    ///
+    /// Source: The values are not available.
     #[serde(rename = "hairColor", skip_serializing_if = "Option::is_none")]
     pub hair_color: Option<String>,
     /// Further wishes in words.
@@ -6825,7 +7427,7 @@ pub struct ChangeHairstyleRequest {
 }
 
 impl ChangeHairstyleRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ChangeHairstyleRequest {
         builder::ChangeHairstyleRequest::default()
     }
@@ -6838,20 +7440,24 @@ object!(
 
 static CHANGE_HAIRSTYLE_REQUEST: Object = Object {
     name: "ChangeHairstyleRequest",
-    about: "Order for another hairstyle.",
+    about: "Request to change a hairstyle.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the portrait.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::required("hairStyle", Shape::Text(Text::ANY))
-            .about("The hairstyle wanted, such as \"bob\"; the values are not available.")
-            .provenance(Provenance::Inferred),
+            .about("Hairstyle to give, such as \"bob\".")
+            .provenance(Provenance::Inferred)
+            .source("The values are not available."),
         Field::optional("hairColor", Shape::Text(Text::ANY))
-            .about("The colour wanted, such as \"brown\"; the values are not available.")
-            .provenance(Provenance::Inferred),
+            .about("Hair colour to give, such as \"brown\".")
+            .provenance(Provenance::Inferred)
+            .source("The values are not available."),
         Field::optional("prompt", Shape::Text(Text::ANY))
             .about("Further wishes in words.")
             .provenance(Provenance::Inferred),
@@ -6886,7 +7492,7 @@ pub struct ChangeHairstyleResponse {
 }
 
 impl ChangeHairstyleResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ChangeHairstyleResponse {
         builder::ChangeHairstyleResponse::default()
     }
@@ -6897,6 +7503,7 @@ object!(ChangeHairstyleResponse : CHANGE_HAIRSTYLE_RESPONSE { code, msg, data })
 static CHANGE_HAIRSTYLE_RESPONSE: Object = Object {
     name: "ChangeHairstyleResponse",
     about: "Answer of `change_hairstyle`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -6912,12 +7519,12 @@ static CHANGE_HAIRSTYLE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order to erase a part of a picture.
+/// Request to erase a part of a picture.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RemoveObjectRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -6927,7 +7534,7 @@ pub struct RemoveObjectRequest {
     /// (`sourceImage` on the wire; required; inferred, not published)
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// URL of the mask, a picture that is white where the other is to be erased.
+    /// URL of the mask, a picture that is white where the other picture is to be erased.
     ///
     /// (`maskImage` on the wire; required; inferred, not published)
     #[serde(rename = "maskImage")]
@@ -6940,7 +7547,7 @@ pub struct RemoveObjectRequest {
 }
 
 impl RemoveObjectRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveObjectRequest {
         builder::RemoveObjectRequest::default()
     }
@@ -6953,17 +7560,20 @@ object!(
 
 static REMOVE_OBJECT_REQUEST: Object = Object {
     name: "RemoveObjectRequest",
-    about: "Order to erase a part of a picture.",
+    about: "Request to erase a part of a picture.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::required("maskImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the mask, a picture that is white where the other is to be erased.")
-            .provenance(Provenance::Inferred),
+            .about("URL of the mask, a picture that is white where the other picture is to be erased.")
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends.")
             .provenance(Provenance::Inferred),
@@ -6995,7 +7605,7 @@ pub struct RemoveObjectResponse {
 }
 
 impl RemoveObjectResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveObjectResponse {
         builder::RemoveObjectResponse::default()
     }
@@ -7006,6 +7616,7 @@ object!(RemoveObjectResponse : REMOVE_OBJECT_RESPONSE { code, msg, data });
 static REMOVE_OBJECT_RESPONSE: Object = Object {
     name: "RemoveObjectResponse",
     about: "Answer of `remove_object`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -7021,28 +7632,34 @@ static REMOVE_OBJECT_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for the style of a picture.
+/// Request to recognise the style of a picture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RecognizeStyleRequest {
-    /// URL of the picture (Chinese page). Quirk: the published example holds a raw space.
+    /// URL of the picture.
     ///
     /// (`sourceImage` on the wire; required; published in part)
+    ///
+    /// Source: From the Chinese page. Quirk: the published example holds a raw space.
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// Caller's own id of the task (Chinese page).
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; published in part)
+    ///
+    /// Source: From the Chinese page.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// URL to push the result to when the job ends (Chinese page).
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; optional; published in part)
+    ///
+    /// Source: From the Chinese page.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl RecognizeStyleRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RecognizeStyleRequest {
         builder::RecognizeStyleRequest::default()
     }
@@ -7055,17 +7672,22 @@ object!(
 
 static RECOGNIZE_STYLE_REQUEST: Object = Object {
     name: "RecognizeStyleRequest",
-    about: "Order for the style of a picture.",
+    about: "Request to recognise the style of a picture.",
+    source: None,
     fields: &[
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the picture (Chinese page). Quirk: the published example holds a raw space.")
-            .provenance(Provenance::Partial),
+            .about("URL of the picture.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page. Quirk: the published example holds a raw space.")
+            .picture(),
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task (Chinese page).")
-            .provenance(Provenance::Partial),
+            .about("The caller's own id for the task.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL to push the result to when the job ends (Chinese page).")
-            .provenance(Provenance::Partial),
+            .about("URL to push the result to when the job ends.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -7084,7 +7706,7 @@ pub struct RecognizeStyleResponse {
     /// (`msg` on the wire; required; published in part)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// A job that was accepted and will be worked on later.
+    /// A job that has been accepted.
     ///
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
@@ -7092,7 +7714,7 @@ pub struct RecognizeStyleResponse {
 }
 
 impl RecognizeStyleResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RecognizeStyleResponse {
         builder::RecognizeStyleResponse::default()
     }
@@ -7103,6 +7725,7 @@ object!(RecognizeStyleResponse : RECOGNIZE_STYLE_RESPONSE { code, msg, data });
 static RECOGNIZE_STYLE_RESPONSE: Object = Object {
     name: "RecognizeStyleResponse",
     about: "Answer of `recognize_style`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -7116,10 +7739,10 @@ static RECOGNIZE_STYLE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a picture that goes beyond its edges.
+/// Request to extend a picture beyond its edges.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct OutpaintRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty)
     #[serde(rename = "businessTaskId")]
@@ -7144,14 +7767,18 @@ pub struct OutpaintRequest {
     /// (`sampleStep` on the wire; optional; 0 to 50)
     #[serde(rename = "sampleStep", skip_serializing_if = "Option::is_none")]
     pub sample_step: Option<i64>,
-    /// Sampling method; the values are not available.
+    /// Name of the sampling method.
     ///
     /// (`sampler` on the wire; optional)
+    ///
+    /// Source: The values are not available.
     #[serde(rename = "sampler", skip_serializing_if = "Option::is_none")]
     pub sampler: Option<Sampler>,
-    /// Number of pictures to make; the range is not available. The published example has 2.
+    /// Number of pictures to make, such as 2.
     ///
     /// (`imageCount` on the wire; required; at least 1)
+    ///
+    /// Source: The range is not available. The published example has 2.
     #[serde(rename = "imageCount")]
     pub image_count: i64,
     /// How closely the pictures follow the prompt, from 1 to 45.
@@ -7159,31 +7786,38 @@ pub struct OutpaintRequest {
     /// (`promptGuideFactor` on the wire; optional; 1 to 45)
     #[serde(rename = "promptGuideFactor", skip_serializing_if = "Option::is_none")]
     pub prompt_guide_factor: Option<i64>,
-    /// Seed of the noise, from -1 to 2147483647. Quirk: a string in `text_to_image` and `image_to_image`.
+    /// Seed of the noise, from -1 to 2147483647.
     ///
     /// (`seed` on the wire; optional; -1 to 2147483647; also read from a text)
+    ///
+    /// Source: Quirk: a string in `text_to_image` and `image_to_image`.
     #[serde(rename = "seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    /// Height of the new picture as a multiple of the original, from 1 to 4; the published example has 1.5.
+    /// Height of the new picture as a multiple of the original, from 1 to 4, such as 1.5.
     ///
     /// (`verticalExpansionRatio` on the wire; required; 1 to 4)
+    ///
+    /// Source: The published example has 1.5.
     #[serde(rename = "verticalExpansionRatio", serialize_with = "crate::wire::number")]
     pub vertical_expansion_ratio: f64,
-    /// Width of the new picture as a multiple of the original; the published example has 1.75. Its range is not
-    /// available and taken from its twin, from 1 to 4.
+    /// Width of the new picture as a multiple of the original, from 1 to 4, such as 1.75.
     ///
     /// (`horizontalExpansionRatio` on the wire; required; 1 to 4; published in part)
+    ///
+    /// Source: The published example has 1.75. The range is not available and taken from `verticalExpansionRatio`.
     #[serde(rename = "horizontalExpansionRatio", serialize_with = "crate::wire::number")]
     pub horizontal_expansion_ratio: f64,
-    /// URL to push the result to when the job ends. Its flag is not available; optional here.
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; optional; published in part)
+    ///
+    /// Source: Its flag is not available; optional here.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl OutpaintRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OutpaintRequest {
         builder::OutpaintRequest::default()
     }
@@ -7197,50 +7831,59 @@ object!(
 
 static OUTPAINT_REQUEST: Object = Object {
     name: "OutpaintRequest",
-    about: "Order for a picture that goes beyond its edges.",
+    about: "Request to extend a picture beyond its edges.",
+    source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1))).about("Caller's own id of the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
+            .about("The caller's own id for the task."),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the original picture."),
+            .about("URL of the original picture.")
+            .picture(),
         Field::optional("prompt", Shape::Text(Text::ANY)).about("What the new area should show."),
         Field::optional("negativePrompt", Shape::Text(Text::ANY)).about("What the new area should not show."),
         Field::optional("sampleStep", Shape::Integer(Integer::ANY.minimum(0).maximum(50)))
             .about("Number of sampling steps, from 0 to 50."),
-        Field::optional("sampler", Shape::TextEnum(&SAMPLER)).about("Sampling method; the values are not available."),
+        Field::optional("sampler", Shape::TextEnum(&SAMPLER))
+            .about("Name of the sampling method.")
+            .source("The values are not available."),
         Field::required("imageCount", Shape::Integer(Integer::ANY.minimum(1)))
-            .about("Number of pictures to make; the range is not available. The published example has 2."),
+            .about("Number of pictures to make, such as 2.")
+            .source("The range is not available. The published example has 2."),
         Field::optional("promptGuideFactor", Shape::Integer(Integer::ANY.minimum(1).maximum(45)))
             .about("How closely the pictures follow the prompt, from 1 to 45."),
         Field::optional("seed", Shape::Integer(Integer::ANY.minimum(-1).maximum(2147483647)))
-            .about(concat!(
-                "Seed of the noise, from -1 to 2147483647. Quirk: a string in `text_to_image` and ",
-                "`image_to_image`."
-            ))
-            .accepts(&[JsonType::String]),
-        Field::required("verticalExpansionRatio", Shape::Number(Number::ANY.minimum(1.0).maximum(4.0))).about(concat!(
-            "Height of the new picture as a multiple of the original, from 1 to 4; the published ",
-            "example has 1.5."
-        )),
+            .about("Seed of the noise, from -1 to 2147483647.")
+            .accepts(&[JsonType::String])
+            .source("Quirk: a string in `text_to_image` and `image_to_image`."),
+        Field::required("verticalExpansionRatio", Shape::Number(Number::ANY.minimum(1.0).maximum(4.0)))
+            .about("Height of the new picture as a multiple of the original, from 1 to 4, such as 1.5.")
+            .source("The published example has 1.5."),
         Field::required("horizontalExpansionRatio", Shape::Number(Number::ANY.minimum(1.0).maximum(4.0)))
-            .about(concat!(
-                "Width of the new picture as a multiple of the original; the published example has 1.75. ",
-                "Its range is not available and taken from its twin, from 1 to 4."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Width of the new picture as a multiple of the original, from 1 to 4, such as 1.75.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "The published example has 1.75. The range is not available and taken from ",
+                "`verticalExpansionRatio`."
+            )),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL to push the result to when the job ends. Its flag is not available; optional here.")
-            .provenance(Provenance::Partial),
+            .about("URL to push the result to when the job ends.")
+            .provenance(Provenance::Partial)
+            .source("Its flag is not available; optional here."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `outpaint`. Quirk: the published example holds the filler of a mock.
+/// Answer of `outpaint`.
+///
+/// Source: Quirk: the published example holds the filler of a mock.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct OutpaintResponse {
-    /// Outcome of the call, "200" when the job was accepted. Quirk: "80" in the published example is no code.
+    /// Outcome of the call, "200" when the job was accepted.
     ///
     /// (`code` on the wire; required; published in part)
+    ///
+    /// Source: Quirk: "80" in the published example is not a code.
     #[serde(rename = "code")]
     pub code: String,
     /// Text of the outcome, "success" when the job was accepted.
@@ -7248,7 +7891,7 @@ pub struct OutpaintResponse {
     /// (`msg` on the wire; required; published in part)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// A job that was accepted and will be worked on later.
+    /// A job that has been accepted.
     ///
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
@@ -7256,7 +7899,7 @@ pub struct OutpaintResponse {
 }
 
 impl OutpaintResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OutpaintResponse {
         builder::OutpaintResponse::default()
     }
@@ -7266,14 +7909,13 @@ object!(OutpaintResponse : OUTPAINT_RESPONSE { code, msg, data });
 
 static OUTPAINT_RESPONSE: Object = Object {
     name: "OutpaintResponse",
-    about: "Answer of `outpaint`. Quirk: the published example holds the filler of a mock.",
+    about: "Answer of `outpaint`.",
+    source: Some("Quirk: the published example holds the filler of a mock."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
-            .about(concat!(
-                "Outcome of the call, \"200\" when the job was accepted. Quirk: \"80\" in the published ",
-                "example is no code."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Outcome of the call, \"200\" when the job was accepted.")
+            .provenance(Provenance::Partial)
+            .source("Quirk: \"80\" in the published example is not a code."),
         Field::required("msg", Shape::Text(Text::ANY))
             .about("Text of the outcome, \"success\" when the job was accepted.")
             .provenance(Provenance::Partial),
@@ -7283,33 +7925,41 @@ static OUTPAINT_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for the preview of a ControlNet preprocessor.
+/// Request to preview a ControlNet preprocessor.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PreviewControlnetRequest {
-    /// Caller's own id of the task (Chinese page).
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; published in part)
+    ///
+    /// Source: From the Chinese page.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
-    /// URL of the picture (Chinese page).
+    /// URL of the picture.
     ///
     /// (`sourceImage` on the wire; required; published in part)
+    ///
+    /// Source: From the Chinese page.
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// Preprocessor to show (Chinese page); the published example has "canny".
+    /// Preprocessor to show, such as "canny".
     ///
     /// (`preprocessor` on the wire; required; published in part)
+    ///
+    /// Source: From the Chinese page. The published example has "canny".
     #[serde(rename = "preprocessor")]
     pub preprocessor: Preprocessor,
-    /// URL to push the result to when the job ends (Chinese page).
+    /// URL to push the result to when the job ends.
     ///
     /// (`callbackUrl` on the wire; optional; published in part)
+    ///
+    /// Source: From the Chinese page.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
 }
 
 impl PreviewControlnetRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::PreviewControlnetRequest {
         builder::PreviewControlnetRequest::default()
     }
@@ -7322,31 +7972,41 @@ object!(
 
 static PREVIEW_CONTROLNET_REQUEST: Object = Object {
     name: "PreviewControlnetRequest",
-    about: "Order for the preview of a ControlNet preprocessor.",
+    about: "Request to preview a ControlNet preprocessor.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task (Chinese page).")
-            .provenance(Provenance::Partial),
+            .about("The caller's own id for the task.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page."),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the picture (Chinese page).")
-            .provenance(Provenance::Partial),
+            .about("URL of the picture.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page.")
+            .picture(),
         Field::required("preprocessor", Shape::TextEnum(&PREPROCESSOR))
-            .about("Preprocessor to show (Chinese page); the published example has \"canny\".")
-            .provenance(Provenance::Partial),
+            .about("Preprocessor to show, such as \"canny\".")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page. The published example has \"canny\"."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL to push the result to when the job ends (Chinese page).")
-            .provenance(Provenance::Partial),
+            .about("URL to push the result to when the job ends.")
+            .provenance(Provenance::Partial)
+            .source("From the Chinese page."),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
 };
 
-/// Answer of `preview_controlnet`. Quirk: the published example holds the filler of a mock.
+/// Answer of `preview_controlnet`.
+///
+/// Source: Quirk: the published example holds the filler of a mock.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PreviewControlnetResponse {
-    /// Outcome of the call, "200" when the job was accepted. Quirk: "96" in the published example is no code.
+    /// Outcome of the call, "200" when the job was accepted.
     ///
     /// (`code` on the wire; required; published in part)
+    ///
+    /// Source: Quirk: "96" in the published example is not a code.
     #[serde(rename = "code")]
     pub code: String,
     /// Text of the outcome, "success" when the job was accepted.
@@ -7354,7 +8014,7 @@ pub struct PreviewControlnetResponse {
     /// (`msg` on the wire; required; published in part)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// A job that was accepted and will be worked on later.
+    /// A job that has been accepted.
     ///
     /// (`data` on the wire; required)
     #[serde(rename = "data")]
@@ -7362,7 +8022,7 @@ pub struct PreviewControlnetResponse {
 }
 
 impl PreviewControlnetResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::PreviewControlnetResponse {
         builder::PreviewControlnetResponse::default()
     }
@@ -7372,14 +8032,13 @@ object!(PreviewControlnetResponse : PREVIEW_CONTROLNET_RESPONSE { code, msg, dat
 
 static PREVIEW_CONTROLNET_RESPONSE: Object = Object {
     name: "PreviewControlnetResponse",
-    about: "Answer of `preview_controlnet`. Quirk: the published example holds the filler of a mock.",
+    about: "Answer of `preview_controlnet`.",
+    source: Some("Quirk: the published example holds the filler of a mock."),
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
-            .about(concat!(
-                "Outcome of the call, \"200\" when the job was accepted. Quirk: \"96\" in the published ",
-                "example is no code."
-            ))
-            .provenance(Provenance::Partial),
+            .about("Outcome of the call, \"200\" when the job was accepted.")
+            .provenance(Provenance::Partial)
+            .source("Quirk: \"96\" in the published example is not a code."),
         Field::required("msg", Shape::Text(Text::ANY))
             .about("Text of the outcome, \"success\" when the job was accepted.")
             .provenance(Provenance::Partial),
@@ -7389,12 +8048,12 @@ static PREVIEW_CONTROLNET_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a picture without its background.
+/// Request to remove the background of a picture.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RemoveBackgroundRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -7418,7 +8077,7 @@ pub struct RemoveBackgroundRequest {
 }
 
 impl RemoveBackgroundRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveBackgroundRequest {
         builder::RemoveBackgroundRequest::default()
     }
@@ -7431,14 +8090,16 @@ object!(
 
 static REMOVE_BACKGROUND_REQUEST: Object = Object {
     name: "RemoveBackgroundRequest",
-    about: "Order for a picture without its background.",
+    about: "Request to remove the background of a picture.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::optional("backgroundColor", Shape::Text(Text::ANY))
             .about(concat!(
                 "Colour to put in place of the background, such as \"#FFFFFF\". When the field is left out, ",
@@ -7476,7 +8137,7 @@ pub struct RemoveBackgroundResponse {
 }
 
 impl RemoveBackgroundResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RemoveBackgroundResponse {
         builder::RemoveBackgroundResponse::default()
     }
@@ -7487,6 +8148,7 @@ object!(RemoveBackgroundResponse : REMOVE_BACKGROUND_RESPONSE { code, msg, data 
 static REMOVE_BACKGROUND_RESPONSE: Object = Object {
     name: "RemoveBackgroundResponse",
     about: "Answer of `remove_background`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -7502,12 +8164,12 @@ static REMOVE_BACKGROUND_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a larger picture.
+/// Request to enlarge a picture.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EnlargeImageRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -7517,7 +8179,7 @@ pub struct EnlargeImageRequest {
     /// (`sourceImage` on the wire; required; inferred, not published)
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// Multiple of the width and the height, from 1 to 8.
+    /// Factor for width and height, from 1 to 8.
     ///
     /// (`scale` on the wire; required; 1 to 8; inferred, not published)
     #[serde(rename = "scale", serialize_with = "crate::wire::number")]
@@ -7530,7 +8192,7 @@ pub struct EnlargeImageRequest {
 }
 
 impl EnlargeImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EnlargeImageRequest {
         builder::EnlargeImageRequest::default()
     }
@@ -7543,16 +8205,18 @@ object!(
 
 static ENLARGE_IMAGE_REQUEST: Object = Object {
     name: "EnlargeImageRequest",
-    about: "Order for a larger picture.",
+    about: "Request to enlarge a picture.",
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to enlarge.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::required("scale", Shape::Number(Number::ANY.minimum(1.0).maximum(8.0)))
-            .about("Multiple of the width and the height, from 1 to 8.")
+            .about("Factor for width and height, from 1 to 8.")
             .provenance(Provenance::Inferred),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends.")
@@ -7585,7 +8249,7 @@ pub struct EnlargeImageResponse {
 }
 
 impl EnlargeImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EnlargeImageResponse {
         builder::EnlargeImageResponse::default()
     }
@@ -7596,6 +8260,7 @@ object!(EnlargeImageResponse : ENLARGE_IMAGE_RESPONSE { code, msg, data });
 static ENLARGE_IMAGE_RESPONSE: Object = Object {
     name: "EnlargeImageResponse",
     about: "Answer of `enlarge_image`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -7611,12 +8276,12 @@ static ENLARGE_IMAGE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order for a picture with a mark. Exactly one of `watermarkText` and `watermarkImage` is given.
+/// Request to put a mark on a picture. Give exactly one of `watermarkText` and `watermarkImage`.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct WatermarkImageRequest {
-    /// Caller's own id of the task.
+    /// The caller's own id for the task.
     ///
     /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
     #[serde(rename = "businessTaskId")]
@@ -7626,12 +8291,12 @@ pub struct WatermarkImageRequest {
     /// (`sourceImage` on the wire; required; inferred, not published)
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// Text to print. Given instead of `watermarkImage`, never beside it.
+    /// Text to print. Give it instead of `watermarkImage`, not together with it.
     ///
     /// (`watermarkText` on the wire; optional; inferred, not published)
     #[serde(rename = "watermarkText", skip_serializing_if = "Option::is_none")]
     pub watermark_text: Option<String>,
-    /// URL of the picture to print. Given instead of `watermarkText`, never beside it.
+    /// URL of the picture to print. Give it instead of `watermarkText`, not together with it.
     ///
     /// (`watermarkImage` on the wire; optional; inferred, not published)
     #[serde(rename = "watermarkImage", skip_serializing_if = "Option::is_none")]
@@ -7673,7 +8338,7 @@ pub struct WatermarkImageRequest {
 }
 
 impl WatermarkImageRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::WatermarkImageRequest {
         builder::WatermarkImageRequest::default()
     }
@@ -7696,23 +8361,23 @@ object!(
 
 static WATERMARK_IMAGE_REQUEST: Object = Object {
     name: "WatermarkImageRequest",
-    about: concat!(
-        "Order for a picture with a mark. Exactly one of `watermarkText` and `watermarkImage` is ",
-        "given."
-    ),
+    about: concat!("Request to put a mark on a picture. Give exactly one of `watermarkText` and ", "`watermarkImage`."),
+    source: None,
     fields: &[
         Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("Caller's own id of the task.")
+            .about("The caller's own id for the task.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to mark.")
-            .provenance(Provenance::Inferred),
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::optional("watermarkText", Shape::Text(Text::ANY))
-            .about("Text to print. Given instead of `watermarkImage`, never beside it.")
+            .about("Text to print. Give it instead of `watermarkImage`, not together with it.")
             .provenance(Provenance::Inferred),
         Field::optional("watermarkImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the picture to print. Given instead of `watermarkText`, never beside it.")
-            .provenance(Provenance::Inferred),
+            .about("URL of the picture to print. Give it instead of `watermarkText`, not together with it.")
+            .provenance(Provenance::Inferred)
+            .picture(),
         Field::optional("position", Shape::TextEnum(&WATERMARK_POSITION))
             .about("Where the mark goes. Default \"bottom-right\", which applies when the field is left out.")
             .default("\"bottom-right\"")
@@ -7776,17 +8441,18 @@ closed_text!(
 static WATERMARK_POSITION: TextEnum = TextEnum {
     name: "WatermarkPosition",
     about: "Place of a mark on a picture; \"tile\" repeats it all over.",
+    source: None,
     values: &[
-        Choice { value: "top-left", about: "", provenance: Provenance::Published },
-        Choice { value: "top-center", about: "", provenance: Provenance::Published },
-        Choice { value: "top-right", about: "", provenance: Provenance::Published },
-        Choice { value: "center-left", about: "", provenance: Provenance::Published },
-        Choice { value: "center", about: "", provenance: Provenance::Published },
-        Choice { value: "center-right", about: "", provenance: Provenance::Published },
-        Choice { value: "bottom-left", about: "", provenance: Provenance::Published },
-        Choice { value: "bottom-center", about: "", provenance: Provenance::Published },
-        Choice { value: "bottom-right", about: "", provenance: Provenance::Published },
-        Choice { value: "tile", about: "", provenance: Provenance::Published },
+        Choice { value: "top-left", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "top-center", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "top-right", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "center-left", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "center", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "center-right", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "bottom-left", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "bottom-center", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "bottom-right", about: "", provenance: Provenance::Published, source: None },
+        Choice { value: "tile", about: "", provenance: Provenance::Published, source: None },
     ],
     open: false,
 };
@@ -7814,7 +8480,7 @@ pub struct WatermarkImageResponse {
 }
 
 impl WatermarkImageResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::WatermarkImageResponse {
         builder::WatermarkImageResponse::default()
     }
@@ -7825,6 +8491,7 @@ object!(WatermarkImageResponse : WATERMARK_IMAGE_RESPONSE { code, msg, data });
 static WATERMARK_IMAGE_RESPONSE: Object = Object {
     name: "WatermarkImageResponse",
     about: "Answer of `watermark_image`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" when the job was accepted.")
@@ -7840,12 +8507,12 @@ static WATERMARK_IMAGE_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Order to end a task.
+/// Request to cancel a task.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct CancelTaskRequest {
-    /// Platform's id of the task, as the answer to its start gave it; 1 to 200 characters.
+    /// The platform's id for the task, from the answer to the call that started it; 1 to 200 characters.
     ///
     /// (`taskId` on the wire; required; 1 to 200 characters; inferred, not published)
     #[serde(rename = "taskId")]
@@ -7853,7 +8520,7 @@ pub struct CancelTaskRequest {
 }
 
 impl CancelTaskRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CancelTaskRequest {
         builder::CancelTaskRequest::default()
     }
@@ -7863,9 +8530,13 @@ object!(CancelTaskRequest : CANCEL_TASK_REQUEST { task_id });
 
 static CANCEL_TASK_REQUEST: Object = Object {
     name: "CancelTaskRequest",
-    about: "Order to end a task.",
+    about: "Request to cancel a task.",
+    source: None,
     fields: &[Field::required("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
-        .about("Platform's id of the task, as the answer to its start gave it; 1 to 200 characters.")
+        .about(concat!(
+            "The platform's id for the task, from the answer to the call that started it; 1 to 200 ",
+            "characters."
+        ))
         .provenance(Provenance::Inferred)],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -7881,12 +8552,12 @@ pub struct CancelTaskResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The task after the order.
+    /// The task after the call.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -7894,7 +8565,7 @@ pub struct CancelTaskResponse {
 }
 
 impl CancelTaskResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CancelTaskResponse {
         builder::CancelTaskResponse::default()
     }
@@ -7905,32 +8576,33 @@ object!(CancelTaskResponse : CANCEL_TASK_RESPONSE { code, msg, data });
 static CANCEL_TASK_RESPONSE: Object = Object {
     name: "CancelTaskResponse",
     about: "Answer of `cancel_task`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&TASK))
-            .about("The task after the order.")
+            .about("The task after the call.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// A job of the caller, whichever operation started it.
+/// A job of the caller, started by any operation.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Task {
-    /// Platform's id of the task, an opaque text.
+    /// The platform's id for the task, an opaque string.
     ///
     /// (`taskId` on the wire; required; inferred, not published)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// The caller's own id, where the request that started the task had one.
+    /// The caller's own id, if the request that started the task had one.
     ///
     /// (`callerId` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
@@ -7940,46 +8612,44 @@ pub struct Task {
     /// (`operation` on the wire; required; inferred, not published)
     #[serde(rename = "operation")]
     pub operation: String,
-    /// How far the task is.
+    /// State of the task.
     ///
     /// (`state` on the wire; required; inferred, not published)
     #[serde(rename = "state")]
     pub state: TaskState,
-    /// How much is done, in percent, from 0 to 100: as the engine tells it while the task runs, 100 after a success,
-    /// 0 otherwise.
+    /// Share of the work that is done, in percent, from 0 to 100: as the engine reports it while the task runs, 100
+    /// after a success, 0 otherwise.
     ///
     /// (`progress` on the wire; required; inferred, not published)
     #[serde(rename = "progress", serialize_with = "crate::wire::number")]
     pub progress: f64,
-    /// Number of the step that the engine is at, counted from 1; only while the task runs and the engine counts
-    /// steps.
+    /// Number of the current step, counted from 1; present only while the task runs, if the engine counts steps.
     ///
     /// (`step` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "step", skip_serializing_if = "Option::is_none")]
     pub step: Option<i64>,
-    /// Number of steps that the engine takes altogether; only together with `step`.
+    /// Total number of steps; present only together with `step`.
     ///
     /// (`steps` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// Number of runs begun, 0 while the task waits for its first. More than one means that a run was broken off,
-    /// for example by a restart of the server, and begun again.
+    /// Number of runs started, 0 while the task waits for its first. More than one means that a run was aborted, for
+    /// example by a restart of the server, and started again.
     ///
     /// (`attempts` on the wire; required; inferred, not published)
     #[serde(rename = "attempts")]
     pub attempts: i64,
-    /// Name of the engine that works or worked on the task; none while it waits for its first run.
+    /// Name of the engine that runs or ran the task; absent while it waits for its first run.
     ///
     /// (`engine` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "engine", skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// How good the work of the engine is; comes with `engine`.
+    /// Grade of the engine's results; present together with `engine`.
     ///
     /// (`grade` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "grade", skip_serializing_if = "Option::is_none")]
     pub grade: Option<EngineGrade>,
-    /// What there is to say of the state, for people: what a task that failed failed of, what a waiting one waits
-    /// for.
+    /// Text of the state, for people: why the task failed, or what it waits for.
     ///
     /// (`desc` on the wire; required; inferred, not published)
     #[serde(rename = "desc")]
@@ -7989,22 +8659,22 @@ pub struct Task {
     /// (`createdAt` on the wire; required; inferred, not published)
     #[serde(rename = "createdAt")]
     pub created_at: String,
-    /// When its last run began, RFC 3339 in UTC; none before the first.
+    /// When its last run started, RFC 3339 in UTC; absent before the first.
     ///
     /// (`startedAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// When it ended, RFC 3339 in UTC; none before the end.
+    /// When it ended, RFC 3339 in UTC; absent until then.
     ///
     /// (`finishedAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// Addresses of the pictures made, in their order; only after a success that has any.
+    /// URLs of the result pictures, in order; present after a success that made any.
     ///
     /// (`outputImageUrlList` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
     pub output_image_url_list: Option<Vec<String>>,
-    /// How the training is to be run; only of tasks of `submit_training`.
+    /// How the training is run; present only for tasks of `submit_training`.
     ///
     /// (`training` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "training", skip_serializing_if = "Option::is_none")]
@@ -8012,7 +8682,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Task {
         builder::Task::default()
     }
@@ -8026,78 +8696,73 @@ object!(
 
 static TASK: Object = Object {
     name: "Task",
-    about: "A job of the caller, whichever operation started it.",
+    about: "A job of the caller, started by any operation.",
+    source: None,
     fields: &[
         Field::required("taskId", Shape::Text(Text::ANY))
-            .about("Platform's id of the task, an opaque text.")
+            .about("The platform's id for the task, an opaque string.")
             .provenance(Provenance::Inferred),
         Field::optional("callerId", Shape::Text(Text::ANY))
-            .about("The caller's own id, where the request that started the task had one.")
+            .about("The caller's own id, if the request that started the task had one.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("operation", Shape::Text(Text::ANY))
             .about("Id of the operation that started the task, such as \"text_to_image\".")
             .provenance(Provenance::Inferred),
         Field::required("state", Shape::TextEnum(&TASK_STATE))
-            .about("How far the task is.")
+            .about("State of the task.")
             .provenance(Provenance::Inferred),
         Field::required("progress", Shape::Number(Number::ANY))
             .about(concat!(
-                "How much is done, in percent, from 0 to 100: as the engine tells it while the task runs, ",
-                "100 after a success, 0 otherwise."
+                "Share of the work that is done, in percent, from 0 to 100: as the engine reports it while ",
+                "the task runs, 100 after a success, 0 otherwise."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("step", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "Number of the step that the engine is at, counted from 1; only while the task runs and ",
-                "the engine counts steps."
+                "Number of the current step, counted from 1; present only while the task runs, if the ",
+                "engine counts steps."
             ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("steps", Shape::Integer(Integer::ANY))
-            .about("Number of steps that the engine takes altogether; only together with `step`.")
+            .about("Total number of steps; present only together with `step`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("attempts", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "Number of runs begun, 0 while the task waits for its first. More than one means that a ",
-                "run was broken off, for example by a restart of the server, and begun again."
+                "Number of runs started, 0 while the task waits for its first. More than one means that a ",
+                "run was aborted, for example by a restart of the server, and started again."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("engine", Shape::Text(Text::ANY))
-            .about(concat!(
-                "Name of the engine that works or worked on the task; none while it waits for its first ",
-                "run."
-            ))
+            .about("Name of the engine that runs or ran the task; absent while it waits for its first run.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("grade", Shape::TextEnum(&ENGINE_GRADE))
-            .about("How good the work of the engine is; comes with `engine`.")
+            .about("Grade of the engine's results; present together with `engine`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("desc", Shape::Text(Text::ANY))
-            .about(concat!(
-                "What there is to say of the state, for people: what a task that failed failed of, what a ",
-                "waiting one waits for."
-            ))
+            .about("Text of the state, for people: why the task failed, or what it waits for.")
             .provenance(Provenance::Inferred),
         Field::required("createdAt", Shape::Text(Text::ANY))
             .about("When the task was accepted, RFC 3339 in UTC.")
             .provenance(Provenance::Inferred),
         Field::optional("startedAt", Shape::Text(Text::ANY))
-            .about("When its last run began, RFC 3339 in UTC; none before the first.")
+            .about("When its last run started, RFC 3339 in UTC; absent before the first.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("finishedAt", Shape::Text(Text::ANY))
-            .about("When it ended, RFC 3339 in UTC; none before the end.")
+            .about("When it ended, RFC 3339 in UTC; absent until then.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("outputImageUrlList", Shape::List(&List::of(Shape::Text(Text::ANY))))
-            .about("Addresses of the pictures made, in their order; only after a success that has any.")
+            .about("URLs of the result pictures, in order; present after a success that made any.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("training", Shape::Object(&TRAINING_PLAN))
-            .about("How the training is to be run; only of tasks of `submit_training`.")
+            .about("How the training is run; present only for tasks of `submit_training`.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -8105,22 +8770,22 @@ static TASK: Object = Object {
     exactly_one: &[],
 };
 
-/// How far a task is. It is one scale for the jobs of all operations, beside those of the query of each family.
-/// In a condition, a state that is not listed is refused with 422.
+/// State of a task, on one scale for the jobs of all operations; the queries of each family have their own. As a
+/// filter, a state that is not listed is rejected with 422.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TaskState {
-    /// `queued` (inferred, not published): Accepted, and waiting for a run.
+    /// `queued` (inferred, not published): Accepted and waiting for a run.
     Queued,
-    /// `running` (inferred, not published): An engine works on it.
+    /// `running` (inferred, not published): An engine is running it.
     Running,
     /// `succeeded` (inferred, not published): Ended with a result.
     Succeeded,
     /// `failed` (inferred, not published): Ended without a result.
     Failed,
-    /// `cancelled` (inferred, not published): Ended early at the caller's wish.
+    /// `cancelled` (inferred, not published): Cancelled by the caller.
     Cancelled,
     /// A value that the document does not list.
     Other(String),
@@ -8134,20 +8799,31 @@ open_text!(
 static TASK_STATE: TextEnum = TextEnum {
     name: "TaskState",
     about: concat!(
-        "How far a task is. It is one scale for the jobs of all operations, beside those of the ",
-        "query of each family. In a condition, a state that is not listed is refused with 422."
+        "State of a task, on one scale for the jobs of all operations; the queries of each family ",
+        "have their own. As a filter, a state that is not listed is rejected with 422."
     ),
+    source: None,
     values: &[
-        Choice { value: "queued", about: "Accepted, and waiting for a run.", provenance: Provenance::Inferred },
-        Choice { value: "running", about: "An engine works on it.", provenance: Provenance::Inferred },
-        Choice { value: "succeeded", about: "Ended with a result.", provenance: Provenance::Inferred },
-        Choice { value: "failed", about: "Ended without a result.", provenance: Provenance::Inferred },
-        Choice { value: "cancelled", about: "Ended early at the caller's wish.", provenance: Provenance::Inferred },
+        Choice {
+            value: "queued",
+            about: "Accepted and waiting for a run.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "running", about: "An engine is running it.", provenance: Provenance::Inferred, source: None },
+        Choice { value: "succeeded", about: "Ended with a result.", provenance: Provenance::Inferred, source: None },
+        Choice { value: "failed", about: "Ended without a result.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "cancelled",
+            about: "Cancelled by the caller.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
     ],
     open: true,
 };
 
-/// How good the work of an engine is.
+/// Grade of an engine's results.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8155,11 +8831,11 @@ static TASK_STATE: TextEnum = TextEnum {
 pub enum EngineGrade {
     /// `neural` (inferred, not published): A model that was trained for the purpose.
     Neural,
-    /// `classical` (inferred, not published): Proven algorithms without a trained model.
+    /// `classical` (inferred, not published): Classical algorithms without a trained model.
     Classical,
-    /// `draft` (inferred, not published): A rough stand-in, good enough to try a program with.
+    /// `draft` (inferred, not published): A rough stand-in, good enough to test a program.
     Draft,
-    /// `sandbox` (inferred, not published): Made up and free of charge; only the form is real.
+    /// `sandbox` (inferred, not published): A labelled test card, not a result; only the form of the answer is real.
     Sandbox,
     /// A value that the document does not list.
     Other(String),
@@ -8172,46 +8848,51 @@ open_text!(
 
 static ENGINE_GRADE: TextEnum = TextEnum {
     name: "EngineGrade",
-    about: "How good the work of an engine is.",
+    about: "Grade of an engine's results.",
+    source: None,
     values: &[
         Choice {
             value: "neural",
             about: "A model that was trained for the purpose.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "classical",
-            about: "Proven algorithms without a trained model.",
+            about: "Classical algorithms without a trained model.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "draft",
-            about: "A rough stand-in, good enough to try a program with.",
+            about: "A rough stand-in, good enough to test a program.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "sandbox",
-            about: "Made up and free of charge; only the form is real.",
+            about: "A labelled test card, not a result; only the form of the answer is real.",
             provenance: Provenance::Inferred,
+            source: None,
         },
     ],
     open: true,
 };
 
-/// A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request and the base model
-/// that it names. It is there from the submit on; the files come with the first run of the task.
+/// How the trainer sd-scripts of kohya-ss runs the training, worked out from the request and the base model that
+/// it names. It is present from the submit on; the files are written by the first run of the task.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TrainingPlan {
-    /// Folder of the training within the server's data folder, with `/` between its parts. It holds the pictures
-    /// with their captions in `img`, and `output` and `logs` for the trainer.
+    /// Directory of the training below the server's data directory, with `/` between its parts. It holds the
+    /// pictures with their captions in `img`, and `output` and `logs` for the trainer.
     ///
     /// (`folder` on the wire; required; inferred, not published)
     #[serde(rename = "folder")]
     pub folder: String,
-    /// The command line, a word an item and none of them quoted, to be run in that folder. The trainer's script
-    /// stands without its folder.
+    /// The command line to run in that directory, one unquoted word per item. The trainer's script is named without
+    /// its directory.
     ///
     /// (`command` on the wire; required; inferred, not published)
     #[serde(rename = "command")]
@@ -8219,7 +8900,7 @@ pub struct TrainingPlan {
 }
 
 impl TrainingPlan {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TrainingPlan {
         builder::TrainingPlan::default()
     }
@@ -8230,21 +8911,23 @@ object!(TrainingPlan : TRAINING_PLAN { folder, command });
 static TRAINING_PLAN: Object = Object {
     name: "TrainingPlan",
     about: concat!(
-        "A training as the trainer sd-scripts of kohya-ss is to run it, worked out of the request ",
-        "and the base model that it names. It is there from the submit on; the files come with the ",
-        "first run of the task."
+        "How the trainer sd-scripts of kohya-ss runs the training, worked out from the request and ",
+        "the base model that it names. It is present from the submit on; the files are written by ",
+        "the first run of the task."
     ),
+    source: None,
     fields: &[
         Field::required("folder", Shape::Text(Text::ANY))
             .about(concat!(
-                "Folder of the training within the server's data folder, with `/` between its parts. It ",
-                "holds the pictures with their captions in `img`, and `output` and `logs` for the trainer."
+                "Directory of the training below the server's data directory, with `/` between its parts. ",
+                "It holds the pictures with their captions in `img`, and `output` and `logs` for the ",
+                "trainer."
             ))
             .provenance(Provenance::Inferred),
         Field::required("command", Shape::List(&List::of(Shape::Text(Text::ANY))))
             .about(concat!(
-                "The command line, a word an item and none of them quoted, to be run in that folder. The ",
-                "trainer's script stands without its folder."
+                "The command line to run in that directory, one unquoted word per item. The trainer's ",
+                "script is named without its directory."
             ))
             .provenance(Provenance::Inferred),
     ],
@@ -8252,28 +8935,28 @@ static TRAINING_PLAN: Object = Object {
     exactly_one: &[],
 };
 
-/// Question for one page of the list of tasks. Every condition may be left out and then lets all pass.
+/// Request for one page of the list of tasks. A filter that is left out lets all tasks pass.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ListTasksRequest {
-    /// Only the task with this id of the platform's, 1 to 200 characters; any when it is left out.
+    /// Only the task with this platform id, 1 to 200 characters; any task when it is left out.
     ///
     /// (`taskId` on the wire; optional; 1 to 200 characters; inferred, not published)
     #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
-    /// Only tasks with this id of the caller's, 1 to 200 characters; any when it is left out.
+    /// Only tasks with this caller id, 1 to 200 characters; any task when it is left out.
     ///
     /// (`callerId` on the wire; optional; 1 to 200 characters; inferred, not published)
     #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
-    /// Only tasks in one of these states, each named once, at least one; any state when it is left out.
+    /// Only tasks in one of these states: at least one, each once; any state when it is left out.
     ///
     /// (`states` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
     pub states: Option<Vec<TaskState>>,
-    /// Only tasks that one of these operations started, such as "text_to_image", each named once, at least one; any
-    /// when it is left out. An id that is none is refused with 422.
+    /// Only tasks started by one of these operations, such as "text_to_image": at least one, each once; any
+    /// operation when it is left out. An unknown id is rejected with 422.
     ///
     /// (`operations` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "operations", skip_serializing_if = "Option::is_none")]
@@ -8290,13 +8973,13 @@ pub struct ListTasksRequest {
     /// (`createdBefore` on the wire; optional; 20 to 35 characters; inferred, not published)
     #[serde(rename = "createdBefore", skip_serializing_if = "Option::is_none")]
     pub created_before: Option<String>,
-    /// Most rows that the answer may have, from 1 to 100; 20 when it is left out.
+    /// Maximum number of rows in the answer, from 1 to 100; 20 when it is left out.
     ///
     /// (`pageSize` on the wire; optional; 1 to 100; default `20`; inferred, not published)
     #[serde(rename = "pageSize", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// `nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other conditions must be
-    /// those of that question. The first page when it is left out.
+    /// The `nextCursor` of the previous answer, unchanged: an opaque string of 1 to 1000 characters. The filters
+    /// must be those of the previous request. The first page when it is left out.
     ///
     /// (`cursor` on the wire; optional; 1 to 1000 characters; inferred, not published)
     #[serde(rename = "cursor", skip_serializing_if = "Option::is_none")]
@@ -8304,7 +8987,7 @@ pub struct ListTasksRequest {
 }
 
 impl ListTasksRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListTasksRequest {
         builder::ListTasksRequest::default()
     }
@@ -8322,33 +9005,25 @@ object!(
 
 static LIST_TASKS_REQUEST: Object = Object {
     name: "ListTasksRequest",
-    about: concat!(
-        "Question for one page of the list of tasks. Every condition may be left out and then lets ",
-        "all pass."
-    ),
+    about: "Request for one page of the list of tasks. A filter that is left out lets all tasks pass.",
+    source: None,
     fields: &[
         Field::optional("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
-            .about(concat!(
-                "Only the task with this id of the platform's, 1 to 200 characters; any when it is left ",
-                "out."
-            ))
+            .about("Only the task with this platform id, 1 to 200 characters; any task when it is left out.")
             .provenance(Provenance::Inferred),
         Field::optional("callerId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
-            .about("Only tasks with this id of the caller's, 1 to 200 characters; any when it is left out.")
+            .about("Only tasks with this caller id, 1 to 200 characters; any task when it is left out.")
             .provenance(Provenance::Inferred),
         Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&TASK_STATE)).min_items(1).unique(true)))
-            .about(concat!(
-                "Only tasks in one of these states, each named once, at least one; any state when it is ",
-                "left out."
-            ))
+            .about("Only tasks in one of these states: at least one, each once; any state when it is left out.")
             .provenance(Provenance::Inferred),
         Field::optional(
             "operations",
             Shape::List(&List::of(Shape::Text(Text::ANY.min_length(1).max_length(100))).min_items(1).unique(true)),
         )
         .about(concat!(
-            "Only tasks that one of these operations started, such as \"text_to_image\", each named ",
-            "once, at least one; any when it is left out. An id that is none is refused with 422."
+            "Only tasks started by one of these operations, such as \"text_to_image\": at least one, ",
+            "each once; any operation when it is left out. An unknown id is rejected with 422."
         ))
         .provenance(Provenance::Inferred),
         Field::optional("createdAfter", Shape::Text(Text::ANY.min_length(20).max_length(35)))
@@ -8364,13 +9039,14 @@ static LIST_TASKS_REQUEST: Object = Object {
             ))
             .provenance(Provenance::Inferred),
         Field::optional("pageSize", Shape::Integer(Integer::ANY.minimum(1).maximum(100)))
-            .about("Most rows that the answer may have, from 1 to 100; 20 when it is left out.")
+            .about("Maximum number of rows in the answer, from 1 to 100; 20 when it is left out.")
             .default("20")
             .provenance(Provenance::Inferred),
         Field::optional("cursor", Shape::Text(Text::ANY.min_length(1).max_length(1000)))
             .about(concat!(
-                "`nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other ",
-                "conditions must be those of that question. The first page when it is left out."
+                "The `nextCursor` of the previous answer, unchanged: an opaque string of 1 to 1000 ",
+                "characters. The filters must be those of the previous request. The first page when it is ",
+                "left out."
             ))
             .provenance(Provenance::Inferred),
     ],
@@ -8388,12 +9064,12 @@ pub struct ListTasksResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The page that was asked for.
+    /// The requested page.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -8401,7 +9077,7 @@ pub struct ListTasksResponse {
 }
 
 impl ListTasksResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListTasksResponse {
         builder::ListTasksResponse::default()
     }
@@ -8412,15 +9088,16 @@ object!(ListTasksResponse : LIST_TASKS_RESPONSE { code, msg, data });
 static LIST_TASKS_RESPONSE: Object = Object {
     name: "ListTasksResponse",
     about: "Answer of `list_tasks`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&TASK_PAGE))
-            .about("The page that was asked for.")
+            .about("The requested page.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -8437,7 +9114,7 @@ pub struct TaskPage {
     /// (`rows` on the wire; required; inferred, not published)
     #[serde(rename = "rows")]
     pub rows: Vec<Task>,
-    /// What to send as `cursor` for the rows that follow; none at the end of the list.
+    /// What to send as `cursor` for the rows that follow; absent at the end of the list.
     ///
     /// (`nextCursor` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
@@ -8445,7 +9122,7 @@ pub struct TaskPage {
 }
 
 impl TaskPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::TaskPage {
         builder::TaskPage::default()
     }
@@ -8456,12 +9133,13 @@ object!(TaskPage : TASK_PAGE { rows, next_cursor });
 static TASK_PAGE: Object = Object {
     name: "TaskPage",
     about: "One page of the list of tasks.",
+    source: None,
     fields: &[
         Field::required("rows", Shape::List(&List::of(Shape::Object(&TASK))))
             .about("The tasks of this page, newest first.")
             .provenance(Provenance::Inferred),
         Field::optional("nextCursor", Shape::Text(Text::ANY))
-            .about("What to send as `cursor` for the rows that follow; none at the end of the list.")
+            .about("What to send as `cursor` for the rows that follow; absent at the end of the list.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -8469,28 +9147,28 @@ static TASK_PAGE: Object = Object {
     exactly_one: &[],
 };
 
-/// Question for one page of the list of callbacks. Every condition may be left out and then lets all pass.
+/// Request for one page of the list of callbacks. A filter that is left out lets all callbacks pass.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct ListCallbacksRequest {
-    /// Only callbacks of the task with this id of the platform's, 1 to 200 characters; any when it is left out.
+    /// Only callbacks of the task with this platform id, 1 to 200 characters; any task when it is left out.
     ///
     /// (`taskId` on the wire; optional; 1 to 200 characters; inferred, not published)
     #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
-    /// Only callbacks in one of these states, each named once, at least one; any state when it is left out.
+    /// Only callbacks in one of these states: at least one, each once; any state when it is left out.
     ///
     /// (`states` on the wire; optional; at least 1 items; inferred, not published)
     #[serde(rename = "states", skip_serializing_if = "Option::is_none")]
     pub states: Option<Vec<CallbackState>>,
-    /// Most rows that the answer may have, from 1 to 100; 20 when it is left out.
+    /// Maximum number of rows in the answer, from 1 to 100; 20 when it is left out.
     ///
     /// (`pageSize` on the wire; optional; 1 to 100; default `20`; inferred, not published)
     #[serde(rename = "pageSize", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// `nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other conditions must be
-    /// those of that question. The first page when it is left out.
+    /// The `nextCursor` of the previous answer, unchanged: an opaque string of 1 to 1000 characters. The filters
+    /// must be those of the previous request. The first page when it is left out.
     ///
     /// (`cursor` on the wire; optional; 1 to 1000 characters; inferred, not published)
     #[serde(rename = "cursor", skip_serializing_if = "Option::is_none")]
@@ -8498,7 +9176,7 @@ pub struct ListCallbacksRequest {
 }
 
 impl ListCallbacksRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListCallbacksRequest {
         builder::ListCallbacksRequest::default()
     }
@@ -8516,30 +9194,32 @@ object!(
 static LIST_CALLBACKS_REQUEST: Object = Object {
     name: "ListCallbacksRequest",
     about: concat!(
-        "Question for one page of the list of callbacks. Every condition may be left out and then ",
-        "lets all pass."
+        "Request for one page of the list of callbacks. A filter that is left out lets all ",
+        "callbacks pass."
     ),
+    source: None,
     fields: &[
         Field::optional("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
             .about(concat!(
-                "Only callbacks of the task with this id of the platform's, 1 to 200 characters; any when ",
-                "it is left out."
+                "Only callbacks of the task with this platform id, 1 to 200 characters; any task when it ",
+                "is left out."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&CALLBACK_STATE)).min_items(1).unique(true)))
             .about(concat!(
-                "Only callbacks in one of these states, each named once, at least one; any state when it ",
-                "is left out."
+                "Only callbacks in one of these states: at least one, each once; any state when it is left ",
+                "out."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("pageSize", Shape::Integer(Integer::ANY.minimum(1).maximum(100)))
-            .about("Most rows that the answer may have, from 1 to 100; 20 when it is left out.")
+            .about("Maximum number of rows in the answer, from 1 to 100; 20 when it is left out.")
             .default("20")
             .provenance(Provenance::Inferred),
         Field::optional("cursor", Shape::Text(Text::ANY.min_length(1).max_length(1000)))
             .about(concat!(
-                "`nextCursor` of the answer before, unchanged; opaque, 1 to 1000 characters. The other ",
-                "conditions must be those of that question. The first page when it is left out."
+                "The `nextCursor` of the previous answer, unchanged: an opaque string of 1 to 1000 ",
+                "characters. The filters must be those of the previous request. The first page when it is ",
+                "left out."
             ))
             .provenance(Provenance::Inferred),
     ],
@@ -8547,17 +9227,18 @@ static LIST_CALLBACKS_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-/// What became of a callback. In a condition, a state that is not listed is refused with 422.
+/// State of a callback. As a filter, a state that is not listed is rejected with 422.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CallbackState {
-    /// `pending` (inferred, not published): To be pushed, for the first time or again.
+    /// `pending` (inferred, not published): Waiting for its first or next delivery attempt.
     Pending,
-    /// `acknowledged` (inferred, not published): The receiver took it: it answered with the `code` "200".
+    /// `acknowledged` (inferred, not published): Accepted by the receiver, which answered with the `code` "200".
     Acknowledged,
-    /// `abandoned` (inferred, not published): All tries failed; it is not pushed again unless somebody asks for it.
+    /// `abandoned` (inferred, not published): All delivery attempts failed; it is not pushed again unless someone
+    /// requests it.
     Abandoned,
     /// A value that the document does not list.
     Other(String),
@@ -8570,22 +9251,26 @@ open_text!(
 
 static CALLBACK_STATE: TextEnum = TextEnum {
     name: "CallbackState",
-    about: "What became of a callback. In a condition, a state that is not listed is refused with 422.",
+    about: "State of a callback. As a filter, a state that is not listed is rejected with 422.",
+    source: None,
     values: &[
         Choice {
             value: "pending",
-            about: "To be pushed, for the first time or again.",
+            about: "Waiting for its first or next delivery attempt.",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "acknowledged",
-            about: "The receiver took it: it answered with the `code` \"200\".",
+            about: "Accepted by the receiver, which answered with the `code` \"200\".",
             provenance: Provenance::Inferred,
+            source: None,
         },
         Choice {
             value: "abandoned",
-            about: "All tries failed; it is not pushed again unless somebody asks for it.",
+            about: "All delivery attempts failed; it is not pushed again unless someone requests it.",
             provenance: Provenance::Inferred,
+            source: None,
         },
     ],
     open: true,
@@ -8601,12 +9286,12 @@ pub struct ListCallbacksResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The page that was asked for.
+    /// The requested page.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -8614,7 +9299,7 @@ pub struct ListCallbacksResponse {
 }
 
 impl ListCallbacksResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::ListCallbacksResponse {
         builder::ListCallbacksResponse::default()
     }
@@ -8625,15 +9310,16 @@ object!(ListCallbacksResponse : LIST_CALLBACKS_RESPONSE { code, msg, data });
 static LIST_CALLBACKS_RESPONSE: Object = Object {
     name: "ListCallbacksResponse",
     about: "Answer of `list_callbacks`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&CALLBACK_PAGE))
-            .about("The page that was asked for.")
+            .about("The requested page.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -8650,7 +9336,7 @@ pub struct CallbackPage {
     /// (`rows` on the wire; required; inferred, not published)
     #[serde(rename = "rows")]
     pub rows: Vec<CallbackDelivery>,
-    /// What to send as `cursor` for the rows that follow; none at the end of the list.
+    /// What to send as `cursor` for the rows that follow; absent at the end of the list.
     ///
     /// (`nextCursor` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "nextCursor", skip_serializing_if = "Option::is_none")]
@@ -8658,7 +9344,7 @@ pub struct CallbackPage {
 }
 
 impl CallbackPage {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackPage {
         builder::CallbackPage::default()
     }
@@ -8669,12 +9355,13 @@ object!(CallbackPage : CALLBACK_PAGE { rows, next_cursor });
 static CALLBACK_PAGE: Object = Object {
     name: "CallbackPage",
     about: "One page of the list of callbacks.",
+    source: None,
     fields: &[
         Field::required("rows", Shape::List(&List::of(Shape::Object(&CALLBACK_DELIVERY))))
             .about("The callbacks of this page, newest first.")
             .provenance(Provenance::Inferred),
         Field::optional("nextCursor", Shape::Text(Text::ANY))
-            .about("What to send as `cursor` for the rows that follow; none at the end of the list.")
+            .about("What to send as `cursor` for the rows that follow; absent at the end of the list.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -8682,42 +9369,42 @@ static CALLBACK_PAGE: Object = Object {
     exactly_one: &[],
 };
 
-/// The push of the result of a task to the address that its request named.
+/// The push of a task's result to the address in its request.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct CallbackDelivery {
-    /// Id of the callback, an opaque text.
+    /// Id of the callback, an opaque string.
     ///
     /// (`callbackId` on the wire; required; inferred, not published)
     #[serde(rename = "callbackId")]
     pub callback_id: String,
-    /// Platform's id of the task whose result is pushed.
+    /// The platform's id for the task whose result is pushed.
     ///
     /// (`taskId` on the wire; required; inferred, not published)
     #[serde(rename = "taskId")]
     pub task_id: String,
-    /// Address that it is pushed to.
+    /// URL that it is pushed to.
     ///
     /// (`url` on the wire; required; inferred, not published)
     #[serde(rename = "url")]
     pub url: String,
-    /// What became of it.
+    /// State of the callback.
     ///
     /// (`state` on the wire; required; inferred, not published)
     #[serde(rename = "state")]
     pub state: CallbackState,
-    /// When the task ended and the callback was made, RFC 3339 in UTC.
+    /// When the task ended and the callback was created, RFC 3339 in UTC.
     ///
     /// (`createdAt` on the wire; required; inferred, not published)
     #[serde(rename = "createdAt")]
     pub created_at: String,
-    /// When it is pushed next at the earliest, RFC 3339 in UTC; only while it is pending.
+    /// Earliest time of the next delivery attempt, RFC 3339 in UTC; present only while the callback is pending.
     ///
     /// (`nextTryAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "nextTryAt", skip_serializing_if = "Option::is_none")]
     pub next_try_at: Option<String>,
-    /// All tries so far, oldest first; none before the first.
+    /// All delivery attempts so far, oldest first; empty before the first.
     ///
     /// (`tries` on the wire; required; inferred, not published)
     #[serde(rename = "tries")]
@@ -8725,7 +9412,7 @@ pub struct CallbackDelivery {
 }
 
 impl CallbackDelivery {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackDelivery {
         builder::CallbackDelivery::default()
     }
@@ -8738,46 +9425,50 @@ object!(
 
 static CALLBACK_DELIVERY: Object = Object {
     name: "CallbackDelivery",
-    about: "The push of the result of a task to the address that its request named.",
+    about: "The push of a task's result to the address in its request.",
+    source: None,
     fields: &[
         Field::required("callbackId", Shape::Text(Text::ANY))
-            .about("Id of the callback, an opaque text.")
+            .about("Id of the callback, an opaque string.")
             .provenance(Provenance::Inferred),
         Field::required("taskId", Shape::Text(Text::ANY))
-            .about("Platform's id of the task whose result is pushed.")
+            .about("The platform's id for the task whose result is pushed.")
             .provenance(Provenance::Inferred),
         Field::required("url", Shape::Text(Text::ANY))
-            .about("Address that it is pushed to.")
+            .about("URL that it is pushed to.")
             .provenance(Provenance::Inferred),
         Field::required("state", Shape::TextEnum(&CALLBACK_STATE))
-            .about("What became of it.")
+            .about("State of the callback.")
             .provenance(Provenance::Inferred),
         Field::required("createdAt", Shape::Text(Text::ANY))
-            .about("When the task ended and the callback was made, RFC 3339 in UTC.")
+            .about("When the task ended and the callback was created, RFC 3339 in UTC.")
             .provenance(Provenance::Inferred),
         Field::optional("nextTryAt", Shape::Text(Text::ANY))
-            .about("When it is pushed next at the earliest, RFC 3339 in UTC; only while it is pending.")
+            .about(concat!(
+                "Earliest time of the next delivery attempt, RFC 3339 in UTC; present only while the ",
+                "callback is pending."
+            ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("tries", Shape::List(&List::of(Shape::Object(&CALLBACK_TRY))))
-            .about("All tries so far, oldest first; none before the first.")
+            .about("All delivery attempts so far, oldest first; empty before the first.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// One try to push a result.
+/// One delivery attempt.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct CallbackTry {
-    /// Number of the try, counted from 1.
+    /// Number of the delivery attempt, counted from 1.
     ///
     /// (`number` on the wire; required; inferred, not published)
     #[serde(rename = "number")]
     pub number: i64,
-    /// When it began, RFC 3339 in UTC.
+    /// When it started, RFC 3339 in UTC.
     ///
     /// (`startedAt` on the wire; required; inferred, not published)
     #[serde(rename = "startedAt")]
@@ -8787,12 +9478,12 @@ pub struct CallbackTry {
     /// (`durationMs` on the wire; required; inferred, not published)
     #[serde(rename = "durationMs")]
     pub duration_ms: i64,
-    /// HTTP status that the receiver answered with, from 100 to 599; none when no answer came.
+    /// HTTP status of the receiver's answer, from 100 to 599; absent when there was no answer.
     ///
     /// (`httpStatus` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "httpStatus", skip_serializing_if = "Option::is_none")]
     pub http_status: Option<i64>,
-    /// What came back, or what went wrong, for people.
+    /// The receiver's answer or the error, for people.
     ///
     /// (`outcome` on the wire; required; inferred, not published)
     #[serde(rename = "outcome")]
@@ -8800,7 +9491,7 @@ pub struct CallbackTry {
 }
 
 impl CallbackTry {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::CallbackTry {
         builder::CallbackTry::default()
     }
@@ -8812,35 +9503,36 @@ object!(
 
 static CALLBACK_TRY: Object = Object {
     name: "CallbackTry",
-    about: "One try to push a result.",
+    about: "One delivery attempt.",
+    source: None,
     fields: &[
         Field::required("number", Shape::Integer(Integer::ANY))
-            .about("Number of the try, counted from 1.")
+            .about("Number of the delivery attempt, counted from 1.")
             .provenance(Provenance::Inferred),
         Field::required("startedAt", Shape::Text(Text::ANY))
-            .about("When it began, RFC 3339 in UTC.")
+            .about("When it started, RFC 3339 in UTC.")
             .provenance(Provenance::Inferred),
         Field::required("durationMs", Shape::Integer(Integer::ANY))
             .about("How long it took, in milliseconds.")
             .provenance(Provenance::Inferred),
         Field::optional("httpStatus", Shape::Integer(Integer::ANY))
-            .about("HTTP status that the receiver answered with, from 100 to 599; none when no answer came.")
+            .about("HTTP status of the receiver's answer, from 100 to 599; absent when there was no answer.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("outcome", Shape::Text(Text::ANY))
-            .about("What came back, or what went wrong, for people.")
+            .about("The receiver's answer or the error, for people.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Order to push a callback again.
+/// Request to push a callback again.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RedeliverCallbackRequest {
-    /// Id of the callback, as `list_callbacks` tells it; 1 to 200 characters.
+    /// Id of the callback, from `list_callbacks`; 1 to 200 characters.
     ///
     /// (`callbackId` on the wire; required; 1 to 200 characters; inferred, not published)
     #[serde(rename = "callbackId")]
@@ -8848,7 +9540,7 @@ pub struct RedeliverCallbackRequest {
 }
 
 impl RedeliverCallbackRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RedeliverCallbackRequest {
         builder::RedeliverCallbackRequest::default()
     }
@@ -8858,9 +9550,10 @@ object!(RedeliverCallbackRequest : REDELIVER_CALLBACK_REQUEST { callback_id });
 
 static REDELIVER_CALLBACK_REQUEST: Object = Object {
     name: "RedeliverCallbackRequest",
-    about: "Order to push a callback again.",
+    about: "Request to push a callback again.",
+    source: None,
     fields: &[Field::required("callbackId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
-        .about("Id of the callback, as `list_callbacks` tells it; 1 to 200 characters.")
+        .about("Id of the callback, from `list_callbacks`; 1 to 200 characters.")
         .provenance(Provenance::Inferred)],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -8876,12 +9569,12 @@ pub struct RedeliverCallbackResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
     pub msg: String,
-    /// The callback after the order.
+    /// The callback after the call.
     ///
     /// (`data` on the wire; required; inferred, not published)
     #[serde(rename = "data")]
@@ -8889,7 +9582,7 @@ pub struct RedeliverCallbackResponse {
 }
 
 impl RedeliverCallbackResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::RedeliverCallbackResponse {
         builder::RedeliverCallbackResponse::default()
     }
@@ -8900,28 +9593,29 @@ object!(RedeliverCallbackResponse : REDELIVER_CALLBACK_RESPONSE { code, msg, dat
 static REDELIVER_CALLBACK_RESPONSE: Object = Object {
     name: "RedeliverCallbackResponse",
     about: "Answer of `redeliver_callback`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&CALLBACK_DELIVERY))
-            .about("The callback after the order.")
+            .about("The callback after the call.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// Question what the server can do; an empty object.
+/// Request for what the server can do: an empty object.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct DescribeServerRequest {}
 impl DescribeServerRequest {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeServerRequest {
         builder::DescribeServerRequest::default()
     }
@@ -8931,7 +9625,8 @@ object!(DescribeServerRequest : DESCRIBE_SERVER_REQUEST {});
 
 static DESCRIBE_SERVER_REQUEST: Object = Object {
     name: "DescribeServerRequest",
-    about: "Question what the server can do; an empty object.",
+    about: "Request for what the server can do: an empty object.",
+    source: None,
     fields: &[],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -8947,7 +9642,7 @@ pub struct DescribeServerResponse {
     /// (`code` on the wire; required; inferred, not published)
     #[serde(rename = "code")]
     pub code: String,
-    /// Text of the outcome, "success" when all went well.
+    /// Text of the outcome, "success" if the call succeeded.
     ///
     /// (`msg` on the wire; required; inferred, not published)
     #[serde(rename = "msg")]
@@ -8960,7 +9655,7 @@ pub struct DescribeServerResponse {
 }
 
 impl DescribeServerResponse {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::DescribeServerResponse {
         builder::DescribeServerResponse::default()
     }
@@ -8971,12 +9666,13 @@ object!(DescribeServerResponse : DESCRIBE_SERVER_RESPONSE { code, msg, data });
 static DESCRIBE_SERVER_RESPONSE: Object = Object {
     name: "DescribeServerResponse",
     about: "Answer of `describe_server`.",
+    source: None,
     fields: &[
         Field::required("code", Shape::Text(Text::ANY))
             .about("Outcome of the call, \"200\" for success.")
             .provenance(Provenance::Inferred),
         Field::required("msg", Shape::Text(Text::ANY))
-            .about("Text of the outcome, \"success\" when all went well.")
+            .about("Text of the outcome, \"success\" if the call succeeded.")
             .provenance(Provenance::Inferred),
         Field::required("data", Shape::Object(&CAPABILITIES))
             .about("What the server can do.")
@@ -8986,7 +9682,7 @@ static DESCRIBE_SERVER_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// What a server is and can do at the moment.
+/// What the server is and can do now.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -8996,17 +9692,18 @@ pub struct Capabilities {
     /// (`version` on the wire; required; inferred, not published)
     #[serde(rename = "version")]
     pub version: String,
-    /// Whether what has no engine is served with labelled test cards, so that programs can be tried without one.
+    /// Whether operations without an engine answer with labelled test cards, so that programs can be tested without
+    /// one.
     ///
     /// (`sandbox` on the wire; required; inferred, not published)
     #[serde(rename = "sandbox")]
     pub sandbox: bool,
-    /// What there is for each operation that needs an engine, in the order of the documents.
+    /// Support for each operation that needs an engine, in the order of the documents.
     ///
     /// (`operations` on the wire; required; inferred, not published)
     #[serde(rename = "operations")]
     pub operations: Vec<OperationSupport>,
-    /// What the server takes.
+    /// Limits of the server.
     ///
     /// (`limits` on the wire; required; inferred, not published)
     #[serde(rename = "limits")]
@@ -9014,7 +9711,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Capabilities {
         builder::Capabilities::default()
     }
@@ -9024,29 +9721,30 @@ object!(Capabilities : CAPABILITIES { version, sandbox, operations, limits });
 
 static CAPABILITIES: Object = Object {
     name: "Capabilities",
-    about: "What a server is and can do at the moment.",
+    about: "What the server is and can do now.",
+    source: None,
     fields: &[
         Field::required("version", Shape::Text(Text::ANY))
             .about("Version of the server, such as \"0.1.0\".")
             .provenance(Provenance::Inferred),
         Field::required("sandbox", Shape::Boolean)
             .about(concat!(
-                "Whether what has no engine is served with labelled test cards, so that programs can be ",
-                "tried without one."
+                "Whether operations without an engine answer with labelled test cards, so that programs ",
+                "can be tested without one."
             ))
             .provenance(Provenance::Inferred),
         Field::required("operations", Shape::List(&List::of(Shape::Object(&OPERATION_SUPPORT))))
-            .about("What there is for each operation that needs an engine, in the order of the documents.")
+            .about("Support for each operation that needs an engine, in the order of the documents.")
             .provenance(Provenance::Inferred),
         Field::required("limits", Shape::Object(&LIMITS))
-            .about("What the server takes.")
+            .about("Limits of the server.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// What a server has for one operation.
+/// Support for one operation.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -9056,23 +9754,23 @@ pub struct OperationSupport {
     /// (`operation` on the wire; required; inferred, not published)
     #[serde(rename = "operation")]
     pub operation: String,
-    /// Whether there is an engine for it. A call without one is refused with 503, but for a training: its pictures
-    /// are fetched and checked, then it fails.
+    /// Whether there is an engine for it. A call without one is rejected with 503, except for a training: its
+    /// pictures are fetched and checked, then it fails.
     ///
     /// (`available` on the wire; required; inferred, not published)
     #[serde(rename = "available")]
     pub available: bool,
-    /// Engines that can do it, the one that is asked first at the beginning; empty when there is none.
+    /// Engines that can carry it out, in the order in which they are tried; empty when there are none.
     ///
     /// (`engines` on the wire; required; inferred, not published)
     #[serde(rename = "engines")]
     pub engines: Vec<EngineOffer>,
-    /// What an operator must configure to make the operation available, for people; none when nothing is missing.
+    /// What an operator must configure to make the operation available, for people; absent when nothing is missing.
     ///
     /// (`missing` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "missing", skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// How long a run may take, in seconds; a longer one fails.
+    /// Time limit of a run, in seconds; a longer run fails.
     ///
     /// (`timeLimitSeconds` on the wire; required; inferred, not published)
     #[serde(rename = "timeLimitSeconds")]
@@ -9080,7 +9778,7 @@ pub struct OperationSupport {
 }
 
 impl OperationSupport {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::OperationSupport {
         builder::OperationSupport::default()
     }
@@ -9093,32 +9791,33 @@ object!(
 
 static OPERATION_SUPPORT: Object = Object {
     name: "OperationSupport",
-    about: "What a server has for one operation.",
+    about: "Support for one operation.",
+    source: None,
     fields: &[
         Field::required("operation", Shape::Text(Text::ANY))
             .about("Id of the operation, such as \"text_to_image\".")
             .provenance(Provenance::Inferred),
         Field::required("available", Shape::Boolean)
             .about(concat!(
-                "Whether there is an engine for it. A call without one is refused with 503, but for a ",
+                "Whether there is an engine for it. A call without one is rejected with 503, except for a ",
                 "training: its pictures are fetched and checked, then it fails."
             ))
             .provenance(Provenance::Inferred),
         Field::required("engines", Shape::List(&List::of(Shape::Object(&ENGINE_OFFER))))
             .about(concat!(
-                "Engines that can do it, the one that is asked first at the beginning; empty when there is ",
+                "Engines that can carry it out, in the order in which they are tried; empty when there are ",
                 "none."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("missing", Shape::Text(Text::ANY))
             .about(concat!(
-                "What an operator must configure to make the operation available, for people; none when ",
+                "What an operator must configure to make the operation available, for people; absent when ",
                 "nothing is missing."
             ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("timeLimitSeconds", Shape::Integer(Integer::ANY))
-            .about("How long a run may take, in seconds; a longer one fails.")
+            .about("Time limit of a run, in seconds; a longer run fails.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -9130,23 +9829,23 @@ static OPERATION_SUPPORT: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EngineOffer {
-    /// Name of the engine, as tasks tell it.
+    /// Name of the engine, the `engine` of tasks.
     ///
     /// (`name` on the wire; required; inferred, not published)
     #[serde(rename = "name")]
     pub name: String,
-    /// How good its work is.
+    /// Grade of its results.
     ///
     /// (`grade` on the wire; required; inferred, not published)
     #[serde(rename = "grade")]
     pub grade: EngineGrade,
-    /// Names of the models that it takes; any when it is left out.
+    /// Names of the models that it accepts; any model when it is left out.
     ///
     /// (`models` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "models", skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
-    /// What it takes in fields of the request of which the document does not say the values; left out when there are
-    /// no such fields.
+    /// Values that it accepts in fields for which the document does not list them; absent when there are no such
+    /// fields.
     ///
     /// (`values` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
@@ -9154,7 +9853,7 @@ pub struct EngineOffer {
 }
 
 impl EngineOffer {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::EngineOffer {
         builder::EngineOffer::default()
     }
@@ -9165,21 +9864,22 @@ object!(EngineOffer : ENGINE_OFFER { name, grade, models, values });
 static ENGINE_OFFER: Object = Object {
     name: "EngineOffer",
     about: "An engine for one operation.",
+    source: None,
     fields: &[
         Field::required("name", Shape::Text(Text::ANY))
-            .about("Name of the engine, as tasks tell it.")
+            .about("Name of the engine, the `engine` of tasks.")
             .provenance(Provenance::Inferred),
         Field::required("grade", Shape::TextEnum(&ENGINE_GRADE))
-            .about("How good its work is.")
+            .about("Grade of its results.")
             .provenance(Provenance::Inferred),
         Field::optional("models", Shape::List(&List::of(Shape::Text(Text::ANY))))
-            .about("Names of the models that it takes; any when it is left out.")
+            .about("Names of the models that it accepts; any model when it is left out.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("values", Shape::List(&List::of(Shape::Object(&FIELD_VALUES))))
             .about(concat!(
-                "What it takes in fields of the request of which the document does not say the values; ",
-                "left out when there are no such fields."
+                "Values that it accepts in fields for which the document does not list them; absent when ",
+                "there are no such fields."
             ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
@@ -9188,7 +9888,7 @@ static ENGINE_OFFER: Object = Object {
     exactly_one: &[],
 };
 
-/// The values that an engine takes in a field.
+/// The values that an engine accepts in a field.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -9198,7 +9898,7 @@ pub struct FieldValues {
     /// (`field` on the wire; required; inferred, not published)
     #[serde(rename = "field")]
     pub field: String,
-    /// The values, in the order in which people should see them.
+    /// The values, in the order in which to show them.
     ///
     /// (`values` on the wire; required; inferred, not published)
     #[serde(rename = "values")]
@@ -9206,7 +9906,7 @@ pub struct FieldValues {
 }
 
 impl FieldValues {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::FieldValues {
         builder::FieldValues::default()
     }
@@ -9216,62 +9916,62 @@ object!(FieldValues : FIELD_VALUES { field, values });
 
 static FIELD_VALUES: Object = Object {
     name: "FieldValues",
-    about: "The values that an engine takes in a field.",
+    about: "The values that an engine accepts in a field.",
+    source: None,
     fields: &[
         Field::required("field", Shape::Text(Text::ANY))
             .about("Name of the field in the request, such as \"preprocessor\".")
             .provenance(Provenance::Inferred),
         Field::required("values", Shape::List(&List::of(Shape::Text(Text::ANY))))
-            .about("The values, in the order in which people should see them.")
+            .about("The values, in the order in which to show them.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
     exactly_one: &[],
 };
 
-/// What a server takes. Who goes beyond is refused and told why.
+/// Limits of the server. A request beyond them is rejected with the reason.
 ///
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Limits {
-    /// Most tasks that may wait, those of all keys together.
+    /// Maximum number of waiting tasks, over all keys.
     ///
     /// (`queueLength` on the wire; required; inferred, not published)
     #[serde(rename = "queueLength")]
     pub queue_length: i64,
-    /// Tasks that wait now, those of all keys together.
+    /// Number of tasks that wait now, over all keys.
     ///
     /// (`queued` on the wire; required; inferred, not published)
     #[serde(rename = "queued")]
     pub queued: i64,
-    /// Most tasks of one key that run at once; more of them wait.
+    /// Maximum number of tasks of one key that run at once; the others wait.
     ///
     /// (`concurrencyPerKey` on the wire; required; inferred, not published)
     #[serde(rename = "concurrencyPerKey")]
     pub concurrency_per_key: i64,
-    /// Most calls that one key may make in a minute; more are refused with 429. Left out where there is no such
-    /// limit.
+    /// Maximum number of calls of one key in a minute; more are rejected with 429. Absent if there is no limit.
     ///
     /// (`requestsPerMinutePerKey` on the wire; optional; also read from `null` (as left out); inferred, not
     /// published)
     #[serde(rename = "requestsPerMinutePerKey", skip_serializing_if = "Option::is_none")]
     pub requests_per_minute_per_key: Option<i64>,
-    /// Greatest size of a picture that goes in, in bytes.
+    /// Maximum size of an input picture, in bytes.
     ///
     /// (`pictureBytes` on the wire; required; inferred, not published)
     #[serde(rename = "pictureBytes")]
     pub picture_bytes: i64,
-    /// Greatest size of a picture that goes in, in pixels, width times height.
+    /// Maximum size of an input picture, in pixels: width times height.
     ///
     /// (`picturePixels` on the wire; required; inferred, not published)
     #[serde(rename = "picturePixels")]
     pub picture_pixels: i64,
-    /// How long the pictures made can be fetched, in seconds; for ever when it is left out.
+    /// How long result pictures can be fetched, in seconds; without limit when it is left out.
     ///
     /// (`assetLifetimeSeconds` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "assetLifetimeSeconds", skip_serializing_if = "Option::is_none")]
     pub asset_lifetime_seconds: Option<i64>,
-    /// Greatest size of the body of a request, in bytes; a larger one is refused with 413.
+    /// Maximum size of a request body, in bytes; a larger one is rejected with 413.
     ///
     /// (`bodyBytes` on the wire; required; inferred, not published)
     #[serde(rename = "bodyBytes")]
@@ -9279,7 +9979,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Starts a builder, which takes plain values and tells every fault at the end.
+    /// Returns a builder, which takes plain values and reports every fault at the end.
     pub fn builder() -> builder::Limits {
         builder::Limits::default()
     }
@@ -9293,36 +9993,37 @@ object!(
 
 static LIMITS: Object = Object {
     name: "Limits",
-    about: "What a server takes. Who goes beyond is refused and told why.",
+    about: "Limits of the server. A request beyond them is rejected with the reason.",
+    source: None,
     fields: &[
         Field::required("queueLength", Shape::Integer(Integer::ANY))
-            .about("Most tasks that may wait, those of all keys together.")
+            .about("Maximum number of waiting tasks, over all keys.")
             .provenance(Provenance::Inferred),
         Field::required("queued", Shape::Integer(Integer::ANY))
-            .about("Tasks that wait now, those of all keys together.")
+            .about("Number of tasks that wait now, over all keys.")
             .provenance(Provenance::Inferred),
         Field::required("concurrencyPerKey", Shape::Integer(Integer::ANY))
-            .about("Most tasks of one key that run at once; more of them wait.")
+            .about("Maximum number of tasks of one key that run at once; the others wait.")
             .provenance(Provenance::Inferred),
         Field::optional("requestsPerMinutePerKey", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "Most calls that one key may make in a minute; more are refused with 429. Left out where ",
-                "there is no such limit."
+                "Maximum number of calls of one key in a minute; more are rejected with 429. Absent if ",
+                "there is no limit."
             ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("pictureBytes", Shape::Integer(Integer::ANY))
-            .about("Greatest size of a picture that goes in, in bytes.")
+            .about("Maximum size of an input picture, in bytes.")
             .provenance(Provenance::Inferred),
         Field::required("picturePixels", Shape::Integer(Integer::ANY))
-            .about("Greatest size of a picture that goes in, in pixels, width times height.")
+            .about("Maximum size of an input picture, in pixels: width times height.")
             .provenance(Provenance::Inferred),
         Field::optional("assetLifetimeSeconds", Shape::Integer(Integer::ANY))
-            .about("How long the pictures made can be fetched, in seconds; for ever when it is left out.")
+            .about("How long result pictures can be fetched, in seconds; without limit when it is left out.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("bodyBytes", Shape::Integer(Integer::ANY))
-            .about("Greatest size of the body of a request, in bytes; a larger one is refused with 413.")
+            .about("Maximum size of a request body, in bytes; a larger one is rejected with 413.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,
@@ -9332,7 +10033,7 @@ static LIMITS: Object = Object {
 /// The operations of the contract.
 pub mod operations {
     use super::*;
-    use crate::operation::{Callback, IdSource, JobQuery, Operation, PathParameter, report};
+    use crate::operation::{Callback, CallerId, IdSource, JobQuery, Operation, PathParameter, report};
     /// Every operation, in the order of the documents, the vendor's first.
     pub static ALL: &[&Operation] = &[
         &TEXT_TO_IMAGE,
@@ -9381,31 +10082,35 @@ pub mod operations {
         summary: "Make pictures from a prompt",
         about: concat!(
             "Starts a Stable Diffusion job that makes pictures from a prompt, with a trained or a ",
-            "public model. * Kind: job. Read the result with `query_task`, later with ",
-            "`query_archived_task`. No callback field is known. * Caller's id: ",
-            "`alwayson_scripts.id_task`. * Headers: the published page flags both credentials as ",
-            "required, with the example values `accessKeyId` and `accessKeySecret`. * Pages: \"sd ",
-            "text2image\" (English), \"sd 文生图-v2\" (Chinese, `https://zhiqiteai.apifox.cn/api-104694237`, ",
-            "of which the path and one line are available). * Available: the first five rows of the ",
-            "request table and the beginning of the example. Further fields were seen in a public ",
-            "client, whose values agree with that beginning. The table of the answer and the date are ",
-            "not available. Quirks: * `batch_size` is declared as required but does not occur in the ",
-            "available part of the example. * `seed` is a string here and an integer in `controlnet` ",
-            "and in every answer. * A public client sends one constant `id_task` and asks `query_task` ",
-            "with the returned `data.task_id`, so the returned id is accepted there. Whether the ",
-            "caller's own id works as well is shown only by the published example of `query_task`, ",
-            "where both are equal. That client waits 60 seconds for each call and polls at most five ",
-            "times, ten seconds apart. * No ranges are published for this version. The nearest guide ",
-            "is the newer, unfinished v3 page: prompt of at most 2000 characters, width and height 128 ",
-            "to 1024 (default 512), steps 20, guidance 1 to 30 (default 7), redraw strength 0 to 1, ",
-            "hi-res multiple 1 to 4, seed \"-1\"."
+            "public model.\n\n* Kind: job. Read the result with `query_task`, later with ",
+            "`query_archived_task`. There is no callback.\n* Caller's id: `alwayson_scripts.id_task`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222077"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: no callback field is known.\n* Headers: the published page flags both credentials ",
+            "as required, with the example values `accessKeyId` and `accessKeySecret`.\n* Pages: \"sd ",
+            "text2image\" (English), \"sd 文生图-v2\" (Chinese, `https://zhiqiteai.apifox.cn/api-104694237`, ",
+            "of which the path and one line are available).\n* Available: the first five rows of the ",
+            "request table and the beginning of the example. Further fields were seen in a public ",
+            "client, whose values agree with that beginning. The table of the answer and the date are ",
+            "not available.\n\nQuirks:\n\n* `batch_size` is declared as required but does not occur in the ",
+            "available part of the example.\n* `seed` is a string here and an integer in `controlnet` ",
+            "and in every answer.\n* A public client sends one constant `id_task` and asks `query_task` ",
+            "with the returned `data.task_id`, so the returned id is accepted there. Whether the ",
+            "caller's own id works as well is shown only by the published example of `query_task`, ",
+            "where both are equal. That client waits 60 seconds for each call and polls at most five ",
+            "times, ten seconds apart.\n* No ranges are published for this version. The nearest guide ",
+            "is the newer, unfinished v3 page: prompt of at most 2000 characters, width and height 128 ",
+            "to 1024 (default 512), steps 20, guidance 1 to 30 (default 7), redraw strength 0 to 1, ",
+            "hi-res multiple 1 to 4, seed \"-1\"."
+        )),
         idempotent: false,
         parameters: &[],
         request: &TEXT_TO_IMAGE_REQUEST,
         response: &TEXT_TO_IMAGE_RESPONSE,
+        caller_id: Some(CallerId { path: &["alwayson_scripts", "id_task"], unique: false }),
+        model: Some(&["alwayson_scripts", "sd_model_checkpoint"]),
         job: Some(JobQuery {
             query: "query_task",
             field: "businessTaskId",
@@ -9426,27 +10131,32 @@ pub mod operations {
         summary: "Make pictures from a picture",
         about: concat!(
             "Starts a Stable Diffusion job that makes pictures from an input picture, a prompt and ",
-            "other parameters. A mask limits the change to a part of the picture (inpainting). * Kind: ",
-            "job. Read the result with `query_task`, later with `query_archived_task`. No callback ",
-            "field is declared. * Caller's id: `alwayson_scripts.id_task`. * Headers: the published ",
-            "pages flag both credentials as required, with the example values `accessKeyId` and ",
-            "`accessKeySecret`. * Pages: \"sd Image to Image\" (English), \"sd 图生图-v2\" (Chinese, ",
-            "`https://zhiqiteai.apifox.cn/api-104770103`). * Available: all request fields. The ",
-            "members of `override_settings` and `ADetailer`, the example after its first line (the ",
-            "prompt of `text_to_image`), the answer and the date are not available. That the external ",
-            "parameters lie inside `alwayson_scripts` is read from the order of the table and from the ",
-            "body of a public client. Quirks: * The Chinese page titles `hr_resize_x` the height and ",
-            "`hr_resize_y` the width, the reverse of the usual meaning. * `cfg_scale` and ",
-            "`resize_mode` are integers here, both optional; in `controlnet` they are numbers, and ",
-            "`resize_mode` is required. * Pictures are given by URL only; there is no base64 or upload ",
-            "field."
+            "other parameters. A mask limits the change to a part of the picture (inpainting).\n\n* ",
+            "Kind: job. Read the result with `query_task`, later with `query_archived_task`. There is ",
+            "no callback.\n* Caller's id: `alwayson_scripts.id_task`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222078"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: no callback field is declared.\n* Headers: the published pages flag both ",
+            "credentials as required, with the example values `accessKeyId` and `accessKeySecret`.\n* ",
+            "Pages: \"sd Image to Image\" (English), \"sd 图生图-v2\" (Chinese, ",
+            "`https://zhiqiteai.apifox.cn/api-104770103`).\n* Available: all request fields. The ",
+            "members of `override_settings` and `ADetailer`, the example after its first line (the ",
+            "prompt of `text_to_image`), the answer and the date are not available. That the external ",
+            "parameters lie inside `alwayson_scripts` is read from the order of the table and from the ",
+            "body of a public client.\n\nQuirks:\n\n* The Chinese page titles `hr_resize_x` the height and ",
+            "`hr_resize_y` the width, the reverse of the usual meaning.\n* `cfg_scale` and ",
+            "`resize_mode` are integers here, both optional; in `controlnet` they are numbers, and ",
+            "`resize_mode` is required.\n* Pictures are given by URL only; there is no base64 or upload ",
+            "field."
+        )),
         idempotent: false,
         parameters: &[],
         request: &IMAGE_TO_IMAGE_REQUEST,
         response: &IMAGE_TO_IMAGE_RESPONSE,
+        caller_id: Some(CallerId { path: &["alwayson_scripts", "id_task"], unique: false }),
+        model: Some(&["alwayson_scripts", "sd_model_checkpoint"]),
         job: Some(JobQuery {
             query: "query_task",
             field: "businessTaskId",
@@ -9467,34 +10177,40 @@ pub mod operations {
         summary: "Make pictures steered by ControlNet",
         about: concat!(
             "Starts a Stable Diffusion job whose pictures follow a control picture: its edges, depth, ",
-            "pose and so on. The English page lists seventeen kinds: 1 canny, 2 depth, 3 inpaint, 4 ",
-            "lineart, 5 MLSD, 6 NormalMap, 7 OpenPose, 8 Reference, 9 Scribble, 10 Segmentation, 11 ",
-            "Shuffle, 12 SoftEdge, 13 T2I-Adapter, 14 Tile, 15 Recolor, 16 IP-Adapter, 17 Instant-ID. ",
-            "The Chinese page lists ten uses instead: anime to real person, real person to anime, ",
-            "control of pose (OpenPose) and expression, colouring of line art (Recolor), fixed ",
-            "character, super-resolution (a separate tool), background removal (a separate tool), ",
-            "Depth, magic scribble, Segmentation. It also links an external sheet that pairs ",
-            "preprocessors with models, whose contents are not available. * Kind: job. Read the result ",
-            "with `query_task`, later with `query_archived_task`. No callback field is declared. * ",
-            "Caller's id: `alwayson_scripts.id_task`. * Headers: the published pages flag both ",
-            "credentials as required. * Pages: \"sd controlnet\" (English), \"sd controlnet 生图\" (Chinese, ",
-            "`https://zhiqiteai.apifox.cn/api-104799246`). * Available: the names of all request ",
-            "fields. The members of `controlnet` and its place, most of the example, the answer and ",
-            "the date are not available. `controlnet` is the last row of the table, so it lies either ",
-            "inside `alwayson_scripts`, as is the habit of the Stable Diffusion web UI, or at the top ",
-            "level. Both places are accepted; exactly one of them must be used. Quirks: * `seed` is ",
-            "declared as an integer; the published example sends the string \"1221212\". Its prompt, ",
-            "`n_iter` 1, `steps` 25 and `hr_scale` 2 are those of `text_to_image`. * `batch_size` is ",
-            "required, yet the example goes from `n_iter` straight to `steps`. * `hr_resize_x` is ",
-            "titled the height and `hr_resize_y` the width, the reverse of the usual meaning. * The ",
-            "Chinese page spells \"Scibble\"."
+            "pose and so on.\n\nThe kinds of control are canny, depth, inpaint, lineart, MLSD, ",
+            "NormalMap, OpenPose, Reference, Scribble, Segmentation, Shuffle, SoftEdge, T2I-Adapter, ",
+            "Tile, Recolor, IP-Adapter and Instant-ID. The settings of ControlNet stand at the top ",
+            "level or inside `alwayson_scripts`; give them in exactly one of the two places.\n\n* Kind: ",
+            "job. Read the result with `query_task`, later with `query_archived_task`. There is no ",
+            "callback.\n* Caller's id: `alwayson_scripts.id_task`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222079"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kinds: the English page numbers them from 1 to 17 in this order. The Chinese page lists ",
+            "ten uses instead: anime to real person, real person to anime, control of pose (OpenPose) ",
+            "and expression, colouring of line art (Recolor), fixed character, super-resolution (a ",
+            "separate tool), background removal (a separate tool), Depth, magic scribble, ",
+            "Segmentation. It also links an external sheet that pairs preprocessors with models, whose ",
+            "contents are not available.\n* Kind: no callback field is declared.\n* Headers: the ",
+            "published pages flag both credentials as required.\n* Pages: \"sd controlnet\" (English), ",
+            "\"sd controlnet 生图\" (Chinese, `https://zhiqiteai.apifox.cn/api-104799246`).\n* Available: ",
+            "the names of all request fields. The members of `controlnet` and its place, most of the ",
+            "example, the answer and the date are not available. `controlnet` is the last row of the ",
+            "table, so it lies either inside `alwayson_scripts`, as is the habit of the Stable ",
+            "Diffusion web UI, or at the top level. Both places are accepted; exactly one of them must ",
+            "be used.\n\nQuirks:\n\n* `seed` is declared as an integer; the published example sends the ",
+            "string \"1221212\". Its prompt, `n_iter` 1, `steps` 25 and `hr_scale` 2 are those of ",
+            "`text_to_image`.\n* `batch_size` is required, yet the example goes from `n_iter` straight ",
+            "to `steps`.\n* `hr_resize_x` is titled the height and `hr_resize_y` the width, the reverse ",
+            "of the usual meaning.\n* The Chinese page spells \"Scibble\"."
+        )),
         idempotent: false,
         parameters: &[],
         request: &CONTROLNET_REQUEST,
         response: &CONTROLNET_RESPONSE,
+        caller_id: Some(CallerId { path: &["alwayson_scripts", "id_task"], unique: false }),
+        model: Some(&["alwayson_scripts", "sd_model_checkpoint"]),
         job: Some(JobQuery {
             query: "query_task",
             field: "businessTaskId",
@@ -9515,20 +10231,25 @@ pub mod operations {
         summary: "List the checkpoints",
         about: concat!(
             "Lists the checkpoints, page by page. The `sdModelCheckpoint` of a row is the value for ",
-            "`sd_model_checkpoint`. * Kind: immediate answer, paged. * Headers: the published page ",
-            "flags both credentials as required. * Pages: \"QueryModelList\" (English), 查询模型列表 (title of ",
-            "the Chinese page, which is not available). * Available: everything but two of the twelve ",
-            "members of a row, the end of the example of the answer and the date. Quirks: * The types ",
-            "of the members of a row are read from the example. The two missing members are kept as ",
-            "they come. * The title is spelled \"QueryModelList\" but the path begins in lower case; a ",
-            "field is described as \"Quer sdModelCheckpoint\"."
+            "`sd_model_checkpoint`.\n\n* Kind: immediate answer, paged."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222080"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Headers: the published page flags both credentials as required.\n* Pages: ",
+            "\"QueryModelList\" (English), 查询模型列表 (title of the Chinese page, which is not available).\n* ",
+            "Available: everything but two of the twelve members of a row, the end of the example of ",
+            "the answer and the date.\n\nQuirks:\n\n* The types of the members of a row are read from the ",
+            "example. The two missing members are kept as they come.\n* The title is spelled ",
+            "\"QueryModelList\" but the path begins in lower case; a field is described as \"Quer ",
+            "sdModelCheckpoint\"."
+        )),
         idempotent: true,
         parameters: &[],
         request: &LIST_MODELS_REQUEST,
         response: &LIST_MODELS_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9543,22 +10264,26 @@ pub mod operations {
         summary: "List the LoRAs",
         about: concat!(
             "Lists the LoRAs, page by page. The `sdLoraFileSimplifyName` of a row names the LoRA ",
-            "inside a prompt. * Kind: immediate answer, paged. * Headers: no page is available; both ",
-            "credentials are taken as required, as in `list_models`. * Pages: \"QueryLoralList\" ",
-            "(English), 查询lora列表 (Chinese); titles only. The number api-202222081 would fit the series ",
-            "of the English pages, unverified. * Known: the title, the method, and the row member ",
-            "`sdLoraFileSimplifyName`, which the page of `controlnet` names. The path and everything ",
-            "else is inferred from `list_models`. Quirks: * The title is spelled with an extra \"l\"; ",
-            "the real spelling of the path is not available. * How a prompt names a LoRA is not ",
-            "published. The form of the Stable Diffusion web UI, `<lora:NAME:WEIGHT>` with the ",
-            "`sdLoraFileSimplifyName` as the name, is inferred."
+            "inside a prompt.\n\n* Kind: immediate answer, paged."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as required, as in ",
+            "`list_models`.\n* Pages: \"QueryLoralList\" (English), 查询lora列表 (Chinese); titles only. The ",
+            "number api-202222081 would fit the series of the English pages, unverified.\n* Known: the ",
+            "title, the method, and the row member `sdLoraFileSimplifyName`, which the page of ",
+            "`controlnet` names. The path and everything else is inferred from `list_models`.\n\nQuirks:\n",
+            "\n* The title is spelled with an extra \"l\"; the real spelling of the path is not ",
+            "available.\n* How a prompt names a LoRA is not published. The form of the Stable Diffusion ",
+            "web UI, `<lora:NAME:WEIGHT>` with the `sdLoraFileSimplifyName` as the name, is inferred."
+        )),
         idempotent: true,
         parameters: &[],
         request: &LIST_LORAS_REQUEST,
         response: &LIST_LORAS_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9572,20 +10297,25 @@ pub mod operations {
         tag: "AI image generation",
         summary: "List the VAEs",
         about: concat!(
-            "Lists the VAEs, page by page. The `sdVae` of a row is the value for `sd_vae`. * Kind: ",
-            "immediate answer, paged. * Headers: no page is available; both credentials are taken as ",
-            "required, as in `list_models`. * Pages: \"QueryVaeList\" (English), 查询vae列表 (Chinese); ",
-            "titles only. The number api-202222082 would fit the series of the English pages, ",
-            "unverified. * Known: the title and the method. The path and everything else is inferred ",
-            "from `list_models`. One real value of `sd_vae` was seen in a public client: ",
-            "\"vae-ft-mse-840000-ema-pruned.ckpt\", with its file ending."
+            "Lists the VAEs, page by page. The `sdVae` of a row is the value for `sd_vae`.\n\n* Kind: ",
+            "immediate answer, paged."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as required, as in ",
+            "`list_models`.\n* Pages: \"QueryVaeList\" (English), 查询vae列表 (Chinese); titles only. The ",
+            "number api-202222082 would fit the series of the English pages, unverified.\n* Known: the ",
+            "title and the method. The path and everything else is inferred from `list_models`. One ",
+            "real value of `sd_vae` was seen in a public client: \"vae-ft-mse-840000-ema-pruned.ckpt\", ",
+            "with its file ending."
+        )),
         idempotent: true,
         parameters: &[],
         request: &LIST_VAES_REQUEST,
         response: &LIST_VAES_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9600,19 +10330,24 @@ pub mod operations {
         summary: "List the embeddings",
         about: concat!(
             "Lists the embeddings (textual inversions), page by page. The `sdEmbeddingName` of a row ",
-            "is written as a word in the prompt. * Kind: immediate answer, paged. * Headers: no page ",
-            "is available; both credentials are taken as required, as in `list_models`. * Pages: ",
-            "\"queryEmbeddingList\" (English), 查询Embedding列表 (Chinese); titles only. The number ",
-            "api-202222083 would fit the series of the English pages, unverified. * Known: the title ",
-            "and the method. The path and everything else is inferred from `list_models`. Quirks: * ",
-            "The title begins in lower case, unlike those of the three sister lists."
+            "is written as a word in the prompt.\n\n* Kind: immediate answer, paged."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as required, as in ",
+            "`list_models`.\n* Pages: \"queryEmbeddingList\" (English), 查询Embedding列表 (Chinese); titles ",
+            "only. The number api-202222083 would fit the series of the English pages, unverified.\n* ",
+            "Known: the title and the method. The path and everything else is inferred from ",
+            "`list_models`.\n\nQuirks:\n\n* The title begins in lower case, unlike those of the three ",
+            "sister lists."
+        )),
         idempotent: true,
         parameters: &[],
         request: &LIST_EMBEDDINGS_REQUEST,
         response: &LIST_EMBEDDINGS_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9626,24 +10361,28 @@ pub mod operations {
         tag: "task query",
         summary: "Query an archived generation job",
         about: concat!(
-            "Tells the state and the pictures of a generation job that has been archived. It is the ",
-            "counterpart of `query_task`, which sees the current month only. * Kind: immediate answer. ",
-            "* Caller's id: `businessTaskId`, the id of the task asked for. * Headers: the published ",
-            "page flags both credentials as required, with the example values `accessKeyId` and ",
-            "`accessKeySecret`. * Pages: \"queryTaskInfoV1.0\" (English, modified 2024-08-08 11:48:20), ",
-            "查询归档任务详情 (title of the Chinese page, which is not available; it means \"query archived ",
-            "task details\", and the meaning given here rests on it). * Available: the request, and the ",
-            "answer by its complete example. The declared table of the answer is not available. ",
-            "Quirks: * The path has no `v2` segment. * The task id is called `data.task_id` here and ",
-            "`data.id_task` in `query_task`; there is no `temporaryImageDto` here. * Containers in ",
-            "camelCase hold members in snake_case."
+            "Returns the state and the pictures of a generation job that has been archived. It is the ",
+            "counterpart of `query_task`, which finds tasks of the current month only.\n\n* Kind: ",
+            "immediate answer.\n* Caller's id: `businessTaskId`, the id of the task."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222084"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Headers: the published page flags both credentials as required, with the example values ",
+            "`accessKeyId` and `accessKeySecret`.\n* Pages: \"queryTaskInfoV1.0\" (English, modified ",
+            "2024-08-08 11:48:20), 查询归档任务详情 (title of the Chinese page, which is not available; it ",
+            "means \"query archived task details\", and the meaning given here rests on it).\n* ",
+            "Available: the request, and the answer by its complete example. The declared table of the ",
+            "answer is not available.\n\nQuirks:\n\n* The path has no `v2` segment.\n* The task id is ",
+            "called `data.task_id` here and `data.id_task` in `query_task`; there is no ",
+            "`temporaryImageDto` here.\n* Containers in camelCase hold members in snake_case."
+        )),
         idempotent: true,
         parameters: &[],
         request: &QUERY_ARCHIVED_TASK_REQUEST,
         response: &QUERY_ARCHIVED_TASK_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9657,26 +10396,31 @@ pub mod operations {
         tag: "task query",
         summary: "Query a generation job",
         about: concat!(
-            "Tells the live state of a generation job: percentage, progress bar, intermediate picture, ",
-            "and the pictures once it has succeeded. Only tasks of the current month are found ",
-            "(published); older ones are archived and are found with `query_archived_task`. * Kind: ",
-            "immediate answer. * Caller's id: `businessTaskId`, the id of the task asked for. * ",
-            "Headers: the published page flags both credentials as required, with the example values ",
-            "`accessKeyId` and `accessKeySecret`. * Pages: \"queryTaskInfoV2.0\" (English, modified ",
-            "2024-08-08 11:51:54), 查询任务实时状态 (百分比/进度条/中间图) (Chinese, ",
-            "`https://zhiqiteai.apifox.cn/api-115816354`). * Available: the request, and the answer by ",
-            "its complete example. The declared table of the answer and the members of ",
-            "`temporaryImageDto` are not available. Quirks: * The example on the Chinese page differs ",
-            "in `desc` alone: \"任务成功 !\", with the space. * A public client takes `status` 2 as done and ",
-            "reads the first `image_url`, goes on polling with 1 and 3, and takes anything else as a ",
-            "failure; to it an empty list of pictures with status 2 is an error."
+            "Returns the live state of a generation job: progress, intermediate picture, and the ",
+            "pictures once it has succeeded. Only tasks of the current month are found; older ones are ",
+            "archived and are found with `query_archived_task`.\n\n* Kind: immediate answer.\n* Caller's ",
+            "id: `businessTaskId`, the id of the task."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222085"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: that only tasks of the current month are found is published.\n* Headers: the ",
+            "published page flags both credentials as required, with the example values `accessKeyId` ",
+            "and `accessKeySecret`.\n* Pages: \"queryTaskInfoV2.0\" (English, modified 2024-08-08 ",
+            "11:51:54), 查询任务实时状态 (百分比/进度条/中间图) (Chinese, `https://zhiqiteai.apifox.cn/api-115816354`).\n",
+            "* Available: the request, and the answer by its complete example. The declared table of ",
+            "the answer and the members of `temporaryImageDto` are not available.\n\nQuirks:\n\n* The ",
+            "example on the Chinese page differs in `desc` alone: \"任务成功 !\", with the space.\n* A public ",
+            "client takes `status` 2 as done and reads the first `image_url`, goes on polling with 1 ",
+            "and 3, and takes anything else as a failure; to it an empty list of pictures with status ",
+            "2 is an error."
+        )),
         idempotent: true,
         parameters: &[],
         request: &QUERY_TASK_REQUEST,
         response: &QUERY_TASK_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9690,38 +10434,44 @@ pub mod operations {
         tag: "task query",
         summary: "Query a tool job",
         about: concat!(
-            "Tells the state of a job of one of the picture tools, and its result once it has ",
-            "succeeded. * Kind: immediate answer. * Caller's id: `businessTaskId`, the id given when ",
-            "the tool job was submitted. * Headers: the published page flags both credentials as ",
-            "required, with the example values `accessKeyId` and `accessKeySecret`. * Pages: ",
-            "\"queryImageToolTaskInfo\" (English), 绘图工具任务查询 (title of the Chinese page, which is not ",
-            "available). * Available: the request. The answer and the date are not available; the ",
-            "answer is inferred. Which member bears the result (inferred): `caption` for ",
-            "`interrogate`; `faces` for `face/detection`; `prompts` for `prompts/expand`; ",
-            "`styleLabels` for `identifyStyle`; `outputImageUrlList` and `outputImageUrl` for ",
-            "`imgExpand`; `outputImageUrl` for all others. Quirks: * `toolCode` may hold a slash, as ",
-            "in `hair/change`, so the parameter spans several segments of the path and its slashes are ",
-            "not escaped. OpenAPI 3.0 cannot say so; the parameter carries `x-multi-segment`. * The ",
-            "two codes that the page explains are `hair/change`, from ",
-            "`/AIGCImgOpenServ/saas/tool/hair/change`, and `roop`, from ",
-            "`/AIGCImgOpenServ/saas/tool/roop`; its example asks for `identifyStyle`. * Asked for ",
-            "`prompts/expand`, the scale of that tool is taken to hold here too: 0 with `prompts` ",
-            "present is success (inferred)."
+            "Returns the state of a job of one of the picture tools, and its result once it has ",
+            "succeeded.\n\nThe member that holds the result is `caption` for `interrogate`; `faces` for ",
+            "`face/detection`; `prompts` for `prompts/expand`; `styleLabels` for `identifyStyle`; ",
+            "`outputImageUrlList` and `outputImageUrl` for `imgExpand`; `outputImageUrl` for all ",
+            "others.\n\n* Kind: immediate answer.\n* Caller's id: `businessTaskId`, as given when the job ",
+            "was submitted."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222086"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Result: which member holds the result is inferred.\n* Headers: the published page flags ",
+            "both credentials as required, with the example values `accessKeyId` and ",
+            "`accessKeySecret`.\n* Pages: \"queryImageToolTaskInfo\" (English), 绘图工具任务查询 (title of the ",
+            "Chinese page, which is not available).\n* Available: the request. The answer and the date ",
+            "are not available; the answer is inferred.\n\nQuirks:\n\n* `toolCode` may hold a slash, as in ",
+            "`hair/change`, so the parameter spans several segments of the path and its slashes are ",
+            "not escaped. OpenAPI 3.0 cannot say so; the parameter carries `x-multi-segment`.\n* The ",
+            "two codes that the page explains are `hair/change`, from ",
+            "`/AIGCImgOpenServ/saas/tool/hair/change`, and `roop`, from ",
+            "`/AIGCImgOpenServ/saas/tool/roop`; its example asks for `identifyStyle`.\n* Asked for ",
+            "`prompts/expand`, the scale of that tool is taken to hold here too: 0 with `prompts` ",
+            "present is success (inferred)."
+        )),
         idempotent: true,
         parameters: &[PathParameter {
             name: "toolCode",
             about: concat!(
                 "The tool that the job was submitted to: the part of its own path after `tool/`, slashes ",
-                "included. Published example \"identifyStyle\"."
+                "included."
             ),
+            source: Some("The published example has \"identifyStyle\"."),
             values: &TOOL_CODE,
             multi_segment: true,
         }],
         request: &QUERY_TOOL_TASK_REQUEST,
         response: &QUERY_TOOL_TASK_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9735,31 +10485,35 @@ pub mod operations {
         tag: "train model",
         summary: "Train a LoRA",
         about: concat!(
-            "Starts the training of a LoRA from the caller's pictures. * Kind: job. Read the result ",
-            "with `query_training`. * Caller's id: `taskId`, which must be unique. * Headers: both ",
-            "published pages flag both credentials as optional; the curl sample sends them empty. * ",
-            "Pages: \"Submit training task\" (English, modified 2024-08-08 12:04:01), 提交训练任务 (Chinese, ",
-            "`https://zhiqiteai.apifox.cn/api-107978907`, with the same fields, order and types). * ",
-            "Available: the whole page. `callbackUrl` is an addition of this document. Quirks: * The ",
-            "published example is not valid JSON: a comma follows its last member. The data of the ",
-            "curl sample is the same text. * Seven keys of the example are in snake_case where the ",
-            "declaration is in camelCase: `file_url_list`, `max_epochs`, `batch_size`, ",
-            "`learning_rate`, `max_token_length`, `clip_skip`, `random_crop`. The declared names are ",
-            "the contract; the others are read as well (inferred). From `mixedPrecision` on the ",
-            "example is in camelCase. * The example lacks the required `taskId`, holds an empty ",
-            "`file_url_list` where 10 to 100 items are declared, and gives `random_crop` as 0 where a ",
-            "boolean is declared. * `pretrainedModel` and `gradientAccumulationSteps` are declared but ",
-            "never exemplified. * Rates are strings in decimal or exponent notation (\"0.0001\", ",
-            "\"5e-05\"). `learning_rate` of the example sits on the upper bound. * No callback field is ",
-            "published, although the Chinese title of the sister page means \"training result ",
-            "callback\". * The answer has no `data` and no id."
+            "Starts the training of a LoRA from the caller's pictures.\n\n* Kind: job. Read the result ",
+            "with `query_training`.\n* Caller's id: `taskId`, which must be unique."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222087"),
         provenance: Provenance::Published,
+        source: Some(concat!(
+            "* Headers: both published pages flag both credentials as optional; the curl sample sends ",
+            "them empty.\n* Pages: \"Submit training task\" (English, modified 2024-08-08 12:04:01), ",
+            "提交训练任务 (Chinese, `https://zhiqiteai.apifox.cn/api-107978907`, with the same fields, order ",
+            "and types).\n* Available: the whole page. `callbackUrl` is an addition of this document.\n\n",
+            "Quirks:\n\n* The published example is not valid JSON: a comma follows its last member. The ",
+            "data of the curl sample is the same text.\n* Seven keys of the example are in snake_case ",
+            "where the declaration is in camelCase: `file_url_list`, `max_epochs`, `batch_size`, ",
+            "`learning_rate`, `max_token_length`, `clip_skip`, `random_crop`. The declared names are ",
+            "the contract; the others are read as well (inferred). From `mixedPrecision` on the ",
+            "example is in camelCase.\n* The example lacks the required `taskId`, holds an empty ",
+            "`file_url_list` where 10 to 100 items are declared, and gives `random_crop` as 0 where a ",
+            "boolean is declared.\n* `pretrainedModel` and `gradientAccumulationSteps` are declared but ",
+            "never exemplified.\n* Rates are strings in decimal or exponent notation (\"0.0001\", ",
+            "\"5e-05\"). `learning_rate` of the example sits on the upper bound.\n* No callback field is ",
+            "published, although the Chinese title of the sister page means \"training result ",
+            "callback\".\n* The answer has no `data` and no id."
+        )),
         idempotent: false,
         parameters: &[],
         request: &SUBMIT_TRAINING_REQUEST,
         response: &SUBMIT_TRAINING_RESPONSE,
+        caller_id: Some(CallerId { path: &["taskId"], unique: true }),
+        model: None,
         job: Some(JobQuery {
             query: "query_training",
             field: "taskId",
@@ -9779,23 +10533,27 @@ pub mod operations {
         tag: "train model",
         summary: "Query a training",
         about: concat!(
-            "Tells the state of a training, and where its LoRA lies once it has succeeded. The same ",
-            "object is pushed to the `callbackUrl` of `submit_training` when the training ends. * ",
-            "Kind: immediate answer. * Caller's id: `taskId`, the one given to `submit_training`. * ",
-            "Headers: no page is available; both credentials are taken as optional, as in ",
-            "`submit_training`, and are sent all the same. * Pages: \"Training result query\" (English), ",
-            "训练结果回调 (Chinese, \"training result callback\"); titles only. The number api-202222088 would ",
-            "fit the series of the English pages, unverified. * Known: the titles and the method. The ",
-            "path and everything else is inferred. Quirks: * The two titles contradict each other, ",
-            "query against callback: the real page may describe a pushed body only, with no path of ",
-            "its own."
+            "Returns the state of a training, and the URL of its LoRA once it has succeeded. The same ",
+            "object is pushed to the `callbackUrl` of `submit_training` when the training ends.\n\n* ",
+            "Kind: immediate answer.\n* Caller's id: `taskId`, as given to `submit_training`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as in ",
+            "`submit_training`, and are sent all the same.\n* Pages: \"Training result query\" (English), ",
+            "训练结果回调 (Chinese, \"training result callback\"); titles only. The number api-202222088 would ",
+            "fit the series of the English pages, unverified.\n* Known: the titles and the method. The ",
+            "path and everything else is inferred.\n\nQuirks:\n\n* The two titles contradict each other, ",
+            "query against callback: the real page may describe a pushed body only, with no path of ",
+            "its own."
+        )),
         idempotent: true,
         parameters: &[],
         request: &QUERY_TRAINING_REQUEST,
         response: &QUERY_TRAINING_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -9809,25 +10567,30 @@ pub mod operations {
         tag: "image tool",
         summary: "Make a picture with Flux",
         about: concat!(
-            "Starts a job that makes a picture from a prompt with a Flux workflow. * Kind: job, as a ",
-            "`callbackUrl` is declared; the page itself does not say. Read the result with ",
-            "`query_tool_task` and the `toolCode` `comfyui/text2image`. * Caller's id: ",
-            "`businessTaskId`. * Headers: the Chinese page flags both credentials as required headers; ",
-            "the English page lists the two as optional query parameters. They are headers here ",
-            "(inferred). * Pages: \"Flux text2image\" (English, outside the main series of numbers, date ",
-            "not available), Flux文生图 (Chinese, `https://zhiqiteai.apifox.cn/api-213946972`, modified ",
-            "2024-10-17 03:46:45). * Available: the request on both sites; the whole example and the ",
-            "answer on the Chinese one. Quirks: * `callbackUrl` is optional on the English page, ",
-            "required on the Chinese page and absent from the example. * The Chinese page requires a ",
-            "callback and an immediate `outputImageUrl` at once. * The answer has no `businessTaskId`. ",
-            "Its sample picture lies in a folder `codeformer`, copied from another tool."
+            "Starts a job that makes a picture from a prompt with a Flux workflow.\n\n* Kind: job. Read ",
+            "the result with `query_tool_task` and the `toolCode` `comfyui/text2image`.\n* Caller's id: ",
+            "`businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-225099153"),
         provenance: Provenance::Published,
+        source: Some(concat!(
+            "* Kind: a job, as a `callbackUrl` is declared; the page itself does not say.\n* Headers: ",
+            "the Chinese page flags both credentials as required headers; the English page lists the ",
+            "two as optional query parameters. They are headers here (inferred).\n* Pages: \"Flux ",
+            "text2image\" (English, outside the main series of numbers, date not available), Flux文生图 ",
+            "(Chinese, `https://zhiqiteai.apifox.cn/api-213946972`, modified 2024-10-17 03:46:45).\n* ",
+            "Available: the request on both sites; the whole example and the answer on the Chinese ",
+            "one.\n\nQuirks:\n\n* `callbackUrl` is optional on the English page, required on the Chinese ",
+            "page and absent from the example.\n* The Chinese page requires a callback and an immediate ",
+            "`outputImageUrl` at once.\n* The answer has no `businessTaskId`. Its sample picture lies ",
+            "in a folder `codeformer`, copied from another tool."
+        )),
         idempotent: false,
         parameters: &[],
         request: &FLUX_TEXT_TO_IMAGE_REQUEST,
         response: &FLUX_TEXT_TO_IMAGE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -9847,24 +10610,29 @@ pub mod operations {
         tag: "image tool",
         summary: "Swap one face",
         about: concat!(
-            "Starts a job that puts the face of the source picture onto the target picture. * Kind: ",
-            "job; the page remarks that the answer shown is the asynchronous one. Read the result with ",
-            "`query_tool_task` and the `toolCode` `roop`. * Caller's id: `businessTaskId`. * Headers: ",
-            "the published page flags both credentials as optional. * Pages: \"Single Face Swap V1.0\" ",
-            "(English), 换脸 roop (title of the Chinese page, which is not available). * Available: the ",
-            "request fields. The example after its first member (`sourceUrl`, on the host ",
-            "`dbt-aigc.oss-cn-hangzhou.aliyuncs.com`), the answer and the date are not available; the ",
-            "answer is inferred from `instant_id`, a neighbour with the same remark. Quirks: * No ",
-            "`callbackUrl` is declared although the tool is asynchronous: poll `query_tool_task`. * ",
-            "The prose of the page says `source_image` and `target_image`; the fields are `sourceUrl` ",
-            "and `targetUrl`. The labels are left in Chinese on the English page."
+            "Starts a job that puts the face of the source picture onto the target picture.\n\n* Kind: ",
+            "job. Read the result with `query_tool_task` and the `toolCode` `roop`. There is no ",
+            "callback.\n* Caller's id: `businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222090"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: the page remarks that the answer shown is the asynchronous one.\n* Headers: the ",
+            "published page flags both credentials as optional.\n* Pages: \"Single Face Swap V1.0\" ",
+            "(English), 换脸 roop (title of the Chinese page, which is not available).\n* Available: the ",
+            "request fields. The example after its first member (`sourceUrl`, on the host ",
+            "`dbt-aigc.oss-cn-hangzhou.aliyuncs.com`), the answer and the date are not available; the ",
+            "answer is inferred from `instant_id`, a neighbour with the same remark.\n\nQuirks:\n\n* No ",
+            "`callbackUrl` is declared although the tool is asynchronous: poll `query_tool_task`.\n* ",
+            "The prose of the page says `source_image` and `target_image`; the fields are `sourceUrl` ",
+            "and `targetUrl`. The labels are left in Chinese on the English page."
+        )),
         idempotent: false,
         parameters: &[],
         request: &SWAP_FACE_REQUEST,
         response: &SWAP_FACE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -9884,22 +10652,27 @@ pub mod operations {
         tag: "image tool",
         summary: "Swap one face and repair it",
         about: concat!(
-            "Starts a job that swaps one face and then repairs it (\"roop + codeformer\"). * Kind: job; ",
-            "the page remarks that the answer shown is the asynchronous one. Read the result with ",
-            "`query_tool_task` and the `toolCode` `v2/roop`. * Caller's id: `businessTaskId`. * ",
-            "Headers: the published page flags both credentials as optional. * Pages: \"Single Face ",
-            "Swap V2.0\" (English), 高级换脸 (title of the Chinese page, which is not available; matched by ",
-            "its position). * Available: the request fields up to `fidelityWeight`. Whatever follows, ",
-            "the example, the answer and the date are not available; the answer is inferred, the same ",
-            "as that of `swap_face`. Quirks: * The version comes after `tool/`, not before the verb as ",
-            "in `sd/v2/`. * `fidelityWeight` is a string with a range of numbers."
+            "Starts a job that swaps one face and then repairs it (\"roop + codeformer\").\n\n* Kind: job. ",
+            "Read the result with `query_tool_task` and the `toolCode` `v2/roop`.\n* Caller's id: ",
+            "`businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222091"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: the page remarks that the answer shown is the asynchronous one.\n* Headers: the ",
+            "published page flags both credentials as optional.\n* Pages: \"Single Face Swap V2.0\" ",
+            "(English), 高级换脸 (title of the Chinese page, which is not available; matched by its ",
+            "position).\n* Available: the request fields up to `fidelityWeight`. Whatever follows, the ",
+            "example, the answer and the date are not available; the answer is inferred, the same as ",
+            "that of `swap_face`.\n\nQuirks:\n\n* The version comes after `tool/`, not before the verb as ",
+            "in `sd/v2/`.\n* `fidelityWeight` is a string with a range of numbers."
+        )),
         idempotent: false,
         parameters: &[],
         request: &SWAP_FACE_V2_REQUEST,
         response: &SWAP_FACE_V2_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -9919,24 +10692,29 @@ pub mod operations {
         tag: "image tool",
         summary: "Make styled portraits of a face",
         about: concat!(
-            "Starts a job that makes a picture in another style from one picture of a face. * Kind: ",
-            "job; the page remarks that the answer shown is the asynchronous one, and declares a ",
-            "`callbackUrl`. Read the result with `query_tool_task` and the `toolCode` `instantID`. * ",
-            "Caller's id: `businessTaskId`. * Headers: the published page flags both credentials as ",
-            "optional. * Pages: \"instantID\" (English), 个性化写真 (title of the Chinese page, which is not ",
-            "available; it means \"personalised portrait\"). * Available: all but the type and flag of ",
-            "`outputImageUrl`, the example of the answer and the date. Quirks: * The case of the path ",
-            "matters: `instantID`. * `guidanceScale` is declared as an integer; the curl sample sends ",
-            "1.0, the example panel shows 1. * The values \"1\" of `negativePrompt`, 1 of `steps` and 1 ",
-            "of `guidanceScale` in the example are dummies. * The page speaks of pictures, but there ",
-            "is a single `outputImageUrl`."
+            "Starts a job that makes a picture in another style from one picture of a face.\n\n* Kind: ",
+            "job. Read the result with `query_tool_task` and the `toolCode` `instantID`.\n* Caller's ",
+            "id: `businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222092"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: the page remarks that the answer shown is the asynchronous one, and declares a ",
+            "`callbackUrl`.\n* Headers: the published page flags both credentials as optional.\n* Pages: ",
+            "\"instantID\" (English), 个性化写真 (title of the Chinese page, which is not available; it means ",
+            "\"personalised portrait\").\n* Available: all but the type and flag of `outputImageUrl`, the ",
+            "example of the answer and the date.\n\nQuirks:\n\n* The case of the path matters: ",
+            "`instantID`.\n* `guidanceScale` is declared as an integer; the curl sample sends 1.0, the ",
+            "example panel shows 1.\n* The values \"1\" of `negativePrompt`, 1 of `steps` and 1 of ",
+            "`guidanceScale` in the example are dummies.\n* The page speaks of pictures, but there is a ",
+            "single `outputImageUrl`."
+        )),
         idempotent: false,
         parameters: &[],
         request: &INSTANT_ID_REQUEST,
         response: &INSTANT_ID_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -9956,22 +10734,26 @@ pub mod operations {
         tag: "image tool",
         summary: "Repair faces",
         about: concat!(
-            "Starts a job that repairs the faces of a picture. * Kind: job. Read the result, ",
-            "`outputImageUrl`, with `query_tool_task` and the `toolCode` `codeformer`, or by callback. ",
-            "* Caller's id: `businessTaskId`. * Headers: no page is available; both credentials are ",
-            "taken as optional, as on the neighbouring pages, and are sent all the same. * Pages: ",
-            "\"Face restoration\" (English), 面部修复 (Chinese); titles only. The number api-202222093 would ",
-            "fit the series of the English pages, unverified. * Known: the titles and the method. The ",
-            "path is inferred: a published sample picture of `flux_text_to_image` lies in a folder ",
-            "`codeformer`, and `swap_face_v2` is described as \"roop + codeformer\". Everything else is ",
-            "inferred too."
+            "Starts a job that repairs the faces of a picture.\n\n* Kind: job. Read the result, ",
+            "`outputImageUrl`, with `query_tool_task` and the `toolCode` `codeformer`, or by callback.\n",
+            "* Caller's id: `businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as on the ",
+            "neighbouring pages, and are sent all the same.\n* Pages: \"Face restoration\" (English), ",
+            "面部修复 (Chinese); titles only. The number api-202222093 would fit the series of the English ",
+            "pages, unverified.\n* Known: the titles and the method. The path is inferred: a published ",
+            "sample picture of `flux_text_to_image` lies in a folder `codeformer`, and `swap_face_v2` ",
+            "is described as \"roop + codeformer\". Everything else is inferred too."
+        )),
         idempotent: false,
         parameters: &[],
         request: &RESTORE_FACE_REQUEST,
         response: &RESTORE_FACE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -9992,21 +10774,25 @@ pub mod operations {
         summary: "Enlarge a picture and rebuild its detail",
         about: concat!(
             "Starts a job that enlarges a picture two or four times and rebuilds its detail. ",
-            "`enlarge_image` resizes by any factor instead. * Kind: job. Read the result, ",
+            "`enlarge_image` resizes by any factor instead.\n\n* Kind: job. Read the result, ",
             "`outputImageUrl`, with `query_tool_task` and the `toolCode` `superResolution`, or by ",
-            "callback. * Caller's id: `businessTaskId`. * Headers: no page is available; both ",
-            "credentials are taken as optional, as on the neighbouring pages, and are sent all the ",
-            "same. * Pages: \"Super Resolution\" (English), 超分辨 (Chinese); titles only. The number ",
-            "api-202222094 would fit the series of the English pages, unverified. * Known: the titles ",
-            "and the method; the Chinese page of `controlnet` names super-resolution as a separate ",
-            "tool. The path and everything else is inferred."
+            "callback.\n* Caller's id: `businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as on the ",
+            "neighbouring pages, and are sent all the same.\n* Pages: \"Super Resolution\" (English), 超分辨 ",
+            "(Chinese); titles only. The number api-202222094 would fit the series of the English ",
+            "pages, unverified.\n* Known: the titles and the method; the Chinese page of `controlnet` ",
+            "names super-resolution as a separate tool. The path and everything else is inferred."
+        )),
         idempotent: false,
         parameters: &[],
         request: &SUPER_RESOLUTION_REQUEST,
         response: &SUPER_RESOLUTION_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10026,23 +10812,28 @@ pub mod operations {
         tag: "image tool",
         summary: "Describe a picture in words",
         about: concat!(
-            "Starts a job that writes a text about a picture. * Kind: job; the page remarks that the ",
-            "answer shown is the asynchronous one, and declares a `callbackUrl`. Read the result, ",
-            "`caption`, with `query_tool_task` and the `toolCode` `interrogate`. * Caller's id: ",
-            "`businessTaskId`. * Headers: both published pages flag both credentials as optional. * ",
-            "Pages: \"image description\" (English, modified 2024-08-09 01:02:53), 图转文 (Chinese, ",
-            "`https://zhiqiteai.apifox.cn/api-141445769`, modified 2024-02-21 07:48:45). * Available: ",
-            "everything. Quirks: * `callbackUrl` is required, yet missing from the example and from ",
-            "the curl sample. * The examples of request and answer carry different ids (1008641511, ",
-            "1008464122). * The members of the answer are ordered `code`, `data`, `msg`. The ",
-            "description of the page is misspelled \"iamge to text\"."
+            "Starts a job that writes a text about a picture.\n\n* Kind: job. Read the result, ",
+            "`caption`, with `query_tool_task` and the `toolCode` `interrogate`.\n* Caller's id: ",
+            "`businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222095"),
         provenance: Provenance::Published,
+        source: Some(concat!(
+            "* Kind: the page remarks that the answer shown is the asynchronous one, and declares a ",
+            "`callbackUrl`.\n* Headers: both published pages flag both credentials as optional.\n* ",
+            "Pages: \"image description\" (English, modified 2024-08-09 01:02:53), 图转文 (Chinese, ",
+            "`https://zhiqiteai.apifox.cn/api-141445769`, modified 2024-02-21 07:48:45).\n* Available: ",
+            "everything.\n\nQuirks:\n\n* `callbackUrl` is required, yet missing from the example and from ",
+            "the curl sample.\n* The examples of request and answer carry different ids (1008641511, ",
+            "1008464122).\n* The members of the answer are ordered `code`, `data`, `msg`. The ",
+            "description of the page is misspelled \"iamge to text\"."
+        )),
         idempotent: false,
         parameters: &[],
         request: &DESCRIBE_IMAGE_REQUEST,
         response: &DESCRIBE_IMAGE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10063,25 +10854,29 @@ pub mod operations {
         summary: "Swap several faces",
         about: concat!(
             "Starts a job that puts one or two source faces onto one target picture, such as a photo ",
-            "of two people. * Kind: job, as a `callbackUrl` is declared. Read the result, ",
-            "`outputImageUrl`, with `query_tool_task` and the `toolCode` `face/fusion`, or by ",
-            "callback. * Caller's id: `businessTaskId`. * Headers: the published page flags both ",
-            "credentials as optional, but with the remark 必填 (\"must be filled\"); the example values ",
-            "are `accessKeyId` and `accessKeySecret`. * Pages: \"Multiple Face Swap\" (English), 超级换脸 ",
-            "faceFusion (Chinese, `https://zhiqiteai.apifox.cn/api-173895861`, of which the path and ",
-            "the first clause are available). * Available: the request fields. The example, the answer ",
-            "and the date are not available; the answer is inferred. Quirks: * `sourceUrl` is an array ",
-            "here and a string in `swap_face` and `swap_face_v2`. * The prose of the page says ",
-            "`face_idx`, the field is `faceIdx`; the prose also has \"tager image\". * How the order of ",
-            "`sourceUrl` maps to the faces of the target is not available; by the rule of `faceIdx` it ",
-            "is taken as left to right (inferred)."
+            "of two people.\n\n* Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` ",
+            "and the `toolCode` `face/fusion`, or by callback.\n* Caller's id: `businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222097"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: a job, as a `callbackUrl` is declared.\n* Headers: the published page flags both ",
+            "credentials as optional, but with the remark 必填 (\"must be filled\"); the example values ",
+            "are `accessKeyId` and `accessKeySecret`.\n* Pages: \"Multiple Face Swap\" (English), 超级换脸 ",
+            "faceFusion (Chinese, `https://zhiqiteai.apifox.cn/api-173895861`, of which the path and ",
+            "the first clause are available).\n* Available: the request fields. The example, the answer ",
+            "and the date are not available; the answer is inferred.\n\nQuirks:\n\n* `sourceUrl` is an ",
+            "array here and a string in `swap_face` and `swap_face_v2`.\n* The prose of the page says ",
+            "`face_idx`, the field is `faceIdx`; the prose also has \"tager image\".\n* How the order of ",
+            "`sourceUrl` maps to the faces of the target is not available; by the rule of `faceIdx` it ",
+            "is taken as left to right (inferred)."
+        )),
         idempotent: false,
         parameters: &[],
         request: &SWAP_FACES_REQUEST,
         response: &SWAP_FACES_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10101,24 +10896,28 @@ pub mod operations {
         tag: "image tool",
         summary: "Find the faces of a picture",
         about: concat!(
-            "Starts a job that finds every face of a picture, so that the user can pair faces for ",
-            "`swap_faces`. * Kind: job, as a `callbackUrl` is declared. Read the result, `faces`, with ",
-            "`query_tool_task` and the `toolCode` `face/detection`, or by callback. * Caller's id: ",
-            "`businessTaskId`. * Headers: the published page flags both credentials as optional, but ",
-            "with the remark 必填 (\"must be filled\"); the example values are `accessKeyId` and ",
-            "`accessKeySecret`. * Pages: \"Face Detection\" (English), 面部检测(脸部提取) faceDetection ",
-            "(Chinese, `https://zhiqiteai.apifox.cn/api-182123968`, of which the path and the first ",
-            "clause are available). * Available: the request fields up to `callbackUrl`. Whatever ",
-            "follows, the example, the answer and the date are not available; the answer is inferred. ",
-            "Quirks: * How faces come back, as boxes or as cut-out pictures, is not available. The ",
-            "Chinese title adds \"face extraction\", so cut-out faces are possible."
+            "Starts a job that finds every face of a picture, for example to pair faces for ",
+            "`swap_faces`.\n\n* Kind: job. Read the result, `faces`, with `query_tool_task` and the ",
+            "`toolCode` `face/detection`, or by callback.\n* Caller's id: `businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222098"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: a job, as a `callbackUrl` is declared.\n* Headers: the published page flags both ",
+            "credentials as optional, but with the remark 必填 (\"must be filled\"); the example values ",
+            "are `accessKeyId` and `accessKeySecret`.\n* Pages: \"Face Detection\" (English), 面部检测(脸部提取) ",
+            "faceDetection (Chinese, `https://zhiqiteai.apifox.cn/api-182123968`, of which the path ",
+            "and the first clause are available).\n* Available: the request fields up to `callbackUrl`. ",
+            "Whatever follows, the example, the answer and the date are not available; the answer is ",
+            "inferred.\n\nQuirks:\n\n* How faces come back, as boxes or as cut-out pictures, is not ",
+            "available. The Chinese title adds \"face extraction\", so cut-out faces are possible."
+        )),
         idempotent: false,
         parameters: &[],
         request: &DETECT_FACES_REQUEST,
         response: &DETECT_FACES_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10138,23 +10937,27 @@ pub mod operations {
         tag: "image tool",
         summary: "Expand a short prompt",
         about: concat!(
-            "Expands a short prompt into full ones for SD or SDXL. * Kind: immediate answer. No ",
-            "`callbackUrl` is declared and the answer carries the prompts; that it is immediate is ",
-            "inferred. The `toolCode` for `query_tool_task` would be `prompts/expand`. * Caller's id: ",
-            "`businessTaskId`. * Headers: the published page flags both credentials as required. * ",
-            "Pages: \"Prompt expansion\" (English), 提示词扩写 (title of the Chinese page, which is not ",
-            "available). * Available: all but the ranges from the upper end of `topP` on, the end of ",
-            "the example of the answer and the date. Quirks: * Success is `status` 0 here; it is 1 in ",
-            "`flux_text_to_image` and `describe_image`, and 2 in `query_archived_task` and ",
-            "`query_task`. * `data` is optional while its members are required. `toolTask` occurs ",
-            "nowhere else."
+            "Expands a short prompt into full ones for SD or SDXL.\n\n* Kind: immediate answer. The ",
+            "`toolCode` for `query_tool_task` is `prompts/expand`.\n* Caller's id: `businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222099"),
         provenance: Provenance::Partial,
+        source: Some(concat!(
+            "* Kind: no `callbackUrl` is declared and the answer carries the prompts; that it is ",
+            "immediate is inferred.\n* Headers: the published page flags both credentials as required.\n",
+            "* Pages: \"Prompt expansion\" (English), 提示词扩写 (title of the Chinese page, which is not ",
+            "available).\n* Available: all but the ranges from the upper end of `topP` on, the end of ",
+            "the example of the answer and the date.\n\nQuirks:\n\n* Success is `status` 0 here; it is 1 ",
+            "in `flux_text_to_image` and `describe_image`, and 2 in `query_archived_task` and ",
+            "`query_task`.\n* `data` is optional while its members are required. `toolTask` occurs ",
+            "nowhere else."
+        )),
         idempotent: false,
         parameters: &[],
         request: &EXPAND_PROMPT_REQUEST,
         response: &EXPAND_PROMPT_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: None,
         callback: None,
     };
@@ -10168,23 +10971,27 @@ pub mod operations {
         tag: "image tool",
         summary: "Change the hairstyle of a portrait",
         about: concat!(
-            "Starts a job that gives the person of a portrait another hairstyle. * Kind: job. Read the ",
-            "result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `hair/change`, or by ",
-            "callback. * Caller's id: `businessTaskId`. * Headers: no page is available; both ",
-            "credentials are taken as optional, as on the neighbouring pages, and are sent all the ",
-            "same. * Pages: \"Hairstyle changer\" (English), 换发型 (Chinese); titles only. The number ",
-            "api-202222100 would fit the series of the English pages, unverified. * Known: the titles ",
-            "and the method; the path and the `toolCode` are published on the page of ",
-            "`query_tool_task` (`https://4v5l1y8wvl.apifox.cn/api-202222086`). Everything else is ",
-            "inferred. Quirks: * The `toolCode` holds a slash, so the path of its query is ",
-            "`/tool/hair/change/queryTask`."
+            "Starts a job that gives the person of a portrait another hairstyle.\n\n* Kind: job. Read ",
+            "the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `hair/change`, or ",
+            "by callback.\n* Caller's id: `businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as on the ",
+            "neighbouring pages, and are sent all the same.\n* Pages: \"Hairstyle changer\" (English), ",
+            "换发型 (Chinese); titles only. The number api-202222100 would fit the series of the English ",
+            "pages, unverified.\n* Known: the titles and the method; the path and the `toolCode` are ",
+            "published on the page of `query_tool_task` ",
+            "(`https://4v5l1y8wvl.apifox.cn/api-202222086`). Everything else is inferred.\n\nQuirks:\n\n* ",
+            "The `toolCode` holds a slash, so the path of its query is `/tool/hair/change/queryTask`."
+        )),
         idempotent: false,
         parameters: &[],
         request: &CHANGE_HAIRSTYLE_REQUEST,
         response: &CHANGE_HAIRSTYLE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10204,20 +11011,25 @@ pub mod operations {
         tag: "image tool",
         summary: "Erase a masked object",
         about: concat!(
-            "Starts a job that erases what a mask covers and fills the gap. * Kind: job. Read the ",
+            "Starts a job that erases what a mask covers and fills the gap.\n\n* Kind: job. Read the ",
             "result, `outputImageUrl`, with `query_tool_task` and the `toolCode` `objectRemove`, or by ",
-            "callback. * Caller's id: `businessTaskId`. * Headers: no page is available; both ",
-            "credentials are taken as optional, as on the neighbouring pages, and are sent all the ",
-            "same. * Pages: \"Object Removal\" (English), 智能擦除 (Chinese, \"smart erase\"); titles only. ",
-            "The number api-202222101 would fit the series of the English pages, unverified. * Known: ",
-            "the titles and the method. The path and everything else is inferred."
+            "callback.\n* Caller's id: `businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as on the ",
+            "neighbouring pages, and are sent all the same.\n* Pages: \"Object Removal\" (English), 智能擦除 ",
+            "(Chinese, \"smart erase\"); titles only. The number api-202222101 would fit the series of ",
+            "the English pages, unverified.\n* Known: the titles and the method. The path and ",
+            "everything else is inferred."
+        )),
         idempotent: false,
         parameters: &[],
         request: &REMOVE_OBJECT_REQUEST,
         response: &REMOVE_OBJECT_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10237,23 +11049,28 @@ pub mod operations {
         tag: "image tool",
         summary: "Recognise the style of a picture",
         about: concat!(
-            "Starts a job that names the style of a picture. * Kind: job; the answer only accepts it. ",
-            "Read the result, `styleLabels`, with `query_tool_task` and the `toolCode` ",
-            "`identifyStyle`, or by callback. * Caller's id: `businessTaskId`. * Headers: the ",
-            "published (Chinese) page flags both credentials as optional. * Pages: 风格识别 (Chinese, ",
-            "modified 2024-06-18 08:49:16), \"Style recognition\" (title of the English page, which is ",
-            "not available; the number api-202222102 would fit its series, unverified). * Available: ",
-            "the Chinese page, without the required flags of the body. On the English site the path ",
-            "follows from the `toolCode` that the page of `query_tool_task` names. Quirks: * The URL ",
-            "of the sample picture holds a raw space. * What the recognition returns is not available; ",
-            "`styleLabels` is inferred."
+            "Starts a job that names the style of a picture.\n\n* Kind: job. Read the result, ",
+            "`styleLabels`, with `query_tool_task` and the `toolCode` `identifyStyle`, or by callback.\n",
+            "* Caller's id: `businessTaskId`."
         ),
         page: Some("https://zhiqiteai.apifox.cn/api-185205163"),
         provenance: Provenance::Published,
+        source: Some(concat!(
+            "* Kind: the published answer only accepts the job.\n* Headers: the published (Chinese) ",
+            "page flags both credentials as optional.\n* Pages: 风格识别 (Chinese, modified 2024-06-18 ",
+            "08:49:16), \"Style recognition\" (title of the English page, which is not available; the ",
+            "number api-202222102 would fit its series, unverified).\n* Available: the Chinese page, ",
+            "without the required flags of the body. On the English site the path follows from the ",
+            "`toolCode` that the page of `query_tool_task` names.\n\nQuirks:\n\n* The URL of the sample ",
+            "picture holds a raw space.\n* What the recognition returns is not available; `styleLabels` ",
+            "is inferred."
+        )),
         idempotent: false,
         parameters: &[],
         request: &RECOGNIZE_STYLE_REQUEST,
         response: &RECOGNIZE_STYLE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10273,24 +11090,28 @@ pub mod operations {
         tag: "image tool",
         summary: "Extend a picture beyond its edges",
         about: concat!(
-            "Starts a job that extends a picture beyond its edges (outpainting). * Kind: job; the ",
-            "answer only accepts it. Read the result, `outputImageUrlList` and `outputImageUrl`, with ",
-            "`query_tool_task` and the `toolCode` `imgExpand`, or by callback. * Caller's id: ",
-            "`businessTaskId`. * Headers: both published pages flag both credentials as required. * ",
-            "Pages: \"Outpainting\" (English, date not available), 图片外扩 (Chinese, ",
-            "`https://zhiqiteai.apifox.cn/api-185213273`, modified 2024-12-30 04:30:44). * Available: ",
-            "the request on both sites and the answer on the Chinese one, all but the range of ",
-            "`horizontalExpansionRatio` and the flag of `callbackUrl`. Quirks: * Several pictures may ",
-            "be asked for with `imageCount`; how several come back is not available, and ",
-            "`outputImageUrlList` is inferred. * The example of the answer is the filler of a mock, ",
-            "not real values: \"80\" is not a code."
+            "Starts a job that extends a picture beyond its edges (outpainting).\n\n* Kind: job. Read ",
+            "the result, `outputImageUrlList` and `outputImageUrl`, with `query_tool_task` and the ",
+            "`toolCode` `imgExpand`, or by callback.\n* Caller's id: `businessTaskId`."
         ),
         page: Some("https://4v5l1y8wvl.apifox.cn/api-202222103"),
         provenance: Provenance::Published,
+        source: Some(concat!(
+            "* Kind: the published answer only accepts the job.\n* Headers: both published pages flag ",
+            "both credentials as required.\n* Pages: \"Outpainting\" (English, date not available), 图片外扩 ",
+            "(Chinese, `https://zhiqiteai.apifox.cn/api-185213273`, modified 2024-12-30 04:30:44).\n* ",
+            "Available: the request on both sites and the answer on the Chinese one, all but the range ",
+            "of `horizontalExpansionRatio` and the flag of `callbackUrl`.\n\nQuirks:\n\n* Several pictures ",
+            "may be asked for with `imageCount`; how several come back is not available, and ",
+            "`outputImageUrlList` is inferred.\n* The example of the answer is the filler of a mock, ",
+            "not real values: \"80\" is not a code."
+        )),
         idempotent: false,
         parameters: &[],
         request: &OUTPAINT_REQUEST,
         response: &OUTPAINT_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10310,22 +11131,27 @@ pub mod operations {
         tag: "image tool",
         summary: "Preview a ControlNet preprocessor",
         about: concat!(
-            "Starts a job that shows a picture as a ControlNet preprocessor sees it. * Kind: job; the ",
-            "answer only accepts it. Read the result, `outputImageUrl`, with `query_tool_task` and the ",
-            "`toolCode` `cnt/preview`, or by callback. * Caller's id: `businessTaskId`. * Headers: the ",
-            "published (Chinese) page flags both credentials as optional. * Pages: CNT预览 (Chinese), ",
-            "\"CNT preview\" (title of the English page, which is not available; the number ",
-            "api-202222104 would fit its series, unverified). * Available: the Chinese page, without ",
-            "the required flags of the body. Quirks: * The kinds listed for `controlnet` are a guide ",
-            "to `preprocessor`, but only `canny` is published as a value. * The example of the answer ",
-            "is the filler of a mock, not real values: \"96\" is not a code."
+            "Starts a job that shows a picture as a ControlNet preprocessor sees it.\n\n* Kind: job. ",
+            "Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` ",
+            "`cnt/preview`, or by callback.\n* Caller's id: `businessTaskId`."
         ),
         page: Some("https://zhiqiteai.apifox.cn/api-185238962"),
         provenance: Provenance::Published,
+        source: Some(concat!(
+            "* Kind: the published answer only accepts the job.\n* Headers: the published (Chinese) ",
+            "page flags both credentials as optional.\n* Pages: CNT预览 (Chinese), \"CNT preview\" (title ",
+            "of the English page, which is not available; the number api-202222104 would fit its ",
+            "series, unverified).\n* Available: the Chinese page, without the required flags of the ",
+            "body.\n\nQuirks:\n\n* The kinds listed for `controlnet` are a guide to `preprocessor`, but ",
+            "only `canny` is published as a value.\n* The example of the answer is the filler of a ",
+            "mock, not real values: \"96\" is not a code."
+        )),
         idempotent: false,
         parameters: &[],
         request: &PREVIEW_CONTROLNET_REQUEST,
         response: &PREVIEW_CONTROLNET_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10345,21 +11171,26 @@ pub mod operations {
         tag: "image tool",
         summary: "Remove the background of a picture",
         about: concat!(
-            "Starts a job that cuts out what a picture shows and removes or replaces its background. * ",
-            "Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` ",
-            "`background/remove`, or by callback. * Caller's id: `businessTaskId`. * Headers: no page ",
-            "is available; both credentials are taken as optional, as on the neighbouring pages, and ",
-            "are sent all the same. * Pages: \"background remove\" (English), 背景去除 (Chinese); titles ",
-            "only. The number api-202222105 would continue the series of the English pages, ",
-            "unverified. * Known: the titles and the method; the Chinese page of `controlnet` names ",
-            "background removal as a separate tool. The path and everything else is inferred."
+            "Starts a job that cuts out what a picture shows and removes or replaces its background.\n\n",
+            "* Kind: job. Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` ",
+            "`background/remove`, or by callback.\n* Caller's id: `businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as on the ",
+            "neighbouring pages, and are sent all the same.\n* Pages: \"background remove\" (English), ",
+            "背景去除 (Chinese); titles only. The number api-202222105 would continue the series of the ",
+            "English pages, unverified.\n* Known: the titles and the method; the Chinese page of ",
+            "`controlnet` names background removal as a separate tool. The path and everything else is ",
+            "inferred."
+        )),
         idempotent: false,
         parameters: &[],
         request: &REMOVE_BACKGROUND_REQUEST,
         response: &REMOVE_BACKGROUND_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10380,20 +11211,25 @@ pub mod operations {
         summary: "Enlarge a picture by any factor",
         about: concat!(
             "Starts a job that resizes a picture by any factor from 1 to 8. `super_resolution` ",
-            "rebuilds detail at two or four times instead; this difference is inferred. * Kind: job. ",
-            "Read the result, `outputImageUrl`, with `query_tool_task` and the `toolCode` ",
-            "`imgEnlarge`, or by callback. * Caller's id: `businessTaskId`. * Headers: no page is ",
-            "available; both credentials are taken as optional, as on the neighbouring pages, and are ",
-            "sent all the same. * Pages: \"image enlarge\" (English), 图片扩大 (Chinese); titles only. The ",
-            "number api-202222106 would continue the series of the English pages, unverified. * Known: ",
-            "the titles and the method. The path and everything else is inferred."
+            "rebuilds detail at two or four times instead.\n\n* Kind: job. Read the result, ",
+            "`outputImageUrl`, with `query_tool_task` and the `toolCode` `imgEnlarge`, or by callback.\n",
+            "* Caller's id: `businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Kind: the difference from `super_resolution` is inferred.\n* Headers: no page is ",
+            "available; both credentials are taken as optional, as on the neighbouring pages, and are ",
+            "sent all the same.\n* Pages: \"image enlarge\" (English), 图片扩大 (Chinese); titles only. The ",
+            "number api-202222106 would continue the series of the English pages, unverified.\n* Known: ",
+            "the titles and the method. The path and everything else is inferred."
+        )),
         idempotent: false,
         parameters: &[],
         request: &ENLARGE_IMAGE_REQUEST,
         response: &ENLARGE_IMAGE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10413,22 +11249,27 @@ pub mod operations {
         tag: "image tool",
         summary: "Put a watermark on a picture",
         about: concat!(
-            "Starts a job that prints a text or a picture onto a picture. Exactly one of ",
-            "`watermarkText` and `watermarkImage` is given. * Kind: job. Read the result, ",
-            "`outputImageUrl`, with `query_tool_task` and the `toolCode` `watermark`, or by callback. ",
-            "* Caller's id: `businessTaskId`. * Headers: no page is available; both credentials are ",
-            "taken as optional, as on the neighbouring pages, and are sent all the same. * Pages: ",
-            "\"image watermark\" (English), 给图片加水印 (Chinese); titles only. The number api-202222107 ",
-            "would continue the series of the English pages, unverified. * Known: the titles and the ",
-            "method. The path and everything else is inferred. The Chinese site also lists the removal ",
-            "of watermarks (图片去水印), which the English site does not have."
+            "Starts a job that prints a text or a picture onto a picture. Give exactly one of ",
+            "`watermarkText` and `watermarkImage`.\n\n* Kind: job. Read the result, `outputImageUrl`, ",
+            "with `query_tool_task` and the `toolCode` `watermark`, or by callback.\n* Caller's id: ",
+            "`businessTaskId`."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: Some(concat!(
+            "* Headers: no page is available; both credentials are taken as optional, as on the ",
+            "neighbouring pages, and are sent all the same.\n* Pages: \"image watermark\" (English), ",
+            "给图片加水印 (Chinese); titles only. The number api-202222107 would continue the series of the ",
+            "English pages, unverified.\n* Known: the titles and the method. The path and everything ",
+            "else is inferred. The Chinese site also lists the removal of watermarks (图片去水印), which ",
+            "the English site does not have."
+        )),
         idempotent: false,
         parameters: &[],
         request: &WATERMARK_IMAGE_REQUEST,
         response: &WATERMARK_IMAGE_RESPONSE,
+        caller_id: Some(CallerId { path: &["businessTaskId"], unique: false }),
+        model: None,
         job: Some(JobQuery {
             query: "query_tool_task",
             field: "businessTaskId",
@@ -10448,17 +11289,21 @@ pub mod operations {
         tag: "tasks",
         summary: "Cancel a task",
         about: concat!(
-            "Ends a task that waits or runs. Its state becomes \"cancelled\", it makes no picture any ",
-            "more, and what was made until then is dropped. A callback that the task was started with ",
-            "is pushed as for any other end. Fails with 404 when no task of this key has the id, and ",
-            "with 409 when the task has ended already; a task that was cancelled before has ended."
+            "Cancels a waiting or running task. Its state becomes \"cancelled\", it makes no more ",
+            "pictures, and those made so far are discarded. If the task was started with a callback ",
+            "URL, its end is pushed there like any other end.\n\nFails with 404 if no task of this key ",
+            "has the id, and with 409 if the task has already ended, which includes tasks that were ",
+            "cancelled before."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: None,
         idempotent: false,
         parameters: &[],
         request: &CANCEL_TASK_REQUEST,
         response: &CANCEL_TASK_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -10472,16 +11317,19 @@ pub mod operations {
         tag: "tasks",
         summary: "List the tasks",
         about: concat!(
-            "Lists the tasks of this key, newest first, page by page. Conditions that are given must ",
-            "all hold; without any, every task is listed. A task that is not there makes no failure: ",
-            "the answer has no rows."
+            "Lists the tasks of this key, newest first, page by page. A task must match all filters of ",
+            "the request; without filters, every task is listed.\n\nAn id that does not exist is not a ",
+            "failure: the answer has no rows."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: None,
         idempotent: true,
         parameters: &[],
         request: &LIST_TASKS_REQUEST,
         response: &LIST_TASKS_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -10495,15 +11343,18 @@ pub mod operations {
         tag: "callbacks",
         summary: "List the callbacks",
         about: concat!(
-            "Lists the pushes to the callers' addresses for the tasks of this key, newest first, page ",
-            "by page, each with all its tries. Conditions that are given must all hold."
+            "Lists the callbacks of this key's tasks, newest first, page by page, each with all its ",
+            "delivery attempts. A callback must match all filters of the request."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: None,
         idempotent: true,
         parameters: &[],
         request: &LIST_CALLBACKS_REQUEST,
         response: &LIST_CALLBACKS_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -10517,17 +11368,19 @@ pub mod operations {
         tag: "callbacks",
         summary: "Push a callback again",
         about: concat!(
-            "Has a result pushed once more, whatever became of the pushes before: the callback is ",
-            "pending again and due at once, with as many tries as a new one. Its earlier tries stay ",
-            "listed, and the count of tries goes on. Fails with 404 when no callback of this key has ",
-            "the id."
+            "Pushes a result again, whatever the state of the callback: it becomes pending and due at ",
+            "once, with as many delivery attempts as a new one. Its earlier attempts stay listed, and ",
+            "their numbers continue.\n\nFails with 404 if no callback of this key has the id."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: None,
         idempotent: false,
         parameters: &[],
         request: &REDELIVER_CALLBACK_REQUEST,
         response: &REDELIVER_CALLBACK_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -10541,16 +11394,19 @@ pub mod operations {
         tag: "server",
         summary: "Describe the server",
         about: concat!(
-            "Tells what the server can do now: which operations have an engine, of which grade, what ",
-            "is missing for the others, and which limits hold. It is an answer of the moment; a queue ",
-            "fills, and engines come and go."
+            "Returns what the server can do now: which operations have an engine, of which grade, what ",
+            "is missing for the others, and which limits apply. The answer is a snapshot: the queue ",
+            "and the engines change."
         ),
         page: None,
         provenance: Provenance::Inferred,
+        source: None,
         idempotent: true,
         parameters: &[],
         request: &DESCRIBE_SERVER_REQUEST,
         response: &DESCRIBE_SERVER_RESPONSE,
+        caller_id: None,
+        model: None,
         job: None,
         callback: None,
     };
@@ -11613,7 +12469,7 @@ impl crate::Answer for DescribeServerResponse {
     }
 }
 
-use crate::envelope::pushed;
+use crate::callback::pushed;
 
 /// The body of a callback, which the API pushes to the caller when a job ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -11739,7 +12595,7 @@ impl Callback {
 
 /// Where the hosted API is.
 pub const HOSTED_URL: &str = "https://api.zhiqite.com";
-/// Builders: put a value together field by field; every fault is told at the end, all at once.
+/// Builders: put a value together field by field; all faults are reported at the end.
 pub mod builder {
     use crate::Violations;
     use crate::wire::{reread, text};

@@ -1,40 +1,40 @@
 //! The states of a job, whatever numbers a family of operations uses for them.
 
-/// What a status number says of a job.
+/// The state of a job, on one scale for all operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobState {
     /// Accepted and waiting.
     Queued,
-    /// Being worked on.
+    /// An engine is running it.
     Running,
-    /// Done; the result is there.
+    /// Ended with a result.
     Succeeded,
     /// Ended without a result.
     Failed,
-    /// Ended because someone asked for it.
+    /// Ended because it was cancelled.
     Cancelled,
-    /// A number that the document does not know. It is never read as done.
+    /// A number that the document does not list. It never counts as success.
     Unknown(i64),
 }
 
 impl JobState {
-    /// Whether nothing more will happen. An unknown state is not an end.
+    /// Returns whether the job has ended. An unknown state does not count as an end.
     pub fn is_final(self) -> bool {
         matches!(self, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
     }
 }
 
-/// What a query tells of a job.
+/// The state of a job, as a query returns it.
 pub trait JobReport {
-    /// Where the job stands.
+    /// The state of the job, on the common scale.
     fn state(&self) -> JobState;
 
-    /// How far it is, in percent, where the answer tells.
+    /// The progress in percent, from 0 to 100, if the answer has it.
     fn progress(&self) -> Option<f64> {
         None
     }
 
-    /// The text that goes with the state. Its wording is not fixed; do not match on it.
+    /// The text of the state, if the answer has one. Its wording is not fixed; do not match on it.
     fn desc(&self) -> Option<&str> {
         None
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admit;
+mod callback;
 mod choice;
 mod credentials;
 mod envelope;
@@ -8,7 +9,9 @@ mod job;
 #[cfg(feature = "schemars")]
 mod json_schema;
 mod node;
+mod numbers;
 pub mod operation;
+mod pattern;
 mod probe;
 mod rules;
 pub mod schema;

@@ -21,7 +21,7 @@ pub enum Node<'de> {
 }
 
 impl Node<'_> {
-    /// The value as a person would recognise it in an error message: never more than a few words.
+    /// Returns the value for an error message: never more than a few words.
     pub(crate) fn glimpse(&self) -> String {
         const LONGEST: usize = 60;
         match self {

@@ -6,7 +6,7 @@ use crate::schema::{Object, Provenance, TextEnum};
 use crate::wire::{ReadError, Wire, read};
 use crate::{Answer, JobReport, Rule, Violations};
 
-/// The operation of that id.
+/// Returns the operation with that id.
 ///
 /// ```
 /// let operation = imgopen_types::operation::find("enlarge_image").unwrap();
@@ -21,22 +21,24 @@ pub fn find(id: &str) -> Option<&'static Operation> {
 pub struct Operation {
     /// Its id, such as `submit_training`.
     pub id: &'static str,
-    /// The document that describes it: `imgopen` is the vendor's, `imgopen-extras` what a server of one's own adds.
+    /// The document that describes it: `imgopen` is the vendor's, `imgopen-extras` what a self-hosted server adds.
     pub document: &'static str,
-    /// The HTTP method.
+    /// The HTTP method, always `POST`.
     pub method: &'static str,
     /// The path, with its parameters in braces.
     pub path: &'static str,
-    /// The group it stands in.
+    /// The group it belongs to, such as "image tool".
     pub tag: &'static str,
-    /// What it does, in a few words.
+    /// What it does, in a few words: an imperative without a full stop.
     pub summary: &'static str,
-    /// What it does.
+    /// What it does, the kind of answer and the caller's id: Markdown, one line for each paragraph and list item.
     pub about: &'static str,
-    /// The public page it is documented on.
+    /// The URL of the public page that documents it.
     pub page: Option<&'static str>,
     /// How well it is known.
     pub provenance: Provenance,
+    /// Where the facts about it come from: pages, what is available of them, and what they contradict.
+    pub source: Option<&'static str>,
     /// Whether repeating the call changes nothing.
     pub idempotent: bool,
     /// The variable parts of its path.
@@ -45,31 +47,37 @@ pub struct Operation {
     pub request: &'static Object,
     /// The body of a success.
     pub response: &'static Object,
-    /// How its job is asked for, if it starts one.
+    /// Where the request holds the caller's own id for the task, if it has one.
+    pub caller_id: Option<CallerId>,
+    /// Where the request names the model to use, as a path of member names.
+    pub model: Option<&'static [&'static str]>,
+    /// How to query its job, if it starts one.
     pub job: Option<JobQuery>,
-    /// What is pushed to the caller when the job ends, if the request can name an address.
+    /// What is pushed to the caller when the job ends, if the request has a field for the address.
     pub callback: Option<Callback>,
 }
 
 /// A variable part of a path.
 #[derive(Debug)]
 pub struct PathParameter {
-    /// Its name.
+    /// The name between the braces of the path.
     pub name: &'static str,
-    /// What it is.
+    /// What the part stands for.
     pub about: &'static str,
-    /// Its values.
+    /// Where the facts about it come from, if there is anything to say.
+    pub source: Option<&'static str>,
+    /// The values that it takes.
     pub values: &'static TextEnum,
     /// Whether a slash in a value separates path segments on the wire.
     pub multi_segment: bool,
 }
 
 impl PathParameter {
-    /// The value that is given, if it is one of the parameter's.
+    /// Returns the given value, if it is one of the parameter's.
     ///
     /// # Errors
     ///
-    /// Tells what is given instead, and what there is.
+    /// Names what is given instead, and the values that exist.
     pub fn check(&self, given: Option<&str>) -> Result<&'static str, String> {
         let known = || self.values.values.iter().map(|choice| choice.value);
         known().find(|known| Some(*known) == given).ok_or_else(|| {
@@ -79,22 +87,61 @@ impl PathParameter {
     }
 }
 
-/// How the state of a job is asked for.
+/// Where a request holds the caller's own id for the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallerId {
+    /// The members that lead to it, outermost first, such as `alwayson_scripts`, `id_task`.
+    pub path: &'static [&'static str],
+    /// Whether a second task of the same key must not have the same id.
+    pub unique: bool,
+}
+
+impl CallerId {
+    /// Returns the id in a request, if it is there.
+    ///
+    /// ```
+    /// let operation = imgopen_types::operation::find("text_to_image").unwrap();
+    /// let request = serde_json::json!({"alwayson_scripts": {"id_task": "text-0001"}});
+    /// assert_eq!(operation.caller_id.unwrap().find(&request), Some("text-0001"));
+    /// ```
+    pub fn find<'a>(&self, request: &'a Value) -> Option<&'a str> {
+        text_at(request, self.path)
+    }
+}
+
+impl Operation {
+    /// Returns the model that a request of this operation names, if it names one.
+    ///
+    /// ```
+    /// let operation = imgopen_types::operation::find("text_to_image").unwrap();
+    /// let request = serde_json::json!({"alwayson_scripts": {"sd_model_checkpoint": "a.safetensors"}});
+    /// assert_eq!(operation.model_of(&request), Some("a.safetensors"));
+    /// ```
+    pub fn model_of<'a>(&self, request: &'a Value) -> Option<&'a str> {
+        text_at(request, self.model?)
+    }
+}
+
+fn text_at<'a>(root: &'a Value, path: &[&str]) -> Option<&'a str> {
+    path.iter().try_fold(root, |value, name| value.get(name))?.as_str()
+}
+
+/// How to query the state of a job.
 #[derive(Debug)]
 pub struct JobQuery {
-    /// Id of the operation that tells it.
+    /// Id of the operation that returns the state.
     pub query: &'static str,
     /// The field of that operation's request that takes the job's id.
     pub field: &'static str,
     /// That operation's path parameters, names and values.
     pub parameters: &'static [(&'static str, &'static str)],
-    /// Where the id to ask with lies.
+    /// Where the id to query with lies.
     pub id: IdSource,
-    /// Reads what that operation answers: where the job stands.
+    /// Reads that operation's answer: the state of the job.
     pub report: ReadReport,
 }
 
-/// Reads an answer that tells where a job stands.
+/// Reads the state of a job from an answer.
 pub type ReadReport = fn(&[u8]) -> Result<Box<dyn JobReport + Send>, ReadError>;
 
 /// Where the id of a job lies, as a path of member names.
@@ -107,13 +154,13 @@ pub enum IdSource {
 }
 
 impl IdSource {
-    /// The id, out of the request that started the job and the answer to it.
+    /// Returns the id, from the request that started the job or the answer to it.
     pub fn find<'a>(&self, request: &'a Value, response: &'a Value) -> Option<&'a str> {
         let (root, path) = match self {
             IdSource::Request(path) => (request, path),
             IdSource::Response(path) => (response, path),
         };
-        path.iter().try_fold(root, |value, name| value.get(name))?.as_str()
+        text_at(root, path)
     }
 }
 
@@ -124,7 +171,7 @@ where
 {
     match read::<T>(json)?.into_data() {
         Some(data) => Ok(Box::new(data)),
-        None => Err(Violations::of("data", Rule::Missing, "missing; give what tells the job's state").into()),
+        None => Err(Violations::of("data", Rule::Missing, "missing; give the job's state").into()),
     }
 }
 
@@ -148,10 +195,10 @@ pub trait Request: Wire {
 
 /// A request that starts a job.
 pub trait JobRequest: Request {
-    /// What a query tells of the job.
+    /// The state of the job, as a query returns it.
     type Report: JobReport;
 
-    /// The id to ask with, out of this request and its answer.
+    /// Returns the id to query with, from this request and its answer.
     fn job_id(&self, response: &Self::Response) -> String;
 }
 

@@ -1,14 +1,13 @@
-//! Whether a value that was put together by a builder fits its schema: a quick answer, so that a good one need not be
-//! written and read again.
+//! A quick check of whether a value from a builder fits its schema, so that a valid one need not be written and read
+//! again.
 //!
-//! A yes is sure, and means too that what the builder writes is the canonical form. A no is not: what is rare (rules on
-//! several members, members in another order) is left to the reader, and so is everything that has to be put into words.
+//! A yes is certain, and also means that the builder writes the canonical form. A no is not: rare cases (rules on several
+//! members, members in another order) are left to the reader, and so are all messages.
 
 use std::fmt;
 
 use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
-use crate::admit::find;
 use crate::schema::{Field, List, Object, Shape, Unknown};
 
 /// Whether the value surely fits.
@@ -216,7 +215,7 @@ struct Members {
 
 impl Members {
     fn name(&mut self, name: &str) -> Outcome {
-        let Some(index) = find(self.schema, name, self.next) else {
+        let Some(index) = self.schema.position(name, self.next) else {
             self.next = self.schema.fields.len();
             self.current = None;
             return sure(self.schema.unknown == Unknown::Kept);
@@ -239,7 +238,7 @@ impl Members {
     }
 }
 
-/// A member that the document does not name may hold anything, but the reader bears no endless nesting.
+/// A member that the document does not name may hold anything, but the reader limits its nesting.
 fn other(value: &(impl Serialize + ?Sized)) -> Outcome {
     const DEEPEST: usize = 64;
     let text = serde_json::to_vec(value).map_err(|_| Unfit)?;

@@ -13,11 +13,8 @@
 //! ```
 
 use std::fmt;
-use std::sync::OnceLock;
 
-use regex_lite::Regex;
-
-use crate::rules::{ADDRESS, is_address};
+pub use crate::pattern::Pattern;
 
 /// An object of the wire.
 #[derive(Debug)]
@@ -26,6 +23,8 @@ pub struct Object {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is more to say than its provenance.
+    pub source: Option<&'static str>,
     /// Its members in the document's order, which is their order on the wire.
     pub fields: &'static [Field],
     /// What happens to other members.
@@ -37,7 +36,7 @@ pub struct Object {
 /// What happens to members that the document does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// They are passed over.
+    /// They are ignored.
     Ignored,
     /// They are kept in the type's `extra` and written again.
     Kept,
@@ -54,7 +53,11 @@ pub struct Field {
     pub about: &'static str,
     /// How well it is known.
     pub provenance: Provenance,
-    /// Whether it must be there.
+    /// Where the facts about it come from, if there is more to say than its provenance.
+    pub source: Option<&'static str>,
+    /// Whether it names pictures: it holds the URL of one, or a list of such URLs.
+    pub picture: bool,
+    /// Whether it is required.
     pub required: bool,
     /// Whether `null` is a value of its own.
     pub nullable: bool,
@@ -62,7 +65,7 @@ pub struct Field {
     pub aliases: &'static [&'static str],
     /// Other JSON types that are accepted when reading.
     pub accepts: &'static [JsonType],
-    /// The value that holds when the field is left out, as JSON text.
+    /// The default, which applies when the field is left out, as JSON text.
     pub default: Option<&'static str>,
     /// The form of its value.
     pub shape: Shape,
@@ -122,9 +125,9 @@ pub enum Shape {
 /// Rules of a whole number.
 #[derive(Debug, Clone, Copy)]
 pub struct Integer {
-    /// The least value.
+    /// The minimum, inclusive unless stated otherwise.
     pub minimum: Option<i64>,
-    /// The greatest value.
+    /// The maximum, inclusive.
     pub maximum: Option<i64>,
     /// The only values allowed; empty if there is no such list.
     pub one_of: &'static [i64],
@@ -133,9 +136,9 @@ pub struct Integer {
 /// Rules of a number.
 #[derive(Debug, Clone, Copy)]
 pub struct Number {
-    /// The least value.
+    /// The minimum, inclusive unless stated otherwise.
     pub minimum: Option<f64>,
-    /// The greatest value.
+    /// The maximum, inclusive.
     pub maximum: Option<f64>,
     /// Whether the value must lie above the minimum, not on it.
     pub above_minimum: bool,
@@ -144,9 +147,9 @@ pub struct Number {
 /// Rules of a text. Lengths count characters (Unicode scalar values).
 #[derive(Debug, Clone, Copy)]
 pub struct Text {
-    /// The least number of characters.
+    /// The minimum number of characters.
     pub min_length: Option<usize>,
-    /// The greatest number of characters.
+    /// The maximum number of characters.
     pub max_length: Option<usize>,
     /// A pattern that it must match somewhere.
     pub pattern: Option<&'static Pattern>,
@@ -154,12 +157,12 @@ pub struct Text {
     pub numeric: Option<Numeric>,
 }
 
-/// Rules of a number that travels as text, so that no digit is lost. Decimal and exponent notation are both read.
+/// Rules of a number that is sent as text, so that no digit is lost. Decimal and exponent notation are both read.
 #[derive(Debug, Clone, Copy)]
 pub struct Numeric {
-    /// The least value.
+    /// The minimum, inclusive unless stated otherwise.
     pub minimum: Option<f64>,
-    /// The greatest value.
+    /// The maximum, inclusive.
     pub maximum: Option<f64>,
     /// Whether it must be a whole number without an exponent.
     pub integer: bool,
@@ -170,11 +173,11 @@ pub struct Numeric {
 pub struct List {
     /// The form of its items.
     pub item: Shape,
-    /// The least number of items.
+    /// The minimum number of items.
     pub min_items: Option<usize>,
-    /// The greatest number of items.
+    /// The maximum number of items.
     pub max_items: Option<usize>,
-    /// Whether no item may stand twice.
+    /// Whether items must be unique.
     pub unique: bool,
 }
 
@@ -185,6 +188,8 @@ pub struct TextEnum {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is more to say than the provenance of its values.
+    pub source: Option<&'static str>,
     /// The known values.
     pub values: &'static [Choice<&'static str>],
     /// Whether other values are accepted as well.
@@ -198,6 +203,8 @@ pub struct IntegerEnum {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Where the facts about it come from, if there is more to say than the provenance of its values.
+    pub source: Option<&'static str>,
     /// The known values.
     pub values: &'static [Choice<i64>],
 }
@@ -211,28 +218,36 @@ pub struct Choice<T> {
     pub about: &'static str,
     /// How well it is known.
     pub provenance: Provenance,
-}
-
-/// A regular expression, compiled when it is first needed.
-pub struct Pattern {
-    text: &'static str,
-    regex: OnceLock<Option<Regex>>,
+    /// Where it comes from, if there is more to say than its provenance.
+    pub source: Option<&'static str>,
 }
 
 impl Object {
-    /// The field of that canonical name.
+    /// Returns the field with that canonical name.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Returns the index of the field with that name, in any spelling. Members mostly come in the declared order, so the
+    /// search begins at `expected`.
+    pub(crate) fn position(&self, name: &str, expected: usize) -> Option<usize> {
+        let count = self.fields.len();
+        (0..count).map(|offset| (expected + offset) % count).find(|index| {
+            let field = &self.fields[*index];
+            field.name == name || field.aliases.contains(&name)
+        })
     }
 }
 
 impl Field {
-    /// A field that must be there.
+    /// Makes a required field.
     pub const fn required(name: &'static str, shape: Shape) -> Self {
         Self {
             name,
             about: "",
             provenance: Provenance::Published,
+            source: None,
+            picture: false,
             required: true,
             nullable: false,
             aliases: &[],
@@ -242,37 +257,47 @@ impl Field {
         }
     }
 
-    /// A field that may be left out.
+    /// Makes an optional field.
     pub const fn optional(name: &'static str, shape: Shape) -> Self {
         Self { required: false, ..Self::required(name, shape) }
     }
 
-    /// Says what it means.
+    /// Sets what it means.
     pub const fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
     }
 
-    /// Says how well it is known.
+    /// Sets how well it is known.
     pub const fn provenance(self, provenance: Provenance) -> Self {
         Self { provenance, ..self }
     }
 
-    /// Lets it be `null`.
+    /// Sets where the facts about it come from.
+    pub const fn source(self, source: &'static str) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// Marks it as naming pictures.
+    pub const fn picture(self) -> Self {
+        Self { picture: true, ..self }
+    }
+
+    /// Allows `null` as a value of its own.
     pub const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
     }
 
-    /// Names its other spellings.
+    /// Sets its other spellings.
     pub const fn aliases(self, aliases: &'static [&'static str]) -> Self {
         Self { aliases, ..self }
     }
 
-    /// Names the other JSON types that are read.
+    /// Sets the other JSON types that are accepted when reading.
     pub const fn accepts(self, accepts: &'static [JsonType]) -> Self {
         Self { accepts, ..self }
     }
 
-    /// Gives the value that holds when it is left out, as JSON text.
+    /// Sets the default, as JSON text.
     pub const fn default(self, json: &'static str) -> Self {
         Self { default: Some(json), ..self }
     }
@@ -282,7 +307,7 @@ impl Field {
 macro_rules! rules {
     ($name:ident { $($field:ident: $type:ty = $none:expr => $value:expr;)+ }) => {
         impl $name {
-            /// No rule at all.
+            /// No rules.
             pub const ANY: Self = Self { $($field: $none),+ };
 
             $(
@@ -321,7 +346,7 @@ rules!(Numeric {
 });
 
 impl List {
-    /// A list of such items, of any length.
+    /// Makes a list of such items, of any length.
     pub const fn of(item: Shape) -> Self {
         Self { item, min_items: None, max_items: None, unique: false }
     }
@@ -343,7 +368,7 @@ impl List {
 }
 
 impl Provenance {
-    /// The word that the document uses.
+    /// Returns the word that the document uses.
     pub const fn word(self) -> &'static str {
         match self {
             Provenance::Published => "published",
@@ -351,34 +376,6 @@ impl Provenance {
             Provenance::Observed => "observed",
             Provenance::Inferred => "inferred",
         }
-    }
-}
-
-impl Pattern {
-    /// A pattern of that text.
-    pub const fn new(text: &'static str) -> Self {
-        Self { text, regex: OnceLock::new() }
-    }
-
-    /// The regular expression's text.
-    pub const fn as_str(&self) -> &'static str {
-        self.text
-    }
-
-    /// Whether it matches somewhere in `value`. A pattern that does not compile matches nothing; the linter of the
-    /// document does not let one pass.
-    pub fn matches(&self, value: &str) -> bool {
-        if self.text == ADDRESS {
-            return is_address(value);
-        }
-        let regex = self.regex.get_or_init(|| Regex::new(self.text).ok());
-        regex.as_ref().is_some_and(|regex| regex.is_match(value))
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pattern({:?})", self.text)
     }
 }
 
@@ -482,12 +479,5 @@ mod tests {
         ] {
             assert_eq!(shape.expectation(), expected);
         }
-    }
-
-    #[test]
-    fn a_pattern_matches_anywhere_and_a_broken_one_nowhere() {
-        assert!(Pattern::new("^https?://.+").matches("https://example.com/a b.png"));
-        assert!(!Pattern::new("^https?://.+").matches("ftp://example.com"));
-        assert!(!Pattern::new("(").matches("("));
     }
 }

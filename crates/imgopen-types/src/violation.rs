@@ -1,4 +1,4 @@
-//! What is wrong with a value: every fault, each with the field, the value and what would be right.
+//! The faults of a value, each with the field, the value and what is expected.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ pub struct Violation {
 /// The rule that a fault breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// A required field is not there.
+    /// A required field is missing.
     Missing,
-    /// `null` where it is no value.
+    /// `null` where it is not a value.
     Null,
     /// A value of another JSON type.
     Type,
@@ -70,7 +70,7 @@ impl Violations {
         violations
     }
 
-    /// Keeps one more fault, or only counts it: then it is not even put into words, for a hostile body may hold very
+    /// Keeps one more fault, or only counts it: then no message is made, because a hostile body may hold very
     /// many.
     pub(crate) fn push(&mut self, violation: impl FnOnce() -> Violation) {
         if self.list.len() < Self::MOST {

@@ -2,7 +2,7 @@
 //! makes them and how a receiver checks them.
 //!
 //! The hosted API documents no signature; a self-hosted server can sign what it pushes. A push then carries three headers:
-//! [`ID_HEADER`], the same for every try of one push; [`TIMESTAMP_HEADER`], when it was sent; and [`SIGNATURE_HEADER`], an
+//! [`ID_HEADER`], the same for every attempt of one push; [`TIMESTAMP_HEADER`], when it was sent; and [`SIGNATURE_HEADER`], an
 //! HMAC-SHA256 over both and the body.
 //!
 //! ```
@@ -36,7 +36,7 @@ use sha2::Sha256;
 /// The header that names a push. Another try of the same push has the same value.
 pub const ID_HEADER: &str = "webhook-id";
 
-/// The header that tells when a push was sent, in seconds since 1970.
+/// The header with the time at which a push was sent, in seconds since 1970.
 pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 
 /// The header that holds the signatures, separated by spaces.
@@ -72,14 +72,14 @@ pub struct SigningSecret {
     mac: Hmac<Sha256>,
 }
 
-/// Why a text or some bytes are no secret. Does not show them.
+/// Why a text or some bytes are not a secret. Does not show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSecret {
     /// The text does not begin with `whsec_`.
     #[error("the signing secret does not begin with `whsec_`; copy all of it")]
     Prefix,
-    /// What follows is no base64.
+    /// What follows is not base64.
     #[error("the signing secret is not base64 after `whsec_`; copy it again")]
     Base64,
     /// It is too short to be safe, or longer than the scheme allows.
@@ -131,7 +131,7 @@ impl FromStr for SigningSecret {
     }
 }
 
-/// The name of a push, the same for every try of it: 1 to 256 visible ASCII characters, no full stop among them.
+/// The id of a push, the same for every attempt: 1 to 256 visible ASCII characters without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(String);
 
@@ -188,19 +188,19 @@ pub enum Untrusted {
     /// A header is missing.
     #[error("the header `{header}` is missing; sign the push by the rules of Standard Webhooks")]
     Missing {
-        /// Which.
+        /// The header's name, such as `webhook-id`.
         header: &'static str,
     },
     /// A header does not hold what it should.
     #[error("the header `{header}` is wrong; give {expected}")]
     Malformed {
-        /// Which.
+        /// The header's name, such as `webhook-id`.
         header: &'static str,
         /// What it should hold.
         expected: &'static str,
     },
     /// The push was sent too long ago.
-    #[error("the header `webhook-timestamp` is more than 5 minutes old; sign each try anew, and check the clocks")]
+    #[error("the header `webhook-timestamp` is more than 5 minutes old; sign each attempt again, and check the clocks")]
     TooOld,
     /// The push was sent in the future.
     #[error("the header `webhook-timestamp` is more than 5 minutes ahead; check the clocks")]
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_told_wrong_without_being_shown() {
+    fn an_invalid_secret_is_rejected_without_being_shown() {
         for (text, error) in [
             ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", InvalidSecret::Prefix),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!", InvalidSecret::Base64),

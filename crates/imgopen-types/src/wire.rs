@@ -1,4 +1,4 @@
-//! Reading and checking: from JSON to a type of the contract, with every fault told.
+//! Reading and checking: from JSON to a type of the contract, with every fault reported.
 
 use std::borrow::Cow;
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::admit::{Admitted, Record, admit};
 use crate::node::Node;
+use crate::numbers::whole;
 use crate::probe::fits;
 use crate::schema::{Object, Shape};
 use crate::violation::{Rule, Violations};
@@ -15,7 +16,7 @@ use crate::violation::{Rule, Violations};
 /// A type of the contract: an object with a schema.
 ///
 /// Its `Deserialize` reads as the document says, with the other spellings and types that the document accepts, and
-/// enforces every bound; so does [`read`], which tells all faults as values. Its `Serialize` writes canonically: the
+/// enforces every bound; so does [`read`], which returns all faults as values. Its `Serialize` writes canonically: the
 /// declared names in the declared order, and nothing that was not set.
 pub trait Wire: Serialize + DeserializeOwned + build::Build {
     /// What the document says of the type.
@@ -37,7 +38,7 @@ pub enum ReadError {
 ///
 /// # Errors
 ///
-/// Tells a text that is not JSON apart from a value that breaks the contract; of the latter every fault is listed.
+/// [`ReadError::Syntax`] if the text is not JSON, otherwise [`ReadError::Violations`] with every fault.
 ///
 /// ```
 /// use imgopen_types::{QueryTaskRequest, ReadError, read};
@@ -120,13 +121,6 @@ pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok,
         Some(whole) => serializer.serialize_i64(whole),
         None => serializer.serialize_f64(*value),
     }
-}
-
-/// The whole number that is written in place of a number without a fraction.
-pub(crate) fn whole(value: f64) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let negative_zero = value == 0.0 && value.is_sign_negative();
-    (value.fract() == 0.0 && value.abs() <= EXACT && !negative_zero).then_some(value as i64)
 }
 
 /// The same for a field that may be left out.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::spec::Source;
+use crate::document::source::Source;
 
 /// Where the old documents come from.
 pub enum Against {
@@ -66,8 +66,8 @@ fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     let run = Command::new("git").arg("-C").arg(root).args(arguments).output();
     let output = run.context("running git, which finds the old documents; install it or compare with a file")?;
     if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        bail!("git {} failed {}", arguments.join(" "), told.trim());
+        let reported = String::from_utf8_lossy(&output.stderr);
+        bail!("git {} failed {}", arguments.join(" "), reported.trim());
     }
     String::from_utf8(output.stdout).context("git printed what is not UTF-8")
 }

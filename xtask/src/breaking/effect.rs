@@ -7,7 +7,7 @@ pub enum Class {
     Documentation,
     /// What exists keeps working; something may be new.
     Additive,
-    /// The rules cannot tell; a person must.
+    /// The rules cannot decide; a person must.
     Unclassified,
     /// What exists may stop working.
     Breaking,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::effect::Flow;
-use crate::lint::cursor::Cursor;
+use crate::document::cursor::Cursor;
 
 /// An object as each of the documents has it.
 pub struct Pair<'a> {
@@ -90,7 +90,7 @@ pub struct Edit<'e, 'a> {
 }
 
 impl Edit<'_, '_> {
-    /// Whether nothing but the form has changed. The order of a map's members is seen, for some are sent in it.
+    /// Whether nothing but the form has changed. The order of a map's members counts, because some are sent in it.
     pub fn is_equal(&self) -> bool {
         let (old, new) = self.values();
         let text = |value: Value| value.to_string();

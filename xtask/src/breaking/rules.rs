@@ -1,26 +1,19 @@
-//! The table of rules: who judges which key of which object. A key without a rule is reported as unclassified.
+//! The table of rules: which function judges which key of which object. A key without a rule is reported as
+//! unclassified.
 
 mod calls;
 mod document;
 mod limits;
 mod members;
 mod schemas;
+mod shared;
 mod values;
 
-use serde_json::Value;
+use super::compare::Judge;
+use crate::document::outline::Place;
+use shared::{Rules, words};
 
-use super::compare::Comparison;
-use super::effect::Effect;
-use super::pair::Edit;
-use crate::lint::outline::Place;
-
-/// Judges a key whose value differs.
-pub type Judge = fn(&mut Comparison, &Edit<'_, '_>);
-
-/// The keys of a kind of object, and who judges each.
-type Rules = &'static [(&'static str, Judge)];
-
-/// The judge of a key of an object that stands at such a place.
+/// Returns the judge of a key of an object that stands at such a place.
 pub fn rule(place: Place, key: &str) -> Option<Judge> {
     rules(place).iter().find(|(known, _)| *known == key).map(|(_, judge)| *judge)
 }
@@ -45,7 +38,7 @@ fn rules(place: Place) -> Rules {
     }
 }
 
-/// The keys of objects that only tell people something. Their names and addresses, where those matter, are judged by
+/// The keys of objects that are only read by people. Their names and addresses, where those matter, are judged by
 /// who holds them.
 const WORDS: Rules = &[
     ("title", words),
@@ -62,46 +55,3 @@ const WORDS: Rules = &[
     ("value", words),
     ("x-quirk", words),
 ];
-
-/// Words for people: nothing is sent or checked otherwise.
-fn words(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    comparison.tell(edit, Effect::DOCUMENTATION, format!("`{}` {}", edit.key, edit.verb()));
-}
-
-/// Something that both sides must agree on, such as the name of a header.
-fn agreed(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    replaced(comparison, edit, "and both sides must agree on it");
-}
-
-/// A name that generated code bears: the wire stays, but code that uses it no longer compiles.
-fn code_name(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    replaced(comparison, edit, "and generated code is named after it");
-}
-
-fn replaced(comparison: &mut Comparison, edit: &Edit<'_, '_>, reason: &str) {
-    let (old, new) = edit.values();
-    let text = |value: Option<Value>| value.map_or("nothing".to_owned(), |value| value.to_string());
-    let what = format!("`{}` changed from {} to {}, {reason}", edit.key, text(old), text(new));
-    comparison.tell(edit, Effect::BREAKING, what);
-}
-
-/// A reference: what lies behind it on both sides is compared, so the step itself only changes a type in the code.
-fn reference(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    let (old, new) = (edit.pair.old.reference(), edit.pair.new.reference());
-    let is_plain = |place: &Option<_>, target: Option<&str>| place.is_none() || target.is_some();
-    if !is_plain(&edit.old, old) || !is_plain(&edit.new, new) {
-        let what = format!("`{}` {}, and it is not one reference", edit.key, edit.verb());
-        return comparison.tell(edit, Effect::UNCLASSIFIED, what);
-    }
-    let name = |target: Option<&str>| match target {
-        Some(pointer) => format!("`{}`", pointer.rsplit('/').next().unwrap_or(pointer)),
-        None => "nothing".to_owned(),
-    };
-    match old == new {
-        true => comparison.tell(edit, Effect::DOCUMENTATION, "the same reference is written in another form"),
-        false => {
-            let what = format!("refers to {} instead of {}; their differences are told apart", name(new), name(old));
-            comparison.tell(edit, Effect::ADDITIVE, what);
-        }
-    }
-}

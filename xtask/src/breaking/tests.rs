@@ -8,12 +8,12 @@ use std::process::Command;
 
 use super::compare::compare;
 use super::*;
-use crate::lint::outline::Place;
-use crate::yaml;
+use crate::document::outline::Place;
+use crate::document::yaml;
 use cases::Case;
 
 /// The document that the lint is tested with; it has nearly every key.
-const SMALL: &str = include_str!("../lint/tests/small.yaml");
+const SMALL: &str = include_str!("../../testdata/small.yaml");
 
 fn source(text: &str) -> Source {
     Source { name: "small".into(), path: "spec/small.yaml".into(), text: text.into(), root: yaml::parse(text).unwrap() }
@@ -25,20 +25,20 @@ fn edited(old: &str, new: &str) -> String {
     SMALL.replacen(old, new, 1)
 }
 
-/// What is told of two documents: pointer, class for callers, class for servers.
-fn told(old: &str, new: &str) -> Vec<(String, Class, Class)> {
-    let changes = compare(&source(old), &source(new)).into_iter();
+/// What is reported of two documents: pointer, class for callers, class for servers.
+fn reported(old: &str, new: &str) -> Vec<(String, Class, Class)> {
+    let changes = compare(&source(old), &source(new), rules::rule).into_iter();
     changes.map(|change| (change.pointer, change.effect.callers, change.effect.servers)).collect()
 }
 
 #[test]
 fn each_edit_is_classified_for_both_sides() {
     let mut wrong = Vec::new();
-    for Case { old, new, told: wanted } in cases::all() {
-        let found = told(SMALL, &edited(old, new));
+    for Case { old, new, reported: wanted } in cases::all() {
+        let found = reported(SMALL, &edited(old, new));
         let wanted: Vec<_> = wanted.iter().map(|(place, a, b)| (cases::pointer(place), *a, *b)).collect();
         if found != wanted {
-            wrong.push(format!("{old:?} became {new:?}:\n  told   {found:?}\n  wanted {wanted:?}"));
+            wrong.push(format!("{old:?} became {new:?}:\n  reported   {found:?}\n  wanted {wanted:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -46,16 +46,16 @@ fn each_edit_is_classified_for_both_sides() {
 
 /// What narrows one way widens back, so nothing that breaks one side can be undone without a word.
 #[test]
-fn each_edit_is_told_when_it_is_undone() {
-    for Case { old, new, told: wanted } in cases::all() {
-        let found = told(&edited(old, new), SMALL);
+fn each_edit_is_reported_when_it_is_undone() {
+    for Case { old, new, reported: wanted } in cases::all() {
+        let found = reported(&edited(old, new), SMALL);
         assert_eq!(found.is_empty(), wanted.is_empty(), "{new:?} became {old:?}: {found:?}");
     }
 }
 
 #[test]
 fn an_unchanged_document_has_no_changes() {
-    assert_eq!(told(SMALL, SMALL), []);
+    assert_eq!(reported(SMALL, SMALL), []);
 }
 
 /// Every kind of object that a document can hold.
@@ -99,7 +99,7 @@ fn a_schema_that_holds_itself_comes_to_an_end() {
         );
         text + &schema
     };
-    let found = told(&list("Old", 1), &list("New", 2));
+    let found = reported(&list("Old", 1), &list("New", 2));
     let inside = found.iter().filter(|(pointer, ..)| pointer == "#/components/schemas/New/properties/count/minimum");
     assert_eq!(
         inside.map(|(_, callers, servers)| (*callers, *servers)).collect::<Vec<_>>(),
@@ -136,7 +136,7 @@ fn the_working_tree_is_compared_with_a_revision_or_a_file() {
 
     fs::write(&document, edited("minimum: 10", "minimum: 12")).unwrap();
     let (text, result) = outcome(root.path(), "HEAD");
-    let place = "spec/imgopen.yaml:194 #/components/schemas/PaintRequest/properties/size/minimum";
+    let place = "spec/imgopen.yaml:196 #/components/schemas/PaintRequest/properties/size/minimum";
     assert!(text.contains(&format!("breaking       callers  {place}: minimum raised from 10 to 12\n")), "{text}");
     assert!(text.contains(&format!("additive       servers  {place}: minimum raised from 10 to 12\n")), "{text}");
     let summary = "since HEAD, for callers: 1 breaking, 0 unclassified, 0 additive, 0 documentation; for servers: 0 breaking, 0 unclassified, 1 additive, 0 documentation\n";

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::effect::Flow;
-use crate::lint::contract::{Document, references};
-use crate::lint::cursor::Cursor;
-use crate::lint::outline::Place;
-use crate::spec::Source;
+use crate::document::contents::{Document, references};
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
+use crate::document::source::Source;
 
 /// The components that requests and answers lead to, by pointer.
 #[derive(Default)]

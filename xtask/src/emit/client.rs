@@ -45,7 +45,7 @@ fn job(api: &Api, operation: &Operation) -> Result<Option<Item>> {
     for (name, value) in &job.parameters {
         let parameter = query.parameters.iter().find(|parameter| parameter.name == *name);
         let schema = &parameter.with_context(|| format!("`{}` has no parameter `{name}`", query.id))?.schema;
-        let variant = types::enum_variant(api, schema, value)?;
+        let variant = types::enums::enum_variant(api, schema, value)?;
         let (name, schema) = (field_name(name), type_name(schema));
         parameters.push(quote!(.#name(types::#schema::#variant)));
     }
@@ -73,7 +73,7 @@ fn types_from_their_crate(file: &mut File) -> Result<()> {
     Ok(())
 }
 
-/// One error type that tells all failures apart takes the place of progenitor's, which loses the body or the status.
+/// One error type that distinguishes all failures replaces progenitor's, which loses the body or the status.
 fn own_error(file: &mut File, encodes_paths: bool) -> Result<()> {
     let encode_path = encodes_paths.then(|| quote!(, encode_path));
     let before = file.items.len();

@@ -1,5 +1,6 @@
 //! Emits the documentation: one HTML page of all documents that loads nothing but itself.
 
+mod badges;
 mod calling;
 mod examples;
 mod markdown;
@@ -15,10 +16,11 @@ use anyhow::{Context, Result};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::model::{Api, Document, Provenance};
+use badges::badge;
 use place::Places;
 
-/// Nothing is loaded, whoever serves the page: what would be is refused by the browser and seen by the check. The server
-/// sends it as a header too.
+/// The page loads nothing, from any server: the browser would refuse it and the check would notice. The server also sends
+/// the policy as a header.
 pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'";
 
@@ -110,20 +112,4 @@ fn legend() -> Markup {
             }
         }
     }
-}
-
-/// The mark of that provenance.
-fn badge(provenance: Provenance) -> Markup {
-    let (class, word) = match provenance {
-        Provenance::Published => ("published", "published"),
-        Provenance::Partial => ("partial", "partial"),
-        Provenance::Observed => ("observed", "observed"),
-        Provenance::Inferred => ("inferred", "inferred"),
-    };
-    html! { span .badge .(class) { (word) } }
-}
-
-/// The mark, unless the thing is simply published.
-fn badge_unless_published(provenance: Provenance) -> Markup {
-    html! { @if provenance != Provenance::Published { (badge(provenance)) } }
 }

@@ -5,11 +5,11 @@ use heck::ToSnakeCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
+use crate::document::source::VENDOR;
 use crate::emit::docs::POLICY;
 use crate::emit::{docs, operation_docs};
 use crate::model::{Api, Document, Operation, PathParameter, SchemaKind};
 use crate::names::{field_name, static_name, trait_name, type_name};
-use crate::spec::VENDOR;
 
 /// The whole generated file.
 pub fn emit(api: &Api) -> Result<TokenStream> {
@@ -62,8 +62,8 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
     Ok(quote! {
         #[doc = #about]
         pub trait #name: Send + Sync + 'static {
-            /// Decides whether these keys may call at all; runs before the body is read. The default lets all pass, for
-            /// only the implementer knows the keys: refuse with [`Failure::unauthorized`].
+            /// Decides whether these keys may call at all, before the body is read. The default accepts all keys, because
+            /// only the implementer knows them; reject others with [`Failure::unauthorized`].
             fn authorize(
                 &self,
                 operation: &'static types::Operation,
@@ -203,15 +203,17 @@ fn segments(api: &Api, parameter: &PathParameter) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model, spec};
+    use crate::document::source;
+    use crate::model;
 
     #[test]
     fn a_second_path_parameter_is_refused_and_not_left_out() {
-        let root = spec::workspace_root().unwrap();
-        let mut api = model::read(&spec::load(&root).unwrap()).unwrap();
+        let root = source::workspace_root().unwrap();
+        let mut api = model::read::read(&source::load(&root).unwrap()).unwrap();
         let operation = api.documents[0].operations.iter_mut().find(|known| known.id == "query_tool_task").unwrap();
         let (name, schema) = ("other".to_owned(), "ToolCode".to_owned());
-        operation.parameters.push(PathParameter { name, description: String::new(), schema, multi_segment: false });
+        let (description, source) = (String::new(), None);
+        operation.parameters.push(PathParameter { name, description, source, schema, multi_segment: false });
         let error = emit(&api).unwrap_err().to_string();
         assert!(error.contains("`query_tool_task` has 2 path parameters"), "{error}");
     }

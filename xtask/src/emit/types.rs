@@ -1,16 +1,16 @@
 //! Emits the types crate: a struct and a builder for each object, an enum for each set of values, and the contract as data.
 
 mod builders;
-mod enums;
+pub mod enums;
 mod objects;
 mod operations;
+mod parts;
 
-use anyhow::{Context, Result, bail};
-use proc_macro2::{Ident, TokenStream};
+use anyhow::Result;
+use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::model::{Api, Provenance, SchemaKind, Shape};
-use crate::names::type_name;
+use crate::model::{Api, SchemaKind};
 
 /// The whole generated file.
 pub fn emit(api: &Api) -> Result<TokenStream> {
@@ -42,7 +42,7 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         #(#items)*
         #operations
 
-        /// Builders: put a value together field by field; every fault is told at the end, all at once.
+        /// Builders: put a value together field by field; all faults are reported at the end.
         pub mod builder {
             use crate::Violations;
             use crate::wire::{reread, text};
@@ -50,59 +50,4 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
             #(#builders)*
         }
     })
-}
-
-/// The variant of a text enum for one of its values.
-pub fn enum_variant(api: &Api, schema: &str, value: &str) -> Result<Ident> {
-    let SchemaKind::TextEnum(set) = &api.schema(schema)?.kind else { bail!("`{schema}` is not a set of texts") };
-    let known = set.values.iter().find(|known| known.value == value);
-    Ok(enums::text_variant(known.with_context(|| format!("`{value}` is not one of `{schema}`"))?))
-}
-
-/// The Rust type of a value of that shape.
-fn rust_type(api: &Api, shape: &Shape) -> Result<TokenStream> {
-    Ok(match shape {
-        Shape::Boolean => quote!(bool),
-        Shape::Integer { .. } => quote!(i64),
-        Shape::Number { .. } => quote!(f64),
-        Shape::Text { .. } => quote!(String),
-        Shape::List { item, .. } => {
-            let item = rust_type(api, item)?;
-            quote!(Vec<#item>)
-        }
-        Shape::Named(name) => {
-            let name = type_name(&api.schema(name)?.name);
-            quote!(#name)
-        }
-    })
-}
-
-fn provenance_path(provenance: Provenance) -> TokenStream {
-    match provenance {
-        Provenance::Published => quote!(Provenance::Published),
-        Provenance::Partial => quote!(Provenance::Partial),
-        Provenance::Observed => quote!(Provenance::Observed),
-        Provenance::Inferred => quote!(Provenance::Inferred),
-    }
-}
-
-/// A description with its lines joined, for one-line places.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A description as a literal, in pieces that fit the width of a line: rustfmt leaves code with longer ones alone.
-fn text_literal(text: &str) -> TokenStream {
-    const WIDTH: usize = 90;
-    let mut pieces = vec![String::new()];
-    for word in one_line(text).split_inclusive(' ') {
-        match pieces.last_mut() {
-            Some(piece) if piece.chars().count() + word.chars().count() <= WIDTH => piece.push_str(word),
-            _ => pieces.push(word.to_owned()),
-        }
-    }
-    match pieces.as_slice() {
-        [one] => quote!(#one),
-        several => quote!(concat!(#(#several),*)),
-    }
 }

@@ -1,9 +1,10 @@
 //! Rules about what operations take and answer.
 
-use super::Report;
-use super::contract::{Contract, Operation, body_schema, media};
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::{Operation, body_schema, media};
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// Where all schemas of bodies lie.
 const SCHEMAS: &str = "#/components/schemas/";

@@ -2,11 +2,11 @@
 
 use serde_json::{Number, json};
 
-use super::Report;
-use super::contract::{Contract, Direction};
-use super::cursor::Cursor;
-use super::outline::{Place, outline};
-use super::schemas_with_limits;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::Direction;
+use crate::document::cursor::Cursor;
+use crate::document::outline::{Place, outline};
 
 /// Which limits a type can have.
 const LIMITS: [(&str, &[&str]); 4] = [
@@ -18,7 +18,7 @@ const LIMITS: [(&str, &[&str]); 4] = [
 
 /// A limit that does not fit the type is checked by nobody; a lower one above the upper one refuses everything.
 pub(super) fn bounds(contract: &Contract<'_>, report: &mut Report) {
-    for schema in schemas_with_limits(contract) {
+    for schema in contract.schemas_with_limits() {
         check_fit(schema, report);
         for (lower, upper) in [("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")] {
             check_pair(schema, lower, upper, report);
@@ -80,7 +80,7 @@ fn check_free(schema: &Cursor<'_>, report: &mut Report) {
     let limits: Vec<_> = schema.members().into_iter().filter(|(key, _)| is_limit(key)).collect();
     if let Some((_, first)) = limits.first() {
         let names = limits.iter().map(|(key, _)| *key).collect::<Vec<_>>().join("`, `");
-        let fix = "remove them and tell the range in the description; if they are published, correct `x-provenance`";
+        let fix = "remove them and give the range in the description; if they are published, correct `x-provenance`";
         report.add(first, format!("an answer has limits that are not published: `{names}`"), fix);
     }
 }
@@ -109,7 +109,7 @@ fn check_pair(schema: &Cursor<'_>, lower: &str, upper: &str, report: &mut Report
 
 /// The types crate matches patterns with a small engine that knows no look-around and no Unicode classes.
 pub(super) fn patterns(contract: &Contract<'_>, report: &mut Report) {
-    for place in schemas_with_limits(contract).filter_map(|schema| schema.get("pattern")) {
+    for place in contract.schemas_with_limits().filter_map(|schema| schema.get("pattern")) {
         let Some(pattern) = place.node.text() else { continue };
         let has_unicode_class = pattern.contains("\\p") || pattern.contains("\\P");
         let engine = jsonschema::PatternOptions::regex();
@@ -129,7 +129,7 @@ fn has_set_operation(pattern: &str) -> bool {
 
 /// A default is what leaving the member out means, so it stands on what can be left out and keeps its rules.
 pub(super) fn defaults(contract: &Contract<'_>, report: &mut Report) {
-    for document in &contract.documents {
+    for (document, strict) in contract.checked() {
         for component in document.all(Place::Component) {
             for (name, property) in component.properties() {
                 let Some(default) = property.get("default") else { continue };
@@ -140,7 +140,7 @@ pub(super) fn defaults(contract: &Contract<'_>, report: &mut Report) {
                         "remove the default or the requirement",
                     );
                 }
-                let Ok(strict) = &document.strict else { continue };
+                let Ok(strict) = strict else { continue };
                 for violation in strict.violations(&property.pointer, &default.node.to_json()) {
                     report.add(
                         &default,

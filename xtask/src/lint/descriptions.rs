@@ -1,9 +1,9 @@
-//! The rule about descriptions.
+//! Rules about descriptions.
 
-use super::Report;
 use super::contract::Contract;
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::report::Report;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// What ends a sentence, and what may close around that.
 const SENTENCE_ENDS: [char; 3] = ['.', '!', '?'];
@@ -18,7 +18,7 @@ pub(super) fn descriptions(contract: &Contract<'_>, report: &mut Report) {
         let problem = match &description {
             None if needed => Some("there is no description"),
             None => None,
-            // The name of a link is no sentence.
+            // The name of a link is not a sentence.
             Some(_) if *place == Place::Page => None,
             Some(text) => poor_description(&name_of(*place, object), text.node.text().unwrap_or_default()),
         };
@@ -45,6 +45,43 @@ fn is_described(place: Place) -> bool {
             | Place::Property
             | Place::KnownValue
     )
+}
+
+/// What only sentences about sources hold.
+const SOURCE_WORDS: [&str; 14] = [
+    "Quirk:",
+    "Quirks:",
+    "published",
+    "Published",
+    "public client",
+    "Public client",
+    "Chinese page",
+    "English page",
+    "inferred",
+    "Inferred",
+    "not available",
+    "The page ",
+    "the page of",
+    "by analogy",
+];
+
+/// Help, forms and generated types show descriptions to people who call the API and need no history of its pages.
+pub(super) fn sources(contract: &Contract<'_>, report: &mut Report) {
+    for (place, object) in contract.documents.iter().flat_map(|document| &document.outline) {
+        // The introduction is about the sources as a whole, and the name of a link about where it leads.
+        if matches!(place, Place::Info | Place::Page) {
+            continue;
+        }
+        let Some(description) = object.get("description") else { continue };
+        let text = description.node.text().unwrap_or_default();
+        if let Some(word) = SOURCE_WORDS.iter().find(|word| text.contains(*word)) {
+            report.add(
+                &description,
+                format!("the description says where a fact comes from (\"{}\")", word.trim()),
+                "move the sentence to `x-source`",
+            );
+        }
+    }
 }
 
 /// What the object is called.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Report;
-use super::contract::{Contract, Document};
-use super::outline::Place;
-use crate::spec;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::Document;
+use crate::document::outline::Place;
+use crate::document::source;
 
 /// How many operations the vendor publishes.
 const VENDOR_OPERATIONS: usize = 30;
@@ -27,12 +28,12 @@ pub(super) fn openapi_version(contract: &Contract<'_>, report: &mut Report) {
 pub(super) fn document_names(contract: &Contract<'_>, report: &mut Report) {
     for document in contract.documents.iter().filter(|document| !document.is_vendor()) {
         let name = &document.root.source.name;
-        let suffix = name.strip_prefix(spec::VENDOR).and_then(|rest| rest.strip_prefix('-'));
+        let suffix = name.strip_prefix(source::VENDOR).and_then(|rest| rest.strip_prefix('-'));
         if !suffix.is_some_and(|suffix| suffix.split('-').all(is_word)) {
             let problem = format!("the document's name `{name}` does not make names of its own in the server crate");
             let fix = format!(
                 "name the file `{}-WORD.yaml`: words of lower-case letters and digits that begin with a letter, hyphens between",
-                spec::VENDOR
+                source::VENDOR
             );
             report.add(&document.root, problem, fix);
         }
@@ -151,28 +152,6 @@ pub(super) fn tags(contract: &Contract<'_>, report: &mut Report) {
                     fix,
                 );
             }
-        }
-    }
-}
-
-/// The documentation lists the tags as they are declared, and the operations as they stand.
-pub(super) fn tag_order(contract: &Contract<'_>, report: &mut Report) {
-    for document in &contract.documents {
-        let mut used = Vec::new();
-        for tag in document.operations.iter().flat_map(|operation| operation.place.texts_of("tags")) {
-            if !used.contains(&tag) {
-                used.push(tag);
-            }
-        }
-        let declared: Vec<_> = document.all(Place::Tag).filter_map(|tag| Some((tag.text("name")?, tag))).collect();
-        for (name, tag) in declared.iter().filter(|(name, _)| !used.contains(name)) {
-            report.add(tag, format!("no operation has the tag `{name}`"), "remove the tag or use it");
-        }
-        used.retain(|tag| declared.iter().any(|(name, _)| name == tag));
-        let ordered = declared.iter().map(|(name, _)| name).filter(|name| used.contains(name));
-        if !ordered.eq(&used) {
-            let problem = "the tags are not declared in the order of their first use";
-            report.add(&document.root.or_self("tags"), problem, format!("declare them so: {}", used.join(", ")));
         }
     }
 }

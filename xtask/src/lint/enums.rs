@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Report;
 use super::contract::Contract;
-use super::cursor::Cursor;
-use super::outline::Place;
-use super::schemas_with_limits;
+use super::report::Report;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 use crate::names::variant_name;
 
 /// What a job can be in.
@@ -16,7 +15,7 @@ const STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "cancelle
 
 /// Every value has the type of its schema and stands there once.
 pub(super) fn enum_values(contract: &Contract<'_>, report: &mut Report) {
-    for schema in schemas_with_limits(contract) {
+    for schema in contract.schemas_with_limits() {
         for (list, values) in value_lists(schema) {
             if values.is_empty() {
                 report.add(&list, "the set of values is empty", "name the values or remove it");

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Report;
-use super::contract::{Contract, Document, Operation, media};
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::{Document, Operation, media};
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// People copy examples: each is exactly what a strict writer would write.
 pub(super) fn examples(contract: &Contract<'_>, report: &mut Report) {
-    for document in &contract.documents {
-        let Ok(strict) = &document.strict else { continue };
+    for (document, strict) in contract.checked() {
+        let Ok(strict) = strict else { continue };
         for (schema, example) in schema_examples(document).iter().filter(|(_, example)| !example.has("x-quirk")) {
             let value = example.or_self("value");
             for violation in strict.violations(schema, &value.node.to_json()) {
@@ -92,8 +93,8 @@ fn chosen_members<'a>(schema: &Cursor<'a>) -> Vec<&'a str> {
 
 /// The schemas are only broken in a way that no other rule reports if nothing else was found.
 pub(super) fn sound_schemas(contract: &Contract<'_>, report: &mut Report) {
-    for document in &contract.documents {
-        if let (Err(problem), true) = (&document.strict, report.is_empty()) {
+    for (document, strict) in contract.checked() {
+        if let (Err(problem), true) = (strict, report.is_empty()) {
             let problem = format!("values cannot be checked against the schemas: {problem}");
             report.add(&document.root.or_self("components"), problem, "correct the schema that it names");
         }
@@ -102,8 +103,8 @@ pub(super) fn sound_schemas(contract: &Contract<'_>, report: &mut Report) {
 
 /// An excuse that is no longer needed hides the next mistake.
 pub(super) fn quirks(contract: &Contract<'_>, report: &mut Report) {
-    for document in &contract.documents {
-        let Ok(strict) = &document.strict else { continue };
+    for (document, strict) in contract.checked() {
+        let Ok(strict) = strict else { continue };
         for (schema, example) in schema_examples(document) {
             let Some(quirk) = example.get("x-quirk") else { continue };
             if strict.violations(&schema, &example.or_self("value").node.to_json()).is_empty() {

@@ -1,19 +1,19 @@
 //! Rules about the keys of objects, OpenAPI's and our own.
 
-use super::Report;
 use super::contract::Contract;
-use super::cursor::Cursor;
-use super::outline::Place;
-use crate::yaml::{Data, Node};
+use super::report::Report;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
+use crate::document::yaml::{Data, Node};
 
-/// A key that no generator reads says something that nobody does.
+/// A key that no generator reads promises something that does not happen.
 pub(super) fn known_keys(contract: &Contract<'_>, report: &mut Report) {
     for_unknown_keys(contract, |key, place| {
         if !key.starts_with("x-") {
             report.add(
                 place,
                 format!("`{key}` is not read here"),
-                "remove it; the lint lists the keys of each object in outline.rs",
+                "remove it; xtask/src/document/outline.rs lists the keys of each object",
             );
         }
     });
@@ -32,8 +32,8 @@ pub(super) fn extensions(contract: &Contract<'_>, report: &mut Report) {
     });
 }
 
-/// Tells every key that may not stand where it stands.
-fn for_unknown_keys<'a>(contract: &Contract<'a>, mut tell: impl FnMut(&str, &Cursor<'a>)) {
+/// Reports every key that may not stand where it stands.
+fn for_unknown_keys<'a>(contract: &Contract<'a>, mut report: impl FnMut(&str, &Cursor<'a>)) {
     for (kind, object) in contract.documents.iter().flat_map(|document| &document.outline) {
         // Rules of their own know more about these.
         if matches!(kind, Place::PathItem | Place::PushItem | Place::Carried) {
@@ -41,7 +41,7 @@ fn for_unknown_keys<'a>(contract: &Contract<'a>, mut tell: impl FnMut(&str, &Cur
         }
         for (key, place) in object.members() {
             if !kind.keys().contains(&key) {
-                tell(key, &place);
+                report(key, &place);
             }
         }
     }
@@ -62,9 +62,15 @@ pub(super) fn extension_values(contract: &Contract<'_>, report: &mut Report) {
 fn wrong_form(key: &str, value: &Node) -> Option<&'static str> {
     let is_texts = || !value.items().is_empty() && value.items().iter().all(|item| item.text().is_some());
     let (fits, wanted) = match key {
-        "x-idempotent" | "x-multi-segment" => (value.boolean() == Some(true), "`true`, or leave it out"),
+        "x-idempotent" | "x-multi-segment" | "x-picture" | "x-model" => {
+            (value.boolean() == Some(true), "`true`, or leave it out")
+        }
         "x-aliases" | "x-accepts" => (is_texts(), "a list of texts"),
         "x-known-values" => (!value.items().is_empty(), "a list of values"),
+        "x-caller-id" => (matches!(value.text(), Some("repeatable" | "unique")), "`repeatable` or `unique`"),
+        "x-source" => {
+            (value.text().is_some_and(|text| !text.is_empty()), "sentences that say where the facts come from")
+        }
         "x-quirk" => (value.text().is_some_and(|text| !text.is_empty()), "a text that says what is wrong"),
         "x-job" => {
             (matches!(value.data, Data::Map(_)), "`query`, `id`, `field` and, where there are any, `parameters`")

@@ -1,10 +1,11 @@
 //! Rules about jobs: how their state is asked for, and what is pushed when they end.
 
-use super::Report;
-use super::contract::{Contract, Operation};
-use super::cursor::Cursor;
+use super::contract::Contract;
 use super::parameters::closed_values;
-use crate::yaml::Data;
+use super::report::Report;
+use crate::document::contents::Operation;
+use crate::document::cursor::Cursor;
+use crate::document::yaml::Data;
 
 /// An operation, its `x-job`, and the operation that it names.
 struct Job<'a> {
@@ -30,7 +31,7 @@ pub(super) fn job_query(contract: &Contract<'_>, report: &mut Report) {
             report.add(
                 &job.place.or_self("query"),
                 "`query` is not the id of another operation",
-                "name the operation that tells the state",
+                "name the operation that returns the state",
             );
             continue;
         };
@@ -92,7 +93,7 @@ fn member_at<'a>(schema: Option<Cursor<'a>>, path: &str) -> Option<Cursor<'a>> {
     path.split('/').try_fold(schema?, |schema, name| schema.property(name))
 }
 
-/// Without one state to look at, nothing could tell when the job has ended.
+/// Without exactly one state, nobody can know when the job has ended.
 pub(super) fn job_state(contract: &Contract<'_>, report: &mut Report) {
     for job in jobs(contract) {
         let Some(query) = job.query else { continue };
@@ -114,7 +115,7 @@ fn has_states(member: &Cursor<'_>) -> bool {
     member.resolved().items_of("x-known-values").iter().any(|value| value.has("state"))
 }
 
-/// Clients repeat an idempotent call by themselves: a job must never be, the query of one must.
+/// Clients repeat an idempotent call by themselves: a job must never be idempotent, its query must be.
 pub(super) fn idempotent(contract: &Contract<'_>, report: &mut Report) {
     for job in jobs(contract) {
         if job.operation.place.is_true("x-idempotent") {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Report;
-use super::contract::{Contract, Direction};
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::Direction;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// Another spelling that is a property already would make one text mean two members.
 pub(super) fn aliases(contract: &Contract<'_>, report: &mut Report) {

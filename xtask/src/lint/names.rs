@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use heck::ToUpperCamelCase;
 
-use super::Report;
 use super::contract::Contract;
-use super::outline::Place;
+use super::report::Report;
 use super::reserved::can_be_field;
+use crate::document::outline::Place;
 use crate::names::field_name;
 
 /// The name is that of the generated type, on file systems that ignore case too.

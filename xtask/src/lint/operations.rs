@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use heck::ToSnakeCase;
 
-use super::Report;
 use super::contract::Contract;
-use super::outline::Place;
+use super::report::Report;
+use crate::document::outline::Place;
 
 /// The API knows no other method, and the generators read no other.
 pub(super) fn post_only(contract: &Contract<'_>, report: &mut Report) {
@@ -49,36 +49,6 @@ pub(super) fn unique_paths(contract: &Contract<'_>, report: &mut Report) {
         if let Some(first) = known.insert(segments.collect::<Vec<_>>(), operation.id) {
             let problem = format!("the path is that of `{first}` too");
             report.add(&operation.place, problem, "give one of them another path");
-        }
-    }
-}
-
-/// A summary is a heading: short, and without a full stop.
-pub(super) fn summary(contract: &Contract<'_>, report: &mut Report) {
-    for operation in contract.all(Place::Operation).chain(contract.all(Place::Push)) {
-        let summary = operation.text("summary").unwrap_or_default().trim_end();
-        if summary.is_empty() || summary.ends_with('.') || summary.contains('\n') {
-            report.add(
-                &operation.or_self("summary"),
-                "the summary is not a heading",
-                "write one line without a full stop, such as `Query a tool job`",
-            );
-        }
-    }
-}
-
-/// People find their way in a long file when things of a kind are laid out alike.
-pub(super) fn member_order(contract: &Contract<'_>, report: &mut Report) {
-    for kind in [Place::Operation, Place::Component, Place::Property] {
-        let order = kind.keys();
-        let rank = |key: &str| order.iter().position(|known| *known == key);
-        for object in contract.all(kind) {
-            let members: Vec<_> = object.members().into_iter().filter(|(key, _)| rank(key).is_some()).collect();
-            let late = members.windows(2).find(|pair| rank(pair[0].0) > rank(pair[1].0));
-            if let Some([(before, _), (key, place)]) = late {
-                let problem = format!("`{key}` stands too late, after `{before}`");
-                report.add(place, problem, format!("keep this order: {}", order.join(", ")));
-            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Rules about the variable parts of paths.
 
-use super::Report;
-use super::contract::{Contract, Operation};
-use super::cursor::Cursor;
-use crate::yaml::Node;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::Operation;
+use crate::document::cursor::Cursor;
+use crate::document::yaml::Node;
 
 /// A router and a client can only be made of a path whose variable parts are all declared, and closed.
 pub(super) fn path_parameters(contract: &Contract<'_>, report: &mut Report) {
@@ -44,7 +45,7 @@ fn check_parameter(operation: &Operation<'_>, parameter: &Cursor<'_>, report: &m
     }
 }
 
-/// A value with a slash takes several segments, which routers and clients must be told.
+/// A value with a slash takes several segments, which routers and clients must know.
 pub(super) fn multi_segment(contract: &Contract<'_>, report: &mut Report) {
     for parameter in contract.operations().flat_map(Operation::parameters) {
         let needed = closed_values(&parameter).iter().any(|value| value.contains('/'));

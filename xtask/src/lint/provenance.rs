@@ -1,8 +1,8 @@
 //! Rules about how well facts are known.
 
-use super::Report;
 use super::contract::Contract;
-use super::outline::Place;
+use super::report::Report;
+use crate::document::outline::Place;
 
 /// Each operation says how well it is known; other things say so where they are not published.
 pub(super) fn provenance(contract: &Contract<'_>, report: &mut Report) {

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use heck::ToSnakeCase;
 
-use super::Report;
-use super::contract::{Contract, Operation};
-use super::cursor::Cursor;
-use super::outline::Place;
+use super::contract::Contract;
+use super::report::Report;
+use crate::document::contents::Operation;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 use crate::names::{field_name, is_keyword};
 
 /// Names, and what has them.
@@ -86,6 +87,7 @@ pub(super) const SCHEMAS: &[Taken] = &[
         &[
             "Answer",
             "Callback",
+            "CallerId",
             "Choice",
             "Credentials",
             "Field",

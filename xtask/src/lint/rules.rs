@@ -1,9 +1,10 @@
 //! The list of all rules, in the order of spec/README.md.
 
 use super::contract::Contract;
+use super::report::Report;
 use super::{
-    Report, bodies, bounds, descriptions, document, enums, examples, extensions, jobs, leniency, names, operations,
-    parameters, provenance, quoting, references, reserved, schemas,
+    bodies, bounds, descriptions, document, enums, examples, extensions, jobs, leniency, names, operations, parameters,
+    provenance, references, reserved, roles, schemas,
 };
 
 /// One thing that the documents must keep.
@@ -30,17 +31,17 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "info",
-        "The document has a title, and a version in plain ASCII, for both stand in the generated documentation.",
+        "The document has a title, and a version in plain ASCII, because both stand in the generated documentation.",
         document::info,
     ),
     rule(
         "document-names",
-        "A document beside the vendor's is called `imgopen-` and words in kebab-case, for the server's trait and router are named after it.",
+        "A document beside the vendor's is called `imgopen-` and words in kebab-case, because the server's trait and router are named after it.",
         document::document_names,
     ),
     rule(
         "security",
-        "Both keys are required together, each a key in a header, and are the same in every document, for one alone opens nothing and the client has one pair.",
+        "Both keys are required together, each a key in a header, and are the same in every document, because one alone grants nothing and the client has one pair.",
         document::security,
     ),
     rule(
@@ -55,50 +56,39 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "known-keys",
-        "Objects have only keys that the generators read, for any other would promise what nobody does.",
+        "Objects have only keys that the generators read, because any other would promise what nothing does.",
         extensions::known_keys,
     ),
     rule(
         "extensions",
-        "Extensions are known and stand where they belong, for elsewhere they have no effect.",
+        "Extensions are known and stand where they belong, because elsewhere they have no effect.",
         extensions::extensions,
     ),
     rule(
         "extension-values",
-        "The value of an extension has the form described above, so that it is read as it is meant.",
+        "The value of an extension has the form described in spec/README.md, so that it is read as intended.",
         extensions::extension_values,
     ),
     rule("post-only", "Every operation is a `post`; the API knows no other method.", operations::post_only),
     rule(
         "operation-id",
-        "Operation ids are in snake_case and unique over all documents, for methods, schemas and folders are named after them.",
+        "Operation ids are in snake_case and unique over all documents, because methods, schemas and folders are named after them.",
         operations::operation_id,
     ),
     rule(
         "unique-paths",
-        "A path belongs to one operation of one document, for a server cannot serve two.",
+        "A path belongs to one operation of one document, because a server cannot serve two.",
         operations::unique_paths,
     ),
     rule("tags", "An operation has exactly one declared tag, which is its place in the documentation.", document::tags),
     rule(
-        "tag-order",
-        "Tags are used, and declared in the order of first use, which is that of the sidebar.",
-        document::tag_order,
-    ),
-    rule("summary", "A summary is one line without a full stop, for it is used as a heading.", operations::summary),
-    rule(
-        "member-order",
-        "Operations, schemas and properties write their members in one order, so that people find their way.",
-        operations::member_order,
-    ),
-    rule(
         "path-parameters",
-        "Variable parts of a path are declared, used and closed sets of texts, so that they can be routed.",
+        "Variable parts of a path are declared, used, and closed sets of texts, so that they can be routed.",
         parameters::path_parameters,
     ),
     rule(
         "multi-segment",
-        "A path parameter has `x-multi-segment` exactly if its values hold slashes, which routers must know.",
+        "A path parameter has `x-multi-segment` exactly if its values hold slashes, because routers must know.",
         parameters::multi_segment,
     ),
     rule("request-body", "Every operation requires a body, so that a call has one form.", bodies::request_body),
@@ -115,7 +105,7 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "needed-examples",
-        "A request has the examples `minimal` and `full`, an answer at least one, for tests and documentation use them.",
+        "A request has the examples `minimal` and `full`, an answer at least one, because tests and documentation use them.",
         bodies::needed_examples,
     ),
     rule(
@@ -125,18 +115,23 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "job-id",
-        "The `id` of `x-job` leads to a text of the request or the answer, so that the client has an id to ask with.",
+        "The `id` of `x-job` leads to a text of the request or the answer, so that the client has an id to query with.",
         jobs::job_id,
     ),
     rule(
         "job-state",
-        "The answer to a job's query has exactly one member with states, so that the end of the job can be told.",
+        "The answer to a job's query has exactly one member with states, so that the end of the job can be recognised.",
         jobs::job_state,
     ),
     rule(
         "idempotent",
-        "Queries of jobs are `x-idempotent` and jobs are not, for clients repeat idempotent calls by themselves.",
+        "Queries of jobs are `x-idempotent` and jobs are not, because clients repeat idempotent calls by themselves.",
         jobs::idempotent,
+    ),
+    rule(
+        "roles",
+        "Requests mark the caller's id (`x-caller-id`), the model (`x-model`) and every field that names pictures (`x-picture`), so that a server finds them without a list of names.",
+        roles::roles,
     ),
     rule(
         "callbacks",
@@ -149,23 +144,13 @@ pub(super) static RULES: &[Rule] = &[
         references::resolving_references,
     ),
     rule(
-        "used-components",
-        "Every component is used by an operation, for an unused one is the rest of a rename.",
-        references::used_components,
-    ),
-    rule(
-        "component-order",
-        "Schemas stand in the order of first use, so that readers meet them as they read on.",
-        references::component_order,
-    ),
-    rule(
         "recursion",
-        "A schema does not contain itself, directly or through others, for schemas are written inline and types without boxes.",
+        "A schema does not contain itself, directly or through others, because schemas are written inline and types without boxes.",
         references::recursion,
     ),
     rule(
         "component-names",
-        "Schemas have UpperCamelCase names, unique whatever the case, for the types have the same names.",
+        "Schemas have UpperCamelCase names, unique regardless of case, because the types have the same names.",
         names::component_names,
     ),
     rule(
@@ -175,7 +160,7 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "reserved-names",
-        "Operations, parameters, properties and schemas do not take names that the generated crates have already, for one would hide the other.",
+        "Operations, parameters, properties and schemas do not take names that the generated crates already have, because one would hide the other.",
         reserved::reserved_names,
     ),
     rule(
@@ -190,32 +175,32 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "nullable",
-        "`nullable` stands beside a `type`, as OpenAPI wants it, and only a property may be null, for it alone has a type for that.",
+        "`nullable` stands beside a `type`, as OpenAPI requires, and only a property may be null, because it alone has a type for that.",
         schemas::nullable,
     ),
     rule(
         "composition",
-        "`allOf` holds one `$ref` and `oneOf` only requires one of several members, for anything else has no type.",
+        "`allOf` holds one `$ref` and `oneOf` only requires one of several members, because anything else has no type.",
         schemas::composition,
     ),
     rule(
         "additional-properties",
-        "Unknown members are ignored (nothing said), kept (`{}`) or refused (`false`).",
+        "Unknown members are ignored (nothing said), kept (`{}`) or rejected (`false`).",
         schemas::additional_properties,
     ),
     rule(
         "required-names",
-        "`required` names existing properties, each once, for otherwise no value would be right.",
+        "`required` names existing properties, each once, because otherwise no value would be valid.",
         schemas::required_names,
     ),
     rule(
         "bounds",
-        "Limits fit the type and leave room between them, for others check nothing or refuse everything.",
+        "Limits fit the type and leave room between them, because others check nothing or reject everything.",
         bounds::bounds,
     ),
     rule(
         "answer-bounds",
-        "What only answers hold has no limits but published ones, for a value beyond an invented one would make the whole answer unreadable.",
+        "What only answers hold has no limits except published ones, because a value beyond an invented one would make the whole answer unreadable.",
         bounds::answer_bounds,
     ),
     rule(
@@ -232,7 +217,7 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "known-value-names",
-        "Names of known values are in UpperCamelCase, and every number has one, for they become variants.",
+        "Names of known values are in UpperCamelCase, and every number has one, because they become variants.",
         enums::known_value_names,
     ),
     rule(
@@ -241,13 +226,8 @@ pub(super) static RULES: &[Rule] = &[
         enums::states,
     ),
     rule(
-        "quoting",
-        "Values of the wire and statuses are quoted, for readers of YAML differ about bare ones.",
-        quoting::quoting,
-    ),
-    rule(
         "aliases",
-        "An alias is no other property or alias of its schema, so that a member means one thing.",
+        "An alias is not another property or alias of its schema, so that a member means one thing.",
         leniency::aliases,
     ),
     rule(
@@ -257,25 +237,30 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "absent-members",
-        "Optional members of answers accept null, for servers send it for what they do not know; members of requests do not.",
+        "Optional members of answers accept null, because servers send it for what they do not know; members of requests do not.",
         leniency::absent_members,
     ),
     rule(
         "provenance",
-        "Operations say how well they are known, and every mark is a known word, for readers must be able to trust them.",
+        "Operations say how well they are known, and every mark is a known word, because readers must be able to trust them.",
         provenance::provenance,
     ),
     rule(
         "inferred-properties",
-        "Properties in the bodies of an inferred operation are marked too, for nothing of it can be published.",
+        "Properties in the bodies of an inferred operation are marked too, because nothing of it can be published.",
         provenance::inferred_properties,
     ),
     rule(
         "descriptions",
-        "Everything is described by sentences that say more than its name, for all documentation is made of them.",
+        "Everything is described by sentences that say more than its name, because all documentation is made of them.",
         descriptions::descriptions,
     ),
-    rule("examples", "Examples keep their schema strictly, for people copy them.", examples::examples),
+    rule(
+        "sources",
+        "A description says what a thing means; where the facts come from stands in `x-source`, so that each reader gets the one they need.",
+        descriptions::sources,
+    ),
+    rule("examples", "Examples keep their schema strictly, because people copy them.", examples::examples),
     rule(
         "example-forms",
         "An example has a summary and a value, so that it says what it shows.",
@@ -288,7 +273,7 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "quirks",
-        "An example with `x-quirk` really breaks its schema, for a needless excuse hides the next mistake.",
+        "An example with `x-quirk` really breaks its schema, because a needless excuse hides the next mistake.",
         examples::quirks,
     ),
     rule(

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Report;
 use super::contract::Contract;
-use super::cursor::Cursor;
-use super::outline::Place;
-use crate::yaml::{Data, Node};
+use super::report::Report;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
+use crate::document::yaml::{Data, Node};
 
 /// The types of values without parts.
 const SCALARS: [&str; 4] = ["boolean", "integer", "number", "string"];

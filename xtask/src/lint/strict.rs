@@ -4,8 +4,8 @@ use jsonschema::paths::Location;
 use jsonschema::{Draft, Keyword, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
-use super::cursor::Cursor;
-use super::outline::{Place, outline};
+use crate::document::cursor::Cursor;
+use crate::document::outline::{Place, outline};
 
 /// The schemas of one document, compiled once; each is known by its pointer.
 pub(super) struct Strict {

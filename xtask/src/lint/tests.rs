@@ -9,17 +9,17 @@ use std::path::Path;
 
 use super::rules::RULES;
 use super::*;
-use crate::{spec, yaml};
+use crate::document::{source, yaml};
 use cases::Case;
 
 /// A document that keeps every rule.
-const SMALL: &str = include_str!("tests/small.yaml");
+const SMALL: &str = include_str!("../../testdata/small.yaml");
 
 /// Rules that look beyond one document and have tests of their own below.
 const TESTED_APART: [&str; 5] =
     ["document-names", "thirty-operations", "vendor-paths", "unique-paths", "example-files"];
 
-/// A document as `spec::load` would give it.
+/// A document as `source::load` would give it.
 fn source(name: &str, text: &str) -> Source {
     let root = yaml::parse(text).unwrap();
     Source { name: name.to_owned(), path: format!("spec/{name}.yaml"), text: text.to_owned(), root }
@@ -58,14 +58,18 @@ fn the_small_document_keeps_every_rule() {
 }
 
 #[test]
-fn each_broken_document_is_told_once_at_the_right_place() {
+fn each_broken_document_is_reported_once_at_the_right_place() {
+    let mut wrong = String::new();
     for Case { rule, old, new, pointer, line } in cases::all() {
         let text = edited(old, new);
         let findings = lint_one("imgopen-small", &text);
         let line_of = |finding: &Finding| text.lines().nth(finding.line - 1).unwrap().trim().to_owned();
-        let told: Vec<_> = findings.iter().map(|one| (one.rule, one.pointer.as_str(), line_of(one))).collect();
-        assert_eq!(told, [(*rule, *pointer, (*line).to_owned())], "{new:?} gave {findings:#?}");
+        let reported: Vec<_> = findings.iter().map(|one| (one.rule, one.pointer.as_str(), line_of(one))).collect();
+        if reported != [(*rule, *pointer, (*line).to_owned())] {
+            wrong += &format!("{rule}: {new:?} gave {findings:#?}\n");
+        }
     }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]
@@ -78,9 +82,9 @@ fn each_rule_has_a_case() {
 
 #[test]
 fn the_vendor_document_is_complete_and_under_the_prefix() {
-    let found = lint_one(spec::VENDOR, &edited("/AIGCImgOpenServ/saas/paint", "/paint"));
-    let told: Vec<_> = found.iter().map(|finding| (finding.rule, finding.pointer.as_str())).collect();
-    assert_eq!(told, [("thirty-operations", "#/paths"), ("vendor-paths", "#/paths/~1paint")]);
+    let found = lint_one(source::VENDOR, &edited("/AIGCImgOpenServ/saas/paint", "/paint"));
+    let reported: Vec<_> = found.iter().map(|finding| (finding.rule, finding.pointer.as_str())).collect();
+    assert_eq!(reported, [("thirty-operations", "#/paths"), ("vendor-paths", "#/paths/~1paint")]);
 }
 
 #[test]
@@ -89,10 +93,10 @@ fn documents_share_paths_and_the_names_of_operations_and_schemas() {
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a house"}"#);
     let second = edited("          minLength: 1\n", "");
     let found = lint(folder.path(), &[source("imgopen-a", SMALL), source("imgopen-b", &second)]).list;
-    let told: Vec<_> = found.iter().map(|finding| (finding.path.as_str(), finding.rule)).collect();
+    let reported: Vec<_> = found.iter().map(|finding| (finding.path.as_str(), finding.rule)).collect();
     let b = |rule| ("spec/imgopen-b.yaml", rule);
     let paths_and_ids = ["unique-paths", "operation-id", "operation-id", "unique-paths", "operation-id"];
-    assert_eq!(told, paths_and_ids.into_iter().chain(["component-names"]).map(b).collect::<Vec<_>>());
+    assert_eq!(reported, paths_and_ids.into_iter().chain(["component-names"]).map(b).collect::<Vec<_>>());
 }
 
 #[test]
@@ -126,46 +130,48 @@ fn all_documents_have_the_same_pair_of_keys() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let found = lint(folder.path(), &[source("imgopen-a", SMALL), source("imgopen-b", &second)]).list;
-        let told = found.iter().filter(|finding| finding.rule == "security");
-        let told: Vec<_> =
-            told.map(|finding| (finding.path.as_str(), finding.pointer.as_str(), finding.problem.as_str())).collect();
+        let reported = found.iter().filter(|finding| finding.rule == "security");
+        let reported: Vec<_> = reported
+            .map(|finding| (finding.path.as_str(), finding.pointer.as_str(), finding.problem.as_str()))
+            .collect();
         let wanted = problem.map(|problem| ("spec/imgopen-b.yaml", "#/components/securitySchemes", problem));
-        assert_eq!(told, Vec::from_iter(wanted));
+        assert_eq!(reported, Vec::from_iter(wanted));
     }
 }
 
 #[test]
 fn example_files_agree_with_the_document() {
     let folder = tempfile::tempdir().unwrap();
-    let told = || {
+    let reported = || {
         let found = lint(folder.path(), &[source("imgopen-small", SMALL)]).list;
         found.into_iter().map(|finding| (finding.rule, finding.path, finding.problem)).collect::<Vec<_>>()
     };
     let here = |problem: &str| vec![("example-files", "spec/imgopen-small.yaml".to_owned(), problem.to_owned())];
-    assert_eq!(told(), here("spec/examples/paint/request.json is missing"));
+    assert_eq!(reported(), here("spec/examples/paint/request.json is missing"));
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a tree"}"#);
-    assert_eq!(told(), here("it differs from spec/examples/paint/request.json"));
+    assert_eq!(reported(), here("it differs from spec/examples/paint/request.json"));
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a house"}"#);
     write_example(folder.path(), "ask/response.json", "{}");
-    assert_eq!(told(), here("no example `published` shows spec/examples/ask/response.json"));
+    assert_eq!(reported(), here("no example `published` shows spec/examples/ask/response.json"));
     fs::remove_dir_all(folder.path().join("spec/examples/ask")).unwrap();
     fs::rename(folder.path().join("spec/examples/paint"), folder.path().join("spec/examples/draw")).unwrap();
     write_example(folder.path(), "paint/request.as-published.txt", "{,}");
     let stray = ("example-files", "spec/examples/draw".to_owned(), "it is not named after an operation".to_owned());
-    assert_eq!(told(), [stray]);
+    assert_eq!(reported(), [stray]);
 }
 
 #[test]
 fn a_report_names_place_rule_fix_and_extent() {
     let folder = tempfile::tempdir().unwrap();
     write_example(folder.path(), "paint/request.json", r#"{"subject": "a house"}"#);
-    let text = edited("summary: Ask for a job", "summary: Ask for a job.");
+    let text = edited("description: Returns the state of a job.", "description: Returns the state of a job");
     let written = plain(&lint(folder.path(), &[source("imgopen-small", &text)]));
     let lines: Vec<_> = written.lines().collect();
-    let place = "#/paths/~1AIGCImgOpenServ~1saas~1ask~1{kind}/post/summary";
-    let line = text.lines().position(|line| line.contains("summary: Ask")).unwrap() + 1;
-    assert_eq!(lines[0], format!("spec/imgopen-small.yaml:{line}: [summary] {place}: the summary is not a heading"));
-    assert!(lines[1].starts_with("    fix: write one line"), "{}", lines[1]);
+    let place = "#/paths/~1AIGCImgOpenServ~1saas~1ask~1{kind}/post/description";
+    let line = text.lines().position(|line| line.contains("description: Returns")).unwrap() + 1;
+    let problem = "the description does not end like a sentence";
+    assert_eq!(lines[0], format!("spec/imgopen-small.yaml:{line}: [descriptions] {place}: {problem}"));
+    assert!(lines[1].starts_with("    fix: say what it means"), "{}", lines[1]);
     assert!(written.contains("\nspec/imgopen-small.yaml: 1 finding in 2 operations and 9 schemas\n"), "{written}");
 }
 
@@ -173,14 +179,14 @@ fn a_report_names_place_rule_fix_and_extent() {
 fn the_readme_lists_the_rules() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/README.md")).unwrap();
     let table = RULES.iter().map(|rule| format!("| `{}` | {} |\n", rule.name, rule.reason)).collect::<String>();
-    let wanted = format!("## Lint rules\n\n| rule | what it asks for, and why |\n|---|---|\n{table}");
+    let wanted = format!("\n| rule | what it asks for, and why |\n|---|---|\n{table}");
     assert!(readme.contains(&wanted), "the section `Lint rules` of spec/README.md should be:\n{wanted}");
 }
 
 #[test]
 fn the_documents_of_this_project_keep_every_rule() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let sources = spec::load(&root).unwrap();
+    let sources = source::load(&root).unwrap();
     let findings = lint(&root, &sources);
     assert!(findings.is_empty(), "{}", plain(&findings));
 }

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Number;
 
 use super::*;
-use crate::spec::Source;
-use crate::yaml::{Data, Node};
+use crate::document::source::Source;
+use crate::document::yaml::{Data, Node};
 
 /// Reads all documents into one model.
 pub fn read(sources: &[Source]) -> Result<Api> {
@@ -14,12 +14,13 @@ pub fn read(sources: &[Source]) -> Result<Api> {
         let part = document(source).with_context(|| format!("reading {}", source.path))?;
         documents.push(part);
     }
-    let api = Api::join(documents)?;
+    let mut api = Api::join(documents)?;
     check_references(&api)?;
+    find_roles(&mut api)?;
     Ok(api)
 }
 
-/// Checks that every schema and operation that the model refers to by name exists, for the emitters rely on it.
+/// Checks that every schema and operation that the model refers to by name exists, because the emitters rely on it.
 fn check_references(api: &Api) -> Result<()> {
     for operation in api.operations() {
         let place = || format!("operation `{}`", operation.id);
@@ -43,6 +44,49 @@ fn check_references(api: &Api) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Finds in each request the caller's id and the model.
+fn find_roles(api: &mut Api) -> Result<()> {
+    let mut found = Vec::new();
+    for operation in api.operations() {
+        let place = || format!("operation `{}`", operation.id);
+        let ids = marked(api, &operation.request, &|role| matches!(role, Role::CallerId { .. })).with_context(place)?;
+        let models = marked(api, &operation.request, &|role| role == Role::Model).with_context(place)?;
+        if ids.len() > 1 || models.len() > 1 {
+            bail!("operation `{}`: its request marks two caller's ids or two models", operation.id);
+        }
+        let caller_id = ids
+            .into_iter()
+            .next()
+            .map(|(path, role)| CallerId { path, unique: role == Role::CallerId { unique: true } });
+        found.push((caller_id, models.into_iter().next().map(|(path, _)| path)));
+    }
+    let operations = api.documents.iter_mut().flat_map(|document| &mut document.operations);
+    for (operation, (caller_id, model)) in operations.zip(found) {
+        (operation.caller_id, operation.model) = (caller_id, model);
+    }
+    Ok(())
+}
+
+/// The properties of a request with such a mark, each by the names that lead to it. Lists are not looked into: what a
+/// task has once is not in a list.
+fn marked(api: &Api, schema: &str, wanted: &dyn Fn(Role) -> bool) -> Result<Vec<(Vec<String>, Role)>> {
+    let mut found = Vec::new();
+    for property in &api.object(schema)?.properties {
+        if let Some(role) = property.role.filter(|role| wanted(*role)) {
+            found.push((vec![property.name.clone()], role));
+        }
+        let Shape::Named(inner) = &property.shape else { continue };
+        if !matches!(api.schema(inner)?.kind, SchemaKind::Object(_)) {
+            continue;
+        }
+        for (mut path, role) in marked(api, inner, wanted)? {
+            path.insert(0, property.name.clone());
+            found.push((path, role));
+        }
+    }
+    Ok(found)
 }
 
 fn named(shape: &Shape) -> Option<&str> {
@@ -104,7 +148,11 @@ fn tag(node: &Node) -> Result<Tag> {
 }
 
 fn key_header(node: &Node) -> Result<KeyHeader> {
-    Ok(KeyHeader { header: text(node, "name")?, description: optional_text(node, "description")?.unwrap_or_default() })
+    Ok(KeyHeader {
+        header: text(node, "name")?,
+        description: optional_text(node, "description")?.unwrap_or_default(),
+        source: source(node)?,
+    })
 }
 
 fn operation(root: &Node, path: &str, node: &Node) -> Result<Operation> {
@@ -121,12 +169,15 @@ fn operation(root: &Node, path: &str, node: &Node) -> Result<Operation> {
         description: optional_text(node, "description")?.unwrap_or_default(),
         page,
         provenance: provenance(node)?,
+        source: source(node)?,
         idempotent: boolean(node, "x-idempotent")?,
         parameters: parameters.iter().map(parameter).collect::<Result<_>>()?,
         request: request.schema,
         request_notes: request.notes,
         response: response.schema,
         response_notes: response.notes,
+        caller_id: None,
+        model: None,
         job: node.get("x-job").map(job).transpose()?,
         callback: node.get("callbacks").map(|callbacks| callback(root, callbacks)).transpose()?,
     })
@@ -140,6 +191,7 @@ fn parameter(node: &Node) -> Result<PathParameter> {
     Ok(PathParameter {
         name: text(node, "name")?,
         description: text(node, "description")?,
+        source: source(node)?,
         schema: reference(member(node, "schema")?)?,
         multi_segment: boolean(node, "x-multi-segment")?,
     })
@@ -184,6 +236,7 @@ fn callback(root: &Node, node: &Node) -> Result<Callback> {
             .with_context(|| format!("line {}: the address must be `{{$request.body#/NAME}}`", expression.line))?
             .to_owned(),
         description: optional_text(post, "description")?.unwrap_or_default(),
+        source: source(post)?,
         body: pushed.schema,
         body_notes: pushed.notes,
         receipt: body(root, member(member(post, "responses")?, "200")?)?,
@@ -200,6 +253,7 @@ fn body(root: &Node, node: &Node) -> Result<Body> {
     let examples = media.get("examples").map(Node::entries).unwrap_or_default();
     let notes = Notes {
         description: optional_text(node, "description")?.unwrap_or_default(),
+        source: source(node)?,
         examples: examples.iter().map(|(key, node)| example(&key.text, node)).collect::<Result<_>>()?,
     };
     Ok(Body { schema: reference(member(media, "schema")?)?, notes })
@@ -224,7 +278,13 @@ fn schema(name: &str, node: &Node) -> Result<Schema> {
             node.line
         ),
     };
-    Ok(Schema { name: name.to_owned(), description: text(node, "description")?, provenance: provenance(node)?, kind })
+    Ok(Schema {
+        name: name.to_owned(),
+        description: text(node, "description")?,
+        provenance: provenance(node)?,
+        source: source(node)?,
+        kind,
+    })
 }
 
 /// Makes the properties nullable that refer to a nullable component.
@@ -256,13 +316,14 @@ fn enumeration<T>(node: &Node, value: impl Fn(&Node) -> Option<T>) -> Result<Enu
                 description: optional_text(item, "description")?,
                 state: item.get("state").map(state).transpose()?,
                 provenance: provenance(item)?,
+                source: source(item)?,
             })
         });
         return Ok(Enum { values: values.collect::<Result<_>>()?, open: true });
     }
     let values = member(node, "enum")?.items().iter().map(|item| {
-        let (name, description, state) = (None, None, None);
-        Ok(EnumValue { value: read_value(item)?, name, description, state, provenance: Provenance::Published })
+        let (name, description, state, source) = (None, None, None, None);
+        Ok(EnumValue { value: read_value(item)?, name, description, state, provenance: Provenance::Published, source })
     });
     Ok(Enum { values: values.collect::<Result<_>>()?, open: false })
 }
@@ -316,6 +377,8 @@ fn property(name: &str, node: &Node, required: bool) -> Result<Property> {
         name: name.to_owned(),
         description: optional_text(node, "description")?.unwrap_or_default(),
         provenance: provenance(node)?,
+        source: source(node)?,
+        role: role(node)?,
         required,
         nullable: boolean(node, "nullable")?,
         aliases: texts(node, "x-aliases")?,
@@ -323,6 +386,23 @@ fn property(name: &str, node: &Node, required: bool) -> Result<Property> {
         default: node.get("default").map(Node::to_json),
         shape: shape(node)?,
     })
+}
+
+/// What the property is for, by its one mark.
+fn role(node: &Node) -> Result<Option<Role>> {
+    let caller_id = match optional_text(node, "x-caller-id")?.as_deref() {
+        None => None,
+        Some("repeatable") => Some(Role::CallerId { unique: false }),
+        Some("unique") => Some(Role::CallerId { unique: true }),
+        Some(other) => bail!("line {}: `x-caller-id` is `repeatable` or `unique`, not `{other}`", node.line),
+    };
+    let picture = boolean(node, "x-picture")?.then_some(Role::Picture);
+    let model = boolean(node, "x-model")?.then_some(Role::Model);
+    let mut roles = [caller_id, picture, model].into_iter().flatten();
+    match (roles.next(), roles.next()) {
+        (role, None) => Ok(role),
+        _ => bail!("line {}: a property has one of `x-caller-id`, `x-picture` and `x-model`", node.line),
+    }
 }
 
 fn json_type(word: &str) -> Result<JsonType> {
@@ -404,6 +484,11 @@ fn provenance(node: &Node) -> Result<Provenance> {
         Some("inferred") => Provenance::Inferred,
         Some(other) => bail!("line {}: `x-provenance` does not know `{other}`", node.line),
     })
+}
+
+/// Where the facts come from, in sentences.
+fn source(node: &Node) -> Result<Option<String>> {
+    optional_text(node, "x-source")
 }
 
 fn member<'a>(node: &'a Node, key: &str) -> Result<&'a Node> {

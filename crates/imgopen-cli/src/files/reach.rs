@@ -1,45 +1,48 @@
-//! Where this machine is reached by the server.
+//! Finds an address of this machine that the server can reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, UdpSocket, lookup_host};
 
 use crate::failure::{Exit, Failure};
 use crate::remote::Remote;
 
-/// An open port, and the address under which the server reaches it.
+/// An open port, and the address at which the server reaches it.
 #[derive(Debug)]
 pub struct Place {
-    /// The port.
+    /// The listener on the port.
     pub listener: TcpListener,
-    /// The host as the server is to write it, without brackets.
+    /// The host for URLs, without brackets.
     pub host: String,
-    /// The address that this host has.
+    /// The address of the host.
     pub ip: IpAddr,
 }
 
-/// Opens a port that the server can reach: at the address asked for, or else where this machine is to be found from there.
+/// Opens a port that the server can reach: at the given address, or else at the address that this machine has in the server's
+/// network.
 ///
 /// # Errors
 ///
-/// When the server is on the public network, from where this machine cannot be reached, or the port cannot be opened.
-pub async fn place(remote: &Remote, asked: Option<&str>) -> Result<Place, Failure> {
-    match asked {
-        Some(asked) => at(asked).await,
+/// If no address is given and the server is on the public network, which cannot reach this machine, or if the port cannot be
+/// opened.
+pub async fn open(remote: &Remote, given: Option<&str>) -> Result<Place, Failure> {
+    match given {
+        Some(given) => at(given).await,
         None => towards(remote).await,
     }
 }
 
-/// At an address that was given, with or without a port. One that is not this machine's own is one that leads here, such as
-/// a router's: then all addresses are listened on.
-async fn at(asked: &str) -> Result<Place, Failure> {
-    let (host, port) = parts(asked)?;
-    let failed = |problem: String| Failure::new(Exit::Failed, format!("--serve-files {asked}: {problem}"));
+/// Opens a port at a given address. If this machine does not have the address, something such as a router is expected to
+/// forward the port, so all addresses are listened on.
+async fn at(given: &str) -> Result<Place, Failure> {
+    let (host, port) = parts(given)?;
+    let failed = |problem: String| Failure::new(Exit::Failed, format!("--serve-files {given}: {problem}"));
     let found = lookup_host((host.as_str(), port)).await;
-    let found = found.map_err(|error| failed(format!("its address is not found ({error})")))?;
+    let found = found.map_err(|error| failed(format!("cannot resolve the host ({error})")))?;
     let addresses: Vec<_> = found.filter(|address| !address.ip().is_unspecified()).collect();
     if addresses.is_empty() {
-        return Err(wrong(asked, "it is no address that a server can call; give one of this machine's own"));
+        return Err(invalid(given, "not an address that a server can reach; give an address of this machine"));
     }
     for address in &addresses {
         if let Ok(listener) = TcpListener::bind(address).await {
@@ -47,7 +50,10 @@ async fn at(asked: &str) -> Result<Place, Failure> {
         }
     }
     if port == 0 {
-        return Err(wrong(asked, "this machine does not have it; give ADDR:PORT if it leads here"));
+        return Err(invalid(
+            given,
+            "this machine does not have this address; if the address forwards to it, give ADDR:PORT",
+        ));
     }
     let mut problem = String::new();
     for address in addresses {
@@ -59,7 +65,7 @@ async fn at(asked: &str) -> Result<Place, Failure> {
     Err(failed(problem))
 }
 
-/// All addresses of this machine, of the same kind.
+/// The unspecified address of the same family.
 fn unspecified(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -67,41 +73,41 @@ fn unspecified(ip: IpAddr) -> IpAddr {
     }
 }
 
-fn parts(asked: &str) -> Result<(String, u16), Failure> {
-    if let Ok(ip) = asked.trim_matches(['[', ']']).parse::<IpAddr>() {
+fn parts(given: &str) -> Result<(String, u16), Failure> {
+    if let Ok(ip) = given.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok((ip.to_string(), 0));
     }
-    if let Ok(address) = asked.parse::<SocketAddr>() {
+    if let Ok(address) = given.parse::<SocketAddr>() {
         return Ok((address.ip().to_string(), address.port()));
     }
-    match asked.rsplit_once(':') {
+    match given.rsplit_once(':') {
         Some((host, port)) => match port.parse() {
             Ok(port) if !host.is_empty() && !host.contains(['/', ':']) => Ok((host.to_owned(), port)),
-            _ => Err(wrong(asked, "give ADDR or ADDR:PORT")),
+            _ => Err(invalid(given, "give ADDR or ADDR:PORT")),
         },
-        None if asked.is_empty() || asked.contains('/') => Err(wrong(asked, "give ADDR or ADDR:PORT")),
-        None => Ok((asked.to_owned(), 0)),
+        None if given.is_empty() || given.contains('/') => Err(invalid(given, "give ADDR or ADDR:PORT")),
+        None => Ok((given.to_owned(), 0)),
     }
 }
 
-fn wrong(asked: &str, problem: &str) -> Failure {
-    Failure::usage(format!("--serve-files {asked}: {problem}"))
+fn invalid(given: &str, problem: &str) -> Failure {
+    Failure::usage(format!("--serve-files {given}: {problem}"))
 }
 
-/// At the address of this machine that the server sees, if it is near.
+/// Opens a port at the address that this machine has in the server's network, if that is this machine or a private network.
 async fn towards(remote: &Remote) -> Result<Place, Failure> {
-    let failed = |problem: String| Failure::new(Exit::Failed, format!("local pictures cannot be served: {problem}"));
+    let failed = |problem: String| Failure::new(Exit::Failed, format!("cannot serve local pictures: {problem}"));
     let url = reqwest::Url::parse(remote.url()).map_err(|error| failed(error.to_string()))?;
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     let host = host.trim_matches(['[', ']']);
-    let found = lookup_host((host, port)).await.map_err(|error| failed(format!("{host} is not found: {error}")))?;
+    let found = lookup_host((host, port)).await.map_err(|error| failed(format!("cannot resolve {host}: {error}")))?;
     let found: Vec<_> = found.collect();
-    let near = found.iter().find(|address| is_near(address.ip()));
-    let Some(server) = near else {
-        let fix = "upload the picture somewhere and give its URL, or give an address of this machine that the server can \
-                   reach with --serve-files ADDR[:PORT]";
+    let private = found.iter().find(|address| is_private(address.ip()));
+    let Some(server) = private else {
+        let fix = "upload the picture and give its URL, or use --serve-files ADDR[:PORT] to give an address of this machine \
+                   that the server can reach";
         return Err(Failure::usage(format!(
-            "the server {host} is on the public network and cannot fetch pictures of this machine; {fix}"
+            "the server {host} is on the public network and cannot fetch pictures from this machine; {fix}"
         )));
     };
     let own = local_address(*server).await.map_err(|error| failed(error.to_string()))?;
@@ -109,7 +115,7 @@ async fn towards(remote: &Remote) -> Result<Place, Failure> {
     Ok(Place { listener, host: own.to_string(), ip: own })
 }
 
-/// The address that packets to the server leave from. Nothing is sent.
+/// Returns the source address of packets to the server. Nothing is sent.
 async fn local_address(server: SocketAddr) -> std::io::Result<IpAddr> {
     if server.ip().is_loopback() {
         return Ok(server.ip());
@@ -119,12 +125,17 @@ async fn local_address(server: SocketAddr) -> std::io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// Whether an address is this machine's or that of a private network.
-fn is_near(ip: IpAddr) -> bool {
+/// Returns the network of a single address.
+pub fn network_of(ip: IpAddr) -> IpNet {
+    ip.to_canonical().into()
+}
+
+/// Whether an address is on this machine or in a private network.
+fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [first, second, ..] = ip.octets();
-            // Carriers' networks (100.64.0.0/10) are what private overlay networks use, too.
+            // Private overlay networks use the shared range of carriers, 100.64.0.0/10.
             let is_shared = first == 100 && (64..128).contains(&second);
             ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
         }
@@ -137,10 +148,9 @@ mod tests {
     use imgopen_client::Client;
 
     use super::*;
-    use crate::files::FileServer;
 
     #[test]
-    fn near_is_what_is_private() {
+    fn private_addresses_are_recognised() {
         for (text, expected) in [
             ("127.0.0.1", true),
             ("10.1.2.3", true),
@@ -155,12 +165,12 @@ mod tests {
             ("93.184.216.34", false),
             ("2606:4700::1111", false),
         ] {
-            assert_eq!(is_near(text.parse().unwrap()), expected, "{text}");
+            assert_eq!(is_private(text.parse().unwrap()), expected, "{text}");
         }
     }
 
     #[test]
-    fn addresses_are_read_in_every_form() {
+    fn addresses_are_parsed_in_every_form() {
         let read = |text: &str| parts(text).map_err(|failure| failure.message);
         for (text, host, port) in [
             ("10.0.0.1", "10.0.0.1", 0),
@@ -179,28 +189,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_near_server_is_served_from_the_address_that_it_sees() {
+    async fn a_private_server_is_given_the_address_that_it_can_reach() {
         let remote = |url: &str| Remote { client: Client::builder(url).build().unwrap() };
-        let here = place(&remote("http://127.0.0.1:8080"), None).await.unwrap();
+        let here = open(&remote("http://127.0.0.1:8080"), None).await.unwrap();
         assert_eq!((here.host.as_str(), here.listener.local_addr().unwrap().ip().is_loopback()), ("127.0.0.1", true));
-        let far = place(&remote("https://1.1.1.1"), None).await.unwrap_err();
+        let far = open(&remote("https://1.1.1.1"), None).await.unwrap_err();
         assert!(far.message.starts_with("the server 1.1.1.1 is on the public network"), "{}", far.message);
-        let given = place(&remote("https://1.1.1.1"), Some("127.0.0.1")).await.unwrap();
+        let given = open(&remote("https://1.1.1.1"), Some("127.0.0.1")).await.unwrap();
         assert_eq!(given.host, "127.0.0.1");
-        let nowhere = place(&remote("https://1.1.1.1"), Some("0.0.0.0:99")).await.unwrap_err();
-        assert!(nowhere.message.contains("no address that a server can call"), "{}", nowhere.message);
-        // What is not this machine's own is listened for on all of its addresses, if the port is known.
-        let foreign = place(&remote("https://1.1.1.1"), Some("203.0.113.7")).await.unwrap_err();
-        assert!(foreign.message.contains("this machine does not have it"), "{}", foreign.message);
+        let nowhere = open(&remote("https://1.1.1.1"), Some("0.0.0.0:99")).await.unwrap_err();
+        assert!(nowhere.message.contains("not an address that a server can reach"), "{}", nowhere.message);
+        // For an address of another machine, all addresses are listened on, if the port is given.
+        let foreign = open(&remote("https://1.1.1.1"), Some("203.0.113.7")).await.unwrap_err();
+        assert!(foreign.message.contains("this machine does not have this address"), "{}", foreign.message);
         assert_eq!(foreign.exit, Exit::Usage);
-        // An operator allows what leads here, not the addresses that are listened on.
-        let through = place(&remote("https://1.1.1.1"), Some(&format!("203.0.113.7:{}", free_port()))).await.unwrap();
+        // The operator must allow the given address, not those that are listened on.
+        let through = open(&remote("https://1.1.1.1"), Some(&format!("203.0.113.7:{}", free_port()))).await.unwrap();
         assert!(through.listener.local_addr().unwrap().ip().is_unspecified());
-        assert_eq!(FileServer::start(through, &[]).unwrap().network(), "203.0.113.7/32");
-        let sixth = place(&remote("https://1.1.1.1"), Some(&format!("[2001:db8::7]:{}", free_port()))).await;
+        assert_eq!(network_of(through.ip).to_string(), "203.0.113.7/32");
+        let sixth = open(&remote("https://1.1.1.1"), Some(&format!("[2001:db8::7]:{}", free_port()))).await;
         // Not every machine has IPv6.
         if let Ok(sixth) = sixth {
-            assert_eq!(FileServer::start(sixth, &[]).unwrap().network(), "2001:db8::7/128");
+            assert_eq!(network_of(sixth.ip).to_string(), "2001:db8::7/128");
         }
     }
 
@@ -208,17 +218,17 @@ mod tests {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
-    /// A command line that is right, on a network that is not, is no wrong command line.
+    /// Network errors do not exit with the code for an invalid command line.
     #[tokio::test]
-    async fn what_the_network_lacks_is_no_fault_of_the_command_line() {
+    async fn a_network_error_is_not_a_usage_error() {
         let remote = |url: &str| Remote { client: Client::builder(url).build().unwrap() };
-        let nameless = place(&remote("http://127.0.0.1"), Some("nowhere.invalid:99")).await.unwrap_err();
-        assert!(nameless.message.contains("its address is not found"), "{}", nameless.message);
-        let unknown = place(&remote("http://nowhere.invalid"), None).await.unwrap_err();
-        assert!(unknown.message.contains("nowhere.invalid is not found"), "{}", unknown.message);
+        let nameless = open(&remote("http://127.0.0.1"), Some("nowhere.invalid:99")).await.unwrap_err();
+        assert!(nameless.message.contains("cannot resolve the host"), "{}", nameless.message);
+        let unknown = open(&remote("http://nowhere.invalid"), None).await.unwrap_err();
+        assert!(unknown.message.contains("cannot resolve nowhere.invalid"), "{}", unknown.message);
         let taken = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let asked = format!("203.0.113.7:{}", taken.local_addr().unwrap().port());
-        let taken = place(&remote("http://127.0.0.1"), Some(&asked)).await.unwrap_err();
+        let given = format!("203.0.113.7:{}", taken.local_addr().unwrap().port());
+        let taken = open(&remote("http://127.0.0.1"), Some(&given)).await.unwrap_err();
         assert_eq!([nameless.exit, unknown.exit, taken.exit], [Exit::Failed; 3]);
     }
 }

@@ -1,4 +1,4 @@
-//! Serves files at paths that nobody guesses, and nothing else.
+//! Serves files at unguessable paths, and nothing else.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,18 +11,18 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use imgopen_service::engines::Format;
-use ipnet::IpNet;
+use imgopen_engine::Format;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{LocalFile, Place};
-use crate::request::random_hex;
+use super::local::LocalFile;
+use super::reach::{Place, network_of};
+use crate::random::random_hex;
 
-/// How long pictures that are under way may take when the serving ends.
+/// How long transfers in progress may take after the server was asked to stop.
 const LAST_BYTES: Duration = Duration::from_secs(60);
 
-/// The server. What it serves ends with [`FileServer::stop`], or when it is dropped.
+/// The server. It stops on [`FileServer::stop`], or when it is dropped.
 #[derive(Debug)]
 pub struct FileServer {
     shared: Arc<Shared>,
@@ -47,11 +47,11 @@ struct Served {
 }
 
 impl FileServer {
-    /// Begins to serve.
+    /// Starts to serve.
     ///
     /// # Errors
     ///
-    /// When there are no random bytes for the paths.
+    /// If the system has no random bytes for the paths.
     pub fn start(place: Place, files: &[LocalFile]) -> anyhow::Result<Self> {
         let address = place.listener.local_addr()?;
         let served = |file: &LocalFile| {
@@ -75,17 +75,17 @@ impl FileServer {
         Ok(Self { shared, urls, ip: place.ip, running })
     }
 
-    /// The URLs of the files, in their order.
+    /// The URLs of the files, in the order of the files.
     pub fn urls(&self) -> &[String] {
         &self.urls
     }
 
-    /// The network that an operator allows for this server.
+    /// The network that the operator of the service must allow, as the value of `--allow-network`.
     pub fn network(&self) -> String {
-        only(self.ip).to_string()
+        network_of(self.ip).to_string()
     }
 
-    /// Ends when every file was fetched at least once.
+    /// Returns once every file was fetched at least once.
     pub async fn all_fetched(&self) {
         loop {
             let notified = self.shared.fetched.notified();
@@ -96,22 +96,17 @@ impl FileServer {
         }
     }
 
-    /// How many files nobody has fetched.
+    /// The number of files that were not fetched yet.
     pub fn unfetched(&self) -> usize {
         self.shared.files.iter().filter(|file| !file.is_fetched.load(Ordering::Acquire)).count()
     }
 
-    /// Ends the serving, after what is under way.
+    /// Stops after the transfers in progress.
     pub async fn stop(mut self) {
         self.shared.stop.notify_one();
-        // A reader that has stopped reading must not keep the command.
+        // A client that has stopped reading must not block the command.
         let _ = tokio::time::timeout(LAST_BYTES, &mut self.running).await;
     }
-}
-
-/// The network of one address.
-pub fn only(ip: IpAddr) -> IpNet {
-    ip.to_canonical().into()
 }
 
 impl Drop for FileServer {
@@ -125,7 +120,7 @@ async fn send(State(shared): State<Arc<Shared>>, method: Method, Path(name): Pat
         return StatusCode::NOT_FOUND.into_response();
     };
     let Ok(bytes) = tokio::fs::read(&file.path).await else {
-        return (StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read any more").into_response();
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the file can no longer be read").into_response();
     };
     if method == Method::GET {
         file.is_fetched.store(true, Ordering::Release);

@@ -1,16 +1,16 @@
-//! `imgopen demo`: everything out of nothing.
+//! `imgopen demo`.
 
 use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::common::shell::names;
-use crate::{command, told};
+use crate::{command, transcript};
 
 #[test]
-fn the_demo_needs_nothing_and_leaves_its_results_only() {
+fn the_demo_needs_no_set_up_and_leaves_only_its_results() {
     let folder = tempfile::tempdir().unwrap();
     let output = command(folder.path(), &["demo"]).output().unwrap();
-    let text = told(&output).replace(&folder.path().canonicalize().unwrap().display().to_string(), "[folder]");
+    let text = transcript(&output).replace(&folder.path().canonicalize().unwrap().display().to_string(), "[folder]");
     let text = text.replace(env!("CARGO_BIN_EXE_imgopen"), "imgopen");
     assert_snapshot!("demo", text);
     assert_eq!(names(folder.path()), ["imgopen-demo"]);
@@ -23,22 +23,22 @@ fn the_demo_needs_nothing_and_leaves_its_results_only() {
 }
 
 #[test]
-fn the_demo_can_be_kept_and_read_by_programs() {
+fn the_demo_can_keep_its_data_and_print_json() {
     let folder = tempfile::tempdir().unwrap();
     let demo = ["demo", "--json", "--output", "results", "--keep", "data"];
-    // Nothing of it goes over a network, so that no proxy is asked.
+    // The demo stays on this machine and must not use a proxy.
     let mut demo = command(folder.path(), &demo);
     for proxy in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
         demo.env(proxy, "http://127.0.0.1:9");
     }
     let output = demo.output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let tasks = told["tasks"].as_array().unwrap();
+    assert!(output.status.success(), "{}", transcript(&output));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tasks = printed["tasks"].as_array().unwrap();
     let real: Vec<_> = tasks.iter().filter(|task| task["grade"] == "classical").collect();
-    assert_eq!((tasks.len(), real.len()), (5, 4), "{told}");
-    assert_eq!(real[3]["answer"]["faces"].as_array().unwrap().len(), 1, "{told}");
-    assert!(tasks.iter().all(|task| task["state"] == "succeeded" && task["engine"].is_string()), "{told}");
+    assert_eq!((tasks.len(), real.len()), (5, 4), "{printed}");
+    assert_eq!(real[3]["answer"]["faces"].as_array().unwrap().len(), 1, "{printed}");
+    assert!(tasks.iter().all(|task| task["state"] == "succeeded" && task["engine"].is_string()), "{printed}");
     assert_eq!(names(folder.path()), ["data", "results"]);
     assert!(folder.path().join("data/imgopen.sqlite3").is_file());
 }

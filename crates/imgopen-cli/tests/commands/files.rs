@@ -1,4 +1,4 @@
-//! Pictures of this machine in requests: how they are served, and when they are refused.
+//! Local pictures in requests: how they are served, and when they are rejected.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,50 +15,50 @@ use crate::common::program::Background;
 use crate::common::shell::Shell;
 use crate::common::until;
 use crate::common::vendor::{Vendor, success};
-use crate::{command, redacted, told};
+use crate::{command, redacted, transcript};
 
 #[test]
-fn what_is_no_picture_is_refused_before_anything_is_sent() {
+fn a_file_that_is_not_a_picture_is_rejected_before_anything_is_sent() {
     let shell = Shell::open();
     std::fs::write(shell.folder().join("page.png"), "<html>").unwrap();
     std::fs::write(shell.folder().join("empty.png"), "").unwrap();
     let mut text = String::new();
     for file in ["page.png", "empty.png", ".", "nowhere.png", "file:nowhere.png", "ftp://example.com/a.png"] {
-        text += &told(&shell.run(&["run", "enlarge_image", "--scale", "2", "--source-image", file]));
+        text += &transcript(&shell.run(&["run", "enlarge_image", "--scale", "2", "--source-image", file]));
     }
     let swap =
         ["run", "swap_faces", "--source-url", "page.png", "https://example.com/a.png", "--target-url", "nowhere.png"];
-    text += &told(&shell.run(&swap));
+    text += &transcript(&shell.run(&swap));
     std::fs::create_dir(shell.folder().join("photos")).unwrap();
-    text += &told(&shell.run(&["train", "submit", "--images", "photos"]));
+    text += &transcript(&shell.run(&["train", "submit", "--images", "photos"]));
     shell.picture("photos/1.png");
     shell.picture("photos/2.png");
-    text += &told(&shell.run(&["train", "submit", "--images", "photos"]));
+    text += &transcript(&shell.run(&["train", "submit", "--images", "photos"]));
     assert_snapshot!("no_pictures", text);
-    assert_eq!(shell.json(&["task", "list"]).1["tasks"], json!([]));
+    assert_eq!(shell.json(&["tasks", "list"]).1["tasks"], json!([]));
 }
 
 #[test]
-fn a_service_that_fetches_from_nowhere_near_is_told_the_fix() {
+fn a_service_that_may_not_fetch_from_here_gets_a_hint() {
     let shell = Shell::with(&[]);
     shell.picture("small.png");
     let run = ["run", "enlarge_image", "--scale", "2", "--source-image", "./small.png"];
-    assert_snapshot!("guarded", told(&shell.run(&run)));
+    assert_snapshot!("guarded", transcript(&shell.run(&run)));
 }
 
 #[test]
-fn a_public_server_is_not_sent_what_it_cannot_fetch() {
+fn a_public_server_is_not_sent_local_pictures() {
     let shell = Shell::open();
     shell.picture("small.png");
     let run = ["run", "enlarge_image", "--scale", "2", "--source-image", "small.png", "--url", "http://192.0.2.7"];
-    let text = told(&shell.run(&run));
+    let text = transcript(&shell.run(&run));
     assert!(text.starts_with("ends with 2\nerrors:\n"), "{text}");
     assert_snapshot!("public", text);
 }
 
-/// The server sees one picture, at a path that cannot be guessed, and only while the command waits.
+/// The server can fetch the pictures at unguessable paths, nothing else, and only while the command waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_the_picture_is_served_and_only_while_it_is_needed() {
+async fn only_the_pictures_are_served_and_only_while_needed() {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
         "tool/face/fusion" => success(json!({ "task_id": "p1" })),
         "tool/face/fusion/queryTask" => success(json!({
@@ -99,7 +99,7 @@ async fn only_the_picture_is_served_and_only_while_it_is_needed() {
     assert!(gone.is_connect(), "{gone}");
 }
 
-/// The status that a path is answered with, as it stands: clients would put it in order first.
+/// Returns the status for a path sent as is; clients would normalize it.
 fn raw_status(address: &str, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     write!(socket, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
@@ -109,7 +109,7 @@ fn raw_status(address: &str, path: &str) -> String {
     answer.split(' ').nth(1).unwrap().to_owned()
 }
 
-/// A server that takes tasks, and fetches nothing by itself.
+/// A server that accepts tasks and fetches nothing.
 async fn idle() -> Vendor {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
         "tool/imgEnlarge" => success(json!({ "task_id": "p1" })),
@@ -121,7 +121,7 @@ async fn idle() -> Vendor {
     vendor.await
 }
 
-/// Enlarges the picture `a.png` of a folder on such a server.
+/// Returns a command that enlarges the picture `a.png` of a directory on a server.
 fn enlarge(folder: &Path, vendor: &Vendor, more: &[&str]) -> Command {
     let run = ["run", "enlarge_image", "--source-image", "a.png", "--scale=2", "--business-task-id=mine"];
     let mut run = command(folder, &[&run[..], more].concat());
@@ -129,13 +129,13 @@ fn enlarge(folder: &Path, vendor: &Vendor, more: &[&str]) -> Command {
     run
 }
 
-/// The address at which the command serves its picture.
+/// Returns the URL at which the command serves its picture.
 async fn served(vendor: &Vendor) -> String {
     let sent = until("it is sent", async || vendor.calls().into_iter().find(|call| call.path == "tool/imgEnlarge"));
     sent.await.body["sourceImage"].as_str().unwrap().to_owned()
 }
 
-/// A task whose pictures are gone fails, so that the command does not leave it at the first Ctrl-C.
+/// A task that cannot fetch its pictures fails, so the first Ctrl-C does not stop serving them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_ctrl_c_pictures_are_served_until_they_are_fetched() {
     let folder = tempfile::tempdir().unwrap();
@@ -143,31 +143,31 @@ async fn after_ctrl_c_pictures_are_served_until_they_are_fetched() {
     let vendor = idle().await;
     let run = Background::start(enlarge(folder.path(), &vendor, &[]));
     let url = served(&vendor).await;
-    run.complains("was started");
+    run.error_line("was started");
     run.interrupt();
-    run.complains("interrupted; ends once the server has fetched the local pictures");
+    run.error_line("interrupted; exits once the server has fetched the local pictures");
     let fetched = reqwest::get(&url).await.unwrap().bytes().await.unwrap();
     assert_eq!(fetched, std::fs::read(folder.path().join("a.png")).unwrap());
-    let (status, _, complained) = run.end();
+    let (status, _, errors) = run.end();
     assert_eq!(status.code(), Some(130));
-    let expected = "imgopen: interrupted; the task mine goes on, come back with `imgopen task wait mine --operation enlarge_image`\n";
-    assert_eq!(complained, expected);
+    let command = "`imgopen tasks wait mine --operation enlarge_image`";
+    let expected = format!("imgopen: interrupted; the task mine continues; wait for it with {command}\n");
+    assert_eq!(errors, expected);
 
     let vendor = idle().await;
     let run = Background::start(enlarge(folder.path(), &vendor, &[]));
-    run.complains("was started");
+    run.error_line("was started");
     run.interrupt();
-    run.complains("interrupted; ends once");
+    run.error_line("interrupted; exits once");
     run.interrupt();
-    let (status, _, complained) = run.end();
+    let (status, _, errors) = run.end();
     assert_eq!(status.code(), Some(130));
-    let lacking =
-        "imgopen: interrupted before the server fetched 1 local picture; the task mine goes on and will lack it";
-    assert!(complained.starts_with(lacking), "{complained}");
+    let expected = "imgopen: interrupted before the server fetched 1 local picture; the task mine continues without it";
+    assert!(errors.starts_with(expected), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_that_is_over_before_pictures_are_fetched_is_told_so() {
+async fn a_timeout_before_pictures_are_fetched_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     scene().save(folder.path().join("a.png")).unwrap();
     let vendor = idle().await;
@@ -180,21 +180,21 @@ async fn a_time_that_is_over_before_pictures_are_fetched_is_told_so() {
             (Some(5), &json!("mine"), &json!("p1"))
         );
         let message = outcome["error"]["message"].as_str().unwrap();
-        assert!(message.contains("fetched 1 local picture; the task mine goes on and will lack it"), "{message}");
+        assert!(message.contains("fetched 1 local picture; the task mine continues without it"), "{message}");
     }
 }
 
-/// A reader that has stopped reading does not keep whoever presses Ctrl-C again.
+/// A client that has stopped reading does not block the exit after a second Ctrl-C.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ctrl_c_ends_a_serving_that_does_not_end() {
+async fn ctrl_c_ends_a_stalled_transfer() {
     let folder = tempfile::tempdir().unwrap();
-    // More than a connection holds that nobody reads from.
+    // More than fits into the buffers of a connection.
     let noise = RgbImage::from_fn(3000, 3000, |_, _| Rgb(std::array::from_fn(|_| fastrand::u8(..))));
     noise.save(folder.path().join("a.png")).unwrap();
     let vendor = idle().await;
     let run = Background::start(enlarge(folder.path(), &vendor, &[]));
     let url = served(&vendor).await;
-    run.complains("was started");
+    run.error_line("was started");
     let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut reader = TcpStream::connect(address).unwrap();
     write!(reader, "GET /{path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
@@ -207,9 +207,9 @@ async fn ctrl_c_ends_a_serving_that_does_not_end() {
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }
 
-/// A command that does not wait for the result still waits until its picture is fetched, and says so when it is not.
+/// A command that does not wait for the result still waits until its picture is fetched, and reports if it is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_waiting_it_ends_when_the_picture_is_fetched() {
+async fn no_wait_exits_once_the_picture_is_fetched() {
     let vendor = idle().await;
     let folder = tempfile::tempdir().unwrap();
     scene().save(folder.path().join("a.png")).unwrap();
@@ -219,19 +219,19 @@ async fn without_waiting_it_ends_when_the_picture_is_fetched() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let fetched = reqwest::get(url).await.unwrap();
     assert_eq!(fetched.bytes().await.unwrap(), std::fs::read(folder.path().join("a.png")).unwrap());
-    let (status, said, _) = run.end();
+    let (status, output, _) = run.end();
     assert_eq!(status.code(), Some(0));
     assert_eq!(
-        redacted(&said),
-        "enlarge_image mine (task p1)\ncome back with `imgopen task wait mine --operation enlarge_image`\n"
+        redacted(&output),
+        "enlarge_image mine (task p1)\nwait for it with `imgopen tasks wait mine --operation enlarge_image`\n"
     );
-    let late = told(&start("300ms").output().unwrap());
+    let late = transcript(&start("300ms").output().unwrap());
     assert_snapshot!("unfetched", late);
 }
 
-/// Wherever a document names a picture of this machine, it is served.
+/// Local pictures anywhere in a JSON request are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pictures_in_json_are_served_as_well() {
+async fn local_pictures_in_json_are_served() {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
         "sd/v2/controlnet" => success(json!({ "task_id": "p1" })),
         "sd/v2/queryTaskInfo" => success(json!({ "id_task": "p1", "status": 4, "desc": "no" })),
@@ -247,25 +247,25 @@ async fn pictures_in_json_are_served_as_well() {
     std::fs::write(folder.path().join("request.json"), request.to_string()).unwrap();
     let mut run = command(folder.path(), &["run", "controlnet", "--request", "request.json", "--quiet"]);
     let output = run.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap();
-    assert_eq!(told(&output), "ends with 4\nerrors:\nimgopen: the task p1 failed: no\n");
+    assert_eq!(transcript(&output), "ends with 4\nerrors:\nimgopen: the task p1 failed: no\n");
     let sent = vendor.calls().into_iter().find(|call| call.path == "sd/v2/controlnet").unwrap().body;
     let links: Vec<_> = sent["controlnet"]["args"].as_array().unwrap().iter().map(|unit| &unit["image_link"]).collect();
     assert!(links[0].as_str().unwrap().starts_with("http://127.0.0.1:"), "{links:?}");
     assert_eq!(links[1], &Value::from("https://example.com/a.png"));
 }
 
-/// A service without a trainer fetches the pictures of a folder, lays them out, and says where.
+/// A service without a trainer fetches the pictures, lays out the data set, and names its directory.
 #[test]
-fn a_folder_is_trained_from() {
+fn a_training_takes_the_pictures_of_a_directory() {
     let shell = Shell::open();
     std::fs::create_dir(shell.folder().join("photos")).unwrap();
     for number in 0..10 {
         shell.picture(&format!("photos/{number}.png"));
     }
-    std::fs::write(shell.folder().join("photos/notes.txt"), "no picture").unwrap();
-    let mut text = told(&shell.run(&["train", "submit", "--images", "photos", "--task-id", "mine"]));
-    text += &told(&shell.run(&["train", "wait", "mine"]));
+    std::fs::write(shell.folder().join("photos/notes.txt"), "not a picture").unwrap();
+    let mut text = transcript(&shell.run(&["train", "submit", "--images", "photos", "--task-id", "mine"]));
+    text += &transcript(&shell.run(&["train", "wait", "mine"]));
     assert_snapshot!("training", text);
-    let (_, task) = shell.json(&["task", "show", "mine"]);
+    let (_, task) = shell.json(&["tasks", "show", "mine"]);
     assert_eq!(task["training"]["command"][0], "accelerate", "{task}");
 }

@@ -1,4 +1,4 @@
-//! `imgopen callbacks listen`: pushes as they come, with whether they can be trusted.
+//! `imgopen callbacks listen`.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::common::program::Background;
 use crate::common::shell::Shell;
 use crate::redacted;
 
-/// Starts the receiver, and gives the address that it says.
+/// Starts the receiver and returns its URL.
 fn listen(shell: &Shell, secret: &str, more: &[&str]) -> (Background, String) {
     let mut listen = shell.command(&[&["callbacks", "listen", "--listen", "127.0.0.1:0"][..], more].concat());
     let listen = Background::start(match secret {
@@ -21,7 +21,7 @@ fn listen(shell: &Shell, secret: &str, more: &[&str]) -> (Background, String) {
             listen
         }
     });
-    let line = listen.complains("listening");
+    let line = listen.error_line("listening");
     let url = line.split_once("--callback-url ").unwrap().1.split("/OPERATION").next().unwrap().to_owned();
     (listen, url)
 }
@@ -39,18 +39,18 @@ fn a_signed_push_is_verified() {
     shell.picture("small.png");
     let (listen, url) = listen(&shell, &shell.key.signing, &["--once"]);
     push(&shell, &url);
-    let (status, said, _) = listen.end();
+    let (status, output, _) = listen.end();
     assert_eq!(status.code(), Some(0));
-    assert_snapshot!("push", redacted(&said).replace(&url, "[receiver]"));
+    assert_snapshot!("push", redacted(&output).replace(&url, "[receiver]"));
 }
 
 #[test]
-fn a_push_that_is_signed_by_somebody_else_is_told_and_refused() {
+fn a_push_with_another_signature_is_printed_and_rejected() {
     let shell = Shell::open();
     shell.picture("small.png");
     let (listen, url) = listen(&shell, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &["--json"]);
     push(&shell, &url);
-    let line: Value = serde_json::from_str(&listen.says("verified")).unwrap();
+    let line: Value = serde_json::from_str(&listen.output_line("verified")).unwrap();
     assert_eq!((&line["verified"], &line["http_status"]), (&Value::from(false), &Value::from(401)));
     assert_eq!((&line["path"], line["reason"].as_str().unwrap().is_empty()), (&Value::from("/enlarge_image"), false));
     listen.interrupt();
@@ -58,46 +58,46 @@ fn a_push_that_is_signed_by_somebody_else_is_told_and_refused() {
 }
 
 #[test]
-fn without_a_secret_a_push_is_told_to_be_unsigned() {
+fn without_a_secret_a_push_is_printed_as_unsigned() {
     let shell = Shell::open();
     shell.picture("small.png");
     let (listen, url) = listen(&shell, "", &["--json", "--once"]);
     push(&shell, &url);
-    let (status, said, complained) = listen.end();
-    let line: Value = serde_json::from_str(said.trim()).unwrap();
+    let (status, output, errors) = listen.end();
+    let line: Value = serde_json::from_str(output.trim()).unwrap();
     assert_eq!(
         (status.code(), &line["verified"], &line["state"]),
         (Some(0), &Value::from(false), &Value::from("succeeded"))
     );
-    assert!(complained.contains("anybody can push"), "{complained}");
+    assert!(errors.contains("pushes are accepted from anyone"), "{errors}");
 }
 
-/// The secret lies in a file as well, beside the one that it replaces, and never on the command line.
+/// The file may also hold the secret that is being replaced. There is no flag for the secret itself.
 #[test]
-fn a_signing_secret_can_lie_in_a_file() {
+fn a_signing_secret_can_come_from_a_file() {
     let shell = Shell::open();
     shell.picture("small.png");
     let secrets = format!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n{}\n", shell.key.signing);
     std::fs::write(shell.folder().join("secrets"), secrets).unwrap();
     let (listen, url) = listen(&shell, "", &["--json", "--once", "--secret-file", "secrets"]);
     push(&shell, &url);
-    let (status, said, _) = listen.end();
-    let line: Value = serde_json::from_str(said.trim()).unwrap();
+    let (status, output, _) = listen.end();
+    let line: Value = serde_json::from_str(output.trim()).unwrap();
     assert_eq!((status.code(), &line["verified"]), (Some(0), &Value::from(true)));
-    let wrong = |arguments: &[&str]| shell.run(&[&["callbacks", "listen"], arguments].concat());
-    assert_eq!(wrong(&["--secret", &shell.key.signing]).status.code(), Some(2));
-    assert_eq!(wrong(&["--secret-file", "nowhere"]).status.code(), Some(1));
+    let fail = |arguments: &[&str]| shell.run(&[&["callbacks", "listen"], arguments].concat());
+    assert_eq!(fail(&["--secret", &shell.key.signing]).status.code(), Some(2));
+    assert_eq!(fail(&["--secret-file", "nowhere"]).status.code(), Some(1));
     std::fs::write(shell.folder().join("empty"), "\n").unwrap();
-    assert_eq!(wrong(&["--secret-file", "empty"]).status.code(), Some(2));
+    assert_eq!(fail(&["--secret-file", "empty"]).status.code(), Some(2));
     std::fs::write(shell.folder().join("mine"), "mine").unwrap();
-    let told = wrong(&["--secret-file", "mine"]);
-    assert_eq!(told.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&told.stderr).starts_with("imgopen: mine: "), "{told:?}");
+    let failed = fail(&["--secret-file", "mine"]);
+    assert_eq!(failed.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&failed.stderr).starts_with("imgopen: mine: "), "{failed:?}");
 }
 
-/// A push that does not come to its end keeps nobody who presses Ctrl-C again.
+/// An incomplete push does not block the exit after a second Ctrl-C.
 #[test]
-fn ctrl_c_ends_it_whatever_is_under_way() {
+fn ctrl_c_ends_it_despite_a_stalled_push() {
     let shell = Shell::open();
     let (listen, url) = listen(&shell, "", &[]);
     let mut push = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();

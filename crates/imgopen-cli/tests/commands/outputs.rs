@@ -1,4 +1,4 @@
-//! What the commands print, in text and in JSON.
+//! What commands print, in text and in JSON.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use crate::common::program::{Key, Program};
 use crate::common::receiver::{Receiver, Reply};
 use crate::common::rows::all;
 use crate::common::until;
-use crate::{command, run, told};
+use crate::{command, run, transcript};
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_help() {
     let folder = tempfile::tempdir().unwrap();
     for (name, arguments) in [
         ("help", &[][..]),
@@ -23,11 +23,11 @@ fn every_command_explains_itself() {
         ("help_run_enlarge_image", &["run", "enlarge_image"]),
         ("help_run_controlnet", &["run", "controlnet"]),
         ("help_run_query_tool_task", &["run", "query_tool_task"]),
-        ("help_task", &["task"]),
-        ("help_task_show", &["task", "show"]),
-        ("help_task_list", &["task", "list"]),
-        ("help_task_wait", &["task", "wait"]),
-        ("help_task_cancel", &["task", "cancel"]),
+        ("help_tasks", &["tasks"]),
+        ("help_tasks_show", &["tasks", "show"]),
+        ("help_tasks_list", &["tasks", "list"]),
+        ("help_tasks_wait", &["tasks", "wait"]),
+        ("help_tasks_cancel", &["tasks", "cancel"]),
         ("help_models", &["models"]),
         ("help_models_list", &["models", "list"]),
         ("help_train", &["train"]),
@@ -46,41 +46,41 @@ fn every_command_explains_itself() {
         ("help_callbacks_list", &["callbacks", "list"]),
         ("help_callbacks_resend", &["callbacks", "resend"]),
     ] {
-        let told = run(folder.path(), &[arguments, &["--help"]].concat());
-        assert!(told.starts_with("ends with 0\n"), "{told}");
-        assert_snapshot!(name, told);
+        let help = run(folder.path(), &[arguments, &["--help"]].concat());
+        assert!(help.starts_with("ends with 0\n"), "{help}");
+        assert_snapshot!(name, help);
     }
     assert_eq!(run(folder.path(), &["--version"]), "ends with 0\nimgopen 0.1.0\n");
-    // Whoever says nothing is told what can be said.
+    // Without arguments, the commands are listed.
     let bare = run(folder.path(), &[]);
     assert!(bare.starts_with("ends with 2\nerrors:\n") && bare.contains("callbacks"), "{bare}");
 }
 
-/// Every command tells how it is used, the thirty-five operations included.
+/// Covers all operations.
 #[test]
 fn every_help_has_an_example() {
     let folder = tempfile::tempdir().unwrap();
     for operation in imgopen_types::operations::ALL {
-        let told = run(folder.path(), &["run", operation.id, "--help"]);
+        let help = run(folder.path(), &["run", operation.id, "--help"]);
         let example = format!("Examples:\n  imgopen run {}", operation.id);
-        assert!(told.starts_with("ends with 0\n") && told.contains(&example), "{told}");
+        assert!(help.starts_with("ends with 0\n") && help.contains(&example), "{help}");
     }
 }
 
 #[test]
-fn completions_know_operations_and_their_flags() {
+fn completions_include_operations_and_their_flags() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let told = run(folder.path(), &["completions", shell]);
-        assert!(told.starts_with("ends with 0\n"), "{told}");
+        let script = run(folder.path(), &["completions", shell]);
+        assert!(script.starts_with("ends with 0\n"), "{script}");
         for word in ["enlarge_image", "source-image", "bottom-right", "callbacks"] {
-            assert!(told.contains(word), "{shell} does not complete {word}");
+            assert!(script.contains(word), "{shell} does not complete {word}");
         }
     }
     assert!(run(folder.path(), &["completions", "csh"]).starts_with("ends with 2\n"));
 }
 
-/// What bash offers for the last of the words of a line, as it calls the script's function.
+/// Returns the completions that bash offers for the last word of a line, by calling the script's function.
 fn offered(script: &Path, line: &[&str]) -> Vec<String> {
     let ask = r#"
         source "$1"; shift
@@ -94,9 +94,9 @@ fn offered(script: &Path, line: &[&str]) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Whatever bash offers is something that the program takes.
+/// Everything that bash offers is valid.
 #[test]
-fn bash_completes_what_the_program_takes() {
+fn bash_completes_valid_words() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("imgopen.bash");
     let output = command(folder.path(), &["completions", "bash"]).output().unwrap();
@@ -106,22 +106,24 @@ fn bash_completes_what_the_program_takes() {
     for name in ["enlarge_image", "enlarge-image", "imgEnlarge"] {
         assert_eq!(offered(&["run", name, "--so"]), ["--source-image"], "{name}");
     }
-    // Values with a space would be taken apart.
+    // Values with a space are left out, because the script would split them.
     let samplers = offered(&["run", "text_to_image", "--sampler-index", "D"]);
     assert_eq!(samplers, ["DPM2", "DDIM"]);
     assert_eq!(offered(&["run", "text_to_image", "--sampler-index", "Euler"]), ["Euler"]);
     assert_eq!(offered(&["run", "text_to_image", "--restore-faces", ""]), ["true", "false"]);
-    let said = ["run", "text_to_image", "--restore-faces", "false", "--prompt", "-x"];
-    let told = run(folder.path(), &said);
-    assert!(!told.contains("--restore-faces") && !told.contains("--prompt:"), "{told}");
+    let line = ["run", "text_to_image", "--restore-faces", "false", "--prompt", "-x"];
+    let faults = run(folder.path(), &line);
+    assert!(!faults.contains("--restore-faces") && !faults.contains("--prompt:"), "{faults}");
     for command in ["show", "wait", "list"] {
-        assert_eq!(offered(&["task", command, "--operation", "te"]), ["text_to_image"], "{command}");
+        for name in ["tasks", "task"] {
+            assert_eq!(offered(&[name, command, "--operation", "te"]), ["text_to_image"], "{name} {command}");
+        }
     }
     assert_eq!(offered(&["callbacks", "list", "--state", ""]), ["pending", "acknowledged", "abandoned"]);
 }
 
 #[test]
-fn keys_are_made_listed_and_revoked() {
+fn keys_are_created_listed_and_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let keys = |arguments: &[&str]| run(folder.path(), &[&["keys"], arguments].concat());
     let mut story = keys(&["create", "--name", "my application"]);
@@ -135,7 +137,7 @@ fn keys_are_made_listed_and_revoked() {
     story += &keys(&["revoke", ids[1], "--json"]);
     story += &keys(&["list"]);
     assert_snapshot!("keys", story);
-    // The folder can also come from the environment.
+    // The data directory can also come from the environment.
     let elsewhere = tempfile::tempdir().unwrap();
     let mut create = command(elsewhere.path(), &["keys", "create"]);
     assert!(create.env("IMGOPEN_SERVE_DATA_DIR", "there").output().unwrap().status.success());
@@ -153,7 +155,7 @@ fn settings_are_shown_with_their_sources_and_without_secrets() {
         let flags = [&flags[..], &["--set", "assets.lifetime=30d", "--allow-network", "10.1.0.0/16"], more].concat();
         let mut show = command(folder.path(), &flags);
         show.env("IMGOPEN_SERVE_QUEUE__RUNNING_PER_KEY", "2").env("IMGOPEN_SERVE_WORKERS", "5");
-        told(&show.env("IMGOPEN_SERVE_LISTEN", "127.0.0.1:8081").output().unwrap())
+        transcript(&show.env("IMGOPEN_SERVE_LISTEN", "127.0.0.1:8081").output().unwrap())
     };
     let (text, json) = (show(&[]), show(&["--json"]));
     assert!(!text.contains("hunter2") && !json.contains("hunter2"));
@@ -161,9 +163,9 @@ fn settings_are_shown_with_their_sources_and_without_secrets() {
     assert_snapshot!("config_show_json", json);
 }
 
-/// What is shown can be given back as a file, and sets the same.
+/// The output is a settings file that sets the same values.
 #[test]
-fn the_settings_shown_are_a_file_of_settings() {
+fn config_show_prints_a_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let show = |arguments: &[&str]| {
         let output = command(folder.path(), &[&["config", "show"], arguments].concat()).output().unwrap();
@@ -183,7 +185,7 @@ fn the_settings_shown_are_a_file_of_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callbacks_are_listed_and_pushed_again_while_the_service_runs() {
+async fn callbacks_are_listed_and_resent_while_the_service_runs() {
     let folder = tempfile::tempdir().unwrap();
     let pauses = ["--set", "callbacks.pauses=[\"20ms\"]", "--set", "callbacks.tries=2"];
     let program = Program::serve(&folder.path().join("imgopen-data"), &pauses);
@@ -200,19 +202,19 @@ async fn callbacks_are_listed_and_pushed_again_while_the_service_runs() {
     });
     call(&client, "outpaint", &request).await.unwrap();
     let state = async |state: &str| all(&client, "list_callbacks", json!({ "states": [state] })).await.pop();
-    let abandoned = until("it is given up", async || state("abandoned").await).await;
+    let abandoned = until("it is abandoned", async || state("abandoned").await).await;
     story += &callbacks(&["list", "--state", "abandoned"]);
     story += &callbacks(&["list", "--json", "--task", abandoned["taskId"].as_str().unwrap()]);
     story += &callbacks(&["list", "--state", "pending"]);
     program.stop();
-    // Nobody pushes it while it is shown.
+    // The service is stopped, so nothing is pushed yet.
     story += &callbacks(&["resend", abandoned["callbackId"].as_str().unwrap()]);
     story += &callbacks(&["resend", "--json", abandoned["callbackId"].as_str().unwrap()]);
     assert_snapshot!("callbacks", story);
     resent_is_pushed(folder.path(), &pauses, &key, &receiver).await;
 }
 
-/// What was set going without a service is pushed when there is one, and what is set going beside it, within a second.
+/// A callback resent while no service runs is pushed at the next start; one resent while it runs, within a second.
 async fn resent_is_pushed(folder: &Path, settings: &[&str], key: &Key, receiver: &Receiver) {
     let program = Program::serve(&folder.join("imgopen-data"), settings);
     let client = key.client(&program.url);

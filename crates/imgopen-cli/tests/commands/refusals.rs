@@ -1,4 +1,4 @@
-//! What is refused: with which words, and with which code.
+//! Errors of commands: messages and exit codes.
 
 use std::net::TcpListener;
 
@@ -6,11 +6,11 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::common::program::Program;
-use crate::{command, redacted, run, told};
+use crate::{command, redacted, run, transcript};
 
-/// A command line that is wrong ends with 2, and says what would be right.
+/// An invalid command line ends with 2 and a suggestion.
 #[test]
-fn a_wrong_command_line_is_told_what_is_right() {
+fn an_invalid_command_line_gets_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     for (name, arguments) in [
         ("wrong_flag", &["serve", "--sandbx"][..]),
@@ -21,38 +21,60 @@ fn a_wrong_command_line_is_told_what_is_right() {
         ("wrong_state", &["callbacks", "list", "--state", "lost"]),
         ("no_id", &["keys", "revoke"]),
     ] {
-        let told = run(folder.path(), arguments);
-        assert!(told.starts_with("ends with 2\nerrors:\n"), "{told}");
-        assert_snapshot!(name, told);
+        let errors = run(folder.path(), arguments);
+        assert!(errors.starts_with("ends with 2\nerrors:\n"), "{errors}");
+        assert_snapshot!(name, errors);
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a wrong command line leaves something behind");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "an invalid command line left a file behind");
 }
 
-/// Programs are told in JSON that a command line is wrong, as they are told of everything else.
 #[test]
-fn a_wrong_command_line_is_told_in_json() {
+fn an_invalid_command_line_is_reported_in_json() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, right) in [
-        (&["task", "list", "--jsn", "--json"][..], "'--json'"),
+        (&["tasks", "list", "--jsn", "--json"][..], "'--json'"),
+        (&["--json", "tasks", "lst"], "'list'"),
+        (&["task", "--json", "list", "--stat", "failed"], "'--state'"),
         (&["run", "enlarge_image", "--json", "--sourc-image", "x"], "'--source-image'"),
-        (&["run", "enlarge_image", "--json=request.json", "--scal", "2"], "'--scale'"),
         (&["keys", "revoke", "--json"], "<ID>"),
     ] {
         let output = command(folder.path(), arguments).output().unwrap();
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((output.status.code(), &told["error"]["exit_code"]), (Some(2), &Value::from(2)));
-        let message = told["error"]["message"].as_str().unwrap();
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &printed["error"]["exit_code"]), (Some(2), &Value::from(2)));
+        let message = printed["error"]["message"].as_str().unwrap();
         assert!(message.contains(right) && !message.starts_with("error"), "{message}");
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "{output:?}");
     }
-    // Help that is asked for is no failure, and what is not asked for is not printed.
-    assert!(run(folder.path(), &["task", "list", "--help", "--json"]).starts_with("ends with 0\nList"));
-    assert!(run(folder.path(), &["task", "list", "--jsn"]).starts_with("ends with 2\nerrors:\n"));
+    // Requested help is not an error, and without `--json` there is no JSON.
+    assert!(run(folder.path(), &["tasks", "list", "--help", "--json"]).starts_with("ends with 0\nList"));
+    assert!(run(folder.path(), &["tasks", "list", "--jsn"]).starts_with("ends with 2\nerrors:\n"));
 }
 
-/// A setting that cannot stand ends with 2, and is named with the place that it comes from.
+/// `--json` takes no value. Earlier versions read the request from it, so the error names `--request`.
 #[test]
-fn a_wrong_setting_is_named_with_its_source() {
+fn json_with_a_file_is_rejected_and_names_request() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["run", "enlarge_image", "--json=request.json", "--scale", "2"][..],
+        &["run", "enlarge_image", "--scale", "2", "--json", "request.json"],
+        &["train", "submit", "--json=request.json"],
+        &["train", "submit", "--json", "request.json"],
+    ] {
+        let output = command(folder.path(), arguments).output().unwrap();
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = printed["error"]["message"].as_str().unwrap();
+        let tip = "tip: to take the request from a file, use '--json --request request.json'";
+        assert!(message.contains(tip), "{arguments:?}: {message}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(tip), "{output:?}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    let elsewhere = run(folder.path(), &["keys", "list", "--json=request.json"]);
+    assert!(elsewhere.starts_with("ends with 2\n") && !elsewhere.contains("--request"), "{elsewhere}");
+}
+
+/// An invalid setting ends with 2 and is reported with its source.
+#[test]
+fn an_invalid_setting_is_reported_with_its_source() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("typo.toml"), "[queue]\nlenght = 5\n").unwrap();
     std::fs::write(folder.path().join("kind.toml"), "workers = \"many\"\n").unwrap();
@@ -63,7 +85,7 @@ fn a_wrong_setting_is_named_with_its_source() {
         ("setting_of_a_wrong_kind", &["--set", "queue.length=many"]),
         ("setting_of_a_wrong_kind_in_file", &["--config", "kind.toml"]),
         ("setting_without_value", &["--set", "sandbox"]),
-        ("setting_that_cannot_stand", &["--workers", "0"]),
+        ("invalid_setting", &["--workers", "0"]),
         ("wrong_duration", &["--set", "shutdown=soon"]),
         ("no_such_file", &["--config", "nowhere.toml"]),
         ("no_toml", &["--config", "broken.toml"]),
@@ -71,74 +93,74 @@ fn a_wrong_setting_is_named_with_its_source() {
         ("public_and_open", &["--open", "--listen", "0.0.0.0:8080"]),
         ("no_url", &["--public-url", "images.example.com"]),
     ] {
-        let told = run(folder.path(), &[&["serve"], arguments].concat());
-        // A file that is not there is nothing that the settings say.
+        let errors = run(folder.path(), &[&["serve"], arguments].concat());
+        // A missing file is not an error of a setting.
         let code = if name == "no_such_file" { 1 } else { 2 };
-        assert!(told.starts_with(&format!("ends with {code}\nerrors:\nimgopen: ")), "{told}");
-        assert_snapshot!(name, told);
+        assert!(errors.starts_with(&format!("ends with {code}\nerrors:\nimgopen: ")), "{errors}");
+        assert_snapshot!(name, errors);
         let shown = run(folder.path(), &[&["config", "show"], arguments].concat());
-        assert_eq!(shown, told, "serve and config show disagree");
+        assert_eq!(shown, errors, "serve and config show disagree");
     }
     let mut serve = command(folder.path(), &["serve"]);
-    assert_snapshot!("wrong_variable", told(&serve.env("IMGOPEN_SERVE_QUEUE__LENGTH", "many").output().unwrap()));
+    assert_snapshot!("wrong_variable", transcript(&serve.env("IMGOPEN_SERVE_QUEUE__LENGTH", "many").output().unwrap()));
     let mut serve = command(folder.path(), &["serve"]);
-    assert_snapshot!("unknown_variable", told(&serve.env("IMGOPEN_SERVE_QUEUE__LENGHT", "5").output().unwrap()));
-    assert!(!folder.path().join("imgopen-data").exists(), "a service that cannot start leaves something behind");
+    assert_snapshot!("unknown_variable", transcript(&serve.env("IMGOPEN_SERVE_QUEUE__LENGHT", "5").output().unwrap()));
+    assert!(!folder.path().join("imgopen-data").exists(), "a service that cannot start left its data directory behind");
 }
 
 #[test]
-fn looking_makes_no_folder() {
+fn reading_creates_no_data_directory() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in
         [&["keys", "list"][..], &["keys", "revoke", "ak_1"], &["callbacks", "list"], &["callbacks", "resend", "1"]]
     {
-        let told = run(folder.path(), arguments);
-        assert_eq!(
-            told,
-            "ends with 1\nerrors:\nimgopen: imgopen-data is no data folder of the service; give it with --data-dir\n"
-        );
+        let errors = run(folder.path(), arguments);
+        let fix = "name the service's data directory with --data-dir";
+        assert_eq!(errors, format!("ends with 1\nerrors:\nimgopen: imgopen-data is not a data directory; {fix}\n"));
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn an_unknown_id_is_told() {
+fn an_unknown_id_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), &["keys", "create"]);
     let key = run(folder.path(), &["keys", "revoke", "ak_1"]);
     assert_eq!(key, "ends with 1\nerrors:\nimgopen: no access key has the id ak_1; `imgopen keys list` shows all\n");
     let callback = run(folder.path(), &["callbacks", "resend", "msg_1"]);
-    let expected = "no callback has the id msg_1; `imgopen callbacks list` shows the newest";
+    let expected = "there is no callback \"msg_1\"; `imgopen callbacks list` shows the newest";
     assert_eq!(callback, format!("ends with 1\nerrors:\nimgopen: {expected}\n"));
 }
 
 #[test]
-fn a_folder_serves_one_service() {
+fn a_data_directory_serves_one_service() {
     let folder = tempfile::tempdir().unwrap();
     let _first = Program::serve(&folder.path().join("data"), &[]);
     let second = run(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
-    let expected = "another service works in the data folder data; stop it, or give another folder with --data-dir";
+    let expected =
+        "another service runs in the data directory data; stop it, or give another directory with --data-dir";
     assert_eq!(second, format!("ends with 1\nerrors:\nimgopen: {expected}\n"));
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_told() {
+fn a_data_directory_that_cannot_be_created_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["keys", "create"]] {
-        let told = run(folder.path(), &[arguments, &["--data-dir", "file/data"]].concat());
-        assert!(told.starts_with("ends with 1\nerrors:\nimgopen: the data folder file/data cannot be"), "{told}");
+        let errors = run(folder.path(), &[arguments, &["--data-dir", "file/data"]].concat());
+        // The service words the rest.
+        assert!(errors.starts_with("ends with 1\nerrors:\nimgopen: ") && errors.contains("file/data"), "{errors}");
     }
 }
 
 #[test]
-fn an_occupied_port_is_told() {
+fn a_port_in_use_is_reported() {
     let (folder, taken) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = taken.local_addr().unwrap().to_string();
-    let told = run(folder.path(), &["serve", "--listen", &address]);
+    let errors = run(folder.path(), &["serve", "--listen", &address]);
     let expected = format!("imgopen: cannot listen on {address}; give another address or port with --listen: ");
-    assert!(told.starts_with(&format!("ends with 1\nerrors:\n{}", redacted(&expected))), "{told}");
-    // The key of the first start is not lost to a start that failed.
+    assert!(errors.starts_with(&format!("ends with 1\nerrors:\n{}", redacted(&expected))), "{errors}");
+    // A failed start does not use up the first start, which prints a key.
     let keys = run(folder.path(), &["keys", "list"]);
-    assert_eq!(keys, "ends with 0\nthere is no key; make one with `imgopen keys create`\n");
+    assert_eq!(keys, "ends with 0\nno keys found; create one with `imgopen keys create`\n");
 }

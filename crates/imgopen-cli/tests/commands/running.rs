@@ -1,4 +1,4 @@
-//! `imgopen run`: what it sends, saves, prints and refuses.
+//! `imgopen run`: what it sends, saves, prints and rejects.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -19,9 +19,9 @@ use crate::common::pictures::{correlation, parameters};
 use crate::common::program::Background;
 use crate::common::shell::Shell;
 use crate::common::vendor::{Vendor, success};
-use crate::{redacted, told};
+use crate::{redacted, transcript};
 
-/// Flags of a picture from a prompt, without the prompt.
+/// The arguments of a generated picture, without the prompt.
 const CARD: [&str; 8] =
     ["run", "text_to_image", "--batch-size", "1", "--sd-model-checkpoint", "m", "--width=64", "--height=64"];
 
@@ -30,11 +30,11 @@ fn card<'a>(prompt: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_local_picture_is_enlarged_and_saved_whole() {
+fn a_local_picture_is_enlarged_and_saved() {
     let shell = Shell::open();
     let small = shell.picture("small.png");
     let run = ["run", "enlarge_image", "--source-image", "small.png", "--scale", "2"];
-    let text = told(&shell.run(&run));
+    let text = transcript(&shell.run(&run));
     let (code, outcome) = shell.json(&[&run[..], &["--output", "large.png", "--business-task-id", "my-1"]].concat());
     assert_snapshot!("run", text + &redacted(&format!("{outcome:#}\n")));
     assert_eq!((code, &outcome["id"], &outcome["state"]), (0, &json!("my-1"), &json!("succeeded")));
@@ -49,19 +49,19 @@ fn a_local_picture_is_enlarged_and_saved_whole() {
 }
 
 #[test]
-fn nothing_is_overwritten() {
+fn files_are_never_overwritten() {
     let shell = Shell::open();
     std::fs::write(shell.folder().join("there.png"), "mine").unwrap();
-    let refused = told(&shell.run(&card("x", &["--output", "there.png"])));
-    let expected = "ends with 2\nerrors:\nimgopen: --output there.png: it is there already, and nothing is overwritten; \
-                    give another name or a folder\n";
+    let refused = transcript(&shell.run(&card("x", &["--output", "there.png"])));
+    let expected = "ends with 2\nerrors:\nimgopen: --output there.png: the file already exists; files are never overwritten; \
+                    give another name or a directory\n";
     assert_eq!(refused, expected);
     assert_eq!(std::fs::read(shell.folder().join("there.png")).unwrap(), b"mine");
-    assert_eq!(shell.json(&["task", "list"]).1["tasks"], json!([]), "nothing was sent");
-    // Saved once more, a result gets a name of its own.
+    assert_eq!(shell.json(&["tasks", "list"]).1["tasks"], json!([]), "nothing was sent");
+    // A result that is saved again gets another name.
     let (_, outcome) = shell.json(&card("x", &["--output", "results/"]));
     let id = outcome["task_id"].as_str().unwrap();
-    let (code, again) = shell.json(&["task", "wait", id, "--output", "results/"]);
+    let (code, again) = shell.json(&["tasks", "wait", id, "--output", "results/"]);
     let path = |outcome: &Value| outcome["files"][0]["path"].as_str().unwrap().to_owned();
     assert_eq!((code, path(&again)), (0, path(&outcome).replace(".png", ".2.png")));
     assert_eq!(
@@ -81,9 +81,9 @@ fn several_pictures_are_numbered() {
     }
 }
 
-/// The results of two runs may have the same name, which costs the second nothing.
+/// Several results of a second call get other names, too.
 #[test]
-fn names_of_several_pictures_that_are_taken_are_passed_over() {
+fn taken_names_of_several_pictures_are_skipped() {
     let shell = Shell::open();
     let mut saved = Vec::new();
     for _ in 0..2 {
@@ -95,22 +95,21 @@ fn names_of_several_pictures_that_are_taken_are_passed_over() {
     assert_eq!(saved, ["out/a-1.png", "out/a-2.png", "out/a-1.2.png", "out/a-2.2.png"]);
 }
 
-/// What has no ending is a folder, unless it is a file.
+/// Unless it is an existing file.
 #[test]
-fn an_output_without_an_ending_is_a_folder() {
+fn an_output_without_an_extension_is_a_directory() {
     let shell = Shell::open();
     std::fs::write(shell.folder().join("pic"), "mine").unwrap();
-    let refused = told(&shell.run(&card("x", &["--output", "pic"])));
-    assert!(refused.starts_with("ends with 2\nerrors:\nimgopen: --output pic: it is there already"), "{refused}");
+    let refused = transcript(&shell.run(&card("x", &["--output", "pic"])));
+    assert!(refused.starts_with("ends with 2\nerrors:\nimgopen: --output pic: the file already exists"), "{refused}");
     let (_, outcome) = shell.json(&card("x", &["--output", "pictures"]));
     let path = outcome["files"][0]["path"].as_str().unwrap();
     assert!(path.starts_with("pictures/text_to_image-img"), "{path}");
 }
 
-/// A result is a file as any other: whoever lets nobody read theirs lets nobody read it.
 #[cfg(unix)]
 #[test]
-fn results_have_the_rights_that_the_user_gives() {
+fn results_obey_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     let shell = Shell::open();
     for (mask, mode) in [("077", 0o600), ("022", 0o644), ("002", 0o664)] {
@@ -120,13 +119,13 @@ fn results_have_the_rights_that_the_user_gives() {
         masked.args(["-c", "umask $0; exec \"$@\"", mask]).arg(command.get_program()).args(command.get_args());
         masked.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let ended = masked.current_dir(shell.folder()).output().unwrap();
-        assert!(ended.status.success(), "{}", told(&ended));
+        assert!(ended.status.success(), "{}", transcript(&ended));
         let rights = std::fs::metadata(shell.folder().join(&output)).unwrap().permissions();
         assert_eq!(rights.mode() & 0o777, mode, "umask {mask}");
     }
 }
 
-/// A server whose pictures lie at these addresses.
+/// Starts a server whose task has results at these URLs.
 async fn pictures_at(urls: Vec<String>) -> Vendor {
     let vendor = Vendor::start(move |call, _| match call.path.as_str() {
         "sd/v2/text2image" => success(json!({ "task_id": "p1" })),
@@ -139,7 +138,7 @@ async fn pictures_at(urls: Vec<String>) -> Vendor {
     vendor.await
 }
 
-/// One result that is not to be had costs none of the others, and one that is late is waited for.
+/// A result that cannot be fetched does not affect the others, and a transient error is retried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_are_saved_one_by_one() {
     let mut picture = std::io::Cursor::new(Vec::new());
@@ -175,15 +174,16 @@ async fn results_are_saved_one_by_one() {
     let lines: Vec<_> = message.lines().collect();
     let [gone, huge, back] = lines.as_slice() else { panic!("{message}") };
     assert!(gone.starts_with(&format!("the result {host}/gone was not saved: ")) && gone.contains("404"), "{gone}");
-    assert!(huge.ends_with("it has 5000000000 bytes or more; at most 4294967296 are taken"), "{huge}");
-    assert_eq!(*back, "come back with `imgopen task wait p1 --operation text_to_image`");
-    // People are told of what there is as well.
-    let told =
-        told(&crate::command(folder.path(), &card("x", &[])).env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
-    assert!(told.starts_with("ends with 1\ntext_to_image-p1-1.bin  [size]\n"), "{told}");
+    assert!(huge.ends_with("it has 5000000000 bytes or more; at most 4294967296 are accepted"), "{huge}");
+    assert_eq!(*back, "save the results again with `imgopen tasks wait p1 --operation text_to_image`");
+    // The text output names the saved results, too.
+    let text = transcript(
+        &crate::command(folder.path(), &card("x", &[])).env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap(),
+    );
+    assert!(text.starts_with("ends with 1\ntext_to_image-p1-1.bin  [size]\n"), "{text}");
 }
 
-/// The address of a result that begins, says how long it will be, and goes on no further.
+/// Returns the URL of a result that announces its length and then stalls.
 fn endless(bytes: u64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -199,9 +199,9 @@ fn endless(bytes: u64) -> String {
     format!("http://{address}/huge")
 }
 
-/// Once a task is started, its id is told whatever happens.
+/// Once a task was started, its id is printed even if all queries fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_id_of_a_task_is_never_lost() {
+async fn the_id_of_a_started_task_is_always_printed() {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
         "tool/imgEnlarge" => success(json!({ "task_id": "p1" })),
         _ => None,
@@ -214,9 +214,9 @@ async fn the_id_of_a_task_is_never_lost() {
         let mut run = crate::command(folder.path(), &[&run[..], more].concat());
         run.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap()
     };
-    let text = told(&run(&[]));
+    let text = transcript(&run(&[]));
     assert!(text.starts_with("ends with 3\nerrors:\nimgopen: the server refused (404): "), "{text}");
-    let back = "the task mine was started; come back with `imgopen task wait mine --operation enlarge_image`\n";
+    let back = "the task mine was started; wait for it with `imgopen tasks wait mine --operation enlarge_image`\n";
     assert!(text.ends_with(back), "{text}");
     let output = run(&["--json"]);
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -224,21 +224,21 @@ async fn the_id_of_a_task_is_never_lost() {
     assert_eq!((&outcome["error"]["exit_code"], &outcome["error"]["http_status"]), (&json!(3), &json!(404)));
 }
 
-/// Before the server answers, the caller's own id is what there is to come back with.
+/// Before the server answers, the caller id is the only way to find the task again.
 #[test]
-fn ctrl_c_before_the_answer_tells_the_callers_id() {
+fn ctrl_c_before_the_answer_prints_the_caller_id() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", silent.local_addr().unwrap());
     for (run, id, back) in [
         (
             &["enlarge_image", "--source-image=https://example.com/a", "--scale=2", "--business-task-id=mine"][..],
             "mine",
-            "imgopen task wait mine --operation enlarge_image",
+            "imgopen tasks wait mine --operation enlarge_image",
         ),
         (
             &["text_to_image", "--prompt=x", "--batch-size=1", "--sd-model-checkpoint=m", "--id-task=mine"],
             "mine",
-            "imgopen task wait mine",
+            "imgopen tasks wait mine",
         ),
     ] {
         let run = [&["run"], run, &["--json", "--url", &server]].concat();
@@ -246,21 +246,21 @@ fn ctrl_c_before_the_answer_tells_the_callers_id() {
         let (mut socket, _) = silent.accept().unwrap();
         socket.read_exact(&mut [0; 100]).unwrap();
         run.interrupt();
-        let (status, said, complained) = run.end();
-        assert_eq!(status.code(), Some(130), "{complained}");
-        let told: Value = serde_json::from_str(&said).unwrap();
-        assert_eq!(told["error"]["id"], id);
+        let (status, output, errors) = run.end();
+        assert_eq!(status.code(), Some(130), "{errors}");
+        let printed: Value = serde_json::from_str(&output).unwrap();
+        assert_eq!(printed["error"]["id"], id);
         let expected = format!(
-            "imgopen: interrupted before the server answered; the task may have been started all the same, as mine: come back \
-             with `{back}`\n"
+            "imgopen: interrupted before the server answered; the task may have been started nevertheless, as mine; look for \
+             it with `{back}`\n"
         );
-        assert_eq!(complained, expected);
+        assert_eq!(errors, expected);
     }
 }
 
-/// Whatever a server says, a terminal is not made to do anything by it.
+/// Text from a server cannot control the terminal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_server_says_is_shown_and_not_obeyed() {
+async fn control_characters_from_a_server_are_escaped() {
     let vendor = Vendor::start(|call, _| match call.path.as_str() {
         "tool/imgEnlarge/queryTask" => success(json!({
             "taskId": "p1", "businessTaskId": "mine", "status": 2, "desc": "bad \u{1b}[31mred\u{9b}2J\r",
@@ -270,20 +270,20 @@ async fn what_a_server_says_is_shown_and_not_obeyed() {
     let vendor = vendor.await;
     let mut text = String::new();
     for arguments in [
-        ["task", "wait", "mine", "--operation", "enlarge_image"],
-        ["task", "show", "mine", "--operation", "enlarge_image"],
+        ["tasks", "wait", "mine", "--operation", "enlarge_image"],
+        ["tasks", "show", "mine", "--operation", "enlarge_image"],
     ] {
         let mut command = crate::command(std::env::temp_dir().as_path(), &arguments);
-        text += &told(&command.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
+        text += &transcript(&command.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
     }
-    let mut list = crate::command(std::env::temp_dir().as_path(), &["task", "list"]);
-    text += &told(&list.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
+    let mut list = crate::command(std::env::temp_dir().as_path(), &["tasks", "list"]);
+    text += &transcript(&list.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap());
     assert_snapshot!("harmless", text);
 }
 
-/// The standard input of a script is left to the script.
+/// The standard input may belong to a script.
 #[test]
-fn a_standard_input_that_is_not_spoken_of_is_left_alone() {
+fn standard_input_is_not_read_unasked() {
     let shell = Shell::open();
     let script =
         "printf 'a\\nb\\n' | while read -r line; do \"$0\" run describe_server >/dev/null && echo \"$line\"; done";
@@ -293,7 +293,7 @@ fn a_standard_input_that_is_not_spoken_of_is_left_alone() {
     sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = sh.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "a\nb\n", "{output:?}");
-    // It can be spoken of.
+    // With `--request -` it is read.
     let mut piped = shell.command(&["run", "list_tasks", "--request", "-"]);
     let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(br#"{"taskId": "nobody"}"#).unwrap();
@@ -302,20 +302,20 @@ fn a_standard_input_that_is_not_spoken_of_is_left_alone() {
     assert_eq!(page["rows"], json!([]));
 }
 
-/// JSON comes from a file or a pipe, and flags win over it.
+/// JSON comes from a file or a pipe.
 #[test]
-fn a_request_can_be_json_and_flags_win_over_it() {
+fn flags_override_a_json_request() {
     let shell = Shell::open();
     let request = json!({
         "prompt": "from the file", "batch_size": 1, "width": 64, "height": 64, "seed": 5,
         "alwayson_scripts": {"sd_model_checkpoint": "m", "id_task": "mine"},
     });
     std::fs::write(shell.folder().join("request.json"), request.to_string()).unwrap();
-    let said = |name: &str| parameters(&std::fs::read(shell.folder().join(name)).unwrap());
+    let shown = |name: &str| parameters(&std::fs::read(shell.folder().join(name)).unwrap());
     let run = ["run", "text_to_image", "--request"];
     let (code, outcome) = shell.json(&[&run[..], &["request.json", "--seed", "8", "--output", "a.png"]].concat());
     assert_eq!((code, &outcome["engine"], &outcome["grade"]), (0, &json!("sandbox"), &json!("sandbox")));
-    assert!(said("a.png").contains("from the file") && said("a.png").contains("Seed: 8"), "{}", said("a.png"));
+    assert!(shown("a.png").contains("from the file") && shown("a.png").contains("Seed: 8"), "{}", shown("a.png"));
     for (arguments, name) in [(&["-", "--output", "b.png"][..], "b.png"), (&[], "c.png")] {
         let arguments = match arguments {
             [] => vec!["run", "text_to_image", "--output", "c.png"],
@@ -325,31 +325,28 @@ fn a_request_can_be_json_and_flags_win_over_it() {
         let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", told(&output));
-        assert!(said(name).contains("Seed: 5"), "{}", said(name));
+        assert!(output.status.success(), "{}", transcript(&output));
+        assert!(shown(name).contains("Seed: 5"), "{}", shown(name));
     }
     // JSON in and JSON out.
-    let output = shell.run(&["run", "text_to_image", "--json", "request.json", "--output", "d.png"]);
-    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), &outcome["error"]), (Some(0), &json!(null)));
-    assert!(said("d.png").contains("Seed: 5"), "{}", said("d.png"));
-    let both = shell.run(&["run", "text_to_image", "--json", "request.json", "--request", "request.json"]);
-    assert_eq!(both.status.code(), Some(2), "{}", told(&both));
-    let wrong = shell.run(&["run", "text_to_image", "--request", "nowhere.json"]);
-    assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
+    let (code, outcome) = shell.json(&["run", "text_to_image", "--request", "request.json", "--output", "d.png"]);
+    assert_eq!((code, &outcome["error"]), (0, &json!(null)));
+    assert!(shown("d.png").contains("Seed: 5"), "{}", shown("d.png"));
+    let missing = shell.run(&["run", "text_to_image", "--request", "nowhere.json"]);
+    assert_eq!(missing.status.code(), Some(1), "{}", transcript(&missing));
     std::fs::write(shell.folder().join("broken.json"), "{").unwrap();
-    let broken = told(&shell.run(&["run", "text_to_image", "--request", "broken.json"]));
-    assert!(broken.starts_with("ends with 2\nerrors:\nimgopen: broken.json is no JSON: EOF"), "{broken}");
+    let broken = transcript(&shell.run(&["run", "text_to_image", "--request", "broken.json"]));
+    assert!(broken.starts_with("ends with 2\nerrors:\nimgopen: broken.json is not JSON: EOF"), "{broken}");
 }
 
 #[test]
-fn all_faults_are_told_at_once_by_their_flags() {
+fn all_faults_are_reported_together_by_flag() {
     let shell = Shell::open();
     let run = ["run", "enlarge_image", "--scale", "9", "--callback-url", "me", "--source-image", "nowhere.png"];
-    let mut text = told(&shell.run(&run));
-    text += &told(&shell.run(&[&run[..], &["--json"]].concat()));
-    text += &told(&shell.run(&["run", "query_tool_task", "--tool-code", "rop"]));
-    text += &told(&shell.run(&[
+    let mut text = transcript(&shell.run(&run));
+    text += &transcript(&shell.run(&[&run[..], &["--json"]].concat()));
+    text += &transcript(&shell.run(&["run", "query_tool_task", "--tool-code", "rop"]));
+    text += &transcript(&shell.run(&[
         "run",
         "watermark_image",
         "--source-image",
@@ -361,7 +358,7 @@ fn all_faults_are_told_at_once_by_their_flags() {
 }
 
 #[test]
-fn a_typing_error_is_told_what_is_right() {
+fn a_typing_error_gets_a_suggestion() {
     let shell = Shell::open();
     for (arguments, right) in [
         (&["run", "enlarge_imag"][..], "'enlarge_image'"),
@@ -369,38 +366,38 @@ fn a_typing_error_is_told_what_is_right() {
         (&["run", "enlarge_image", "--sourc-image", "x"], "'--source-image'"),
         (&["run", "text_to_image", "--alwayson-scripts.sd-va", "x"], "'--alwayson-scripts.sd-vae'"),
         (&["run", "text_to_image", "--sd-model-checkpont", "x"], "'--sd-model-checkpoint'"),
-        (&["task", "lst"], "'list'"),
+        (&["tasks", "lst"], "'list'"),
     ] {
-        let told = told(&shell.run(arguments));
-        assert!(told.starts_with("ends with 2\nerrors:\n") && told.contains(right), "{told}");
+        let errors = transcript(&shell.run(arguments));
+        assert!(errors.starts_with("ends with 2\nerrors:\n") && errors.contains(right), "{errors}");
     }
-    // The names of tools, and of fields as the wire has them, are right as well.
+    // The names of tools, and of fields on the wire, are valid too.
     shell.picture("small.png");
     let (code, outcome) = shell.json(&["run", "imgEnlarge", "--sourceImage", "small.png", "--scale=1.5"]);
     assert_eq!((code, &outcome["operation"]), (0, &json!("enlarge_image")));
 }
 
 #[test]
-fn what_is_no_picture_is_told_as_text() {
+fn results_that_are_not_pictures_are_printed() {
     let shell = Shell::open();
     let url = "https://example.com/a.png";
     let bars = RgbImage::from_fn(96, 64, |x, _| if x / 16 % 2 == 0 { Rgb([250, 40, 40]) } else { Rgb([30, 30, 200]) });
     bars.save(shell.folder().join("bars.png")).unwrap();
-    let mut text = told(&shell.run(&["run", "recognize_style", "--source-image", "bars.png"]));
+    let mut text = transcript(&shell.run(&["run", "recognize_style", "--source-image", "bars.png"]));
     let describe = ["run", "describe_image", "--image", url, "--callback-url", "https://example.com/describe_image"];
-    text += &told(&shell.run(&describe));
-    text += &told(&shell.run(&["run", "expand_prompt", "--mode", "0", "--source-prompt", "a girl"]));
-    text += &told(&shell.run(&["models", "list", "--kind", "checkpoint", "--kind", "lora"]));
-    text += &told(&shell.run(&["models", "list", "--kind", "vae", "--name", "sandbox", "--json"]));
-    text += &told(&shell.run(&["models", "list", "--name", "nowhere"]));
+    text += &transcript(&shell.run(&describe));
+    text += &transcript(&shell.run(&["run", "expand_prompt", "--mode", "0", "--source-prompt", "a girl"]));
+    text += &transcript(&shell.run(&["models", "list", "--kind", "checkpoint", "--kind", "lora"]));
+    text += &transcript(&shell.run(&["models", "list", "--kind", "vae", "--name", "sandbox", "--json"]));
+    text += &transcript(&shell.run(&["models", "list", "--name", "nowhere"]));
     assert_snapshot!("texts", text);
     assert_eq!(shell.names(), ["bars.png"]);
 }
 
 #[test]
-fn a_failed_task_ends_with_its_reason() {
+fn a_failed_task_is_reported_with_its_reason() {
     let shell = Shell::open();
-    let text = told(&shell.run(&card("[sandbox: fail=out of memory]", &[])));
+    let text = transcript(&shell.run(&card("[sandbox: fail=out of memory]", &[])));
     let expected = "imgopen: the task [task] failed: the engine failed: sandbox: out of memory\n";
     assert!(text.starts_with("ends with 4\nerrors:\n") && text.ends_with(expected), "{text}");
     let (code, outcome) = shell.json(&card("[sandbox: fail=out of memory]", &[]));
@@ -409,37 +406,38 @@ fn a_failed_task_ends_with_its_reason() {
 }
 
 #[test]
-fn refusals_and_silence_are_told_apart() {
+fn rejections_and_unreachable_servers_are_distinguished() {
     let shell = Shell::open();
-    let mut text = told(&shell.command(&["task", "list"]).env("IMGOPEN_ACCESS_KEY_SECRET", "wrong").output().unwrap());
-    let mut keyless = shell.command(&["task", "list"]);
+    let mut text =
+        transcript(&shell.command(&["tasks", "list"]).env("IMGOPEN_ACCESS_KEY_SECRET", "wrong").output().unwrap());
+    let mut keyless = shell.command(&["tasks", "list"]);
     keyless.env_remove("IMGOPEN_ACCESS_KEY_ID").env_remove("IMGOPEN_ACCESS_KEY_SECRET");
-    text += &told(&keyless.output().unwrap());
-    text += &told(&shell.command(&["task", "list"]).env_remove("IMGOPEN_ACCESS_KEY_SECRET").output().unwrap());
-    text += &told(&shell.run(&["task", "list", "--url", "example.com"]));
+    text += &transcript(&keyless.output().unwrap());
+    text += &transcript(&shell.command(&["tasks", "list"]).env_remove("IMGOPEN_ACCESS_KEY_SECRET").output().unwrap());
+    text += &transcript(&shell.run(&["tasks", "list", "--url", "example.com"]));
     let remove =
         ["run", "remove_object", "--source-image", "https://example.com/a", "--mask-image", "http://10.0.0.1/b"];
-    text += &told(&shell.run(&[&remove[..], &["--json"]].concat()));
+    text += &transcript(&shell.run(&[&remove[..], &["--json"]].concat()));
     assert_snapshot!("refused", text);
-    let silent = told(&shell.run(&["task", "list", "--url", "http://127.0.0.1:9"]));
+    let silent = transcript(&shell.run(&["tasks", "list", "--url", "http://127.0.0.1:9"]));
     let expected =
         "ends with 1\nerrors:\nimgopen: no server answers at http://127.0.0.1:9; start one with `imgopen serve`, or";
     assert!(silent.starts_with(expected), "{silent}");
 }
 
-/// The secret comes from a file as well, and never from the command line.
+/// There is no flag for the secret itself.
 #[test]
-fn a_secret_can_lie_in_a_file() {
+fn a_secret_can_come_from_a_file() {
     let shell = Shell::open();
     std::fs::write(shell.folder().join("secret"), format!("{}\n", shell.key.secret)).unwrap();
-    let mut list = shell.command(&["task", "list", "--access-key-secret-file", "secret"]);
+    let mut list = shell.command(&["tasks", "list", "--access-key-secret-file", "secret"]);
     assert_eq!(list.env_remove("IMGOPEN_ACCESS_KEY_SECRET").output().unwrap().status.code(), Some(0));
-    assert_eq!(shell.run(&["task", "list", "--access-key-secret", "x"]).status.code(), Some(2));
+    assert_eq!(shell.run(&["tasks", "list", "--access-key-secret", "x"]).status.code(), Some(2));
 }
 
-/// A lost answer does not start a second task: the second try carries the same key.
+/// A retry after a lost answer does not start a second task, because it carries the same key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_submit_is_tried_again_under_the_same_key() {
+async fn a_submit_is_retried_with_the_same_key() {
     let vendor = Vendor::start(|call, before| match (call.path.as_str(), before) {
         ("tool/imgEnlarge", 0) => Some((503, json!({"code": "503", "msg": "busy"}))),
         ("tool/imgEnlarge", _) => success(json!({ "task_id": "p1" })),
@@ -449,21 +447,22 @@ async fn a_submit_is_tried_again_under_the_same_key() {
     let run = ["run", "enlarge_image", "--source-image", "https://example.com/a.png", "--scale", "2", "--no-wait"];
     let mut command = crate::command(std::env::temp_dir().as_path(), &run);
     let output = command.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", transcript(&output));
     let keys: Vec<_> = vendor.calls().iter().map(|call| call.headers["idempotency-key"].clone()).collect();
     assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
 }
 
 #[test]
-fn ctrl_c_leaves_the_task_running_and_says_how_to_come_back() {
+fn ctrl_c_leaves_the_task_running_and_prints_how_to_wait_for_it() {
     let shell = Shell::open();
     let run = Background::start(shell.command(&card("[sandbox: hang]", &[])));
-    run.complains("was started");
+    run.error_line("was started");
     run.interrupt();
-    let (status, said, complained) = run.end();
-    assert_eq!((status.code(), said.as_str()), (Some(130), ""));
-    let expected = "imgopen: interrupted; the task [task] goes on, come back with `imgopen task wait [task] --operation text_to_image`\n";
-    assert_eq!(redacted(&complained), expected);
-    let (_, listed) = shell.json(&["task", "list", "--state", "running", "--state", "queued"]);
+    let (status, output, errors) = run.end();
+    assert_eq!((status.code(), output.as_str()), (Some(130), ""));
+    let command = "`imgopen tasks wait [task] --operation text_to_image`";
+    let expected = format!("imgopen: interrupted; the task [task] continues; wait for it with {command}\n");
+    assert_eq!(redacted(&errors), expected);
+    let (_, listed) = shell.json(&["tasks", "list", "--state", "running", "--state", "queued"]);
     assert_eq!(listed["tasks"].as_array().unwrap().len(), 1, "{listed}");
 }

@@ -1,4 +1,4 @@
-//! `imgopen serve` as its operator sees it: starting, stopping, and where it writes.
+//! `imgopen serve`: starting, stopping, and which files it writes.
 
 use std::io::Read;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_start_shows_a_key_that_opens_and_writes_into_its_folder_only() {
+async fn the_first_start_prints_a_key_and_writes_only_to_the_data_directory() {
     let (empty, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let serve = || {
         let mut serve = command(empty.path(), &["serve", "--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]);
@@ -39,16 +39,16 @@ async fn the_first_start_shows_a_key_that_opens_and_writes_into_its_folder_only(
     let key = Credentials::new(exported("IMGOPEN_ACCESS_KEY_ID"), exported("IMGOPEN_ACCESS_KEY_SECRET"));
     let client = Client::new(&exported("IMGOPEN_BASE_URL"), key).unwrap();
     call(&client, "describe_server", &json!({})).await.unwrap();
-    assert!(!program.log().contains('\x1b'), "colours, but there is no terminal");
+    assert!(!program.log().contains('\x1b'), "colours without a terminal");
     program.stop();
-    assert_eq!(serve().greeting, "", "the second start shows no key");
+    assert_eq!(serve().greeting, "", "the second start prints no key");
     assert_eq!(names(empty.path()), [""; 0]);
     let known = ["assets", "imgopen.sqlite3", "imgopen.sqlite3-shm", "imgopen.sqlite3-wal", "service.lock"];
     assert!(names(data.path()).iter().all(|name| known.contains(&name.as_str())), "{:?}", names(data.path()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_without_a_key_are_served_on_request() {
+async fn open_accepts_callers_without_a_key() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(folder.path(), &["--open"]);
     assert_eq!(program.greeting, "");
@@ -57,19 +57,19 @@ async fn callers_without_a_key_are_served_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_key_is_refused_within_seconds() {
+async fn a_revoked_key_is_rejected_within_seconds() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(&folder.path().join("imgopen-data"), &[]);
     let key = Key::create(&folder.path().join("imgopen-data"));
     let client = key.client(&program.url);
     call(&client, "describe_server", &json!({})).await.unwrap();
     assert!(run(folder.path(), &["keys", "revoke", &key.id]).starts_with("ends with 0\n"));
-    let refused = until("it is refused", async || call(&client, "describe_server", &json!({})).await.err()).await;
+    let refused = until("it is rejected", async || call(&client, "describe_server", &json!({})).await.err()).await;
     assert_eq!(refused.status().unwrap(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_hands_back_what_hangs_and_the_next_start_takes_it_up() {
+async fn a_stop_hands_back_a_hanging_task_and_the_next_start_runs_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::serve(folder.path(), &["--set", "shutdown=1s", "--set", "attempts=1"]);
     let key = Key::create(folder.path());
@@ -83,9 +83,9 @@ async fn a_stop_hands_back_what_hangs_and_the_next_start_takes_it_up() {
     program.terminate();
     let status = program.exit(Duration::from_secs(60));
     assert_eq!(status.code(), Some(0), "{}", program.log());
-    // The limit, a second for callers, and a slow machine.
+    // The shutdown limit, a second for open connections, and some time for a slow machine.
     assert!((1.0..10.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
-    // It was handed back, which is no attempt, so that it is not failed though one attempt is all it has.
+    // It was handed back, which is not an attempt, so it does not fail although it has only one.
     let program = Program::serve(folder.path(), &["--set", "attempts=1"]);
     let client = key.client(&program.url);
     let again = until("it runs again", async || is_running(&client).await).await;
@@ -93,7 +93,7 @@ async fn a_stop_hands_back_what_hangs_and_the_next_start_takes_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_lets_what_runs_end() {
+async fn a_stop_lets_running_tasks_end() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::serve(folder.path(), &[]);
     let key = Key::create(folder.path());
@@ -111,7 +111,7 @@ async fn a_stop_lets_what_runs_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_the_process_immediately() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::serve(folder.path(), &[]);
     let key = Key::create(folder.path());
@@ -125,9 +125,8 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(program.exit(Duration::from_secs(20)).code(), Some(1));
 }
 
-/// A reader that goes away is no failure.
 #[test]
-fn a_closed_pipe_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut child =
         command(folder.path(), &["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -138,7 +137,7 @@ fn a_closed_pipe_is_no_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logs_are_lines_of_json_on_request() {
+async fn logs_can_be_lines_of_json() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(folder.path(), &["--log", "json"]);
     let log = program.stop();

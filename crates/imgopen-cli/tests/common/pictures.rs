@@ -1,4 +1,4 @@
-//! Pictures: a server of them, and what is to be seen on them.
+//! A server of pictures, and checks of what pictures show.
 
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use imgopen_tests::wire::{serve, url};
 use serde_json::Value;
 
-/// Serves a picture at every path, and keeps a note of each.
+/// A server with a picture at every path, which records the paths requested.
 #[derive(Clone)]
 pub struct PictureServer {
     /// Its address.
@@ -19,7 +19,7 @@ pub struct PictureServer {
 }
 
 impl PictureServer {
-    /// Starts it.
+    /// Starts the server.
     pub async fn start() -> Self {
         let fetched: Arc<Mutex<Vec<String>>> = Arc::default();
         let copy = fetched.clone();
@@ -30,12 +30,12 @@ impl PictureServer {
         Self { url: url(serve(router).await), fetched }
     }
 
-    /// The paths that were asked for.
+    /// The paths requested so far.
     pub fn fetched(&self) -> Vec<String> {
         self.fetched.lock().unwrap().clone()
     }
 
-    /// Puts this server, and a receiver of callbacks, in the place of all addresses of an example.
+    /// Replaces all URLs of an example by URLs of this server and of a receiver of callbacks.
     pub fn instead(&self, example: &Value, callback: &str) -> Value {
         let replaced = |value: &Value, name: &str| match value {
             Value::String(text) => match text.strip_prefix("https://example.com/") {
@@ -59,7 +59,7 @@ fn walk(value: &Value, name: &str, leaf: &impl Fn(&Value, &str) -> Value) -> Val
     }
 }
 
-/// `/plain/RRGGBB/WIDTHxHEIGHT.png` is of one colour; all others show the scene.
+/// Returns a picture of one colour for `/plain/RRGGBB/WIDTHxHEIGHT.png`, and the scene for any other path.
 fn picture_at(path: &str) -> RgbImage {
     let plain = path.strip_prefix("/plain/").and_then(|rest| rest.strip_suffix(".png")?.split_once('/'));
     let Some((color, (width, height))) = plain.and_then(|(color, size)| Some((color, size.split_once('x')?))) else {
@@ -69,7 +69,7 @@ fn picture_at(path: &str) -> RgbImage {
     RgbImage::from_pixel(width.parse().unwrap(), height.parse().unwrap(), Rgb([color[1], color[2], color[3]]))
 }
 
-/// A picture with a pattern that survives resampling, and no two sides alike.
+/// Returns a picture with a pattern that survives resampling and has no symmetry.
 pub fn scene() -> RgbImage {
     RgbImage::from_fn(60, 41, |x, y| {
         let wave = ((f64::from(x) / 6.0).sin() * (f64::from(y) / 5.0).cos() * 90.0 + 128.0) as u8;
@@ -77,7 +77,7 @@ pub fn scene() -> RgbImage {
     })
 }
 
-/// The file that is served of a picture.
+/// Encodes a picture as it is served.
 pub fn picture_file(image: RgbImage) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     DynamicImage::ImageRgb8(image).write_to(&mut bytes, ImageFormat::Png).unwrap();
@@ -92,12 +92,12 @@ pub async fn fetch(http: &reqwest::Client, url: &str) -> Vec<u8> {
     response.bytes().await.unwrap().to_vec()
 }
 
-/// Its pixels.
+/// Decodes a picture.
 pub fn pixels(bytes: &[u8]) -> RgbImage {
     image::load_from_memory(bytes).unwrap().to_rgb8()
 }
 
-/// The text `parameters` of a PNG file, in the plain or the international form.
+/// Returns the text `parameters` of a PNG file, from a `tEXt` or `iTXt` chunk.
 pub fn parameters(bytes: &[u8]) -> String {
     let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info().unwrap();
     reader.finish().unwrap();
@@ -105,15 +105,15 @@ pub fn parameters(bytes: &[u8]) -> String {
     let plain = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
     let other = info.utf8_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.get_text().unwrap()));
     let found = plain.chain(other).find(|(keyword, _)| keyword == "parameters");
-    found.expect("a card tells its parameters").1
+    found.expect("a card has parameters").1
 }
 
-/// The seed among the parameters.
+/// Returns the seed in the parameters.
 pub fn seed(parameters: &str) -> Option<i64> {
     parameters.rsplit_once(", Seed: ")?.1.split(',').next()?.parse().ok()
 }
 
-/// Whether a text stands somewhere on a card in the 8x8 font, at one of the scales that facts and titles are written in.
+/// Whether a card shows a text in the 8x8 font, at one of the scales of facts and titles.
 pub fn shows(card: &RgbImage, text: &str) -> bool {
     let (width, height) = card.dimensions();
     let glyphs: Vec<[u8; 8]> = text.chars().map(|character| BASIC_FONTS.get(character).unwrap()).collect();
@@ -138,14 +138,14 @@ fn stands(ink: &[bool], (width, height): (usize, usize), glyphs: &[[u8; 8]], sca
         })
         .map(|(x, y, bit)| ((y * scale + scale / 2) * width + x * scale + scale / 2, bit == 1))
         .collect();
-    // Ink is rare, so most places are ruled out by the first look.
+    // Ink is rare, so checking it first rules out most places quickly.
     cells.sort_by_key(|(_, is_ink)| !is_ink);
     (0..=bottom)
         .flat_map(|top| (0..=right).map(move |left| top * width + left))
         .any(|corner| cells.iter().all(|(offset, is_ink)| ink[corner + offset] == *is_ink))
 }
 
-/// How alike a picture and its enlargement are: 1 where the one follows from the other.
+/// Returns the correlation of a picture and its enlargement: 1 if they show the same.
 pub fn correlation(small: &RgbImage, large: &RgbImage) -> f64 {
     let scale = |side: u32, of: u32, to: u32| ((f64::from(side) + 0.5) * f64::from(to) / f64::from(of)) as u32;
     let pairs: Vec<(f64, f64)> = large

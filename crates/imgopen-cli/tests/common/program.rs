@@ -1,4 +1,4 @@
-//! The real binary as a child process.
+//! The binary as a child process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -13,26 +13,26 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-/// The command, with nothing of this process's environment.
+/// Returns the command with an empty environment.
 pub fn imgopen() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imgopen"));
     command.env_clear().stdin(Stdio::null());
     command
 }
 
-/// A service that runs. It is killed when the test is over.
+/// A running service, killed when dropped.
 pub struct Program {
     child: Child,
-    /// Where it says that it is reached.
+    /// The URL that it printed.
     pub url: String,
-    /// What it printed before that.
+    /// What it printed before the URL.
     pub greeting: String,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Program {
-    /// Starts `imgopen serve` on a folder, with the sandbox, and waits until it is ready.
+    /// Starts `imgopen serve` on a data directory, with the sandbox, and waits until it is ready.
     pub fn serve(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = imgopen();
         command.args(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--allow-network", "127.0.0.0/8"]);
@@ -40,7 +40,7 @@ impl Program {
         Self::start(command)
     }
 
-    /// Starts a command that serves, and waits until it is ready.
+    /// Starts a command that serves and waits until it is ready.
     pub fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (log, mut errors) = (Arc::<Mutex<String>>::default(), BufReader::new(child.stderr.take().unwrap()));
@@ -65,42 +65,42 @@ impl Program {
                     Some(url) => return self.url = url.to_owned(),
                     None => self.greeting += &format!("{line}\n"),
                 },
-                Err(error) => panic!("{error}: it is not ready; it said {}{}", self.greeting, self.log()),
+                Err(error) => panic!("{error}: it is not ready; it printed {}{}", self.greeting, self.log()),
             }
         }
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Kills it at once (SIGKILL), and gives what it had logged.
+    /// Kills it with SIGKILL and returns its log.
     pub fn kill(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.whole_log()
     }
 
-    /// Asks it to stop (SIGTERM).
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits for its exit.
     pub fn exit(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it still runs after {within:?}; it logged {}", self.log());
+            assert!(Instant::now() < deadline, "it still runs after {within:?}; its log is {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Asks it to stop, waits, and gives what it had logged.
+    /// Stops it and returns its log.
     pub fn stop(mut self) -> String {
         self.terminate();
         let status = self.exit(PATIENCE);
@@ -123,7 +123,7 @@ impl Drop for Program {
     }
 }
 
-/// The lines of a stream as they come, without ever letting the writer wait.
+/// Reads the lines of a stream in the background, so that the writer is never blocked.
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
@@ -143,27 +143,27 @@ pub struct Key {
 }
 
 impl Key {
-    /// Makes one by the command line.
+    /// Creates a key with the command line.
     pub fn create(folder: &Path) -> Self {
         let output = imgopen().args(["keys", "create", "--json", "--data-dir"]).arg(folder).output().unwrap();
-        let made: Value = serde_json::from_str(&said(&output)).unwrap();
+        let made: Value = serde_json::from_str(&stdout(&output)).unwrap();
         let part = |name: &str| made[name].as_str().unwrap().to_owned();
         Self { id: part("access_key_id"), secret: part("access_key_secret"), signing: part("signing_secret") }
     }
 
-    /// A client with it.
+    /// Returns a client that uses the key.
     pub fn client(&self, url: &str) -> Client {
         Client::new(url, Credentials::new(&self.id, &self.secret)).unwrap()
     }
 }
 
-/// What a command that went well printed.
-pub fn said(output: &Output) -> String {
+/// Returns the output of a command that must succeed.
+pub fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// A command that runs beside the test, whose streams are read as they come. It is killed when the test is over.
+/// A command that runs in the background, killed when dropped.
 pub struct Background {
     child: Child,
     output: Receiver<String>,
@@ -171,30 +171,30 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts it.
+    /// Starts the command.
     pub fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (output, errors) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         Self { child, output, errors }
     }
 
-    /// Waits for a line on standard error that holds a text.
-    pub fn complains(&self, text: &str) -> String {
+    /// Waits for a line on standard error that contains a text.
+    pub fn error_line(&self, text: &str) -> String {
         line_with(&self.errors, text)
     }
 
-    /// Waits for a line on standard output that holds a text.
-    pub fn says(&self, text: &str) -> String {
+    /// Waits for a line on standard output that contains a text.
+    pub fn output_line(&self, text: &str) -> String {
         line_with(&self.output, text)
     }
 
-    /// Presses Ctrl-C.
+    /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().unwrap().success());
     }
 
-    /// Waits for its end, and gives what it said and complained that was not read before.
+    /// Waits for its exit, and returns the rest of its output and its errors.
     pub fn end(mut self) -> (ExitStatus, String, String) {
         let rest = |lines: &Receiver<String>| {
             let deadline = Instant::now() + PATIENCE;
@@ -204,8 +204,8 @@ impl Background {
             }
             text
         };
-        let (said, complained) = (rest(&self.output), rest(&self.errors));
-        (self.child.wait().unwrap(), said, complained)
+        let (output, errors) = (rest(&self.output), rest(&self.errors));
+        (self.child.wait().unwrap(), output, errors)
     }
 }
 
@@ -224,7 +224,7 @@ fn line_with(lines: &Receiver<String>, text: &str) -> String {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) if line.contains(text) => return line,
             Ok(line) => before += &format!("{line}\n"),
-            Err(error) => panic!("{error}: no line with {text:?}; there was\n{before}"),
+            Err(error) => panic!("{error}: no line with {text:?}, only\n{before}"),
         }
     }
 }

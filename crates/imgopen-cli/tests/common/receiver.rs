@@ -1,4 +1,4 @@
-//! A receiver of callbacks that checks signatures, writes down what comes, and fails on demand.
+//! A receiver of callbacks that checks signatures, records pushes, and fails on demand.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,53 +12,53 @@ use imgopen_client::callback::{Push, signed_receiver};
 use imgopen_tests::wire::{serve, url};
 use serde_json::Value;
 
-/// What to answer to a push.
+/// The reply to a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// As the receiver of the client crate does.
+    /// The reply of the client crate's receiver.
     Acknowledge,
-    /// With HTTP 500.
+    /// HTTP 500.
     Fail,
-    /// With HTTP 200 and a code that acknowledges nothing.
+    /// HTTP 200 with a code that acknowledges nothing.
     WrongCode,
 }
 
-/// A push that came.
+/// A push that arrived.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// Its `webhook-id`.
     pub id: String,
-    /// The operation that the address names.
+    /// The operation in its path.
     pub operation: String,
-    /// What was pushed.
+    /// Its body.
     pub body: Value,
-    /// Whether the signed receiver took it.
+    /// Whether the signed receiver accepted it.
     pub is_trusted: bool,
-    /// What it was answered.
+    /// The reply to it.
     pub reply: Reply,
 }
 
 impl Seen {
-    /// The platform's id of the task; a training has none in its callbacks.
+    /// The server's id of the task; callbacks of trainings do not contain it.
     pub fn task(&self) -> Option<&str> {
         let data = &self.body["data"];
         data["taskId"].as_str().or(data["task_id"].as_str())
     }
 }
 
-/// Decides on the answer to the push of that id, which has come so many times before.
+/// Chooses the reply to a push, by its id and how often it arrived before.
 type Decide = dyn Fn(&str, usize) -> Reply + Send + Sync;
 
 /// The receiver.
 #[derive(Clone)]
 pub struct Receiver {
-    /// Its address, to which the id of an operation is to be added.
+    /// Its URL, to be followed by the id of an operation.
     pub url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Receiver {
-    /// Starts one for pushes that are signed with a secret.
+    /// Starts a receiver of pushes signed with a secret.
     pub async fn start(secret: &str, decide: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
         let (seen, decide): (_, Arc<Decide>) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::new(decide));
         let copy = seen.clone();
@@ -70,7 +70,7 @@ impl Receiver {
         Self { url: url(serve(watched).await), seen }
     }
 
-    /// What has come so far.
+    /// The pushes so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }

@@ -1,10 +1,10 @@
-//! What the service keeps, as its lists tell it.
+//! The rows of the service's lists.
 
 use imgopen_client::Client;
 use imgopen_tests::calls::call;
 use serde_json::{Value, json};
 
-/// Every row of a list that comes page by page, the newest first.
+/// Returns all rows of a paged list, newest first.
 pub async fn all(client: &Client, list: &str, mut question: Value) -> Vec<Value> {
     let mut rows = Vec::new();
     question["pageSize"] = json!(100);
@@ -19,14 +19,14 @@ pub async fn all(client: &Client, list: &str, mut question: Value) -> Vec<Value>
     }
 }
 
-/// The one task of a caller's id.
+/// Returns the only task with a caller id.
 pub async fn task(client: &Client, caller_id: &str) -> Value {
     let mut rows = all(client, "list_tasks", json!({ "callerId": caller_id })).await;
     assert_eq!(rows.len(), 1, "{caller_id}: {rows:?}");
     rows.remove(0)
 }
 
-/// The member of a JSON object, which is a text.
+/// Returns a text member of a JSON object.
 pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {value}"))
 }

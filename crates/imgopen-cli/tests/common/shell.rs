@@ -1,4 +1,4 @@
-//! A folder to work in, and a service to work with: what somebody at a shell has.
+//! A working directory and a service, as a user at a shell has them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::pictures::scene;
 use super::program::{Key, Program, imgopen};
 
-/// The folder, the service and the key.
+/// The directory, the service and the key.
 pub struct Shell {
     /// The service.
     pub program: Program,
@@ -35,7 +35,7 @@ impl Shell {
         Self { program, key, folder, _data: data }
     }
 
-    /// A command in the folder, with the service and the key in its environment.
+    /// Returns a command in the directory, with the service and the key in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = imgopen();
         command.current_dir(self.folder.path()).args(arguments).env("IMGOPEN_BASE_URL", &self.program.url);
@@ -48,39 +48,39 @@ impl Shell {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command that prints JSON, and gives its exit code too.
+    /// Runs a command with `--json`, and returns its exit code and JSON.
     pub fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.run(&[arguments, &["--json"]].concat());
         let read = serde_json::from_slice(&output.stdout);
-        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code().unwrap(), read.unwrap_or_else(|error| panic!("{error}: {output:?} {complained}")))
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), read.unwrap_or_else(|error| panic!("{error}: {output:?} {errors}")))
     }
 
-    /// The folder.
+    /// The directory.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Writes a picture into the folder.
+    /// Writes a picture into the directory.
     pub fn picture(&self, name: &str) -> RgbImage {
         let picture = scene();
         picture.save(self.folder.path().join(name)).unwrap();
         picture
     }
 
-    /// The names in the folder, in order.
+    /// The names in the directory, sorted.
     pub fn names(&self) -> Vec<String> {
         names(self.folder.path())
     }
 
-    /// A picture out of the folder.
+    /// Reads a picture in the directory.
     pub fn read(&self, name: &str) -> RgbImage {
         let path: PathBuf = self.folder.path().join(name);
         image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_rgb8()
     }
 }
 
-/// The names in a folder, in order.
+/// Returns the names in a directory, sorted.
 pub fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! A server that has the vendor's operations only, and does what a test says.
+//! A server with only the vendor's operations, scripted by a test.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use imgopen_tests::wire::{serve, url};
 use serde_json::{Value, json};
 
-/// A call that came.
+/// A call that arrived.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Its path, after the part that all have.
+    /// Its path, without the common prefix.
     pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
@@ -21,19 +21,19 @@ pub struct Call {
     pub body: Value,
 }
 
-/// Decides on the status and the answer to a call; none is the 404 of a path that the server does not have.
+/// Chooses the status and the answer to a call; none stands for an unknown path, 404.
 type Decide = dyn Fn(&Call, usize) -> Option<(u16, Value)> + Send + Sync;
 
 /// The server.
 #[derive(Clone)]
 pub struct Vendor {
-    /// Its address.
+    /// Its URL.
     pub url: String,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Vendor {
-    /// Starts it. The decision is told how many calls of that path came before.
+    /// Starts the server. The closure also gets the number of earlier calls of the same path.
     pub async fn start(decide: impl Fn(&Call, usize) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
         let (calls, decide): (_, Arc<Decide>) = (Arc::<Mutex<Vec<Call>>>::default(), Arc::new(decide));
         let kept = calls.clone();
@@ -70,7 +70,7 @@ async fn answer(calls: &Mutex<Vec<Call>>, decide: &Decide, request: Request) -> 
     }
 }
 
-/// A success with data.
+/// Returns a successful answer with data.
 pub fn success(data: Value) -> Option<(u16, Value)> {
     Some((200, json!({ "code": "200", "msg": "success", "data": data })))
 }

@@ -1,4 +1,4 @@
-//! The load: submitters that go on whatever happens to the service, and a book of all that they were told.
+//! The load: submitters that continue through kills of the service, and a record of every answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -11,30 +11,30 @@ use crate::common::pictures::PictureServer;
 use crate::common::program::Key;
 use crate::common::receiver::Receiver;
 
-/// What a result must be like.
+/// The expected result of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Truth {
-    /// So many cards of that size, with that prompt and seeds from that one on, if the operation has seeds.
+    /// Test cards of a size, with a prompt and consecutive seeds, if the operation has seeds.
     Cards { count: usize, size: (u32, u32), prompt: String, seed: Option<i64> },
-    /// One picture of that size, all of that colour.
+    /// One picture of a size and a single colour.
     Plain { size: (u32, u32), color: u32 },
-    /// No result: nothing trains.
+    /// No result, because no trainer is configured.
     Training,
 }
 
-/// A submit, and what became of it.
+/// A submitted request and its answers.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct Submitted {
     pub caller_id: String,
     pub operation: &'static str,
     pub body: Value,
     pub idempotency: Option<String>,
     pub truth: Truth,
-    /// The ids that its answers told; a training's answer tells none.
+    /// The ids in its answers; a training's answer contains none.
     pub answers: Vec<Option<String>>,
 }
 
-/// The load. Clones are the same one.
+/// The load. Clones share its state.
 #[derive(Clone)]
 pub struct Load {
     key: Key,
@@ -43,11 +43,11 @@ pub struct Load {
     pictures: PictureServer,
     receiver: String,
     stop: Arc<AtomicBool>,
-    book: Arc<Mutex<Vec<Order>>>,
+    book: Arc<Mutex<Vec<Submitted>>>,
 }
 
 impl Load {
-    /// Nothing is submitted yet.
+    /// Creates a load; nothing is submitted yet.
     pub async fn new(key: &Key, receiver: &Receiver) -> Self {
         Self {
             key: key.clone(),
@@ -60,22 +60,22 @@ impl Load {
         }
     }
 
-    /// Tells where the service is now.
+    /// Sets the current URL of the service.
     pub fn serve_at(&self, url: &str) {
         *self.service.write().unwrap() = url.to_owned();
     }
 
-    /// Tells the submitters to end, as soon as they know what became of what can be repeated.
+    /// Stops the submitters, once their repeatable requests are answered.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }
 
     /// Everything that was submitted.
-    pub fn book(&self) -> Vec<Order> {
+    pub fn book(&self) -> Vec<Submitted> {
         self.book.lock().unwrap().clone()
     }
 
-    /// Submits one order after the other, and now and then an earlier one again.
+    /// Submits requests one after another, and sometimes repeats an earlier one.
     pub async fn submit(self, seed: u64, submitter: u64) {
         let mut random = fastrand::Rng::with_seed(seed ^ (submitter + 1));
         let mut safe: Vec<usize> = Vec::new();
@@ -83,12 +83,12 @@ impl Load {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
-            let place = self.note(self.order(&mut random, &format!("s{submitter}-{number}")));
+            let place = self.note(self.request(&mut random, &format!("s{submitter}-{number}")));
             if self.is_repeatable(place) {
                 self.insist(place).await;
                 safe.push(place);
             } else {
-                // An answer that is cut off stays unknown.
+                // If the answer is cut off, the outcome stays unknown.
                 self.attempt(place).await;
             }
             if let Some(place) = random.choice(&safe).copied().filter(|_| number % 5 == 0) {
@@ -98,18 +98,18 @@ impl Load {
         }
     }
 
-    fn note(&self, order: Order) -> usize {
+    fn note(&self, submitted: Submitted) -> usize {
         let mut book = self.book.lock().unwrap();
-        book.push(order);
+        book.push(submitted);
         book.len() - 1
     }
 
     fn is_repeatable(&self, place: usize) -> bool {
-        let order = &self.book.lock().unwrap()[place];
-        order.idempotency.is_some() || order.truth == Truth::Training
+        let submitted = &self.book.lock().unwrap()[place];
+        submitted.idempotency.is_some() || submitted.truth == Truth::Training
     }
 
-    /// Submits until there is an answer, for a repetition can do no harm.
+    /// Submits until there is an answer, which is safe because the request is repeatable.
     async fn insist(&self, place: usize) {
         while !self.attempt(place).await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -117,90 +117,91 @@ impl Load {
     }
 
     async fn attempt(&self, place: usize) -> bool {
-        let order = self.book.lock().unwrap()[place].clone();
-        let answer = self.send(&order).await;
+        let submitted = self.book.lock().unwrap()[place].clone();
+        let answer = self.send(&submitted).await;
         let is_answered = answer.is_some();
         self.book.lock().unwrap()[place].answers.extend(answer);
         is_answered
     }
 
-    /// The id that the answer tells, if there is an answer.
-    async fn send(&self, order: &Order) -> Option<Option<String>> {
-        let operation = operations::ALL.iter().find(|known| known.id == order.operation).unwrap();
+    /// Submits once. Returns the id in the answer, if there is an answer.
+    async fn send(&self, submitted: &Submitted) -> Option<Option<String>> {
+        let operation = operations::ALL.iter().find(|known| known.id == submitted.operation).unwrap();
         let url = format!("{}{}", self.service.read().unwrap(), operation.path);
-        let mut request = self.http.post(url).header("content-type", "application/json").body(order.body.to_string());
+        let mut request =
+            self.http.post(url).header("content-type", "application/json").body(submitted.body.to_string());
         request = request.header(Credentials::ID_HEADER, &self.key.id);
         request = request.header(Credentials::SECRET_HEADER, &self.key.secret);
-        if let Some(key) = &order.idempotency {
+        if let Some(key) = &submitted.idempotency {
             request = request.header("idempotency-key", key);
         }
         let response = request.send().await.ok()?;
         let status = response.status();
         let answer: Value = serde_json::from_slice(&response.bytes().await.ok()?).unwrap();
-        assert_eq!(status, 200, "{order:?}: {answer}");
+        assert_eq!(status, 200, "{submitted:?}: {answer}");
         let id = answer["data"]["task_id"].as_str().or(answer["data"]["taskId"].as_str());
         Some(id.map(str::to_owned))
     }
 
-    fn order(&self, random: &mut fastrand::Rng, caller_id: &str) -> Order {
-        let mut order = match random.u8(0..10) {
+    fn request(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
+        let mut submitted = match random.u8(0..10) {
             0..4 => cards(random, caller_id),
             4..6 => self.pushed_card(random, caller_id),
             6..9 => self.enlarged(random, caller_id),
             _ => self.training(caller_id),
         };
-        let with_key = order.truth != Truth::Training && random.u8(0..2) == 0;
-        order.idempotency = with_key.then(|| format!("key-{caller_id}"));
-        order
+        let with_key = submitted.truth != Truth::Training && random.u8(0..2) == 0;
+        submitted.idempotency = with_key.then(|| format!("key-{caller_id}"));
+        submitted
     }
 
-    fn pushed_card(&self, random: &mut fastrand::Rng, caller_id: &str) -> Order {
+    fn pushed_card(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
         let (prompt, (width, height)) = (prompt(random, caller_id), size(random));
         let body = json!({
             "businessTaskId": caller_id, "comfyTaskType": "Flux1DevFP8", "prompt": prompt, "width": width, "height": height,
             "steps": random.u8(1..6), "callbackUrl": self.callback("flux_text_to_image"),
         });
         let truth = Truth::Cards { count: 1, size: (width, height), prompt, seed: None };
-        order(caller_id, "flux_text_to_image", body, truth)
+        submitted(caller_id, "flux_text_to_image", body, truth)
     }
 
-    fn enlarged(&self, random: &mut fastrand::Rng, caller_id: &str) -> Order {
+    fn enlarged(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
         let (width, height, scale) = (random.u32(5..60), random.u32(5..60), random.u32(2..9));
         let color = random.u32(0..1 << 24);
         let body = json!({
             "businessTaskId": caller_id, "scale": scale, "callbackUrl": self.callback("enlarge_image"),
             "sourceImage": format!("{}/plain/{color:06x}/{width}x{height}.png", self.pictures.url),
         });
-        order(caller_id, "enlarge_image", body, Truth::Plain { size: (width * scale, height * scale), color })
+        submitted(caller_id, "enlarge_image", body, Truth::Plain { size: (width * scale, height * scale), color })
     }
 
-    fn training(&self, caller_id: &str) -> Order {
+    fn training(&self, caller_id: &str) -> Submitted {
         let urls: Value = (0..10).map(|number| format!("{}/train/{number}.png", self.pictures.url)).collect();
         let callback = self.callback("submit_training");
         let body = json!({"taskId": caller_id, "fileUrlList": urls, "callbackUrl": callback});
-        order(caller_id, "submit_training", body, Truth::Training)
+        submitted(caller_id, "submit_training", body, Truth::Training)
     }
 
     fn callback(&self, operation: &str) -> String {
         format!("{}/{operation}", self.receiver)
     }
 
-    /// Submits a job that never ends.
+    /// Submits a task that never ends.
     pub async fn hang(&self, caller_id: &str) {
-        let mut order = self.pushed_card(&mut fastrand::Rng::new(), caller_id);
-        order.body["prompt"] = Value::from("[sandbox: hang]");
-        self.send(&order).await.expect("the service runs");
+        let mut submitted = self.pushed_card(&mut fastrand::Rng::new(), caller_id);
+        submitted.body["prompt"] = Value::from("[sandbox: hang]");
+        self.send(&submitted).await.expect("the service runs");
     }
 
-    /// Submits the same job as before under the same key, and tells the id that is answered.
+    /// Submits the same request with the same idempotency key each time, and returns the id in the answer.
     pub async fn repeat(&self, caller_id: &str) -> String {
-        let mut order = cards(&mut fastrand::Rng::with_seed(1), caller_id);
-        order.idempotency = Some(caller_id.to_owned());
-        self.send(&order).await.expect("the service runs").expect("the answer tells the id")
+        let mut submitted = cards(&mut fastrand::Rng::with_seed(1), caller_id);
+        submitted.idempotency = Some(caller_id.to_owned());
+        self.send(&submitted).await.expect("the service runs").expect("the answer contains an id")
     }
 }
 
-fn cards(random: &mut fastrand::Rng, caller_id: &str) -> Order {
+fn cards(random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
     let (prompt, seed) = (prompt(random, caller_id), random.i64(0..1 << 40));
     let (width, height) = size(random);
     let (batches, batch) = (random.usize(1..3), random.usize(1..3));
@@ -211,18 +212,18 @@ fn cards(random: &mut fastrand::Rng, caller_id: &str) -> Order {
         },
     });
     let truth = Truth::Cards { count: batches * batch, size: (width, height), prompt, seed: Some(seed) };
-    order(caller_id, "text_to_image", body, truth)
+    submitted(caller_id, "text_to_image", body, truth)
 }
 
 fn size(random: &mut fastrand::Rng) -> (u32, u32) {
     (random.u32(60..160), random.u32(60..160))
 }
 
-/// A prompt like no other, which also sets the pace.
+/// Returns a unique prompt that also sets the pace of the sandbox.
 fn prompt(random: &mut fastrand::Rng, caller_id: &str) -> String {
     format!("picture of {caller_id} [sandbox: slow={}ms]", random.u8(1..40))
 }
 
-fn order(caller_id: &str, operation: &'static str, body: Value, truth: Truth) -> Order {
-    Order { caller_id: caller_id.to_owned(), operation, body, idempotency: None, truth, answers: Vec::new() }
+fn submitted(caller_id: &str, operation: &'static str, body: Value, truth: Truth) -> Submitted {
+    Submitted { caller_id: caller_id.to_owned(), operation, body, idempotency: None, truth, answers: Vec::new() }
 }

@@ -1,4 +1,4 @@
-//! What must hold when all is over, by the lists of the API, the receiver's notes, the log, the files and the database.
+//! What must hold at the end, according to the API's lists, the receiver, the log, the files and the database.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::common::pictures::{fetch, parameters, pixels, seed};
 use crate::common::receiver::{Receiver, Reply, Seen};
 use crate::common::rows::{all, text};
-use crate::load::{Load, Order, Truth};
+use crate::load::{Load, Submitted, Truth};
 
-/// Everything that can be known from outside.
+/// Everything that is observable from outside.
 pub struct Proof {
-    orders: Vec<Order>,
-    /// The tasks of each caller's id.
+    submitted: Vec<Submitted>,
+    /// The tasks of each caller id.
     tasks: HashMap<String, Vec<Value>>,
     /// The pictures of each task.
     pictures: HashMap<String, Vec<Vec<u8>>>,
@@ -24,7 +24,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Asks the service and the receiver, and fetches every picture.
+    /// Reads the lists and the receiver's record, and fetches every picture.
     pub async fn read(client: &Client, load: &Load, receiver: &Receiver) -> Self {
         let http = reqwest::Client::new();
         let (mut tasks, mut pictures): (HashMap<String, Vec<Value>>, _) = (HashMap::new(), HashMap::new());
@@ -37,59 +37,60 @@ impl Proof {
             tasks.entry(text(&task, "callerId").to_owned()).or_default().push(task);
         }
         let callbacks = all(client, "list_callbacks", json!({})).await;
-        Self { orders: load.book(), tasks, pictures, callbacks, seen: receiver.seen() }
+        Self { submitted: load.book(), tasks, pictures, callbacks, seen: receiver.seen() }
     }
 
     fn all_tasks(&self) -> impl Iterator<Item = &Value> {
         self.tasks.values().flatten()
     }
 
-    /// Every answer names a task that is there. Each order made one task; one whose answers were all cut off, one or none.
-    pub fn no_task_is_lost_and_none_is_there_twice(&self) {
+    /// Every answer names an existing task. Each request made one task; one without a complete answer made at most one.
+    pub fn no_task_is_lost_or_duplicated(&self) {
         let mut known = 0;
-        for order in &self.orders {
-            let tasks = self.tasks.get(&order.caller_id).map_or(&[][..], Vec::as_slice);
+        for submitted in &self.submitted {
+            let tasks = self.tasks.get(&submitted.caller_id).map_or(&[][..], Vec::as_slice);
             known += tasks.len();
-            assert!(tasks.len() <= 1, "{order:?} made {tasks:?}");
-            assert!(!tasks.is_empty() || order.answers.is_empty(), "{order:?} is lost");
-            for id in order.answers.iter().flatten() {
-                assert_eq!(text(&tasks[0], "taskId"), id, "{order:?}");
+            assert!(tasks.len() <= 1, "{submitted:?} made {tasks:?}");
+            assert!(!tasks.is_empty() || submitted.answers.is_empty(), "{submitted:?} is lost");
+            for id in submitted.answers.iter().flatten() {
+                assert_eq!(text(&tasks[0], "taskId"), id, "{submitted:?}");
             }
         }
-        assert_eq!(known, self.all_tasks().count(), "there are tasks that nobody ordered");
+        assert_eq!(known, self.all_tasks().count(), "there are tasks that nobody submitted");
         let ids: HashSet<_> = self.all_tasks().map(|task| text(task, "taskId")).collect();
-        assert_eq!(ids.len(), known, "an id stands for two tasks");
-        let repeated = self.orders.iter().filter(|order| order.answers.len() > 1).count();
-        assert!(repeated > 10, "only {repeated} submits were repeated, which proves little");
+        assert_eq!(ids.len(), known, "two tasks share an id");
+        let repeated = self.submitted.iter().filter(|submitted| submitted.answers.len() > 1).count();
+        assert!(repeated > 10, "only {repeated} submits were repeated, too few for a proof");
     }
 
-    /// With the result that its request asked for, or, for a training, with the reason that is always its end.
-    pub fn every_task_ended_as_it_should(&self) {
-        let orders: HashMap<_, _> = self.orders.iter().map(|order| (order.caller_id.as_str(), order)).collect();
+    /// With the requested result, or, for a training, with the reason why it always fails.
+    pub fn every_task_ended_as_expected(&self) {
+        let by_caller: HashMap<_, _> =
+            self.submitted.iter().map(|submitted| (submitted.caller_id.as_str(), submitted)).collect();
         for task in self.all_tasks() {
-            let truth = &orders[text(task, "callerId")].truth;
+            let truth = &by_caller[text(task, "callerId")].truth;
             let pictures = &self.pictures[text(task, "taskId")];
             let state = if *truth == Truth::Training { "failed" } else { "succeeded" };
             assert_eq!(text(task, "state"), state, "{task}");
             check(truth, task, pictures);
         }
         let again = self.interrupted();
-        assert!(again > 10, "only {again} runs were interrupted, which proves little");
+        assert!(again > 10, "only {again} runs were interrupted, too few for a proof");
     }
 
     fn interrupted(&self) -> i64 {
         self.all_tasks().map(|task| task["attempts"].as_i64().unwrap() - 1).sum()
     }
 
-    /// Each end of a task with an address has one callback, which is acknowledged by one try. The receiver saw nothing
+    /// Each ended task with a callback URL has one callback, acknowledged by one delivery attempt. The receiver saw nothing
     /// else.
     pub fn every_push_is_acknowledged_once(&self) {
-        let with_address = self.orders.iter().filter(|order| order.body.get("callbackUrl").is_some());
-        let with_address: HashSet<_> = with_address.map(|order| order.caller_id.as_str()).collect();
+        let with_address = self.submitted.iter().filter(|submitted| submitted.body.get("callbackUrl").is_some());
+        let with_address: HashSet<_> = with_address.map(|submitted| submitted.caller_id.as_str()).collect();
         let expected = self.all_tasks().filter(|task| with_address.contains(text(task, "callerId")));
         let expected: BTreeSet<_> = expected.map(|task| text(task, "taskId")).collect();
-        let told: BTreeSet<_> = self.callbacks.iter().map(|callback| text(callback, "taskId")).collect();
-        assert_eq!(told, expected);
+        let found: BTreeSet<_> = self.callbacks.iter().map(|callback| text(callback, "taskId")).collect();
+        assert_eq!(found, expected);
         assert_eq!(self.callbacks.len(), expected.len(), "a task has two callbacks");
         for callback in &self.callbacks {
             assert_eq!(text(callback, "state"), "acknowledged", "{callback}");
@@ -102,7 +103,7 @@ impl Proof {
         assert!(self.seen.iter().all(|seen| ids.contains(seen.id.as_str())), "a push that belongs to no callback");
     }
 
-    /// The receiver may have got it several times, but always the same, and it took it at least once.
+    /// A push may arrive several times, but always with the same body, and is acknowledged at least once.
     fn check_pushes(&self, callback: &Value) {
         let seen: Vec<_> = self.seen.iter().filter(|seen| seen.id == text(callback, "callbackId")).collect();
         assert!(seen.iter().any(|seen| seen.reply == Reply::Acknowledge), "{callback}");
@@ -113,8 +114,8 @@ impl Proof {
         }
     }
 
-    /// A kill may come before the log, but no end is logged twice.
-    pub fn every_end_is_logged_once_at_most(&self, logs: &[String]) {
+    /// A kill may precede the log line, but no end is logged twice.
+    pub fn every_end_is_logged_at_most_once(&self, logs: &[String]) {
         let mut ended: HashMap<String, usize> = HashMap::new();
         // The last line may be cut off.
         let lines = logs.iter().flat_map(|log| log.lines()).filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -127,8 +128,8 @@ impl Proof {
         assert!(ended.len() * 2 > count, "{} of {count} ends are logged", ended.len());
     }
 
-    /// Every file belongs to a row, and every row has its file. Half-written ones are gone.
-    pub fn nothing_is_left_over(&self, folder: &Path) {
+    /// Every file belongs to a row, every row has its file, and no partial files remain.
+    pub fn no_file_is_orphaned(&self, folder: &Path) {
         let database = open(folder).unwrap();
         let whole: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(whole, "ok");
@@ -142,19 +143,19 @@ impl Proof {
         let trainings: BTreeSet<_> = trainings.map(|task| text(task, "taskId").to_owned()).collect();
         let datasets = names(&folder.join("datasets"));
         let pictures = |dataset: &PathBuf| names(&dataset.join("img")).iter().flat_map(|inner| names(inner)).count();
-        let is_whole = |dataset: &PathBuf| pictures(dataset) == 10 && dataset.join("train.sh").is_file();
-        assert!(datasets.iter().all(is_whole), "a data set is not whole");
+        let is_complete = |dataset: &PathBuf| pictures(dataset) == 10 && dataset.join("train.sh").is_file();
+        assert!(datasets.iter().all(is_complete), "a data set is incomplete");
         assert_eq!(datasets.into_iter().map(name).collect::<BTreeSet<_>>(), trainings);
     }
 
-    /// What there was of everything.
+    /// Counts of everything, for the test's output.
     pub fn figures(&self) -> String {
-        let (orders, tasks, pushes) = (self.orders.len(), self.all_tasks().count(), self.seen.len());
-        let cut_off = self.orders.iter().filter(|order| order.answers.is_empty()).count();
+        let (submits, tasks, pushes) = (self.submitted.len(), self.all_tasks().count(), self.seen.len());
+        let cut_off = self.submitted.iter().filter(|submitted| submitted.answers.is_empty()).count();
         let (pictures, callbacks) = (self.pictures.values().flatten().count(), self.callbacks.len());
         let interrupted = self.interrupted();
         format!(
-            "{orders} submits, {cut_off} of them cut off for good, {tasks} tasks, {interrupted} interrupted runs, \
+            "{submits} submits, {cut_off} of them cut off for good, {tasks} tasks, {interrupted} interrupted runs, \
              {pictures} pictures, {callbacks} callbacks in {pushes} pushes"
         )
     }
@@ -165,10 +166,10 @@ fn check(truth: &Truth, task: &Value, files: &[Vec<u8>]) {
         Truth::Cards { count, size, prompt, seed: first } => {
             assert_eq!(files.len(), *count, "{task}");
             for (number, file) in (0..).zip(files) {
-                let told = parameters(file);
+                let text = parameters(file);
                 assert_eq!(pixels(file).dimensions(), *size, "{task}");
-                assert!(told.starts_with(prompt), "{task} shows {told}");
-                assert_eq!(seed(&told), first.map(|first| first + number), "{task} shows {told}");
+                assert!(text.starts_with(prompt), "{task} shows {text}");
+                assert_eq!(seed(&text), first.map(|first| first + number), "{task} shows {text}");
             }
         }
         Truth::Plain { size, color } => {
@@ -184,7 +185,7 @@ fn check(truth: &Truth, task: &Value, files: &[Vec<u8>]) {
     }
 }
 
-/// The state of the task behind a callback, as it is on the disk now.
+/// Returns the stored state of the task behind a callback.
 pub fn state_behind(folder: &Path, callback: &str) -> rusqlite::Result<String> {
     let sql = "SELECT state FROM tasks WHERE id = (SELECT task_id FROM callbacks WHERE id = ?1)";
     open(folder)?.query_row(sql, [callback], |row| row.get(0))

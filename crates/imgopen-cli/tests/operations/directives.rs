@@ -1,4 +1,4 @@
-//! Orders to the sandbox over HTTP: trouble comes as it was asked for, and is told as what it is.
+//! Directives for the sandbox over HTTP: each causes its kind of trouble, which is reported as such.
 
 use std::time::Instant;
 
@@ -12,16 +12,16 @@ use crate::common::rows::{task, text};
 use crate::common::until;
 use crate::{World, jobs};
 
-/// A client that sends an order to the sandbox with every call.
-fn ordering(key: &Key, url: &str, directive: &str) -> Client {
+/// Returns a client that sends a directive for the sandbox with every call.
+fn directed(key: &Key, url: &str, directive: &str) -> Client {
     let headers = HeaderMap::from_iter([("x-sandbox".parse().unwrap(), directive.parse().unwrap())]);
     let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
     Client::builder(url).credentials(Credentials::new(&key.id, &key.secret)).http_client(http).build().unwrap()
 }
 
 impl World {
-    pub fn ordering(&self, directive: &str) -> Client {
-        ordering(&self.key, &self.program.url, directive)
+    pub fn directed(&self, directive: &str) -> Client {
+        directed(&self.key, &self.program.url, directive)
     }
 
     fn named(&self, operation: &str, id: &str) -> Value {
@@ -32,15 +32,15 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn trouble_comes_as_it_was_asked_for() {
+async fn directives_cause_trouble() {
     let limits = ["--set", "time_limit.operations.swap_face=\"500ms\"", "--set", "callbacks.pauses=[\"100ms\"]"];
     let world = World::start(&limits).await;
     for (directive, reason) in [
         ("fail=out of memory", "sandbox: out of memory"),
-        ("panic", "the engine `sandbox` panicked; the log tells more"),
+        ("panic", "the engine `sandbox` panicked; see the server's log"),
         ("hang", "it took longer than 0.5 s, the time limit of `swap_face` (setting `time_limit`)"),
     ] {
-        let ended = jobs::run(&world.ordering(directive), "swap_face", world.named("swap_face", directive)).await;
+        let ended = jobs::run(&world.directed(directive), "swap_face", world.named("swap_face", directive)).await;
         assert!(ended.failure.as_ref().unwrap().ends_with(reason), "{directive}: {ended:?}");
         assert_eq!(
             (text(&ended.row, "state"), text(&ended.row, "desc")),
@@ -49,29 +49,30 @@ async fn trouble_comes_as_it_was_asked_for() {
         assert_eq!((ended.row.get("outputImageUrlList"), ended.report.get("outputImageUrl")), (None, None));
     }
     let begun = Instant::now();
-    let ended = jobs::run(&world.ordering("delay=900ms, slow=1ms"), "outpaint", world.named("outpaint", "late")).await;
+    let ended = jobs::run(&world.directed("delay=900ms, slow=1ms"), "outpaint", world.named("outpaint", "late")).await;
     assert!(ended.failure.is_none() && begun.elapsed().as_millis() >= 900, "{ended:?}");
-    // The service has outlived it all.
-    assert!(jobs::run(&world.client, "swap_face", world.named("swap_face", "after")).await.failure.is_none());
+    // The service still works. The operation is another one, because a slow machine may need more than 500 ms.
+    let after = jobs::run(&world.client, "swap_faces", world.named("swap_faces", "after")).await;
+    assert_eq!(after.failure, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_order_goes_to_the_sandbox_whatever_better_engine_there_is() {
+async fn a_directive_selects_the_sandbox_over_better_engines() {
     let world = World::start(&[]).await;
-    let ended = jobs::run(&world.ordering("slow=1ms"), "enlarge_image", world.named("enlarge_image", "card")).await;
+    let ended = jobs::run(&world.directed("slow=1ms"), "enlarge_image", world.named("enlarge_image", "card")).await;
     assert_eq!((text(&ended.row, "engine"), text(&ended.row, "grade")), ("sandbox", "sandbox"));
     let request = world.named("enlarge_image", "wrong");
-    let error = call(&world.ordering("explode"), "enlarge_image", &request).await.unwrap_err();
+    let error = call(&world.directed("explode"), "enlarge_image", &request).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 422);
     let start = "the sandbox directive \"explode\" in the header `x-sandbox` is not known";
     assert!(error.envelope().unwrap().msg.starts_with(start), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_hangs_can_be_cancelled() {
+async fn a_hanging_task_can_be_cancelled() {
     let world = World::start(&["--set", "callbacks.pauses=[\"100ms\"]"]).await;
     let request = world.named("outpaint", "endless");
-    call(&world.ordering("hang"), "outpaint", &request).await.unwrap();
+    call(&world.directed("hang"), "outpaint", &request).await.unwrap();
     let running =
         until("it runs", async || Some(task(&world.client, "endless").await).filter(|task| task["state"] == "running"));
     let id = text(&running.await, "taskId").to_owned();
@@ -87,7 +88,7 @@ async fn what_hangs_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_sandbox_nothing_stands_in_for_an_engine() {
+async fn without_the_sandbox_nothing_replaces_a_missing_engine() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = imgopen();
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
@@ -98,7 +99,7 @@ async fn without_the_sandbox_nothing_stands_in_for_an_engine() {
     let error = call(&key.client(&program.url), "remove_background", &request).await.unwrap_err();
     assert_eq!(status(&error), 503);
     assert!(error.envelope().unwrap().msg.starts_with("no engine is configured for `remove_background`"), "{error}");
-    let error = call(&ordering(&key, &program.url, "hang"), "remove_background", &request).await.unwrap_err();
+    let error = call(&directed(&key, &program.url, "hang"), "remove_background", &request).await.unwrap_err();
     assert_eq!(status(&error), 400);
     assert!(error.envelope().unwrap().msg.contains("--sandbox"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Runs the job of any operation: submits it by the typed client, waits by its query, asks by both ids.
+//! Runs the job of any operation: submits it with the typed client, waits for it, and queries it by both ids.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use serde_json::{Value, json};
 use crate::common::PATIENCE;
 use crate::common::rows::{task, text};
 
-/// A job that has ended.
+/// An ended job.
 #[derive(Debug)]
 pub struct Ended {
     pub operation: &'static str,
-    /// The id in its request.
+    /// The caller id in its request.
     pub caller_id: String,
-    /// The id that the service gave it.
+    /// The service's id.
     pub platform_id: String,
-    /// What its query tells in the end.
+    /// The last answer to its query.
     pub report: Value,
-    /// Why there is no result, if there is none.
+    /// Why it failed, if it did.
     pub failure: Option<String>,
-    /// It as the list of tasks has it.
+    /// Its row in the list of tasks.
     pub row: Value,
 }
 
@@ -33,7 +33,7 @@ macro_rules! jobs {
         pub async fn run(client: &Client, operation: &str, request: Value) -> Ended {
             match operation {
                 $(stringify!($operation) => finish::<$request>(client, request).await,)*
-                other => panic!("{other} starts no job that is known here"),
+                other => panic!("{other} is not listed as an operation that starts a job"),
             }
         }
     };
@@ -86,31 +86,31 @@ where
     Ended { operation: J::operation().id, caller_id, platform_id, report, failure, row }
 }
 
-/// The id that a request gives its job.
+/// Returns the caller id in a request.
 fn caller_id(request: &Value) -> String {
     let places = ["/businessTaskId", "/taskId", "/alwayson_scripts/id_task"];
     places.iter().find_map(|place| request.pointer(place)?.as_str()).unwrap().to_owned()
 }
 
-/// Generation jobs echo the id that they are asked for by; all else must be the same.
+/// Removes the id from a report, because generation jobs echo the id of the query; the rest must be the same.
 fn without_id(report: &Value) -> Value {
     let mut report = report.clone();
     report.as_object_mut().unwrap().remove("id_task");
     report
 }
 
-/// The answer to a submit tells the service's id, except a training's, which has no data.
+/// Checks that the answer to a submit contains the service's id, except a training's, which has no data.
 fn check_accepted(accepted: &Value, platform_id: &str) {
     assert_eq!((&accepted["code"], &accepted["msg"]), (&json!("200"), &json!("success")));
     let data = &accepted["data"];
-    let told = data["task_id"].as_str().or(data["taskId"].as_str());
-    assert!(told == Some(platform_id) || data.is_null(), "{accepted}");
-    // It is not done yet, so it tells no result.
+    let id = data["task_id"].as_str().or(data["taskId"].as_str());
+    assert!(id == Some(platform_id) || data.is_null(), "{accepted}");
+    // The job has not ended, so there is no result.
     assert_eq!((data.get("outputImageUrl"), data.get("caption")), (None, None), "{accepted}");
 }
 
 impl Ended {
-    /// What was pushed says the same as the query.
+    /// Checks that a pushed body agrees with the query.
     pub fn check_push(&self, body: &Value) {
         let data = &body["data"];
         assert_eq!(body["code"], "200", "{body}");
@@ -122,7 +122,7 @@ impl Ended {
             }
         }
         let result = ["outputImageUrl", "caption", "styleLabels", "faces"];
-        let told = result.iter().filter(|name| data.get(**name).is_some()).count();
-        assert_eq!(told, usize::from(self.failure.is_none()), "{body}");
+        let results = result.iter().filter(|name| data.get(**name).is_some()).count();
+        assert_eq!(results, usize::from(self.failure.is_none()), "{body}");
     }
 }

@@ -1,4 +1,4 @@
-//! What each job's example asks for, and whether the result is that.
+//! The results that the examples ask for.
 
 use std::path::Path;
 
@@ -16,12 +16,12 @@ pub struct Want {
 }
 
 enum Kind {
-    /// So many cards of that size, with that first seed and that on their prompt's first line.
+    /// Test cards: their number, size, first seed and the first line of the prompt.
     Cards(usize, (u32, u32), Seed, Option<&'static str>),
-    /// The picture itself, larger.
+    /// The picture itself, enlarged.
     Enlarged((u32, u32)),
-    /// A text in that member of the report.
-    Told(&'static str, Value),
+    /// A value in a member of the report.
+    Value(&'static str, Value),
     Training,
 }
 
@@ -32,11 +32,11 @@ enum Seed {
     Random,
 }
 
-/// One for each operation that starts a job, by the examples with every field.
+/// Returns the results of all operations that start jobs, for the examples with every field.
 pub fn wants() -> Vec<Want> {
     let card = |id, size, seed, prompt| Want { id, result: Kind::Cards(1, size, seed, prompt) };
     let cards = |id, count, size, seed, prompt| Want { id, result: Kind::Cards(count, size, seed, prompt) };
-    let told = |id, name, value| Want { id, result: Kind::Told(name, value) };
+    let value = |id, name, value| Want { id, result: Kind::Value(name, value) };
     let (given, side) = (Seed::Given(1_221_212), (512, 512));
     let caption = "SANDBOX text of describe_image, in place of deepdanbooru: no picture was looked at";
     let face = json!([{
@@ -53,16 +53,16 @@ pub fn wants() -> Vec<Want> {
         card("instant_id", (960, 960), given, Some("Cute ceramic doll")),
         card("restore_face", side, Seed::None, None),
         card("super_resolution", (2048, 2048), Seed::None, None),
-        told("describe_image", "caption", json!(caption)),
+        value("describe_image", "caption", json!(caption)),
         card("swap_faces", side, Seed::None, None),
-        told("detect_faces", "faces", face),
+        value("detect_faces", "faces", face),
         card("change_hairstyle", side, Seed::None, Some("with a fringe")),
         card("remove_object", side, Seed::None, None),
-        told("recognize_style", "styleLabels", json!([{"label": "sandbox", "confidence": 0}])),
+        value("recognize_style", "styleLabels", json!([{"label": "sandbox", "confidence": 0}])),
         cards("outpaint", 2, (896, 768), Seed::Random, Some("a wide beach at dusk")),
         card("preview_controlnet", side, Seed::None, None),
         card("remove_background", side, Seed::None, None),
-        // 60x41, two and a half times.
+        // 60x41, enlarged by 2.5.
         Want { id: "enlarge_image", result: Kind::Enlarged((150, 103)) },
         card("watermark_image", side, Seed::None, None),
         Want { id: "submit_training", result: Kind::Training },
@@ -70,12 +70,12 @@ pub fn wants() -> Vec<Want> {
 }
 
 impl Want {
-    /// Whether a test card is wanted, or a text in place of one.
+    /// Whether the result comes from the sandbox: a test card, or a text in its place.
     pub fn is_card(&self) -> bool {
-        matches!(self.result, Kind::Cards(..) | Kind::Told(..))
+        matches!(self.result, Kind::Cards(..) | Kind::Value(..))
     }
 
-    /// Looks at the result as its caller would.
+    /// Checks the result of a job.
     pub async fn check(&self, world: &World, job: &Ended) {
         let mut files = Vec::new();
         for url in urls(&job.report) {
@@ -100,13 +100,13 @@ impl Want {
                 }
             }
             Kind::Enlarged(size) => check_enlarged(&files, *size),
-            Kind::Told(name, value) => assert_eq!((&job.report[*name], files.len()), (value, 0), "{}", self.id),
+            Kind::Value(name, value) => assert_eq!((&job.report[*name], files.len()), (value, 0), "{}", self.id),
             Kind::Training => {}
         }
     }
 }
 
-/// The pictures that a report tells of.
+/// Returns the URLs of the pictures in a report.
 fn urls(report: &Value) -> Vec<&str> {
     let many = report["outputImageUrlList"].as_array().or(report["differentialImageRspList"].as_array());
     let Some(many) = many else { return report["outputImageUrl"].as_str().into_iter().collect() };
@@ -116,7 +116,7 @@ fn urls(report: &Value) -> Vec<&str> {
     urls
 }
 
-/// The seeds rise by one, in the files and in the report of those operations whose report tells any.
+/// Checks that seeds are consecutive, in the files and in reports that contain seeds.
 fn check_seeds(id: &str, report: &Value, wanted: Seed, files: &[Vec<u8>]) {
     let found: Vec<_> = files.iter().map(|file| seed(&parameters(file))).collect();
     let first = match wanted {
@@ -126,26 +126,26 @@ fn check_seeds(id: &str, report: &Value, wanted: Seed, files: &[Vec<u8>]) {
     };
     let rising: Vec<_> = (first..).take(files.len()).map(Some).collect();
     assert_eq!(found, rising, "{id}");
-    if let Some(told) = report["differentialImageRspList"].as_array() {
-        assert_eq!(told.iter().map(|picture| picture["seed"].as_i64()).collect::<Vec<_>>(), rising, "{id}");
+    if let Some(pictures) = report["differentialImageRspList"].as_array() {
+        assert_eq!(pictures.iter().map(|picture| picture["seed"].as_i64()).collect::<Vec<_>>(), rising, "{id}");
     }
 }
 
 fn check_card(job: &Ended, file: &[u8], (number, count): (usize, usize), size: (u32, u32), prompt: Option<&str>) {
-    let (card, told) = (pixels(file), parameters(file));
+    let (card, text) = (pixels(file), parameters(file));
     assert_eq!(card.dimensions(), size, "{}", job.operation);
     let (width, height) = size;
     let mut facts = vec!["SANDBOX".to_owned(), format!("{width}x{height}"), format!("{number}/{count}")];
     facts.extend([job.operation.to_owned(), format!("task {}", job.platform_id)]);
-    facts.extend(seed(&told).map(|seed| format!("seed {seed}")));
+    facts.extend(seed(&text).map(|seed| format!("seed {seed}")));
     facts.extend(prompt.map(str::to_owned));
     for fact in facts {
         assert!(shows(&card, &fact), "the card of {} does not show {fact:?}", job.operation);
     }
-    // Whoever sees everything sees nothing.
+    // The check itself can fail.
     assert!(!shows(&card, "no such text"));
     let begins = prompt.map_or_else(|| format!("sandbox test card of {}", job.operation), str::to_owned);
-    assert!(told.starts_with(&begins), "{}: {told}", job.operation);
+    assert!(text.starts_with(&begins), "{}: {text}", job.operation);
 }
 
 fn check_enlarged(files: &[Vec<u8>], size: (u32, u32)) {
@@ -154,12 +154,12 @@ fn check_enlarged(files: &[Vec<u8>], size: (u32, u32)) {
     assert_eq!(large.dimensions(), size);
     let alike = correlation(&scene(), &large);
     assert!(alike > 0.98, "{alike}");
-    // A picture that does not belong to the source is told apart.
+    // The check itself can fail.
     let turned = image::imageops::rotate180(&large);
     assert!(correlation(&scene(), &turned) < 0.8);
 }
 
-/// It fails, but only after every picture of the data set was fetched.
+/// Checks that a training fails, but only after every picture of the data set was fetched.
 fn check_training(world: &World, job: &Ended) {
     let reason = job.failure.as_ref().unwrap();
     assert!(reason.starts_with("no training engine configured"), "{reason}");
@@ -171,8 +171,8 @@ fn check_training(world: &World, job: &Ended) {
     let folder = world.folder.path().join("datasets").join(&job.platform_id);
     let inside =
         |folder: &Path| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
-    // Each picture is shown ten times, as the folder's name tells the trainer.
-    let [pictures] = &inside(&folder.join("img"))[..] else { panic!("one folder of pictures is expected") };
+    // The directory's name makes the trainer show each picture ten times.
+    let [pictures] = &inside(&folder.join("img"))[..] else { panic!("one directory of pictures is expected") };
     assert!(pictures.file_name().unwrap().to_str().unwrap().starts_with("10_"), "{pictures:?}");
     let script = std::fs::read_to_string(folder.join("train.sh")).unwrap();
     let command: Vec<_> =

@@ -1,4 +1,4 @@
-//! The tools that are real without weights, over HTTP: each does to the picture what its example asks for.
+//! The classical tools over HTTP, with the examples of the document.
 
 use image::RgbImage;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::common::rows::text;
 use crate::jobs::Ended;
 use crate::{World, jobs};
 
-/// The scene has 60x41 pixels.
+/// The size of the scene.
 const SIZE: (u32, u32) = (60, 41);
 
 async fn run(world: &World, operation: &str, engine: (&str, &str)) -> (Ended, Vec<RgbImage>) {
@@ -26,13 +26,13 @@ fn sizes(pictures: &[RgbImage]) -> Vec<(u32, u32)> {
     pictures.iter().map(RgbImage::dimensions).collect()
 }
 
-/// How many pixels differ.
+/// Returns the number of pixels that differ from the scene.
 fn changed(picture: &RgbImage) -> usize {
     picture.pixels().zip(scene().pixels()).filter(|(now, before)| now != before).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_tool_does_what_its_example_asks_for() {
+async fn every_tool_has_the_result_of_its_example() {
     let world = World::start(&[]).await;
 
     let (_, larger) = run(&world, "super_resolution", ("lanczos", "classical")).await;
@@ -47,7 +47,7 @@ async fn every_tool_does_what_its_example_asks_for() {
     let share = changed(&marked[0]) as f64 / f64::from(SIZE.0 * SIZE.1);
     assert!((0.002..0.6).contains(&share), "{share}");
 
-    // The example's mask shows the scene too, of which about half is lighter than medium gray.
+    // The example's mask is the scene too, about half of which is lighter than medium gray.
     let (_, filled) = run(&world, "remove_object", ("patchmatch", "classical")).await;
     assert_eq!(sizes(&filled), [SIZE]);
     assert!(changed(&filled[0]) > 100);
@@ -67,7 +67,7 @@ async fn every_tool_does_what_its_example_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_unknown_preprocessor_is_refused_with_those_there_are() {
+async fn an_unknown_preprocessor_is_rejected_with_a_list() {
     let world = World::start(&[]).await;
     let mut request = world.example("preview_controlnet");
     request["preprocessor"] = json!("cany");
@@ -75,8 +75,8 @@ async fn an_unknown_preprocessor_is_refused_with_those_there_are() {
     assert_eq!(error.status().unwrap(), 422);
     let msg = &error.envelope().unwrap().msg;
     assert!(msg.starts_with("`preprocessor`: ") && msg.contains("softedge") && msg.contains("canny"), "{msg}");
-    let told = world.call("describe_server", json!({})).await;
-    let support = told["data"]["operations"].as_array().unwrap();
+    let described = world.call("describe_server", json!({})).await;
+    let support = described["data"]["operations"].as_array().unwrap();
     let preview = support.iter().find(|one| one["operation"] == "preview_controlnet").unwrap();
     let values: &Value = &preview["engines"][0]["values"][0];
     assert_eq!(values["field"], "preprocessor");

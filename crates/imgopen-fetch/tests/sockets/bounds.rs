@@ -1,4 +1,4 @@
-//! What a fetch and a push may cost, and how what goes wrong is told.
+//! The limits of fetches and pushes, and the errors of those that fail.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 const SOON: Duration = Duration::from_millis(300);
 
 #[tokio::test]
-async fn a_picture_is_fetched_with_where_it_lay_and_what_it_is() {
+async fn a_fetch_returns_the_final_url_and_the_content_type() {
     let host = Host::answering(|request| match request.split(' ').nth(1) {
         Some("/start") => redirect("/a%20b.png?x=y"),
         _ => ok("picture"),
@@ -30,7 +30,7 @@ async fn a_picture_is_fetched_with_where_it_lay_and_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_no_success_is_told() {
+async fn a_status_that_is_not_a_success_is_an_error() {
     for (status, retryable) in
         [("404 Not Found", false), ("503 Service Unavailable", true), ("304 Not Modified", false)]
     {
@@ -42,7 +42,7 @@ async fn a_status_that_is_no_success_is_told() {
 }
 
 #[tokio::test]
-async fn an_announced_size_is_refused_before_the_body() {
+async fn an_announced_size_is_rejected_before_the_body() {
     let host = Host::dripping("HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n", "", Duration::from_secs(60)).await;
     let started = Instant::now();
     let error = fetcher().get(&host.url("/x.png"), &limits()).await.unwrap_err();
@@ -51,7 +51,7 @@ async fn an_announced_size_is_refused_before_the_body() {
 }
 
 #[tokio::test]
-async fn a_body_without_an_end_is_cut_off() {
+async fn an_endless_body_is_cut_off() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     for (start, rest) in [(chunked, "8\r\n12345678\r\n"), ("HTTP/1.1 200 OK\r\n\r\n", "12345678")] {
         let host = Host::dripping(start, rest, Duration::ZERO).await;
@@ -61,14 +61,14 @@ async fn a_body_without_an_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_body_of_exactly_the_limit_is_taken() {
+async fn a_body_of_exactly_the_limit_is_accepted() {
     let host = Host::answering(|_| ok(&"x".repeat(1000))).await;
     assert_eq!(fetcher().get(&host.url("/"), &limits()).await.unwrap().bytes.len(), 1000);
     assert!(fetcher().get(&host.url("/"), &limits().bytes(999)).await.is_err());
 }
 
 #[tokio::test]
-async fn a_head_without_an_end_is_cut_off() {
+async fn an_endless_head_is_cut_off() {
     let header = format!("x-more: {}\r\n", "x".repeat(8000));
     let host = Host::dripping("HTTP/1.1 200 OK\r\n", header, Duration::ZERO).await;
     let error = fetcher().get(&host.url("/"), &limits().time(Duration::from_secs(30))).await.unwrap_err();
@@ -76,7 +76,7 @@ async fn a_head_without_an_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_slow_host_is_not_waited_for() {
+async fn a_slow_host_times_out() {
     let silent = Host::dripping("", "", Duration::from_secs(60)).await;
     let slow_head = Host::dripping("HTTP/1.1 200 OK\r\n", "x", Duration::from_millis(50)).await;
     let slow_body =
@@ -105,7 +105,7 @@ async fn redirects_share_one_time_limit() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_made_in_time_is_told() {
+async fn a_slow_connection_times_out() {
     let limits = limits().connect(SOON);
     let no_answer = |_: String| std::future::pending();
     let unresolved = Fetcher::with_resolver(guard(), no_answer).unwrap();
@@ -124,7 +124,7 @@ async fn a_connection_that_is_not_made_in_time_is_told() {
 }
 
 #[tokio::test]
-async fn https_to_a_plain_port_is_told() {
+async fn https_to_a_plain_port_is_an_error() {
     let host =
         Host::on(ALLOWED, |mut stream, _| async move { stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await })
             .await;
@@ -134,7 +134,7 @@ async fn https_to_a_plain_port_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told() {
+async fn missing_hosts_and_broken_connections_are_errors() {
     let missing = |_: String| async { Err(std::io::Error::other("no such name")) };
     let error =
         Fetcher::with_resolver(guard(), missing).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
@@ -143,8 +143,8 @@ async fn what_is_not_there_is_told() {
     let error = Fetcher::with_resolver(guard(), empty).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
     assert!(matches!(error, FetchError::Unresolved { .. }) && error.is_retryable(), "{error}");
 
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = fetcher().get(&format!("http://{gone}/?key=hunter2"), &limits()).await.unwrap_err();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = fetcher().get(&format!("http://{closed}/?key=hunter2"), &limits()).await.unwrap_err();
     assert!(error.is_retryable() && !format!("{error} {error:?}").contains("hunter2"), "{error:?}");
 
     let cut = Host::on(ALLOWED, |mut stream, _| async move {
@@ -160,28 +160,28 @@ async fn what_is_not_there_is_told() {
 async fn a_redirect_loop_ends() {
     let host = Host::answering(|_| redirect("/again")).await;
     let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err();
-    let told = format!("{} leads through more than 3 redirects; give the URL that they lead to", host.url("/"));
-    assert_eq!(error.to_string(), told);
+    let expected = format!("{} leads through more than 3 redirects; give the URL that they lead to", host.url("/"));
+    assert_eq!(error.to_string(), expected);
     assert_eq!(host.requests().len(), 4);
     assert!(fetcher().get(&host.url("/"), &limits().redirects(0)).await.is_err());
 }
 
 #[tokio::test]
-async fn a_redirect_to_nowhere_is_told() {
+async fn a_redirect_without_a_target_is_an_error() {
     let without = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n".to_owned();
-    for (answer, told) in [(without, "without a `Location`"), (redirect("http://[/"), "is not a URL")] {
+    for (answer, expected) in [(without, "without a `Location`"), (redirect("http://[/"), "is not a URL")] {
         let host = Host::answering(move |_| answer.clone()).await;
         let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err().to_string();
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_packed_body_is_not_unpacked() {
+async fn a_compressed_body_is_not_decompressed() {
     for encoding in ["gzip", "GZIP", "br", "identity, zstd"] {
-        let packed =
+        let compressed =
             move |_: &str| ok("bomb").replace("\r\n\r\n", &format!("\r\ncontent-encoding: {encoding}\r\n\r\n"));
-        let host = Host::answering(packed).await;
+        let host = Host::answering(compressed).await;
         let error = fetcher().get(&host.url("/"), &limits()).await.unwrap_err();
         assert!(matches!(error, FetchError::Encoding { .. }), "{error}");
         let pushed = fetcher().post(&host.url("/"), HeaderMap::new(), Bytes::new(), &limits()).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_packed_body_is_not_unpacked() {
 }
 
 #[tokio::test]
-async fn a_push_sends_what_it_is_given_and_keeps_every_answer() {
+async fn a_push_sends_its_headers_and_body_and_returns_any_status() {
     let host =
         Host::answering(|_| "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno".to_owned()).await;
     let headers = HeaderMap::from_iter([("webhook-id".parse().unwrap(), "msg_1".parse().unwrap())]);
@@ -216,7 +216,7 @@ async fn a_push_follows_no_redirect() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_push_is_cut_at_the_limit() {
+async fn the_answer_to_a_push_is_truncated_at_the_limit() {
     let endless = Host::dripping("HTTP/1.1 200 OK\r\n\r\n", "12345678", Duration::ZERO).await;
     let announced = Host::answering(|_| ok(&"12345678".repeat(1000))).await;
     for host in [endless, announced] {

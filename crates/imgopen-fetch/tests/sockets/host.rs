@@ -1,4 +1,4 @@
-//! Hosts on this machine that answer byte for byte as a test says, and fetchers that may reach them.
+//! Hosts that send exactly the bytes of a test, and fetchers that may reach them.
 
 use std::future::Future;
 use std::io;
@@ -10,13 +10,13 @@ use imgopen_fetch::{Fetcher, Guard, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Where the hosts listen, the one address that the fetchers may reach beside the public ones.
+/// The address that the hosts listen on, and the only one beside public ones that the fetchers may reach.
 pub const ALLOWED: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// On this machine too, but not allowed.
+/// Another loopback address, which is not allowed.
 pub const FORBIDDEN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A host, and the heads and bodies of the requests that came.
+/// A host, with the heads and bodies of the requests it received.
 #[derive(Clone)]
 pub struct Host {
     pub address: SocketAddr,
@@ -25,7 +25,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host that answers every request with what the function makes of it, and keeps the connection.
+    /// Starts a host that answers every request with the function's result, and keeps the connection.
     pub async fn answering(answer: impl Fn(&str) -> String + Clone + Send + 'static) -> Self {
         Self::on(ALLOWED, move |mut stream, host| {
             let answer = answer.clone();
@@ -40,7 +40,7 @@ impl Host {
         .await
     }
 
-    /// A host that reads a request, sends the start, then the rest again and again with pauses.
+    /// Starts a host that reads a request, sends `start`, then repeats `rest` with pauses.
     pub async fn dripping(start: &'static str, rest: impl Into<String>, pause: Duration) -> Self {
         let rest = rest.into();
         Self::on(ALLOWED, move |mut stream, _| {
@@ -57,7 +57,7 @@ impl Host {
         .await
     }
 
-    /// A host at that address that does with each connection what the function says.
+    /// Starts a host that serves each connection with a function.
     pub async fn on<F>(ip: Ipv4Addr, serve: impl Fn(TcpStream, Host) -> F + Send + 'static) -> Self
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
@@ -79,7 +79,7 @@ impl Host {
         format!("http://{}{path}", self.address)
     }
 
-    /// The host under a name, which the test's resolver knows.
+    /// Returns a URL of the host under a name that the test's resolver knows.
     pub fn named(&self, name: &str, path: &str) -> String {
         format!("http://{name}:{}{path}", self.address.port())
     }
@@ -93,7 +93,7 @@ impl Host {
     }
 }
 
-/// A fetcher that may reach the hosts.
+/// Returns a fetcher that may reach the hosts.
 pub fn fetcher() -> Fetcher {
     Fetcher::new(guard()).unwrap()
 }
@@ -102,7 +102,8 @@ pub fn guard() -> Guard {
     Guard::new(vec![IpAddr::V4(ALLOWED).into()])
 }
 
-/// A fetcher whose resolver gives the n-th answer at the n-th call, the last one ever after; and the names asked for.
+/// Returns a fetcher whose resolver gives the n-th answer at the n-th call and then repeats the last, and the names it
+/// resolved.
 pub fn resolving(answers: &[&[IpAddr]]) -> (Fetcher, Arc<Mutex<Vec<String>>>) {
     let answers: Vec<Vec<IpAddr>> = answers.iter().map(|answer| answer.to_vec()).collect();
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -116,7 +117,7 @@ pub fn resolving(answers: &[&[IpAddr]]) -> (Fetcher, Arc<Mutex<Vec<String>>>) {
     (Fetcher::with_resolver(guard(), lookup).unwrap(), asked)
 }
 
-/// Limits under which a test ends soon.
+/// Limits that end a test soon.
 pub fn limits() -> Limits {
     Limits::default().bytes(1000).time(Duration::from_secs(5)).redirects(3)
 }
@@ -129,7 +130,7 @@ pub fn redirect(location: &str) -> String {
     format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")
 }
 
-/// Reads one request with a body of announced length.
+/// Reads one request, with a body of the announced length.
 pub async fn read_request(stream: &mut TcpStream) -> io::Result<String> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 16 * 1024];

@@ -1,6 +1,6 @@
-//! The fetcher on real sockets of this machine.
+//! The fetcher on real sockets.
 
 mod bounds;
+mod bypasses;
 #[cfg(test)]
 mod host;
-mod ways_round;

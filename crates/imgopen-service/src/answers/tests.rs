@@ -1,5 +1,6 @@
-//! Every operation in every state: what is said of it is read back by the contract's types as it was meant.
+//! Every operation in every state, read back by the contract's types.
 
+use imgopen_store::{AssetToken, KeyId, Moment, StoredPicture, TaskId, TaskOutput};
 use imgopen_types::{
     Callback, DescribeImageResponse, ExpandPromptResponse, Face, FaceBox, FluxTextToImageResponse, InstantIdResponse,
     JobReport, JobState, QueryArchivedTaskResponse, QueryTaskResponse, QueryToolTaskResponse, QueryTrainingResponse,
@@ -10,9 +11,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::clock::Moment;
-use crate::ids::{KeyId, TaskId};
-use crate::output::{StoredPicture, TaskOutput};
 
 fn urls() -> Urls {
     Urls { base: "https://images.example.com".into() }
@@ -37,7 +35,7 @@ fn output() -> TaskOutput {
 
 fn row(operation: &Operation, state: State) -> TaskRow {
     let failure = match state {
-        State::Failed => Some("the engine had a bad day".to_owned()),
+        State::Failed => Some("the engine failed".to_owned()),
         State::Cancelled => Some("cancelled by the caller".to_owned()),
         _ => None,
     };
@@ -48,7 +46,10 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         operation: operation.id.to_owned(),
         caller_id: "mine-1".into(),
         request: "{}".into(),
-        directives: None,
+        needs: operation.id.to_owned(),
+        options: None,
+        run: None,
+        owner: None,
         callback_url: None,
         state,
         attempt: 1,
@@ -59,11 +60,11 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         created_at: Moment(0),
         started_at: None,
         finished_at: state.is_final().then_some(Moment(1)),
-        training: None,
+        plan: None,
     }
 }
 
-/// The state that the contract's types read, in each of its scales.
+/// The state that the contract's types should read from a generation.
 fn generation(state: State) -> JobState {
     match state {
         State::Queued => JobState::Queued,
@@ -105,13 +106,13 @@ fn accepted_json(task: &TaskRow) -> Value {
         "instant_id" => as_type!(InstantIdResponse),
         "describe_image" => as_type!(DescribeImageResponse),
         "text_to_image" | "image_to_image" | "controlnet" => as_type!(TextToImageResponse),
-        // All others answer with the id alone.
+        // All others answer with the id only.
         _ => as_type!(RestoreFaceResponse),
     }
 }
 
 #[test]
-fn a_submit_is_answered_with_ids_and_waiting_whatever_has_come_of_it() {
+fn a_submit_is_answered_with_ids_and_no_result_in_any_state() {
     let jobs = vendors().into_iter().filter(|operation| operation.job.is_some());
     for (operation, state) in jobs.flat_map(|operation| State::ALL.map(|state| (operation, state))) {
         let task = row(operation, state);
@@ -133,9 +134,9 @@ fn a_submit_is_answered_with_ids_and_waiting_whatever_has_come_of_it() {
 }
 
 proptest! {
-    /// Queries and pushes of any task tell its state, its ids and its end.
+    /// Queries and pushes of any task have its state, its ids and its result.
     #[test]
-    fn queries_and_pushes_are_read_back_as_meant(
+    fn queries_and_pushes_round_trip(
         operation in select(vendors()),
         state in select(State::ALL.to_vec()),
         reason in "\\PC{1,40}",
@@ -174,7 +175,7 @@ proptest! {
                 prop_assert_eq!((&data.task_id, &data.business_task_id), (&task.id.0, &"mine-1".to_owned()));
                 prop_assert_eq!(data.progress(), Some(percent));
                 prop_assert_eq!(data.desc(), Some(desc.as_str()));
-                // Only prompt expansion keeps a scale of its own, in which 0 is success.
+                // Prompt expansion has its own scale, in which 0 is success.
                 if *operation != operations::EXPAND_PROMPT {
                     prop_assert_eq!(data.state(), tool(state));
                 }
@@ -197,7 +198,7 @@ proptest! {
 }
 
 #[test]
-fn an_intermediate_picture_is_shown_while_it_runs_and_null_else() {
+fn a_preview_is_shown_during_a_run_and_null_otherwise() {
     let (urls, task) = (urls(), row(&operations::TEXT_TO_IMAGE, State::Running));
     let shown = |task: &TaskRow, live: Option<&Live>| {
         let answer: QueryTaskResponse = asked(task, live, &urls).answer().unwrap();
@@ -215,16 +216,16 @@ fn an_intermediate_picture_is_shown_while_it_runs_and_null_else() {
 }
 
 #[test]
-fn a_training_tells_the_callers_id_and_its_epochs() {
+fn a_training_is_reported_with_the_callers_id_and_its_epochs() {
     let urls = urls();
-    let told = |request: &str| {
+    let report = |request: &str| {
         let task = TaskRow { request: request.into(), ..row(&operations::SUBMIT_TRAINING, State::Queued) };
         let answer: QueryTrainingResponse = asked(&task, None, &urls).answer().unwrap();
         (answer.data.task_id.clone(), answer.data.max_epochs)
     };
-    assert_eq!(told(r#"{"maxEpochs":33}"#), ("mine-1".to_owned(), Some(33)));
+    assert_eq!(report(r#"{"maxEpochs":33}"#), ("mine-1".to_owned(), Some(33)));
     let default = operations::SUBMIT_TRAINING.request.field("maxEpochs").unwrap().default.unwrap();
-    assert_eq!(told("{}").1, Some(default.parse().unwrap()));
+    assert_eq!(report("{}").1, Some(default.parse().unwrap()));
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn prompt_expansion_succeeds_with_0_in_both_places() {
     assert_eq!((data.prompts.len(), data.tool_task.as_str()), (1, "prompts/expand"));
     let answer: QueryToolTaskResponse = asked(&task, None, &urls).answer().unwrap();
     assert_eq!((answer.data.status.value(), answer.data.prompts.map(|prompts| prompts.len())), (0, Some(1)));
-    // What has not succeeded is not to be taken for it: it has no prompts.
+    // Every other state has no prompts, so it cannot be mistaken for a success.
     for state in State::ALL.into_iter().filter(|state| *state != State::Succeeded) {
         let task = row(&operations::EXPAND_PROMPT, state);
         let answer: QueryToolTaskResponse = asked(&task, None, &urls).answer().unwrap();
@@ -268,4 +269,19 @@ fn a_generation_lists_pictures_with_their_seeds() {
         {"image_status": 1, "image_url": "https://images.example.com/assets/two.png"},
     ]);
     assert_eq!(pictures, expected);
+}
+
+#[test]
+fn the_numbers_of_every_family_round_trip() {
+    for state in State::ALL {
+        let sd = SdStatus::from(number(state, "SdStatus").unwrap()).state();
+        let tool = ToolStatus::from(number(state, "ToolStatus").unwrap()).state();
+        let expand = ExpandPromptStatus::from(number(state, "ExpandPromptStatus").unwrap()).state();
+        assert_eq!(sd.is_final(), state.is_final());
+        assert_eq!(tool.is_final(), state.is_final());
+        for family in [sd, tool, expand] {
+            assert_eq!(family == JobState::Succeeded, state == State::Succeeded, "{state} as {family:?}");
+        }
+    }
+    assert_eq!(number(State::Running, "Envelope"), None);
 }

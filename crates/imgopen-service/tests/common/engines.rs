@@ -1,13 +1,12 @@
-//! Engines that do what a test says.
+//! Engines that a test controls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use imgopen_service::engines::{
-    Engine, EngineError, Format, Grade, Inputs, Job, Monitor, Offer, Output, Picture, picture,
-};
+use imgopen_engine::{Engine, EngineError, Format, Grade, Inputs, Job, Monitor, Offer, Output, Picture};
+use imgopen_picture as picture;
 use imgopen_types::{Operation, operations};
 use tokio::sync::{Semaphore, watch};
 
@@ -20,7 +19,7 @@ pub struct Own {
     act: Arc<Act>,
 }
 
-/// An engine for `enlarge_image` that lets a job end only when it is told to.
+/// An engine for `enlarge_image` whose jobs end only when the test opens the gate.
 pub struct Gate {
     go: Arc<Semaphore>,
     inside: Arc<watch::Sender<usize>>,
@@ -56,19 +55,19 @@ impl Gate {
         Arc::new(Self { go, inside: Arc::new(watch::channel(0).0), most: Arc::default() })
     }
 
-    /// Lets so many jobs end.
+    /// Lets this number of jobs end.
     pub fn open(&self, count: usize) {
         self.go.add_permits(count);
     }
 
-    /// Waits until so many jobs run.
+    /// Waits until this number of jobs run.
     pub async fn holds(&self, count: usize) {
         let mut inside = self.inside.subscribe();
         let reached = inside.wait_for(|inside| *inside == count);
         tokio::time::timeout(super::DEADLINE, reached).await.expect("too few or too many jobs run").unwrap();
     }
 
-    /// The most jobs that ran at once.
+    /// Returns the largest number of jobs that ran at once.
     pub fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A service for one test: its folder, key, clock and engines, and calls to it.
+//! A service for one test: its data directory, key, clock and engines, and calls to it.
 
 pub mod engines;
 pub mod web;
@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use imgopen_client::{Client, Credentials};
-use imgopen_service::engines::{Engine, Registry, Sandbox};
-use imgopen_service::{Callbacks, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
+use imgopen_engine::{Engine, Registry};
+use imgopen_service::{CallbackSettings, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
+use imgopen_tools::Sandbox;
 use imgopen_types::operations;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -22,17 +23,17 @@ use tokio::task::JoinHandle;
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a service is started from; it can be started again after it was stopped.
+/// What a service is started from. A stopped service can be started from it again.
 #[derive(Clone)]
 pub struct Bench {
     pub settings: Settings,
     pub clock: Clock,
     pub registry: Registry,
-    pub folder: Arc<TempDir>,
+    pub data_dir: Arc<TempDir>,
     key: Option<NewKey>,
 }
 
-/// A service that runs.
+/// A running service.
 pub struct Server {
     pub url: String,
     pub service: Service,
@@ -42,7 +43,7 @@ pub struct Server {
     http: reqwest::Client,
 }
 
-/// An answer.
+/// An answer over HTTP.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -51,22 +52,22 @@ pub struct Answer {
 }
 
 impl Bench {
-    /// A sandbox that takes no time, for callers on this machine.
+    /// A service with a sandbox that takes no time, which may call addresses on this machine.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let pauses = vec![Limit(Duration::from_millis(20))];
         let settings = Settings {
             listen: ([127, 0, 0, 1], 0).into(),
-            data_dir: folder.path().to_owned(),
+            data_dir: directory.path().to_owned(),
             sandbox: true,
             allow_network: vec!["127.0.0.0/8".parse().unwrap()],
             workers: 2,
             shutdown: Duration::from_secs(10),
-            callbacks: Callbacks { pauses, ..Callbacks::default() },
+            callbacks: CallbackSettings { pauses, ..CallbackSettings::default() },
             ..Settings::default()
         };
         let registry = Registry::new(vec![Arc::new(sandbox())]);
-        Self { settings, clock: Clock::system(), registry, folder: Arc::new(folder), key: None }
+        Self { settings, clock: Clock::system(), registry, data_dir: Arc::new(directory), key: None }
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -78,7 +79,12 @@ impl Bench {
         Self { registry: Registry::new(engines), ..self }
     }
 
-    /// A clock that stands still at that time.
+    /// Sends calls with this key, which the database holds already.
+    pub fn with_key(self, key: NewKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// Stops the clock at that time.
     pub fn at(self, time: &str) -> Self {
         Self { clock: Clock::fixed(Moment::parse(time).unwrap()), ..self }
     }
@@ -124,12 +130,12 @@ impl Server {
         Answer::of(request.json(&body).send().await.unwrap()).await
     }
 
-    /// What the tools' query says.
+    /// Queries a task of a tool.
     pub async fn tool(&self, code: &str, asked: &str) -> Answer {
         self.call(&format!("tool/{code}"), json!({"businessTaskId": asked})).await
     }
 
-    /// Submits and gives the platform's id.
+    /// Submits a task and returns the platform's id.
     pub async fn submitted(&self, operation: &str, body: Value) -> String {
         id(&self.call(operation, body).await.ok())
     }
@@ -139,20 +145,20 @@ impl Server {
         self.http.get(if place.starts_with('/') { format!("{}{place}", self.url) } else { place.to_owned() })
     }
 
-    /// Makes a call, and goes away while the service waits to write what it asks for.
+    /// Makes a call, and disconnects while the service waits for the database's lock.
     pub async fn abandoned(&self, operation: &str, body: Value) {
-        let lock = rusqlite::Connection::open(self.folder().join("imgopen.sqlite3")).unwrap();
+        let lock = rusqlite::Connection::open(self.data_dir().join("imgopen.sqlite3")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         let mut caller = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap();
         caller.write_all(self.raw(operation, &body.to_string()).as_bytes()).await.unwrap();
-        // The service comes to the call, and then notices that nobody waits for it, while it answers others.
+        // Other calls give the service time to start on this one, and then to notice the disconnect.
         self.busy().await;
         drop(caller);
         self.busy().await;
         lock.execute_batch("COMMIT").unwrap();
     }
 
-    /// A call as it goes over the wire.
+    /// Returns a call as it is sent over the wire.
     fn raw(&self, operation: &str, body: &str) -> String {
         let keys = &self.key.credentials;
         format!(
@@ -173,30 +179,30 @@ impl Server {
         }
     }
 
-    /// The task as `list_tasks` tells it.
+    /// Returns the task as `list_tasks` shows it.
     pub async fn task(&self, id: &str) -> Value {
         let page = self.call("list_tasks", json!({"taskId": id})).await.ok();
         page["rows"][0].clone()
     }
 
-    /// Waits for a state.
+    /// Waits until a task is in that state.
     pub async fn reached(&self, id: &str, state: &str) -> Value {
         until(&format!("{id} is {state}"), || async {
             let task = self.task(id).await;
-            let is_there = task["state"] == state;
-            let is_over = ["succeeded", "failed", "cancelled"].iter().any(|end| task["state"] == *end);
-            assert!(is_there || !is_over, "{state} expected: {task}");
-            is_there.then_some(task)
+            let is_reached = task["state"] == state;
+            let is_final = ["succeeded", "failed", "cancelled"].iter().any(|end| task["state"] == *end);
+            assert!(is_reached || !is_final, "{state} expected: {task}");
+            is_reached.then_some(task)
         })
         .await
     }
 
-    /// Waits for a failure and gives its reason.
+    /// Waits until a task fails, and returns the reason.
     pub async fn failed(&self, id: &str) -> String {
         self.reached(id, "failed").await["desc"].as_str().unwrap().to_owned()
     }
 
-    /// The callbacks of a task, the newest first.
+    /// Returns the callbacks of a task, the newest first.
     pub async fn callbacks(&self, task: &str) -> Vec<Value> {
         let page = self.call("list_callbacks", json!({"taskId": task})).await.ok();
         page["rows"].as_array().unwrap().clone()
@@ -212,15 +218,15 @@ impl Server {
         Client::new(&self.url, self.key.credentials.clone()).unwrap()
     }
 
-    pub fn folder(&self) -> &Path {
-        self.bench.folder.path()
+    pub fn data_dir(&self) -> &Path {
+        self.bench.data_dir.path()
     }
 
     pub fn clock(&self) -> &Clock {
         &self.bench.clock
     }
 
-    /// Stops it and gives what it can be started from again.
+    /// Stops the service; returns what it can be started from again.
     pub async fn stop(self) -> Bench {
         self.service.stop();
         self.serving.await.unwrap().unwrap();
@@ -235,14 +241,14 @@ impl Answer {
         Self { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
     }
 
-    /// The data of a success.
+    /// Returns the data of a success.
     #[track_caller]
     pub fn ok(self) -> Value {
         assert_eq!((self.status, &self.body["code"]), (200, &json!("200")), "{:?}", self.body);
         self.body["data"].clone()
     }
 
-    /// The text of a failure, which has the envelope and nothing else.
+    /// Returns the message of a failure with that status, whose body is the envelope and nothing else.
     #[track_caller]
     pub fn refused(self, status: u16) -> String {
         let expected = json!({"code": status.to_string(), "msg": self.body["msg"]});
@@ -267,7 +273,7 @@ fn path(operation: &str) -> String {
     }
 }
 
-/// The platform's id in the data of an answer.
+/// Returns the platform's id in the data of an answer.
 pub fn id(data: &Value) -> String {
     let id = data.get("taskId").or(data.get("task_id"));
     id.and_then(Value::as_str).unwrap_or_else(|| panic!("{data} has no id")).to_owned()
@@ -284,14 +290,14 @@ pub fn enlarge(id: &str) -> Value {
     json!({"businessTaskId": id, "sourceImage": "https://example.com/cat.png", "scale": 1})
 }
 
-/// The same with an address to call back.
-pub fn enlarge_and_tell(id: &str, url: &str) -> Value {
+/// The same with a callback address.
+pub fn enlarge_with_callback(id: &str, url: &str) -> Value {
     let mut request = enlarge(id);
     request["callbackUrl"] = json!(url);
     request
 }
 
-/// Looks again and again until there is something, and fails when that takes too long.
+/// Polls until there is a value. Panics after [`DEADLINE`].
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The other side of the service: hosts of pictures and receivers of callbacks.
+//! Servers that the service calls: hosts of pictures and receivers of callbacks.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ pub async fn host(routes: Router) -> SocketAddr {
     address
 }
 
-/// The answer that acknowledges.
+/// The answer that acknowledges a callback.
 pub const TAKEN: (u16, &str) = (200, r#"{"code":"200"}"#);
 
-/// A receiver that notes what it gets.
+/// A receiver that records the pushes it gets.
 #[derive(Clone, Default)]
 pub struct Receiver {
     pushes: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
@@ -36,7 +36,7 @@ impl Receiver {
         Self { answers, ..Self::default() }.listen().await
     }
 
-    /// Gives this answer always.
+    /// Always gives this answer.
     pub async fn always(answer: (u16, &'static str)) -> (Self, String) {
         Self { last: Some(answer), ..Self::default() }.listen().await
     }
@@ -53,7 +53,7 @@ impl Receiver {
         (self, format!("http://{address}/enlarge_image"))
     }
 
-    /// Every push so far.
+    /// Returns every push so far.
     pub fn pushes(&self) -> Vec<(HeaderMap, Bytes)> {
         self.pushes.lock().unwrap().clone()
     }

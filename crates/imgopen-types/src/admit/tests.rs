@@ -1,4 +1,4 @@
-//! Every rule just inside and just outside, every leniency, and the wording of what is told.
+//! Every rule just inside and just outside, every leniency, and the wording of the messages.
 
 use super::*;
 use crate::schema::{Choice, Numeric, Pattern, Provenance};
@@ -7,15 +7,16 @@ static URL: Pattern = Pattern::new("^https?://.+");
 static NAMES: List = List::of(Shape::Text(Text::ANY.min_length(1))).min_items(1).max_items(2).unique(true);
 static UNITS: List = List::of(Shape::Object(&INNER));
 static COLOURS: [Choice<&str>; 2] = [
-    Choice { value: "red", about: "", provenance: Provenance::Published },
-    Choice { value: "dark blue", about: "", provenance: Provenance::Published },
+    Choice { value: "red", about: "", provenance: Provenance::Published, source: None },
+    Choice { value: "dark blue", about: "", provenance: Provenance::Published, source: None },
 ];
-static CLOSED: TextEnum = TextEnum { name: "Colour", about: "", values: &COLOURS, open: false };
-static OPEN: TextEnum = TextEnum { name: "Shade", about: "", values: &COLOURS, open: true };
+static CLOSED: TextEnum = TextEnum { name: "Colour", about: "", source: None, values: &COLOURS, open: false };
+static OPEN: TextEnum = TextEnum { name: "Shade", about: "", source: None, values: &COLOURS, open: true };
 
 static INNER: Object = Object {
     name: "Inner",
     about: "",
+    source: None,
     fields: &[Field::required("weight", Shape::Number(Number::ANY.minimum(0.0).maximum(2.0)))],
     unknown: Unknown::Kept,
     exactly_one: &[],
@@ -27,6 +28,7 @@ const COUNT: Shape = Shape::Integer(Integer::ANY.minimum(10).maximum(50));
 static OUTER: Object = Object {
     name: "Outer",
     about: "",
+    source: None,
     fields: &[
         Field::optional("count", COUNT).aliases(&["the_count"]).accepts(&[JsonType::String, JsonType::Number]),
         Field::optional("flag", Shape::Boolean).accepts(&[JsonType::Integer]),
@@ -165,7 +167,7 @@ fn messages_name_the_field_the_value_and_the_fix() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let found = faults(r#"{"word":"x","count":9,"names":["",3],"nope":1}"#);
     let fields: Vec<_> = found.iter().map(|(_, text)| text.split(':').next().unwrap()).collect();
     assert_eq!(fields, ["`nope`", "`count`", "`word`", "`names[0]`", "`names[1]`"]);

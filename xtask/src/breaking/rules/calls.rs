@@ -1,11 +1,11 @@
 //! Rules for paths, operations, callbacks and their bodies.
 
-use super::{Rules, agreed, code_name, reference, words};
+use super::shared::{Rules, agreed, code_name, reference, security, words};
 use crate::breaking::compare::Comparison;
 use crate::breaking::effect::Effect;
 use crate::breaking::pair::{Edit, Matched, named};
-use crate::lint::cursor::Cursor;
-use crate::lint::outline::Place;
+use crate::document::cursor::Cursor;
+use crate::document::outline::Place;
 
 /// The methods of a path.
 pub const PATH_ITEM: Rules = &[("post", operation)];
@@ -21,9 +21,10 @@ pub const OPERATION: Rules = &[
     ("description", words),
     ("externalDocs", words),
     ("x-provenance", words),
+    ("x-source", words),
     ("x-idempotent", idempotent),
     ("x-job", job),
-    ("security", super::document::security),
+    ("security", security),
     ("parameters", super::members::parameters),
     ("requestBody", request_body),
     ("responses", responses),
@@ -41,13 +42,15 @@ pub const PARAMETER: Rules = &[
     ("required", required),
     ("description", words),
     ("x-provenance", words),
+    ("x-source", words),
     ("x-multi-segment", multi_segment),
     ("schema", schema),
     ("examples", examples),
 ];
 
 /// The keys of a body, taken or answered.
-pub const BODY: Rules = &[("$ref", reference), ("description", words), ("required", required), ("content", content)];
+pub const BODY: Rules =
+    &[("$ref", reference), ("description", words), ("x-source", words), ("required", required), ("content", content)];
 
 /// The keys of a body in one media type.
 pub const MEDIA: Rules = &[("schema", schema), ("examples", examples)];
@@ -60,18 +63,22 @@ pub fn paths(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     for (path, old) in &paths.removed {
         match paths.added.iter().find(|(_, new)| moved(old, new)) {
             Some((_, new)) => {
-                comparison.tell_at(new, Effect::BREAKING, format!("the path changed from `{path}`"));
+                comparison.report_at(new, Effect::BREAKING, format!("the path changed from `{path}`"));
                 comparison.object(Place::PathItem, old.clone(), new.clone(), edit.flow);
             }
-            None => comparison.tell_gone(old, Effect::BREAKS_CALLERS, "the operation removed"),
+            None => comparison.report_gone(old, Effect::BREAKS_CALLERS, "the operation removed"),
         }
     }
     let is_new = |new: &Cursor<'_>| !paths.removed.iter().any(|(_, old)| moved(old, new));
     for (_, new) in paths.added.iter().filter(|(_, new)| is_new(new)) {
-        comparison.tell_at(new, Effect::ADDITIVE, "the operation added; a service without a method for it answers 501");
+        comparison.report_at(
+            new,
+            Effect::ADDITIVE,
+            "the operation added; a service without a method for it answers 501",
+        );
     }
     if paths.is_reordered {
-        comparison.tell(edit, Effect::DOCUMENTATION, "the paths stand in another order");
+        comparison.report(edit, Effect::DOCUMENTATION, "the paths stand in another order");
     }
     for (_, old, new) in paths.both {
         comparison.object(Place::PathItem, old, new, edit.flow);
@@ -93,8 +100,10 @@ fn push(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
 /// Clients repeat an idempotent operation by themselves, and its service must bear that.
 fn idempotent(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     match edit.new {
-        Some(_) => comparison.tell(edit, Effect::BREAKS_SERVERS, "may be repeated now, which services must bear"),
-        None => comparison.tell(edit, Effect::BREAKS_CALLERS, "may no longer be repeated, as clients do by themselves"),
+        Some(_) => comparison.report(edit, Effect::BREAKS_SERVERS, "may be repeated now, which services must allow"),
+        None => {
+            comparison.report(edit, Effect::BREAKS_CALLERS, "may no longer be repeated, as clients do by themselves")
+        }
     }
 }
 
@@ -107,17 +116,17 @@ fn job(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
 fn required(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let is_true = |place: &Option<Cursor<'_>>| place.as_ref().and_then(|place| place.node.boolean()).unwrap_or(false);
     match (is_true(&edit.old), is_true(&edit.new)) {
-        (false, true) => comparison.tell(edit, edit.flow.narrower(), "required now"),
-        (true, false) => comparison.tell(edit, edit.flow.wider(), "no longer required"),
-        _ => comparison.tell(edit, Effect::DOCUMENTATION, "that it is optional is said otherwise"),
+        (false, true) => comparison.report(edit, edit.flow.narrower(), "required now"),
+        (true, false) => comparison.report(edit, edit.flow.wider(), "no longer required"),
+        _ => comparison.report(edit, Effect::DOCUMENTATION, "that it is optional is written in another form"),
     }
 }
 
 /// A service takes the escaped form in any case, but only with the mark do clients send bare slashes.
 fn multi_segment(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     match edit.new {
-        Some(_) => comparison.tell(edit, Effect::BREAKS_SERVERS, "slashes in the value are sent as they are now"),
-        None => comparison.tell(edit, Effect::BREAKS_CALLERS, "slashes in the value must be escaped now"),
+        Some(_) => comparison.report(edit, Effect::BREAKS_SERVERS, "slashes in the value are sent as they are now"),
+        None => comparison.report(edit, Effect::BREAKS_CALLERS, "slashes in the value must be escaped now"),
     }
 }
 
@@ -143,13 +152,13 @@ fn responses(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let (flow, statuses) = (edit.flow.turned(), Matched::new(edit, ""));
     for (status, response) in &statuses.removed {
         let effect = if status.starts_with('2') { Effect::BREAKING } else { flow.narrower() };
-        comparison.tell_gone(response, effect, format!("the status {status} removed"));
+        comparison.report_gone(response, effect, format!("the status {status} removed"));
     }
     for (status, response) in &statuses.added {
-        comparison.tell_at(response, flow.wider(), format!("the status {status} added"));
+        comparison.report_at(response, flow.wider(), format!("the status {status} added"));
     }
     if statuses.is_reordered {
-        comparison.tell(edit, Effect::DOCUMENTATION, "the statuses stand in another order");
+        comparison.report(edit, Effect::DOCUMENTATION, "the statuses stand in another order");
     }
     for (_, old, new) in statuses.both {
         comparison.object(Place::Response, old, new, flow);
@@ -160,11 +169,11 @@ fn responses(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
 fn callbacks(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let pushes = Matched::of(addresses(edit.old.as_ref()), addresses(edit.new.as_ref()));
     for (name, push) in &pushes.removed {
-        comparison.tell_gone(push, Effect::BREAKS_CALLERS, format!("the callback `{name}` removed"));
+        comparison.report_gone(push, Effect::BREAKS_CALLERS, format!("the callback `{name}` removed"));
     }
     for (name, push) in &pushes.added {
         let what = format!("the callback `{name}` added, which services must make");
-        comparison.tell_at(push, Effect::BREAKS_SERVERS, what);
+        comparison.report_at(push, Effect::BREAKS_SERVERS, what);
     }
     for (_, old, new) in pushes.both {
         comparison.object(Place::PushItem, old, new, edit.flow.turned());

@@ -1,12 +1,10 @@
 //! Rules for what stands around the operations: addresses, keys, tags, the shelf of components.
 
-use super::{Rules, agreed, words};
+use super::shared::{Rules, agreed, security, words};
 use crate::breaking::compare::Comparison;
 use crate::breaking::effect::Effect;
 use crate::breaking::pair::{Edit, Matched};
-use crate::lint::cursor::Cursor;
-use crate::lint::outline::Place;
-use crate::yaml::Data;
+use crate::document::outline::Place;
 
 /// The keys of the document itself.
 pub const DOCUMENT: Rules = &[
@@ -31,12 +29,18 @@ pub const COMPONENTS: Rules = &[
 ];
 
 /// The keys of a part of the access key.
-pub const SECURITY_SCHEME: Rules =
-    &[("type", agreed), ("in", agreed), ("name", agreed), ("description", words), ("x-provenance", words)];
+pub const SECURITY_SCHEME: Rules = &[
+    ("type", agreed),
+    ("in", agreed),
+    ("name", agreed),
+    ("description", words),
+    ("x-provenance", words),
+    ("x-source", words),
+];
 
 /// Another version of OpenAPI may read every schema otherwise.
 fn version_of_openapi(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    comparison.tell(edit, Effect::UNCLASSIFIED, "the version of OpenAPI changed, and with it the meaning of schemas");
+    comparison.report(edit, Effect::UNCLASSIFIED, "the version of OpenAPI changed, and with it the meaning of schemas");
 }
 
 fn info(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
@@ -52,19 +56,6 @@ fn servers(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     comparison.members(Place::Server, "url", edit, Effect::ADDITIVE, Effect::BREAKS_CALLERS);
 }
 
-/// Keys that are asked for narrow what may be sent, as a required member does.
-pub fn security(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    let asks =
-        |place: &Option<Cursor<'_>>| place.as_ref().is_some_and(|place| place.node.data != Data::List(Vec::new()));
-    let (effect, what) = match (asks(&edit.old), asks(&edit.new)) {
-        (false, true) => (edit.flow.narrower(), "keys are asked for"),
-        (true, false) => (edit.flow.wider(), "keys are no longer asked for"),
-        (true, true) => (Effect::BREAKING, "other keys are asked for"),
-        (false, false) => (Effect::DOCUMENTATION, "that no keys are asked for is said otherwise"),
-    };
-    comparison.tell(edit, effect, what);
-}
-
 fn components(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     comparison.inner(Place::Components, edit, Effect::ADDITIVE, Effect::BREAKING);
 }
@@ -78,10 +69,10 @@ fn schemas(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let schemas = Matched::new(edit, "");
     for (name, schema) in &schemas.removed {
         let what = format!("the schema `{name}` removed, and with it the type of that name in generated code");
-        comparison.tell_gone(schema, Effect::BREAKING, what);
+        comparison.report_gone(schema, Effect::BREAKING, what);
     }
     for (name, schema) in &schemas.added {
-        comparison.tell_at(schema, Effect::ADDITIVE, format!("the schema `{name}` added"));
+        comparison.report_at(schema, Effect::ADDITIVE, format!("the schema `{name}` added"));
     }
     compare_components(comparison, edit, Place::Component, schemas);
 }
@@ -91,10 +82,10 @@ fn shared_parts(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let Some(place) = Place::of_section(edit.key) else { return };
     let parts = Matched::new(edit, "");
     for (name, part) in &parts.removed {
-        comparison.tell_gone(part, Effect::DOCUMENTATION, format!("the component `{name}` removed"));
+        comparison.report_gone(part, Effect::DOCUMENTATION, format!("the component `{name}` removed"));
     }
     for (name, part) in &parts.added {
-        comparison.tell_at(part, Effect::DOCUMENTATION, format!("the component `{name}` added"));
+        comparison.report_at(part, Effect::DOCUMENTATION, format!("the component `{name}` added"));
     }
     compare_components(comparison, edit, place, parts);
 }
@@ -102,7 +93,7 @@ fn shared_parts(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
 /// Compares each component by the ways that it travels.
 fn compare_components(comparison: &mut Comparison, edit: &Edit<'_, '_>, place: Place, found: Matched<'_>) {
     if found.is_reordered {
-        comparison.tell(edit, Effect::DOCUMENTATION, format!("`{}` stand in another order", edit.key));
+        comparison.report(edit, Effect::DOCUMENTATION, format!("`{}` stand in another order", edit.key));
     }
     for (_, old, new) in found.both {
         let flow = comparison.flow_of(&new.pointer);

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::Rules;
+use super::shared::Rules;
 use crate::breaking::compare::Comparison;
 use crate::breaking::effect::Effect;
 use crate::breaking::pair::Edit;
@@ -12,17 +12,17 @@ use crate::breaking::pair::Edit;
 /// The keys of the rule for a number that travels as text.
 pub const NUMERIC: Rules = &[("minimum", lower), ("maximum", upper), ("integer", narrowing)];
 
-/// A least value, length or count: the higher, the fewer values are allowed.
+/// A minimum of a value, length or count: raising it allows fewer values.
 pub fn lower(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     limit(comparison, edit, Ordering::Greater);
 }
 
-/// A greatest value, length or count: the lower, the fewer values are allowed.
+/// A maximum of a value, length or count: lowering it allows fewer values.
 pub fn upper(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     limit(comparison, edit, Ordering::Less);
 }
 
-/// Tells a limit that moved; `tighter` is the way in which it lets fewer values through.
+/// Reports a changed limit; `tighter` is the direction in which it allows fewer values.
 fn limit(comparison: &mut Comparison, edit: &Edit<'_, '_>, tighter: Ordering) {
     let key = edit.key;
     let (effect, what) = match edit.values() {
@@ -44,10 +44,10 @@ fn limit(comparison: &mut Comparison, edit: &Edit<'_, '_>, tighter: Ordering) {
         }
         _ => (Effect::UNCLASSIFIED, format!("`{key}` {}, and it is not a number", edit.verb())),
     };
-    comparison.tell(edit, effect, what);
+    comparison.report(edit, effect, what);
 }
 
-/// Compares exactly where both are whole.
+/// Compares whole numbers exactly.
 fn order(one: &Number, other: &Number) -> Ordering {
     match (one.as_i128(), other.as_i128()) {
         (Some(one), Some(other)) => one.cmp(&other),
@@ -55,12 +55,12 @@ fn order(one: &Number, other: &Number) -> Ordering {
     }
 }
 
-/// A mark that lets fewer values through while it is `true`.
+/// A mark that allows fewer values while it is `true`.
 pub fn narrowing(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     mark(comparison, edit, edit.flow.narrower(), edit.flow.wider());
 }
 
-/// A mark that lets more values through while it is `true`.
+/// A mark that allows more values while it is `true`.
 pub fn widening(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     mark(comparison, edit, edit.flow.wider(), edit.flow.narrower());
 }
@@ -74,5 +74,5 @@ fn mark(comparison: &mut Comparison, edit: &Edit<'_, '_>, set: Effect, cleared: 
         (Some(_), Some(_)) => (Effect::DOCUMENTATION, "is said otherwise"),
         _ => (Effect::UNCLASSIFIED, "changed, and it is neither true nor false"),
     };
-    comparison.tell(edit, effect, format!("`{}` {verb}", edit.key));
+    comparison.report(edit, effect, format!("`{}` {verb}", edit.key));
 }

@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::limits::{lower, narrowing, upper, widening};
 use super::members::{leniency, properties, required};
-use super::{Rules, reference, values, words};
+use super::shared::{Rules, reference, words};
+use super::values;
 use crate::breaking::compare::Comparison;
 use crate::breaking::effect::Effect;
 use crate::breaking::pair::{Edit, View};
-use crate::lint::outline::Place;
+use crate::document::outline::Place;
 
 /// The keys of a schema, wherever it stands.
 pub const SCHEMA: Rules = &[
@@ -16,6 +17,10 @@ pub const SCHEMA: Rules = &[
     ("allOf", reference),
     ("description", words),
     ("x-provenance", words),
+    ("x-source", words),
+    ("x-caller-id", caller_id),
+    ("x-picture", words),
+    ("x-model", words),
     ("type", kind),
     ("format", format),
     ("pattern", pattern),
@@ -53,7 +58,22 @@ fn kind(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         (_, "any") | ("\"integer\"", "\"number\"") => edit.flow.wider(),
         _ => Effect::BREAKING,
     };
-    comparison.tell(edit, effect, format!("the type changed from {} to {}", text(&old), text(&new)));
+    comparison.report(edit, effect, format!("the type changed from {} to {}", text(&old), text(&new)));
+}
+
+/// Whether the caller's id may be used again. The mark itself changes nothing on the wire.
+fn caller_id(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
+    let (old, new) = edit.values();
+    let is = |value: &Option<Value>, word: &str| value.as_ref().is_some_and(|value| value == word);
+    match (&old, &new) {
+        (old, new) if is(old, "repeatable") && is(new, "unique") => {
+            comparison.report(edit, Effect::BREAKS_CALLERS, "the caller's id must be unique now");
+        }
+        (old, new) if is(old, "unique") && is(new, "repeatable") => {
+            comparison.report(edit, Effect::BREAKS_SERVERS, "the caller's id may be used again now");
+        }
+        _ => words(comparison, edit),
+    }
 }
 
 /// The width of a whole number, the only format in use.
@@ -65,21 +85,22 @@ fn format(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         (Some(true), None) => (edit.flow.narrower(), "the number no longer needs 64 bits".to_owned()),
         _ => (Effect::UNCLASSIFIED, format!("`format` {}; only `int64` is known here", edit.verb())),
     };
-    comparison.tell(edit, effect, what);
+    comparison.report(edit, effect, what);
 }
 
-/// Which of two patterns takes more cannot be told by looking at them.
+/// Which of two patterns accepts more cannot be decided here.
 fn pattern(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let (old, new) = edit.values();
     let (effect, what) = match (old, new) {
         (None, Some(new)) => (edit.flow.narrower(), format!("pattern {new} added")),
         (Some(old), None) => (edit.flow.wider(), format!("pattern {old} removed")),
-        (Some(old), Some(new)) => {
-            (Effect::UNCLASSIFIED, format!("pattern changed from {old} to {new}; which takes more cannot be told"))
-        }
+        (Some(old), Some(new)) => (
+            Effect::UNCLASSIFIED,
+            format!("pattern changed from {old} to {new}; which of them accepts more cannot be decided"),
+        ),
         (None, None) => return,
     };
-    comparison.tell(edit, effect, what);
+    comparison.report(edit, effect, what);
 }
 
 fn items(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
@@ -98,7 +119,7 @@ fn default(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         (Some(old), Some(new)) => (Effect::BREAKING, format!("the default changed from {old} to {new}")),
         (None, None) => return,
     };
-    comparison.tell(edit, effect, what);
+    comparison.report(edit, effect, what);
 }
 
 /// What becomes of members that the schema does not name.
@@ -127,7 +148,7 @@ impl Unknown {
     }
 }
 
-/// Whoever writes unknown members may be refused; whoever reads them may miss them. A service that does not look at
+/// A side that writes unknown members may be rejected; a side that reads them may miss them. A service that does not look at
 /// what is new stays right.
 fn unknown_members(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     let (old, new) = (Unknown::of(&edit.pair.old), Unknown::of(&edit.pair.new));
@@ -137,7 +158,7 @@ fn unknown_members(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     };
     let (before, after) = edit.values();
     if !is_plain(&before) || !is_plain(&after) {
-        return comparison.tell(
+        return comparison.report(
             edit,
             Effect::UNCLASSIFIED,
             "`additionalProperties` is a schema, which is not known here",
@@ -152,7 +173,7 @@ fn unknown_members(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         _ => (Effect::ADDITIVE, Effect::ADDITIVE),
     };
     let what = format!("unknown members are {} instead of {}", new.word(), old.word());
-    comparison.tell(edit, edit.flow.effect(in_requests, in_answers), what);
+    comparison.report(edit, edit.flow.effect(in_requests, in_answers), what);
 }
 
 /// Which one of several members must be there. With another choice, some values are refused that were taken, and some
@@ -172,5 +193,5 @@ fn alternatives(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         }
         _ => (Effect::BREAKING, "exactly one of other members must be there now"),
     };
-    comparison.tell(edit, effect, what);
+    comparison.report(edit, effect, what);
 }

@@ -5,19 +5,19 @@ use super::super::effect::Class;
 mod calls;
 mod schemas;
 
-/// One edit and what is told of it.
+/// One edit and what is reported of it.
 pub struct Case {
     /// What stands in the small document; the first place is edited.
     pub old: &'static str,
     /// What replaces it.
     pub new: &'static str,
     /// Place, class for callers, class for servers.
-    pub told: &'static [(&'static str, Class, Class)],
+    pub reported: &'static [(&'static str, Class, Class)],
 }
 
 /// Makes a case; it keeps the tables free of field names.
-const fn case(old: &'static str, new: &'static str, told: &'static [(&'static str, Class, Class)]) -> Case {
-    Case { old, new, told }
+const fn case(old: &'static str, new: &'static str, reported: &'static [(&'static str, Class, Class)]) -> Case {
+    Case { old, new, reported }
 }
 
 /// Every case.
@@ -33,7 +33,7 @@ pub fn pointer(place: &str) -> String {
         "push" => "#/paths/~1AIGCImgOpenServ~1saas~1paint/post/callbacks/finished/{$request.body#~1callbackUrl}/post/",
         "ask" => "#/paths/~1AIGCImgOpenServ~1saas~1ask~1{kind}/post/",
         "schema" => "#/components/schemas/",
-        other => panic!("`{other}` is no start of a pointer"),
+        other => panic!("`{other}` is not the start of a pointer"),
     };
     format!("{start}{rest}")
 }

@@ -1,4 +1,4 @@
-//! What holds for every call: the two keys, the form of answers, how bodies are read.
+//! What applies to every call: the two keys, the form of answers, how bodies are read.
 
 use anyhow::Result;
 use maud::{Markup, html};
@@ -37,7 +37,10 @@ fn keys(places: &Places<'_>) -> Markup {
                 @for key in &places.api.keys {
                     tr {
                         th scope="row" { code { (key.header) } div .flags { span .required { "required" } } }
-                        td .description { (markdown::text(places, None, &key.description)) }
+                        td .description {
+                            (markdown::text(places, None, &key.description))
+                            (markdown::source(places, key.source.as_deref()))
+                        }
                     }
                 }
             }
@@ -68,6 +71,7 @@ fn envelope(places: &Places<'_>, failure: &Body) -> Result<Markup> {
             code { "code" } "."
         }
         (markdown::text(places, None, &failure.notes.description))
+        (markdown::source(places, failure.notes.source.as_deref()))
         (examples::examples(places, &failure.notes))
     })
 }

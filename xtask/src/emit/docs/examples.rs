@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::badge;
+use super::badges::badge;
 use super::markdown;
 use super::place::Places;
 use crate::model::{Example, Notes, Provenance};

@@ -11,6 +11,19 @@ pub fn text(places: &Places<'_>, here: Option<&str>, text: &str) -> Markup {
     writer.write(text)
 }
 
+/// Where the facts come from, apart from what they mean: folded away where it is a list, in small print otherwise.
+pub fn source(places: &Places<'_>, source: Option<&str>) -> Markup {
+    html! {
+        @if let Some(source) = source {
+            @if source.starts_with("* ") {
+                details .source { summary { "Sources" } (text(places, None, source)) }
+            } @else {
+                div .source { (text(places, None, &format!("Source: {source}"))) }
+            }
+        }
+    }
+}
+
 /// The description of a document: its headings can be linked to.
 pub fn document(places: &Places<'_>, prefix: &str, text: &str) -> Markup {
     let mut writer = Writer { places, here: None, prefix, ends: Vec::new() };
@@ -75,7 +88,7 @@ impl<'a> Writer<'a> {
         PreEscaped(html)
     }
 
-    /// A heading one level further down, for the page's own stand above it.
+    /// A heading one level further down, below the page's own.
     fn heading(&self, level: HeadingLevel, text: &str) -> Event<'a> {
         let id = (!self.prefix.is_empty()).then(|| CowStr::from(place::heading(self.prefix, text)));
         Event::Start(Tag::Heading { level: lower(level), id, classes: Vec::new(), attrs: Vec::new() })

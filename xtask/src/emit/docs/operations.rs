@@ -3,8 +3,9 @@
 use anyhow::Result;
 use maud::{Markup, html};
 
+use super::badges::badge;
 use super::place::{self, Places};
-use super::{badge, examples, markdown, schemas};
+use super::{examples, markdown, schemas};
 use crate::model::{Callback, IdSource, Job, Notes, Operation, PathParameter};
 
 /// The section of an operation.
@@ -27,6 +28,7 @@ pub fn operation(places: &Places<'_>, operation: &Operation) -> Result<Markup> {
                 @if let Some(page) = &operation.page { " " a href=(page) rel="noreferrer" { "published page" } }
             }
             (markdown::text(places, Some(id), &operation.description))
+            (markdown::source(places, operation.source.as_deref()))
             @if !operation.parameters.is_empty() { (parameters(places, operation)) }
             @for (title, schema, notes) in bodies { (body(places, id, title, schema, notes)?) }
             @for schema in places.of(operation) {
@@ -46,8 +48,11 @@ fn broken(path: &str) -> Markup {
 
 fn body(places: &Places<'_>, id: &str, title: &str, name: &str, notes: &Notes) -> Result<Markup> {
     let schema = places.api.schema(name)?;
-    let heading =
-        html! { h4 { (title) " " (schemas::title(schema)) } (markdown::text(places, Some(id), &notes.description)) };
+    let heading = html! {
+        h4 { (title) " " (schemas::title(schema)) }
+        (markdown::text(places, Some(id), &notes.description))
+        (markdown::source(places, notes.source.as_deref()))
+    };
     Ok(html! {
         // A body that several operations share has its table with the first of them.
         @if places.owner(name) == Some(id) {
@@ -68,6 +73,7 @@ fn parameters(places: &Places<'_>, operation: &Operation) -> Markup {
                 td data-label="Type" { (link(&parameter.schema)) }
                 td .description {
                     (markdown::text(places, Some(&operation.id), &parameter.description))
+                    (markdown::source(places, parameter.source.as_deref()))
                     @if parameter.multi_segment {
                         p { "A slash in the value separates segments of the path and is not escaped." }
                     }
@@ -93,7 +99,7 @@ fn job(job: &Job) -> Markup {
     html! {
         h4 { "Job" }
         p {
-            "The call starts a job. Its state is told by "
+            "The call starts a job. Its state is returned by "
             a href={ "#" (place::operation(&job.query)) } { code { (job.query) } }
             ", whose member " code { (job.field) } " takes " code { (pointer.join(".")) } " of " (place)
             @for (name, value) in &job.parameters { ", with " code { (name) } " " code { (value) } " in the path" }
@@ -102,14 +108,14 @@ fn job(job: &Job) -> Markup {
     }
 }
 
-/// The jobs that a query tells the state of.
+/// The jobs whose state a query returns.
 fn asked_by(places: &Places<'_>, id: &str) -> Markup {
     let asks = |operation: &&Operation| operation.job.as_ref().is_some_and(|job| job.query == id);
     let jobs: Vec<_> = places.api.operations().filter(asks).collect();
     html! {
         @if !jobs.is_empty() {
             h4 { "Jobs" }
-            p { "Tells the state of the jobs that these start:" }
+            p { "Returns the state of the jobs that these operations start:" }
             ul .index { @for job in jobs { li { a href={ "#" (place::operation(&job.id)) } { code { (job.id) } } } } }
         }
     }
@@ -124,6 +130,7 @@ fn callback(places: &Places<'_>, id: &str, callback: &Callback) -> Markup {
         h4 { "Callback" }
         p { span .method { "POST" } " to the address in " code { (callback.field) } " of the request, without keys" }
         (markdown::text(places, Some(id), &callback.description))
+        (markdown::source(places, callback.source.as_deref()))
         dl .callback {
             @for (title, schema, notes) in bodies {
                 div { dt { (title) } dd { (link(schema)) (markdown::text(places, Some(id), &notes.description)) } }

@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::badges::badge_unless_published;
 use super::place::{self, Places};
-use super::{badge_unless_published, markdown, words};
+use super::{markdown, words};
 use crate::model::{Enum, EnumValue, Object, Property, Schema, SchemaKind};
 
 /// The schemas that several operations use, and where all others stand.
@@ -36,6 +37,7 @@ pub fn schema(places: &Places<'_>, here: Option<&str>, schema: &Schema, heading:
         div .schema id=(place::schema(&schema.name)) {
             (heading)
             (markdown::text(places, here, &schema.description))
+            (markdown::source(places, schema.source.as_deref()))
             @match &schema.kind {
                 SchemaKind::Object(object) => (members(places, here, &schema.name, object)),
                 SchemaKind::TextEnum(set) => (values(places, set, |text| Value::from(text.as_str()).to_string())),
@@ -104,7 +106,10 @@ fn member(places: &Places<'_>, here: Option<&str>, schema: &str, property: &Prop
             }
             @if columns.bounds { (cell("Bounds", &words::bounds(property))) }
             @if columns.default { (cell("Default", &default)) }
-            td .description { (markdown::text(places, here, &property.description)) }
+            td .description {
+                (markdown::text(places, here, &property.description))
+                (markdown::source(places, property.source.as_deref()))
+            }
         }
     }
 }
@@ -159,6 +164,7 @@ fn explained<T>(places: &Places<'_>, value: &EnumValue<T>, text: String, states:
             td .description {
                 @if let Some(name) = &value.name { span .note { (name) ". " } }
                 @if let Some(description) = &value.description { (markdown::text(places, None, description)) }
+                (markdown::source(places, value.source.as_deref()))
             }
         }
     }

@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
+use crate::document::source::{self, Source};
 use crate::model::{self, Api, SchemaKind};
-use crate::spec::{self, Source};
 
 /// The project's documents and a small one beside them.
 fn api() -> Api {
-    let mut sources = spec::load(&spec::workspace_root().unwrap()).unwrap();
+    let mut sources = source::load(&source::workspace_root().unwrap()).unwrap();
     let text = include_str!("../../../testdata/imgopen-second.yaml").to_owned();
     sources.push(Source::parse("imgopen-second".into(), text).unwrap());
-    model::read(&sources).unwrap()
+    model::read::read(&sources).unwrap()
 }
 
 /// What stands on the page from that id to the next section or schema.
@@ -94,7 +94,7 @@ fn a_property_shows_all_its_rules() {
 }
 
 #[test]
-fn published_quirks_are_told_with_the_example() {
+fn published_quirks_stand_with_the_example() {
     let (api, page) = (api(), super::emit(&api()).unwrap());
     let quirks = api.operations().flat_map(|operation| &operation.request_notes.examples);
     let quirks: Vec<_> = quirks.filter_map(|example| example.quirk.as_ref()).collect();

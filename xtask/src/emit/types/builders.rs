@@ -1,13 +1,13 @@
 //! Emits builders: one setter a field, taking plain values.
 //!
 //! A builder holds what was set, writes it as JSON and lets the ordinary reader judge it. So a caller's mistakes are
-//! found by the very rules that the server applies, and all of them are told, missing fields included.
+//! found by the rules that the server applies, and all of them are reported, missing fields included.
 
 use anyhow::Result;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::rust_type;
+use super::parts::rust_type;
 use crate::model::{Api, JsonType, Object, Property, Schema, SchemaKind, Shape, Unknown};
 use crate::names::{field_name, type_name};
 
@@ -130,7 +130,7 @@ fn argument(api: &Api, property: &Property) -> Result<(TokenStream, TokenStream)
 }
 
 /// The type in which a builder holds a value: objects as builders and closed sets as text, so that a fault inside them
-/// is told with all others.
+/// is reported with all others.
 fn held_type(api: &Api, shape: &Shape) -> Result<TokenStream> {
     let Shape::Named(name) = shape else {
         if let Shape::List { item, .. } = shape {

@@ -5,9 +5,10 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use serde_json::{Number, Value};
 
-use super::{enum_variant, provenance_path, rust_type, text_literal};
-use crate::emit::{docs, provenance_note};
-use crate::model::{Api, JsonType, Numeric, Object, Property, Schema, SchemaKind, Shape, Unknown};
+use super::enums::enum_variant;
+use super::parts::{optional_literal, provenance_path, rust_type, text_literal};
+use crate::emit::{docs, provenance_note, source_docs};
+use crate::model::{Api, JsonType, Numeric, Object, Property, Role, Schema, SchemaKind, Shape, Unknown};
 use crate::names::{field_name, same_name, static_name, type_name};
 
 /// The struct and everything about it but its builder.
@@ -30,8 +31,7 @@ pub fn emit(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> 
 
 fn structure(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> {
     let name = type_name(&schema.name);
-    let note = provenance_note(schema.provenance).map(|note| format!("\n\nProvenance: {note}.")).unwrap_or_default();
-    let docs = docs(&format!("{}{note}", schema.description));
+    let docs = docs(&format!("{}{}", schema.description, source_docs(schema.provenance, schema.source.as_deref())));
     let default = object.properties.iter().all(|property| !property.required).then(|| quote!(Default,));
     let fields = object.properties.iter().map(|property| field(api, property)).collect::<Result<Vec<_>>>()?;
     let extra = (object.unknown == Unknown::Kept).then(|| {
@@ -91,7 +91,8 @@ fn field_docs(api: &Api, property: &Property) -> Result<TokenStream> {
         facts.push(format!("also read from {}", others.join(", ")));
     }
     facts.extend(provenance_note(property.provenance).map(str::to_owned));
-    Ok(docs(&format!("{description}\n\n({})", facts.join("; "))))
+    let source = property.source.as_ref().map(|source| format!("\n\nSource: {source}")).unwrap_or_default();
+    Ok(docs(&format!("{description}\n\n({}){source}", facts.join("; "))))
 }
 
 fn bounds(shape: &Shape) -> Option<String> {
@@ -142,14 +143,14 @@ fn json_word(json_type: JsonType) -> &'static str {
     }
 }
 
-/// `builder()` and, for each field with a default, a method that applies it.
+/// `builder()`, and a method for each field with a default that applies it.
 fn methods(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> {
     let name = type_name(&schema.name);
     let with_default = object.properties.iter().filter(|property| property.default.is_some());
     let defaults = with_default.map(|property| default_method(api, property)).collect::<Result<Vec<_>>>()?;
     Ok(quote! {
         impl #name {
-            /// Starts a builder, which takes plain values and tells every fault at the end.
+            /// Returns a builder, which takes plain values and reports every fault at the end.
             pub fn builder() -> builder::#name {
                 builder::#name::default()
             }
@@ -188,7 +189,7 @@ fn default_method(api: &Api, property: &Property) -> Result<TokenStream> {
     Ok(quote! { #docs pub fn #method(&self) -> #result { #value } })
 }
 
-/// For an object that tells a job's status: the trait by which a waiting caller reads it.
+/// Implements the trait that a waiting caller reads, if the object has a job's status.
 fn report(api: &Api, schema: &Schema, object: &Object) -> Result<Option<TokenStream>> {
     let mut status = None;
     for property in &object.properties {
@@ -248,6 +249,7 @@ fn progress(api: &Api, object: &Object) -> Result<Option<TokenStream>> {
 fn table(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> {
     let (name, table_name) = (&schema.name, static_name(&schema.name));
     let about = text_literal(&schema.description);
+    let source = optional_literal(schema.source.as_deref());
     let unknown = same_name(object.unknown);
     let fields = object.properties.iter().map(|property| table_field(api, property)).collect::<Result<Vec<_>>>()?;
     let exactly_one = object.exactly_one.iter().map(|path| quote!(&[#(#path),*]));
@@ -255,6 +257,7 @@ fn table(api: &Api, schema: &Schema, object: &Object) -> Result<TokenStream> {
         static #table_name: Object = Object {
             name: #name,
             about: #about,
+            source: #source,
             fields: &[#(#fields),*],
             unknown: Unknown::#unknown,
             exactly_one: &[#(#exactly_one),*],
@@ -289,6 +292,13 @@ fn table_field(api: &Api, property: &Property) -> Result<TokenStream> {
     if provenance_note(property.provenance).is_some() {
         let provenance = provenance_path(property.provenance);
         field = quote!(#field.provenance(#provenance));
+    }
+    if let Some(source) = &property.source {
+        let source = text_literal(source);
+        field = quote!(#field.source(#source));
+    }
+    if property.role == Some(Role::Picture) {
+        field = quote!(#field.picture());
     }
     Ok(field)
 }

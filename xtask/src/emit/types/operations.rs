@@ -4,9 +4,9 @@ use anyhow::{Context, Result, bail};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{one_line, provenance_path, text_literal};
+use super::parts::{one_line, option, optional_literal, provenance_path, text_literal};
 use crate::emit::docs;
-use crate::model::{Api, Document, IdSource, Job, Operation, Shape};
+use crate::model::{Api, CallerId, Document, IdSource, Job, Operation, Shape};
 use crate::names::{field_name, static_name, type_name, variant_name};
 
 /// The operations and their traits.
@@ -32,7 +32,7 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
         /// The operations of the contract.
         pub mod operations {
             use super::*;
-            use crate::operation::{Callback, IdSource, JobQuery, Operation, PathParameter, report};
+            use crate::operation::{Callback, CallerId, IdSource, JobQuery, Operation, PathParameter, report};
 
             /// Every operation, in the order of the documents, the vendor's first.
             pub static ALL: &[&Operation] = &[#(&#names),*];
@@ -76,7 +76,7 @@ fn callbacks(api: &Api) -> TokenStream {
         quote!(Self::#variant(answer) => answer.data.state(),)
     });
     quote! {
-        use crate::envelope::pushed;
+        use crate::callback::pushed;
 
         /// The body of a callback, which the API pushes to the caller when a job ends.
         #[derive(Debug, Clone, PartialEq)]
@@ -145,11 +145,20 @@ fn operation_static(api: &Api, document: &Document, operation: &Operation) -> Re
     let about = text_literal(&operation.description);
     let page = option(operation.page.as_ref().map(|page| quote!(#page)));
     let provenance = provenance_path(operation.provenance);
+    let source = optional_literal(operation.source.as_deref());
+    let caller_id = option(
+        operation
+            .caller_id
+            .as_ref()
+            .map(|CallerId { path, unique }| quote!(CallerId { path: &[#(#path),*], unique: #unique })),
+    );
+    let model = option(operation.model.as_ref().map(|path| quote!(&[#(#path),*])));
     let (request, response) = (static_name(&operation.request), static_name(&operation.response));
     let parameters = operation.parameters.iter().map(|parameter| {
         let (name, about, multi) = (&parameter.name, text_literal(&parameter.description), parameter.multi_segment);
         let values = static_name(&parameter.schema);
-        quote!(PathParameter { name: #name, about: #about, values: &#values, multi_segment: #multi })
+        let source = optional_literal(parameter.source.as_deref());
+        quote!(PathParameter { name: #name, about: #about, source: #source, values: &#values, multi_segment: #multi })
     });
     let job = option(operation.job.as_ref().map(|job| job_query(api, job)).transpose()?);
     let callback = option(operation.callback.as_ref().map(|callback| {
@@ -168,10 +177,13 @@ fn operation_static(api: &Api, document: &Document, operation: &Operation) -> Re
             about: #about,
             page: #page,
             provenance: #provenance,
+            source: #source,
             idempotent: #idempotent,
             parameters: &[#(#parameters),*],
             request: &#request,
             response: &#response,
+            caller_id: #caller_id,
+            model: #model,
             job: #job,
             callback: #callback,
         };
@@ -196,13 +208,6 @@ fn job_query(api: &Api, job: &Job) -> Result<TokenStream> {
             report: report::<#answer>,
         }
     })
-}
-
-fn option(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(Some(#value)),
-        None => quote!(None),
-    }
 }
 
 fn request(operation: &Operation) -> TokenStream {
@@ -263,13 +268,13 @@ fn answer(api: &Api, response: &str) -> Result<TokenStream> {
     })
 }
 
-/// Where the id of a job lies, and what tells its state.
+/// Where the id of a job lies, and the type of its state.
 fn job(api: &Api, operation: &Operation) -> Result<Option<TokenStream>> {
     let Some(job) = &operation.job else { return Ok(None) };
     let query = api.operation(&job.query)?;
     let data = api.object(&query.response)?.properties.iter().find(|property| property.name == "data");
     let Some(Shape::Named(report)) = data.map(|data| &data.shape) else {
-        bail!("the answer of `{}` has no `data` that tells a job's state", query.id);
+        bail!("the answer of `{}` has no `data` with a job's state", query.id);
     };
     let (request, report) = (type_name(&operation.request), type_name(report));
     let (root, path, response_name) = match &job.id {

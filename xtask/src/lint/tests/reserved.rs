@@ -9,16 +9,16 @@ use syn::visit_mut::{self, VisitMut};
 use syn::{File, ImplItem, Item, TraitItem, UseTree};
 
 use super::{SMALL, lint_one};
+use crate::document::source;
 use crate::lint::reserved::{CALLS, OPERATIONS, SCHEMAS, owner};
 use crate::model::{self, Api};
-use crate::spec;
 
 /// The folder of all crates.
 const CRATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates");
 
 fn api() -> Api {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    model::read(&spec::load(&root).unwrap()).unwrap()
+    model::read::read(&source::load(&root).unwrap()).unwrap()
 }
 
 fn parse(file: &str) -> File {
@@ -87,7 +87,7 @@ fn client_methods(file: &File) -> Vec<String> {
 }
 
 /// What the rules say of the small document after it was rewritten.
-fn told(text: &str) -> Vec<(&'static str, String, String)> {
+fn reported(text: &str) -> Vec<(&'static str, String, String)> {
     let findings = lint_one("imgopen-small", text).into_iter();
     findings.map(|finding| (finding.rule, finding.pointer, finding.problem)).collect()
 }
@@ -110,7 +110,7 @@ fn an_operation_cannot_take_a_name() {
         let text = text.replace("AskRe", &format!("{camel}Re"));
         let place = "#/paths/~1AIGCImgOpenServ~1saas~1ask~1{kind}/post/operationId".to_owned();
         let problem = format!("the name `{name}` is taken by {owner}");
-        assert_eq!(told(&text), [("reserved-names", place, problem)]);
+        assert_eq!(reported(&text), [("reserved-names", place, problem)]);
     }
 }
 
@@ -121,7 +121,7 @@ fn a_parameter_cannot_take_a_name() {
         let text = text.replace("kind: \"oil/wall\"", &format!("{name}: \"oil/wall\""));
         let place = format!("#/paths/~1AIGCImgOpenServ~1saas~1ask~1{{{name}}}/post/parameters/0");
         let problem = format!("the name `{name}` is taken by {owner}");
-        assert_eq!(told(&text), [("reserved-names", place, problem)]);
+        assert_eq!(reported(&text), [("reserved-names", place, problem)]);
     }
 }
 

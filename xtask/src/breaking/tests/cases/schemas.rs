@@ -5,6 +5,17 @@ use super::{Case, case};
 
 /// Edits of what callers send: fewer values break callers, more values break servers.
 pub const REQUESTS: &[Case] = &[
+    // Marks.
+    case(
+        "x-caller-id: repeatable",
+        "x-caller-id: unique",
+        &[("schema:PaintRequest/properties/jobId/x-caller-id", Breaking, Additive)],
+    ),
+    case(
+        "          x-picture: true\n",
+        "",
+        &[("schema:PaintRequest/properties/sketch/x-picture", Documentation, Documentation)],
+    ),
     // Limits.
     case("minimum: 10", "minimum: 12", &[("schema:PaintRequest/properties/size/minimum", Breaking, Additive)]),
     case("minimum: 10", "minimum: 8", &[("schema:PaintRequest/properties/size/minimum", Additive, Breaking)]),
@@ -124,7 +135,7 @@ pub const REQUESTS: &[Case] = &[
         "        mood:\n          type: string\n        rate:\n",
         &[("schema:PaintRequest/properties/mood", Additive, Additive)],
     ),
-    // A closed request with a new required member: whoever has the other document refuses.
+    // A closed request with a new required member: the side that has the other document rejects it.
     case(
         "        - subject\n      properties:\n",
         "        - subject\n        - mood\n      properties:\n        mood:\n          type: string\n",
@@ -253,8 +264,8 @@ pub const REQUESTS: &[Case] = &[
 /// Edits of what servers send: fewer values break servers, more values break callers.
 pub const ANSWERS: &[Case] = &[
     case(
-        "    PaintResponse:\n      type: object\n      description: Answer to an order.\n      required:\n        - code\n",
-        "    PaintResponse:\n      type: object\n      description: Answer to an order.\n",
+        "    PaintResponse:\n      type: object\n      description: Answer to a request.\n      required:\n        - code\n",
+        "    PaintResponse:\n      type: object\n      description: Answer to a request.\n",
         &[("schema:PaintResponse/properties/code", Breaking, Additive)],
     ),
     case(
@@ -305,8 +316,8 @@ pub const ANSWERS: &[Case] = &[
     ),
     // The order of members is the order on the wire, in which no reader may rely.
     case(
-        "      properties:\n        jobId:\n          description: The caller's own id of the job.\n          type: string\n          minLength: 1\n          x-aliases: [\"job_id\"]\n        subject:\n          description: What the picture should show.\n          type: string\n",
-        "      properties:\n        subject:\n          description: What the picture should show.\n          type: string\n        jobId:\n          description: The caller's own id of the job.\n          type: string\n          minLength: 1\n          x-aliases: [\"job_id\"]\n",
+        "      properties:\n        jobId:\n          description: The caller's own id for the job.\n          type: string\n          minLength: 1\n          x-caller-id: repeatable\n          x-aliases: [\"job_id\"]\n        subject:\n          description: What the picture should show.\n          type: string\n",
+        "      properties:\n        subject:\n          description: What the picture should show.\n          type: string\n        jobId:\n          description: The caller's own id for the job.\n          type: string\n          minLength: 1\n          x-caller-id: repeatable\n          x-aliases: [\"job_id\"]\n",
         &[("schema:PaintRequest/properties", Additive, Additive)],
     ),
 ];

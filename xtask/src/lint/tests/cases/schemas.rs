@@ -24,41 +24,6 @@ const SHORT_ENVELOPE_CODE: &str = r#"      description: What every answer has in
           maxLength: 1
 "#;
 
-/// The schema `Kind`.
-macro_rules! kind {
-    () => {
-        r#"    Kind:
-      type: string
-      description: Ways to start a job.
-      enum:
-        - "oil/wall"
-        - "ink"
-"#
-    };
-}
-
-/// The schema `AskRequest`.
-macro_rules! ask_request {
-    () => {
-        r#"    AskRequest:
-      type: object
-      description: The job asked for.
-      required:
-        - jobId
-      properties:
-        jobId:
-          description: The id given at the start.
-          type: string
-          x-provenance: inferred
-"#
-    };
-}
-
-/// The two schemas as they stand.
-const KIND_THEN_REQUEST: &str = concat!(kind!(), ask_request!());
-/// The two schemas in the wrong order.
-const REQUEST_THEN_KIND: &str = concat!(ask_request!(), kind!());
-
 /// The same as the first with a name required twice.
 const CODE_TWICE: &str = r#"      description: What every answer has in common.
       required:
@@ -114,14 +79,6 @@ pub(super) const CASES: &[Case] = &[
         ask!("/parameters/0/schema/$ref"),
         "$ref: \"#/components/schemas/Kind\"",
     ),
-    case(
-        "used-components",
-        "    JobData:",
-        "    Spare:\n      type: object\n      description: Nobody wants this one.\n    JobData:",
-        schema!("Spare"),
-        "Spare:",
-    ),
-    case("component-order", KIND_THEN_REQUEST, REQUEST_THEN_KIND, schema!("AskRequest"), "AskRequest:"),
     case("component-names", "JobData", "jobData", schema!("jobData"), "jobData:"),
     case("property-names", ENVELOPE_CODE, TWO_CODES, schema!("Envelope/properties/Code"), "Code:"),
     case("reserved-names", "JobData", "JobReport", schema!("JobReport"), "JobReport:"),
@@ -342,8 +299,6 @@ pub(super) const CASES: &[Case] = &[
     case("known-value-names", "          name: Done\n", "", schema!("Status/x-known-values/1"), "- value: 1"),
     case("known-value-names", "name: Done", "name: is_done", schema!("Status/x-known-values/1/name"), "name: is_done"),
     case("states", "state: succeeded", "state: done", schema!("Status/x-known-values/1/state"), "state: done"),
-    case("quoting", "        - \"ink\"", "        - ink", schema!("Kind/enum/1"), "- ink"),
-    case("quoting", "                \"200\":", "                200:", push!("/responses/200"), "200:"),
     case(
         "aliases",
         "[\"job_id\"]",

@@ -1,0 +1,14 @@
+//! Which data directory a command works on.
+
+use std::path::PathBuf;
+
+/// The data directory of a service, named directly or by the service's settings.
+#[derive(Debug, clap::Args)]
+pub struct Data {
+    /// The service's data directory [default: imgopen-data].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The service's settings file, which may name its data directory.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}

@@ -1,0 +1,55 @@
+//! The arguments of `imgopen serve`, which `imgopen config show` takes too.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use ipnet::IpNet;
+
+/// The flags of the service. All but `--config` are settings.
+#[derive(Debug, Default, clap::Args)]
+pub struct Serve {
+    /// The address to listen on; port 0 picks a free port [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// The directory that holds all of the service's data [default: imgopen-data].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The directory of the models, laid out as by the Stable Diffusion web UI or ComfyUI [default: models in the data
+    /// directory].
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Answer operations that have no real engine with labelled test cards.
+    #[arg(long)]
+    pub sandbox: bool,
+    /// Accept callers without a key; only on a loopback address.
+    #[arg(long)]
+    pub open: bool,
+    /// A private network to fetch pictures from and push callbacks to; repeatable.
+    #[arg(long, value_name = "CIDR")]
+    pub allow_network: Vec<IpNet>,
+    /// The address at which callers reach the service; URLs of pictures begin with it.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// How many tasks run at the same time [default: the number of cores].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// The form of the log.
+    #[arg(long, value_name = "FORM")]
+    pub log: Option<Log>,
+    /// Any other setting; repeatable.
+    #[arg(long, value_name = "SETTING=VALUE")]
+    pub set: Vec<String>,
+    /// A settings file in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Log {
+    /// One line of text for each event.
+    Human,
+    /// One JSON object for each event.
+    Json,
+}

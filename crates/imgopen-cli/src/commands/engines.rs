@@ -1,0 +1,10 @@
+//! The engines of a service that this program runs.
+
+use imgopen_engine::Registry;
+use imgopen_tools::Sandbox;
+
+/// Returns the engines, better ones first.
+pub fn engines(sandbox: bool) -> Registry {
+    let classical = imgopen_tools::classical();
+    if sandbox { classical.with(Sandbox::new()) } else { classical }
+}

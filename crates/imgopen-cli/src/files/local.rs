@@ -1,0 +1,156 @@
+//! Finds the local pictures that a request names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use imgopen_engine::{Format, PictureLimits};
+use imgopen_picture as picture;
+use imgopen_types::Operation;
+use imgopen_types::schema::{Field, Object, Shape};
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// A local picture that a request names.
+#[derive(Debug, Clone)]
+pub struct LocalFile {
+    /// Its place in the request, as a JSON pointer.
+    pub pointer: String,
+    /// The file's path.
+    pub path: PathBuf,
+    /// The URL that takes its place until it is served.
+    pub stand_in: String,
+    /// The file's format.
+    pub format: Format,
+}
+
+/// Returns the local pictures of a request, and a field and problem for each that cannot be used.
+pub fn find(operation: &Operation, request: &Value) -> (Vec<LocalFile>, Vec<(String, String)>) {
+    let mut named = Vec::new();
+    collect(operation.request, request, "", "", &mut named);
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    for (field, pointer, text) in named {
+        if is_web_url(&text) {
+            continue;
+        }
+        match inspect(&text) {
+            Ok((path, format)) => {
+                let stand_in = format!("http://{}.local.invalid", files.len());
+                files.push(LocalFile { pointer, path, stand_in, format });
+            }
+            Err(problem) => faults.push((field, problem)),
+        }
+    }
+    (files, faults)
+}
+
+/// Puts a valid URL in the place of each file, so that the request can be checked before the files are served.
+pub fn put_stand_ins(request: &mut Value, files: &[LocalFile]) {
+    for file in files {
+        if let Some(place) = request.pointer_mut(&file.pointer) {
+            *place = Value::from(file.stand_in.as_str());
+        }
+    }
+}
+
+/// Replaces the stand-ins by the URLs at which the files are served.
+pub fn put_urls(value: &mut Value, files: &[LocalFile], urls: &[String]) {
+    match value {
+        Value::String(text) => {
+            let found = files.iter().position(|file| file.stand_in == *text);
+            if let Some(url) = found.and_then(|index| urls.get(index)) {
+                *text = url.clone();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| put_urls(item, files, urls)),
+        Value::Object(members) => members.values_mut().for_each(|value| put_urls(value, files, urls)),
+        _ => {}
+    }
+}
+
+fn is_web_url(text: &str) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    begins("http://") || begins("https://")
+}
+
+/// Collects every text that names a picture: the field, the JSON pointer, and the text.
+fn collect(
+    schema: &'static Object,
+    value: &Value,
+    field: &str,
+    pointer: &str,
+    found: &mut Vec<(String, String, String)>,
+) {
+    for member in schema.fields {
+        let names = std::iter::once(member.name).chain(member.aliases.iter().copied());
+        for name in names {
+            let Some(value) = value.get(name) else { continue };
+            let field = if field.is_empty() { member.name.to_owned() } else { format!("{field}.{}", member.name) };
+            collect_value(member, &member.shape, value, (&field, &format!("{pointer}/{name}")), found);
+        }
+    }
+}
+
+fn collect_value(
+    member: &'static Field,
+    shape: &Shape,
+    value: &Value,
+    (field, pointer): (&str, &str),
+    found: &mut Vec<(String, String, String)>,
+) {
+    match (shape, value) {
+        (Shape::Object(schema), value) => collect(schema, value, field, pointer, found),
+        (Shape::List(list), Value::Array(items)) => {
+            for (index, item) in items.iter().enumerate() {
+                let place = (&*format!("{field}[{index}]"), &*format!("{pointer}/{index}"));
+                collect_value(member, &list.item, item, place, found);
+            }
+        }
+        // The contract accepts a single text as a list of one.
+        (_, Value::String(text)) if member.picture => {
+            found.push((field.to_owned(), pointer.to_owned(), text.clone()));
+        }
+        _ => {}
+    }
+}
+
+/// Checks that a text is the path of a picture, and returns its format.
+fn inspect(text: &str) -> Result<(PathBuf, Format), String> {
+    let plain = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
+    let path = Path::new(plain);
+    let Ok(facts) = std::fs::metadata(path) else {
+        let other = "nor a URL that begins with http:// or https://";
+        return Err(format!("{text:?} is neither an existing file {other}; check the path"));
+    };
+    if !facts.is_file() {
+        return Err(format!("{} is not a file; give the path of a picture", path.display()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    // The server applies its own limits.
+    let limits = PictureLimits { bytes: u64::MAX, pixels: u64::MAX, frames: u32::MAX };
+    let header = picture::inspect(&bytes, &limits).map_err(|problem| format!("{} {problem}", path.display()))?;
+    Ok((path.to_owned(), header.format))
+}
+
+/// Returns the pictures in a directory, sorted by name.
+///
+/// # Errors
+///
+/// If the directory cannot be read or holds no picture.
+pub fn pictures_of(directory: &Path) -> anyhow::Result<Vec<String>> {
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("cannot read the directory {}", directory.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let is_picture = |path: &PathBuf| {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        path.is_file() && ending.is_some_and(|ending| ["png", "jpg", "jpeg", "webp"].contains(&ending.as_str()))
+    };
+    let mut pictures: Vec<_> = paths.into_iter().filter(is_picture).map(|path| path.display().to_string()).collect();
+    if pictures.is_empty() {
+        return Err(
+            Failure::usage(format!("the directory {} holds no PNG, JPEG or WebP file", directory.display())).into()
+        );
+    }
+    pictures.sort();
+    Ok(pictures)
+}

@@ -1,0 +1,67 @@
+//! Listing, finding and cancelling tasks, which only self-hosted servers support.
+
+use imgopen_client::types::{EngineGrade, ListTasksRequest, Task};
+use imgopen_client::{Error, IntoData};
+
+use crate::failure::Failure;
+use crate::remote::Remote;
+
+/// The answer of a server that may not support an operation.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// The server supports the operation.
+    Supported(T),
+    /// The server does not support it, as the hosted one.
+    Unsupported,
+}
+
+impl<T> Answer<T> {
+    fn of(remote: &Remote, answer: Result<T, Error>) -> Result<Self, Failure> {
+        match answer {
+            Ok(answer) => Ok(Answer::Supported(answer)),
+            Err(error) if is_unsupported(&error) => Ok(Answer::Unsupported),
+            Err(error) => Err(remote.explain(error)),
+        }
+    }
+}
+
+/// Whether an error is one that servers without the operation return.
+fn is_unsupported(error: &Error) -> bool {
+    match error {
+        Error::Status { status, .. } => matches!(status.as_u16(), 404 | 405 | 501),
+        Error::Code { envelope, .. } => matches!(envelope.code.as_str(), "404" | "405" | "501"),
+        Error::Decode { .. } => true,
+        _ => false,
+    }
+}
+
+/// Returns a page of tasks and the cursor of the next page.
+pub async fn list(remote: &Remote, request: ListTasksRequest) -> Result<Answer<(Vec<Task>, Option<String>)>, Failure> {
+    let answer = remote.client.list_tasks().body(request).send().await.into_data();
+    Answer::of(remote, answer.map(|page| (page.rows, page.next_cursor)))
+}
+
+/// Returns the newest task with an id, which may be the server's id or a caller id.
+pub async fn find(remote: &Remote, id: &str) -> Result<Answer<Option<Task>>, Failure> {
+    let invalid = |faults: imgopen_types::Violations| Failure::usage(format!("the id {id:?}: {faults}"));
+    let by_id = ListTasksRequest::builder().task_id(id).page_size(1).build().map_err(invalid)?;
+    let Answer::Supported((mut rows, _)) = list(remote, by_id).await? else { return Ok(Answer::Unsupported) };
+    if rows.is_empty() {
+        let by_caller = ListTasksRequest::builder().caller_id(id).page_size(1).build().map_err(invalid)?;
+        let Answer::Supported((found, _)) = list(remote, by_caller).await? else { return Ok(Answer::Unsupported) };
+        rows = found;
+    }
+    Ok(Answer::Supported(rows.into_iter().next()))
+}
+
+/// Cancels a queued or running task.
+pub async fn cancel(remote: &Remote, id: &str) -> Result<Task, Failure> {
+    let answer = remote.client.cancel_task().body_map(|body| body.task_id(id)).send().await.into_data();
+    answer.map_err(|error| remote.explain(error))
+}
+
+/// Returns the engine of a task and its grade, if the server reports them.
+pub fn engine(task: &Task) -> Option<(String, Option<String>)> {
+    let grade = task.grade.as_ref().map(EngineGrade::as_str).map(str::to_owned);
+    task.engine.clone().map(|engine| (engine, grade))
+}

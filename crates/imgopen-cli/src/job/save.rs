@@ -1,0 +1,234 @@
+//! Saves the results of a job: completely or not at all, and never over an existing file.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use imgopen_engine::PictureLimits;
+use imgopen_picture as picture;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::handle::Job;
+use super::target::Target;
+use crate::remote;
+
+/// The longest pause within a download.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The most bytes of a result: more than the largest trained network has.
+const LARGEST: u64 = 4 << 30;
+
+/// The most bytes of a picture, which is read completely to be described.
+const LARGEST_PICTURE: u64 = 256 << 20;
+
+/// The bytes at the beginning of a file that show whether it is a picture.
+const BEGINNING: u64 = 64 << 10;
+
+/// The most downloads of one result.
+const TRIES: u32 = 3;
+
+/// The pause before the second download; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A saved result.
+#[derive(Debug)]
+pub struct Saved {
+    /// The file.
+    pub path: PathBuf,
+    /// The URL it was fetched from.
+    pub url: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The width, height and format of a picture.
+    pub picture: Option<(u32, u32, String)>,
+}
+
+impl Saved {
+    /// Describes the result in JSON.
+    pub fn as_json(&self) -> Value {
+        let (width, height, format) = self.picture.clone().map_or((None, None, None), |(width, height, format)| {
+            (Some(width), Some(height), Some(format.to_lowercase()))
+        });
+        json!({
+            "path": self.path.display().to_string(), "url": self.url, "bytes": self.bytes,
+            "width": width, "height": height, "format": format,
+        })
+    }
+
+    /// Describes the result in text.
+    pub fn as_text(&self) -> String {
+        let path = self.path.strip_prefix(".").unwrap_or(&self.path).display();
+        match &self.picture {
+            Some((width, height, format)) => format!("{path}  {width}x{height} {format}, {}", size(self.bytes)),
+            None => format!("{path}  {}", size(self.bytes)),
+        }
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} bytes"),
+        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// Fetches one of the results of a job and saves it, retrying after transient errors; `number` counts several results from
+/// 1.
+///
+/// # Errors
+///
+/// If the result cannot be fetched or written.
+pub async fn save(job: &Job, url: &str, target: &Target, number: Option<usize>) -> anyhow::Result<Saved> {
+    // The server may name another host, which must not see the access key.
+    let http = remote::http(url).connect_timeout(Duration::from_secs(10)).read_timeout(PAUSE).build()?;
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match save_once(&http, job, url, target, number).await {
+            Err(error) if is_transient(&error) => tokio::time::sleep(pause).await,
+            done => return done.with_context(|| unsaved(url)),
+        }
+        pause *= 2;
+    }
+    save_once(&http, job, url, target, number).await.with_context(|| unsaved(url))
+}
+
+fn unsaved(url: &str) -> String {
+    format!("the result {url} was not saved")
+}
+
+/// Whether another download may succeed: the transfer was cut off, or the server was unable to answer.
+fn is_transient(error: &anyhow::Error) -> bool {
+    let Some(error) = error.downcast_ref::<reqwest::Error>() else { return false };
+    match error.status() {
+        Some(status) => status.is_server_error() || [408, 429].contains(&status.as_u16()),
+        None => !error.is_builder() && !error.is_redirect(),
+    }
+}
+
+async fn save_once(
+    http: &reqwest::Client,
+    job: &Job,
+    url: &str,
+    target: &Target,
+    number: Option<usize>,
+) -> anyhow::Result<Saved> {
+    let mut response = http.get(url).send().await.and_then(reqwest::Response::error_for_status)?;
+    let fits = |bytes: u64| {
+        ensure!(bytes <= LARGEST, "it has {bytes} bytes or more; at most {LARGEST} are accepted");
+        Ok(())
+    };
+    fits(response.content_length().unwrap_or_default())?;
+    let directory = target.directory();
+    let cannot = || format!("cannot write to the directory {}", directory.display());
+    let mut file = temporary(directory).with_context(cannot)?;
+    let mut bytes = 0;
+    while let Some(chunk) = response.chunk().await? {
+        bytes += chunk.len() as u64;
+        fits(bytes)?;
+        file.write_all(&chunk).with_context(cannot)?;
+    }
+    ensure!(bytes > 0, "it is empty");
+    let picture = inspect(file.path(), bytes)?;
+    let extension = picture.as_ref().map_or_else(|| extension_of(url), |(.., extension)| *extension);
+    let picture = picture.map(|(width, height, format, _)| (width, height, format));
+    let path = keep(file, target.names(job, number, extension))?;
+    Ok(Saved { path, url: url.to_owned(), bytes, picture })
+}
+
+/// Creates a temporary file with the usual permissions.
+fn temporary(directory: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".imgopen-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The umask applies.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(directory)
+}
+
+/// Returns the width, height, format and extension of a picture, or nothing for other files.
+fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<(u32, u32, String, &'static str)>> {
+    let limits = PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX };
+    let mut file = std::fs::File::open(path)?;
+    let mut read = Vec::new();
+    (&mut file).take(BEGINNING).read_to_end(&mut read)?;
+    if let Err(picture::Problem::NoPicture | picture::Problem::WrongKind(_)) = picture::inspect(&read, &limits) {
+        return Ok(None);
+    }
+    if bytes > LARGEST_PICTURE {
+        return Ok(None);
+    }
+    file.read_to_end(&mut read)?;
+    let header = picture::inspect(&read, &limits).ok();
+    Ok(header.map(|header| (header.width, header.height, header.format.to_string(), header.format.extension())))
+}
+
+/// Moves the file to the first free name.
+fn keep(mut file: NamedTempFile, names: impl Iterator<Item = PathBuf>) -> anyhow::Result<PathBuf> {
+    let mut last = None;
+    for name in names {
+        match file.persist_noclobber(&name) {
+            Ok(_) => return Ok(name),
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+                file = error.file;
+                last = Some(name);
+            }
+            Err(error) => return Err(error.error).with_context(|| format!("cannot write {}", name.display())),
+        }
+    }
+    let name = last.unwrap_or_default();
+    anyhow::bail!("{} already exists; files are never overwritten; give another name with --output", name.display())
+}
+
+/// Returns the extension for a file that is not a picture. Of the URL's extensions only that of trained networks is kept;
+/// any other might make the file executable.
+fn extension_of(url: &str) -> &'static str {
+    let parsed = reqwest::Url::parse(url).ok();
+    let path = parsed.as_ref().map_or("", |url| url.path());
+    if path.to_ascii_lowercase().ends_with(".safetensors") { "safetensors" } else { "bin" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_a_picture_gets_a_harmless_extension() {
+        for (url, extension) in [
+            ("http://a/lora.safetensors", "safetensors"),
+            ("http://a/LORA.SAFETENSORS?signature=1", "safetensors"),
+            ("http://a/lora.sh", "bin"),
+            ("http://a/?name=lora.safetensors", "bin"),
+            ("http://a/", "bin"),
+        ] {
+            assert_eq!(extension_of(url), extension, "{url}");
+        }
+    }
+
+    /// Covers files shorter and longer than the part that is read first.
+    #[test]
+    fn a_picture_is_recognised_by_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let kind = |content: &[u8]| {
+            std::fs::write(&file, content).unwrap();
+            inspect(&file, content.len() as u64).unwrap().map(|(width, height, format, _)| (width, height, format))
+        };
+        for side in [8, 400] {
+            let noise =
+                image::RgbImage::from_fn(side, side, |_, _| image::Rgb(std::array::from_fn(|_| fastrand::u8(..))));
+            noise.save_with_format(&file, image::ImageFormat::Png).unwrap();
+            let content = std::fs::read(&file).unwrap();
+            assert_eq!(content.len() as u64 > BEGINNING, side == 400);
+            assert_eq!(kind(&content), Some((side, side, "PNG".to_owned())));
+            assert_eq!(kind(&content[..content.len() / 2]), None);
+        }
+        assert_eq!(kind(b"#!/bin/sh\n"), None);
+        assert_eq!(kind(&[0; 100_000]), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! The flags of `imgopen serve` as a source of settings.
+
+use figment::value::{Dict, Map, Value};
+use figment::{Metadata, Profile, Provider};
+use imgopen_service::LogForm;
+
+use crate::args::serve::{Log, Serve};
+use crate::failure::Failure;
+
+/// The flags as settings.
+pub struct Flags(Dict);
+
+impl Flags {
+    /// The source that `imgopen config show` prints.
+    pub const NAME: &'static str = "command line";
+
+    /// Reads the flags.
+    ///
+    /// # Errors
+    ///
+    /// If `--set` is not given as `SETTING=VALUE`.
+    pub fn read(flags: &Serve) -> anyhow::Result<Self> {
+        let mut dict = Dict::new();
+        let mut set = |name: &str, value: Value| drop(dict.insert(name.to_owned(), value));
+        let text = |value: String| Value::from(value);
+        if let Some(listen) = flags.listen {
+            set("listen", text(listen.to_string()));
+        }
+        if let Some(directory) = &flags.data_dir {
+            set("data_dir", Value::serialize(directory)?);
+        }
+        if let Some(directory) = &flags.models {
+            set("models", Value::serialize(directory)?);
+        }
+        if flags.sandbox {
+            set("sandbox", Value::from(true));
+        }
+        if flags.open {
+            set("open", Value::from(true));
+        }
+        if !flags.allow_network.is_empty() {
+            set("allow_network", Value::serialize(&flags.allow_network)?);
+        }
+        if let Some(url) = &flags.public_url {
+            set("public_url", text(url.clone()));
+        }
+        if let Some(workers) = flags.workers {
+            set("workers", Value::serialize(workers)?);
+        }
+        if let Some(log) = flags.log {
+            set(
+                "log",
+                Value::serialize(match log {
+                    Log::Human => LogForm::Human,
+                    Log::Json => LogForm::Json,
+                })?,
+            );
+        }
+        for setting in &flags.set {
+            let invalid = || Failure::usage(format!("--set {setting}: give SETTING=VALUE, such as queue.length=500"));
+            let (name, value) = setting.split_once('=').ok_or_else(invalid)?;
+            insert(&mut dict, name.trim(), value_of(value));
+        }
+        Ok(Self(dict))
+    }
+}
+
+/// Parses a value as TOML. Anything else is a string, so that strings need no quotes inside the shell's.
+fn value_of(text: &str) -> Value {
+    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
+    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::from(text));
+    Value::serialize(value).unwrap_or_else(|_| Value::from(text))
+}
+
+fn insert(dict: &mut Dict, name: &str, value: Value) {
+    match name.split_once('.') {
+        None => drop(dict.insert(name.to_owned(), value)),
+        Some((first, rest)) => {
+            let mut inner = match dict.remove(first) {
+                Some(Value::Dict(_, inner)) => inner,
+                _ => Dict::new(),
+            };
+            insert(&mut inner, rest, value);
+            dict.insert(first.to_owned(), Value::from(inner));
+        }
+    }
+}
+
+impl Provider for Flags {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(Self::NAME)
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.0.clone()))
+    }
+}

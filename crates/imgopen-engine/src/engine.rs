@@ -1,0 +1,104 @@
+//! The trait of an engine.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use futures_util::future::{self, BoxFuture, FutureExt};
+use serde_json::Value;
+
+use crate::error::EngineError;
+use crate::job::{Job, Output};
+use crate::model::Model;
+use crate::monitor::Monitor;
+use crate::offer::Offer;
+use crate::request::JobRequest;
+
+/// Carries out operations of the API.
+///
+/// An engine is shared by all workers. Work that keeps the processor busy belongs on tokio's `spawn_blocking`, so that
+/// other jobs go on.
+pub trait Engine: Send + Sync + 'static {
+    /// Returns the name of this instance, such as `lanczos` or `comfyui-2`. It is unique in a registry; results, log lines
+    /// and metrics carry it.
+    fn name(&self) -> &str;
+
+    /// Returns the operations that it carries out.
+    ///
+    /// Called for every submit and every run, so it must be cheap: an engine that drives a program returns what it last
+    /// learned, and marks its offers as [`away`](Offer::away) if the program does not answer.
+    fn offers(&self) -> Vec<Offer>;
+
+    /// Returns the models that it has beside those listed in its offers: LoRAs, VAEs, embeddings.
+    fn models(&self) -> Vec<Model> {
+        Vec::new()
+    }
+
+    /// Returns how its runs are counted. The answer must not change.
+    fn slots(&self) -> Slots {
+        Slots::Shared
+    }
+
+    /// Checks a request before it is accepted, so that what [`run`](Engine::run) would reject is rejected at once, while
+    /// the caller is there.
+    ///
+    /// It must be cheap, because the caller waits: some milliseconds for the largest request. What takes longer, such as
+    /// reading fonts, is left to `run`.
+    ///
+    /// # Errors
+    ///
+    /// Some of those that `run` would end with for the same request, whatever its input pictures are. A request for which
+    /// `check` succeeds may still be rejected by `run`.
+    fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Works out what to keep with the task for its runs, in a form of the engine's choice; each run gets it as
+    /// [`Job::plan`]. Called once for a request that passed all checks, while the caller waits. It may read files.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Engine::check).
+    fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
+        let _ = request;
+        future::ready(Ok(None)).boxed()
+    }
+
+    /// Carries out a job. Soon after `monitor` is cancelled, the future ends with [`EngineError::Cancelled`]. It may also
+    /// be dropped at any point, after which [`discard`](Engine::discard) is called.
+    ///
+    /// # Errors
+    ///
+    /// See [`EngineError`]. The variant decides what becomes of the task.
+    fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>>;
+
+    /// Removes what a run that ended without a result left behind, such as partial files. Called by the worker after the
+    /// run, and at recovery for runs of processes that died, where nothing may be left or nothing may have begun.
+    ///
+    /// Failing to remove something is logged by the engine; the task does not depend on it.
+    fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
+        let _ = (task, run);
+        future::ready(()).boxed()
+    }
+
+    /// Deletes what the engine itself keeps of past tasks, such as data sets, once nothing has been done with it for
+    /// `lifetime`. Called regularly by the service's retention. Returns how many things were deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Failed`] if something could not be deleted; it is tried again the next time.
+    fn expire(&self, lifetime: Duration) -> BoxFuture<'_, Result<usize, EngineError>> {
+        let _ = lifetime;
+        future::ready(Ok(0)).boxed()
+    }
+}
+
+/// How the runs of an engine are counted, so that slow ones never hold the others' places.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Slots {
+    /// Against the service's `workers`. For engines that keep this machine's processor busy.
+    #[default]
+    Shared,
+    /// Apart from all others, at most so many at once. For engines that mostly wait: back ends, trainers, the sandbox.
+    Own(NonZeroUsize),
+}

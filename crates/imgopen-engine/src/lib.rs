@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod engine;
+mod error;
+mod job;
+pub mod library;
+mod model;
+mod monitor;
+mod offer;
+mod picture;
+mod registry;
+mod request;
+
+pub use engine::{Engine, Slots};
+pub use error::EngineError;
+pub use job::{FetchInput, Input, Job, Output};
+pub use library::Library;
+pub use model::{Model, ModelKind};
+pub use monitor::{Monitor, Progress, Watch};
+pub use offer::{FieldValues, Grade, Inputs, Models, Offer, UnknownGrade};
+pub use picture::{Format, Picture, PictureLimits, UnknownFormat};
+pub use registry::{Choice, Registry, Unavailable};
+pub use request::{JobRequest, TaskOptions};

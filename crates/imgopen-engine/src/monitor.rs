@@ -1,0 +1,152 @@
+//! The channel between a running job and its watcher: progress and previews one way, cancellation the other.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::EngineError;
+use crate::picture::Picture;
+
+/// The job's end of the channel. Clones share it.
+///
+/// ```
+/// use imgopen_engine::Monitor;
+///
+/// let (monitor, watch) = Monitor::new();
+/// monitor.step(5, 20);
+/// assert_eq!(watch.progress.borrow().percent, 25.0);
+///
+/// watch.cancel.cancel();
+/// assert!(monitor.is_cancelled());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    progress: watch::Sender<Progress>,
+    preview: watch::Sender<Option<Picture>>,
+    cancel: CancellationToken,
+}
+
+/// The watcher's end of the channel.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// The progress of the job.
+    pub progress: watch::Receiver<Progress>,
+    /// The latest preview. Earlier ones are dropped, seen or not.
+    pub preview: watch::Receiver<Option<Picture>>,
+    /// Cancels the job.
+    pub cancel: CancellationToken,
+}
+
+/// The progress of a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Progress {
+    /// The share that is done in percent, from 0 to 100. It never falls.
+    pub percent: f64,
+    /// The number of steps done.
+    pub step: u32,
+    /// The total number of steps; 0 for a job that does not count steps.
+    pub steps: u32,
+}
+
+impl Monitor {
+    /// Creates a channel and returns both ends.
+    #[allow(clippy::new_ret_no_self)]
+    pub fn new() -> (Monitor, Watch) {
+        let (progress, progress_seen) = watch::channel(Progress::default());
+        let (preview, preview_seen) = watch::channel(None);
+        let cancel = CancellationToken::new();
+        let watch = Watch { progress: progress_seen, preview: preview_seen, cancel: cancel.clone() };
+        (Monitor { progress, preview, cancel }, watch)
+    }
+
+    /// Reports that `step` of `steps` steps are done.
+    pub fn step(&self, step: u32, steps: u32) {
+        let percent = 100.0 * f64::from(step.min(steps)) / f64::from(steps.max(1));
+        self.progress.send_if_modified(|progress| {
+            let before = *progress;
+            *progress = Progress { percent: percent.max(before.percent), step, steps };
+            *progress != before
+        });
+    }
+
+    /// Reports the share that is done, from 0 to 1; other values are clamped.
+    pub fn fraction(&self, fraction: f64) {
+        let percent = 100.0 * fraction.clamp(0.0, 1.0);
+        self.progress.send_if_modified(|progress| {
+            let rises = percent > progress.percent;
+            if rises {
+                progress.percent = percent;
+            }
+            rises
+        });
+    }
+
+    /// Publishes an intermediate picture.
+    pub fn preview(&self, picture: Picture) {
+        self.preview.send_replace(Some(picture));
+    }
+
+    /// Returns whether the job was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Waits until the job is cancelled.
+    pub async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Runs `work` until it ends or the job is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`], and `work` is dropped.
+    pub async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, EngineError> {
+        self.cancel.run_until_cancelled(work).await.ok_or(EngineError::Cancelled)
+    }
+
+    /// Reports the share that is done, from 0 to 1, and stops a cancelled job. For blocking work.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`].
+    pub fn stage(&self, fraction: f64) -> Result<(), EngineError> {
+        self.check_cancelled()?;
+        self.fraction(fraction);
+        Ok(())
+    }
+
+    /// Stops a cancelled job, in work whose progress is not reported.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`].
+    pub fn check_cancelled(&self) -> Result<(), EngineError> {
+        if self.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_never_falls_and_stays_in_range() {
+        let (monitor, watch) = Monitor::new();
+        let percent = || watch.progress.borrow().percent;
+        for (fraction, expected) in [(0.5, 50.0), (0.25, 50.0), (f64::NAN, 50.0), (-1.0, 50.0), (7.0, 100.0)] {
+            monitor.fraction(fraction);
+            assert_eq!(percent(), expected);
+        }
+        monitor.step(1, 0);
+        assert_eq!(percent(), 100.0);
+    }
+
+    #[test]
+    fn a_step_beyond_the_last_counts_as_the_last() {
+        let (monitor, watch) = Monitor::new();
+        monitor.step(30, 20);
+        assert_eq!(*watch.progress.borrow(), Progress { percent: 100.0, step: 30, steps: 20 });
+    }
+}

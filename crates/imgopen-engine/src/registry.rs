@@ -1,0 +1,219 @@
+//! The engines of a server, and the choice among them.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::library::Library;
+use crate::model::{Model, ModelKind};
+use crate::offer::{Models, Offer};
+
+/// The engines of a server.
+#[derive(Clone, Default)]
+pub struct Registry {
+    engines: Vec<Arc<dyn Engine>>,
+    library: Option<Library>,
+}
+
+/// An engine with its offer for an operation.
+#[derive(Clone)]
+pub struct Choice {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// Its offer for the operation.
+    pub offer: Offer,
+}
+
+/// Why no engine can serve a request now, and what would help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// No engine offers the operation.
+    #[error("no engine is configured for `{operation}`: it needs {}", need(operation))]
+    Operation {
+        /// The operation's id.
+        operation: String,
+    },
+    /// Engines offer the operation, but none has the model.
+    #[error("no engine for `{operation}` has the model \"{model}\"; {}", available(models))]
+    Model {
+        /// The operation's id.
+        operation: String,
+        /// The requested model.
+        model: String,
+        /// The names of the available models.
+        models: Vec<String>,
+    },
+    /// The engine that would serve the request is away. It may come back, so the request can wait for it.
+    #[error("the engine `{engine}` for `{operation}` is away: {reason}")]
+    Away {
+        /// The operation's id.
+        operation: String,
+        /// The name of the engine.
+        engine: String,
+        /// Why it is away.
+        reason: String,
+    },
+}
+
+impl Registry {
+    /// Creates a registry. Among equally good engines, earlier ones are preferred.
+    pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
+        Self { engines, library: None }
+    }
+
+    /// Also lists the models of a directory.
+    pub fn with_library(self, library: Library) -> Self {
+        Self { library: Some(library), ..self }
+    }
+
+    /// Adds an engine after the others.
+    pub fn with(mut self, engine: impl Engine) -> Self {
+        self.engines.push(Arc::new(engine));
+        self
+    }
+
+    /// Returns the engines, in the order given.
+    pub fn engines(&self) -> &[Arc<dyn Engine>] {
+        &self.engines
+    }
+
+    /// Returns the best engine that offers the operation with the model; without a model, the best that offers the
+    /// operation.
+    ///
+    /// The best is one of the highest grade. If it is away, another of the same grade that has the model is taken, but
+    /// never one of a lower grade: a caller who was promised a result by a neural network does not get a test card.
+    ///
+    /// # Errors
+    ///
+    /// Says whether the operation or only the model is missing, with what to install or configure, or which engine is away.
+    pub fn pick(&self, operation_id: &str, model: Option<&str>) -> Result<Choice, Unavailable> {
+        let offers = self.offers(operation_id);
+        if offers.is_empty() {
+            return Err(Unavailable::Operation { operation: operation_id.to_owned() });
+        }
+        let mut fitting = offers.iter().filter(|choice| model.is_none_or(|model| choice.offer.models.has(model)));
+        let Some(best) = fitting.next() else {
+            return Err(Unavailable::Model {
+                operation: operation_id.to_owned(),
+                model: model.unwrap_or_default().to_owned(),
+                models: distinct(offers.iter().flat_map(|choice| choice.offer.models.names())),
+            });
+        };
+        let Some(reason) = &best.offer.away else { return Ok(best.clone()) };
+        let mut equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
+        equals.find(|choice| choice.offer.away.is_none()).cloned().ok_or_else(|| Unavailable::Away {
+            operation: operation_id.to_owned(),
+            engine: best.engine.name().to_owned(),
+            reason: reason.clone(),
+        })
+    }
+
+    /// Returns all engines that offer the operation, the best first, those that are away included.
+    pub fn offers(&self, operation_id: &str) -> Vec<Choice> {
+        let of = |engine: &Arc<dyn Engine>| {
+            let offers = engine.offers().into_iter().filter(|offer| offer.operation.id == operation_id);
+            offers.map(|offer| Choice { engine: engine.clone(), offer }).collect::<Vec<_>>()
+        };
+        let mut choices: Vec<Choice> = self.engines.iter().flat_map(of).collect();
+        choices.sort_by_key(|choice| Reverse(choice.offer.grade));
+        choices
+    }
+
+    /// Returns all models of a kind: those of the engines in their order, then those of the library. Of several with the
+    /// same name, the first is listed. Reading the library blocks.
+    pub fn models(&self, kind: ModelKind) -> Vec<Model> {
+        let of = |engine: &Arc<dyn Engine>| {
+            let listed = engine.offers().into_iter().flat_map(|offer| match offer.models {
+                Models::Any => Vec::new(),
+                Models::Listed(models) => models,
+            });
+            listed.chain(engine.models()).collect::<Vec<_>>()
+        };
+        let library = self.library.iter().flat_map(Library::models);
+        let mut names = HashSet::new();
+        let models = self.engines.iter().flat_map(of).chain(library);
+        models.filter(|model| model.kind == kind && names.insert(model.name.clone())).collect()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.engines.iter().map(|engine| engine.name())).finish()
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Choice").field("engine", &self.engine.name()).field("offer", &self.offer).finish()
+    }
+}
+
+fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
+}
+
+/// Suggests models, the first few by name.
+fn available(models: &[String]) -> String {
+    const SHOWN: usize = 10;
+    if models.is_empty() {
+        return "none is installed; add one to the engine's models".to_owned();
+    }
+    let shown = models.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    match models.len().saturating_sub(SHOWN) {
+        0 => format!("give one of {shown}"),
+        more => format!("give one of {shown} or {more} more, which `list_models` lists"),
+    }
+}
+
+/// The only operation with work to do that the sandbox does not imitate.
+const NOT_IN_SANDBOX: &str = "submit_training";
+
+/// Says what an operation needs, and what to do.
+fn need(operation: &str) -> String {
+    const SANDBOX: &str = "configure one, or start with `--sandbox` for labelled test cards in place of results";
+    match NEEDS.iter().find(|(id, _)| *id == operation) {
+        Some((_, need)) if operation != NOT_IN_SANDBOX => format!("{need}; {SANDBOX}"),
+        Some((_, need)) => format!("{need}; configure one, the sandbox does not train"),
+        None => "none, because the service answers it itself or it is not an operation of the API".to_owned(),
+    }
+}
+
+/// What carries out each operation that the service does not answer itself.
+const NEEDS: &[(&str, &str)] = &[
+    ("text_to_image", "an engine with Stable Diffusion weights"),
+    ("image_to_image", "an engine with Stable Diffusion weights"),
+    ("controlnet", "an engine with Stable Diffusion and ControlNet weights"),
+    ("submit_training", "an engine that trains LoRAs"),
+    ("flux_text_to_image", "an engine with FLUX.1 weights"),
+    ("swap_face", "an engine that detects and swaps faces"),
+    ("swap_face_v2", "an engine that detects and swaps faces"),
+    ("swap_faces", "an engine that detects and swaps faces"),
+    ("instant_id", "an engine with Stable Diffusion and InstantID weights"),
+    ("restore_face", "an engine with a face restoration model, such as CodeFormer"),
+    (
+        "super_resolution",
+        "an engine with an upscaling model, such as Real-ESRGAN, or one that resamples, such as `lanczos`",
+    ),
+    ("describe_image", "an engine with an image captioning model, such as CLIP"),
+    ("detect_faces", "an engine with a face detector, such as `faces`, which has one built in"),
+    ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
+    ("change_hairstyle", "an engine that inpaints, with a model that finds hair"),
+    (
+        "remove_object",
+        "an engine that inpaints, or one that fills with texture, such as `patchmatch`, which needs no weights",
+    ),
+    ("recognize_style", "an engine with a style classifier, or one that measures, such as `statistics`"),
+    ("preview_controlnet", "an engine with ControlNet preprocessors, such as `preprocessors`, which needs no weights"),
+    ("outpaint", "an engine that outpaints, or one that fills with texture, such as `patchmatch`, for a draft"),
+    ("remove_background", "an engine with a background removal model"),
+    ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
+    ("watermark_image", "an engine that prints marks onto pictures, such as `watermark`, which needs no weights"),
+];

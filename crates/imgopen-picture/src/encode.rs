@@ -1,0 +1,185 @@
+//! Encodes pictures, with measured settings: see the README.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use image::codecs::webp::WebPEncoder;
+use image::{DynamicImage, ExtendedColorType, ImageEncoder};
+use imgopen_engine::Format;
+use png::{BitDepth, ColorType, DeflateCompression, Filter};
+
+use crate::flatten::flatten;
+use crate::header::Chroma;
+use crate::jpeg::{self, Colors};
+use crate::user_comment;
+
+/// The longest side of a JPEG file in pixels.
+pub const MAX_JPEG_SIDE: u32 = 65_535;
+/// The most EXIF data in a JPEG file, in bytes: a segment without its length and its name.
+const MAX_JPEG_EXIF: usize = 65_535 - 2 - 6;
+/// The longest side of a WebP file in pixels.
+pub const MAX_WEBP_SIDE: u32 = 16_383;
+
+/// What is written into a file beside the pixels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Attached<'a> {
+    /// The colour profile (ICC).
+    pub profile: Option<&'a [u8]>,
+    /// How the picture was made, where the Stable Diffusion web UI writes it: in the text `parameters` of PNG files, in
+    /// EXIF's UserComment of others. A text too long for a JPEG file, of some 32,000 characters, is left out.
+    pub parameters: Option<&'a str>,
+    /// What was done to the finished picture: in the text `postprocessing` of PNG files, as the web UI does, and after the
+    /// parameters in others.
+    pub postprocessing: Option<&'a str>,
+    /// The chroma subsampling. JPEG only.
+    pub chroma: Chroma,
+}
+
+impl Attached<'_> {
+    /// Returns both texts as EXIF data.
+    fn exif(&self) -> Option<Vec<u8>> {
+        let text = match (self.parameters, self.postprocessing) {
+            // This becomes one of the settings in the last line, in quotes as the web UI writes such values.
+            (Some(made), Some(done)) => format!("{made}, Postprocessing: {}", serde_json::Value::from(done)),
+            (made, done) => made.or(done)?.to_owned(),
+        };
+        user_comment::with_comment(&text)
+    }
+}
+
+/// Why a picture cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// A side is longer than the format allows.
+    #[error("{width}x{height} pixels are too many for a {format} file; at most {limit} fit on a side")]
+    TooLarge {
+        /// The format.
+        format: Format,
+        /// The width in pixels.
+        width: u32,
+        /// The height in pixels.
+        height: u32,
+        /// The longest side in pixels.
+        limit: u32,
+    },
+    /// The encoder failed.
+    #[error("the {0} file cannot be written: {1}")]
+    Writer(Format, String),
+}
+
+/// Encodes a picture. PNG keeps 16 bits; JPEG and WebP have 8. JPEG has no transparency, so the picture is flattened onto
+/// white.
+///
+/// # Errors
+///
+/// Pictures without pixels, and with sides longer than the format allows, cannot be written.
+pub fn encode(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Bytes, EncodeError> {
+    check_sides(format, image.width(), image.height())?;
+    let result = match format {
+        Format::Png => png(image, attached).map_err(|error| error.to_string()),
+        Format::Jpeg => jpeg(image, attached),
+        Format::WebP => webp(image, attached).map_err(|error| error.to_string()),
+    };
+    result.map(Bytes::from).map_err(|problem| EncodeError::Writer(format, problem))
+}
+
+/// Checks that a picture of that size fits the format, before it is made.
+///
+/// # Errors
+///
+/// Names the longest side of the format.
+pub fn check_sides(format: Format, width: u32, height: u32) -> Result<(), EncodeError> {
+    let limit = match format {
+        Format::Png => i32::MAX.unsigned_abs(),
+        Format::Jpeg => MAX_JPEG_SIDE,
+        Format::WebP => MAX_WEBP_SIDE,
+    };
+    match width > limit || height > limit {
+        true => Err(EncodeError::TooLarge { format, width, height, limit }),
+        false => Ok(()),
+    }
+}
+
+fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::EncodingError> {
+    let mut info = png::Info::with_size(image.width(), image.height());
+    info.icc_profile = attached.profile.map(Cow::Borrowed);
+    let (color, depth, pixels) = png_pixels(image);
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::with_info(&mut file, info)?;
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_filter(Filter::Adaptive);
+    encoder.set_deflate_compression(DeflateCompression::FdeflateUltraFast);
+    for (keyword, text) in [("parameters", attached.parameters), ("postprocessing", attached.postprocessing)] {
+        if let Some(text) = text {
+            attach(&mut encoder, keyword, text)?;
+        }
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(file)
+}
+
+/// The plain chunk holds Latin-1 only, so other texts use the international one, as in the web UI.
+fn attach(encoder: &mut png::Encoder<'_, &mut Vec<u8>>, keyword: &str, text: &str) -> Result<(), png::EncodingError> {
+    if text.chars().all(|c| u32::from(c) <= 0xff) {
+        encoder.add_text_chunk(keyword.to_owned(), text.to_owned())
+    } else {
+        encoder.add_itxt_chunk(keyword.to_owned(), text.to_owned())
+    }
+}
+
+fn png_pixels(image: &DynamicImage) -> (ColorType, BitDepth, Cow<'_, [u8]>) {
+    use {BitDepth::Eight, BitDepth::Sixteen, ColorType::*};
+    match image {
+        DynamicImage::ImageLuma8(image) => (Grayscale, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageLumaA8(image) => (GrayscaleAlpha, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageRgb8(image) => (Rgb, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageRgba8(image) => (Rgba, Eight, Cow::Borrowed(image.as_raw())),
+        DynamicImage::ImageLuma16(image) => (Grayscale, Sixteen, big_endian(image.as_raw())),
+        DynamicImage::ImageLumaA16(image) => (GrayscaleAlpha, Sixteen, big_endian(image.as_raw())),
+        DynamicImage::ImageRgb16(image) => (Rgb, Sixteen, big_endian(image.as_raw())),
+        DynamicImage::ImageRgba16(image) => (Rgba, Sixteen, big_endian(image.as_raw())),
+        other => (Rgba, Sixteen, Cow::Owned(big_endian(&other.to_rgba16()).into_owned())),
+    }
+}
+
+fn big_endian(samples: &[u16]) -> Cow<'static, [u8]> {
+    Cow::Owned(samples.iter().flat_map(|sample| sample.to_be_bytes()).collect())
+}
+
+fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String> {
+    let exif = attached.exif();
+    let preamble =
+        jpeg::Preamble { profile: attached.profile, exif: exif.as_deref().filter(|exif| exif.len() <= MAX_JPEG_EXIF) };
+    let image = match image {
+        DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => Cow::Borrowed(image),
+        other => Cow::Owned(flatten(other.clone())),
+    };
+    let colors = match (image.color().has_color(), attached.chroma) {
+        (false, _) => Colors::Gray,
+        (true, Chroma::Full) => Colors::Full,
+        (true, Chroma::Halved) => Colors::Halved,
+    };
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    jpeg::write(&jpeg::Pixels { samples: image.as_bytes(), width, height, colors }, preamble)
+}
+
+fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec<u8>> {
+    let mut file = Vec::new();
+    let mut encoder = WebPEncoder::new_lossless(&mut file);
+    if let Some(profile) = attached.profile {
+        encoder.set_icc_profile(profile.to_vec()).map_err(image::ImageError::Unsupported)?;
+    }
+    if let Some(exif) = attached.exif() {
+        encoder.set_exif_metadata(exif).map_err(image::ImageError::Unsupported)?;
+    }
+    let (width, height) = (image.width(), image.height());
+    if image.color().has_alpha() {
+        encoder.encode(&image.to_rgba8(), width, height, ExtendedColorType::Rgba8)?;
+    } else {
+        encoder.encode(&image.to_rgb8(), width, height, ExtendedColorType::Rgb8)?;
+    }
+    Ok(file)
+}

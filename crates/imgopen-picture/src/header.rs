@@ -1,0 +1,271 @@
+//! Parses the headers of picture files without a decoder.
+
+use imgopen_engine::Format;
+
+use crate::problem::Problem;
+
+/// The header of a picture file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The format, recognised by content.
+    pub format: Format,
+    /// The width in pixels.
+    pub width: u32,
+    /// The height in pixels.
+    pub height: u32,
+    /// The number of frames, 1 for a still picture.
+    pub frames: u32,
+    /// The chroma subsampling.
+    pub chroma: Chroma,
+}
+
+/// The chroma subsampling: the resolution of colour relative to brightness.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Chroma {
+    /// Full resolution.
+    #[default]
+    Full,
+    /// Reduced resolution, as in most JPEG photographs.
+    Halved,
+}
+
+/// Whether a file is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Found,
+    Missing,
+}
+
+impl Header {
+    /// Returns width times height.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+}
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// The magic bytes of formats that are recognised but not supported.
+const OTHERS: &[(usize, &[u8], &str)] = &[
+    (0, b"GIF8", "a GIF file"),
+    (0, b"BM", "a BMP file"),
+    (0, b"II*\0", "a TIFF file"),
+    (0, b"MM\0*", "a TIFF file"),
+    (0, b"\0\0\x01\0", "an icon (ICO) file"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"\xff\x0a", "a JPEG XL file"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL file"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
+    (4, b"ftypavif", "an AVIF file"),
+    (4, b"ftypavis", "an AVIF file"),
+    (4, b"ftyphei", "a HEIC file"),
+    (4, b"ftyphev", "a HEIC file"),
+    (4, b"ftypmif1", "a HEIC file"),
+    (4, b"ftyp", "a video (MP4) file"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"PK\x03\x04", "a ZIP file"),
+    (0, b"\x1f\x8b", "a gzip file"),
+];
+
+/// The beginnings of text files that are recognised but not supported, in lower case.
+const TEXTS: &[(&str, &str)] =
+    &[("<!doctype html", "an HTML page"), ("<html", "an HTML page"), ("<svg", "an SVG file"), ("<?xml", "an XML file")];
+
+/// Recognises the format and parses its header.
+pub(crate) fn read(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    if bytes.starts_with(PNG) {
+        png(bytes)
+    } else if bytes.starts_with(b"\xff\xd8") {
+        jpeg(bytes)
+    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        webp(bytes)
+    } else {
+        Err(other(bytes))
+    }
+}
+
+fn other(bytes: &[u8]) -> Problem {
+    if bytes.is_empty() {
+        return Problem::Empty;
+    }
+    for (at, magic, name) in OTHERS {
+        if bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)) {
+            return Problem::WrongKind(name);
+        }
+    }
+    let start = bytes.trim_ascii_start();
+    let start = start[..start.len().min(16)].to_ascii_lowercase();
+    let text = TEXTS.iter().find(|(text, _)| start.starts_with(text.as_bytes()));
+    text.map_or(Problem::NoPicture, |(_, name)| Problem::WrongKind(name))
+}
+
+/// Walks all chunks, so that a missing end is noticed.
+fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    let (mut size, mut frames, mut end) = (None, 1, End::Missing);
+    let mut rest = &bytes[PNG.len()..];
+    while let Some((kind, body, after)) = png_chunk(rest) {
+        match kind {
+            b"IHDR" => size = be32(body, 0).zip(be32(body, 4)),
+            b"acTL" => frames = be32(body, 0).unwrap_or(1).max(1),
+            b"IEND" => end = End::Found,
+            _ => {}
+        }
+        rest = if end == End::Found { &[] } else { after };
+    }
+    let (width, height) = size.ok_or_else(|| lacking(Format::Png, end))?;
+    Ok((Header { format: Format::Png, width, height, frames, chroma: Chroma::Full }, end))
+}
+
+/// Returns the first text of a PNG file with that keyword, in either uncompressed form.
+pub(crate) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
+    let mut rest = bytes.strip_prefix(PNG)?;
+    while let Some((kind, body, after)) = png_chunk(rest) {
+        let text = body.strip_prefix(keyword).and_then(|text| text.strip_prefix(b"\0"));
+        match (kind, text) {
+            // Latin-1.
+            (b"tEXt", Some(text)) => return Some(text.iter().map(|byte| char::from(*byte)).collect()),
+            // UTF-8, after the flag of no compression, the language and the translated keyword.
+            (b"iTXt", Some(text)) => {
+                let text = text.strip_prefix(b"\0\0").and_then(|text| text.splitn(3, |byte| *byte == 0).nth(2));
+                if let Some(text) = text.and_then(|text| String::from_utf8(text.to_vec()).ok()) {
+                    return Some(text);
+                }
+            }
+            _ => {}
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Returns the kind and the body of the first chunk, and what follows it.
+fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    const AROUND: usize = 12;
+    let length = be32(bytes, 0)? as usize;
+    let (chunk, after) = bytes.split_at_checked(length.checked_add(AROUND)?)?;
+    Some((&chunk[4..8], &chunk[8..8 + length], after))
+}
+
+/// Walks all segments and the pixels between them up to the end marker.
+fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    let (mut frame, mut end) = (None, End::Missing);
+    let mut rest = &bytes[2..];
+    while let Some((marker, after)) = jpeg_marker(rest) {
+        rest = match marker {
+            0xd9 => {
+                end = End::Found;
+                &[]
+            }
+            // Markers without a body.
+            0x01 | 0xd0..=0xd8 => after,
+            _ => {
+                let Some((body, after)) = jpeg_body(after) else { break };
+                if is_frame(marker) {
+                    frame = Some(body);
+                }
+                after
+            }
+        };
+    }
+    let frame = frame.ok_or_else(|| lacking(Format::Jpeg, end))?;
+    Ok((jpeg_frame(frame).ok_or_else(|| lacking(Format::Jpeg, end))??, end))
+}
+
+/// Returns the next marker and what follows it. Skips pixels, where 0xFF is followed by zero, and fill bytes.
+pub(crate) fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr(0xff, bytes.get(at..)?)? + 1;
+        match *bytes.get(at)? {
+            0x00 | 0xff => {}
+            marker => return Some((marker, &bytes[at + 1..])),
+        }
+    }
+}
+
+/// Returns the body of a segment and what follows it.
+pub(crate) fn jpeg_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = usize::from(be16(bytes, 0)?);
+    let (segment, after) = bytes.split_at_checked(length)?;
+    Some((segment.get(2..)?, after))
+}
+
+/// Returns whether a marker is a start of frame, in any coding; three of these numbers mean something else.
+pub(crate) fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
+}
+
+fn jpeg_frame(body: &[u8]) -> Option<Result<Header, Problem>> {
+    let (height, width) = (be16(body, 1)?, be16(body, 3)?);
+    let channels = *body.get(5)?;
+    if channels == 4 {
+        return Some(Err(Problem::FourChannels));
+    }
+    // The first channel is brightness. If a unit has several of its blocks, colours have fewer.
+    let chroma = if channels == 3 && *body.get(7)? != 0x11 { Chroma::Halved } else { Chroma::Full };
+    let (width, height) = (u32::from(width), u32::from(height));
+    Some(Ok(Header { format: Format::Jpeg, width, height, frames: 1, chroma }))
+}
+
+/// Walks all chunks within the length that the file declares.
+fn webp(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    const BEFORE: usize = 8;
+    let length = le32(bytes, 4).unwrap_or(0) as usize;
+    let end = if bytes.len() - BEFORE >= length { End::Found } else { End::Missing };
+    let (mut size, mut frames) = (None, 0);
+    let mut rest = &bytes[12..];
+    while let Some((kind, body, after)) = webp_chunk(rest) {
+        let found = match kind {
+            b"VP8X" => le24(body, 4).zip(le24(body, 7)).map(|(width, height)| (width + 1, height + 1)),
+            b"VP8 " => le16(body, 6).zip(le16(body, 8)).map(|(width, height)| (width & 0x3fff, height & 0x3fff)),
+            b"VP8L" => le32(body, 1).map(|bits| ((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1)),
+            _ => None,
+        };
+        frames += u32::from(kind == b"ANMF");
+        size = size.or(found);
+        rest = after;
+    }
+    let (width, height) = size.ok_or_else(|| lacking(Format::WebP, end))?;
+    Ok((Header { format: Format::WebP, width, height, frames: frames.max(1), chroma: Chroma::Halved }, end))
+}
+
+/// Returns the kind and the body of the first chunk, whose end may be missing, and what follows it.
+fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (kind, rest) = bytes.split_at_checked(4)?;
+    let length = le32(rest, 0)? as usize;
+    let body = &rest[4..];
+    let after = length.checked_add(length % 2).and_then(|padded| body.get(padded..)).unwrap_or(&[]);
+    Some((kind, &body[..length.min(body.len())], after))
+}
+
+/// Returns the problem of a file without dimensions: truncated before them, or damaged.
+fn lacking(format: Format, end: End) -> Problem {
+    match end {
+        End::Missing => Problem::Truncated(format),
+        End::Found => Problem::Damaged(format, "it does not say how large the picture is".to_owned()),
+    }
+}
+
+fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes_at(bytes, at).map(u16::from_be_bytes)
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes_at(bytes, at).map(u32::from_be_bytes)
+}
+
+fn le16(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes_at(bytes, at).map(|bytes| u32::from(u16::from_le_bytes(bytes)))
+}
+
+fn le24(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes_at(bytes, at).map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
+}
+
+fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes_at(bytes, at).map(u32::from_le_bytes)
+}

@@ -1,0 +1,83 @@
+//! What can be wrong with a picture file.
+
+use imgopen_engine::Format;
+
+/// The longest side in pixels, which is JPEG's. It bounds the memory of a row.
+pub(crate) const MAX_SIDE: u32 = 65_535;
+
+/// What is wrong with a picture. It reads as the rest of a sentence that begins with the picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The file is empty.
+    #[error("is an empty file")]
+    Empty,
+    /// The file is larger than allowed.
+    #[error("has {bytes} bytes; at most {limit} are allowed")]
+    TooManyBytes {
+        /// The size of the file in bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The file is of a known kind that is not supported, such as "a GIF file".
+    #[error("is {0}; give a PNG, JPEG or WebP file")]
+    WrongKind(&'static str),
+    /// The file is of no known kind.
+    #[error("is not a picture in a known format; give a PNG, JPEG or WebP file")]
+    NoPicture,
+    /// A side is zero pixels long.
+    #[error("is {width}x{height} pixels, so that there is nothing to see")]
+    NoPixels {
+        /// The width in pixels.
+        width: u32,
+        /// The height in pixels.
+        height: u32,
+    },
+    /// It has more pixels than allowed.
+    #[error("is {width}x{height} pixels; at most {limit} pixels in all are allowed")]
+    TooManyPixels {
+        /// The width in pixels.
+        width: u32,
+        /// The height in pixels.
+        height: u32,
+        /// The limit on width times height.
+        limit: u64,
+    },
+    /// A side is longer than allowed.
+    #[error("is {width}x{height} pixels; at most {MAX_SIDE} on a side are allowed")]
+    TooLong {
+        /// The width in pixels.
+        width: u32,
+        /// The height in pixels.
+        height: u32,
+    },
+    /// It has more frames than allowed.
+    #[error("has {frames} frames; at most {limit} allowed, give a still picture")]
+    TooManyFrames {
+        /// The number of frames.
+        frames: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Its colours are unknown without its profile.
+    #[error("is a JPEG in four channels (CMYK); convert it to RGB")]
+    FourChannels,
+    /// The file ends before the picture does.
+    #[error("is a {0} file that ends too early; it was probably truncated on the way")]
+    Truncated(Format),
+    /// The file violates its format.
+    #[error("is a damaged {0} file: {1}")]
+    Damaged(Format, String),
+}
+
+impl Problem {
+    pub(crate) fn damaged(format: Format, error: image::ImageError) -> Self {
+        match &error {
+            image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Problem::Truncated(format)
+            }
+            _ => Problem::Damaged(format, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Turns errors into answers. Errors of the server itself are logged here, because callers do not see them.
+
+use imgopen_server::Failure;
+use imgopen_store::StoreError;
+use tracing::error;
+
+use crate::tasks::submit::Rejected;
+
+/// What callers see of an error of the server.
+const FAILED: &str = "the server failed on this request; see its log";
+
+/// Answers an error of the store.
+pub fn of_store(error: StoreError) -> Failure {
+    match error {
+        StoreError::Closed { .. } => Failure::unavailable("the database is closed; the service is stopping"),
+        error => {
+            error!(%error, "the database failed on a request");
+            Failure::internal("the server's database failed on this request; see the server's log")
+        }
+    }
+}
+
+/// Answers a request or an answer that does not fit the contract although it was checked or made by it: a bug.
+pub fn of_answer(error: &serde_json::Error) -> Failure {
+    error!(%error, "an answer does not fit the contract");
+    Failure::internal(FAILED)
+}
+
+/// Answers the panic of a spawned part of a call.
+pub fn of_panic(what: &str, error: &tokio::task::JoinError) -> Failure {
+    error!(what, %error, "a call panicked");
+    Failure::internal(FAILED)
+}
+
+impl From<Rejected> for Failure {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Header(msg) => Failure::bad_request(msg),
+            Rejected::Request(msg) => Failure::unprocessable(msg),
+            Rejected::Conflict(msg) => Failure::conflict(msg),
+            Rejected::Full(msg, wait) => Failure::too_many_requests(msg, wait),
+            Rejected::Unavailable(msg) => Failure::unavailable(msg),
+            Rejected::Failed(msg) => Failure::internal(msg),
+            Rejected::Store(error) => of_store(error),
+            Rejected::Broken => Failure::internal(FAILED),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The router: the contract's routes, and those of pictures, health and metrics.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use http_range_header::parse_range_header;
+use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
+use imgopen_store::{AssetRow, AssetToken, KeyId};
+
+use super::{Api, failures};
+use crate::context::Context;
+use crate::metrics;
+
+/// How long a cache may keep a picture, in seconds: a year, because it never changes.
+const YEAR: u64 = 365 * 24 * 60 * 60;
+
+/// Returns the router of the whole service.
+pub fn router(context: &Arc<Context>) -> Router {
+    let settings = &context.settings;
+    let mut options = Options::default().body_limit(settings.requests.body_bytes);
+    if settings.open {
+        options = options.anonymous(Credentials::new(KeyId::OPEN, ""));
+    }
+    let api = Arc::new(Api { context: context.clone() });
+    let (vendor, extras) = (routes(api.clone(), options.clone()), extras_routes(api, options));
+    let own = Router::new()
+        .route("/", get(|| async { Redirect::temporary("/docs") }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/assets/{token}", get(asset))
+        .route("/previews/{token}", get(preview))
+        .with_state(context.clone());
+    complete(vendor.merge(extras).merge(own))
+}
+
+/// Whether the service takes tasks: not while it stops, and not while the database cannot be written.
+async fn ready(State(context): State<Arc<Context>>) -> Result<&'static str, Failure> {
+    if context.stopping.is_cancelled() {
+        return Err(Failure::unavailable("the service is stopping"));
+    }
+    context.store.ready().await.map_err(failures::of_store)?;
+    Ok("ready\n")
+}
+
+async fn metrics(State(context): State<Arc<Context>>) -> Result<Response, Failure> {
+    let bytes = context.store.asset_bytes().await.map_err(failures::of_store)?;
+    let text = context.metrics.text(context.dispatch.counts(), bytes);
+    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+}
+
+async fn asset(
+    State(context): State<Arc<Context>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let token = AssetToken(token);
+    let row = context.store.asset(token.clone()).await.map_err(failures::of_store)?;
+    let row = row.ok_or_else(|| Failure::not_found("there is no such picture; check the URL"))?;
+    let now = context.clock.now();
+    if row.deleted_at.is_some() || row.expires_at.is_some_and(|end| end <= now) {
+        return Err(Failure::new(StatusCode::GONE, "the picture has expired and was deleted"));
+    }
+    let left = row.expires_at.map_or(YEAR, |end| end.since(now).as_secs().min(YEAR));
+    let mut response = part(&context, &token, &row, &headers).await?;
+    let answered = response.headers_mut();
+    answered.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answered.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    insert(answered, CACHE_CONTROL, &format!("private, max-age={left}, immutable"));
+    insert(answered, ETAG, &etag(&token));
+    Ok(response)
+}
+
+/// Returns the picture, the requested part of it, or 304 if the caller already has it.
+async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &HeaderMap) -> Result<Response, Failure> {
+    let tag = etag(token);
+    let given = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    // Proxies that compress an answer weaken its tag. Here a weak tag is enough, in `If-Range` it is not.
+    let is_this = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag;
+    if given(IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(|one| is_this(one.trim()))) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    // A range of another picture is ignored.
+    let range = given(RANGE).filter(|_| given(IF_RANGE).is_none_or(|one| one == tag));
+    let mut ranges = match range.map(parse_range_header) {
+        Some(Ok(parsed)) => match parsed.validate(row.bytes) {
+            Ok(ranges) => ranges,
+            Err(_) => return Ok(not_satisfiable(row.bytes)),
+        },
+        // HTTP says to ignore a malformed range.
+        Some(Err(_)) | None => Vec::new(),
+    };
+    // HTTP also allows the whole as the answer to several ranges.
+    let range = ranges.pop().filter(|_| ranges.is_empty());
+    let (start, end) = range.as_ref().map_or((0, row.bytes), |range| (*range.start(), *range.end() + 1));
+    let stream = context.assets.stream(token, start..end).await.map_err(|error| {
+        tracing::error!(%error, "a picture cannot be read");
+        Failure::internal("the picture cannot be read; see the server's log")
+    })?;
+    let mut response = Body::from_stream(stream).into_response();
+    insert(response.headers_mut(), CONTENT_TYPE, &row.media_type);
+    insert(response.headers_mut(), CONTENT_LENGTH, &(end - start).to_string());
+    if range.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        insert(response.headers_mut(), CONTENT_RANGE, &format!("bytes {start}-{}/{}", end - 1, row.bytes));
+    }
+    Ok(response)
+}
+
+fn not_satisfiable(bytes: u64) -> Response {
+    let msg = format!("the header `Range` is outside the picture, which has {bytes} bytes");
+    let mut response = Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, msg).into_response();
+    insert(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{bytes}"));
+    response
+}
+
+async fn preview(State(context): State<Arc<Context>>, Path(token): Path<String>) -> Result<Response, Failure> {
+    let picture = context.running.preview(&AssetToken(token));
+    let picture = picture.ok_or_else(|| Failure::not_found("there is no such preview; its task has ended"))?;
+    let headers =
+        [(CONTENT_TYPE, picture.format.media_type()), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, picture.bytes).into_response())
+}
+
+/// The picture behind a token never changes, so the token identifies its version.
+fn etag(token: &AssetToken) -> String {
+    format!("\"{token}\"")
+}
+
+fn insert(headers: &mut HeaderMap, name: axum::http::HeaderName, value: &str) {
+    // Always valid: values are numbers, media types and hexadecimal digits.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,56 @@
+//! The state that all parts of the service share.
+
+use std::fs::File;
+use std::sync::{Arc, OnceLock};
+
+use governor::DefaultKeyedRateLimiter;
+use imgopen_engine::Registry;
+use imgopen_fetch::Fetcher;
+use imgopen_store::{Clock, KeyId, OwnerId, Store, TaskId};
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::assets::Assets;
+use crate::dispatch::Dispatch;
+use crate::keys::Keys;
+use crate::live::Running;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::urls::Urls;
+
+/// The state that all parts of the service share.
+pub(crate) struct Context {
+    pub settings: Settings,
+    pub clock: Clock,
+    pub store: Arc<dyn Store>,
+    /// This process, as the owner of runs.
+    pub owner: OwnerId,
+    pub keys: Keys,
+    pub assets: Assets,
+    pub engines: Registry,
+    pub fetcher: Fetcher,
+    pub dispatch: Dispatch,
+    pub running: Running,
+    pub metrics: Metrics,
+    /// Calls per key, if they are limited.
+    pub limiter: Option<DefaultKeyedRateLimiter<KeyId>>,
+    /// Receives the id of every task that ends.
+    pub endings: broadcast::Sender<TaskId>,
+    /// Notified when a callback is to be pushed.
+    pub pushes: Notify,
+    /// Cancelled when the service is to stop: nothing new begins.
+    pub stopping: CancellationToken,
+    /// Cancelled when what still runs is to be handed back.
+    pub ending: CancellationToken,
+    /// Known once the service listens.
+    pub base: OnceLock<Urls>,
+    /// Held as long as any part of the service runs, so that no second one opens the data directory.
+    pub _lock: File,
+}
+
+impl Context {
+    /// Returns the URLs of pictures.
+    pub fn urls(&self) -> &Urls {
+        self.base.get_or_init(|| Urls { base: String::new() })
+    }
+}

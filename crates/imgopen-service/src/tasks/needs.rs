@@ -1,0 +1,102 @@
+//! The needs of a task: they decide its engine, and the pool that its run counts in.
+
+use imgopen_engine::{Choice, Grade, Registry, Slots, TaskOptions, Unavailable};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::dispatch::Pool;
+use crate::settings::Settings;
+
+/// The prefix of tasks with directives for the sandbox.
+const SANDBOX: &str = "sandbox/";
+
+/// What a worker must be able to do to run a task. As text it is the operation's id, with `sandbox/` before it if the task
+/// is for the sandbox, and `:` and the model after it if the request names one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs<'a> {
+    /// The operation's id.
+    pub operation: &'a str,
+    /// The model that the request names.
+    pub model: Option<&'a str>,
+    /// Whether the task has directives for the sandbox.
+    pub is_for_sandbox: bool,
+}
+
+impl<'a> Needs<'a> {
+    /// Reads the text of a row.
+    pub fn parse(text: &'a str) -> Self {
+        let (is_for_sandbox, rest) = match text.strip_prefix(SANDBOX) {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        match rest.split_once(':') {
+            Some((operation, model)) => Self { operation, model: Some(model), is_for_sandbox },
+            None => Self { operation: rest, model: None, is_for_sandbox },
+        }
+    }
+
+    /// Writes the text of a row.
+    pub fn to_text(self) -> String {
+        let sandbox = if self.is_for_sandbox { SANDBOX } else { "" };
+        let (separator, model) = self.model.map_or(("", ""), |model| (":", model));
+        format!("{sandbox}{}{separator}{model}", self.operation)
+    }
+
+    /// Returns the engine for such a task. Directives select the sandbox even if there is a better engine.
+    pub fn choose(self, engines: &Registry) -> Result<Choice, Unavailable> {
+        if self.is_for_sandbox {
+            let sandbox =
+                engines.offers(self.operation).into_iter().find(|choice| choice.offer.grade == Grade::Sandbox);
+            if let Some(sandbox) = sandbox {
+                return Ok(sandbox);
+            }
+        }
+        engines.pick(self.operation, self.model)
+    }
+
+    /// Returns the index of the pool that the run will count in.
+    pub fn pool(self, context: &Context) -> usize {
+        // Without an engine the run fails, so any pool will do.
+        self.choose(&context.engines).map_or(0, |choice| context.dispatch.pool_of(choice.engine.name()))
+    }
+}
+
+/// Returns the pools: first the workers, which most engines share, then those of engines with their own slots.
+pub fn pools(engines: &Registry, settings: &Settings) -> Vec<Pool> {
+    let pool = |engine: Option<String>, slots: usize| {
+        let running_per_key = settings.running_per_key(slots);
+        Pool { engine, slots, running_per_key }
+    };
+    let own = engines.engines().iter().filter_map(|engine| match engine.slots() {
+        Slots::Shared => None,
+        Slots::Own(slots) => Some(pool(Some(engine.name().to_owned()), slots.get())),
+    });
+    std::iter::once(pool(None, settings.workers)).chain(own).collect()
+}
+
+/// Returns a task's options as its row holds them; `None` for the defaults.
+pub fn write_options(options: &TaskOptions) -> Result<Option<Value>, serde_json::Error> {
+    Ok(Some(serde_json::to_value(options)?).filter(|_| *options != TaskOptions::default()))
+}
+
+/// Reads the options of a task's row.
+pub fn read_options(options: Option<&Value>) -> Result<TaskOptions, serde_json::Error> {
+    options.cloned().map_or_else(|| Ok(TaskOptions::default()), serde_json::from_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_read_back() {
+        for (text, operation, model, is_for_sandbox) in [
+            ("enlarge_image", "enlarge_image", None, false),
+            ("text_to_image:a:b/c.safetensors", "text_to_image", Some("a:b/c.safetensors"), false),
+            ("sandbox/text_to_image:m", "text_to_image", Some("m"), true),
+        ] {
+            let needs = Needs { operation, model, is_for_sandbox };
+            assert_eq!((Needs::parse(text), needs.to_text().as_str()), (needs, text));
+        }
+    }
+}

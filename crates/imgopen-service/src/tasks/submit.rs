@@ -1,0 +1,244 @@
+//! Turns a request into a task. Everything that can be rejected is rejected here, before anything is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imgopen_engine::{EngineError, JobRequest, TaskOptions, Unavailable};
+use imgopen_fetch::FetchError;
+use imgopen_store::{Idempotency, KeyId, NewTask, NoRandomness, State, StoreError, Submitted, TaskId, TaskRow};
+use imgopen_types::Operation;
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+use super::inputs;
+use super::needs::{self, Needs};
+use crate::context::Context;
+use crate::dispatch::{Full, Slot};
+
+/// The header that makes a submit safe to repeat.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header with directives for the sandbox.
+pub const SANDBOX: &str = "x-sandbox";
+
+/// The largest number of characters of an `Idempotency-Key`.
+const LONGEST_KEY: usize = 255;
+
+/// A submit.
+pub struct Submit {
+    /// The access key of the caller.
+    pub key: KeyId,
+    /// The operation.
+    pub operation: &'static Operation,
+    /// The request in canonical form.
+    pub request: Value,
+    /// The value of the header `idempotency-key`.
+    pub idempotency_key: Option<String>,
+    /// The value of the header `x-sandbox`.
+    pub directives: Option<String>,
+}
+
+/// Why a submit, or a wait for its result, is rejected. The texts are for the caller.
+#[derive(Debug)]
+pub enum Rejected {
+    /// A header is invalid.
+    Header(String),
+    /// The request is invalid.
+    Request(String),
+    /// Another submit has used the id or the key before, or the task was cancelled.
+    Conflict(String),
+    /// The queue is full; try again after about this time.
+    Full(String, Duration),
+    /// The service or the engine cannot do it now.
+    Unavailable(String),
+    /// The task failed.
+    Failed(String),
+    /// The store failed.
+    Store(StoreError),
+    /// The service failed; its log has the reason.
+    Broken,
+}
+
+impl From<StoreError> for Rejected {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Unavailable> for Rejected {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Unavailable(unavailable.to_string())
+    }
+}
+
+impl From<EngineError> for Rejected {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            _ => Self::Request(error.to_string()),
+        }
+    }
+}
+
+impl From<NoRandomness> for Rejected {
+    fn from(error: NoRandomness) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Accepts a task, or finds the one that the same submit started before.
+pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, Rejected> {
+    let Submit { key, operation, request, idempotency_key, directives } = submit;
+    let now = context.clock.now();
+    let needs =
+        Needs { operation: operation.id, model: operation.model_of(&request), is_for_sandbox: directives.is_some() };
+    let options = TaskOptions { sandbox: directives };
+    let mut task = NewTask {
+        id: TaskId::new(now)?,
+        key,
+        operation: operation.id,
+        needs: needs.to_text(),
+        caller_id: operation.caller_id.and_then(|id| id.find(&request)).unwrap_or_default().to_owned(),
+        unique_id: operation.caller_id.is_some_and(|id| id.unique),
+        callback_url: inputs::callback(operation, &request).map(|named| named.url),
+        request: request.to_string(),
+        options: needs::write_options(&options).map_err(|_| Rejected::Broken)?,
+        plan: None,
+        created_at: now,
+        idempotency: idempotency(context, idempotency_key)?,
+    };
+    // A repeated submit gets the first answer, even if engines, models or settings have changed since.
+    if task.is_repeatable()
+        && let Some(earlier) = context.store.repeated(task.clone()).await?
+    {
+        return answered(operation, &task, earlier);
+    }
+    if options.sandbox.is_some() && !context.settings.sandbox {
+        let msg = format!("the header `{SANDBOX}` is for a service started with `--sandbox`; leave it out");
+        return Err(Rejected::Header(msg));
+    }
+    let engine = needs.choose(&context.engines)?.engine;
+    let addresses = check_addresses(context, operation, &request);
+    let pool = context.dispatch.pool_of(engine.name());
+    let request = JobRequest::new(task.id.as_str(), operation, request).with_options(options);
+    engine.check(&request)?;
+    addresses?;
+    task.plan = engine.plan(&request).await?;
+    let slot = Slot { pool, key: task.key.clone(), needs: task.needs.clone() };
+    // Spawned, so that a disconnect cannot land between the insert and the queue's count.
+    let stored = tokio::spawn(store(context.clone(), task.clone(), slot)).await.map_err(|error| {
+        tracing::error!(%error, "a submit panicked");
+        Rejected::Broken
+    })??;
+    answered(operation, &task, stored)
+}
+
+/// Writes a task, or finds the one that the same submit started before.
+async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submitted, Rejected> {
+    let place = match context.dispatch.place() {
+        Ok(place) => place,
+        // A repeated submit is answered even if the queue is full.
+        Err(full) => {
+            let earlier = if task.is_repeatable() { context.store.repeated(task).await? } else { None };
+            return earlier.ok_or_else(|| no_room(&context, full));
+        }
+    };
+    let operation = task.operation;
+    let submitted = context.store.submit(task).await?;
+    if submitted == Submitted::New {
+        place.keep(&slot);
+        context.metrics.accepted(operation);
+    }
+    Ok(submitted)
+}
+
+fn no_room(context: &Context, full: Full) -> Rejected {
+    let msg = format!("the queue is full: {} tasks wait; submit again later", full.queued);
+    // At most a minute, because places become free one by one.
+    let rounds = full.queued.div_ceil(context.settings.workers.max(1) * 100);
+    Rejected::Full(msg, Duration::from_secs(rounds.clamp(1, 60) as u64))
+}
+
+/// Checks every address of a request, as far as possible without connecting to it.
+fn check_addresses(context: &Context, operation: &Operation, request: &Value) -> Result<(), Rejected> {
+    let mut named = inputs::pictures(operation, request);
+    named.extend(inputs::callback(operation, request));
+    let rejected = |field: &str, error: FetchError| Rejected::Request(format!("`{field}`: {error}"));
+    for named in named {
+        context.fetcher.guard().check(&named.url).map_err(|error| rejected(&named.field, error))?;
+    }
+    Ok(())
+}
+
+fn idempotency(context: &Context, key: Option<String>) -> Result<Option<Idempotency>, Rejected> {
+    let Some(key) = key else { return Ok(None) };
+    let length = key.chars().count();
+    if !(1..=LONGEST_KEY).contains(&length) {
+        let msg =
+            format!("the header `Idempotency-Key` has {length} characters; give 1 to {LONGEST_KEY}, such as a UUID");
+        return Err(Rejected::Header(msg));
+    }
+    Ok(Some(Idempotency { key, expires_at: context.clock.now().plus(context.settings.requests.idempotency) }))
+}
+
+/// Returns the submit's own task, or the one that it repeats.
+fn answered(operation: &Operation, task: &NewTask, submitted: Submitted) -> Result<TaskRow, Rejected> {
+    match submitted {
+        Submitted::New => Ok(task.row()),
+        Submitted::Again(earlier) => Ok(*earlier),
+        Submitted::Conflict(earlier) => Err(conflict(operation, task, &earlier)),
+    }
+}
+
+fn conflict(operation: &Operation, task: &NewTask, earlier: &TaskRow) -> Rejected {
+    let is_by_id = task.unique_id && earlier.operation == task.operation && earlier.caller_id == task.caller_id;
+    let what = match operation.caller_id.filter(|_| is_by_id) {
+        Some(id) => format!("`{}`: {:?} was already used", id.path.join("."), task.caller_id),
+        None => "the header `Idempotency-Key` was already used".to_owned(),
+    };
+    let since = earlier.created_at.rfc3339();
+    Rejected::Conflict(format!("{what} for another request, by the task {} of {since}; give another", earlier.id))
+}
+
+/// Waits for the end of a task, and returns its row if it has a result. `endings` was subscribed to before the task was
+/// submitted, so that no end is missed.
+pub async fn wait(
+    context: &Context,
+    mut endings: broadcast::Receiver<TaskId>,
+    task: &TaskRow,
+) -> Result<TaskRow, Rejected> {
+    let ended = async {
+        loop {
+            let now = context.store.task(task.id.clone()).await?;
+            if let Some(now) = now.filter(|now| now.state.is_final()) {
+                return Ok::<_, Rejected>(now);
+            }
+            // An error means that endings were missed, so the row is read again.
+            while matches!(endings.recv().await, Ok(id) if id != task.id) {}
+        }
+    };
+    let limit = context.settings.requests.answer_time;
+    tokio::select! {
+        ended = tokio::time::timeout(limit, ended) => match ended {
+            Ok(ended) => result(ended?),
+            Err(_) => Err(not_yet(task, limit)),
+        },
+        () = context.ending.cancelled() => {
+            let msg = format!("the service is stopping; the task {} continues after its next start", task.id);
+            Err(Rejected::Unavailable(msg))
+        }
+    }
+}
+
+fn result(task: TaskRow) -> Result<TaskRow, Rejected> {
+    match (task.state, &task.failure) {
+        (State::Succeeded, _) => Ok(task),
+        (State::Failed, Some(reason)) => Err(Rejected::Failed(format!("the task {} failed: {reason}", task.id))),
+        (state, _) => Err(Rejected::Conflict(format!("the task {} ended as {state}", task.id))),
+    }
+}
+
+fn not_yet(task: &TaskRow, limit: Duration) -> Rejected {
+    let (id, seconds) = (&task.id, limit.as_secs_f64());
+    Rejected::Unavailable(format!("the task {id} did not end within {seconds} s; it continues; query it by its id"))
+}

@@ -1,0 +1,104 @@
+//! Runs with timings that calls over HTTP cannot produce reliably.
+
+use imgopen_engine::{Registry, TaskOptions};
+use imgopen_store::{KeyId, Moment, NewTask, OwnerId, Proof, Recovery, TaskId};
+
+use super::*;
+use crate::app::Service;
+use crate::settings::Settings;
+use crate::tasks::cancel::{Cancelled, cancel};
+
+async fn context(directory: &tempfile::TempDir) -> Arc<Context> {
+    let settings = Settings { data_dir: directory.path().to_owned(), sandbox: true, ..Settings::default() };
+    let engines = Registry::new(vec![Arc::new(imgopen_tools::Sandbox::new())]);
+    Service::open(settings, imgopen_store::Clock::system(), engines).await.unwrap().context()
+}
+
+/// Submits and claims a task that never ends by itself.
+async fn claimed(context: &Context) -> TaskRow {
+    let request = r#"{"businessTaskId":"mine","sourceImage":"https://example.com/a.png","scale":1}"#;
+    let task = NewTask {
+        id: TaskId("img1".to_owned()),
+        key: KeyId("a".to_owned()),
+        operation: "enlarge_image",
+        needs: "sandbox/enlarge_image".to_owned(),
+        caller_id: "mine".to_owned(),
+        unique_id: false,
+        request: request.to_owned(),
+        options: needs::write_options(&TaskOptions { sandbox: Some("hang".to_owned()) }).unwrap(),
+        plan: None,
+        callback_url: None,
+        created_at: Moment(0),
+        idempotency: None,
+    };
+    context.store.submit(task).await.unwrap();
+    claim(context, &context.owner).await
+}
+
+async fn claim(context: &Context, owner: &OwnerId) -> TaskRow {
+    let (key, needs) = (KeyId("a".to_owned()), "sandbox/enlarge_image".to_owned());
+    let claim = Claim { key, needs, run: RunId::new().unwrap(), owner: owner.clone(), now: Moment(1) };
+    context.store.claim(claim).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_cancel_between_the_claim_and_the_entry_ends_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(&directory).await;
+    let task = claimed(&context).await;
+    // As by a call before the worker has entered the task.
+    let cancelled = cancel(&context, &task.key, &task.id).await.unwrap();
+    assert!(matches!(cancelled, Cancelled::Now(_)));
+    let before = context.store.task(task.id.clone()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), run_task(&context, &task)).await.expect("the run goes on");
+    let now = context.store.task(task.id).await.unwrap().unwrap();
+    assert_eq!((now.state, now.finished_at), (State::Cancelled, before.finished_at));
+}
+
+#[tokio::test]
+async fn a_task_of_an_unknown_operation_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(&directory).await;
+    let task = TaskRow { operation: "develop_film".to_owned(), ..claimed(&context).await };
+    run_task(&context, &task).await;
+    let now = context.store.task(task.id).await.unwrap().unwrap();
+    assert_eq!(now.state, State::Failed);
+    assert!(now.failure.unwrap().contains("`develop_film`"));
+}
+
+/// The process was declared dead and another one runs the task, so writes of the first one change nothing.
+#[tokio::test]
+async fn a_stale_run_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(&directory).await;
+    let task = claimed(&context).await;
+    let other = OwnerId::new().unwrap();
+    context.store.register_owner(other.clone(), None).await.unwrap();
+    let recovery = Recovery { me: other.clone(), proof: Proof::SoleOwner, attempts: 3, now: Moment(2) };
+    assert_eq!(context.store.recover(recovery).await.unwrap().requeued.len(), 1);
+    let next = claim(&context, &other).await;
+    assert_eq!(next.attempt, 2);
+
+    let run = |is_writing| {
+        let id = task.run.as_ref().unwrap();
+        Run { task: &task, id, choice: None, assets: Vec::new(), is_writing }
+    };
+    let mut ended = run(false);
+    let image = imgopen_engine::Picture {
+        bytes: vec![1, 2, 3].into(),
+        format: imgopen_engine::Format::Png,
+        width: 1,
+        height: 1,
+        seed: None,
+    };
+    let output = Output { pictures: vec![image], ..Output::default() };
+    let outcome = write(&context, &imgopen_types::operations::ENLARGE_IMAGE, output, &mut ended).await;
+    let token = ended.assets[0].token.clone();
+    let file = directory.path().join("assets").join(&token.0[..2]).join(&token.0);
+    assert!(file.exists());
+    end(&context, ended, outcome).await;
+    assert!(!file.exists() && context.store.asset(token).await.unwrap().is_none());
+    hand_back(&context, &run(false)).await;
+    end(&context, run(false), Outcome::Failed("too late".to_owned())).await;
+    assert_eq!(context.store.task(task.id.clone()).await.unwrap().unwrap(), next);
+}

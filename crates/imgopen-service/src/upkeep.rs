@@ -1,0 +1,5 @@
+//! Upkeep: recovering the runs of dead owners, and deleting what has expired or is orphaned.
+
+pub(crate) mod recovery;
+pub(crate) mod retention;
+pub(crate) mod sweep;

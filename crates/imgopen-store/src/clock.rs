@@ -1,0 +1,102 @@
+//! Moments, and the clock that everything in the service reads. Tests set it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// A moment in whole milliseconds since the Unix epoch, as rows hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub i64);
+
+impl Moment {
+    /// The moment that much later, rounded down to a millisecond.
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The time since `earlier`; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Formats as RFC 3339 in UTC, such as `2026-03-01T12:00:00.25Z`.
+    pub fn rfc3339(self) -> String {
+        Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::MAX).to_string()
+    }
+
+    /// Parses RFC 3339 with any offset, truncated to milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not RFC 3339.
+    pub fn parse(text: &str) -> Result<Self, jiff::Error> {
+        Ok(Self(text.parse::<Timestamp>()?.as_millisecond()))
+    }
+
+    /// The start of the month that it lies in, in UTC.
+    pub fn month_start(self) -> Self {
+        let moment = Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::MIN).to_zoned_datetime(TimeZone::UTC);
+        let start = moment.date().first_of_month().to_zoned_datetime(TimeZone::UTC);
+        start.map_or(self, |start| Self(start.timestamp().as_millisecond()))
+    }
+}
+
+/// A source of the time: the machine's clock, or one that a test sets.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    fixed: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that stands still until [`set`](Clock::set) moves it.
+    pub fn fixed(now: Moment) -> Self {
+        Self { fixed: Some(Arc::new(AtomicI64::new(now.0))) }
+    }
+
+    /// Sets a fixed clock. Does nothing to the machine's.
+    pub fn set(&self, now: Moment) {
+        if let Some(fixed) = &self.fixed {
+            fixed.store(now.0, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns the time.
+    pub fn now(&self) -> Moment {
+        match &self.fixed {
+            Some(fixed) => Moment(fixed.load(Ordering::SeqCst)),
+            None => Moment(Timestamp::now().as_millisecond()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_ends_in_utc() {
+        let start = |text| Moment::parse(text).unwrap().month_start().rfc3339();
+        assert_eq!(start("2026-02-28T23:59:59.999Z"), "2026-02-01T00:00:00Z");
+        assert_eq!(start("2026-03-01T00:00:00Z"), "2026-03-01T00:00:00Z");
+        // Already March in Berlin, still February in UTC.
+        assert_eq!(start("2026-03-01T00:30:00+01:00"), "2026-02-01T00:00:00Z");
+        assert_eq!(start("2027-01-01T00:00:00-05:00"), "2027-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn moments_are_written_and_read() {
+        let moment = Moment::parse("2026-11-24T05:44:27.125Z").unwrap();
+        assert_eq!(Moment::parse(&moment.rfc3339()).unwrap(), moment);
+        assert!(Moment::parse("yesterday").is_err());
+        assert_eq!(Moment(5).since(Moment(7)), std::time::Duration::ZERO);
+    }
+}

@@ -1,0 +1,211 @@
+//! The suite that every store must pass.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use imgopen_store::conformance::{Database, async_trait};
+//! use imgopen_store::{SqliteStore, Store};
+//!
+//! struct Directory(tempfile::TempDir);
+//!
+//! #[async_trait]
+//! impl Database for Directory {
+//!     async fn open(&self) -> Arc<dyn Store> {
+//!         Arc::new(SqliteStore::open(self.0.path()).unwrap())
+//!     }
+//! }
+//!
+//! async fn empty() -> Directory {
+//!     Directory(tempfile::tempdir().unwrap())
+//! }
+//!
+//! // A test for each case.
+//! imgopen_store::conformance!(super::empty);
+//! ```
+#![allow(missing_docs, clippy::unwrap_used)]
+
+pub mod cases;
+pub mod model;
+
+use std::sync::Arc;
+
+pub use async_trait::async_trait;
+
+use crate::{
+    CallbackFilter, CallbackId, CallbackRow, Claim, End, Ending, Idempotency, KeyId, Moment, NewAsset, NewCallback,
+    NewTask, OwnerId, Proof, Recovered, Recovery, RunId, State, Store, TaskId, TaskRow,
+};
+
+/// An empty database for each test.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Opens the database, as a process does at its start. Several may have it open at once.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// Runs a test on a new runtime.
+pub fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    runtime.unwrap().block_on(test);
+}
+
+/// Makes a module with a test for each case. Takes the path of an async function, as seen from that module, which makes an
+/// empty [`Database`](crate::conformance::Database).
+#[macro_export]
+macro_rules! conformance {
+    ($empty:path) => {
+        $crate::conformance! {
+            $empty:
+            concurrent_writes_are_all_stored
+            the_oldest_task_of_the_lane_is_claimed
+            concurrent_claims_take_different_tasks
+            a_stale_run_changes_nothing
+            a_stale_hand_back_does_not_take_the_task_from_the_next_run
+            an_end_is_written_whole_or_not_at_all
+            a_task_ends_once_with_what_belongs_to_its_end
+            a_task_is_cancelled_until_it_has_ended
+            a_run_that_is_handed_back_does_not_count
+            the_sole_owner_takes_over_at_once
+            a_task_with_all_its_attempts_is_returned_until_it_ends
+            a_lease_protects_runs_until_it_ends
+            only_a_registered_owner_claims
+            runs_are_orphaned_until_they_are_forgotten
+            an_idempotency_key_holds_until_it_expires
+            one_of_many_concurrent_repetitions_is_new
+            a_unique_id_is_unique_among_its_operation_and_key
+            options_and_plan_are_returned
+            queued_tasks_are_counted_by_lane
+            tasks_are_found_by_either_id
+            tasks_are_listed_in_pages
+            assets_live_until_they_are_deleted
+            keys_are_kept_until_they_are_revoked
+            callbacks_are_due_in_order
+            a_redelivery_survives_the_attempt_in_progress
+            callbacks_are_listed_in_pages
+        }
+    };
+    ($empty:path: $($case:ident)+) => {
+        #[cfg(test)]
+        mod conformance {
+            $(
+                #[test]
+                fn $case() {
+                    $crate::conformance::run(async { $crate::conformance::cases::$case(&$empty().await).await });
+                }
+            )+
+
+            #[test]
+            fn a_task_ends_once_in_any_sequence_of_events() {
+                $crate::conformance::model::a_task_ends_once_in_any_sequence_of_events(|| async { $empty().await });
+            }
+        }
+    };
+}
+
+const NOW: Moment = Moment(1_769_904_000_000);
+
+const NEEDS: &str = "enlarge_image";
+
+fn later(ms: i64) -> Moment {
+    Moment(NOW.0 + ms)
+}
+
+fn key(name: &str) -> KeyId {
+    KeyId(name.to_owned())
+}
+
+fn owner(name: &str) -> OwnerId {
+    OwnerId(name.to_owned())
+}
+
+fn id(name: &str) -> TaskId {
+    TaskId(name.to_owned())
+}
+
+fn task(key_name: &str, name: &str) -> NewTask {
+    NewTask {
+        id: id(name),
+        key: key(key_name),
+        operation: "enlarge_image",
+        needs: NEEDS.to_owned(),
+        caller_id: format!("caller-{name}"),
+        unique_id: false,
+        request: "{}".to_owned(),
+        options: None,
+        plan: None,
+        callback_url: Some("http://127.0.0.1:9/done".to_owned()),
+        created_at: NOW,
+        idempotency: None,
+    }
+}
+
+fn training(name: &str, caller_id: &str, request: &str) -> NewTask {
+    let (caller_id, request) = (caller_id.to_owned(), request.to_owned());
+    NewTask { operation: "submit_training", caller_id, request, unique_id: true, ..task("a", name) }
+}
+
+fn with_key(name: &str, idempotency_key: &str, now: Moment, expires_at: Moment) -> NewTask {
+    let idempotency = Some(Idempotency { key: idempotency_key.to_owned(), expires_at });
+    NewTask { idempotency, created_at: now, ..task("a", name) }
+}
+
+fn picture(token: &str) -> NewAsset {
+    NewAsset { token: crate::AssetToken(token.to_owned()), media_type: "image/png", bytes: 7, expires_at: None }
+}
+
+fn callback(task: &TaskRow) -> Option<NewCallback> {
+    let url = task.callback_url.clone()?;
+    let id = CallbackId(format!("msg-{}", task.id));
+    Some(NewCallback { id, url, origin: "http://127.0.0.1:9".to_owned(), body: "{}".to_owned() })
+}
+
+/// Opens the database as the owner `me`.
+async fn open(database: &impl Database) -> Arc<dyn Store> {
+    let store = database.open().await;
+    store.register_owner(owner("me"), None).await.unwrap();
+    store
+}
+
+async fn try_claim(store: &dyn Store, owner_name: &str, key_name: &str) -> Option<TaskRow> {
+    let (run, needs) = (RunId::new().unwrap(), NEEDS.to_owned());
+    store.claim(Claim { key: key(key_name), needs, run, owner: owner(owner_name), now: NOW }).await.unwrap()
+}
+
+async fn claim(store: &dyn Store, key_name: &str) -> TaskRow {
+    try_claim(store, "me", key_name).await.expect("a task is queued")
+}
+
+fn end(run: &TaskRow, ending: Ending, assets: Vec<NewAsset>) -> End {
+    let task = run.clone().ended(ending, Some(("lanczos".to_owned(), "classical".to_owned())), NOW);
+    End { before: State::Running, callback: callback(&task), task, assets, orphans_run: false }
+}
+
+fn failed(run: &TaskRow) -> End {
+    end(run, Ending::Failed("no".to_owned()), Vec::new())
+}
+
+fn succeeded(run: &TaskRow, token: &str) -> End {
+    end(run, Ending::Succeeded(crate::TaskOutput::default()), vec![picture(token)])
+}
+
+fn cancelled(seen: &TaskRow) -> End {
+    let orphans_run = seen.state == State::Running;
+    End { before: seen.state, orphans_run, ..end(seen, Ending::Cancelled, Vec::new()) }
+}
+
+async fn row(store: &dyn Store, name: &str) -> TaskRow {
+    store.task(id(name)).await.unwrap().expect("the task exists")
+}
+
+async fn callbacks_of(store: &dyn Store, name: &str) -> Vec<CallbackRow> {
+    let filter = CallbackFilter { task: Some(id(name)), ..CallbackFilter::default() };
+    store.list_callbacks(filter, None, 10).await.unwrap().rows
+}
+
+async fn recover(store: &dyn Store, me: &str, proof: Proof) -> Recovered {
+    store.recover(Recovery { me: owner(me), proof, attempts: 3, now: NOW }).await.unwrap()
+}
+
+fn names(rows: &[TaskRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.id.as_str()).collect()
+}

@@ -1,0 +1,287 @@
+//! Random sequences of events in two processes on one database, checked against a model.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+use crate::AssetToken;
+
+/// Runs that a task may have.
+const ATTEMPTS: u32 = 2;
+
+/// How long a lease lasts, in milliseconds.
+const LEASE: i64 = 1000;
+
+/// An event. The flag is the process in which it happens.
+#[derive(Debug, Clone)]
+enum Event {
+    Submit(bool, u8),
+    Claim(bool, u8),
+    /// A run, current or stale, ends.
+    End(Index, bool),
+    /// A run, current or stale, is handed back.
+    HandBack(Index),
+    Cancel(bool, Index),
+    /// Time passes, and the processes that live renew their leases.
+    Renew,
+    /// The process is killed, and another takes its place. Its runs stay as they are until its lease ends.
+    Kill(bool),
+    /// A process recovers the runs of owners whose lease has ended.
+    Recover(bool),
+    /// A process with a lock recovers the runs of all others.
+    TakeOver(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let process = any::<bool>;
+    prop_oneof![
+        4 => (process(), 0..3u8).prop_map(|(process, key)| Event::Submit(process, key)),
+        5 => (process(), 0..3u8).prop_map(|(process, key)| Event::Claim(process, key)),
+        3 => (any::<Index>(), any::<bool>()).prop_map(|(run, succeeds)| Event::End(run, succeeds)),
+        2 => any::<Index>().prop_map(Event::HandBack),
+        2 => (process(), any::<Index>()).prop_map(|(process, task)| Event::Cancel(process, task)),
+        1 => Just(Event::Renew),
+        1 => process().prop_map(Event::Kill),
+        2 => process().prop_map(Event::Recover),
+        1 => process().prop_map(Event::TakeOver),
+    ]
+}
+
+/// The expected state of a task.
+#[derive(Debug, Clone)]
+struct Expected {
+    key: KeyId,
+    state: State,
+    attempt: i64,
+    run: Option<RunId>,
+}
+
+struct Process {
+    store: Arc<dyn Store>,
+    owner: OwnerId,
+}
+
+struct World<D> {
+    database: D,
+    processes: Vec<Process>,
+    /// The leases of owners that were not declared dead.
+    leases: HashMap<OwnerId, i64>,
+    now: i64,
+    tasks: HashMap<TaskId, Expected>,
+    order: Vec<TaskId>,
+    /// Every run that ever began.
+    runs: Vec<TaskRow>,
+}
+
+impl<D: Database> World<D> {
+    async fn new(database: D) -> Self {
+        let (processes, leases, tasks) = (Vec::new(), HashMap::new(), HashMap::new());
+        let mut world = Self { database, processes, leases, now: 0, tasks, order: Vec::new(), runs: Vec::new() };
+        for _ in 0..2 {
+            let process = world.start().await;
+            world.processes.push(process);
+        }
+        world
+    }
+
+    async fn start(&mut self) -> Process {
+        let (store, owner) = (self.database.open().await, OwnerId::new().unwrap());
+        self.leases.insert(owner.clone(), self.now + LEASE);
+        store.register_owner(owner.clone(), Some(Moment(self.now + LEASE))).await.unwrap();
+        Process { store, owner }
+    }
+
+    fn process(&self, which: bool) -> &Process {
+        &self.processes[usize::from(which)]
+    }
+
+    fn change(&mut self, id: &TaskId, next: State) -> &mut Expected {
+        let expected = self.tasks.get_mut(id).unwrap();
+        assert!(expected.state.may_become(next), "{} to {next}", expected.state);
+        expected.state = next;
+        expected
+    }
+
+    /// Whether a run is the one that its task is in.
+    fn is_current(&self, run: &TaskRow) -> bool {
+        let expected = &self.tasks[&run.id];
+        expected.state == State::Running && expected.run == run.run
+    }
+
+    async fn apply(&mut self, event: Event) {
+        match event {
+            Event::Submit(process, number) => self.submit(process, key(&format!("k{number}"))).await,
+            Event::Claim(process, number) => self.claim(process, key(&format!("k{number}"))).await,
+            Event::End(run, succeeds) if !self.runs.is_empty() => self.end(run.index(self.runs.len()), succeeds).await,
+            Event::HandBack(run) if !self.runs.is_empty() => self.hand_back(run.index(self.runs.len())).await,
+            Event::Cancel(process, task) if !self.order.is_empty() => {
+                self.cancel(process, task.index(self.order.len())).await;
+            }
+            Event::Renew => self.renew().await,
+            Event::Kill(process) => self.processes[usize::from(process)] = self.start().await,
+            Event::Recover(process) => {
+                let now = self.now;
+                self.leases.retain(|_, until| *until >= now);
+                let me = self.process(process).owner.clone();
+                if self.leases.contains_key(&me) {
+                    self.recover(process, Proof::Lease { now: Moment(now) }).await;
+                }
+            }
+            Event::TakeOver(process) => {
+                let me = self.process(process).owner.clone();
+                if self.leases.contains_key(&me) {
+                    self.leases.retain(|owner, _| *owner == me);
+                    self.recover(process, Proof::SoleOwner).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn submit(&mut self, process: bool, key: KeyId) {
+        let new = NewTask { key: key.clone(), ..task("", &format!("t{}", self.order.len())) };
+        let id = new.id.clone();
+        assert_eq!(self.process(process).store.submit(new).await.unwrap(), crate::Submitted::New);
+        self.tasks.insert(id.clone(), Expected { key, state: State::Queued, attempt: 0, run: None });
+        self.order.push(id);
+    }
+
+    async fn claim(&mut self, process: bool, key: KeyId) {
+        let Process { store, owner } = self.process(process);
+        let (owner, run) = (owner.clone(), RunId::new().unwrap());
+        let claim =
+            Claim { key: key.clone(), needs: NEEDS.to_owned(), run: run.clone(), owner: owner.clone(), now: NOW };
+        let claimed = store.claim(claim).await.unwrap();
+        let waits = |id: &&TaskId| self.tasks[*id].key == key && self.tasks[*id].state == State::Queued;
+        let oldest = self.order.iter().find(waits).filter(|_| self.leases.contains_key(&owner)).cloned();
+        assert_eq!(claimed.as_ref().map(|row| &row.id), oldest.as_ref());
+        if let Some(row) = claimed {
+            let expected = self.change(&row.id, State::Running);
+            expected.attempt += 1;
+            expected.run = Some(run);
+            self.runs.push(row);
+        }
+    }
+
+    async fn end(&mut self, index: usize, succeeds: bool) {
+        let run = self.runs[index].clone();
+        let token = format!("{}-{index}.png", run.id);
+        let end = if succeeds { succeeded(&run, &token) } else { failed(&run) };
+        let (token, state) = (AssetToken(token), end.task.state);
+        let is_current = self.is_current(&run);
+        let store = self.process(index.is_multiple_of(2)).store.clone();
+        let was_there = store.asset(token.clone()).await.unwrap().is_some();
+        assert_eq!(store.end(end).await.unwrap(), is_current);
+        if is_current {
+            self.change(&run.id, state);
+        }
+        let is_there = store.asset(token).await.unwrap().is_some();
+        assert_eq!(is_there, was_there || (is_current && succeeds));
+    }
+
+    async fn hand_back(&mut self, index: usize) {
+        let run = self.runs[index].clone();
+        let is_current = self.is_current(&run);
+        let id = run.run.clone().unwrap();
+        let store = &self.process(index % 2 == 1).store;
+        assert_eq!(store.hand_back(run.id.clone(), id, NOW).await.unwrap(), is_current);
+        if is_current {
+            let expected = self.change(&run.id, State::Queued);
+            expected.attempt -= 1;
+            expected.run = None;
+        }
+    }
+
+    async fn cancel(&mut self, process: bool, index: usize) {
+        let id = self.order[index].clone();
+        let store = self.process(process).store.clone();
+        let seen = store.task(id.clone()).await.unwrap().unwrap();
+        let can_be = self.tasks[&id].state.may_become(State::Cancelled);
+        assert_eq!(store.end(cancelled(&seen)).await.unwrap(), can_be);
+        if can_be {
+            self.change(&id, State::Cancelled);
+        }
+    }
+
+    async fn renew(&mut self) {
+        self.now += LEASE * 2 / 3;
+        for Process { store, owner } in &self.processes {
+            let until = self.now + LEASE;
+            let lives = self.leases.contains_key(owner);
+            assert_eq!(store.renew_lease(owner.clone(), Moment(until)).await.unwrap(), lives);
+            if lives {
+                self.leases.insert(owner.clone(), until);
+            }
+        }
+    }
+
+    async fn recover(&mut self, process: bool, proof: Proof) {
+        let Process { store, owner } = self.process(process);
+        let (store, me) = (store.clone(), owner.clone());
+        let owners: HashMap<_, _> = self.runs.iter().map(|run| (run.run.clone(), run.owner.clone().unwrap())).collect();
+        let is_lost = |id: &&TaskId| {
+            let expected = &self.tasks[*id];
+            expected.state == State::Running && !self.leases.contains_key(&owners[&expected.run])
+        };
+        let lost: Vec<_> = self.order.iter().filter(is_lost).cloned().collect();
+        let (exhausted, requeued): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|id| self.tasks[id].attempt >= i64::from(ATTEMPTS));
+        let recovery = Recovery { me, proof, attempts: ATTEMPTS, now: NOW };
+        let recovered = store.recover(recovery).await.unwrap();
+        let ids = |rows: &[TaskRow]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+        assert_eq!((ids(&recovered.requeued), ids(&recovered.exhausted)), (requeued.clone(), exhausted.clone()));
+        for id in requeued {
+            self.change(&id, State::Queued).run = None;
+        }
+        for row in recovered.exhausted {
+            assert!(store.end(failed(&row)).await.unwrap());
+            self.change(&row.id, State::Failed);
+        }
+    }
+
+    async fn check(&self) {
+        let store = &self.processes[0].store;
+        let mut waiting: HashMap<KeyId, usize> = HashMap::new();
+        let orphaned: Vec<_> = store.orphaned_runs(1000).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
+        for (id, expected) in &self.tasks {
+            let row = store.task(id.clone()).await.unwrap().unwrap();
+            let found = (row.state, row.attempt, row.run.clone());
+            assert_eq!(found, (expected.state, expected.attempt, expected.run.clone()), "{id}");
+            assert_eq!(row.finished_at.is_some(), row.state.is_final(), "{id}");
+            assert_eq!(callbacks_of(&**store, id.as_str()).await.len(), usize::from(row.state.is_final()), "{id}");
+            if row.state == State::Queued {
+                *waiting.entry(expected.key.clone()).or_default() += 1;
+            }
+        }
+        // Every run that began and did not write its own end may have left files.
+        for run in self.runs.iter().filter(|run| self.tasks[&run.id].run != run.run) {
+            assert!(orphaned.contains(run.run.as_ref().unwrap()), "{run:?}");
+        }
+        let lanes = store.queued().await.unwrap().into_iter().map(|lane| (lane.key, lane.count)).collect();
+        assert_eq!(waiting, lanes);
+    }
+}
+
+/// A task ends at most once, with one callback; its state changes only as allowed; a stale run changes nothing,
+/// whichever process writes.
+pub fn a_task_ends_once_in_any_sequence_of_events<D: Database, F: Future<Output = D>>(empty: impl Fn() -> F) {
+    let config = Config { failure_persistence: None, ..Config::with_cases(24) };
+    let events = prop::collection::vec(event(), 1..60);
+    let tested = TestRunner::new(config).run(&events, |events| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new(empty().await).await;
+            for event in events {
+                world.apply(event).await;
+            }
+            world.check().await;
+        });
+        Ok(())
+    });
+    if let Err(error) = tested {
+        panic!("{error}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Owners of runs, and the recovery of runs whose owner is dead.
+
+use crate::clock::Moment;
+use crate::ids::{OwnerId, RunId};
+use crate::task::TaskRow;
+
+/// What proves that owners are dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The caller holds a lock that only one process can hold: every other owner is dead. No leases are needed.
+    SoleOwner,
+    /// Owners whose lease ended before this moment are dead, and so are those that are not registered.
+    Lease {
+        /// The time, by the same clock as the leases.
+        now: Moment,
+    },
+}
+
+/// A request to recover the runs of dead owners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The owner that asks. Its own runs are left alone.
+    pub me: OwnerId,
+    /// What proves that others are dead.
+    pub proof: Proof,
+    /// The number of runs that a task may have.
+    pub attempts: u32,
+    /// When the runs are noted as orphaned.
+    pub now: Moment,
+}
+
+/// The runs of dead owners, each as it was before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recovered {
+    /// Tasks that are queued again.
+    pub requeued: Vec<TaskRow>,
+    /// Tasks that had as many runs as they may have. They are still running, so that their end can be written with all
+    /// that belongs to it; until then, every recovery returns them.
+    pub exhausted: Vec<TaskRow>,
+}
+
+/// A run that ended without its files being accounted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrphanedRun {
+    /// The run, with whose id the names of its files begin.
+    pub run: RunId,
+    /// Since when it is known to be orphaned.
+    pub since: Moment,
+}

@@ -1,0 +1,242 @@
+//! The store in one SQLite file. Every SQL statement of the workspace is here and below.
+//!
+//! One thread writes. It takes all that is waiting into one transaction and answers when that is on the disk, so that
+//! many callers share one wait for the disk, and no two writes interfere. Each piece of work is a savepoint: one that
+//! fails undoes only itself. Readers have their own connections and never wait for the writer.
+
+mod assets;
+mod callbacks;
+mod keys;
+mod open;
+mod orphans;
+mod owners;
+mod problem;
+mod readers;
+mod tasks;
+mod values;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
+use crate::{
+    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, KeyRow, Lane, Moment, NewTask, OrphanedRun,
+    Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+};
+use problem::Problem;
+use readers::Readers;
+use writer::Writer;
+
+/// A store in its own directory. Clones share it.
+///
+/// Several processes may open the same directory, such as the service and a command that makes a key. Which of them runs
+/// tasks is theirs to settle; see [`Proof`](crate::Proof).
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    path: Arc<str>,
+    writer: Writer,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// The name of the database file in the directory.
+    pub const FILE: &str = "imgopen.sqlite3";
+
+    /// Opens the database in a directory, which must exist, and makes it if there is none. Migrates one of an older
+    /// version.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or migrated, or a newer version has migrated it.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let file = directory.join(Self::FILE);
+        let path: Arc<str> = file.display().to_string().into();
+        let writer = Writer::start(open::read_write(&file)?).map_err(|problem| problem.at(&path))?;
+        let readers = Readers::new(file)
+            .map_err(|problem| StoreError::Open { path: path.as_ref().to_owned(), problem: problem.to_string() })?;
+        Ok(Self { path, writer, readers })
+    }
+
+    /// Runs work that writes. Returns when it is on the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.run(work).await.map_err(|problem| problem.at(&self.path))
+    }
+
+    /// Runs work that only reads.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.run(work).await.map_err(|problem| problem.at(&self.path))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(())).await
+    }
+
+    async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
+        self.write(move |connection| tasks::submit(connection, &task)).await
+    }
+
+    async fn repeated(&self, task: NewTask) -> Result<Option<Submitted>, StoreError> {
+        self.read(move |connection| tasks::repeated(connection, &task)).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<TaskRow>, StoreError> {
+        self.write(move |connection| tasks::claim(connection, &claim)).await
+    }
+
+    async fn end(&self, end: End) -> Result<bool, StoreError> {
+        self.write(move |connection| tasks::end(connection, &end)).await
+    }
+
+    async fn hand_back(&self, task: TaskId, run: RunId, now: Moment) -> Result<bool, StoreError> {
+        self.write(move |connection| tasks::hand_back(connection, &task, &run, now)).await
+    }
+
+    async fn register_owner(&self, owner: OwnerId, lease_until: Option<Moment>) -> Result<(), StoreError> {
+        self.write(move |connection| owners::register(connection, &owner, lease_until)).await
+    }
+
+    async fn renew_lease(&self, owner: OwnerId, until: Moment) -> Result<bool, StoreError> {
+        self.write(move |connection| owners::renew(connection, &owner, until)).await
+    }
+
+    async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
+        self.write(move |connection| owners::recover(connection, &recovery)).await
+    }
+
+    async fn orphan_run(&self, run: RunId, since: Moment) -> Result<(), StoreError> {
+        self.write(move |connection| orphans::orphan(connection, &run, since)).await
+    }
+
+    async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
+        self.read(move |connection| orphans::orphaned(connection, most)).await
+    }
+
+    async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError> {
+        self.write(move |connection| orphans::forget(connection, &runs)).await
+    }
+
+    async fn queued(&self) -> Result<Vec<Lane>, StoreError> {
+        self.read(tasks::queued).await
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        self.read(move |connection| tasks::task(connection, &id)).await
+    }
+
+    async fn find(&self, find: Find) -> Result<Option<TaskRow>, StoreError> {
+        self.read(move |connection| tasks::find(connection, &find)).await
+    }
+
+    async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| tasks::place(connection, &key, &id)).await
+    }
+
+    async fn list_tasks(
+        &self,
+        key: KeyId,
+        filter: TaskFilter,
+        before: Option<i64>,
+        size: usize,
+    ) -> Result<Page<TaskRow>, StoreError> {
+        self.read(move |connection| tasks::list(connection, key, filter, before, size)).await
+    }
+
+    async fn forget_idempotency_keys(&self, now: Moment) -> Result<usize, StoreError> {
+        self.write(move |connection| tasks::forget_idempotency_keys(connection, now)).await
+    }
+
+    async fn asset(&self, token: AssetToken) -> Result<Option<AssetRow>, StoreError> {
+        self.read(move |connection| assets::asset(connection, &token)).await
+    }
+
+    async fn kept_assets(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
+        self.read(move |connection| assets::kept(connection, &tokens)).await
+    }
+
+    async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
+        self.read(move |connection| assets::expired(connection, now, most)).await
+    }
+
+    async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError> {
+        self.write(move |connection| assets::mark_deleted(connection, &tokens, now)).await
+    }
+
+    async fn asset_bytes(&self) -> Result<i64, StoreError> {
+        self.read(assets::bytes).await
+    }
+
+    async fn add_key(&self, key: KeyRow) -> Result<(), StoreError> {
+        self.write(move |connection| keys::add(connection, &key)).await
+    }
+
+    async fn add_first_key(&self, key: KeyRow) -> Result<bool, StoreError> {
+        self.write(move |connection| keys::add_first(connection, &key)).await
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<KeyRow>, StoreError> {
+        self.read(move |connection| keys::key(connection, &id)).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        self.read(keys::all).await
+    }
+
+    async fn revoke_key(&self, id: KeyId, now: Moment) -> Result<bool, StoreError> {
+        self.write(move |connection| keys::revoke(connection, &id, now)).await
+    }
+
+    async fn due_callbacks(
+        &self,
+        now: Moment,
+        under_way: UnderWay,
+        most: usize,
+    ) -> Result<Vec<CallbackRow>, StoreError> {
+        self.read(move |connection| callbacks::due(connection, now, &under_way, most)).await
+    }
+
+    async fn next_callback(&self, under_way: UnderWay) -> Result<Option<Moment>, StoreError> {
+        self.read(move |connection| callbacks::next(connection, &under_way)).await
+    }
+
+    async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
+        self.write(move |connection| callbacks::record(connection, &delivery)).await
+    }
+
+    async fn redeliver(
+        &self,
+        key: Option<KeyId>,
+        id: CallbackId,
+        now: Moment,
+    ) -> Result<Option<CallbackRow>, StoreError> {
+        self.write(move |connection| callbacks::redeliver(connection, key.as_ref(), &id, now)).await
+    }
+
+    async fn callback_place(&self, key: KeyId, id: CallbackId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| callbacks::place(connection, &key, &id)).await
+    }
+
+    async fn list_callbacks(
+        &self,
+        filter: CallbackFilter,
+        before: Option<i64>,
+        size: usize,
+    ) -> Result<Page<CallbackRow>, StoreError> {
+        self.read(move |connection| callbacks::list(connection, filter, before, size)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

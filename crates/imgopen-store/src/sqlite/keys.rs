@@ -1,0 +1,53 @@
+//! Access keys in SQL.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::problem::Problem;
+use crate::ids::KeyId;
+use crate::{KeyRow, Moment};
+
+const COLUMNS: &str = "id, name, secret_hash, signing_secret, created_at, revoked_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
+    Ok(KeyRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        secret_hash: row.get(2)?,
+        signing_secret: row.get(3)?,
+        created_at: row.get(4)?,
+        revoked_at: row.get(5)?,
+    })
+}
+
+pub fn add(connection: &Connection, key: &KeyRow) -> Result<(), Problem> {
+    let sql = format!("INSERT INTO keys ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+    let KeyRow { id, name, secret_hash, signing_secret, created_at, revoked_at } = key;
+    connection.execute(&sql, params![id, name, secret_hash, signing_secret, created_at, revoked_at])?;
+    Ok(())
+}
+
+pub fn add_first(connection: &Connection, key: &KeyRow) -> Result<bool, Problem> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM keys WHERE id <> ?1)";
+    let any: bool = connection.query_row(sql, [KeyId::OPEN], |row| row.get(0))?;
+    if !any {
+        add(connection, key)?;
+    }
+    Ok(!any)
+}
+
+pub fn key(connection: &Connection, id: &KeyId) -> Result<Option<KeyRow>, Problem> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM keys WHERE id = ?1"))?;
+    Ok(statement.query_row([id], read).optional()?)
+}
+
+pub fn all(connection: &Connection) -> Result<Vec<KeyRow>, Problem> {
+    let sql = format!("SELECT {COLUMNS} FROM keys WHERE id <> ?1 ORDER BY created_at, id");
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map([KeyId::OPEN], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn revoke(connection: &Connection, id: &KeyId, now: Moment) -> Result<bool, Problem> {
+    let sql = "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 AND id <> ?3";
+    Ok(connection.execute(sql, params![id, now, KeyId::OPEN])? == 1)
+}

@@ -1,0 +1,87 @@
+//! Opening the file: connection settings and migration of the layout.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::problem::Problem;
+use crate::StoreError;
+
+/// The layouts, the oldest first. Each migrates the one before it, and none is changed once it is released.
+const LAYOUTS: &[&str] = &[include_str!("layout_1.sql"), include_str!("layout_2.sql"), include_str!("layout_3.sql")];
+
+/// The newest layout.
+const KNOWN: i64 = LAYOUTS.len() as i64;
+
+/// How long a connection waits for another process, such as a command that makes a key.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The pause between attempts where SQLite itself does not wait.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Opens a connection that writes, and migrates the database.
+pub fn read_write(file: &Path) -> Result<Connection, StoreError> {
+    let path = || file.display().to_string();
+    let to_error = |error: rusqlite::Error| StoreError::Open { path: path(), problem: error.to_string() };
+    let connection = Connection::open(file).map_err(to_error)?;
+    settings(&connection).map_err(to_error)?;
+    // Every commit is on the disk before it is answered. With a write-ahead log that is one sync each.
+    connection.pragma_update(None, "synchronous", "FULL").map_err(to_error)?;
+    match migrate(&connection).map_err(|problem| problem.at(&path()))? {
+        found if found > KNOWN => Err(StoreError::Layout { path: path(), found, known: KNOWN }),
+        _ => Ok(connection),
+    }
+}
+
+/// Opens a connection that cannot write.
+pub fn read_only(path: &Path) -> Result<Connection, Problem> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn settings(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    write_ahead(connection)?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Switches to a write-ahead log. When two processes open a new file at once, SQLite reports `busy` here without waiting.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let start = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && start.elapsed() < BUSY => std::thread::sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+/// Migrates the database unless its layout is newer than all known ones. Returns the layout that it had.
+fn migrate(connection: &Connection) -> Result<i64, Problem> {
+    // If two processes open a new file at once, the second finds the layout already created.
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let outcome = apply_layouts(connection);
+    connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    outcome
+}
+
+fn apply_layouts(connection: &Connection) -> Result<i64, Problem> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found < KNOWN {
+        for layout in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            connection.execute_batch(layout)?;
+        }
+        connection.pragma_update(None, "user_version", KNOWN)?;
+    }
+    Ok(found)
+}

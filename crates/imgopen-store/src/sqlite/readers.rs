@@ -1,0 +1,56 @@
+//! A pool of connections that only read.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::open;
+use super::problem::Problem;
+
+/// The largest number of connections.
+const MOST: usize = 8;
+
+/// A pool that opens connections as they are needed.
+#[derive(Debug, Clone)]
+pub struct Readers {
+    path: Arc<PathBuf>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    slots: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// Opens the first connection, so that a file that cannot be opened is noticed at once.
+    pub fn new(path: PathBuf) -> Result<Self, Problem> {
+        let first = open::read_only(&path)?;
+        let (path, idle) = (Arc::new(path), Arc::new(Mutex::new(vec![first])));
+        Ok(Self { path, idle, slots: Arc::new(Semaphore::new(MOST)) })
+    }
+
+    /// Runs work on a connection, on a thread where it may block.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let slot = self.slots.clone().acquire_owned().await.map_err(|_| Problem::closed())?;
+        let readers = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let connection = readers.take()?;
+            let outcome = work(&connection);
+            readers.lock().push(connection);
+            drop(slot);
+            outcome
+        });
+        reading.await.map_err(|error| Problem::failed(format!("a reader panicked: {error}")))?
+    }
+
+    fn take(&self) -> Result<Connection, Problem> {
+        let idle = self.lock().pop();
+        idle.map_or_else(|| open::read_only(&self.path), Ok)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

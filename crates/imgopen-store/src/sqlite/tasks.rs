@@ -1,0 +1,246 @@
+//! Tasks in SQL. Every change of a state is one guarded statement: it changes nothing unless the task still is where the
+//! caller saw it.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::orphans::orphan;
+use super::problem::Problem;
+use super::values::{Json, any_of, list as json_list};
+use super::{assets, callbacks};
+use crate::ids::{KeyId, RunId, TaskId};
+use crate::{Claim, End, Find, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
+
+pub const COLUMNS: &str = "seq, id, key_id, operation, needs, caller_id, request, options, plan, callback_url, state, \
+                           attempt, run, owner, output, failure, engine, grade, created_at, started_at, finished_at";
+
+pub fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    Ok(TaskRow {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        key: row.get(2)?,
+        operation: row.get(3)?,
+        needs: row.get(4)?,
+        caller_id: row.get(5)?,
+        request: row.get(6)?,
+        options: row.get::<_, Option<Json>>(7)?.map(|json| json.0),
+        plan: row.get::<_, Option<Json>>(8)?.map(|json| json.0),
+        callback_url: row.get(9)?,
+        state: row.get(10)?,
+        attempt: row.get(11)?,
+        run: row.get(12)?,
+        owner: row.get(13)?,
+        output: row.get(14)?,
+        failure: row.get(15)?,
+        engine: row.get(16)?,
+        grade: row.get(17)?,
+        created_at: row.get(18)?,
+        started_at: row.get(19)?,
+        finished_at: row.get(20)?,
+    })
+}
+
+/// The condition that a task may change to this state. Every statement that changes a state has it, or compares the state
+/// with one that the caller has checked.
+pub fn may_become(next: State) -> String {
+    let before = State::ALL.into_iter().filter(|state| state.may_become(next));
+    let before: Vec<_> = before.map(|state| format!("state = '{state}'")).collect();
+    format!("({})", before.join(" OR "))
+}
+
+pub fn submit(connection: &Connection, task: &NewTask) -> Result<Submitted, Problem> {
+    if let Some(earlier) = repeated(connection, task)? {
+        return Ok(earlier);
+    }
+    insert(connection, task)?;
+    Ok(Submitted::New)
+}
+
+pub fn repeated(connection: &Connection, task: &NewTask) -> Result<Option<Submitted>, Problem> {
+    let mut id: Option<TaskId> = None;
+    if let Some(idempotency) = &task.idempotency {
+        let sql = "SELECT task_id FROM idempotency WHERE key_id = ?1 AND idempotency_key = ?2 AND expires_at > ?3";
+        let mut statement = connection.prepare_cached(sql)?;
+        id = statement.query_row(params![task.key, idempotency.key, task.created_at], |row| row.get(0)).optional()?;
+    }
+    if id.is_none() && task.unique_id {
+        let sql = "SELECT id FROM tasks WHERE key_id = ?1 AND operation = ?2 AND caller_id = ?3 AND unique_id = 1";
+        let mut statement = connection.prepare_cached(sql)?;
+        id = statement.query_row(params![task.key, task.operation, task.caller_id], |row| row.get(0)).optional()?;
+    }
+    let Some(id) = id else { return Ok(None) };
+    let Some(earlier) = by_id(connection, &task.key, &id)? else { return Ok(None) };
+    let is_same = earlier.operation == task.operation && earlier.request == task.request;
+    let earlier = Box::new(earlier);
+    Ok(Some(if is_same { Submitted::Again(earlier) } else { Submitted::Conflict(earlier) }))
+}
+
+fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
+    let sql =
+        "INSERT INTO tasks (id, key_id, operation, needs, caller_id, unique_id, request, options, plan, callback_url,
+                                  state, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    connection.prepare_cached(sql)?.execute(params![
+        task.id,
+        task.key,
+        task.operation,
+        task.needs,
+        task.caller_id,
+        task.unique_id,
+        task.request,
+        task.options.as_ref().map(ToString::to_string),
+        task.plan.as_ref().map(ToString::to_string),
+        task.callback_url,
+        State::Queued,
+        task.created_at,
+    ])?;
+    if let Some(idempotency) = &task.idempotency {
+        // An existing row has expired, or it would have been found above.
+        let sql = "INSERT OR REPLACE INTO idempotency (key_id, idempotency_key, task_id, expires_at)
+                   VALUES (?1, ?2, ?3, ?4)";
+        let values = params![task.key, idempotency.key, task.id, idempotency.expires_at];
+        connection.prepare_cached(sql)?.execute(values)?;
+    }
+    Ok(())
+}
+
+pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
+    let mut statement = connection.prepare_cached(&format!(
+        "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5
+         WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 ORDER BY seq LIMIT 1)
+         AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {COLUMNS}",
+        may_become(State::Running)
+    ))?;
+    let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now];
+    Ok(statement.query_row(values, read).optional()?)
+}
+
+pub fn end(connection: &Connection, end: &End) -> Result<bool, Problem> {
+    let task = &end.task;
+    if !end.before.may_become(task.state) || !task.state.is_final() {
+        return Ok(false);
+    }
+    let mut statement = connection.prepare_cached(
+        "UPDATE tasks SET state = ?4, output = ?5, failure = ?6, finished_at = ?7, engine = ?8, grade = ?9
+         WHERE id = ?1 AND state = ?2 AND run IS ?3",
+    )?;
+    let TaskRow { id, run, state, output, failure, finished_at, engine, grade, .. } = task;
+    let values = params![id, end.before, run, state, output, failure, finished_at, engine, grade];
+    if statement.execute(values)? == 0 {
+        return Ok(false);
+    }
+    let now = finished_at.unwrap_or(task.created_at);
+    for asset in &end.assets {
+        assets::insert(connection, id, asset, now)?;
+    }
+    if let Some(callback) = &end.callback {
+        callbacks::insert(connection, task, callback)?;
+    }
+    if let Some(run) = run.as_ref().filter(|_| end.orphans_run) {
+        orphan(connection, run, now)?;
+    }
+    Ok(true)
+}
+
+pub fn hand_back(connection: &Connection, task: &TaskId, run: &RunId, now: Moment) -> Result<bool, Problem> {
+    let sql = format!(
+        "UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL
+         WHERE id = ?1 AND run = ?2 AND {}",
+        may_become(State::Queued)
+    );
+    let is_back = connection.execute(&sql, params![task, run])? == 1;
+    if is_back {
+        orphan(connection, run, now)?;
+    }
+    Ok(is_back)
+}
+
+pub fn queued(connection: &Connection) -> Result<Vec<Lane>, Problem> {
+    let sql = "SELECT needs, key_id, count(*), min(seq) FROM tasks WHERE state = 'queued' GROUP BY needs, key_id
+               ORDER BY min(seq)";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let count = row.get::<_, i64>(2)?.try_into().unwrap_or(0);
+        Ok(Lane { needs: row.get(0)?, key: row.get(1)?, count, first: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn task(connection: &Connection, id: &TaskId) -> Result<Option<TaskRow>, Problem> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?;
+    Ok(statement.query_row([id], read).optional()?)
+}
+
+pub fn find(connection: &Connection, find: &Find) -> Result<Option<TaskRow>, Problem> {
+    let Find { key, id, operations, states } = find;
+    let fits = |task: &TaskRow| operations.contains(&task.operation.as_str()) && states.contains(&task.state);
+    if let Some(task) = by_id(connection, key, &TaskId(id.clone()))?.filter(fits) {
+        return Ok(Some(task));
+    }
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM tasks WHERE key_id = ?1 AND caller_id = ?2
+         AND operation IN (SELECT value FROM json_each(?3)) AND state IN (SELECT value FROM json_each(?4))
+         ORDER BY seq DESC LIMIT 1"
+    ))?;
+    let states: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+    let values = params![key, id, json_list(operations), json_list(states)];
+    Ok(statement.query_row(values, read).optional()?)
+}
+
+pub fn place(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<i64>, Problem> {
+    Ok(by_id(connection, key, id)?.map(|task| task.seq))
+}
+
+pub fn list(
+    connection: &Connection,
+    key: KeyId,
+    filter: TaskFilter,
+    before: Option<i64>,
+    size: usize,
+) -> Result<Page<TaskRow>, Problem> {
+    let (conditions, values) = conditions(key, filter, before);
+    let sql = format!(
+        "SELECT {} FROM tasks WHERE {} ORDER BY seq DESC LIMIT {}",
+        COLUMNS.replace("request", "'' AS request"),
+        conditions.join(" AND "),
+        size + 1
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), read)?;
+    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let next = rows.last().filter(|_| more).map(|row| row.seq);
+    Ok(Page { rows, next })
+}
+
+fn conditions(key: KeyId, filter: TaskFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {
+    let states: Vec<_> = filter.states.iter().map(|state| state.as_str()).collect();
+    let optional = [
+        ("id = ?", filter.id.map(|id| Value::from(id.0))),
+        ("caller_id = ?", filter.caller_id.map(Value::from)),
+        ("created_at >= ?", filter.created_after.map(|moment| Value::from(moment.0))),
+        ("created_at < ?", filter.created_before.map(|moment| Value::from(moment.0))),
+        ("seq < ?", before.map(Value::from)),
+        ("state IN (SELECT value FROM json_each(?))", any_of(&states)),
+        ("operation IN (SELECT value FROM json_each(?))", any_of(&filter.operations)),
+    ];
+    let mut conditions = vec!["key_id = ?"];
+    let mut values = vec![Value::from(key.0)];
+    for (condition, value) in optional {
+        if let Some(value) = value {
+            conditions.push(condition);
+            values.push(value);
+        }
+    }
+    (conditions, values)
+}
+
+pub fn forget_idempotency_keys(connection: &Connection, now: Moment) -> Result<usize, Problem> {
+    Ok(connection.execute("DELETE FROM idempotency WHERE expires_at <= ?1", [now])?)
+}
+
+fn by_id(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<TaskRow>, Problem> {
+    let sql = format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1 AND key_id = ?2");
+    Ok(connection.prepare_cached(&sql)?.query_row(params![id, key], read).optional()?)
+}

@@ -1,0 +1,195 @@
+//! What is specific to SQLite: batches, files, layouts. The conformance suite tests what every store does.
+
+use futures_util::future::join_all;
+
+use super::*;
+use crate::State;
+
+fn store() -> (tempfile::TempDir, SqliteStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    (directory, store)
+}
+
+fn task(name: &str) -> NewTask {
+    NewTask {
+        id: TaskId(name.to_owned()),
+        key: KeyId("a".to_owned()),
+        operation: "enlarge_image",
+        needs: "enlarge_image".to_owned(),
+        caller_id: String::new(),
+        unique_id: false,
+        request: "{}".to_owned(),
+        options: None,
+        plan: None,
+        callback_url: None,
+        created_at: Moment(7),
+        idempotency: None,
+    }
+}
+
+async fn queued(store: &SqliteStore) -> usize {
+    store.queued().await.unwrap().iter().map(|lane| lane.count).sum()
+}
+
+/// Work that blocks the writer's thread until it is released, so that all writes meanwhile are in one batch.
+fn hold(store: &SqliteStore) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), StoreError>>) {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let store = store.clone();
+    let held = tokio::spawn(async move {
+        store
+            .write(move |_| {
+                let _ = wait.recv();
+                Ok(())
+            })
+            .await
+    });
+    (go, held)
+}
+
+#[tokio::test]
+async fn work_that_fails_or_panics_undoes_only_itself() {
+    let (_directory, store) = store();
+    let (go, held) = hold(&store);
+    tokio::task::yield_now().await;
+    let before = store.submit(task("before"));
+    let failing = store.write(|connection| {
+        connection.execute("DELETE FROM tasks", [])?;
+        connection.execute("INSERT INTO missing VALUES (1)", [])?;
+        Ok(())
+    });
+    let panicking = store.write::<()>(|connection| {
+        connection.execute("DELETE FROM tasks", []).unwrap();
+        panic!("asked for by the test")
+    });
+    let after = store.submit(task("after"));
+    let let_go = async { go.send(()).unwrap() };
+    let (before, failing, panicking, after, ()) = tokio::join!(before, failing, panicking, after, let_go);
+    held.await.unwrap().unwrap();
+    assert_eq!((before.unwrap(), after.unwrap()), (Submitted::New, Submitted::New));
+    let (failing, panicking) = (failing.unwrap_err(), panicking.unwrap_err());
+    assert!(matches!(&failing, StoreError::Failed { problem, .. } if problem.contains("no such table")), "{failing}");
+    assert!(panicking.to_string().contains("panicked"), "{panicking}");
+    assert_eq!(queued(&store).await, 2);
+    store.submit(task("later")).await.unwrap();
+}
+
+/// A full disk ends the whole transaction. None of its callers gets a success, and the next transaction is not affected.
+#[tokio::test]
+async fn a_transaction_that_is_lost_is_an_error_to_all_of_it_and_to_no_other() {
+    let (_directory, store) = store();
+    let (go, held) = hold(&store);
+    tokio::task::yield_now().await;
+    let before = store.submit(task("before"));
+    let ending = store.write::<()>(|connection| {
+        connection.execute_batch("ROLLBACK")?;
+        Err(Problem::failed("the disk is full"))
+    });
+    let after = store.submit(task("after"));
+    let let_go = async { go.send(()).unwrap() };
+    let (before, ending, after, ()) = tokio::join!(before, ending, after, let_go);
+    assert!(held.await.unwrap().is_err());
+    assert!(before.is_err() && ending.is_err());
+    assert_eq!(after.unwrap(), Submitted::New);
+    assert_eq!(store.task(TaskId("after".into())).await.unwrap().unwrap().state, State::Queued);
+    assert!(store.task(TaskId("before".into())).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_program_is_left_alone() {
+    let (directory, store) = store();
+    drop(store);
+    let path = directory.path().join(SqliteStore::FILE);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    match SqliteStore::open(directory.path()) {
+        Err(StoreError::Layout { found: 4, known: 3, path }) => assert!(path.ends_with(SqliteStore::FILE)),
+        other => panic!("{other:?}"),
+    }
+    let version: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 4);
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_program_is_migrated() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+    connection.execute_batch(include_str!("layout_1.sql")).unwrap();
+    connection
+        .execute_batch(
+            r#"INSERT INTO tasks (id, key_id, operation, caller_id, request, directives, state, created_at) VALUES
+             ('1', 'a', 'submit_training', 'lora', '{}', NULL, 'queued', 7),
+             ('2', 'a', 'text_to_image', '', '{"alwayson_scripts":{"sd_model_checkpoint":"m:1"}}', 'say "hi"', 'running', 7),
+             ('3', 'a', 'enlarge_image', '', 'not JSON', NULL, 'queued', 7);
+             PRAGMA user_version = 1;"#,
+        )
+        .unwrap();
+    drop(connection);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let row = async |name: &str| store.task(TaskId(name.to_owned())).await.unwrap().unwrap();
+    let training = row("1").await;
+    assert_eq!(
+        (training.caller_id.as_str(), &training.plan, training.needs.as_str()),
+        ("lora", &None, "submit_training")
+    );
+    let generation = row("2").await;
+    assert_eq!(generation.options, Some(serde_json::json!({"sandbox": "say \"hi\""})));
+    assert_eq!((generation.needs.as_str(), generation.run), ("sandbox/text_to_image:m:1", None));
+    assert_eq!(row("3").await.needs, "enlarge_image");
+    // The id of the training is still unique.
+    let again = NewTask { operation: "submit_training", caller_id: "lora".into(), unique_id: true, ..task("4") };
+    assert!(matches!(store.submit(again).await.unwrap(), Submitted::Again(earlier) if earlier.id.as_str() == "1"));
+    // A run without an owner is recovered under either proof.
+    store.register_owner(OwnerId("me".into()), None).await.unwrap();
+    let proof = crate::Proof::Lease { now: Moment(8) };
+    let recovery = Recovery { me: OwnerId("me".into()), proof, attempts: 3, now: Moment(8) };
+    let recovered = store.recover(recovery).await.unwrap();
+    assert_eq!(recovered.requeued.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
+}
+
+#[tokio::test]
+async fn readers_cannot_write_and_do_not_wait_for_the_writer() {
+    let (_directory, store) = store();
+    let rejected = store.read(|connection| Ok(connection.execute("DELETE FROM tasks", [])?)).await;
+    let rejected = rejected.unwrap_err();
+    assert!(matches!(&rejected, StoreError::Unusable { problem, .. } if problem.contains("readonly")), "{rejected}");
+    let (go, held) = hold(&store);
+    tokio::task::yield_now().await;
+    assert_eq!(queued(&store).await, 0);
+    go.send(()).unwrap();
+    held.await.unwrap().unwrap();
+    // A panic fails only its own call.
+    assert!(store.read::<()>(|_| panic!("asked for by the test")).await.is_err());
+    let more = join_all((0..20).map(|_| queued(&store))).await;
+    assert_eq!(more, [0; 20]);
+}
+
+#[test]
+fn errors_say_what_can_be_done() {
+    let error = |code| Problem::from(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)).at("/d/db");
+    assert!(matches!(error(rusqlite::ffi::SQLITE_BUSY), StoreError::Busy { .. }));
+    assert!(matches!(error(rusqlite::ffi::SQLITE_IOERR), StoreError::Unusable { .. }));
+    assert!(matches!(error(rusqlite::ffi::SQLITE_CONSTRAINT), StoreError::Failed { .. }));
+    let full = error(rusqlite::ffi::SQLITE_FULL).to_string();
+    assert!(
+        full.starts_with("the disk of the database /d/db is full: ") && full.ends_with("; free some space"),
+        "{full}"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(SqliteStore::FILE);
+    std::fs::write(&path, "no database, but long enough to be taken for one ".repeat(20)).unwrap();
+    let error = SqliteStore::open(directory.path()).unwrap_err().to_string();
+    assert!(error.contains(&path.display().to_string()), "{error}");
+}
+
+#[test]
+fn several_open_a_new_file_at_once() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |path: &Path| SqliteStore::open(path).map(drop);
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| open(directory.path()))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(outcomes.iter().all(|outcome| outcome.is_ok()), "{outcomes:?}");
+    }
+}

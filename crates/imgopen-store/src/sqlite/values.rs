@@ -1,0 +1,97 @@
+//! How the types of rows are stored in columns.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
+use crate::{CallbackState, Moment, State, TaskOutput, UnknownState};
+
+macro_rules! text {
+    ($($name:ident)+) => {
+        $(
+            impl ToSql for $name {
+                fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                    self.0.to_sql()
+                }
+            }
+
+            impl FromSql for $name {
+                fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                    String::column_result(value).map(Self)
+                }
+            }
+        )+
+    };
+}
+
+text! { AssetToken CallbackId KeyId OwnerId RunId TaskId }
+
+impl ToSql for Moment {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for Moment {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(Self)
+    }
+}
+
+impl ToSql for State {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.as_str().to_sql()
+    }
+}
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(|error: UnknownState| FromSqlError::Other(Box::new(error)))
+    }
+}
+
+impl ToSql for CallbackState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.as_str().to_sql()
+    }
+}
+
+impl FromSql for CallbackState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for TaskOutput {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let text = serde_json::to_string(self);
+        Ok(text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?.into())
+    }
+}
+
+impl FromSql for TaskOutput {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+/// A column that holds any JSON.
+pub struct Json(pub Value);
+
+impl FromSql for Json {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+/// Several values as one parameter, for `json_each`.
+pub fn list(values: impl Serialize) -> String {
+    serde_json::json!(values).to_string()
+}
+
+/// The same, or `None` if there are none.
+pub fn any_of<T: Serialize>(values: &[T]) -> Option<rusqlite::types::Value> {
+    (!values.is_empty()).then(|| list(values).into())
+}

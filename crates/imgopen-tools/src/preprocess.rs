@@ -1,0 +1,295 @@
+//! Shows pictures as ControlNet's preprocessors see them: edges, strokes, areas of colour. No neural network is used.
+//!
+//! | value | aliases | result | settings, as the web UI's defaults |
+//! |---|---|---|---|
+//! | `canny` | | thin edges, white on black | thresholds 100 and 200, Sobel 3x3, L1 norm, on gray |
+//! | `scribble` | `scribble_xdog` | strokes where it is darker than around, white on black | threshold 32 |
+//! | `softedge` | | soft outlines, bright on black | its own method; the web UI's are networks |
+//! | `lineart` | `lineart_standard` | dark lines, such as of a drawing, bright on black | deviation 6, threshold 8 |
+//! | `threshold` | | white where all channels are above 127, else black | 127 |
+//! | `invert` | | the negative | |
+//! | `tile` | `tile_resample` | the picture without its detail | rate 8, its greatest: the default changes nothing |
+//! | `shuffle` | | colours and shapes displaced by smooth noise | meshes of 256 pixels |
+//! | `color` | `colour`, `t2ia_color_grid` | cells of one colour | 64 pixels |
+//! | `none` | | the picture as it is | |
+//!
+//! The names are those of the web UI's ControlNet extension, or shorter ones where it is more specific. Its labels are
+//! accepted too, such as `invert (from white bg & black line)`, in any case. Its neural preprocessors, such as
+//! `softedge_hed`, are rejected.
+//!
+//! The result is a PNG of the size of the source, at 8 bits: gray for results on black, and for gray sources. Distances are
+//! in pixels of the source, which the web UI calls pixel perfect. Transparency is flattened onto white, 16 bits are rounded
+//! to 8, and the colour profile is dropped. The same source always gives the same result.
+
+#[macro_use]
+mod vectorised;
+
+mod areas;
+mod canny;
+mod gaussian;
+mod levels;
+mod raster;
+mod shuffle;
+mod softedge;
+mod strokes;
+
+use std::fmt;
+use std::str::FromStr;
+
+use futures_util::future::BoxFuture;
+use image::DynamicImage;
+use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, JobRequest, Monitor, Offer, Output};
+use imgopen_picture as picture;
+use imgopen_types::{PreviewControlnetRequest, operations};
+
+use self::raster::Raster;
+use crate::blocking;
+use crate::results::write_png;
+
+/// Names with more characters are not compared with known ones, and not repeated in full.
+const LONGEST_NAME: usize = 60;
+/// The field that names the preprocessor.
+const FIELD: &str = "preprocessor";
+
+/// The engine `preprocessors`, which shows pictures as ControlNet's preprocessors see them. It offers
+/// `preview_controlnet`.
+#[derive(Debug, Clone, Default)]
+pub struct Preprocessors {}
+
+/// A preprocessor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preprocessor {
+    /// Thin edges.
+    Canny,
+    /// Strokes where the picture is darker than its surroundings.
+    Scribble,
+    /// Soft outlines.
+    SoftEdge,
+    /// The lines of a drawing.
+    LineArt,
+    /// Black and white.
+    Threshold,
+    /// The negative.
+    Invert,
+    /// The picture without detail.
+    Tile,
+    /// The picture displaced by noise.
+    Shuffle,
+    /// Cells of one colour.
+    Color,
+    /// The unchanged picture.
+    None,
+}
+
+/// A text that does not name a preprocessor of this engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{name}\" is not a preprocessor of this engine; give one of {}{}", Preprocessor::list(), meant(*near))]
+pub struct UnknownPreprocessor {
+    /// The name, cut to 60 characters.
+    pub name: String,
+    /// The preprocessor with the most similar name.
+    pub near: Option<Preprocessor>,
+}
+
+fn meant(near: Option<Preprocessor>) -> String {
+    near.map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+}
+
+impl Preprocessor {
+    /// All preprocessors, in the order in which to show them.
+    pub const ALL: [Preprocessor; 10] = [
+        Preprocessor::Canny,
+        Preprocessor::Scribble,
+        Preprocessor::SoftEdge,
+        Preprocessor::LineArt,
+        Preprocessor::Threshold,
+        Preprocessor::Invert,
+        Preprocessor::Tile,
+        Preprocessor::Shuffle,
+        Preprocessor::Color,
+        Preprocessor::None,
+    ];
+
+    /// Returns the name.
+    pub const fn as_str(self) -> &'static str {
+        self.names()[0]
+    }
+
+    /// Returns the name and its aliases.
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Preprocessor::Canny => &["canny"],
+            Preprocessor::Scribble => &["scribble", "scribble_xdog"],
+            Preprocessor::SoftEdge => &["softedge"],
+            Preprocessor::LineArt => &["lineart", "lineart_standard"],
+            Preprocessor::Threshold => &["threshold"],
+            Preprocessor::Invert => &["invert"],
+            Preprocessor::Tile => &["tile", "tile_resample"],
+            Preprocessor::Shuffle => &["shuffle"],
+            Preprocessor::Color => &["color", "colour", "t2ia_color_grid"],
+            Preprocessor::None => &["none"],
+        }
+    }
+
+    fn list() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
+    }
+
+    /// Returns the one with the most similar name, if it is close enough for a typing error or begins a longer name.
+    fn near(name: &str) -> Option<Self> {
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+        let of = |one: Self| one.names().iter().map(distance).min().map(|distance| (distance, one));
+        let close = Self::ALL.into_iter().filter_map(of).min_by_key(|(distance, _)| *distance);
+        let close = close.filter(|(distance, _)| *distance <= 1 + name.chars().count() / 4).map(|(_, one)| one);
+        close.or_else(|| Self::ALL.into_iter().find(|one| name.starts_with(one.as_str())))
+    }
+}
+
+impl fmt::Display for Preprocessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Parses names and aliases, in any case and with the web UI's remarks in brackets.
+impl FromStr for Preprocessor {
+    type Err = UnknownPreprocessor;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPreprocessor> {
+        let name = text.split_once(" (").map_or(text, |(name, _)| name).trim().to_ascii_lowercase();
+        let known = Self::ALL.into_iter().find(|one| one.names().contains(&name.as_str()));
+        known.ok_or_else(|| match text.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => UnknownPreprocessor { name: format!("{}…", &text[..end]), near: None },
+            None => UnknownPreprocessor { name: text.to_owned(), near: Self::near(&name) },
+        })
+    }
+}
+
+impl Preprocessors {
+    /// Creates the engine.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Engine for Preprocessors {
+    fn name(&self) -> &str {
+        "preprocessors"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let values = Preprocessor::ALL.map(|one| one.as_str().to_owned()).to_vec();
+        let offer = Offer::new(&operations::PREVIEW_CONTROLNET, Grade::Classical);
+        vec![Offer { values: vec![FieldValues { field: FIELD, values }], ..offer }]
+    }
+
+    fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
+        requested(&request.typed()?)?;
+        Ok(())
+    }
+
+    fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        blocking::run(job, monitor, serve)
+    }
+}
+
+fn requested(request: &PreviewControlnetRequest) -> Result<Preprocessor, EngineError> {
+    let name = request.preprocessor.as_str().trim();
+    if name.is_empty() {
+        return Err(EngineError::rejected(FIELD, format!("missing; give one of {}", Preprocessor::list())));
+    }
+    name.parse().map_err(|error: UnknownPreprocessor| EngineError::rejected(FIELD, error.to_string()))
+}
+
+fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
+    let preprocessor = requested(&job.request()?)?;
+    let source = picture::decode_input(job.input("sourceImage")?, job.limits())?;
+    monitor.stage(0.3)?;
+    let image = preprocess(source.image, preprocessor)?;
+    monitor.stage(0.8)?;
+    let picture = write_png(&image, &format!("ControlNet preprocessor: {preprocessor}"))
+        .map_err(|error| EngineError::Failed(error.to_string()))?;
+    monitor.stage(1.0)?;
+    Ok(Output { pictures: vec![picture], ..Output::default() })
+}
+
+/// Returns a picture as the preprocessor sees it: 8 bits without transparency, of the same size.
+///
+/// # Errors
+///
+/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects.
+///
+/// ```
+/// use image::DynamicImage;
+/// use imgopen_tools::preprocess::{Preprocessor, preprocess};
+///
+/// let white = preprocess(DynamicImage::new_rgb8(30, 20), Preprocessor::Invert)?;
+/// assert!(white.to_luma8().iter().all(|sample| *sample == 255));
+/// # Ok::<(), imgopen_engine::EngineError>(())
+/// ```
+pub fn preprocess(image: DynamicImage, preprocessor: Preprocessor) -> Result<DynamicImage, EngineError> {
+    if image.width() == 0 || image.height() == 0 {
+        return Err(EngineError::Failed("a picture without pixels cannot be preprocessed".to_owned()));
+    }
+    let image = picture::flatten(image);
+    let raster = Raster::of(&image);
+    let made = match preprocessor {
+        Preprocessor::Canny => canny::edges(raster).into(),
+        Preprocessor::Scribble => strokes::scribble(raster).into(),
+        Preprocessor::SoftEdge => softedge::edges(raster).into(),
+        Preprocessor::LineArt => strokes::lines(raster).into(),
+        Preprocessor::Threshold => levels::threshold(raster).into(),
+        Preprocessor::Invert => raster.with(levels::invert(raster)),
+        Preprocessor::Tile => areas::tile(&image)?,
+        Preprocessor::Shuffle => raster.with(shuffle::shuffle(raster)),
+        Preprocessor::Color => raster.with(areas::grid(raster)),
+        Preprocessor::None => image,
+    };
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cancellation_stops_the_work() {
+        for one in Preprocessor::ALL {
+            let request = json!({"preprocessor": one.as_str()});
+            blocking::tests::assert_cancellable(&operations::PREVIEW_CONTROLNET, request, serve);
+        }
+    }
+
+    #[test]
+    fn names_are_read_with_their_aliases() {
+        for one in Preprocessor::ALL {
+            for name in one.names() {
+                assert_eq!(name.to_uppercase().parse(), Ok(one));
+            }
+        }
+        assert_eq!("invert (from white bg & black line)".parse(), Ok(Preprocessor::Invert));
+        let names = Preprocessor::ALL.iter().flat_map(|one| one.names());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_rejected_with_the_list_and_a_similar_name() {
+        let near = |name: &str| name.parse::<Preprocessor>().unwrap_err().near;
+        assert_eq!(near("cany"), Some(Preprocessor::Canny));
+        assert_eq!(near("softedge_hed"), Some(Preprocessor::SoftEdge));
+        assert_eq!(near("t2ia_colour_grid"), Some(Preprocessor::Color));
+        assert_eq!(near("depth"), None);
+        let long = "canny".repeat(200_000).parse::<Preprocessor>().unwrap_err();
+        assert_eq!((long.name, long.near), (format!("{}…", "canny".repeat(12)), None));
+        let error = "cannny".parse::<Preprocessor>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"cannny\" is not a preprocessor of this engine; give one of canny, scribble, softedge, lineart, \
+             threshold, invert, tile, shuffle, color, none; did you mean canny?"
+        );
+    }
+}

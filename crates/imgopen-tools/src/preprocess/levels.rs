@@ -1,0 +1,34 @@
+//! Preprocessors that work on each pixel alone: threshold and negative.
+
+use image::GrayImage;
+
+use super::raster::Raster;
+
+/// Samples above this are white: the web UI's default.
+const THRESHOLD: u8 = 127;
+
+/// Returns white where all channels are above the threshold, else black.
+pub(super) fn threshold(raster: Raster<'_>) -> GrayImage {
+    let mut two = raster.gray();
+    match raster.channels {
+        1 => divide(raster.samples.as_chunks::<1>().0, &mut two),
+        _ => divide_colors(raster.samples.as_chunks().0, &mut two),
+    }
+    two
+}
+
+vectorised!(divide = divide_plainly(pixels: &'a [[u8; 1]], two: &'a mut [u8]));
+vectorised!(divide_colors = divide_plainly(pixels: &'a [[u8; 3]], two: &'a mut [u8]));
+
+#[inline(always)]
+fn divide_plainly<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], two: &mut [u8]) {
+    for (pixel, channels) in two.iter_mut().zip(pixels) {
+        let least = channels.iter().fold(u8::MAX, |least, sample| least.min(*sample));
+        *pixel = if least > THRESHOLD { u8::MAX } else { 0 };
+    }
+}
+
+/// Returns the samples of the negative.
+pub(super) fn invert(raster: Raster<'_>) -> Vec<u8> {
+    raster.samples.iter().map(|sample| !sample).collect()
+}

@@ -1,0 +1,169 @@
+//! Face detection: positions, order, and no false positives.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, imageops};
+use imgopen_engine::{Engine, EngineError, Input, Monitor, PictureLimits};
+use imgopen_tools::{Faces, faces};
+use imgopen_types::Face;
+use proptest::prelude::*;
+use serde_json::json;
+
+use support::{URL, file, input, job, run};
+
+/// A portrait of 160x160 pixels.
+fn portrait() -> RgbImage {
+    image::load_from_memory(include_bytes!("data/face.jpg")).unwrap().to_rgb8()
+}
+
+/// The position of the face in it: brows to chin, cheek to cheek.
+const PLACE: [f64; 4] = [37.0, 50.0, 94.0, 94.0];
+
+fn found_in(bytes: Vec<u8>) -> Vec<Face> {
+    faces::find(&Input { field: "imageUrl".into(), ..input(bytes) }, &PictureLimits::default(), &Monitor::new().0)
+        .unwrap()
+}
+
+fn found(image: &DynamicImage) -> Vec<Face> {
+    found_in(file(image, ImageFormat::Png))
+}
+
+/// Returns pictures side by side on a gray background of that size.
+fn montage(size: (u32, u32), parts: &[(RgbImage, i64, i64)]) -> DynamicImage {
+    let mut ground = RgbImage::from_pixel(size.0, size.1, Rgb([120, 120, 120]));
+    for (part, x, y) in parts {
+        imageops::replace(&mut ground, part, *x, *y);
+    }
+    ground.into()
+}
+
+/// Returns the intersection of a box and a face over their union.
+fn overlap(face: &Face, [x, y, width, height]: [f64; 4]) -> f64 {
+    let [left, top, wide, high] =
+        [face.box_.x, face.box_.y, face.box_.width, face.box_.height].map(|number| number as f64);
+    let along = |a: f64, a_side: f64, b: f64, b_side: f64| ((a + a_side).min(b + b_side) - a.max(b)).max(0.0);
+    let both = along(left, wide, x, width) * along(top, high, y, height);
+    both / (wide * high + width * height - both)
+}
+
+#[test]
+fn a_face_is_found_whatever_the_pixels_are() {
+    let portrait = DynamicImage::from(portrait());
+    let pictures = [
+        portrait.to_luma8().into(),
+        portrait.to_luma_alpha8().into(),
+        portrait.to_rgba8().into(),
+        portrait.to_luma16().into(),
+        portrait.to_rgb16().into(),
+        portrait.to_rgba16().into(),
+        portrait.clone(),
+    ];
+    for picture in pictures {
+        let faces = found(&picture);
+        assert_eq!(faces.len(), 1, "{:?}", picture.color());
+        assert!(overlap(&faces[0], PLACE) > 0.7, "{:?}", faces[0]);
+        assert!((0.8..=1.0).contains(&faces[0].score.unwrap()) && faces[0].index == 1);
+    }
+    for format in [ImageFormat::Jpeg, ImageFormat::WebP] {
+        assert_eq!(found_in(file(&portrait, format)).len(), 1);
+    }
+}
+
+#[test]
+fn several_faces_are_counted_from_left_to_right() {
+    let portrait = portrait();
+    let small = imageops::resize(&portrait, 110, 110, imageops::FilterType::Triangle);
+    let parts = [(portrait.clone(), 420, 20), (small, 40, 250), (imageops::rotate180(&portrait), 220, 120)];
+    let faces = found(&montage((640, 400), &parts));
+    assert_eq!(faces.iter().map(|face| face.index).collect::<Vec<_>>(), [1, 2, 3]);
+    let small = PLACE.map(|number| number * 110.0 / 160.0);
+    assert!(overlap(&faces[0], [40.0 + small[0], 250.0 + small[1], small[2], small[3]]) > 0.6, "{faces:?}");
+    let turned = [220.0 + 160.0 - 37.0 - 94.0, 120.0 + 160.0 - 50.0 - 94.0, 94.0, 94.0];
+    assert!(overlap(&faces[1], turned) > 0.6, "{faces:?}");
+    assert!(overlap(&faces[2], [457.0, 70.0, 94.0, 94.0]) > 0.6, "{faces:?}");
+}
+
+#[test]
+fn a_rotated_face_is_found() {
+    let portrait = portrait();
+    for (turned, place) in [
+        (imageops::rotate90(&portrait), [160.0 - 50.0 - 94.0, 37.0, 94.0, 94.0]),
+        (imageops::rotate180(&portrait), [160.0 - 37.0 - 94.0, 160.0 - 50.0 - 94.0, 94.0, 94.0]),
+        (imageops::rotate270(&portrait), [50.0, 160.0 - 37.0 - 94.0, 94.0, 94.0]),
+    ] {
+        let faces = found(&turned.into());
+        assert_eq!(faces.len(), 1);
+        assert!(overlap(&faces[0], place) > 0.7, "{faces:?}");
+    }
+}
+
+#[test]
+fn a_box_ends_at_the_edge_of_the_picture() {
+    // Without the left cheek.
+    let cut = imageops::crop_imm(&portrait(), 45, 0, 115, 160).to_image();
+    let faces = found(&cut.into());
+    assert_eq!(faces.len(), 1);
+    for face in faces {
+        let FaceBounds { left, top, right, bottom } = bounds(&face);
+        assert!(left >= 0 && top >= 0 && right <= 115 && bottom <= 160, "{face:?}");
+    }
+}
+
+struct FaceBounds {
+    left: i64,
+    top: i64,
+    right: i64,
+    bottom: i64,
+}
+
+fn bounds(face: &Face) -> FaceBounds {
+    let place = &face.box_;
+    FaceBounds { left: place.x, top: place.y, right: place.x + place.width, bottom: place.y + place.height }
+}
+
+#[test]
+fn nothing_is_found_in_pictures_without_faces() {
+    for gray in [0, 128, 255] {
+        assert_eq!(found(&GrayImage::from_pixel(640, 480, image::Luma([gray])).into()), []);
+    }
+    assert_eq!(found(&support::photo(700, 500)), []);
+    for (width, height) in
+        [(1, 1), (1, 4000), (4000, 1), (39, 39), (20, 21), (40, 40), (3000, 40), (65_535, 1), (30, 40_000)]
+    {
+        assert_eq!(found(&support::photo(width, height)), [], "{width}x{height}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_gives_faces_and_names_a_bad_picture() {
+    let job = |bytes: Vec<u8>| {
+        job("detect_faces", json!({"imageUrl": URL}))
+            .with_inputs(vec![Input { field: "imageUrl".into(), ..input(bytes) }])
+    };
+    let bytes = file(&portrait().into(), ImageFormat::Png);
+    let output = run(&Faces::new(), job(bytes.clone())).await.unwrap();
+    assert_eq!((output.faces.len(), output.pictures.len()), (1, 0));
+    let error = run(&Faces::new(), job(b"GIF89a".to_vec())).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("`imageUrl`: the picture at {URL} is ")), "{error}");
+    let (monitor, watch) = Monitor::new();
+    watch.cancel.cancel();
+    assert_eq!(Faces::new().run(job(bytes), monitor).await, Err(EngineError::Cancelled));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+
+    #[test]
+    fn parts_of_faces_give_boxes_within_the_picture(
+        x in -120..300_i64, y in -120..300_i64, width in 1..320_u32, height in 1..320_u32, bright in -80..80_i32,
+    ) {
+        let portrait = imageops::brighten(&portrait(), bright);
+        for face in found(&montage((width, height), &[(portrait.clone(), x, y), (portrait, x + 100, y + 90)])) {
+            let FaceBounds { left, top, right, bottom } = bounds(&face);
+            prop_assert!(left >= 0 && top >= 0 && left < right && top < bottom);
+            prop_assert!(right <= i64::from(width) && bottom <= i64::from(height));
+            prop_assert!((0.39..=1.0).contains(&face.score.unwrap()));
+        }
+    }
+}

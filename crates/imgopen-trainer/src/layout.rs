@@ -1,0 +1,194 @@
+//! The directory of a training, as sd-scripts of kohya-ss expects it: pictures with captions beside them, directories for
+//! what is trained and for logs, a link to the base model, and the command as a script.
+
+use std::path::{Path, PathBuf};
+
+use imgopen_engine::{EngineError, Input, Job};
+use imgopen_picture::{Header, InputError, inspect};
+use imgopen_types::SubmitTrainingRequest;
+
+use crate::captions::caption;
+use crate::plan::{self, BASE, LOGS, OUTPUT, TrainingPlan};
+use crate::settings::{caches_latents, has_buckets, is_on};
+
+/// The command as a script.
+pub(crate) const SCRIPT: &str = "train.sh";
+
+/// Fetches the pictures of a job into a directory, and writes everything else that the trainer needs.
+pub(crate) async fn lay_out(
+    job: &Job,
+    request: &SubmitTrainingRequest,
+    plan: &TrainingPlan,
+    directory: &Path,
+) -> Result<(), EngineError> {
+    remove(directory).await?;
+    let pictures = directory.join(plan::pictures(request));
+    create(&pictures).await?;
+    for index in 0..request.file_url_list.len() {
+        let input = job.fetch(&format!("fileUrlList[{index}]")).await?;
+        let header = inspect(&input.bytes, job.limits()).map_err(|problem| InputError::new(&input, problem))?;
+        check_size(&input, &header, request, plan)?;
+        let file = pictures.join(format!("{:04}.{}", index + 1, header.format.extension()));
+        write(&file, &input.bytes).await?;
+        if let Some(caption) = caption(&input.bytes) {
+            write(&file.with_extension("txt"), caption.as_bytes()).await?;
+        }
+    }
+    create(&directory.join(OUTPUT)).await?;
+    create(&directory.join(LOGS)).await?;
+    if let Some(model) = &plan.base_model {
+        link(model, &directory.join(BASE)).await?;
+    }
+    write_script(plan, &directory.join(SCRIPT)).await
+}
+
+/// Without buckets pictures are neither scaled nor, unless asked for, cropped. The trainer scales them only if it encodes
+/// them once and keeps the result.
+fn check_size(
+    input: &Input,
+    header: &Header,
+    request: &SubmitTrainingRequest,
+    plan: &TrainingPlan,
+) -> Result<(), EngineError> {
+    if has_buckets(request) || caches_latents(request) {
+        return Ok(());
+    }
+    let size = plan.command.iter().find_map(|word| word.strip_prefix("--resolution=")?.parse::<u32>().ok());
+    let size = size.unwrap_or_default();
+    let (width, height) = (header.width, header.height);
+    let fits = match is_on(request.random_crop) {
+        true => width >= size && height >= size,
+        false => (width, height) == (size, size),
+    };
+    if fits {
+        return Ok(());
+    }
+    let problem = format!(
+        "is {width}x{height} pixels, and without `enableBucket` the trainer takes {size}x{size} as it is; give pictures of \
+         that size, or `enableBucket` as true"
+    );
+    Err(InputError::new(input, problem).into())
+}
+
+async fn create(directory: &Path) -> Result<(), EngineError> {
+    tokio::fs::create_dir_all(directory).await.map_err(|error| failed(directory, &error))
+}
+
+async fn write(file: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    tokio::fs::write(file, bytes).await.map_err(|error| failed(file, &error))
+}
+
+/// Removes a directory with everything in it. If it does not exist, does nothing.
+pub(crate) async fn remove(directory: &Path) -> Result<(), EngineError> {
+    match tokio::fs::remove_dir_all(directory).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(directory, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns an error with only the last part of the path, because callers see the message.
+pub(crate) fn failed(path: &Path, error: &std::io::Error) -> EngineError {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    EngineError::Failed(format!("`{name}` of the data set cannot be written: {error}"))
+}
+
+/// Links a file into a directory, under its own name.
+async fn link(file: &Path, directory: &Path) -> Result<(), EngineError> {
+    create(directory).await?;
+    let link = directory.join(file.file_name().unwrap_or_default());
+    let linked = link_file(file, &link).await;
+    linked.map_err(|error| failed(&link, &error))
+}
+
+#[cfg(unix)]
+async fn link_file(file: &Path, link: &Path) -> std::io::Result<()> {
+    let file: PathBuf = tokio::fs::canonicalize(file).await?;
+    tokio::fs::symlink(file, link).await
+}
+
+#[cfg(not(unix))]
+async fn link_file(file: &Path, link: &Path) -> std::io::Result<()> {
+    tokio::fs::hard_link(file, link).await
+}
+
+async fn write_script(plan: &TrainingPlan, file: &Path) -> Result<(), EngineError> {
+    write(file, script(plan)?.as_bytes()).await?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = std::fs::Permissions::from_mode(0o700);
+        tokio::fs::set_permissions(file, permissions).await.map_err(|error| failed(file, &error))?;
+    }
+    Ok(())
+}
+
+/// The command as a script for a POSIX shell.
+fn script(plan: &TrainingPlan) -> Result<String, EngineError> {
+    // The only word that depends on the machine.
+    let trainer = plan.command.iter().position(|word| word.ends_with(".py"));
+    let quoted = |(index, word): (usize, &String)| -> Result<String, EngineError> {
+        let quoted = shlex::try_quote(word)
+            .map_err(|error| EngineError::Failed(format!("`{SCRIPT}` cannot be written: {error}")))?;
+        Ok(match Some(index) == trainer {
+            true => format!("\"${{SD_SCRIPTS:?set it to the directory of sd-scripts}}\"/{quoted}"),
+            false => quoted.into_owned(),
+        })
+    };
+    let words = plan.command.iter().enumerate().map(quoted).collect::<Result<Vec<_>, _>>()?;
+    let missing = match plan.base_model {
+        Some(_) => "",
+        None => {
+            "# The server's models directory does not have the base model: give its file below, unless Hugging Face has it \
+             under this name.\n"
+        }
+    };
+    Ok(format!(
+        "#!/bin/sh\n# Trains on the pictures beside this script. Run it where sd-scripts of kohya-ss is installed, with \
+         SD_SCRIPTS set to its\n# directory.\n{missing}set -eu\ncd \"$(dirname \"$0\")\"\nexec {}\n",
+        words.join(" \\\n  ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell reads the words of the script as they were meant.
+    #[cfg(unix)]
+    #[test]
+    fn the_script_runs_the_words_of_the_command() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let fake = directory.path().join("accelerate");
+        std::fs::write(&fake, "#!/bin/sh\nprintf '%s\\0' accelerate \"$@\"\n").unwrap();
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let words = [
+            "accelerate",
+            "launch",
+            "train_network.py",
+            "--output_name=it's $(id) \"`x`\" \\ *",
+            "--a=犬",
+            "--b=",
+            "--network_args",
+            "preset=my.py",
+        ];
+        let plan =
+            TrainingPlan { folder: "datasets/1".into(), command: words.map(str::to_owned).to_vec(), base_model: None };
+        let file = directory.path().join(SCRIPT);
+        std::fs::write(&file, script(&plan).unwrap()).unwrap();
+        let run = |sd_scripts: Option<&str>| {
+            let mut shell = std::process::Command::new("sh");
+            let path = format!("{}:/usr/bin:/bin", directory.path().display());
+            shell.arg(&file).env("PATH", path).env_remove("SD_SCRIPTS");
+            shell.envs(sd_scripts.map(|directory| ("SD_SCRIPTS", directory))).output().unwrap()
+        };
+        let printed = String::from_utf8(run(Some("/opt/sd scripts")).stdout).unwrap();
+        let expected: Vec<_> =
+            words.map(|word| word.replace("train_network.py", "/opt/sd scripts/train_network.py")).to_vec();
+        assert_eq!(printed.split_terminator('\0').collect::<Vec<_>>(), expected);
+        let without = run(None);
+        let problem = String::from_utf8_lossy(&without.stderr).into_owned();
+        assert!(!without.status.success() && problem.contains("directory of sd-scripts"), "{problem}");
+        assert!(script(&plan).unwrap().contains("does not have the base model"));
+    }
+}
