@@ -27,7 +27,7 @@ pub struct NewKey {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// There is no key of that id.
+    /// No key has that id.
     #[error("no access key has the id {0}; `imgopen keys list` shows all")]
     Unknown(KeyId),
     /// The store failed.
