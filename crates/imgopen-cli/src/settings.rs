@@ -2,6 +2,7 @@
 
 mod flags;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,6 +10,7 @@ use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Metadata, Source};
 use imgopen_service::Settings;
+use serde::Serialize;
 
 use crate::args::data::Data;
 use crate::args::serve::Serve;
@@ -70,31 +72,38 @@ pub struct Setting {
 pub fn list(args: &Serve) -> anyhow::Result<Vec<Setting>> {
     let figment = figment(args)?;
     let settings = extract(&figment)?;
-    let table = toml::Table::try_from(&settings).context("cannot print the settings")?;
-    let mut lines = Vec::new();
-    flatten(&table, "", &mut lines);
-    let set = lines.into_iter().map(|(name, value)| {
+    let (mut set, mut unset) = (Vec::new(), Vec::new());
+    for (name, value) in by_name(&settings).context("cannot print the settings")? {
+        if value.is_null() {
+            unset.push(Setting { name, value: None, source: "unset".to_owned() });
+            continue;
+        }
+        let value = toml::Value::try_from(value).context("cannot print the settings")?;
         let source = figment.find_metadata(&name).map_or_else(|| "default".to_owned(), source);
-        Setting { name, value: Some(hide(value)), source }
-    });
-    let mut settings: Vec<_> = set.collect();
-    let unset = UNSET.iter().filter(|name| settings.iter().all(|setting| setting.name != **name));
-    let unset: Vec<_> =
-        unset.map(|name| Setting { name: (*name).to_owned(), value: None, source: "unset".to_owned() }).collect();
-    settings.extend(unset);
-    Ok(settings)
+        set.push(Setting { name, value: Some(hide(value)), source });
+    }
+    set.extend(unset);
+    Ok(set)
 }
 
-/// The settings without a default.
-const UNSET: &[&str] = &["models", "public_url", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
+/// Returns every setting by its full name. As JSON, because TOML leaves out what is unset; here it is null.
+fn by_name(settings: &impl Serialize) -> serde_json::Result<BTreeMap<String, serde_json::Value>> {
+    let mut values = BTreeMap::new();
+    flatten(String::new(), serde_json::to_value(settings)?, &mut values);
+    Ok(values)
+}
 
-/// Lists every setting under its full name.
-fn flatten(table: &toml::Table, prefix: &str, lines: &mut Vec<(String, toml::Value)>) {
-    for (name, value) in table {
-        let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        match value {
-            toml::Value::Table(inner) => flatten(inner, &name, lines),
-            value => lines.push((name, value.clone())),
+/// Adds every value inside a value, by the path to it.
+fn flatten(path: String, value: serde_json::Value, values: &mut BTreeMap<String, serde_json::Value>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (member, value) in members {
+                let path = if path.is_empty() { member } else { format!("{path}.{member}") };
+                flatten(path, value, values);
+            }
+        }
+        value => {
+            values.insert(path, value);
         }
     }
 }
@@ -180,56 +189,19 @@ mod tests {
         assert_eq!(settings.callbacks, Settings::default().callbacks);
     }
 
-    /// The sample file names every setting, as a value or in a comment, with its default.
+    /// A setting without a default, or whose default depends on the machine, is a line in a comment, such as
+    /// `# workers = 2`.
     #[test]
-    fn the_sample_file_matches_the_defaults() {
+    fn the_sample_file_has_every_setting_with_its_default() {
         let sample = include_str!("../imgopen.toml");
-        let settings: Settings = toml::from_str(sample).unwrap();
-        assert_eq!(settings, Settings::default());
-        let spelled: String =
-            sample.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
-        let names = [
-            "listen",
-            "data_dir",
-            "models",
-            "public_url",
-            "sandbox",
-            "open",
-            "allow_network",
-            "workers",
-            "attempts",
-            "shutdown",
-            "log",
-            "length",
-            "running_per_key",
-            "default",
-            "bytes",
-            "pixels",
-            "frames",
-            "time",
-            "redirects",
-            "lifetime",
-            "pauses",
-            "tries",
-            "at_once",
-            "at_once_per_host",
-            "body_bytes",
-            "per_minute",
-            "idempotency",
-            "answer_time",
-        ];
-        for name in names {
-            assert!(spelled.contains(&format!("\n{name} = ")), "{name} is not in the sample");
-        }
-        for name in UNSET {
-            let last = name.rsplit('.').next().unwrap();
-            assert!(sample.contains(&format!("\n# {last} = ")), "{name} is not unset in the sample");
-        }
-        let mut lines = Vec::new();
-        flatten(&toml::Table::try_from(Settings::default()).unwrap(), "", &mut lines);
-        for (name, _) in lines {
-            let last = name.rsplit('.').next().unwrap();
-            assert!(names.contains(&last), "{name} is missing from this test");
+        assert_eq!(toml::from_str::<Settings>(sample).unwrap(), Settings::default());
+        let uncommented =
+            |line: &'static str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line);
+        let full = sample.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+        toml::from_str::<Settings>(&full).unwrap();
+        let lines = by_name(&full.parse::<toml::Table>().unwrap()).unwrap();
+        for name in by_name(&Settings::default()).unwrap().keys() {
+            assert!(lines.contains_key(name), "`{name}` is not in the sample");
         }
     }
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::orphans::orphan;
 use super::problem::Problem;
-use super::tasks::{self, COLUMNS};
+use super::tasks;
 use crate::ids::OwnerId;
 use crate::{Moment, Proof, Recovered, Recovery, State};
 
@@ -32,8 +32,9 @@ pub fn recover(connection: &Connection, recovery: &Recovery) -> Result<Recovered
         }
     };
     let mut statement = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM tasks WHERE {} AND coalesce(owner, '') <> ?1
+        "SELECT {} FROM tasks WHERE {} AND coalesce(owner, '') <> ?1
          AND NOT EXISTS (SELECT 1 FROM owners WHERE id = tasks.owner) ORDER BY seq",
+        tasks::columns(),
         tasks::may_become(State::Queued)
     ))?;
     let lost = statement.query_map([me], tasks::read)?.collect::<Result<Vec<_>, _>>()?;

@@ -11,8 +11,41 @@ use super::{assets, callbacks};
 use crate::ids::{KeyId, RunId, TaskId};
 use crate::{Claim, End, Find, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
 
-pub const COLUMNS: &str = "seq, id, key_id, operation, needs, caller_id, request, options, plan, callback_url, state, \
-                           attempt, run, owner, output, failure, engine, grade, created_at, started_at, finished_at";
+/// The columns of a task, in the order that [`read`] expects.
+const COLUMNS: &[&str] = &[
+    "seq",
+    "id",
+    "key_id",
+    "operation",
+    "needs",
+    "caller_id",
+    "request",
+    "options",
+    "plan",
+    "callback_url",
+    "state",
+    "attempt",
+    "run",
+    "owner",
+    "output",
+    "failure",
+    "engine",
+    "grade",
+    "created_at",
+    "started_at",
+    "finished_at",
+];
+
+/// Returns the columns to select for [`read`].
+pub fn columns() -> String {
+    COLUMNS.join(", ")
+}
+
+/// Returns the columns to select for [`read`], with the request left empty.
+fn columns_without_request() -> String {
+    let columns = COLUMNS.iter().map(|&name| if name == "request" { "'' AS request" } else { name });
+    columns.collect::<Vec<_>>().join(", ")
+}
 
 pub fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
@@ -108,8 +141,9 @@ pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, 
     let mut statement = connection.prepare_cached(&format!(
         "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5
          WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 ORDER BY seq LIMIT 1)
-         AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {COLUMNS}",
-        may_become(State::Running)
+         AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {}",
+        may_become(State::Running),
+        columns()
     ))?;
     let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now];
     Ok(statement.query_row(values, read).optional()?)
@@ -167,7 +201,7 @@ pub fn queued(connection: &Connection) -> Result<Vec<Lane>, Problem> {
 }
 
 pub fn task(connection: &Connection, id: &TaskId) -> Result<Option<TaskRow>, Problem> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {} FROM tasks WHERE id = ?1", columns()))?;
     Ok(statement.query_row([id], read).optional()?)
 }
 
@@ -178,9 +212,10 @@ pub fn find(connection: &Connection, find: &Find) -> Result<Option<TaskRow>, Pro
         return Ok(Some(task));
     }
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM tasks WHERE key_id = ?1 AND caller_id = ?2
+        "SELECT {} FROM tasks WHERE key_id = ?1 AND caller_id = ?2
          AND operation IN (SELECT value FROM json_each(?3)) AND state IN (SELECT value FROM json_each(?4))
-         ORDER BY seq DESC LIMIT 1"
+         ORDER BY seq DESC LIMIT 1",
+        columns()
     ))?;
     let states: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     let values = params![key, id, json_list(operations), json_list(states)];
@@ -201,7 +236,7 @@ pub fn list(
     let (conditions, values) = conditions(key, filter, before);
     let sql = format!(
         "SELECT {} FROM tasks WHERE {} ORDER BY seq DESC LIMIT {}",
-        COLUMNS.replace("request", "'' AS request"),
+        columns_without_request(),
         conditions.join(" AND "),
         size + 1
     );
@@ -241,6 +276,6 @@ pub fn forget_idempotency_keys(connection: &Connection, now: Moment) -> Result<u
 }
 
 fn by_id(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<TaskRow>, Problem> {
-    let sql = format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1 AND key_id = ?2");
+    let sql = format!("SELECT {} FROM tasks WHERE id = ?1 AND key_id = ?2", columns());
     Ok(connection.prepare_cached(&sql)?.query_row(params![id, key], read).optional()?)
 }
