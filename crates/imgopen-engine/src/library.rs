@@ -140,7 +140,7 @@ impl Inner {
 
     fn warn(&self, about: String, problem: &str) {
         if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(about) {
-            warn!(problem, "in the models folder");
+            warn!(problem, "in the models directory");
         }
     }
 }

@@ -223,7 +223,7 @@ impl Service {
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
         let orphans = sweep(context, Writers::None).await?;
         if requeued + failed + orphans > 0 {
-            info!(requeued, failed, orphans, "recovered from an unclean shutdown");
+            info!(requeued, failed, orphans, "recovered what an earlier process left");
         }
         for lane in context.store.queued().await? {
             let pool = Needs::parse(&lane.needs).pool(context);

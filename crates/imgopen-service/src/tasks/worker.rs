@@ -160,6 +160,8 @@ async fn run_engine(
     let _cancel = watch.cancel.clone().drop_guard();
     entry.watch(&choice, watch);
     run.choice = Some(choice.clone());
+    let (id, attempt, engine) = (run.id.as_str(), run.task.attempt, choice.engine.name());
+    info!(task = %run.task.id, run = id, attempt, engine, "run started");
     let pictures = RequestPictures::new(context, operation, &request);
     let inputs = match choice.offer.inputs {
         Inputs::Fetched => pictures.fetch_all().await?,

@@ -22,19 +22,22 @@ pub async fn recover(context: &Context, proof: Proof) -> Result<Recovered, Store
     let attempts = context.settings.attempts;
     let recovery = Recovery { me: context.owner.clone(), proof, attempts, now: context.clock.now() };
     let recovered = context.store.recover(recovery).await?;
-    for task in recovered.requeued.iter().chain(&recovered.exhausted) {
-        let (run, owner) = (task.run.as_ref().map(RunId::as_str), task.owner.as_ref().map(OwnerId::as_str));
-        let attempt = task.attempt;
-        warn!(task = %task.id, attempt, run, owner, "the process that ran this task died");
-        discard(context, task).await;
+    for task in &recovered.requeued {
+        lost(context, task, "queued again").await;
+    }
+    for task in &recovered.exhausted {
+        lost(context, task, "attempts used up").await;
     }
     let failed = try_join_all(recovered.exhausted.into_iter().map(|task| fail(context, task))).await?;
     let failed = failed.into_iter().filter(|failed| *failed).count();
     Ok(Recovered { requeued: recovered.requeued.len(), failed })
 }
 
-/// Has the engine delete what a dead run left.
-async fn discard(context: &Context, task: &TaskRow) {
+/// Logs a lost run with what follows from it, and has the engine delete what it left.
+async fn lost(context: &Context, task: &TaskRow, then: &str) {
+    let (run, owner) = (task.run.as_ref().map(RunId::as_str), task.owner.as_ref().map(OwnerId::as_str));
+    let attempt = task.attempt;
+    warn!(task = %task.id, attempt, run, owner, "run lost: its process ended without handing it back; {then}");
     if let (Some(run), Ok(choice)) = (&task.run, Needs::parse(&task.needs).choose(&context.engines)) {
         choice.engine.discard(task.id.as_str(), run.as_str()).await;
     }
