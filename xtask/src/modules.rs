@@ -1,12 +1,12 @@
 //! `cargo xtask modules`: the order of the house, as ARCHITECTURE.md states it.
 //!
-//! Three rules: no circles among the modules of a hand-written crate, but for the visitors that ARCHITECTURE.md names;
-//! dependencies between crates run one way; SQL lies behind the store. `graph` reads who refers to whom, `circles` finds the
-//! circles, `layers` has the rules for crates.
+//! Three rules: no cycles among the modules of a hand-written crate, but for the visitors that ARCHITECTURE.md names;
+//! dependencies between crates run one way; SQL lies behind the store. `graph` reads who refers to whom, `cycles` finds the
+//! cycles, `layers` has the rules for crates.
 //!
 //! Only what is written as a path counts as a reference. A method call names no module and is not seen.
 
-mod circles;
+mod cycles;
 mod graph;
 mod layers;
 mod source;
@@ -50,16 +50,16 @@ pub fn run(root: &Path, out: &mut dyn Write) -> Result<()> {
     if !findings.is_empty() {
         bail!("{} findings among {modules} modules", findings.len());
     }
-    writeln!(out, "{modules} modules in {} crates: no circles but {} visitors", crates.len(), visitors.len())?;
+    writeln!(out, "{modules} modules in {} crates: no cycles but {} visitors", crates.len(), visitors.len())?;
     Ok(())
 }
 
-/// The circles of one crate, and the rows for visitors that it does not have.
+/// The cycles of one crate, and the rows for visitors that it does not have.
 fn check(package: &str, graph: &Graph, visitors: &[Visitor]) -> Vec<String> {
     let visitors: Vec<&Visitor> = visitors.iter().filter(|visitor| visitor.package == package).collect();
     let allowed = |from: &str, to: &str| visitors.iter().any(|visitor| visitor.allows(from, to));
-    let circles = circles::find(graph, &allowed);
-    let mut findings: Vec<String> = circles.iter().map(|circle| format!("`{package}`: {circle}")).collect();
+    let cycles = cycles::find(graph, &allowed);
+    let mut findings: Vec<String> = cycles.iter().map(|cycle| format!("`{package}`: {cycle}")).collect();
     for visitor in visitors {
         if !graph.edges.keys().any(|(from, to)| visitor.allows(graph.name(*from), graph.name(*to))) {
             findings.push(format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// How often and how soon a call is retried.
+/// How many times and how soon a call is retried.
 ///
 /// Only calls that are safe to repeat are retried: operations that change nothing (queries and lists, as the document marks them),
 /// and submits under a key of [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key). They are

@@ -73,7 +73,8 @@ pub trait Engine: Send + Sync + 'static {
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>>;
 
     /// Removes what a run that ended without a result left behind, such as partial files. Called by the worker after the
-    /// run, and at recovery for runs of processes that died, where nothing may be left or nothing may have begun.
+    /// run, and at recovery for runs of processes that died, when there may be nothing to remove, or the run may not
+    /// even have started.
     ///
     /// Failing to remove something is logged by the engine; the task does not depend on it.
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
@@ -99,6 +100,7 @@ pub enum Slots {
     /// Against the service's `workers`. For engines that keep this machine's processor busy.
     #[default]
     Shared,
-    /// Apart from all others, at most so many at once. For engines that mostly wait: back ends, trainers, the sandbox.
+    /// Apart from all others, at most this many at once. For engines that mostly wait: back ends, trainers, the
+    /// sandbox.
     Own(NonZeroUsize),
 }

@@ -130,7 +130,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Failed`] if it was not fetched, which [`Inputs::Fetched`](crate::Inputs::Fetched) promises.
+    /// [`EngineError::Failed`] if it was not fetched; [`Inputs::Fetched`](crate::Inputs::Fetched) guarantees that it
+    /// is.
     pub fn input(&self, field: &str) -> Result<&Input, EngineError> {
         let missing = || EngineError::Failed(format!("the picture of `{field}` was not fetched"));
         self.inputs.iter().find(|input| input.field == field).ok_or_else(missing)
@@ -141,7 +142,7 @@ impl Job {
     /// # Errors
     ///
     /// [`EngineError::Rejected`] if the field names no picture or it cannot be fetched. [`EngineError::Failed`] if the job
-    /// has no fetcher, which [`Inputs::OnDemand`](crate::Inputs::OnDemand) promises.
+    /// has no fetcher; [`Inputs::OnDemand`](crate::Inputs::OnDemand) guarantees that it has one.
     pub async fn fetch(&self, field: &str) -> Result<Input, EngineError> {
         match &self.fetcher {
             Some(fetcher) => fetcher.fetch(field).await,

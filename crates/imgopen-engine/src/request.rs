@@ -80,8 +80,8 @@ impl JobRequest {
         })
     }
 
-    /// Returns the fields that any type of serde names, for an engine that serves operations it does not know: each
-    /// member of `T` is a field that some operations have, and optional.
+    /// Reads the request into any serde type, for engines that serve operations they have no types for. Every field of
+    /// `T` must be optional.
     ///
     /// # Errors
     ///

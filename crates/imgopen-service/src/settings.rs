@@ -35,7 +35,7 @@ pub struct Settings {
     pub allow_network: Vec<IpNet>,
     /// How many tasks run at once on engines that use this machine.
     pub workers: usize,
-    /// How many times a task may run if the process is killed during each run.
+    /// How many runs a task gets before it fails, if the process dies during every one.
     pub attempts: u32,
     /// How long running tasks and open calls may go on when the service stops. Then the tasks are handed back to the
     /// queue, which takes five seconds at most.
@@ -112,7 +112,7 @@ pub struct PictureSettings {
     pub redirects: u8,
 }
 
-/// How long result pictures are kept, and data sets without an output.
+/// How long result pictures, and data sets with an empty `output/`, are kept.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AssetSettings {
@@ -125,7 +125,7 @@ pub struct AssetSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallbackSettings {
-    /// The ladder: the pauses between delivery attempts. The last one repeats.
+    /// The retry ladder (backoff): the pauses between delivery attempts. The last one repeats.
     pub pauses: Vec<Limit>,
     /// The largest number of delivery attempts, the first included.
     pub tries: u32,

@@ -54,7 +54,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Records that a run may have left files.
     async fn orphan_run(&self, run: RunId, since: Moment) -> Result<(), StoreError>;
 
-    /// Lists the orphaned runs, the oldest first, at most so many.
+    /// Lists up to `most` orphaned runs, oldest first.
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError>;
 
     /// Forgets orphaned runs whose files are deleted.
@@ -90,7 +90,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns those of the tokens that belong to assets whose file is to be kept.
     async fn kept_assets(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
 
-    /// Lists assets that have expired and still have a file, at most so many.
+    /// Lists up to `most` assets that have expired and still have a file.
     async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError>;
 
     /// Marks the files of these assets as deleted. Called before they are, so that no row refers to a missing file.
@@ -115,7 +115,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// time. [`KeyId::OPEN`] cannot be revoked.
     async fn revoke_key(&self, id: KeyId, now: Moment) -> Result<bool, StoreError>;
 
-    /// Lists the callbacks that are due, the longest due first, at most so many.
+    /// Lists up to `most` callbacks that are due, the longest due first.
     async fn due_callbacks(
         &self,
         now: Moment,

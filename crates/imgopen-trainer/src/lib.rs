@@ -37,8 +37,8 @@ pub struct Trainer {
 /// How many data sets are fetched at once. It is mostly waiting, so it does not take the workers' slots.
 const TRAININGS: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not zero");
 
-/// How often the removal of a partial data set is tried: a file that was being written at that moment may appear while the
-/// directory is emptied.
+/// How many times the removal of a partial data set is tried: a file that was being written at that moment may appear
+/// while the directory is emptied.
 const REMOVALS: u32 = 5;
 
 impl Trainer {

@@ -17,7 +17,7 @@ use crate::settings::{has_buckets, is_on};
 
 /// The directory of the data sets, below the data directory.
 pub(crate) const DATASETS: &str = "datasets";
-/// The pictures, in a directory whose name says how often each is shown.
+/// The pictures, in a directory whose name says how many times each is shown.
 pub(crate) const IMAGES: &str = "img";
 /// The base model.
 pub(crate) const BASE: &str = "base";

@@ -2,8 +2,8 @@
 
 use imgopen_types::SubmitTrainingRequest;
 
-/// Whether pictures are sorted into buckets of like proportions. Left out, they are: without buckets the trainer takes
-/// pictures of one size only.
+/// Whether pictures are sorted into buckets of like proportions. On by default, because without buckets the trainer
+/// accepts pictures of one size only.
 pub(crate) fn has_buckets(request: &SubmitTrainingRequest) -> bool {
     request.enable_bucket.unwrap_or(true)
 }

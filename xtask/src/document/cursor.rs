@@ -142,5 +142,5 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A chain of references longer than this is a circle.
+/// A chain of references longer than this is a cycle.
 const MOST_REFERENCES: usize = 8;

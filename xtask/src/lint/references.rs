@@ -1,4 +1,4 @@
-//! Rules about references: they lead somewhere, and never in a circle.
+//! Rules about references: they lead somewhere, and never in a cycle.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +58,7 @@ pub(super) fn recursion(contract: &Contract<'_>, report: &mut Report) {
                 let problem = format!("`{}` contains itself through this reference", component.name());
                 report.add(&reference, problem, "name the inner one by an id, or give it a schema of its own");
             }
-            // The other schemas of this circle are reported with it.
+            // The other schemas of this cycle are reported with it.
             let inside = document.reachable(reference.node.text()).into_iter();
             reported.extend(inside.filter(|inner| document.reachable([*inner]).contains(component.pointer.as_str())));
         }

@@ -16,7 +16,7 @@ struct Layer {
     http: bool,
 }
 
-/// From the bottom up: no crate depends on one further down this list.
+/// Lowest layer first: a crate depends only on crates listed above it.
 const LAYERS: [Layer; 15] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },

@@ -1,10 +1,10 @@
-//! Crates with planted circles.
+//! Crates with planted cycles.
 
 use std::fs;
 
 use tempfile::TempDir;
 
-use super::circles;
+use super::cycles;
 use super::graph::Graph;
 use super::layers::{self, check_source, is_sql};
 use super::visitors::{self, Visitor};
@@ -20,69 +20,69 @@ fn graph(files: &[(&str, &str)]) -> Graph {
     Graph::read(folder.path(), &folder.path().join(files[0].0)).unwrap()
 }
 
-/// The circles, as they are printed.
+/// The cycles, as they are printed.
 fn found(files: &[(&str, &str)]) -> Vec<String> {
-    circles::find(&graph(files), &|_, _| false).iter().map(ToString::to_string).collect()
+    cycles::find(&graph(files), &|_, _| false).iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn a_circle_is_printed_with_the_lines_that_make_it() {
-    let circles = found(&[
+fn a_cycle_is_printed_with_the_lines_that_make_it() {
+    let cycles = found(&[
         ("lib.rs", "mod a;\nmod b;\nmod c;\n"),
         ("a.rs", "use crate::b::B;\npub struct A(B);\n"),
         ("b.rs", "pub struct B;\n\nfn go() {\n    crate::c::go();\n    crate::c::go();\n}\n"),
         ("c.rs", "use super::a;\npub fn go() -> a::A {}\n"),
     ]);
     assert_eq!(
-        circles,
-        ["a circle of `crate::a`, `crate::b`, `crate::c`: cut a reference, or name the visitor in ARCHITECTURE.md\n  \
+        cycles,
+        ["a cycle of `crate::a`, `crate::b`, `crate::c`: cut a reference, or name the visitor in ARCHITECTURE.md\n  \
           a.rs:1 refers to `crate::b`\n  b.rs:4 refers to `crate::c`, and 1 more\n  c.rs:1 refers to `crate::a`"]
     );
 }
 
 #[test]
-fn two_circles_are_two_findings() {
-    let circles = found(&[
+fn two_cycles_are_two_findings() {
+    let cycles = found(&[
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
         ("a.rs", "use crate::b::B; pub struct A;"),
         ("b.rs", "use crate::a::A; use crate::c::C; pub struct B;"),
         ("c.rs", "use crate::d::D; pub struct C;"),
         ("d.rs", "use crate::c::C; pub struct D;"),
     ]);
-    assert_eq!(circles.len(), 2, "{circles:?}");
+    assert_eq!(cycles.len(), 2, "{cycles:?}");
 }
 
 #[test]
-fn a_parent_that_re_exports_what_children_define_makes_no_circle() {
-    let circles = found(&[
+fn a_parent_that_re_exports_what_children_define_makes_no_cycle() {
+    let cycles = found(&[
         ("lib.rs", "mod a; mod b; pub use a::{A, deep::D}; pub(crate) use b::*;"),
         ("a.rs", "pub mod deep; pub struct A;"),
         ("a/deep.rs", "use crate::B; pub struct D(B);"),
         ("b.rs", "use crate::A; pub struct B(A);"),
     ]);
-    assert_eq!(circles, [""; 0]);
+    assert_eq!(cycles, [""; 0]);
 }
 
 #[test]
 fn a_name_is_followed_to_the_module_that_defines_it() {
-    let circles = found(&[
+    let cycles = found(&[
         ("lib.rs", "mod a; mod b; pub use a::A; pub use b::*;"),
         ("a.rs", "use crate::B; pub struct A;"),
         ("b.rs", "use crate::A; pub struct B;"),
     ]);
-    assert_eq!(circles.len(), 1);
-    assert!(circles[0].starts_with("a circle of `crate::a`, `crate::b`:"), "{circles:?}");
+    assert_eq!(cycles.len(), 1);
+    assert!(cycles[0].starts_with("a cycle of `crate::a`, `crate::b`:"), "{cycles:?}");
 }
 
 #[test]
-fn a_parent_that_calls_a_child_which_uses_it_is_a_circle() {
+fn a_parent_that_calls_a_child_which_uses_it_is_a_cycle() {
     for call in ["child::go();", "dbg!(child::go());", "vec![1, child::go()];"] {
-        let circles = found(&[
+        let cycles = found(&[
             ("lib.rs", "mod parent;"),
             ("parent.rs", &format!("mod child; pub struct Parent; fn go() {{ {call} }}")),
             ("parent/child.rs", "use super::Parent; pub fn go() {}"),
         ]);
-        assert_eq!(circles.len(), 1, "{call}");
+        assert_eq!(cycles.len(), 1, "{call}");
     }
     let exported = found(&[
         ("lib.rs", "mod parent;"),
@@ -94,23 +94,23 @@ fn a_parent_that_calls_a_child_which_uses_it_is_a_circle() {
 
 #[test]
 fn tests_generated_files_and_visibilities_do_not_count() {
-    let circles = found(&[
+    let cycles = found(&[
         ("lib.rs", "mod a; mod generated; #[cfg(test)] mod tests; fn run() { a::go(); }"),
         ("a.rs", "pub(crate) fn go() {} pub(super) struct A; #[cfg(test)] mod tests { use crate::run; }"),
         ("generated.rs", "use crate::run;"),
         ("tests.rs", "use crate::run;"),
     ]);
-    assert_eq!(circles, [""; 0]);
+    assert_eq!(cycles, [""; 0]);
 }
 
 #[test]
 fn inner_modules_belong_to_their_file_and_attributes_may_name_modules() {
-    let circles = found(&[
+    let cycles = found(&[
         ("lib.rs", "mod a; mod b;"),
         ("a.rs", "pub mod inner { pub struct I; fn f() { super::super::b::go(); } }"),
         ("b.rs", "pub fn go() {} struct B { #[serde(with = \"crate::a::inner\")] field: u8 }"),
     ]);
-    assert_eq!(circles.len(), 1);
+    assert_eq!(cycles.len(), 1);
 }
 
 #[test]

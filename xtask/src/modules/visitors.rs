@@ -1,4 +1,4 @@
-//! The circles that are allowed: a parent that dispatches to its children, which take the parent's type.
+//! The cycles that are allowed: a parent that dispatches to its children, which take the parent's type.
 
 use anyhow::{Result, bail};
 

@@ -94,12 +94,16 @@ async fn without_the_sandbox_nothing_replaces_a_missing_engine() {
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let program = tokio::task::block_in_place(|| Program::start(command));
     let key = tokio::task::block_in_place(|| Key::create(folder.path()));
-    let request = json!({"businessTaskId": "1", "sourceImage": "https://example.com/a.png"});
+    let request = json!({
+        "prompt": "a lighthouse",
+        "batch_size": 1,
+        "alwayson_scripts": {"sd_model_checkpoint": "any", "id_task": "1"},
+    });
     let status = |error: &Error| error.status().unwrap().as_u16();
-    let error = call(&key.client(&program.url), "remove_background", &request).await.unwrap_err();
+    let error = call(&key.client(&program.url), "text_to_image", &request).await.unwrap_err();
     assert_eq!(status(&error), 503);
-    assert!(error.envelope().unwrap().msg.starts_with("no engine is configured for `remove_background`"), "{error}");
-    let error = call(&directed(&key, &program.url, "hang"), "remove_background", &request).await.unwrap_err();
+    assert!(error.envelope().unwrap().msg.starts_with("no engine is configured for `text_to_image`"), "{error}");
+    let error = call(&directed(&key, &program.url, "hang"), "text_to_image", &request).await.unwrap_err();
     assert_eq!(status(&error), 400);
     assert!(error.envelope().unwrap().msg.contains("--sandbox"), "{error}");
 }

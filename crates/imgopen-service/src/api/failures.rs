@@ -20,7 +20,8 @@ pub fn of_store(error: StoreError) -> Failure {
     }
 }
 
-/// Answers a request or an answer that does not fit the contract although it was checked or made by it: a bug.
+/// Answers when a request or an answer breaks the contract although it was already checked against it or built from it,
+/// which is a bug.
 pub fn of_answer(error: &serde_json::Error) -> Failure {
     error!(%error, "an answer does not fit the contract");
     Failure::internal(FAILED)

@@ -1,4 +1,5 @@
 //! Pushes callbacks until their receivers acknowledge them. A slow receiver does not delay others.
+//! When a failed push is tried again: `Settings::callback_pause`.
 //!
 //! A callback is a row, written together with the end of its task. This loop takes the rows that are due and pushes each
 //! in its own tokio task. If the service is killed between a receiver's answer and its record, the receiver gets the same

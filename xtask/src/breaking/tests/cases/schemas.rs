@@ -308,7 +308,7 @@ pub const ANSWERS: &[Case] = &[
         "        - value: 2\n          name: Waiting\n          description: Soon.\n          state: queued\n        - value: 1\n          name: Done",
         &[("schema:Status/x-known-values/1", Additive, Additive)],
     ),
-    // In a circle of answers and receivers' answers, a schema counts for both.
+    // In a cycle of answers and receivers' answers, a schema counts for both.
     case(
         "    Envelope:\n      type: object\n      description: What every answer has in common.\n      required:\n        - code\n",
         "    Envelope:\n      type: object\n      description: What every answer has in common.\n",

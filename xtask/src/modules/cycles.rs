@@ -1,4 +1,4 @@
-//! Circles in a graph of modules: its strongly connected components.
+//! Cycles in a graph of modules: its strongly connected components.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use super::graph::Graph;
 
 /// Modules that all reach each other, with the references that make it so.
 #[derive(Debug)]
-pub struct Circle {
+pub struct Cycle {
     modules: Vec<String>,
     references: Vec<String>,
 }
 
-impl fmt::Display for Circle {
+impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let modules: Vec<String> = self.modules.iter().map(|module| format!("`{module}`")).collect();
         write!(
             f,
-            "a circle of {}: cut a reference, or name the visitor in ARCHITECTURE.md\n  {}",
+            "a cycle of {}: cut a reference, or name the visitor in ARCHITECTURE.md\n  {}",
             modules.join(", "),
             self.references.join("\n  ")
         )
     }
 }
 
-/// The circles that remain when the references that are allowed are left out.
-pub fn find(graph: &Graph, allowed: &dyn Fn(&str, &str) -> bool) -> Vec<Circle> {
+/// The cycles that remain when the references that are allowed are left out.
+pub fn find(graph: &Graph, allowed: &dyn Fn(&str, &str) -> bool) -> Vec<Cycle> {
     let count = graph.modules.len();
     let kept = |from: usize, to: usize| !allowed(graph.name(from), graph.name(to));
     let reached: Vec<Vec<bool>> = (0..count)
@@ -47,7 +47,7 @@ pub fn find(graph: &Graph, allowed: &dyn Fn(&str, &str) -> bool) -> Vec<Circle> 
         .map(|first| {
             let inside = |module: usize| together(first, module);
             let edges = graph.edges.iter().filter(|((from, to), _)| inside(*from) && inside(*to) && kept(*from, *to));
-            Circle {
+            Cycle {
                 modules: (0..count)
                     .filter(|module| inside(*module))
                     .map(|module| graph.name(module).to_owned())
