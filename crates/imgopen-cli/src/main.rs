@@ -6,6 +6,7 @@ mod failure;
 mod files;
 mod interrupt;
 mod job;
+mod log;
 mod output;
 mod random;
 mod remote;

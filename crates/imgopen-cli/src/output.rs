@@ -29,7 +29,8 @@ pub fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
 
 /// Prints a note or an error on standard error.
 pub fn note(text: &str) {
-    anstream::eprintln!("imgopen: {}", escaped(text));
+    // Standard error may be closed.
+    let _ = writeln!(anstream::stderr(), "imgopen: {}", escaped(text));
 }
 
 /// Escapes control characters except newlines: much of the text comes from servers and could otherwise control the

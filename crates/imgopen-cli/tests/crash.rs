@@ -148,7 +148,8 @@ async fn a_task_that_is_interrupted_too_often_fails_with_the_reason() {
         program = start();
     }
     let failed = task(&key.client(&program.url), "patient").await;
-    let reason = "the service stopped unexpectedly during each of 2 attempts; not tried again";
+    let reason =
+        "the service stopped unexpectedly during each of 2 attempts in which no other task ran; not tried again";
     assert_eq!((text(&failed, "state"), text(&failed, "desc")), ("failed", reason));
     let pushed = until("its end is pushed", async || receiver.seen().pop()).await;
     assert_eq!(pushed.task(), failed["taskId"].as_str());

@@ -64,8 +64,17 @@ pub trait Engine: Send + Sync + 'static {
         future::ready(Ok(None)).boxed()
     }
 
+    /// Returns how much memory a job will take at most, in bytes, beside the input files: mostly decoded pictures. The
+    /// job begins when that much of the server's budget is free, so that runs at the same time never take more together.
+    /// Must be cheap, and may decode nothing. 0 by default.
+    fn memory(&self, job: &Job) -> u64 {
+        let _ = job;
+        0
+    }
+
     /// Carries out a job. Soon after `monitor` is cancelled, the future ends with [`EngineError::Cancelled`]. It may also
-    /// be dropped at any point, after which [`discard`](Engine::discard) is called.
+    /// be dropped at any point, after which [`discard`](Engine::discard) is called. Work that may go on after that, such as
+    /// on a thread, keeps a clone of `monitor`: until the last one is dropped, the run keeps its slot and its memory.
     ///
     /// # Errors
     ///

@@ -126,6 +126,11 @@ impl Job {
         self.request.typed()
     }
 
+    /// Returns the fetched pictures.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
     /// Returns the fetched picture that a field names.
     ///
     /// # Errors

@@ -49,6 +49,15 @@ pub struct Progress {
     pub steps: u32,
 }
 
+impl Watch {
+    /// Waits until the job's work has really ended: no clone of its [`Monitor`] is left. A thread that may go on after the
+    /// job's future is dropped keeps one.
+    pub async fn ended(&self) {
+        let mut progress = self.progress.clone();
+        while progress.changed().await.is_ok() {}
+    }
+}
+
 impl Monitor {
     /// Creates a channel and returns both ends.
     #[allow(clippy::new_ret_no_self)]
@@ -129,6 +138,8 @@ impl Monitor {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -141,6 +152,18 @@ mod tests {
         }
         monitor.step(1, 0);
         assert_eq!(percent(), 100.0);
+    }
+
+    #[tokio::test]
+    async fn the_work_has_ended_when_no_monitor_is_left() {
+        let (monitor, watch) = Monitor::new();
+        let thread = monitor.clone();
+        monitor.step(1, 2);
+        drop(monitor);
+        let mut ended = std::pin::pin!(watch.ended());
+        assert!(ended.as_mut().now_or_never().is_none());
+        drop(thread);
+        ended.await;
     }
 
     #[test]

@@ -14,7 +14,7 @@ use axum_server::accept::NoDelayAcceptor;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
-use imgopen_store::{Clock, NoRandomness, OwnerId, Proof, StoreError};
+use imgopen_store::{Clock, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
 use imgopen_trainer::Trainer;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
@@ -26,14 +26,17 @@ use crate::assets::{AssetError, Assets};
 use crate::context::Context;
 use crate::data_dir;
 use crate::dispatch::{Dispatch, Slot};
+use crate::health::Health;
 use crate::keys::{KeyError, Keys};
 use crate::live::Running;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::settings::{InvalidSetting, Settings};
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
 use crate::upkeep::recovery::{Recovered, recover};
 use crate::upkeep::retention;
+use crate::upkeep::supervision::supervise;
 use crate::upkeep::sweep::{Writers, sweep};
 use crate::urls::Urls;
 use crate::{api, callbacks};
@@ -123,7 +126,9 @@ impl Service {
             dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length),
             limiter: settings.requests.per_minute.map(|count| RateLimiter::keyed(Quota::per_minute(count))),
             running: Running::default(),
+            memory: Memory::new(settings.pictures.memory),
             metrics: Metrics::default(),
+            health: Health::default(),
             endings: broadcast::channel(1024).0,
             pushes: Notify::new(),
             stopping: CancellationToken::new(),
@@ -179,12 +184,12 @@ impl Service {
             stop.await;
             stopping.cancel();
         });
-        tokio::select! {
+        let suspects = tokio::select! {
             outcome = self.start(url) => outcome?,
             // The next start does the rest.
             () = context.stopping.cancelled() => return Ok(()),
-        }
-        let tasks = self.spawn();
+        };
+        let tasks = self.spawn(suspects);
         let callers = Handle::new();
         let server = server(listener, callers.clone()).serve(self.router().into_make_service());
         ready(&context.urls().base);
@@ -212,7 +217,9 @@ impl Service {
     }
 
     /// Recovers the runs of an earlier process, and fills the queue. The URLs of pictures are known from here on.
-    async fn start(&self, base: String) -> Result<(), StartError> {
+    ///
+    /// Returns the tasks to run alone, before all others.
+    async fn start(&self, base: String) -> Result<Vec<TaskRow>, StartError> {
         let context = &self.context;
         // If the service is served at a second address, URLs keep the first.
         context.base.get_or_init(|| Urls { base });
@@ -229,7 +236,8 @@ impl Service {
             let pool = Needs::parse(&lane.needs).pool(context);
             context.dispatch.refill(Slot { pool, key: lane.key, needs: lane.needs }, lane.count);
         }
-        Ok(())
+        // One crash more, and a task has had all its attempts, if it was to blame for them.
+        Ok(context.store.suspects(i64::from(context.settings.attempts - 1).max(1)).await?)
     }
 
     #[cfg(test)]
@@ -237,15 +245,21 @@ impl Service {
         self.context.clone()
     }
 
-    fn spawn(&self) -> TaskTracker {
-        let tasks = TaskTracker::new();
-        for (index, pool) in self.context.dispatch.pools().iter().enumerate() {
-            for _ in 0..pool.slots {
-                tasks.spawn(worker::work(self.context.clone(), index));
+    /// Starts all that goes on until the service stops: first the runs of the suspects, then the workers, and beside them
+    /// the callbacks and the upkeep.
+    fn spawn(&self, suspects: Vec<TaskRow>) -> TaskTracker {
+        let (tasks, context) = (TaskTracker::new(), self.context.clone());
+        let workers = tasks.clone();
+        tasks.spawn(async move {
+            worker::run_suspects(&context, suspects).await;
+            for (index, pool) in context.dispatch.pools().iter().enumerate() {
+                for _ in 0..pool.slots {
+                    workers.spawn(supervise(context.clone(), "worker", move |context| worker::work(context, index)));
+                }
             }
-        }
-        tasks.spawn(callbacks::push::run(self.context.clone()));
-        tasks.spawn(retention::run(self.context.clone()));
+        });
+        tasks.spawn(supervise(self.context.clone(), "callbacks", callbacks::push::run));
+        tasks.spawn(supervise(self.context.clone(), "upkeep", retention::run));
         tasks.close();
         tasks
     }

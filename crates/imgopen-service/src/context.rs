@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assets::Assets;
 use crate::dispatch::Dispatch;
+use crate::health::Health;
 use crate::keys::Keys;
 use crate::live::Running;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::urls::Urls;
@@ -31,7 +33,10 @@ pub(crate) struct Context {
     pub fetcher: Fetcher,
     pub dispatch: Dispatch,
     pub running: Running,
+    /// For the pictures of runs.
+    pub memory: Memory,
     pub metrics: Metrics,
+    pub health: Health,
     /// Calls per key, if they are limited.
     pub limiter: Option<DefaultKeyedRateLimiter<KeyId>>,
     /// Receives the id of every task that ends.

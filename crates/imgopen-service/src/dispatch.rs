@@ -3,13 +3,21 @@
 //! The rows are authoritative; the counts say which task to claim, so that no statement has to count or search. A pool is a
 //! number of slots: one that most engines share, and one for each engine with its own slots, so that a slow engine never
 //! takes the slots of others. Within a pool, keys take turns, so that a key with a thousand tasks does not delay one
-//! with a single task. Within a key, tasks run in the order of acceptance.
+//! with a single task. Within a key, tasks run in the order of acceptance. After a fault of the server, or of an engine,
+//! the tasks that it concerns are held for a while; see [`holds`].
+
+mod holds;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use imgopen_store::KeyId;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use holds::Holds;
+pub use holds::{Scope, pause};
 
 /// A number of slots for runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +42,13 @@ pub struct Dispatch {
 #[derive(Debug, Default)]
 struct Counts {
     queued: usize,
+    /// The queued tasks of each key that has any.
+    queued_by_key: HashMap<KeyId, usize>,
     running: usize,
     /// How many slots were taken so far; the clock of `last_slot`.
     slots_taken: u64,
     pools: Vec<HashMap<KeyId, Lane>>,
+    holds: Holds,
 }
 
 /// The tasks of one key in one pool.
@@ -64,6 +75,7 @@ pub struct Full {
 #[must_use = "a place that is not kept is free again"]
 pub struct Place {
     dispatch: Dispatch,
+    key: KeyId,
     kept: bool,
 }
 
@@ -100,56 +112,106 @@ impl Dispatch {
     pub fn refill(&self, slot: Slot, count: usize) {
         {
             let mut counts = self.lock();
-            counts.queued += count;
+            counts.joined(&slot.key, count);
             counts.lane(slot.pool, &slot.key).waiting.push_back(&slot.needs, count);
         }
         self.changed[slot.pool].notify_one();
     }
 
-    /// Takes a place for a task that is about to be written.
+    /// Takes a place for a task of a key that is about to be written. A full queue still takes a key that has less than
+    /// its share, so that no key can keep the others out, until twice as many tasks wait as the length says.
     ///
     /// # Errors
     ///
     /// When all are taken.
-    pub fn place(&self) -> Result<Place, Full> {
+    pub fn place(&self, key: &KeyId) -> Result<Place, Full> {
         let mut counts = self.lock();
         if counts.queued >= self.length {
-            return Err(Full { queued: counts.queued });
+            let own = counts.queued_by_key.get(key).copied().unwrap_or(0);
+            let keys = counts.queued_by_key.len() + usize::from(own == 0);
+            let has_share = own < (self.length / keys).max(1);
+            if !has_share || counts.queued >= self.length.saturating_mul(2) {
+                return Err(Full { queued: counts.queued });
+            }
         }
-        counts.queued += 1;
-        Ok(Place { dispatch: self.clone(), kept: false })
+        counts.joined(key, 1);
+        Ok(Place { dispatch: self.clone(), key: key.clone(), kept: false })
     }
 
-    /// Takes a slot for a key: of those with a queued task and a free run in this pool, the one that has waited longest for
-    /// a slot. Its task counts as running from now on.
+    /// Takes a slot for a key: of those with a queued task that is not held and a free run in this pool, the one that has
+    /// waited longest for a slot. Its task counts as running from now on.
     ///
     /// Does not limit the slots taken: each of a pool's workers holds one at most.
     pub fn next(&self, pool: usize) -> Option<Slot> {
         let most = self.pools[pool].running_per_key;
+        let now = Instant::now();
         let mut counts = self.lock();
-        let is_ready = |lane: &Lane| !lane.waiting.is_empty() && lane.running < most;
-        let ready = counts.pools[pool].iter().filter(|(_, lane)| is_ready(lane));
-        let key = ready.min_by_key(|(_, lane)| lane.last_slot).map(|(key, _)| key.clone())?;
-        counts.slots_taken += 1;
-        let slots_taken = counts.slots_taken;
-        let lane = counts.lane(pool, &key);
-        let needs = lane.waiting.pop_front()?;
+        let Counts { pools, holds, slots_taken, .. } = &mut *counts;
+        let is_free = |needs: &str| holds.allow(needs, now);
+        let is_ready = |lane: &Lane| lane.running < most && lane.waiting.has(is_free);
+        let ready = pools[pool].iter_mut().filter(|(_, lane)| is_ready(lane));
+        let (key, lane) = ready.min_by_key(|(_, lane)| lane.last_slot)?;
+        let needs = lane.waiting.pop_first(is_free)?;
+        *slots_taken += 1;
         lane.running += 1;
-        lane.last_slot = slots_taken;
-        counts.queued = counts.queued.saturating_sub(1);
-        counts.running += 1;
+        lane.last_slot = *slots_taken;
+        let key = key.clone();
+        holds.begin(&needs);
         // `Notify` stores several notices as one, so a woken worker wakes the next.
-        if counts.pools[pool].values().any(is_ready) {
+        let is_free = |needs: &str| holds.allow(needs, now);
+        if pools[pool].values().any(|lane| lane.running < most && lane.waiting.has(is_free)) {
             self.changed[pool].notify_one();
         }
+        counts.left(&key);
+        counts.running += 1;
         Some(Slot { pool, key, needs })
+    }
+
+    /// Takes a slot for one particular queued task, whatever is held.
+    pub fn take(&self, slot: &Slot) {
+        let mut counts = self.lock();
+        let lane = counts.lane(slot.pool, &slot.key);
+        let is_counted = lane.waiting.remove_last(&slot.needs);
+        lane.running += 1;
+        if is_counted {
+            counts.left(&slot.key);
+        }
+        counts.running += 1;
+    }
+
+    /// Holds the tasks that a fault concerns, for a second after the first fault and twice as long after each that
+    /// follows, up to a minute; at least `least`. Then one of them is let through, and the others only once its run has
+    /// shown that the fault is over. Returns how long they are held. Needs a runtime.
+    pub fn hold(&self, scope: Scope, least: Option<Duration>) -> Duration {
+        let pause = self.lock().holds.fault(scope, least, Instant::now());
+        let changed = self.changed.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            changed.iter().for_each(Notify::notify_one);
+        });
+        pause
+    }
+
+    /// Ends the holds that a run with these needs has shown to be over: that of the server, and if the run succeeded, that
+    /// of its needs. Returns whether any was in force.
+    pub fn release(&self, needs: &str, has_succeeded: bool) -> bool {
+        let is_released = self.lock().holds.release(needs, has_succeeded);
+        if is_released {
+            self.changed.iter().for_each(Notify::notify_one);
+        }
+        is_released
+    }
+
+    /// Whether all tasks are held, because of a fault of the server.
+    pub fn is_held(&self) -> bool {
+        self.lock().holds.is_server_held()
     }
 
     /// Gives back a slot whose task could not be claimed and is still queued.
     pub fn put_back(&self, slot: &Slot) {
         {
             let mut counts = self.lock();
-            counts.queued += 1;
+            counts.joined(&slot.key, 1);
             counts.lane(slot.pool, &slot.key).waiting.push_front(&slot.needs);
         }
         self.finished(slot);
@@ -167,6 +229,9 @@ impl Dispatch {
                     lanes.remove(&slot.key);
                 }
             }
+            if counts.holds.over(&slot.needs) {
+                self.changed.iter().for_each(Notify::notify_one);
+            }
         }
         self.changed[slot.pool].notify_one();
     }
@@ -176,8 +241,9 @@ impl Dispatch {
         let mut counts = self.lock();
         // If a slot was taken for it meanwhile, it is not found here, and the claim of that slot finds no row.
         let lanes = counts.pools.iter_mut().filter_map(|lanes| lanes.get_mut(key));
-        let removed = lanes.into_iter().any(|lane| lane.waiting.remove_last(needs));
-        counts.queued = counts.queued.saturating_sub(usize::from(removed));
+        if lanes.into_iter().any(|lane| lane.waiting.remove_last(needs)) {
+            counts.left(key);
+        }
     }
 
     /// Returns the numbers of queued and of running tasks.
@@ -197,6 +263,25 @@ impl Dispatch {
 }
 
 impl Counts {
+    /// Counts tasks of a key that join the queue.
+    fn joined(&mut self, key: &KeyId, count: usize) {
+        self.queued += count;
+        if count > 0 {
+            *self.queued_by_key.entry(key.clone()).or_default() += count;
+        }
+    }
+
+    /// Counts a task of a key that leaves the queue.
+    fn left(&mut self, key: &KeyId) {
+        self.queued = self.queued.saturating_sub(1);
+        if let Some(count) = self.queued_by_key.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.queued_by_key.remove(key);
+            }
+        }
+    }
+
     /// Returns the lane of a key. A new lane counts as just served, behind those that have waited.
     fn lane(&mut self, pool: usize, key: &KeyId) -> &mut Lane {
         let last_slot = self.slots_taken;
@@ -224,13 +309,20 @@ impl Waiting {
         }
     }
 
-    fn pop_front(&mut self) -> Option<String> {
-        let (needs, number) = self.0.front_mut()?;
+    /// Whether a task waits whose needs are free.
+    fn has(&self, is_free: impl Fn(&str) -> bool) -> bool {
+        self.0.iter().any(|(needs, _)| is_free(needs))
+    }
+
+    /// Removes the first task whose needs are free.
+    fn pop_first(&mut self, is_free: impl Fn(&str) -> bool) -> Option<String> {
+        let index = self.0.iter().position(|(needs, _)| is_free(needs))?;
+        let (needs, number) = &mut self.0[index];
         if *number > 1 {
             *number -= 1;
             return Some(needs.clone());
         }
-        self.0.pop_front().map(|(needs, _)| needs)
+        self.0.remove(index).map(|(needs, _)| needs)
     }
 
     /// Removes the last task with these needs, and returns whether there was one.
@@ -256,139 +348,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.kept {
-            let mut counts = self.dispatch.lock();
-            counts.queued = counts.queued.saturating_sub(1);
+            self.dispatch.lock().left(&self.key);
         }
     }
 }
 
 #[cfg(test)]
 mod model_tests;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> KeyId {
-        KeyId(name.to_owned())
-    }
-
-    fn slot(pool: usize, name: &str, needs: &str) -> Slot {
-        Slot { pool, key: key(name), needs: needs.to_owned() }
-    }
-
-    fn shared(running_per_key: usize) -> Pool {
-        Pool { engine: None, slots: 10, running_per_key }
-    }
-
-    fn queue(length: usize, running_per_key: usize) -> Dispatch {
-        Dispatch::new(vec![shared(running_per_key)], length)
-    }
-
-    #[test]
-    fn keys_take_turns() {
-        let queue = queue(100, 10);
-        queue.refill(slot(0, "a", "n"), 3);
-        for _ in 0..2 {
-            queue.place().unwrap().keep(&slot(0, "b", "n"));
-        }
-        let mut keys: Vec<_> = std::iter::from_fn(|| queue.next(0)).map(|slot| slot.key.0).collect();
-        assert_eq!(keys.len(), 5);
-        assert_ne!(keys[0], keys[1]);
-        assert_ne!(keys[2], keys[3]);
-        keys.sort();
-        assert_eq!(keys, ["a", "a", "a", "b", "b"]);
-        assert_eq!(queue.counts(), (0, 5));
-    }
-
-    /// Two keys that submit again as soon as they are served do not starve a third.
-    #[test]
-    fn a_key_that_submits_again_queues_behind_the_others() {
-        let queue = queue(100, 1);
-        for (name, count) in [("a", 1), ("b", 50), ("c", 1)] {
-            queue.refill(slot(0, name, "n"), count);
-        }
-        let mut keys = Vec::new();
-        for _ in 0..12 {
-            let slot = queue.next(0).unwrap();
-            queue.finished(&slot);
-            if slot.key.as_str() != "b" {
-                queue.place().unwrap().keep(&slot);
-            }
-            keys.push(slot.key.0);
-        }
-        assert!(keys.iter().filter(|key| *key == "b").count() >= 3, "{keys:?}");
-    }
-
-    #[test]
-    fn running_per_key_holds_in_each_pool() {
-        let own = Pool { engine: Some("slow".to_owned()), slots: 3, running_per_key: 2 };
-        let queue = Dispatch::new(vec![shared(1), own], 100);
-        queue.refill(slot(0, "a", "n"), 2);
-        queue.refill(slot(1, "a", "s"), 3);
-        let first = queue.next(0).unwrap();
-        assert_eq!((first.key.as_str(), queue.next(0)), ("a", None));
-        assert!(queue.next(1).is_some() && queue.next(1).is_some());
-        assert_eq!(queue.next(1), None);
-        queue.finished(&first);
-        assert!(queue.next(0).is_some());
-        assert_eq!(queue.counts(), (1, 3));
-    }
-
-    /// A long queue for one engine does not keep the tasks of others from their slots.
-    #[test]
-    fn an_engine_with_its_own_slots_does_not_delay_the_others() {
-        let own = |name: &str| Pool { engine: Some(name.to_owned()), slots: 1, running_per_key: 1 };
-        let queue = Dispatch::new(vec![shared(2), own("trainer"), own("remote")], 100);
-        assert_eq!(["lanczos", "trainer", "remote"].map(|name| queue.pool_of(name)), [0, 1, 2]);
-        queue.refill(slot(1, "a", "submit_training"), 50);
-        queue.refill(slot(0, "a", "enlarge_image"), 1);
-        queue.refill(slot(2, "b", "text_to_image"), 1);
-        let training = queue.next(1).unwrap();
-        assert_eq!(queue.next(1), None);
-        let enlarging = queue.next(0).unwrap();
-        assert_eq!(enlarging.needs, "enlarge_image");
-        assert_eq!(queue.next(2).unwrap().key, key("b"));
-        assert_eq!((queue.next(0), queue.next(2)), (None, None));
-        queue.finished(&training);
-        assert_eq!(queue.next(1).unwrap().needs, "submit_training");
-        assert_eq!(queue.counts(), (48, 3));
-    }
-
-    #[tokio::test]
-    async fn a_notice_wakes_the_workers_of_its_pool() {
-        let own = Pool { engine: Some("slow".to_owned()), slots: 1, running_per_key: 1 };
-        let queue = Dispatch::new(vec![shared(1), own], 100);
-        queue.place().unwrap().keep(&slot(1, "a", "s"));
-        let timeout = std::time::Duration::from_millis(20);
-        assert!(tokio::time::timeout(timeout, queue.changed(0)).await.is_err());
-        queue.changed(1).await;
-    }
-
-    #[test]
-    fn tasks_of_a_key_run_in_the_order_of_acceptance() {
-        let queue = queue(100, 100);
-        for needs in ["x", "x", "y", "x"] {
-            queue.place().unwrap().keep(&slot(0, "a", needs));
-        }
-        let first = queue.next(0).unwrap();
-        queue.put_back(&first);
-        queue.left(&key("a"), "y");
-        queue.left(&key("a"), "z");
-        assert_eq!(queue.counts(), (3, 0));
-        queue.place().unwrap().keep(&slot(0, "a", "y"));
-        let needs: Vec<_> = std::iter::from_fn(|| queue.next(0)).map(|slot| slot.needs).collect();
-        assert_eq!(needs, ["x", "x", "x", "y"]);
-    }
-
-    #[test]
-    fn a_full_queue_rejects_until_a_place_is_dropped() {
-        let queue = queue(1, 1);
-        let place = queue.place().unwrap();
-        assert_eq!(queue.place().unwrap_err(), Full { queued: 1 });
-        drop(place);
-        queue.place().unwrap().keep(&slot(0, "b", "n"));
-        queue.left(&key("b"), "n");
-        assert_eq!((queue.counts(), queue.next(0)), ((0, 0), None));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::fmt::friendly::SpanPrinter;
 use jiff::{Span, SpanRelativeTo};
 use serde::de::{Error, Visitor};
 
@@ -26,6 +27,11 @@ impl Visitor<'_> for Text {
 fn parse(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
+}
+
+/// Writes a duration as people read it, in whole seconds: `1d 2h 3s`.
+pub(crate) fn text(duration: Duration) -> String {
+    SpanPrinter::new().unsigned_duration_to_string(&Duration::from_secs(duration.as_secs()))
 }
 
 /// For `#[serde(with = …)]` on a `Duration`.

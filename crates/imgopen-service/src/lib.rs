@@ -9,8 +9,10 @@ mod context;
 pub mod data_dir;
 mod dispatch;
 mod durations;
+mod health;
 mod keys;
 mod live;
+mod memory;
 mod metrics;
 mod settings;
 mod tasks;
@@ -27,7 +29,7 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings, RequestSettings,
-    Settings, TimeLimits,
+    AssetSettings, CallbackSettings, FaultSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings,
+    RequestSettings, Settings, TimeLimits,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

@@ -26,6 +26,7 @@ pub struct Metrics {
     wait: Family<Accepted, Histogram>,
     run: Family<Worked, Histogram>,
     tries: Family<Tried, Counter>,
+    restarts: Family<Part, Counter>,
     asset_bytes: Gauge,
 }
 
@@ -54,6 +55,11 @@ struct Worked {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    part: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tried {
     outcome: &'static str,
 }
@@ -72,6 +78,7 @@ impl Default for Metrics {
             wait: Family::new_with_constructor(seconds),
             run: Family::new_with_constructor(seconds),
             tries: Family::default(),
+            restarts: Family::default(),
             asset_bytes: Gauge::default(),
         };
         metrics.register();
@@ -92,6 +99,8 @@ impl Metrics {
         let run = "From the start of the last run to its end";
         registry.register_with_unit("run_time", run, Unit::Seconds, self.run.clone());
         registry.register("callback_tries", "Tries to push a callback, by outcome", self.tries.clone());
+        let restarts = "Parts of the service that ended and were started again";
+        registry.register("part_restarts", restarts, self.restarts.clone());
         let bytes = "Bytes of all result pictures that are kept";
         registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
     }
@@ -99,6 +108,11 @@ impl Metrics {
     /// Counts a submit that became a task.
     pub fn accepted(&self, operation: &'static str) {
         self.accepted.get_or_create(&Accepted { operation }).inc();
+    }
+
+    /// Counts a part of the service that was started again.
+    pub fn restarted(&self, part: &'static str) {
+        self.restarts.get_or_create(&Part { part }).inc();
     }
 
     /// Counts a submit that was rejected with this HTTP status.

@@ -35,7 +35,8 @@ pub struct Settings {
     pub allow_network: Vec<IpNet>,
     /// How many tasks run at once on engines that use this machine.
     pub workers: usize,
-    /// How many runs a task gets before it fails, if the process dies during every one.
+    /// How many times the process may die while a task is its only run, before the task fails. A task that was running when
+    /// the process died is run alone before this limit is reached.
     pub attempts: u32,
     /// How long running tasks and open calls may go on when the service stops. Then the tasks are handed back to the
     /// queue, which takes five seconds at most.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub shutdown: Duration,
     /// The format of the service's log on the command line.
     pub log: LogForm,
+    /// Faults that are not those of tasks.
+    pub faults: FaultSettings,
     /// Limits of the queue.
     pub queue: QueueSettings,
     /// Time limits of runs, by operation.
@@ -66,6 +69,15 @@ pub enum LogForm {
     Human,
     /// A JSON object for each event.
     Json,
+}
+
+/// Faults of the machine or of a back end, such as a full disk. They are not booked on tasks and callbacks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultSettings {
+    /// How long a task is run again after such faults before it fails.
+    #[serde(with = "durations::required")]
+    pub give_up: Duration,
 }
 
 /// Limits of the queue.
@@ -105,6 +117,9 @@ pub struct PictureSettings {
     pub pixels: u64,
     /// The largest number of frames of an animated picture.
     pub frames: u32,
+    /// How many bytes all runs on this machine take together for their pictures, decoded; a run waits until enough is
+    /// free. One that needs more than all runs alone.
+    pub memory: u64,
     /// How long it may take to fetch one.
     #[serde(with = "durations::required")]
     pub time: Duration,
@@ -178,6 +193,7 @@ impl Default for Settings {
             attempts: 3,
             shutdown: Duration::from_secs(30),
             log: LogForm::default(),
+            faults: FaultSettings::default(),
             queue: QueueSettings::default(),
             time_limit: TimeLimits::default(),
             pictures: PictureSettings::default(),
@@ -185,6 +201,12 @@ impl Default for Settings {
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),
         }
+    }
+}
+
+impl Default for FaultSettings {
+    fn default() -> Self {
+        Self { give_up: Duration::from_secs(24 * 60 * 60) }
     }
 }
 
@@ -203,7 +225,7 @@ impl Default for TimeLimits {
 impl Default for PictureSettings {
     fn default() -> Self {
         let PictureLimits { bytes, pixels, frames, .. } = PictureLimits::default();
-        Self { bytes, pixels, frames, time: Duration::from_secs(20), redirects: 5 }
+        Self { bytes, pixels, frames, memory: 1024 * 1024 * 1024, time: Duration::from_secs(20), redirects: 5 }
     }
 }
 
@@ -286,6 +308,7 @@ impl Settings {
             ("callbacks.at_once", self.callbacks.at_once),
             ("callbacks.at_once_per_host", self.callbacks.at_once_per_host),
             ("requests.body_bytes", self.requests.body_bytes),
+            ("pictures.memory", usize::try_from(self.pictures.memory).unwrap_or(usize::MAX)),
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return wrong(setting, "0 given; give at least 1".to_owned());

@@ -1,6 +1,7 @@
 //! Tasks: submitting, running and cancelling them.
 
 pub(crate) mod cancel;
+pub(crate) mod faults;
 pub(crate) mod inputs;
 pub(crate) mod needs;
 pub(crate) mod submit;

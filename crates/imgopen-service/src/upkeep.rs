@@ -2,4 +2,5 @@
 
 pub(crate) mod recovery;
 pub(crate) mod retention;
+pub(crate) mod supervision;
 pub(crate) mod sweep;

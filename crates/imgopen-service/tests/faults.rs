@@ -1,15 +1,17 @@
 //! Requests that are rejected at submit, and tasks that fail without affecting others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use imgopen_engine::{EngineError, Output};
+use futures_util::future::BoxFuture;
+use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output};
 use imgopen_service::{Limit, SANDBOX};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 
 use crate::common::engines::{Gate, Own, dot, dot_picture};
-use crate::common::{Bench, draw, enlarge, enlarge_with_callback, sandbox};
+use crate::common::{Bench, draw, enlarge, enlarge_with_callback, sandbox, until};
 
 /// An engine that misbehaves as the caller's id says.
 fn faulty() -> Arc<Own> {
@@ -184,16 +186,113 @@ async fn finding_no_face_is_a_success() {
     assert_eq!((&data["status"], &data["faces"]), (&json!(1), &json!([])));
 }
 
+/// Waits until an engine was called this many times.
+async fn calls(count: &AtomicUsize, expected: usize) {
+    until("the engine is called", async || (count.load(Ordering::SeqCst) >= expected).then_some(())).await;
+}
+
 #[tokio::test]
-async fn a_result_that_cannot_be_stored_fails_its_task() {
-    let engine = Own::new(&operations::ENLARGE_IMAGE, |_, _| async {
-        Ok(Output { pictures: vec![dot_picture(), dot_picture()], ..Output::default() })
+async fn a_result_that_cannot_be_stored_waits_for_the_disk() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let called = count.clone();
+    let engine = Own::new(&operations::ENLARGE_IMAGE, move |_, _| {
+        called.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Output { pictures: vec![dot_picture(), dot_picture()], ..Output::default() }) }
     });
     let server = Bench::new().engines(vec![engine]).start().await;
     let assets = server.data_dir().join("assets");
     std::fs::remove_dir_all(&assets).unwrap();
     std::fs::write(&assets, "in the way").unwrap();
     let task = server.submitted("enlarge_image", enlarge("1")).await;
+    calls(&count, 2).await;
+    let row = server.reached(&task, "queued").await;
+    assert_eq!(row["attempts"], json!(0));
+    std::fs::remove_file(&assets).unwrap();
+    std::fs::create_dir(&assets).unwrap();
+    let row = server.reached(&task, "succeeded").await;
+    assert_eq!(row["attempts"], json!(1));
+    assert_eq!(server.call("list_tasks", json!({"states": ["failed"]})).await.ok()["rows"], json!([]));
+}
+
+/// An engine that is unavailable for its first calls, and counts them.
+fn unavailable(times: usize) -> (Arc<Own>, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let called = count.clone();
+    let engine = Own::new(&operations::ENLARGE_IMAGE, move |_, _| {
+        let is_away = called.fetch_add(1, Ordering::SeqCst) < times;
+        async move {
+            match is_away {
+                true => Err(EngineError::Unavailable { reason: "out for lunch".to_owned(), retry_after: None }),
+                false => Ok(dot()),
+            }
+        }
+    });
+    (engine, count)
+}
+
+#[tokio::test]
+async fn an_engine_that_is_unavailable_costs_no_attempt_and_holds_up_no_other() {
+    let (engine, count) = unavailable(2);
+    let other = Own::new(&operations::DETECT_FACES, |_, _| async { Ok(Output::default()) });
+    let server = Bench::new().engines(vec![engine, other]).with(|settings| settings.workers = 1).start().await;
+    let mut tasks = Vec::new();
+    for name in ["1", "2", "3"] {
+        tasks.push(server.submitted("enlarge_image", enlarge(name)).await);
+    }
+    calls(&count, 1).await;
+    let request = json!({"businessTaskId": "other", "imageUrl": "https://example.com/a.png"});
+    let other = server.submitted("detect_faces", request).await;
+    server.reached(&other, "succeeded").await;
+    for task in &tasks {
+        assert_eq!(server.reached(task, "succeeded").await["attempts"], json!(1));
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn a_fault_that_lasts_too_long_fails_the_task_and_says_why() {
+    let (engine, count) = unavailable(usize::MAX);
+    let bench = Bench::new().engines(vec![engine]).with(|settings| settings.faults.give_up = Duration::ZERO);
+    let server = bench.start().await;
+    let task = server.submitted("enlarge_image", enlarge("1")).await;
     let reason = server.failed(&task).await;
-    assert!(reason.starts_with("its result could not be stored"), "{reason}");
+    assert!(reason.starts_with("the engine is unavailable: out for lunch, for "), "{reason}");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+/// An engine whose cleaning up panics once.
+struct Clumsy(AtomicUsize);
+
+impl Engine for Clumsy {
+    fn name(&self) -> &str {
+        "clumsy"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        vec![Offer { inputs: Inputs::Unused, ..Offer::new(&operations::ENLARGE_IMAGE, Grade::Draft) }]
+    }
+
+    fn run(&self, job: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        Box::pin(async move {
+            match job.request::<imgopen_types::EnlargeImageRequest>()?.business_task_id.as_str() {
+                "good" => Ok(dot()),
+                _ => Err(EngineError::Failed("out of paper".to_owned())),
+            }
+        })
+    }
+
+    fn discard<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "asked for by the test");
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn a_panic_beside_a_run_costs_neither_the_task_nor_the_worker() {
+    let engine = Arc::new(Clumsy(AtomicUsize::new(0)));
+    let server = Bench::new().engines(vec![engine]).with(|settings| settings.workers = 1).start().await;
+    let bad = server.submitted("enlarge_image", enlarge("bad")).await;
+    let good = server.submitted("enlarge_image", enlarge("good")).await;
+    assert_eq!(server.failed(&bad).await, "the engine failed: out of paper");
+    server.reached(&good, "succeeded").await;
 }

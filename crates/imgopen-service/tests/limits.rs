@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
 
+use imgopen_types::{EnlargeImageRequest, operations};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
-use crate::common::engines::Gate;
+use crate::common::engines::{Gate, Own, dot};
 use crate::common::{Bench, enlarge, id, until};
 
 #[tokio::test]
@@ -106,4 +109,85 @@ async fn a_submit_is_run_after_a_disconnect() {
         (tasks["rows"][0]["state"] == "succeeded").then_some(())
     })
     .await;
+}
+
+/// A thread cannot be stopped from outside, so it keeps its slot until it has looked for the cancellation.
+#[tokio::test]
+async fn a_slot_is_free_only_when_the_work_has_really_ended() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let began = Arc::new(Semaphore::new(0));
+    let begun = began.clone();
+    let engine = Own::new(&operations::ENLARGE_IMAGE, move |job, monitor| {
+        let (wait, begun) = (wait.clone(), begun.clone());
+        async move {
+            if job.request::<EnlargeImageRequest>()?.business_task_id == "quick" {
+                return Ok(dot());
+            }
+            let own = monitor.clone();
+            let thread = tokio::task::spawn_blocking(move || {
+                let _own = own;
+                begun.add_permits(1);
+                wait.lock().unwrap().recv()
+            });
+            monitor.until_cancelled(thread).await?.unwrap().unwrap();
+            Ok(dot())
+        }
+    });
+    let server = Bench::new().engines(vec![engine]).with(|settings| settings.workers = 1).start().await;
+    let slow = server.submitted("enlarge_image", enlarge("slow")).await;
+    began.acquire().await.unwrap().forget();
+    server.call("cancel_task", json!({"taskId": slow})).await.ok();
+    server.reached(&slow, "cancelled").await;
+    let quick = server.submitted("enlarge_image", enlarge("quick")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(server.task(&quick).await["state"], "queued");
+    go.send(()).unwrap();
+    server.reached(&quick, "succeeded").await;
+}
+
+#[tokio::test]
+async fn a_full_queue_of_one_key_does_not_refuse_another() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
+        settings.workers = 1;
+        settings.queue.length = 4;
+    });
+    let server = bench.start().await;
+    let other = server.service.keys().create("other").await.unwrap();
+    server.submitted("enlarge_image", enlarge("runs")).await;
+    gate.holds(1).await;
+    for number in 0..4 {
+        server.submitted("enlarge_image", enlarge(&number.to_string())).await;
+    }
+    server.call("enlarge_image", enlarge("too many")).await.refused(429);
+    for number in 0..2 {
+        server.call_as(&other, "enlarge_image", enlarge(&number.to_string())).await.ok();
+    }
+    server.call_as(&other, "enlarge_image", enlarge("too many")).await.refused(429);
+    gate.open(7);
+}
+
+/// Pictures are decoded only when the budget has room for them.
+#[tokio::test]
+async fn runs_take_their_memory_before_they_decode() {
+    let gate = Gate::with_memory(600);
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| {
+        settings.workers = 4;
+        settings.pictures.memory = 1000 * 64 * 1024;
+    });
+    let server = bench.start().await;
+    let mut tasks = Vec::new();
+    for number in 0..3 {
+        tasks.push(server.submitted("enlarge_image", enlarge(&number.to_string())).await);
+    }
+    for task in &tasks {
+        server.reached(task, "running").await;
+    }
+    for task in &tasks {
+        gate.holds(1).await;
+        gate.open(1);
+        server.reached(task, "succeeded").await;
+    }
+    assert_eq!(gate.most(), 1);
 }

@@ -59,7 +59,9 @@ async fn runs_of_a_killed_process_are_repeated_up_to_the_limit_of_attempts() {
     server.reached(&second, "succeeded").await;
     let bench = server.stop().await;
     let rows = rusqlite::Connection::open(bench.data_dir.path().join("imgopen.sqlite3")).unwrap();
-    let killed = "UPDATE tasks SET state = 'running', output = NULL, finished_at = NULL, attempt = ?2 WHERE id = ?1";
+    // Each was the only run of its process.
+    let killed = "UPDATE tasks SET state = 'running', output = NULL, finished_at = NULL, owner = id, attempt = ?2,
+                                   crashes_alone = ?2 - 1 WHERE id = ?1";
     for (task, attempt) in [(&first, 3), (&second, 2)] {
         assert_eq!(rows.execute(killed, (task, attempt)).unwrap(), 1);
     }
@@ -70,6 +72,37 @@ async fn runs_of_a_killed_process_are_repeated_up_to_the_limit_of_attempts() {
     assert!(reason.contains("each of 3 attempts"), "{reason}");
     let row = server.reached(&second, "succeeded").await;
     assert_eq!(row["attempts"], json!(3));
+}
+
+/// One of them may end the process each time, so they are kept apart before one is called guilty.
+#[tokio::test]
+async fn tasks_that_ran_when_the_process_died_run_alone_and_first() {
+    let gate = Gate::new();
+    let bench = Bench::new().engines(vec![gate.clone()]).with(|settings| settings.workers = 4);
+    let server = bench.start().await;
+    let mut tasks = Vec::new();
+    for name in ["one", "two", "three"] {
+        tasks.push(server.submitted("enlarge_image", enlarge(name)).await);
+    }
+    gate.holds(3).await;
+    let bench = server.stop().await;
+    let rows = rusqlite::Connection::open(bench.data_dir.path().join("imgopen.sqlite3")).unwrap();
+    let killed = "UPDATE tasks SET state = 'running', owner = 'dead', run = id, attempt = 9 WHERE id IN (?1, ?2)";
+    assert_eq!(rows.execute(killed, (&tasks[0], &tasks[2])).unwrap(), 2);
+    drop(rows);
+    let (server, before) = (bench.start().await, gate.reset());
+    assert_eq!(before, 3);
+    for suspect in [&tasks[0], &tasks[2]] {
+        gate.holds(1).await;
+        assert_eq!(server.task(suspect).await["state"], json!("running"));
+        assert_eq!(server.task(&tasks[1]).await["state"], json!("queued"));
+        gate.open(1);
+        let row = server.reached(suspect, "succeeded").await;
+        assert_eq!(row["attempts"], json!(10));
+    }
+    gate.open(1);
+    server.reached(&tasks[1], "succeeded").await;
+    assert_eq!(gate.most(), 1);
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ use std::sync::Arc;
 pub use async_trait::async_trait;
 
 use crate::{
-    CallbackFilter, CallbackId, CallbackRow, Claim, End, Ending, Idempotency, KeyId, Moment, NewAsset, NewCallback,
-    NewTask, OwnerId, Proof, Recovered, Recovery, RunId, State, Store, TaskId, TaskRow,
+    CallbackFilter, CallbackId, CallbackRow, Claim, End, Ending, HandBack, Idempotency, KeyId, Moment, NewAsset,
+    NewCallback, NewTask, OwnerId, Proof, Recovered, Recovery, RunId, State, Store, TaskId, TaskRow,
 };
 
 /// An empty database for each test.
@@ -67,6 +67,10 @@ macro_rules! conformance {
             a_run_that_is_handed_back_does_not_count
             the_sole_owner_takes_over_at_once
             a_task_with_all_its_attempts_is_returned_until_it_ends
+            only_a_task_that_ran_alone_has_used_its_attempts
+            a_run_that_met_a_fault_queues_behind_the_others
+            a_claim_may_name_its_task
+            a_claim_that_was_carried_out_is_found_by_its_run
             a_lease_protects_runs_until_it_ends
             only_a_registered_owner_claims
             runs_are_orphaned_until_they_are_forgotten
@@ -168,11 +172,16 @@ async fn open(database: &impl Database) -> Arc<dyn Store> {
 
 async fn try_claim(store: &dyn Store, owner_name: &str, key_name: &str) -> Option<TaskRow> {
     let (run, needs) = (RunId::new().unwrap(), NEEDS.to_owned());
-    store.claim(Claim { key: key(key_name), needs, run, owner: owner(owner_name), now: NOW }).await.unwrap()
+    let claim = Claim { key: key(key_name), needs, run, owner: owner(owner_name), now: NOW, only: None };
+    store.claim(claim).await.unwrap()
 }
 
 async fn claim(store: &dyn Store, key_name: &str) -> TaskRow {
     try_claim(store, "me", key_name).await.expect("a task is queued")
+}
+
+fn back(run: &TaskRow, is_fault: bool) -> HandBack {
+    HandBack { task: run.id.clone(), run: run.run.clone().unwrap(), is_fault, now: NOW }
 }
 
 fn end(run: &TaskRow, ending: Ending, assets: Vec<NewAsset>) -> End {

@@ -4,8 +4,8 @@
 ///
 /// The variants separate what an operator can fix ([`Busy`](StoreError::Busy), [`Full`](StoreError::Full),
 /// [`Unusable`](StoreError::Unusable), [`Corrupt`](StoreError::Corrupt)) from a bug in the program
-/// ([`Failed`](StoreError::Failed)). A write that returned an error may have been carried out nonetheless, unless
-/// the variant is `Busy` or `Full`.
+/// ([`Failed`](StoreError::Failed)). A write that returned an error may have been carried out nonetheless; see
+/// [`may_be_done`](StoreError::may_be_done).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -77,4 +77,11 @@ pub enum StoreError {
         /// Its file or address.
         path: String,
     },
+}
+
+impl StoreError {
+    /// Whether a write that returned this error may have been carried out nonetheless.
+    pub fn may_be_done(&self) -> bool {
+        !matches!(self, Self::Busy { .. } | Self::Full { .. })
+    }
 }

@@ -26,4 +26,4 @@ pub use owner::{OrphanedRun, Proof, Recovered, Recovery};
 pub use sqlite::SqliteStore;
 pub use state::{State, UnknownState};
 pub use store::Store;
-pub use task::{Claim, End, Ending, Find, Idempotency, Lane, NewTask, Page, Submitted, TaskFilter, TaskRow};
+pub use task::{Claim, End, Ending, Find, HandBack, Idempotency, Lane, NewTask, Page, Submitted, TaskFilter, TaskRow};

@@ -23,7 +23,7 @@ pub struct Recovery {
     pub me: OwnerId,
     /// What proves that others are dead.
     pub proof: Proof,
-    /// The number of runs that a task may have.
+    /// How many times a process may die while a task is its only run.
     pub attempts: u32,
     /// When the runs are noted as orphaned.
     pub now: Moment,
@@ -34,8 +34,8 @@ pub struct Recovery {
 pub struct Recovered {
     /// Tasks that are queued again.
     pub requeued: Vec<TaskRow>,
-    /// Tasks that had as many runs as they may have. They are still running, so that their end can be written with all
-    /// that belongs to it; until then, every recovery returns them.
+    /// Tasks that were the only run of a dying process as many times as they may be, this time included. They are still
+    /// running, so that their end can be written with all that belongs to it; until then, every recovery returns them.
     pub exhausted: Vec<TaskRow>,
 }
 

@@ -24,8 +24,8 @@ use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, KeyRow, Lane, Moment, NewTask, OrphanedRun,
-    Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, HandBack, KeyRow, Lane, Moment, NewTask,
+    OrphanedRun, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 use problem::Problem;
 use readers::Readers;
@@ -100,8 +100,12 @@ impl Store for SqliteStore {
         self.write(move |connection| tasks::end(connection, &end)).await
     }
 
-    async fn hand_back(&self, task: TaskId, run: RunId, now: Moment) -> Result<bool, StoreError> {
-        self.write(move |connection| tasks::hand_back(connection, &task, &run, now)).await
+    async fn claimed(&self, owner: OwnerId, run: RunId) -> Result<Option<TaskRow>, StoreError> {
+        self.read(move |connection| tasks::claimed(connection, &owner, &run)).await
+    }
+
+    async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError> {
+        self.write(move |connection| tasks::hand_back(connection, &hand_back)).await
     }
 
     async fn register_owner(&self, owner: OwnerId, lease_until: Option<Moment>) -> Result<(), StoreError> {
@@ -126,6 +130,10 @@ impl Store for SqliteStore {
 
     async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError> {
         self.write(move |connection| orphans::forget(connection, &runs)).await
+    }
+
+    async fn suspects(&self, attempts: i64) -> Result<Vec<TaskRow>, StoreError> {
+        self.read(move |connection| tasks::suspects(connection, attempts)).await
     }
 
     async fn queued(&self) -> Result<Vec<Lane>, StoreError> {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, KeyRow, Lane, Moment, NewTask, OrphanedRun,
-    Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, HandBack, KeyRow, Lane, Moment, NewTask,
+    OrphanedRun, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -36,8 +36,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// then nothing of it becomes visible. A row keeps its run after the end.
     async fn end(&self, end: End) -> Result<bool, StoreError>;
 
-    /// Returns a run to the queue, uncounted. `false` if it is not the task's run any more. The run is noted as orphaned.
-    async fn hand_back(&self, task: TaskId, run: RunId, now: Moment) -> Result<bool, StoreError>;
+    /// Returns the task that this run of this owner is in. Tells whether a claim that returned an error was carried out.
+    async fn claimed(&self, owner: OwnerId, run: RunId) -> Result<Option<TaskRow>, StoreError>;
+
+    /// Returns a run to the queue, uncounted. `false` if it is not the task's run any more.
+    async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError>;
 
     /// Registers an owner whose runs are protected until the lease ends; without a lease, until a
     /// [`SoleOwner`](crate::Proof::SoleOwner) takes over.
@@ -59,6 +62,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets orphaned runs whose files are deleted.
     async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError>;
+
+    /// Lists the queued tasks with at least this many runs that count, the oldest first. A queued task's runs were all cut
+    /// short.
+    async fn suspects(&self, attempts: i64) -> Result<Vec<TaskRow>, StoreError>;
 
     /// Counts the queued tasks by what they need and by key, the lane with the oldest task first.
     async fn queued(&self) -> Result<Vec<Lane>, StoreError>;

@@ -53,6 +53,12 @@ pub struct TaskRow {
     pub started_at: Option<Moment>,
     /// When it ended.
     pub finished_at: Option<Moment>,
+    /// How many of its runs were handed back because of a fault of the server.
+    pub deferrals: i64,
+    /// When the first of them was.
+    pub deferred_since: Option<Moment>,
+    /// How many times the process died while this was its only run.
+    pub crashes_alone: i64,
 }
 
 /// How a task ends.
@@ -149,6 +155,9 @@ impl NewTask {
             created_at: self.created_at,
             started_at: None,
             finished_at: None,
+            deferrals: 0,
+            deferred_since: None,
+            crashes_alone: 0,
         }
     }
 }
@@ -164,7 +173,8 @@ pub enum Submitted {
     Conflict(Box<TaskRow>),
 }
 
-/// A claim: the key's oldest queued task with these needs becomes this run of this owner.
+/// A claim: the first of the key's queued tasks with these needs becomes this run of this owner. Those of which fewer runs
+/// were handed back because of a fault come first, then the oldest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The access key to run a task of.
@@ -176,6 +186,22 @@ pub struct Claim {
     /// The owner of the run. It must be registered.
     pub owner: OwnerId,
     /// When the run begins.
+    pub now: Moment,
+    /// Only this task, if any.
+    pub only: Option<TaskId>,
+}
+
+/// The return of a run to the queue, uncounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandBack {
+    /// The task.
+    pub task: TaskId,
+    /// The run, which is noted as orphaned.
+    pub run: RunId,
+    /// Whether a fault of the server ended the run, rather than an orderly stop. Faults are counted in
+    /// [`TaskRow::deferrals`].
+    pub is_fault: bool,
+    /// When it ended.
     pub now: Moment,
 }
 

@@ -32,7 +32,7 @@ use self::candidate::Candidate;
 use self::model::Model;
 use self::resize::resized;
 use self::rotate::Rotated;
-use crate::blocking;
+use crate::{blocking, memory};
 
 /// The most pixels of the copy that is searched for upright faces.
 const UPRIGHT_PIXELS: f64 = 700_000.0;
@@ -69,6 +69,10 @@ impl Engine for Faces {
 
     fn offers(&self) -> Vec<Offer> {
         vec![Offer::new(&operations::DETECT_FACES, Grade::Classical)]
+    }
+
+    fn memory(&self, job: &Job) -> u64 {
+        memory::of(job, 1.0)
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

@@ -33,9 +33,9 @@ use imgopen_engine::{
 use imgopen_picture::{self as picture, Decoded, EncodeError};
 use imgopen_types::{OutpaintRequest, RemoveObjectRequest, operations};
 
-use crate::blocking;
 use crate::fields::{self, MOST_PICTURES};
 use crate::results::write_like;
+use crate::{blocking, memory};
 use canvas::Area;
 use clusters::clusters;
 use complete::Style;
@@ -78,6 +78,14 @@ impl Engine for Fill {
             Expansion::of(&request.typed()?)?;
         }
         Ok(())
+    }
+
+    fn memory(&self, job: &Job) -> u64 {
+        let expansion = match *job.operation() == operations::OUTPAINT {
+            true => job.request().and_then(|request| Expansion::of(&request)).ok(),
+            false => None,
+        };
+        memory::of(job, expansion.map_or(1.0, |expansion| expansion.horizontal * expansion.vertical))
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

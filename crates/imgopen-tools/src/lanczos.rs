@@ -13,8 +13,8 @@ use imgopen_engine::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Out
 use imgopen_picture::{self as picture, EncodeError};
 use imgopen_types::{EnlargeImageRequest, SuperResolutionRequest, operations};
 
-use crate::blocking;
 use crate::results::write_like;
+use crate::{blocking, memory};
 
 /// The default scale of `super_resolution`, from the contract.
 const SUPER_RESOLUTION_SCALE: i64 = 2;
@@ -42,16 +42,26 @@ impl Engine for Lanczos {
             .into()
     }
 
+    fn memory(&self, job: &Job) -> u64 {
+        // A request that cannot be read is rejected by the run.
+        memory::of(job, of(job).map_or(1.0, |(_, scale)| scale * scale))
+    }
+
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
         blocking::run(job, monitor, serve)
     }
 }
 
-fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
-    let (field, scale) = match *job.operation() == operations::SUPER_RESOLUTION {
+/// Returns the field of a job's picture and the scale.
+fn of(job: &Job) -> Result<(&'static str, f64), EngineError> {
+    Ok(match *job.operation() == operations::SUPER_RESOLUTION {
         true => ("image", job.request::<SuperResolutionRequest>()?.scale.unwrap_or(SUPER_RESOLUTION_SCALE) as f64),
         false => ("sourceImage", job.request::<EnlargeImageRequest>()?.scale),
-    };
+    })
+}
+
+fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
+    let (field, scale) = of(job)?;
     let picture = enlarge(job.input(field)?, scale, job.limits(), monitor)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
 }

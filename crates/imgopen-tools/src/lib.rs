@@ -6,6 +6,7 @@ pub mod faces;
 mod fields;
 pub mod fill;
 pub mod lanczos;
+mod memory;
 mod morphology;
 pub mod preprocess;
 pub mod prompts;

@@ -43,8 +43,8 @@ use imgopen_picture as picture;
 use imgopen_types::{PreviewControlnetRequest, operations};
 
 use self::raster::Raster;
-use crate::blocking;
 use crate::results::write_png;
+use crate::{blocking, memory};
 
 /// Names with more characters are not compared with known ones, and not repeated in full.
 const LONGEST_NAME: usize = 60;
@@ -186,6 +186,10 @@ impl Engine for Preprocessors {
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
         requested(&request.typed()?)?;
         Ok(())
+    }
+
+    fn memory(&self, job: &Job) -> u64 {
+        memory::of(job, 1.0)
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

@@ -42,7 +42,7 @@ pub use strokes::Strokes;
 use imgopen_engine::{Engine, EngineError, Grade, Job, Monitor, Offer, Output};
 use imgopen_picture as picture;
 
-use crate::blocking;
+use crate::{blocking, memory};
 
 /// The confidence below which labels are left out.
 const LEAST: f64 = 0.1;
@@ -67,6 +67,10 @@ impl Engine for Style {
 
     fn offers(&self) -> Vec<Offer> {
         vec![Offer::new(&operations::RECOGNIZE_STYLE, Grade::Draft)]
+    }
+
+    fn memory(&self, job: &Job) -> u64 {
+        memory::of(job, 1.0)
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

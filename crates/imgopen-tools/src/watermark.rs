@@ -39,7 +39,7 @@ use self::layer::Mark;
 use self::place::Space;
 use self::request::{Content, Print};
 use crate::results::write_like;
-use crate::{blocking, lanczos};
+use crate::{blocking, lanczos, memory};
 
 /// The engine `watermark`, which prints marks. It offers `watermark_image`. Clones share their fonts, which are read when
 /// first needed.
@@ -102,6 +102,10 @@ impl Engine for Watermark {
         // Whether there is a font for each character is left to the job, because fonts may have to be read for it.
         Print::of(&request.typed()?)?;
         Ok(())
+    }
+
+    fn memory(&self, job: &Job) -> u64 {
+        memory::of(job, 1.0)
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

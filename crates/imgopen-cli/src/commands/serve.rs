@@ -1,13 +1,12 @@
 //! `imgopen serve`.
 
 use anyhow::Context;
-use imgopen_service::{Clock, LogForm, NewKey, Service, Settings};
+use imgopen_service::{Clock, NewKey, Service, Settings};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 use super::engines::engines;
 use crate::args::serve::Serve;
-use crate::{output, settings};
+use crate::{log, output, settings};
 
 /// The name of the first key.
 const FIRST_KEY: &str = "created at the first start";
@@ -15,7 +14,7 @@ const FIRST_KEY: &str = "created at the first start";
 /// Runs the service until Ctrl-C or SIGTERM.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
     let settings = settings::load(args)?;
-    log(settings.log);
+    let _log = log::start(settings.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(settings));
     // An engine that hangs must not block the exit; its task was handed back.
@@ -74,13 +73,4 @@ fn stop() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
             std::process::exit(1);
         });
     })
-}
-
-fn log(form: LogForm) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match form {
-        LogForm::Human => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogForm::Json => log.json().init(),
-    }
 }

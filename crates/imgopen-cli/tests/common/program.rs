@@ -15,7 +15,9 @@ use super::PATIENCE;
 
 /// Returns the command with an empty environment.
 pub fn imgopen() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_imgopen"));
+    // Another build can be tried by naming it.
+    let program = std::env::var_os("IMGOPEN_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_imgopen").into());
+    let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     command
 }

@@ -1,8 +1,8 @@
 //! Any sequence of submits, slots, ends, hand-backs, cancels and restarts keeps the counts equal to the rows of a real store.
 
 use imgopen_store::{
-    Claim, End, Ending, Moment, NewTask, OwnerId, Proof, Recovery, RunId, SqliteStore, State, Store, Submitted, TaskId,
-    TaskRow,
+    Claim, End, Ending, HandBack, Moment, NewTask, OwnerId, Proof, Recovery, RunId, SqliteStore, State, Store,
+    Submitted, TaskId, TaskRow,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -82,7 +82,7 @@ impl Process {
             created_at: Moment(1),
             idempotency: None,
         };
-        let place = self.dispatch.place().unwrap();
+        let place = self.dispatch.place(&key).unwrap();
         self.tasks.push(task.id.clone());
         assert_eq!(self.store.submit(task).await.unwrap(), Submitted::New);
         place.keep(&Slot { pool: pool(needs), key, needs: needs.to_owned() });
@@ -91,7 +91,7 @@ impl Process {
     async fn claim(&mut self, pool: usize) {
         let Some(slot) = self.dispatch.next(pool) else { return };
         let (key, needs, owner) = (slot.key.clone(), slot.needs.clone(), self.owner.clone());
-        let claim = Claim { key, needs, run: RunId::new().unwrap(), owner, now: Moment(2) };
+        let claim = Claim { key, needs, run: RunId::new().unwrap(), owner, now: Moment(2), only: None };
         let task = self.store.claim(claim).await.unwrap().expect("the counts promise a task");
         self.runs.push((task, slot));
     }
@@ -108,7 +108,8 @@ impl Process {
     /// Only a service that stops hands runs back; the counts are made again by the next start.
     async fn hand_back(&mut self, index: usize) {
         let (task, slot) = self.runs.remove(index);
-        match self.store.hand_back(task.id, task.run.unwrap(), Moment(3)).await.unwrap() {
+        let back = HandBack { task: task.id, run: task.run.unwrap(), is_fault: index % 2 == 1, now: Moment(3) };
+        match self.store.hand_back(back).await.unwrap() {
             true => self.dispatch.put_back(&slot),
             false => self.dispatch.finished(&slot),
         }

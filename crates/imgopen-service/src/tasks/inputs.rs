@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{EngineError, FetchInput, Input};
-use imgopen_fetch::{Fetcher, Limits, Url};
+use imgopen_fetch::{FetchError, Fetcher, Limits, Url};
 use imgopen_types::Operation;
 use imgopen_types::schema::{Field, Object, Shape};
 use serde_json::Value;
@@ -52,8 +52,15 @@ impl RequestPictures {
     }
 
     async fn fetch_one(&self, named: &Named) -> Result<Input, EngineError> {
-        let fetched = self.fetcher.get(&named.url, &self.limits).await;
-        let fetched = fetched.map_err(|error| EngineError::rejected(&named.field, error.to_string()))?;
+        let mut fetched = self.fetcher.get(&named.url, &self.limits).await;
+        // A machine that was suspended finds all its time limits passed when it wakes up.
+        if matches!(fetched, Err(FetchError::Timeout { .. } | FetchError::ConnectTimeout { .. })) {
+            fetched = self.fetcher.get(&named.url, &self.limits).await;
+        }
+        let fetched = fetched.map_err(|error| match error.is_local() {
+            true => EngineError::Unavailable { reason: error.to_string(), retry_after: None },
+            false => EngineError::rejected(&named.field, error.to_string()),
+        })?;
         Ok(Input { field: named.field.clone(), url: named.shown(), bytes: fetched.bytes })
     }
 }

@@ -44,14 +44,15 @@ impl<'a> Needs<'a> {
 
     /// Returns the engine for such a task. Directives select the sandbox even if there is a better engine.
     pub fn choose(self, engines: &Registry) -> Result<Choice, Unavailable> {
-        if self.is_for_sandbox {
-            let sandbox =
-                engines.offers(self.operation).into_iter().find(|choice| choice.offer.grade == Grade::Sandbox);
-            if let Some(sandbox) = sandbox {
-                return Ok(sandbox);
-            }
+        if !self.is_for_sandbox {
+            return engines.pick(self.operation, self.model);
         }
-        engines.pick(self.operation, self.model)
+        let sandbox = engines.offers(self.operation).into_iter().find(|choice| choice.offer.grade == Grade::Sandbox);
+        sandbox.ok_or_else(|| Unavailable::Away {
+            operation: self.operation.to_owned(),
+            engine: "sandbox".to_owned(),
+            reason: "the service was started without `--sandbox`".to_owned(),
+        })
     }
 
     /// Returns the index of the pool that the run will count in.

@@ -13,13 +13,16 @@ use tokio::sync::broadcast;
 use super::inputs;
 use super::needs::{self, Needs};
 use crate::context::Context;
-use crate::dispatch::{Full, Slot};
+use crate::dispatch::{Full, Place, Slot};
 
 /// The header that makes a submit safe to repeat.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The header with directives for the sandbox.
 pub const SANDBOX: &str = "x-sandbox";
+
+/// The pause between two attempts to read a row.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The largest number of characters of an `Idempotency-Key`.
 const LONGEST_KEY: usize = 255;
@@ -135,7 +138,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
 
 /// Writes a task, or finds the one that the same submit started before.
 async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submitted, Rejected> {
-    let place = match context.dispatch.place() {
+    let place = match context.dispatch.place(&slot.key) {
         Ok(place) => place,
         // A repeated submit is answered even if the queue is full.
         Err(full) => {
@@ -143,13 +146,38 @@ async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submi
             return earlier.ok_or_else(|| no_room(&context, full));
         }
     };
-    let operation = task.operation;
-    let submitted = context.store.submit(task).await?;
-    if submitted == Submitted::New {
-        place.keep(&slot);
-        context.metrics.accepted(operation);
+    let (operation, id) = (task.operation, task.id.clone());
+    let error = match context.store.submit(task).await {
+        Ok(submitted) => {
+            if submitted == Submitted::New {
+                place.keep(&slot);
+                context.metrics.accepted(operation);
+            }
+            return Ok(submitted);
+        }
+        Err(error) => error,
+    };
+    if error.may_be_done() {
+        tokio::spawn(settle(context, id, place, slot));
     }
-    Ok(submitted)
+    Err(error.into())
+}
+
+/// Finds out whether a submit that returned an error was carried out. If so, its task runs like any other.
+async fn settle(context: Arc<Context>, id: TaskId, place: Place, slot: Slot) {
+    loop {
+        match context.store.task(id.clone()).await {
+            Ok(Some(task)) if task.state == State::Queued => return place.keep(&slot),
+            Ok(_) => return,
+            Err(_) => {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    // The next start finds it.
+                    () = context.stopping.cancelled() => return,
+                }
+            }
+        }
+    }
 }
 
 fn no_room(context: &Context, full: Full) -> Rejected {

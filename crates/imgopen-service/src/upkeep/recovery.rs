@@ -46,7 +46,9 @@ async fn lost(context: &Context, task: &TaskRow, then: &str) {
 /// Fails a task. Returns `false` if its owner was alive after all and has ended it.
 async fn fail(context: &Context, task: TaskRow) -> Result<bool, StoreError> {
     let attempts = context.settings.attempts;
-    let reason = format!("the service stopped unexpectedly during each of {attempts} attempts; not tried again");
+    let reason = format!(
+        "the service stopped unexpectedly during each of {attempts} attempts in which no other task ran; not tried again"
+    );
     let task = task.ended(Ending::Failed(reason), None, context.clock.now());
     let callback = callbacks::reporting(&task, context.urls());
     context.store.end(End { before: State::Running, task, assets: Vec::new(), callback, orphans_run: true }).await

@@ -24,6 +24,8 @@ pub struct Gate {
     go: Arc<Semaphore>,
     inside: Arc<watch::Sender<usize>>,
     most: Arc<AtomicUsize>,
+    /// What each job takes, in units of 64 KiB.
+    memory: u64,
 }
 
 impl Own {
@@ -51,8 +53,13 @@ impl Engine for Own {
 
 impl Gate {
     pub fn new() -> Arc<Self> {
+        Self::with_memory(0)
+    }
+
+    /// A gate whose jobs take that many units of 64 KiB each.
+    pub fn with_memory(memory: u64) -> Arc<Self> {
         let go = Arc::new(Semaphore::new(0));
-        Arc::new(Self { go, inside: Arc::new(watch::channel(0).0), most: Arc::default() })
+        Arc::new(Self { go, inside: Arc::new(watch::channel(0).0), most: Arc::default(), memory })
     }
 
     /// Lets this number of jobs end.
@@ -65,6 +72,11 @@ impl Gate {
         let mut inside = self.inside.subscribe();
         let reached = inside.wait_for(|inside| *inside == count);
         tokio::time::timeout(super::DEADLINE, reached).await.expect("too few or too many jobs run").unwrap();
+    }
+
+    /// Forgets the largest number of jobs that ran at once, and returns it.
+    pub fn reset(&self) -> usize {
+        self.most.swap(*self.inside.borrow(), Ordering::SeqCst)
     }
 
     /// Returns the largest number of jobs that ran at once.
@@ -99,6 +111,10 @@ impl Engine for Gate {
 
     fn offers(&self) -> Vec<Offer> {
         offer(&operations::ENLARGE_IMAGE)
+    }
+
+    fn memory(&self, _: &Job) -> u64 {
+        self.memory * 64 * 1024
     }
 
     fn run(&self, _: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {

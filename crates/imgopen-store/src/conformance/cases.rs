@@ -1,5 +1,7 @@
 //! One function for each rule.
 
+mod recovery;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::{
     AssetToken, CallbackState, Delivery, DeliveryAttempt, Find, KeyRow, Lane, OrphanedRun, Submitted, TaskFilter,
     UnderWay,
 };
+
+pub use recovery::*;
 
 pub async fn concurrent_writes_are_all_stored(database: &impl Database) {
     let store = open(database).await;
@@ -63,7 +67,7 @@ pub async fn a_stale_run_changes_nothing(database: &impl Database) {
     for late in [succeeded(&stale, "stale.png"), failed(&stale), cancelled(&stale)] {
         assert!(!store.end(late).await.unwrap());
     }
-    assert!(!store.hand_back(id("1"), stale.run.clone().unwrap(), NOW).await.unwrap());
+    assert!(!store.hand_back(back(&stale, false)).await.unwrap());
     assert_eq!(row(&*store, "1").await, current);
     assert!(store.asset(AssetToken("stale.png".into())).await.unwrap().is_none());
     assert!(callbacks_of(&*store, "1").await.is_empty());
@@ -81,12 +85,11 @@ pub async fn a_stale_hand_back_does_not_take_the_task_from_the_next_run(database
     let store = open(database).await;
     store.submit(task("a", "1")).await.unwrap();
     let first = claim(&*store, "a").await;
-    let run = first.run.clone().unwrap();
-    assert!(store.hand_back(id("1"), run.clone(), NOW).await.unwrap());
+    assert!(store.hand_back(back(&first, false)).await.unwrap());
     let second = claim(&*store, "a").await;
     assert_eq!((first.attempt, second.attempt), (1, 1));
     // Repeated, as after a lost answer.
-    assert!(!store.hand_back(id("1"), run, NOW).await.unwrap());
+    assert!(!store.hand_back(back(&first, false)).await.unwrap());
     assert!(!store.end(succeeded(&first, "stale.png")).await.unwrap());
     assert_eq!(row(&*store, "1").await, second);
     assert!(store.end(succeeded(&second, "good.png")).await.unwrap());
@@ -155,115 +158,23 @@ pub async fn a_task_is_cancelled_until_it_has_ended(database: &impl Database) {
     assert_eq!(row(&*store, "1").await, run);
 }
 
-pub async fn a_run_that_is_handed_back_does_not_count(database: &impl Database) {
-    let store = open(database).await;
-    store.submit(task("a", "1")).await.unwrap();
-    let run = claim(&*store, "a").await;
-    assert!(store.hand_back(id("1"), run.run.clone().unwrap(), NOW).await.unwrap());
-    let waiting = row(&*store, "1").await;
-    assert_eq!((waiting.state, waiting.attempt, waiting.started_at), (State::Queued, 0, None));
-    assert_eq!((waiting.run, waiting.owner), (None, None));
-    let run = claim(&*store, "a").await;
-    assert_eq!(run.attempt, 1);
-    assert!(store.end(cancelled(&run)).await.unwrap());
-    assert!(!store.hand_back(id("1"), run.run.unwrap(), NOW).await.unwrap());
-    assert_eq!(row(&*store, "1").await.state, State::Cancelled);
-}
-
-pub async fn the_sole_owner_takes_over_at_once(database: &impl Database) {
+pub async fn a_claim_may_name_its_task(database: &impl Database) {
     let store = open(database).await;
     for name in ["1", "2"] {
         store.submit(task("a", name)).await.unwrap();
     }
-    let lost = claim(&*store, "a").await;
-    store.register_owner(owner("next"), None).await.unwrap();
-    let own = try_claim(&*store, "next", "a").await.unwrap();
-    let recovered = recover(&*store, "next", Proof::SoleOwner).await;
-    assert_eq!((recovered.requeued, recovered.exhausted), (vec![lost.clone()], vec![]));
-    assert_eq!(row(&*store, "2").await, own);
-    let requeued = row(&*store, "1").await;
-    assert_eq!((requeued.state, requeued.attempt, requeued.run), (State::Queued, 1, None));
-    assert_eq!(store.orphaned_runs(10).await.unwrap(), [OrphanedRun { run: lost.run.unwrap(), since: NOW }]);
-    // The other owner is dead from now on.
-    assert!(try_claim(&*store, "me", "a").await.is_none());
-    assert!(!store.renew_lease(owner("me"), later(1)).await.unwrap());
-    assert_eq!(recover(&*store, "next", Proof::SoleOwner).await, Recovered::default());
-}
-
-pub async fn a_task_with_all_its_attempts_is_returned_until_it_ends(database: &impl Database) {
-    let store = open(database).await;
-    store.submit(task("a", "1")).await.unwrap();
-    for attempt in 1..=3 {
-        assert_eq!(claim(&*store, "a").await.attempt, attempt);
-        store.register_owner(owner("next"), None).await.unwrap();
-        let recovered = recover(&*store, "next", Proof::SoleOwner).await;
-        assert_eq!((recovered.requeued.len(), recovered.exhausted.len()), if attempt < 3 { (1, 0) } else { (0, 1) });
-        store.register_owner(owner("me"), None).await.unwrap();
-    }
-    // The process may die before it writes the end.
-    let exhausted = recover(&*store, "next", Proof::SoleOwner).await.exhausted.remove(0);
-    assert_eq!(exhausted, row(&*store, "1").await);
-    assert!(store.end(End { orphans_run: true, ..failed(&exhausted) }).await.unwrap());
-    assert_eq!(recover(&*store, "next", Proof::SoleOwner).await, Recovered::default());
-    assert_eq!(row(&*store, "1").await.state, State::Failed);
-    assert_eq!(callbacks_of(&*store, "1").await.len(), 1);
-    assert_eq!(store.orphaned_runs(10).await.unwrap().len(), 3);
-}
-
-pub async fn a_lease_protects_runs_until_it_ends(database: &impl Database) {
-    let (first, second) = (database.open().await, database.open().await);
-    first.register_owner(owner("first"), Some(later(1000))).await.unwrap();
-    second.register_owner(owner("second"), Some(later(1000))).await.unwrap();
-    for name in ["1", "2"] {
-        first.submit(task("a", name)).await.unwrap();
-    }
-    let lost = try_claim(&*first, "first", "a").await.unwrap();
-    let own = try_claim(&*second, "second", "a").await.unwrap();
-    let lease = |now| Proof::Lease { now };
-    assert_eq!(recover(&*second, "second", lease(later(1000))).await, Recovered::default());
-    // An expired lease may be renewed until a recovery has removed its owner.
-    assert!(first.renew_lease(owner("first"), later(2000)).await.unwrap());
-    assert!(second.renew_lease(owner("second"), later(9000)).await.unwrap());
-    assert_eq!(recover(&*second, "second", lease(later(1500))).await, Recovered::default());
-    assert_eq!(recover(&*second, "second", lease(later(2001))).await.requeued, std::slice::from_ref(&lost));
-    // After that, the renewal and every claim of the dead owner are rejected.
-    assert!(!first.renew_lease(owner("first"), later(9000)).await.unwrap());
-    assert!(!first.end(succeeded(&lost, "late.png")).await.unwrap());
-    assert!(try_claim(&*first, "first", "a").await.is_none());
-    let again = try_claim(&*second, "second", "a").await.unwrap();
-    assert_eq!((again.id.as_str(), again.attempt), ("1", 2));
-    for run in [own, again] {
-        assert!(second.end(succeeded(&run, &format!("{}.png", run.id))).await.unwrap());
-    }
-    // An owner without a lease does not expire.
-    first.register_owner(owner("third"), None).await.unwrap();
-    first.submit(task("a", "3")).await.unwrap();
-    try_claim(&*first, "third", "a").await.unwrap();
-    assert_eq!(recover(&*second, "second", lease(later(8000))).await, Recovered::default());
-}
-
-pub async fn only_a_registered_owner_claims(database: &impl Database) {
-    let store = database.open().await;
-    store.submit(task("a", "1")).await.unwrap();
-    assert!(try_claim(&*store, "nobody", "a").await.is_none());
-    assert!(!store.renew_lease(owner("nobody"), NOW).await.unwrap());
-    store.register_owner(owner("nobody"), Some(NOW)).await.unwrap();
-    assert!(try_claim(&*store, "nobody", "a").await.is_some());
-}
-
-pub async fn runs_are_orphaned_until_they_are_forgotten(database: &impl Database) {
-    let store = open(database).await;
-    let runs: Vec<_> = (0..3).map(|number| RunId(format!("r{number}"))).collect();
-    for (number, run) in runs.iter().enumerate() {
-        store.orphan_run(run.clone(), later(number as i64)).await.unwrap();
-    }
-    // The first time is kept.
-    store.orphan_run(runs[0].clone(), later(100)).await.unwrap();
-    let first = OrphanedRun { run: runs[0].clone(), since: NOW };
-    assert_eq!(store.orphaned_runs(1).await.unwrap(), [first]);
-    store.forget_orphaned_runs(runs[..2].to_vec()).await.unwrap();
-    let left: Vec<_> = store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
-    assert_eq!(left, runs[2..]);
+    let claim = |only: &str| Claim {
+        key: key("a"),
+        needs: NEEDS.to_owned(),
+        run: RunId::new().unwrap(),
+        owner: owner("me"),
+        now: NOW,
+        only: Some(id(only)),
+    };
+    assert_eq!(store.claim(claim("2")).await.unwrap().unwrap().id, id("2"));
+    assert_eq!(store.claim(claim("2")).await.unwrap(), None);
+    assert_eq!(store.claim(Claim { key: key("b"), ..claim("1") }).await.unwrap(), None);
+    assert_eq!(row(&*store, "1").await.state, State::Queued);
 }
 
 pub async fn an_idempotency_key_holds_until_it_expires(database: &impl Database) {

@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::*;
 use crate::AssetToken;
 
-/// Runs that a task may have.
+/// How many times a process may die while a task is its only run.
 const ATTEMPTS: u32 = 2;
 
 /// How long a lease lasts, in milliseconds.
@@ -22,8 +22,8 @@ enum Event {
     Claim(bool, u8),
     /// A run, current or stale, ends.
     End(Index, bool),
-    /// A run, current or stale, is handed back.
-    HandBack(Index),
+    /// A run, current or stale, is handed back, because of a fault or not.
+    HandBack(Index, bool),
     Cancel(bool, Index),
     /// Time passes, and the processes that live renew their leases.
     Renew,
@@ -41,7 +41,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (process(), 0..3u8).prop_map(|(process, key)| Event::Submit(process, key)),
         5 => (process(), 0..3u8).prop_map(|(process, key)| Event::Claim(process, key)),
         3 => (any::<Index>(), any::<bool>()).prop_map(|(run, succeeds)| Event::End(run, succeeds)),
-        2 => any::<Index>().prop_map(Event::HandBack),
+        2 => (any::<Index>(), any::<bool>()).prop_map(|(run, is_fault)| Event::HandBack(run, is_fault)),
         2 => (process(), any::<Index>()).prop_map(|(process, task)| Event::Cancel(process, task)),
         1 => Just(Event::Renew),
         1 => process().prop_map(Event::Kill),
@@ -57,6 +57,8 @@ struct Expected {
     state: State,
     attempt: i64,
     run: Option<RunId>,
+    deferrals: i64,
+    crashes_alone: i64,
 }
 
 struct Process {
@@ -116,7 +118,9 @@ impl<D: Database> World<D> {
             Event::Submit(process, number) => self.submit(process, key(&format!("k{number}"))).await,
             Event::Claim(process, number) => self.claim(process, key(&format!("k{number}"))).await,
             Event::End(run, succeeds) if !self.runs.is_empty() => self.end(run.index(self.runs.len()), succeeds).await,
-            Event::HandBack(run) if !self.runs.is_empty() => self.hand_back(run.index(self.runs.len())).await,
+            Event::HandBack(run, is_fault) if !self.runs.is_empty() => {
+                self.hand_back(run.index(self.runs.len()), is_fault).await;
+            }
             Event::Cancel(process, task) if !self.order.is_empty() => {
                 self.cancel(process, task.index(self.order.len())).await;
             }
@@ -145,19 +149,28 @@ impl<D: Database> World<D> {
         let new = NewTask { key: key.clone(), ..task("", &format!("t{}", self.order.len())) };
         let id = new.id.clone();
         assert_eq!(self.process(process).store.submit(new).await.unwrap(), crate::Submitted::New);
-        self.tasks.insert(id.clone(), Expected { key, state: State::Queued, attempt: 0, run: None });
+        let expected = Expected { key, state: State::Queued, attempt: 0, run: None, deferrals: 0, crashes_alone: 0 };
+        self.tasks.insert(id.clone(), expected);
         self.order.push(id);
     }
 
     async fn claim(&mut self, process: bool, key: KeyId) {
         let Process { store, owner } = self.process(process);
         let (owner, run) = (owner.clone(), RunId::new().unwrap());
-        let claim =
-            Claim { key: key.clone(), needs: NEEDS.to_owned(), run: run.clone(), owner: owner.clone(), now: NOW };
+        let claim = Claim {
+            key: key.clone(),
+            needs: NEEDS.to_owned(),
+            run: run.clone(),
+            owner: owner.clone(),
+            now: NOW,
+            only: None,
+        };
         let claimed = store.claim(claim).await.unwrap();
         let waits = |id: &&TaskId| self.tasks[*id].key == key && self.tasks[*id].state == State::Queued;
-        let oldest = self.order.iter().find(waits).filter(|_| self.leases.contains_key(&owner)).cloned();
-        assert_eq!(claimed.as_ref().map(|row| &row.id), oldest.as_ref());
+        // `min_by_key` returns the first of several, which is the oldest.
+        let first = self.order.iter().filter(waits).min_by_key(|id| self.tasks[*id].deferrals);
+        let first = first.filter(|_| self.leases.contains_key(&owner)).cloned();
+        assert_eq!(claimed.as_ref().map(|row| &row.id), first.as_ref());
         if let Some(row) = claimed {
             let expected = self.change(&row.id, State::Running);
             expected.attempt += 1;
@@ -182,16 +195,16 @@ impl<D: Database> World<D> {
         assert_eq!(is_there, was_there || (is_current && succeeds));
     }
 
-    async fn hand_back(&mut self, index: usize) {
+    async fn hand_back(&mut self, index: usize, is_fault: bool) {
         let run = self.runs[index].clone();
         let is_current = self.is_current(&run);
-        let id = run.run.clone().unwrap();
         let store = &self.process(index % 2 == 1).store;
-        assert_eq!(store.hand_back(run.id.clone(), id, NOW).await.unwrap(), is_current);
+        assert_eq!(store.hand_back(back(&run, is_fault)).await.unwrap(), is_current);
         if is_current {
             let expected = self.change(&run.id, State::Queued);
             expected.attempt -= 1;
             expected.run = None;
+            expected.deferrals += i64::from(is_fault);
         }
     }
 
@@ -227,14 +240,20 @@ impl<D: Database> World<D> {
             expected.state == State::Running && !self.leases.contains_key(&owners[&expected.run])
         };
         let lost: Vec<_> = self.order.iter().filter(is_lost).cloned().collect();
+        let owner = |id: &TaskId| &owners[&self.tasks[id].run];
+        let was_alone = |id: &TaskId| lost.iter().filter(|other| owner(other) == owner(id)).count() == 1;
+        let alone: Vec<_> = lost.iter().filter(|id| was_alone(id)).cloned().collect();
+        let has_used_all = |id: &TaskId| self.tasks[id].crashes_alone + 1 >= i64::from(ATTEMPTS);
         let (exhausted, requeued): (Vec<_>, Vec<_>) =
-            lost.into_iter().partition(|id| self.tasks[id].attempt >= i64::from(ATTEMPTS));
+            lost.iter().cloned().partition(|id| alone.contains(id) && has_used_all(id));
         let recovery = Recovery { me, proof, attempts: ATTEMPTS, now: NOW };
         let recovered = store.recover(recovery).await.unwrap();
         let ids = |rows: &[TaskRow]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
         assert_eq!((ids(&recovered.requeued), ids(&recovered.exhausted)), (requeued.clone(), exhausted.clone()));
         for id in requeued {
-            self.change(&id, State::Queued).run = None;
+            let expected = self.change(&id, State::Queued);
+            expected.run = None;
+            expected.crashes_alone += i64::from(alone.contains(&id));
         }
         for row in recovered.exhausted {
             assert!(store.end(failed(&row)).await.unwrap());
@@ -250,6 +269,8 @@ impl<D: Database> World<D> {
             let row = store.task(id.clone()).await.unwrap().unwrap();
             let found = (row.state, row.attempt, row.run.clone());
             assert_eq!(found, (expected.state, expected.attempt, expected.run.clone()), "{id}");
+            assert_eq!((row.deferrals, row.crashes_alone), (expected.deferrals, expected.crashes_alone), "{id}");
+            assert_eq!(row.deferred_since, (row.deferrals > 0).then_some(NOW), "{id}");
             assert_eq!(row.finished_at.is_some(), row.state.is_final(), "{id}");
             assert_eq!(callbacks_of(&**store, id.as_str()).await.len(), usize::from(row.state.is_final()), "{id}");
             if row.state == State::Queued {

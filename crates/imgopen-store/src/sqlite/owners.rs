@@ -1,12 +1,14 @@
 //! Owners and recovery in SQL.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, params};
 
 use super::orphans::orphan;
 use super::problem::Problem;
 use super::tasks;
 use crate::ids::OwnerId;
-use crate::{Moment, Proof, Recovered, Recovery, State};
+use crate::{Moment, Proof, Recovered, Recovery, State, TaskRow};
 
 pub fn register(connection: &Connection, owner: &OwnerId, lease_until: Option<Moment>) -> Result<(), Problem> {
     let sql = "INSERT INTO owners (id, lease_until) VALUES (?1, ?2)
@@ -38,12 +40,19 @@ pub fn recover(connection: &Connection, recovery: &Recovery) -> Result<Recovered
         tasks::may_become(State::Queued)
     ))?;
     let lost = statement.query_map([me], tasks::read)?.collect::<Result<Vec<_>, _>>()?;
-    let (exhausted, requeued) = lost.into_iter().partition(|task| task.attempt >= i64::from(*attempts));
+    let mut by_owner: HashMap<_, usize> = HashMap::new();
+    for task in &lost {
+        *by_owner.entry(task.owner.clone()).or_default() += 1;
+    }
+    let was_alone = |task: &TaskRow| by_owner.get(&task.owner) == Some(&1);
+    let is_exhausted = |task: &TaskRow| was_alone(task) && task.crashes_alone + 1 >= i64::from(*attempts);
+    let (exhausted, requeued) = lost.into_iter().partition(is_exhausted);
     let recovered = Recovered { requeued, exhausted };
-    let sql = "UPDATE tasks SET state = 'queued', run = NULL, owner = NULL, started_at = NULL WHERE id = ?1";
+    let sql = "UPDATE tasks SET state = 'queued', run = NULL, owner = NULL, started_at = NULL,
+                                crashes_alone = crashes_alone + ?2 WHERE id = ?1";
     let mut requeue = connection.prepare(sql)?;
     for task in &recovered.requeued {
-        requeue.execute([&task.id])?;
+        requeue.execute(params![task.id, was_alone(task)])?;
         if let Some(run) = &task.run {
             orphan(connection, run, *now)?;
         }

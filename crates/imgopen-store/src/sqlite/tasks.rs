@@ -8,8 +8,8 @@ use super::orphans::orphan;
 use super::problem::Problem;
 use super::values::{Json, any_of, list as json_list};
 use super::{assets, callbacks};
-use crate::ids::{KeyId, RunId, TaskId};
-use crate::{Claim, End, Find, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
+use crate::ids::{KeyId, OwnerId, RunId, TaskId};
+use crate::{Claim, End, Find, HandBack, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
 
 /// The columns of a task, in the order that [`read`] expects.
 const COLUMNS: &[&str] = &[
@@ -34,6 +34,9 @@ const COLUMNS: &[&str] = &[
     "created_at",
     "started_at",
     "finished_at",
+    "deferrals",
+    "deferred_since",
+    "crashes_alone",
 ];
 
 /// Returns the columns to select for [`read`].
@@ -70,6 +73,9 @@ pub fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         created_at: row.get(18)?,
         started_at: row.get(19)?,
         finished_at: row.get(20)?,
+        deferrals: row.get(21)?,
+        deferred_since: row.get(22)?,
+        crashes_alone: row.get(23)?,
     })
 }
 
@@ -140,12 +146,13 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
 pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
     let mut statement = connection.prepare_cached(&format!(
         "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5
-         WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 ORDER BY seq LIMIT 1)
+         WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 AND coalesce(id = ?6, 1)
+                      ORDER BY deferrals, seq LIMIT 1)
          AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {}",
         may_become(State::Running),
         columns()
     ))?;
-    let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now];
+    let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now, claim.only];
     Ok(statement.query_row(values, read).optional()?)
 }
 
@@ -176,17 +183,31 @@ pub fn end(connection: &Connection, end: &End) -> Result<bool, Problem> {
     Ok(true)
 }
 
-pub fn hand_back(connection: &Connection, task: &TaskId, run: &RunId, now: Moment) -> Result<bool, Problem> {
+pub fn claimed(connection: &Connection, owner: &OwnerId, run: &RunId) -> Result<Option<TaskRow>, Problem> {
+    let sql = format!("SELECT {} FROM tasks WHERE state = 'running' AND owner = ?1 AND run = ?2", columns());
+    Ok(connection.prepare(&sql)?.query_row(params![owner, run], read).optional()?)
+}
+
+pub fn hand_back(connection: &Connection, hand_back: &HandBack) -> Result<bool, Problem> {
+    let HandBack { task, run, is_fault, now } = hand_back;
     let sql = format!(
-        "UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL
+        "UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL,
+                          deferrals = deferrals + ?3,
+                          deferred_since = iif(?3, coalesce(deferred_since, ?4), deferred_since)
          WHERE id = ?1 AND run = ?2 AND {}",
         may_become(State::Queued)
     );
-    let is_back = connection.execute(&sql, params![task, run])? == 1;
+    let is_back = connection.execute(&sql, params![task, run, is_fault, now])? == 1;
     if is_back {
-        orphan(connection, run, now)?;
+        orphan(connection, run, *now)?;
     }
     Ok(is_back)
+}
+
+pub fn suspects(connection: &Connection, attempts: i64) -> Result<Vec<TaskRow>, Problem> {
+    let sql = format!("SELECT {} FROM tasks WHERE state = 'queued' AND attempt >= ?1 ORDER BY seq", columns());
+    let mut statement = connection.prepare(&sql)?;
+    Ok(statement.query_map([attempts], read)?.collect::<Result<_, _>>()?)
 }
 
 pub fn queued(connection: &Connection) -> Result<Vec<Lane>, Problem> {

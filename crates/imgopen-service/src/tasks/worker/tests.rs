@@ -37,7 +37,7 @@ async fn claimed(context: &Context) -> TaskRow {
 
 async fn claim(context: &Context, owner: &OwnerId) -> TaskRow {
     let (key, needs) = (KeyId("a".to_owned()), "sandbox/enlarge_image".to_owned());
-    let claim = Claim { key, needs, run: RunId::new().unwrap(), owner: owner.clone(), now: Moment(1) };
+    let claim = Claim { key, needs, run: RunId::new().unwrap(), owner: owner.clone(), now: Moment(1), only: None };
     context.store.claim(claim).await.unwrap().unwrap()
 }
 
@@ -79,10 +79,7 @@ async fn a_stale_run_leaves_nothing_behind() {
     let next = claim(&context, &other).await;
     assert_eq!(next.attempt, 2);
 
-    let run = |is_writing| {
-        let id = task.run.as_ref().unwrap();
-        Run { task: &task, id, choice: None, assets: Vec::new(), is_writing }
-    };
+    let run = |is_writing| Run { is_writing, ..Run::new(&task, task.run.as_ref().unwrap()) };
     let mut ended = run(false);
     let image = imgopen_engine::Picture {
         bytes: vec![1, 2, 3].into(),
@@ -98,7 +95,7 @@ async fn a_stale_run_leaves_nothing_behind() {
     assert!(file.exists());
     end(&context, ended, outcome).await;
     assert!(!file.exists() && context.store.asset(token).await.unwrap().is_none());
-    hand_back(&context, &run(false)).await;
+    assert_eq!(hand_back(&context, &task, None).await, Next::Over);
     end(&context, run(false), Outcome::Failed("too late".to_owned())).await;
     assert_eq!(context.store.task(task.id.clone()).await.unwrap().unwrap(), next);
 }

@@ -1,0 +1,178 @@
+//! Pauses after faults that are not the tasks' own.
+//!
+//! A fault of the server, such as a full disk, concerns all tasks; one of an engine, such as a back end that does not
+//! answer, those with the same needs. They are held for a pause that grows with every fault in a row. When it is over, one
+//! task is let through to try: if its run meets the fault again, a longer pause begins; if it gets on, the hold is over.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The first pause.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The longest pause that the service chooses.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The longest pause that an engine may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(600);
+
+/// What is held because of a fault.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Every task.
+    Server,
+    /// Tasks with these needs.
+    Needs(String),
+}
+
+/// Returns the pause after this many faults in a row.
+pub fn pause(faults: u32) -> Duration {
+    SHORTEST.saturating_mul(1 << faults.saturating_sub(1).min(6)).min(LONGEST)
+}
+
+/// The holds in force, by what they concern.
+#[derive(Debug, Default)]
+pub struct Holds {
+    server: Option<Hold>,
+    needs: HashMap<String, Hold>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    pause: Duration,
+    until: Instant,
+    /// Whether a task was let through whose run has not ended.
+    is_tried: bool,
+}
+
+impl Hold {
+    /// The hold after a fault, where there may have been one before.
+    fn after(before: Option<Self>, least: Option<Duration>, now: Instant) -> Self {
+        let pause = match before {
+            // Runs that began before the first fault meet it one after the other.
+            Some(hold) if !hold.is_tried && now < hold.until => hold.pause,
+            Some(hold) => (hold.pause * 2).min(LONGEST),
+            None => SHORTEST,
+        };
+        let asked = least.unwrap_or_default().min(LONGEST_ASKED);
+        Self { pause, until: now + pause.max(asked), is_tried: false }
+    }
+
+    fn allows(&self, now: Instant) -> bool {
+        !self.is_tried && self.until <= now
+    }
+}
+
+impl Holds {
+    /// Whether a task with these needs may begin.
+    pub fn allow(&self, needs: &str, now: Instant) -> bool {
+        let allows = |hold: Option<&Hold>| hold.is_none_or(|hold| hold.allows(now));
+        allows(self.server.as_ref()) && allows(self.needs.get(needs))
+    }
+
+    /// A task with these needs begins. If it was held, it is the one that tries.
+    pub fn begin(&mut self, needs: &str) {
+        self.of(needs).for_each(|hold| hold.is_tried = true);
+    }
+
+    /// A run with these needs is over, so another may try. Returns whether any is held.
+    pub fn over(&mut self, needs: &str) -> bool {
+        let mut is_held = false;
+        for hold in self.of(needs) {
+            hold.is_tried = false;
+            is_held = true;
+        }
+        is_held
+    }
+
+    /// A run has met a fault. Returns the pause.
+    pub fn fault(&mut self, scope: Scope, least: Option<Duration>, now: Instant) -> Duration {
+        let before = match &scope {
+            Scope::Server => self.server,
+            Scope::Needs(needs) => self.needs.get(needs).copied(),
+        };
+        let hold = Hold::after(before, least, now);
+        match scope {
+            Scope::Server => self.server = Some(hold),
+            Scope::Needs(needs) => drop(self.needs.insert(needs, hold)),
+        }
+        hold.until.saturating_duration_since(now)
+    }
+
+    /// A run with these needs has ended without a fault. Returns whether a hold is over by that. One of an engine is over
+    /// only if the run succeeded: one that failed may not have got as far.
+    pub fn release(&mut self, needs: &str, has_succeeded: bool) -> bool {
+        let of_needs = has_succeeded && self.needs.remove(needs).is_some();
+        self.server.take().is_some() || of_needs
+    }
+
+    /// Whether the server is held.
+    pub fn is_server_held(&self) -> bool {
+        self.server.is_some()
+    }
+
+    fn of(&mut self, needs: &str) -> impl Iterator<Item = &mut Hold> {
+        self.server.iter_mut().chain(self.needs.get_mut(needs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn own() -> Scope {
+        Scope::Needs("a".to_owned())
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let (mut holds, mut now) = (Holds::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let pause = holds.fault(Scope::Server, None, now);
+            pauses.push(pause.as_secs());
+            assert!(!holds.allow("a", now + pause - Duration::from_millis(1)));
+            now += pause;
+            assert!(holds.allow("a", now));
+            holds.begin("a");
+            assert!(!holds.allow("b", now), "one task tries at a time");
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(holds.is_server_held() && holds.release("a", false) && holds.allow("b", now));
+        assert!(!holds.release("a", true) && !holds.is_server_held());
+        assert_eq!(holds.fault(Scope::Server, None, now), SECOND);
+    }
+
+    #[test]
+    fn a_task_that_waits_alone_has_the_same_pauses() {
+        assert_eq!([0, 1, 2, 3, 6, 7, 8, u32::MAX].map(|faults| pause(faults).as_secs()), [1, 1, 2, 4, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn runs_that_meet_the_same_fault_make_one_pause() {
+        let (mut holds, now) = (Holds::default(), Instant::now());
+        for _ in 0..16 {
+            assert_eq!(holds.fault(Scope::Server, None, now), SECOND);
+        }
+        assert_eq!(holds.fault(own(), Some(5 * SECOND), now), 5 * SECOND);
+        assert_eq!(holds.fault(own(), Some(Duration::MAX), now), LONGEST_ASKED);
+    }
+
+    #[test]
+    fn a_fault_of_an_engine_holds_only_what_needs_it() {
+        let (mut holds, now) = (Holds::default(), Instant::now());
+        holds.fault(own(), None, now);
+        assert!(!holds.allow("a", now) && holds.allow("b", now) && !holds.is_server_held());
+        holds.begin("b");
+        assert!(!holds.over("b"));
+        holds.begin("a");
+        assert!(!holds.allow("a", now + SECOND));
+        assert!(holds.over("a") && holds.allow("a", now + SECOND));
+        assert!(!holds.release("a", false) && !holds.allow("a", now));
+        assert!(holds.release("a", true) && holds.allow("a", now));
+    }
+}

@@ -1,0 +1,166 @@
+//! Turns, places, pools and holds, without a store.
+
+use super::*;
+
+fn key(name: &str) -> KeyId {
+    KeyId(name.to_owned())
+}
+
+fn slot(pool: usize, name: &str, needs: &str) -> Slot {
+    Slot { pool, key: key(name), needs: needs.to_owned() }
+}
+
+fn shared(running_per_key: usize) -> Pool {
+    Pool { engine: None, slots: 10, running_per_key }
+}
+
+fn queue(length: usize, running_per_key: usize) -> Dispatch {
+    Dispatch::new(vec![shared(running_per_key)], length)
+}
+
+#[test]
+fn keys_take_turns() {
+    let queue = queue(100, 10);
+    queue.refill(slot(0, "a", "n"), 3);
+    for _ in 0..2 {
+        queue.place(&key("b")).unwrap().keep(&slot(0, "b", "n"));
+    }
+    let mut keys: Vec<_> = std::iter::from_fn(|| queue.next(0)).map(|slot| slot.key.0).collect();
+    assert_eq!(keys.len(), 5);
+    assert_ne!(keys[0], keys[1]);
+    assert_ne!(keys[2], keys[3]);
+    keys.sort();
+    assert_eq!(keys, ["a", "a", "a", "b", "b"]);
+    assert_eq!(queue.counts(), (0, 5));
+}
+
+/// Two keys that submit again as soon as they are served do not starve a third.
+#[test]
+fn a_key_that_submits_again_queues_behind_the_others() {
+    let queue = queue(100, 1);
+    for (name, count) in [("a", 1), ("b", 50), ("c", 1)] {
+        queue.refill(slot(0, name, "n"), count);
+    }
+    let mut keys = Vec::new();
+    for _ in 0..12 {
+        let slot = queue.next(0).unwrap();
+        queue.finished(&slot);
+        if slot.key.as_str() != "b" {
+            queue.place(&slot.key).unwrap().keep(&slot);
+        }
+        keys.push(slot.key.0);
+    }
+    assert!(keys.iter().filter(|key| *key == "b").count() >= 3, "{keys:?}");
+}
+
+#[test]
+fn running_per_key_holds_in_each_pool() {
+    let own = Pool { engine: Some("slow".to_owned()), slots: 3, running_per_key: 2 };
+    let queue = Dispatch::new(vec![shared(1), own], 100);
+    queue.refill(slot(0, "a", "n"), 2);
+    queue.refill(slot(1, "a", "s"), 3);
+    let first = queue.next(0).unwrap();
+    assert_eq!((first.key.as_str(), queue.next(0)), ("a", None));
+    assert!(queue.next(1).is_some() && queue.next(1).is_some());
+    assert_eq!(queue.next(1), None);
+    queue.finished(&first);
+    assert!(queue.next(0).is_some());
+    assert_eq!(queue.counts(), (1, 3));
+}
+
+/// A long queue for one engine does not keep the tasks of others from their slots.
+#[test]
+fn an_engine_with_its_own_slots_does_not_delay_the_others() {
+    let own = |name: &str| Pool { engine: Some(name.to_owned()), slots: 1, running_per_key: 1 };
+    let queue = Dispatch::new(vec![shared(2), own("trainer"), own("remote")], 100);
+    assert_eq!(["lanczos", "trainer", "remote"].map(|name| queue.pool_of(name)), [0, 1, 2]);
+    queue.refill(slot(1, "a", "submit_training"), 50);
+    queue.refill(slot(0, "a", "enlarge_image"), 1);
+    queue.refill(slot(2, "b", "text_to_image"), 1);
+    let training = queue.next(1).unwrap();
+    assert_eq!(queue.next(1), None);
+    let enlarging = queue.next(0).unwrap();
+    assert_eq!(enlarging.needs, "enlarge_image");
+    assert_eq!(queue.next(2).unwrap().key, key("b"));
+    assert_eq!((queue.next(0), queue.next(2)), (None, None));
+    queue.finished(&training);
+    assert_eq!(queue.next(1).unwrap().needs, "submit_training");
+    assert_eq!(queue.counts(), (48, 3));
+}
+
+#[tokio::test]
+async fn a_notice_wakes_the_workers_of_its_pool() {
+    let own = Pool { engine: Some("slow".to_owned()), slots: 1, running_per_key: 1 };
+    let queue = Dispatch::new(vec![shared(1), own], 100);
+    queue.place(&key("a")).unwrap().keep(&slot(1, "a", "s"));
+    let timeout = std::time::Duration::from_millis(20);
+    assert!(tokio::time::timeout(timeout, queue.changed(0)).await.is_err());
+    queue.changed(1).await;
+}
+
+#[test]
+fn tasks_of_a_key_run_in_the_order_of_acceptance() {
+    let queue = queue(100, 100);
+    for needs in ["x", "x", "y", "x"] {
+        queue.place(&key("a")).unwrap().keep(&slot(0, "a", needs));
+    }
+    let first = queue.next(0).unwrap();
+    queue.put_back(&first);
+    queue.left(&key("a"), "y");
+    queue.left(&key("a"), "z");
+    assert_eq!(queue.counts(), (3, 0));
+    queue.place(&key("a")).unwrap().keep(&slot(0, "a", "y"));
+    let needs: Vec<_> = std::iter::from_fn(|| queue.next(0)).map(|slot| slot.needs).collect();
+    assert_eq!(needs, ["x", "x", "x", "y"]);
+}
+
+#[test]
+fn a_full_queue_rejects_until_a_place_is_dropped() {
+    let (queue, b) = (queue(1, 1), key("b"));
+    let place = queue.place(&b).unwrap();
+    assert_eq!(queue.place(&b).unwrap_err(), Full { queued: 1 });
+    drop(place);
+    queue.place(&b).unwrap().keep(&slot(0, "b", "n"));
+    queue.left(&b, "n");
+    assert_eq!((queue.counts(), queue.next(0)), ((0, 0), None));
+    assert!(queue.lock().queued_by_key.is_empty());
+}
+
+#[test]
+fn a_full_queue_of_one_key_has_room_for_the_first_tasks_of_others() {
+    let queue = queue(100, 1);
+    let fill = |name: &str| std::iter::from_fn(|| queue.place(&key(name)).ok()).collect::<Vec<_>>();
+    let greedy = fill("greedy");
+    assert_eq!(greedy.len(), 100);
+    let (second, third) = (fill("second"), fill("third"));
+    assert_eq!((second.len(), third.len()), (50, 33));
+    // The share of the greedy key has shrunk, so it gets no place that becomes free.
+    drop(greedy);
+    assert_eq!(queue.counts(), (83, 0));
+    let greedy = fill("greedy");
+    assert_eq!(greedy.len(), 33);
+    let many: Vec<_> = (0..200).filter_map(|number| queue.place(&key(&format!("k{number}"))).ok()).collect();
+    assert_eq!(queue.counts().0, 200, "{}", many.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fault_concerns_is_held_and_then_tried_by_one() {
+    let queue = queue(100, 10);
+    queue.refill(slot(0, "a", "away"), 2);
+    queue.refill(slot(0, "a", "well"), 2);
+    let first = queue.next(0).unwrap();
+    let pause = queue.hold(Scope::Needs("away".to_owned()), None);
+    queue.put_back(&first);
+    let well = queue.next(0).unwrap();
+    assert_eq!((first.needs.as_str(), well.needs.as_str()), ("away", "well"));
+    queue.hold(Scope::Server, None);
+    assert!(queue.is_held() && queue.next(0).is_none());
+    // The end of the pause wakes a worker.
+    while queue.next(0).is_none() {
+        queue.changed(0).await;
+    }
+    assert_eq!(queue.next(0), None, "{pause:?}");
+    assert!(queue.release("well", true) && !queue.is_held());
+    assert!(!queue.release("well", true));
+    assert_eq!(queue.counts(), (2, 2));
+}

@@ -1,0 +1,88 @@
+//! Faults that are not the tasks': of the machine, or of a back end. They end runs, but not tasks.
+
+use std::time::Duration;
+
+use imgopen_store::{TaskId, TaskRow};
+use tracing::{info, warn};
+
+use crate::context::Context;
+use crate::dispatch::{Scope, pause};
+use crate::durations;
+
+/// The source of these faults in the service's health.
+const WORKERS: &str = "workers";
+
+/// A fault of the server or of an engine, which ends a run but not its task.
+#[derive(Debug)]
+pub struct Fault {
+    /// What is to be held; `None` for a fault that concerns only this task, which then waits alone.
+    pub scope: Option<Scope>,
+    /// What is wrong, for the log.
+    pub problem: String,
+    /// What is wrong, for the caller, if it lasts too long.
+    pub told: String,
+    /// When another run makes sense, if the engine knows.
+    pub retry_after: Option<Duration>,
+}
+
+impl Fault {
+    /// A fault of the server, whose details are not for the caller.
+    pub fn of_server(problem: impl ToString, told: &str) -> Self {
+        Self { scope: Some(Scope::Server), problem: problem.to_string(), told: told.to_owned(), retry_after: None }
+    }
+
+    /// A fault of what serves these needs.
+    pub fn of_engine(needs: &str, problem: impl ToString, retry_after: Option<Duration>) -> Self {
+        let problem = problem.to_string();
+        Self { scope: Some(Scope::Needs(needs.to_owned())), told: problem.clone(), problem, retry_after }
+    }
+
+    /// A fault of the way to an address that the task names. Others may name other addresses, so they are not held.
+    pub fn of_network(problem: impl ToString) -> Self {
+        let problem = problem.to_string();
+        Self { scope: None, told: problem.clone(), problem, retry_after: None }
+    }
+}
+
+/// Holds the tasks that a fault concerns, and tells the operator. Returns how long the task itself is to wait, if no hold
+/// sees to that. `faults` is how many its runs have met, this one included.
+pub fn defer(context: &Context, task: &TaskId, fault: &Fault, faults: u32) -> Duration {
+    if fault.scope.is_some() {
+        hold(context, fault);
+        return Duration::ZERO;
+    }
+    let (pause, problem) = (pause(faults), &fault.problem);
+    warn!(%task, ?pause, %problem, "a task cannot run; trying again after a pause");
+    pause
+}
+
+/// Holds the tasks that a fault concerns, and tells the operator. Returns for how long.
+pub fn hold(context: &Context, fault: &Fault) -> Duration {
+    let Fault { scope, problem, retry_after, .. } = fault;
+    let Some(scope) = scope else { return Duration::ZERO };
+    let pause = context.dispatch.hold(scope.clone(), *retry_after);
+    match scope {
+        Scope::Server => {
+            context.health.fault(WORKERS, "no task can run, because of a fault of the server; its log has the details");
+            warn!(?pause, %problem, "no task can run; trying again after a pause");
+        }
+        Scope::Needs(needs) => warn!(needs, ?pause, %problem, "tasks cannot run; trying again after a pause"),
+    }
+    pause
+}
+
+/// Ends the holds that a run without a fault has shown to be over.
+pub fn release(context: &Context, needs: &str, has_succeeded: bool) {
+    if context.dispatch.release(needs, has_succeeded) {
+        info!(needs, "tasks run again");
+        if !context.dispatch.is_held() {
+            context.health.well(WORKERS);
+        }
+    }
+}
+
+/// Returns for how long runs of the task have met faults, if that is longer than the setting allows.
+pub fn lasts_too_long(context: &Context, task: &TaskRow) -> Option<String> {
+    let since = context.clock.now().since(task.deferred_since?);
+    (since >= context.settings.faults.give_up).then(|| durations::text(since))
+}
