@@ -1,5 +1,6 @@
 //! Errors of fetches and pushes, written for the person who chose the address.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -190,6 +191,29 @@ impl FetchError {
         }
     }
 
+    /// Whether this machine is at fault, not the address or its server: no descriptor, port or memory is free for a
+    /// connection, or no network leads to the address.
+    ///
+    /// Which errors of a network are this machine's cannot always be known: a name server that does not answer and a
+    /// firewall that drops packets count as the other side's.
+    pub fn is_local(&self) -> bool {
+        match self {
+            FetchError::Unresolved { source, .. } => is_own(source),
+            FetchError::Transport { source, .. } => {
+                let mut cause: Option<&(dyn Error + 'static)> = Some(source);
+                while let Some(inner) = cause {
+                    if inner.downcast_ref::<io::Error>().is_some_and(is_own) {
+                        return true;
+                    }
+                    cause = inner.source();
+                }
+                false
+            }
+            FetchError::Redirected { source, .. } => source.is_local(),
+            _ => false,
+        }
+    }
+
     /// Whether the guard rejected the address, as opposed to a failure of the network or the server.
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -199,6 +223,16 @@ impl FetchError {
             _ => false,
         }
     }
+}
+
+/// EMFILE and ENFILE, too many open files, on all Unix systems. The standard library has no kind for them.
+const TOO_MANY_FILES: [i32; 2] = [24, 23];
+
+/// Whether an error of the system is about this machine.
+pub(crate) fn is_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, NetworkDown, NetworkUnreachable, OutOfMemory};
+    matches!(error.kind(), AddrNotAvailable | NetworkDown | NetworkUnreachable | OutOfMemory)
+        || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
 }
 
 fn is_temporary(status: StatusCode) -> bool {
@@ -258,10 +292,45 @@ impl fmt::Display for ShownUrl {
 /// The error with its causes, which reqwest's message omits.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text += &format!(": {cause}");
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unresolved(source: io::Error) -> FetchError {
+        FetchError::Unresolved { url: ShownUrl("http://a/".to_owned()), source }
+    }
+
+    #[test]
+    fn faults_of_this_machine_are_recognized() {
+        let kinds = [
+            (io::ErrorKind::NetworkUnreachable, true),
+            (io::ErrorKind::NetworkDown, true),
+            (io::ErrorKind::AddrNotAvailable, true),
+            (io::ErrorKind::OutOfMemory, true),
+            (io::ErrorKind::ConnectionRefused, false),
+            (io::ErrorKind::ConnectionReset, false),
+            (io::ErrorKind::HostUnreachable, false),
+            (io::ErrorKind::TimedOut, false),
+            (io::ErrorKind::Other, false),
+        ];
+        for (kind, is_local) in kinds {
+            assert_eq!(unresolved(kind.into()).is_local(), is_local, "{kind:?}");
+        }
+        for (code, is_local) in [(24, true), (23, true), (2, false)] {
+            assert_eq!(unresolved(io::Error::from_raw_os_error(code)).is_local(), is_local, "{code}");
+        }
+        let behind = FetchError::Redirected {
+            from: ShownUrl("http://b/".to_owned()),
+            source: Box::new(unresolved(io::ErrorKind::NetworkDown.into())),
+        };
+        assert!(behind.is_local());
+    }
 }

@@ -146,6 +146,7 @@ async fn missing_hosts_and_broken_connections_are_errors() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = fetcher().get(&format!("http://{closed}/?key=hunter2"), &limits()).await.unwrap_err();
     assert!(error.is_retryable() && !format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    assert!(!error.is_local(), "{error:?}");
 
     let cut = Host::on(ALLOWED, |mut stream, _| async move {
         read_request(&mut stream).await?;
@@ -154,6 +155,18 @@ async fn missing_hosts_and_broken_connections_are_errors() {
     .await;
     let error = fetcher().get(&cut.url("/"), &limits()).await.unwrap_err();
     assert!(matches!(error, FetchError::Transport { .. }), "{error}");
+}
+
+/// No network leads to a multicast address over TCP, on any machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_network_that_is_missing_here_is_not_the_server_s_fault() {
+    let multicast = imgopen_fetch::Guard::new(vec!["224.0.0.0/4".parse().unwrap()]);
+    let error = Fetcher::new(multicast).unwrap().get("http://224.0.0.1:8000/", &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Transport { .. }) && error.is_local(), "{error}");
+    let missing = |_: String| async { Err(std::io::Error::from_raw_os_error(24)) };
+    let error = Fetcher::with_resolver(guard(), missing).unwrap().get("http://a.example/", &limits()).await;
+    assert!(error.as_ref().unwrap_err().is_local(), "{error:?}");
 }
 
 #[tokio::test]
