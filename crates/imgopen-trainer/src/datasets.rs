@@ -65,9 +65,17 @@ fn remove_where(data_dir: &Path, condition: impl Fn(&Path) -> io::Result<bool>) 
     let mut removed = 0;
     for directory in directories {
         let directory = directory?.path();
-        if condition(&directory)? {
-            std::fs::remove_dir_all(directory)?;
-            removed += 1;
+        let outcome = condition(&directory).and_then(|fits| {
+            if fits {
+                std::fs::remove_dir_all(&directory)?;
+            }
+            Ok(fits)
+        });
+        match outcome {
+            Ok(fits) => removed += usize::from(fits),
+            // A run or an operator removed it, or something in it, meanwhile. What is left is looked at the next time.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(removed)
@@ -119,6 +127,24 @@ mod tests {
         age(&in_progress.join("logs/run"));
         assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
         assert!(trained.exists());
+    }
+
+    #[test]
+    fn what_vanishes_meanwhile_does_not_stop_the_rest() {
+        let data = tempfile::tempdir().unwrap();
+        for name in ["1", "2", "3"] {
+            old(data.path(), name);
+        }
+        // Whichever comes first is gone when it is looked at.
+        let is_first = std::cell::Cell::new(true);
+        let removed = remove_where(data.path(), |directory| {
+            if is_first.replace(false) {
+                fs::remove_dir_all(directory).unwrap();
+            }
+            Ok(last_change(directory)?.elapsed().is_ok_and(|age| age >= MONTH))
+        });
+        assert_eq!(removed.unwrap(), 2);
+        assert_eq!(fs::read_dir(data.path().join(DATASETS)).unwrap().count(), 0);
     }
 
     #[test]
