@@ -9,6 +9,7 @@ mod context;
 pub mod data_dir;
 mod dispatch;
 mod durations;
+mod jumps;
 mod keys;
 mod live;
 mod metrics;
@@ -27,7 +28,7 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings, RequestSettings,
-    Settings, TimeLimits,
+    AssetSettings, CallbackSettings, FaultSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings,
+    RequestSettings, RevokedCallbacks, Settings, TimeLimits,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

@@ -55,6 +55,8 @@ pub struct Settings {
     pub callbacks: CallbackSettings,
     /// Limits of requests.
     pub requests: RequestSettings,
+    /// What is done about faults of the server itself.
+    pub faults: FaultSettings,
 }
 
 /// The format of a log.
@@ -132,10 +134,34 @@ pub struct CallbackSettings {
     /// How long one attempt may take.
     #[serde(with = "durations::required")]
     pub time: Duration,
-    /// How many attempts are in progress at once.
+    /// How many attempts are in progress at once. One access key makes at most half of them, so that its slow receivers
+    /// delay no other key.
     pub at_once: usize,
-    /// How many of them go to one scheme, host and port.
+    /// How many of a key's attempts go to one scheme, host and port.
     pub at_once_per_host: usize,
+    /// What becomes of the callbacks of a revoked access key.
+    pub revoked: RevokedCallbacks,
+}
+
+/// What becomes of the callbacks of a revoked access key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokedCallbacks {
+    /// They are abandoned. A key is revoked because nothing more is to be done in its name, and its holder chose the
+    /// receivers.
+    #[default]
+    Stop,
+    /// They are delivered as those of any other key.
+    Deliver,
+}
+
+/// What is done about faults of the server itself: of its disk, database, memory, network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultSettings {
+    /// How long work that such a fault prevents is tried again without counting against its attempts.
+    #[serde(with = "durations::required")]
+    pub give_up: Duration,
 }
 
 /// Limits of requests.
@@ -184,6 +210,7 @@ impl Default for Settings {
             assets: AssetSettings::default(),
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),
+            faults: FaultSettings::default(),
         }
     }
 }
@@ -211,7 +238,14 @@ impl Default for CallbackSettings {
     fn default() -> Self {
         // The vendor publishes seven pauses for ten tries.
         let pauses = [3, 5, 15, 30, 60, 600, 3600].map(|seconds| Limit(Duration::from_secs(seconds))).to_vec();
-        Self { pauses, tries: 10, time: Duration::from_secs(15), at_once: 128, at_once_per_host: 8 }
+        Self {
+            pauses,
+            tries: 10,
+            time: Duration::from_secs(15),
+            at_once: 128,
+            at_once_per_host: 8,
+            revoked: RevokedCallbacks::default(),
+        }
     }
 }
 
@@ -223,6 +257,12 @@ impl Default for RequestSettings {
             idempotency: Duration::from_secs(24 * 60 * 60),
             answer_time: Duration::from_secs(60),
         }
+    }
+}
+
+impl Default for FaultSettings {
+    fn default() -> Self {
+        Self { give_up: Duration::from_secs(24 * 60 * 60) }
     }
 }
 
@@ -260,6 +300,11 @@ impl Settings {
         let index = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
         let pause = pauses.get(index).or(pauses.last())?;
         (tries < *most).then_some(pause.0)
+    }
+
+    /// Returns the longest pause between delivery attempts.
+    pub(crate) fn longest_callback_pause(&self) -> Duration {
+        self.callbacks.pauses.iter().map(|pause| pause.0).max().unwrap_or_default()
     }
 
     /// Checks the settings against each other and against the contract.

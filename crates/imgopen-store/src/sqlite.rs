@@ -7,25 +7,29 @@
 mod assets;
 mod callbacks;
 mod keys;
+mod lifetimes;
+mod notes;
 mod open;
 mod orphans;
 mod owners;
 mod problem;
 mod readers;
 mod tasks;
+mod turns;
 mod values;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, KeyRow, Lane, Moment, NewTask, OrphanedRun,
-    Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, CallbackFilter, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find, KeyRow, Lane, Moment,
+    NewTask, Note, OrphanedRun, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 use problem::Problem;
 use readers::Readers;
@@ -158,6 +162,19 @@ impl Store for SqliteStore {
         self.write(move |connection| tasks::forget_idempotency_keys(connection, now)).await
     }
 
+    async fn deletable_tasks(
+        &self,
+        before: Moment,
+        after: Option<(Moment, i64)>,
+        most: usize,
+    ) -> Result<Deletable, StoreError> {
+        self.read(move |connection| lifetimes::deletable(connection, before, after, most)).await
+    }
+
+    async fn delete_tasks(&self, tasks: Vec<TaskId>) -> Result<usize, StoreError> {
+        self.write(move |connection| lifetimes::delete(connection, &tasks)).await
+    }
+
     async fn asset(&self, token: AssetToken) -> Result<Option<AssetRow>, StoreError> {
         self.read(move |connection| assets::asset(connection, &token)).await
     }
@@ -198,21 +215,38 @@ impl Store for SqliteStore {
         self.write(move |connection| keys::revoke(connection, &id, now)).await
     }
 
-    async fn due_callbacks(
+    async fn rotate_signing_secret(
         &self,
+        id: KeyId,
+        secret: String,
+        until: Moment,
         now: Moment,
-        under_way: UnderWay,
-        most: usize,
-    ) -> Result<Vec<CallbackRow>, StoreError> {
-        self.read(move |connection| callbacks::due(connection, now, &under_way, most)).await
+    ) -> Result<bool, StoreError> {
+        self.write(move |connection| keys::rotate(connection, &id, &secret, until, now)).await
     }
 
-    async fn next_callback(&self, under_way: UnderWay) -> Result<Option<Moment>, StoreError> {
-        self.read(move |connection| callbacks::next(connection, &under_way)).await
+    async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError> {
+        self.read(move |connection| turns::due(connection, now, under_way)).await
+    }
+
+    async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError> {
+        self.read(move |connection| callbacks::next(connection, after)).await
+    }
+
+    async fn limit_callback_pauses(&self, now: Moment, longest: Duration) -> Result<usize, StoreError> {
+        // Nearly always there is nothing to write, and finding that out need not hold up the writer.
+        if !self.read(move |connection| callbacks::waits_too_long(connection, now, longest)).await? {
+            return Ok(0);
+        }
+        self.write(move |connection| callbacks::limit_pauses(connection, now, longest)).await
     }
 
     async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
         self.write(move |connection| callbacks::record(connection, &delivery)).await
+    }
+
+    async fn defer_callback(&self, deferral: Deferral) -> Result<(), StoreError> {
+        self.write(move |connection| callbacks::defer(connection, &deferral)).await
     }
 
     async fn redeliver(
@@ -235,6 +269,14 @@ impl Store for SqliteStore {
         size: usize,
     ) -> Result<Page<CallbackRow>, StoreError> {
         self.read(move |connection| callbacks::list(connection, filter, before, size)).await
+    }
+
+    async fn note(&self, note: Note) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| notes::note(connection, note)).await
+    }
+
+    async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
+        self.write(move |connection| notes::set(connection, note, value)).await
     }
 }
 

@@ -1,14 +1,15 @@
 //! The trait that every store implements.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, KeyRow, Lane, Moment, NewTask, OrphanedRun,
-    Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, CallbackFilter, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find, KeyRow, Lane, Moment,
+    NewTask, OrphanedRun, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -84,6 +85,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Forgets idempotency keys that have expired, and returns how many.
     async fn forget_idempotency_keys(&self, now: Moment) -> Result<usize, StoreError>;
 
+    /// Looks for tasks that ended at that moment or before and whose rows may be deleted: no callback of theirs is pending,
+    /// and the files of all their assets are deleted. The oldest first, at most so many, from `after` on.
+    async fn deletable_tasks(
+        &self,
+        before: Moment,
+        after: Option<(Moment, i64)>,
+        most: usize,
+    ) -> Result<Deletable, StoreError>;
+
+    /// Deletes tasks with their callbacks, delivery attempts, assets and idempotency keys, and returns how many. Those
+    /// that are not [deletable](Store::deletable_tasks) any more are kept.
+    async fn delete_tasks(&self, tasks: Vec<TaskId>) -> Result<usize, StoreError>;
+
     /// Returns the asset of that token.
     async fn asset(&self, token: AssetToken) -> Result<Option<AssetRow>, StoreError>;
 
@@ -115,19 +129,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// time. [`KeyId::OPEN`] cannot be revoked.
     async fn revoke_key(&self, id: KeyId, now: Moment) -> Result<bool, StoreError>;
 
-    /// Lists up to `most` callbacks that are due, the longest due first.
-    async fn due_callbacks(
+    /// Replaces the signing secret of a key. The old one is signed with too until that moment. Returns `false` if there is
+    /// no key of that id.
+    async fn rotate_signing_secret(
         &self,
+        id: KeyId,
+        secret: String,
+        until: Moment,
         now: Moment,
-        under_way: UnderWay,
-        most: usize,
-    ) -> Result<Vec<CallbackRow>, StoreError>;
+    ) -> Result<bool, StoreError>;
 
-    /// Returns when the next callback is due, if any other is pending.
-    async fn next_callback(&self, under_way: UnderWay) -> Result<Option<Moment>, StoreError>;
+    /// Chooses callbacks that are due, as many as there are slots for: by turns over keys, within a key by turns over
+    /// origins, first attempts before repeated ones. Together with those under way they keep the limits of [`UnderWay`],
+    /// so that all of them can be begun.
+    async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError>;
+
+    /// Returns when the next callback after that moment is due.
+    async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError>;
+
+    /// Brings pending callbacks forward that wait longer than the pause of their next attempt, because the clock was put
+    /// back since it was chosen, and returns how many. Those of unknown pause wait for `longest` at most.
+    async fn limit_callback_pauses(&self, now: Moment, longest: Duration) -> Result<usize, StoreError>;
 
     /// Records a delivery attempt and what follows from it.
     async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError>;
+
+    /// Puts a callback off without recording an attempt. It stays on its rung.
+    async fn defer_callback(&self, deferral: Deferral) -> Result<(), StoreError>;
 
     /// Starts a callback again from the first rung, and returns it. `None` if there is no such callback, or it is not
     /// the key's. Without a key, any callback is found.
@@ -148,4 +176,26 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         before: Option<i64>,
         size: usize,
     ) -> Result<Page<CallbackRow>, StoreError>;
+
+    /// Returns the value of a note, if it was ever written.
+    async fn note(&self, note: Note) -> Result<Option<i64>, StoreError>;
+
+    /// Writes a note.
+    async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError>;
+}
+
+/// A single value that the service keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The last moment that the service saw on the machine's clock and did not doubt.
+    LastSeen,
+}
+
+impl Note {
+    /// The note's name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LastSeen => "last_seen",
+        }
+    }
 }

@@ -234,6 +234,15 @@ pub struct Page<T> {
     pub next: Option<i64>,
 }
 
+/// Ended tasks whose rows may be deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletable {
+    /// Their ids.
+    pub tasks: Vec<TaskId>,
+    /// Where the search continues, if there may be more: behind a task by the time of its end and its `seq`.
+    pub next: Option<(Moment, i64)>,
+}
+
 /// Queued tasks that wait for the same thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {

@@ -100,13 +100,13 @@ async fn a_database_of_a_newer_program_is_left_alone() {
     let (directory, store) = store();
     drop(store);
     let path = directory.path().join(SqliteStore::FILE);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
     match SqliteStore::open(directory.path()) {
-        Err(StoreError::Layout { found: 4, known: 3, path }) => assert!(path.ends_with(SqliteStore::FILE)),
+        Err(StoreError::Layout { found: 5, known: 4, path }) => assert!(path.ends_with(SqliteStore::FILE)),
         other => panic!("{other:?}"),
     }
     let version: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
 }
 
 #[tokio::test]
