@@ -29,6 +29,6 @@ pub use imgopen_store::{
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
     AssetSettings, CallbackSettings, FaultSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings,
-    RequestSettings, RevokedCallbacks, Settings, TimeLimits,
+    RequestSettings, RevokedCallbacks, Settings, TaskSettings, TimeLimits,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

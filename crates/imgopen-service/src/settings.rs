@@ -55,6 +55,8 @@ pub struct Settings {
     pub callbacks: CallbackSettings,
     /// Limits of requests.
     pub requests: RequestSettings,
+    /// How long rows of tasks are kept.
+    pub tasks: TaskSettings,
     /// What is done about faults of the server itself.
     pub faults: FaultSettings,
 }
@@ -155,6 +157,16 @@ pub enum RevokedCallbacks {
     Deliver,
 }
 
+/// How long rows of tasks are kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskSettings {
+    /// How long ended tasks are kept, with their callbacks. Forever unless set. A task with a pending callback, or with
+    /// result pictures that are still kept, stays until those are done with.
+    #[serde(with = "durations::optional")]
+    pub lifetime: Option<Duration>,
+}
+
 /// What is done about faults of the server itself: of its disk, database, memory, network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -210,6 +222,7 @@ impl Default for Settings {
             assets: AssetSettings::default(),
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),
+            tasks: TaskSettings::default(),
             faults: FaultSettings::default(),
         }
     }

@@ -3,3 +3,4 @@
 pub(crate) mod recovery;
 pub(crate) mod retention;
 pub(crate) mod sweep;
+mod watch;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::common::engines::Gate;
 use crate::common::web::{Receiver, TAKEN, host};
-use crate::common::{Bench, Server, enlarge_with_callback, until};
+use crate::common::{Bench, Server, enlarge_with_callback, id, until};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -282,4 +282,46 @@ async fn a_clock_that_is_put_back_delays_no_callback_beyond_its_pause() {
     assert_eq!(receiver.pushes().len(), 2);
     server.clock().set(server.clock().now().plus(seconds(3600)));
     tried(&server, &task, 3).await;
+}
+
+#[tokio::test]
+async fn tasks_leave_the_lists_after_their_lifetime_unless_something_needs_them() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z").with(|settings| {
+        settings.tasks.lifetime = Some(3 * DAY);
+        settings.callbacks.pauses = vec![Limit(30 * DAY)];
+    });
+    let server = bench.start().await;
+    let (_receiver, url) = Receiver::answering(&[(500, "")]).await;
+    let fail = [("x-sandbox", "fail=out of ink")];
+    let failed = async |name: &str, url: Option<&str>| {
+        let request = match url {
+            Some(url) => enlarge_with_callback(name, url),
+            None => crate::common::enlarge(name),
+        };
+        let task = id(&server.call_with(&server.key, "enlarge_image", &fail, request).await.ok());
+        server.failed(&task).await;
+        task
+    };
+    let (plain, pending) = (failed("plain", None).await, failed("pending", Some(&url)).await);
+    tried(&server, &pending, 1).await;
+    let pictured = server.submitted("enlarge_image", crate::common::enlarge("pictured")).await;
+    server.reached(&pictured, "succeeded").await;
+    server.clock().set(server.clock().now().plus(DAY));
+    let young = failed("young", None).await;
+    server.clock().set(server.clock().now().plus(seconds(1)));
+
+    let bench = server.stop().await;
+    bench.clock.set(bench.clock.now().plus(2 * DAY));
+    let server = bench.start().await;
+    let listed = until("the old task is deleted", || async {
+        let page = server.call("list_tasks", json!({})).await.ok();
+        let ids: Vec<_> = page["rows"].as_array().unwrap().iter().map(id).collect();
+        (!ids.contains(&plain)).then_some(ids)
+    })
+    .await;
+    assert_eq!(listed, [young, pictured, pending.clone()]);
+    server.tool("imgEnlarge", &plain).await.refused(404);
+    assert_eq!(server.callbacks(&pending).await[0]["state"], "pending");
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(!metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
 }
