@@ -59,7 +59,7 @@ pub enum Command {
     /// Run the service.
     #[command(after_help = SERVE)]
     Serve(Serve),
-    /// Create, list and revoke access keys; works while the service runs.
+    /// Create, list and revoke access keys, and replace signing secrets; works while the service runs.
     #[command(subcommand, after_help = "Example:\n  imgopen keys create --name \"my application\"")]
     Keys(Keys),
     /// Show the settings.

@@ -8,7 +8,7 @@ mod callbacks;
 mod context;
 pub mod data_dir;
 mod dispatch;
-mod durations;
+pub mod durations;
 mod jumps;
 mod keys;
 mod live;

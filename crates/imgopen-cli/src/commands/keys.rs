@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imgopen_service::{Clock, KeyId, KeyRow, Keys, NewKey, Store};
+use imgopen_service::{Clock, KeyId, KeyRow, Keys, Moment, NewKey, Store};
 use serde_json::{Value, json};
 
 use super::data;
@@ -19,6 +19,10 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
             Command::Revoke { id, data } => {
                 keys(data::open(&data)?).revoke(KeyId(id.clone())).await?;
                 if as_json { print_json(&json!({ "revoked": id })) } else { print(&format!("{id} is revoked")) }
+            }
+            Command::RotateSecret { id, overlap, data } => {
+                let secret = keys(data::open(&data)?).rotate_signing_secret(KeyId(id.clone()), overlap).await?;
+                show_rotated(&id, &secret, Clock::system().now().plus(overlap), as_json)
             }
         }
     })
@@ -37,6 +41,17 @@ fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {
     print(&format!(
         "The secrets are not shown again.\n\naccess key id      {id}\naccess key secret  {secret}\nsigning secret     {}",
         key.signing_secret
+    ))
+}
+
+fn show_rotated(id: &str, secret: &str, until: Moment, as_json: bool) -> anyhow::Result<()> {
+    let until = until.rfc3339();
+    if as_json {
+        return print_json(&json!({ "access_key_id": id, "signing_secret": secret, "previous_valid_until": until }));
+    }
+    print(&format!(
+        "The secret is not shown again. Callbacks are also signed with the previous one until {until}.\n\n\
+         access key id      {id}\nsigning secret     {secret}"
     ))
 }
 
