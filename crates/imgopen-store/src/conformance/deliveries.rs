@@ -294,6 +294,8 @@ async fn check(
     }
     assert!(attempts.len() <= at_once);
     assert!(by_origin.values().all(|count| *count <= per_origin), "{attempts:?}");
+    // A key that was served holds at most half.
+    assert!(chosen.iter().all(|row| by_key[&row.key] * 2 <= at_once + 1), "{attempts:?}");
     let free = at_once - attempts.len();
     let filter = CallbackFilter { states: vec![CallbackState::Pending], ..CallbackFilter::default() };
     let rows = store.list_callbacks(filter, None, 100).await.unwrap().rows;
