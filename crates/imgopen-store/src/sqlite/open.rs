@@ -9,7 +9,12 @@ use super::problem::Problem;
 use crate::StoreError;
 
 /// The layouts, the oldest first. Each migrates the one before it, and none is changed once it is released.
-const LAYOUTS: &[&str] = &[include_str!("layout_1.sql"), include_str!("layout_2.sql"), include_str!("layout_3.sql")];
+const LAYOUTS: &[&str] = &[
+    include_str!("layout_1.sql"),
+    include_str!("layout_2.sql"),
+    include_str!("layout_3.sql"),
+    include_str!("layout_4.sql"),
+];
 
 /// The newest layout.
 const KNOWN: i64 = LAYOUTS.len() as i64;
