@@ -25,6 +25,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 pub mod cases;
+pub mod files;
 pub mod model;
 
 use std::sync::Arc;
@@ -78,6 +79,10 @@ macro_rules! conformance {
             tasks_are_found_by_either_id
             tasks_are_listed_in_pages
             assets_live_until_they_are_deleted
+            expired_files_are_listed_until_they_are_forgotten
+            files_are_accounted_for_by_assets_deletions_and_runs
+            the_last_place_is_that_of_the_newest_task
+            a_closed_store_keeps_what_was_acknowledged_and_takes_nothing
             keys_are_kept_until_they_are_revoked
             callbacks_are_due_in_order
             a_redelivery_survives_the_attempt_in_progress

@@ -15,7 +15,7 @@ mod state;
 mod store;
 mod task;
 
-pub use asset::{AssetRow, NewAsset};
+pub use asset::{AssetFile, AssetRow, NewAsset};
 pub use callback::{CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, NewCallback, UnderWay};
 pub use clock::{Clock, Moment};
 pub use error::StoreError;
@@ -23,7 +23,7 @@ pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskI
 pub use key::KeyRow;
 pub use output::{StoredPicture, TaskOutput};
 pub use owner::{OrphanedRun, Proof, Recovered, Recovery};
-pub use sqlite::SqliteStore;
+pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};
 pub use store::Store;
 pub use task::{Claim, End, Ending, Find, Idempotency, Lane, NewTask, Page, Submitted, TaskFilter, TaskRow};

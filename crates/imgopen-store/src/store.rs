@@ -20,8 +20,12 @@ use crate::{
 /// All methods return an error when the database fails; see [`StoreError`].
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Checks that the store can write.
+    /// Checks that the store can accept a task now, by reading and writing something. Fails once damage was noticed.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Waits for the calls in progress, makes complete what is on the disk, and closes the store. Every later call fails, but
+    /// closing it again.
+    async fn close(&self) -> Result<(), StoreError>;
 
     /// Accepts a task, or finds the one that the same submit started before.
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError>;
@@ -69,6 +73,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Finds a key's task by the platform's id or the caller's.
     async fn find(&self, find: Find) -> Result<Option<TaskRow>, StoreError>;
 
+    /// Returns the place of the newest task that was ever accepted, of any key; 0 if none was.
+    async fn last_place(&self) -> Result<i64, StoreError>;
+
     /// Returns the place of a key's task in lists.
     async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError>;
 
@@ -93,8 +100,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Lists assets that have expired and still have a file, at most so many.
     async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError>;
 
-    /// Marks the files of these assets as deleted. Called before they are, so that no row refers to a missing file.
+    /// Marks the files of these assets as deleted, and lists them as expired. Called before they are deleted, so that no row
+    /// refers to a missing file, and no file is forgotten if the process dies in between.
     async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError>;
+
+    /// Lists expired files that are still to be deleted, by token from after that one, at most so many.
+    async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError>;
+
+    /// Forgets expired files that are deleted.
+    async fn forget_expired_files(&self, tokens: Vec<AssetToken>) -> Result<(), StoreError>;
+
+    /// Returns those of the names of files that nothing accounts for: no asset with a file, no expired file, no orphaned
+    /// or current run. They may belong to another database.
+    async fn unaccounted_files(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
 
     /// Returns the bytes of all assets that have a file.
     async fn asset_bytes(&self) -> Result<i64, StoreError>;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Barrier;
 
+pub use super::files::*;
 use super::*;
 use crate::{
     AssetToken, CallbackState, Delivery, DeliveryAttempt, Find, KeyRow, Lane, OrphanedRun, Submitted, TaskFilter,
@@ -251,21 +252,6 @@ pub async fn only_a_registered_owner_claims(database: &impl Database) {
     assert!(try_claim(&*store, "nobody", "a").await.is_some());
 }
 
-pub async fn runs_are_orphaned_until_they_are_forgotten(database: &impl Database) {
-    let store = open(database).await;
-    let runs: Vec<_> = (0..3).map(|number| RunId(format!("r{number}"))).collect();
-    for (number, run) in runs.iter().enumerate() {
-        store.orphan_run(run.clone(), later(number as i64)).await.unwrap();
-    }
-    // The first time is kept.
-    store.orphan_run(runs[0].clone(), later(100)).await.unwrap();
-    let first = OrphanedRun { run: runs[0].clone(), since: NOW };
-    assert_eq!(store.orphaned_runs(1).await.unwrap(), [first]);
-    store.forget_orphaned_runs(runs[..2].to_vec()).await.unwrap();
-    let left: Vec<_> = store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
-    assert_eq!(left, runs[2..]);
-}
-
 pub async fn an_idempotency_key_holds_until_it_expires(database: &impl Database) {
     let store = open(database).await;
     let end = later(1000);
@@ -400,30 +386,6 @@ pub async fn tasks_are_listed_in_pages(database: &impl Database) {
     let between = TaskFilter { created_after: Some(later(2)), created_before: Some(later(4)), ..TaskFilter::default() };
     assert_eq!(only(between).await, ["3", "2"]);
     assert_eq!(store.task_place(key("b"), id("3")).await.unwrap(), None);
-}
-
-pub async fn assets_live_until_they_are_deleted(database: &impl Database) {
-    let store = open(database).await;
-    store.submit(task("a", "1")).await.unwrap();
-    let run = claim(&*store, "a").await;
-    let tokens: Vec<_> = ["forever.png", "soon.png", "later.png"].map(|name| AssetToken(name.into())).to_vec();
-    let ends = [None, Some(later(10)), Some(later(20))];
-    let assets =
-        tokens.iter().zip(ends).map(|(token, expires_at)| NewAsset { expires_at, ..picture(token.as_str()) }).collect();
-    assert!(store.end(end(&run, Ending::Succeeded(crate::TaskOutput::default()), assets)).await.unwrap());
-    assert_eq!(store.asset_bytes().await.unwrap(), 21);
-    assert!(store.expired_assets(later(9), 9).await.unwrap().is_empty());
-    assert_eq!(store.expired_assets(later(10), 9).await.unwrap(), tokens[1..2]);
-    assert_eq!(store.expired_assets(later(20), 1).await.unwrap().len(), 1);
-    store.mark_assets_deleted(tokens[1..2].to_vec(), later(15)).await.unwrap();
-    assert!(store.expired_assets(later(10), 9).await.unwrap().is_empty());
-    assert_eq!(store.asset(tokens[1].clone()).await.unwrap().unwrap().deleted_at, Some(later(15)));
-    let mut asked = tokens.clone();
-    asked.push(AssetToken("unknown.png".into()));
-    let mut kept = store.kept_assets(asked).await.unwrap();
-    kept.sort();
-    assert_eq!(kept, [tokens[0].clone(), tokens[2].clone()]);
-    assert_eq!(store.asset_bytes().await.unwrap(), 14);
 }
 
 pub async fn keys_are_kept_until_they_are_revoked(database: &impl Database) {

@@ -13,3 +13,11 @@ CREATE TABLE notes (
     name            TEXT PRIMARY KEY,
     value           INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Files of assets that were marked as deleted, until the files themselves are.
+CREATE TABLE expired_files (
+    token           TEXT PRIMARY KEY,
+    since           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- A process that was killed between the mark and the deletion left the file.
+INSERT INTO expired_files (token, since) SELECT token, deleted_at FROM assets WHERE deleted_at IS NOT NULL;

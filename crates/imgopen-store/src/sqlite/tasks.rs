@@ -187,6 +187,27 @@ pub fn find(connection: &Connection, find: &Find) -> Result<Option<TaskRow>, Pro
     Ok(statement.query_row(values, read).optional()?)
 }
 
+/// Returns the place of the newest task that was ever accepted, even if its row is deleted.
+pub fn last_place(connection: &Connection) -> Result<i64, Problem> {
+    let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'tasks'";
+    let place = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(place.unwrap_or(0))
+}
+
+/// Returns the latest moment in the newest rows, or the last one that a service noted, in a database of that layout.
+pub fn latest(connection: &Connection, layout: i64) -> Result<Option<Moment>, Problem> {
+    let noted = if layout >= 4 { "UNION ALL SELECT value FROM notes WHERE name = 'last_seen'" } else { "" };
+    let sql = format!(
+        "SELECT max(moment) FROM (
+             SELECT max(created_at, coalesce(started_at, 0), coalesce(finished_at, 0)) AS moment
+             FROM (SELECT created_at, started_at, finished_at FROM tasks ORDER BY seq DESC LIMIT 1000)
+             UNION ALL SELECT max(created_at) FROM keys
+             UNION ALL SELECT created_at FROM (SELECT created_at FROM callbacks ORDER BY seq DESC LIMIT 1)
+             {noted})"
+    );
+    Ok(connection.query_row(&sql, [], |row| row.get(0))?)
+}
+
 pub fn place(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<i64>, Problem> {
     Ok(by_id(connection, key, id)?.map(|task| task.seq))
 }
