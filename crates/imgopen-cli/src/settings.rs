@@ -30,6 +30,15 @@ pub fn load(flags: &Serve) -> anyhow::Result<Settings> {
     extract(&figment(flags)?)
 }
 
+/// Reads the settings without checking whether they fit each other.
+///
+/// # Errors
+///
+/// If a setting is unknown or of the wrong kind, or the file cannot be read.
+pub fn read(flags: &Serve) -> anyhow::Result<Settings> {
+    Ok(figment(flags)?.extract().map_err(|error| Failure::usage(describe(error)))?)
+}
+
 /// Returns the data directory of a service that is started with the same flags.
 pub fn data_dir(data: &Data) -> anyhow::Result<PathBuf> {
     let serve = Serve { data_dir: data.data_dir.clone(), config: data.config.clone(), ..Serve::default() };
@@ -86,7 +95,8 @@ pub fn list(args: &Serve) -> anyhow::Result<Vec<Setting>> {
 }
 
 /// The settings without a default.
-const UNSET: &[&str] = &["models", "public_url", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
+const UNSET: &[&str] =
+    &["models", "public_url", "queue.running_per_key", "assets.lifetime", "disk.reserve", "requests.per_minute"];
 
 /// Lists every setting under its full name.
 fn flatten(table: &toml::Table, prefix: &str, lines: &mut Vec<(String, toml::Value)>) {
@@ -209,6 +219,7 @@ mod tests {
             "time",
             "redirects",
             "lifetime",
+            "reserve",
             "pauses",
             "tries",
             "at_once",

@@ -26,6 +26,7 @@ use crate::assets::{AssetError, Assets};
 use crate::context::Context;
 use crate::data_dir;
 use crate::dispatch::{Dispatch, Slot};
+use crate::health::Health;
 use crate::keys::{KeyError, Keys};
 use crate::live::Running;
 use crate::metrics::Metrics;
@@ -33,8 +34,9 @@ use crate::settings::{InvalidSetting, Settings};
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
 use crate::upkeep::recovery::{Recovered, recover};
-use crate::upkeep::retention;
 use crate::upkeep::sweep::{Writers, sweep};
+use crate::upkeep::unknown::warn_of_unknown;
+use crate::upkeep::{retention, watermark};
 use crate::urls::Urls;
 use crate::{api, callbacks};
 
@@ -43,6 +45,9 @@ const HEAD: Duration = Duration::from_secs(60);
 
 /// The time beyond the limit for handing tasks back and answering the last callers.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// The time for closing the database.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// An error of opening or starting the service.
 #[derive(Debug, thiserror::Error)]
@@ -107,17 +112,19 @@ impl Service {
         settings.check()?;
         let lock = occupy(&settings.data_dir)?;
         let library = library(&settings)?;
-        let trainer = Trainer::open(&settings.data_dir, library.clone()).map_err(|error| StartError::Directory {
-            directory: settings.data_dir.display().to_string(),
-            problem: format!("partial data sets cannot be deleted: {error}"),
-        })?;
+        let trainer = Trainer::open(&settings.data_dir, library.clone());
+        if let Err(error) = trainer.remove_partials() {
+            warn!(%error, "partial data sets could not be deleted; the next start tries again");
+        }
         let engines = engines.with(trainer).with_library(library);
         let store = data_dir::open_store(&settings.data_dir)?;
+        let assets = settings.data_dir.join(data_dir::ASSETS);
         let owner = OwnerId::new()?;
         // Without a lease: the lock proves that this process lives.
         store.register_owner(owner.clone(), None).await?;
         let context = Context {
-            assets: Assets::open(&settings.data_dir.join(data_dir::ASSETS))?,
+            assets: Assets::open(&assets)?,
+            health: Health::new(store.clone(), settings.data_dir.clone(), assets, settings.disk.reserve),
             keys: Keys::new(store.clone(), clock.clone()),
             fetcher: Fetcher::new(Guard::new(settings.allow_network.clone()))?,
             dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length),
@@ -194,6 +201,16 @@ impl Service {
         self.shut_down(tasks, server).await
     }
 
+    /// Closes the database, once [`serve`](Self::serve) has returned: its file alone is then complete, and can be copied.
+    /// Nothing of the service can be used afterwards.
+    pub async fn close(&self) {
+        match tokio::time::timeout(CLOSING, self.context.store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the database was not closed; nothing is lost, but copy it with its log"),
+            Err(_) => warn!("the database is still in use; nothing is lost, but copy it with its log"),
+        }
+    }
+
     /// Stops the service, as the completion of `stop` would.
     pub fn stop(&self) {
         self.context.stopping.cancel();
@@ -225,6 +242,8 @@ impl Service {
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered from an unclean shutdown");
         }
+        watermark::compare(context).await?;
+        warn_of_unknown(context).await?;
         for lane in context.store.queued().await? {
             let pool = Needs::parse(&lane.needs).pool(context);
             context.dispatch.refill(Slot { pool, key: lane.key, needs: lane.needs }, lane.count);
@@ -246,6 +265,7 @@ impl Service {
         }
         tasks.spawn(callbacks::push::run(self.context.clone()));
         tasks.spawn(retention::run(self.context.clone()));
+        tasks.spawn(watermark::run(self.context.clone()));
         tasks.close();
         tasks
     }
@@ -290,8 +310,22 @@ fn occupy(data_dir: &Path) -> Result<File, StartError> {
         problem: error.to_string(),
     };
     data_dir::make_private(data_dir).map_err(to_error)?;
+    let unusable = |problem| StartError::Directory { directory: data_dir.display().to_string(), problem };
+    #[cfg(unix)]
+    if let Some(mode) = data_dir::close_to_others(data_dir).map_err(unusable)? {
+        let (directory, mode) = (data_dir.display(), format!("{mode:04o}"));
+        warn!(%directory, mode, "other users could read the data directory; it is closed to them now");
+    }
     let lock = data_dir::lock(data_dir).map_err(to_error)?;
-    lock.ok_or_else(|| StartError::Occupied(data_dir.display().to_string()))
+    let lock = lock.ok_or_else(|| StartError::Occupied(data_dir.display().to_string()))?;
+    if data_dir.join(data_dir::RESTORING).exists() {
+        let problem = format!(
+            "a restore was interrupted; repeat it with `imgopen restore --replace`, or delete `{}` to go on without",
+            data_dir::RESTORING
+        );
+        return Err(unusable(problem));
+    }
+    Ok(lock)
 }
 
 /// Opens the models directory, and reads it in the background. If it is set, it must exist.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assets::Assets;
 use crate::dispatch::Dispatch;
+use crate::health::Health;
 use crate::keys::Keys;
 use crate::live::Running;
 use crate::metrics::Metrics;
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub engines: Registry,
     pub fetcher: Fetcher,
     pub dispatch: Dispatch,
+    /// Where parts of the service report what keeps tasks from being accepted or finished.
+    pub health: Health,
     pub running: Running,
     pub metrics: Metrics,
     /// Calls per key, if they are limited.

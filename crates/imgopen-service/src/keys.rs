@@ -100,8 +100,16 @@ impl Keys {
     /// When the store or the system fails.
     pub async fn create_first(&self, name: &str) -> Result<Option<NewKey>, KeyError> {
         let key = NewKey::make(name, self.clock.now())?;
-        let added = self.store.add_first_key(key.row.clone()).await?;
-        Ok(added.then_some(key))
+        Ok(self.add_first(&key).await?.then_some(key))
+    }
+
+    /// Stores a key if there is none, and returns whether it did. Its secrets can be kept somewhere before.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn add_first(&self, key: &NewKey) -> Result<bool, KeyError> {
+        Ok(self.store.add_first_key(key.row.clone()).await?)
     }
 
     /// Lists the keys, the oldest first.

@@ -4,11 +4,15 @@ mod answers;
 mod api;
 mod app;
 mod assets;
+pub mod backups;
 mod callbacks;
 mod context;
 pub mod data_dir;
+mod disk;
 mod dispatch;
+pub mod doctor;
 mod durations;
+mod health;
 mod keys;
 mod live;
 mod metrics;
@@ -27,7 +31,7 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings, RequestSettings,
-    Settings, TimeLimits,
+    AssetSettings, CallbackSettings, DiskSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings,
+    RequestSettings, Settings, TimeLimits,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

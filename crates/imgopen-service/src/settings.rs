@@ -51,6 +51,8 @@ pub struct Settings {
     pub pictures: PictureSettings,
     /// How long results are kept.
     pub assets: AssetSettings,
+    /// Room on the disk.
+    pub disk: DiskSettings,
     /// Delivery of callbacks.
     pub callbacks: CallbackSettings,
     /// Limits of requests.
@@ -121,6 +123,15 @@ pub struct AssetSettings {
     pub lifetime: Option<Duration>,
 }
 
+/// Room on the disk of the data directory.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskSettings {
+    /// How many bytes are kept free, so that accepted tasks can end: with less, submits are rejected with the status 503, and
+    /// the service is not ready. Unless set, 64 MiB, or a twentieth of a disk that is smaller than 1280 MiB.
+    pub reserve: Option<u64>,
+}
+
 /// Delivery of callbacks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -182,6 +193,7 @@ impl Default for Settings {
             time_limit: TimeLimits::default(),
             pictures: PictureSettings::default(),
             assets: AssetSettings::default(),
+            disk: DiskSettings::default(),
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),
         }

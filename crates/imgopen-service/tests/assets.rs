@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use imgopen_service::Moment;
+use imgopen_service::store::AssetToken;
 use reqwest::Response;
 use serde_json::json;
 
@@ -158,6 +159,8 @@ async fn only_files_of_orphaned_runs_are_deleted() {
     for file in orphans.iter().chain(&others) {
         std::fs::write(file, "half a picture").unwrap();
     }
+    // A directory cannot be deleted like a file. It affects neither the other files nor the start.
+    std::fs::create_dir(home.join(format!("{run}01.png#1"))).unwrap();
     // As long as the run is not known to be orphaned, nothing is deleted for lack of a row.
     let bench = bench.start().await.stop().await;
     assert!(orphans.iter().chain(&others).all(|file| file.exists()));
@@ -174,6 +177,66 @@ async fn only_files_of_orphaned_runs_are_deleted() {
     assert!(others.iter().all(|file| file.exists()));
     let picture = got(&server, &format!("/assets/{token}"), &[]).await;
     assert_eq!(picture.bytes().await.unwrap(), dot_picture().bytes);
+}
+
+/// A process that is killed between the mark in the row and the deletion leaves the file.
+#[tokio::test]
+async fn a_file_that_was_marked_is_deleted_by_the_next_start() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z");
+    let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
+    let (server, url) = with_picture(bench).await;
+    let token = url.rsplit('/').next().unwrap().to_owned();
+    let task = server.submitted("enlarge_image", enlarge("other")).await;
+    server.reached(&task, "succeeded").await;
+    let bench = server.stop().await;
+    let home = bench.data_dir.path().join("assets").join(&token[..2]);
+    let store = imgopen_service::data_dir::open_store(bench.data_dir.path()).unwrap();
+    let tokens: Vec<_> = [token.clone(), format!("{}0000.png", &token[..32])].map(AssetToken).to_vec();
+    store.mark_assets_deleted(tokens, Moment(1)).await.unwrap();
+    store.close().await.unwrap();
+    assert!(home.join(&token).exists());
+    let server = bench.start().await;
+    crate::common::until("the file is deleted", || async { (!home.join(&token).exists()).then_some(()) }).await;
+    // That of the other task has not expired.
+    let row = server.task(&task).await;
+    let other = row["outputImageUrlList"][0].as_str().unwrap();
+    assert_eq!(got(&server, other, &[]).await.status(), 200);
+    assert_eq!(row["state"], "succeeded");
+}
+
+/// A file that cannot be deleted stays listed for the next pass, and the others are deleted.
+#[tokio::test]
+async fn an_expired_file_that_cannot_be_deleted_does_not_keep_the_others() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z");
+    let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
+    let (server, first) = with_picture(bench).await;
+    let task = server.submitted("enlarge_image", enlarge("other")).await;
+    server.reached(&task, "succeeded").await;
+    let second = server.task(&task).await["outputImageUrlList"][0].as_str().unwrap().to_owned();
+    let path = |url: &str| {
+        let token = url.rsplit('/').next().unwrap();
+        server.data_dir().join("assets").join(&token[..2]).join(token)
+    };
+    // A directory cannot be deleted like a file.
+    let (mut stuck, mut free) = (path(&first), path(&second));
+    if stuck > free {
+        std::mem::swap(&mut stuck, &mut free);
+    }
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::create_dir(&stuck).unwrap();
+    let end = Moment(server.clock().now().0 + 100_000);
+    server.clock().set(end);
+    let server = server.stop().await.start().await;
+    crate::common::until("the other is deleted", || async { (!free.exists()).then_some(()) }).await;
+    for url in [&first, &second] {
+        let path = format!("/assets/{}", url.rsplit('/').next().unwrap());
+        Answer::of(got(&server, &path, &[]).await).await.refused(410);
+    }
+    assert!(stuck.exists());
+    std::fs::remove_dir(&stuck).unwrap();
+    std::fs::write(&stuck, "a file again").unwrap();
+    let _server = server.stop().await.start().await;
+    crate::common::until("it is deleted later", || async { (!stuck.exists()).then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ mod months;
 #[cfg(test)]
 mod prompts;
 #[cfg(test)]
+mod readiness;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod training;

@@ -56,21 +56,31 @@ fn last_change(path: &Path) -> io::Result<SystemTime> {
     Ok(latest)
 }
 
+/// Removes the data sets that fulfil a condition. A failure does not affect the others; the first one is returned.
 fn remove_where(data_dir: &Path, condition: impl Fn(&Path) -> io::Result<bool>) -> io::Result<usize> {
     let directories = match std::fs::read_dir(data_dir.join(DATASETS)) {
         Ok(directories) => directories,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
-    let mut removed = 0;
+    let (mut removed, mut outcome) = (0, Ok(()));
     for directory in directories {
         let directory = directory?.path();
-        if condition(&directory)? {
-            std::fs::remove_dir_all(directory)?;
-            removed += 1;
+        let was_removed = condition(&directory).and_then(|is_to_go| {
+            if is_to_go {
+                std::fs::remove_dir_all(&directory)?;
+            }
+            Ok(is_to_go)
+        });
+        match was_removed {
+            Ok(was_removed) => removed += usize::from(was_removed),
+            Err(error) => {
+                let problem = format!("{} cannot be removed: {error}", directory.display());
+                outcome = outcome.and(Err(io::Error::new(error.kind(), problem)));
+            }
         }
     }
-    Ok(removed)
+    outcome.map(|()| removed)
 }
 
 #[cfg(test)]
@@ -119,6 +129,21 @@ mod tests {
         age(&in_progress.join("logs/run"));
         assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
         assert!(trained.exists());
+    }
+
+    /// A file in the place of a directory cannot be removed as one, not even by root.
+    #[test]
+    fn what_cannot_be_removed_does_not_keep_the_others() {
+        let data = tempfile::tempdir().unwrap();
+        let data_sets = data.path().join(DATASETS);
+        for directory in ["a.part", "b.part", "z.part"] {
+            fs::create_dir_all(data_sets.join(directory)).unwrap();
+        }
+        fs::write(data_sets.join("m.part"), "not a directory").unwrap();
+        let error = remove_partials(data.path()).unwrap_err().to_string();
+        assert!(error.contains("m.part") && error.contains("cannot be removed"), "{error}");
+        let names: Vec<_> = fs::read_dir(&data_sets).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["m.part"]);
     }
 
     #[test]

@@ -43,13 +43,15 @@ pub fn router(context: &Arc<Context>) -> Router {
     complete(vendor.merge(extras).merge(own))
 }
 
-/// Whether the service takes tasks: not while it stops, and not while the database cannot be written.
+/// Whether a task could be accepted and finished now.
 async fn ready(State(context): State<Arc<Context>>) -> Result<&'static str, Failure> {
     if context.stopping.is_cancelled() {
         return Err(Failure::unavailable("the service is stopping"));
     }
-    context.store.ready().await.map_err(failures::of_store)?;
-    Ok("ready\n")
+    match context.health.check().await {
+        Ok(()) => Ok("ready\n"),
+        Err(faults) => Err(failures::not_now(&faults.join("; "))),
+    }
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> Result<Response, Failure> {

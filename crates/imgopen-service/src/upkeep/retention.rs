@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info};
+use imgopen_store::StoreError;
+use tracing::{error, info, warn};
 
 use super::sweep::{Writers, sweep};
 use crate::assets::AssetError;
@@ -41,19 +42,38 @@ pub async fn run(context: Arc<Context>) {
 
 async fn pass(context: &Context) -> Result<Deleted, AssetError> {
     let now = context.clock.now();
-    let mut deleted = Deleted::default();
     loop {
         let tokens = context.store.expired_assets(now, BATCH).await?;
-        // The next start deletes the rest.
+        // The next start marks the rest.
         if tokens.is_empty() || context.stopping.is_cancelled() {
             break;
         }
-        deleted.pictures += tokens.len();
-        context.store.mark_assets_deleted(tokens.clone(), now).await?;
-        context.assets.delete(&tokens).await?;
+        context.store.mark_assets_deleted(tokens, now).await?;
     }
-    deleted.keys = context.store.forget_idempotency_keys(now).await?;
-    deleted.orphans = sweep(context, Writers::Some).await?;
+    let pictures = delete_expired(context).await?;
+    let keys = context.store.forget_idempotency_keys(now).await?;
+    let orphans = sweep(context, Writers::Some).await?;
+    Ok(Deleted { pictures, keys, orphans })
+}
+
+/// Deletes the files of expired pictures, also those that an earlier pass did not get to. One that cannot be deleted stays
+/// listed and does not affect the others.
+async fn delete_expired(context: &Context) -> Result<usize, StoreError> {
+    let (mut deleted, mut kept, mut first) = (0, 0, None);
+    let mut after = None;
+    while !context.stopping.is_cancelled() {
+        let tokens = context.store.expired_files(after, BATCH).await?;
+        let Some(last) = tokens.last().cloned() else { break };
+        after = Some(last);
+        let (gone, error) = context.assets.delete_each(&tokens).await;
+        deleted += gone.len();
+        kept += tokens.len() - gone.len();
+        first = first.or(error);
+        context.store.forget_expired_files(gone).await?;
+    }
+    if let Some(error) = first {
+        warn!(kept, %error, "expired pictures could not be deleted; trying again later");
+    }
     Ok(deleted)
 }
 
