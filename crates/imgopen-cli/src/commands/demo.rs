@@ -100,7 +100,11 @@ async fn demo(args: &Demo, as_json: bool) -> anyhow::Result<()> {
     let remote = Remote { client: remote::client(&service.url(listener.local_addr()?)).build()? };
     note(&format!("a service runs at {} until the demo ends", remote.url()));
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(async move { service.serve(listener, |_| {}, async { drop(stopped.await) }).await });
+    let serving = tokio::spawn(async move {
+        let served = service.serve(listener, |_| {}, async { drop(stopped.await) }).await;
+        service.close().await;
+        served
+    });
     let interrupted = || Failure::new(Exit::Interrupted, "interrupted");
     let mut interrupt = Interrupt::listen()?;
     let ran = interrupt.unless(steps(&remote, &pictures, args, as_json)).await;

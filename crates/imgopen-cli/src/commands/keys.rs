@@ -14,18 +14,31 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Create { name, data } => show_new(&keys(data::create(&data)?).create(&name).await?, as_json),
-            Command::List { data } => list(&keys(data::open(&data)?).list().await?, as_json),
+            Command::Create { name, data } => {
+                let store = data::create(&data)?;
+                let key = keys(&store).create(&name).await;
+                data::close(&*store).await;
+                show_new(&key?, as_json)
+            }
+            Command::List { data } => {
+                let store = data::open(&data)?;
+                let all = keys(&store).list().await;
+                data::close(&*store).await;
+                list(&all?, as_json)
+            }
             Command::Revoke { id, data } => {
-                keys(data::open(&data)?).revoke(KeyId(id.clone())).await?;
+                let store = data::open(&data)?;
+                let revoked = keys(&store).revoke(KeyId(id.clone())).await;
+                data::close(&*store).await;
+                revoked?;
                 if as_json { print_json(&json!({ "revoked": id })) } else { print(&format!("{id} is revoked")) }
             }
         }
     })
 }
 
-fn keys(store: Arc<dyn Store>) -> Keys {
-    Keys::new(store, Clock::system())
+fn keys(store: &Arc<dyn Store>) -> Keys {
+    Keys::new(store.clone(), Clock::system())
 }
 
 fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {

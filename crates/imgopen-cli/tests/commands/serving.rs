@@ -22,8 +22,9 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Where standard output is not a terminal, it is often a log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_start_prints_a_key_and_writes_only_to_the_data_directory() {
+async fn the_first_start_writes_a_key_only_into_the_data_directory() {
     let (empty, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let serve = || {
         let mut serve = command(empty.path(), &["serve", "--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]);
@@ -31,20 +32,57 @@ async fn the_first_start_prints_a_key_and_writes_only_to_the_data_directory() {
         Program::start(serve)
     };
     let program = serve();
-    assert_snapshot!("first_start", redacted(&program.greeting));
+    let directory = std::path::absolute(data.path()).unwrap().display().to_string();
+    assert_snapshot!("first_start", redacted(&program.greeting.replace(&directory, "[data]")));
+    let file = data.path().join("first-key.env");
+    let text = std::fs::read_to_string(&file).unwrap();
     let exported = |name: &str| {
-        let lines = program.greeting.lines();
-        lines.filter_map(|line| line.strip_prefix(&format!("export {name}="))).next().unwrap().to_owned()
+        text.lines().filter_map(|line| line.strip_prefix(&format!("export {name}="))).next().unwrap().to_owned()
     };
-    let key = Credentials::new(exported("IMGOPEN_ACCESS_KEY_ID"), exported("IMGOPEN_ACCESS_KEY_SECRET"));
+    let (secret, signing) = (exported("IMGOPEN_ACCESS_KEY_SECRET"), exported("IMGOPEN_SIGNING_SECRET"));
+    assert!(secret.starts_with("sk_") && signing.starts_with("whsec_"));
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap()) & 0o777, 0o600);
+    let key = Credentials::new(exported("IMGOPEN_ACCESS_KEY_ID"), secret.as_str());
     let client = Client::new(&exported("IMGOPEN_BASE_URL"), key).unwrap();
     call(&client, "describe_server", &json!({})).await.unwrap();
     assert!(!program.log().contains('\x1b'), "colours without a terminal");
-    program.stop();
-    assert_eq!(serve().greeting, "", "the second start prints no key");
+    let (greeting, log) = (program.greeting.clone(), program.stop());
+    assert!(log.contains("first-key.env"), "{log}");
+    for secret in [secret, signing] {
+        assert!(!greeting.contains(&secret) && !log.contains(&secret));
+    }
+    assert_eq!(serve().greeting, "", "the second start creates no key");
     assert_eq!(names(empty.path()), [""; 0]);
-    let known = ["assets", "imgopen.sqlite3", "imgopen.sqlite3-shm", "imgopen.sqlite3-wal", "service.lock"];
+    let known = [
+        "assets",
+        "first-key.env",
+        "imgopen.sqlite3",
+        "imgopen.sqlite3-shm",
+        "imgopen.sqlite3-wal",
+        "last-task",
+        "service.lock",
+    ];
     assert!(names(data.path()).iter().all(|name| known.contains(&name.as_str())), "{:?}", names(data.path()));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_starts_although_its_output_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut serve = command(folder.path(), &["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    let mut child = serve.stdout(full).stderr(Stdio::null()).spawn().unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    until("it is ready", async || {
+        let ready = reqwest::get(format!("{url}/readyz")).await;
+        ready.is_ok_and(|ready| ready.status() == 200).then_some(())
+    })
+    .await;
+    assert!(folder.path().join("imgopen-data/first-key.env").is_file());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
