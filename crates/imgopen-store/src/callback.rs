@@ -52,11 +52,14 @@ pub struct CallbackRow {
     pub next_at: Option<Moment>,
     /// When the task ended.
     pub created_at: Moment,
-    /// Every attempt so far. Only lists and redeliveries read them.
+    /// The last [`ATTEMPTS`] attempts, the oldest first. Only lists and redeliveries read them.
     pub tries: Vec<DeliveryAttempt>,
     /// The place in lists.
     pub place: i64,
 }
+
+/// How many delivery attempts of a callback are read, the last ones. Every attempt has a row.
+pub const ATTEMPTS: usize = 100;
 
 /// One try to push a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]

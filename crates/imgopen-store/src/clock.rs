@@ -28,6 +28,12 @@ impl Moment {
         Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::MAX).to_string()
     }
 
+    /// Whether a clock that shows it can be right: not before 1970, and a century before the last year that can be formatted.
+    pub fn is_plausible(self) -> bool {
+        const CENTURY: std::time::Duration = std::time::Duration::from_secs(100 * 366 * 24 * 60 * 60);
+        self.0 >= 0 && Timestamp::from_millisecond(self.plus(CENTURY).0).is_ok()
+    }
+
     /// Parses RFC 3339 with any offset, truncated to milliseconds.
     ///
     /// # Errors
@@ -98,5 +104,20 @@ mod tests {
         assert_eq!(Moment::parse(&moment.rfc3339()).unwrap(), moment);
         assert!(Moment::parse("yesterday").is_err());
         assert_eq!(Moment(5).since(Moment(7)), std::time::Duration::ZERO);
+    }
+
+    #[test]
+    fn the_year_of_a_clock_that_is_not_set_is_not_plausible() {
+        for (moment, expected) in [
+            (Moment::parse("2026-01-01T00:00:00Z").unwrap(), true),
+            (Moment::parse("2106-02-07T06:28:16Z").unwrap(), true),
+            (Moment(0), true),
+            (Moment(-1), false),
+            (Moment::parse("9950-01-01T00:00:00Z").unwrap(), false),
+            (Moment(i64::MAX), false),
+            (Moment(i64::MIN), false),
+        ] {
+            assert_eq!(moment.is_plausible(), expected, "{moment:?}");
+        }
     }
 }

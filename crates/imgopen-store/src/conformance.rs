@@ -26,6 +26,7 @@
 
 pub mod cases;
 pub mod model;
+pub mod pages;
 
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ macro_rules! conformance {
             callbacks_are_due_in_order
             a_redelivery_survives_the_attempt_in_progress
             callbacks_are_listed_in_pages
+            a_page_of_tasks_is_bounded_in_bytes
+            a_page_of_callbacks_is_bounded_in_bytes
         }
     };
     ($empty:path: $($case:ident)+) => {

@@ -16,7 +16,9 @@ mod store;
 mod task;
 
 pub use asset::{AssetRow, NewAsset};
-pub use callback::{CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, NewCallback, UnderWay};
+pub use callback::{
+    ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, NewCallback, UnderWay,
+};
 pub use clock::{Clock, Moment};
 pub use error::StoreError;
 pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, signing_secret};
@@ -26,4 +28,6 @@ pub use owner::{OrphanedRun, Proof, Recovered, Recovery};
 pub use sqlite::SqliteStore;
 pub use state::{State, UnknownState};
 pub use store::Store;
-pub use task::{Claim, End, Ending, Find, Idempotency, Lane, NewTask, Page, Submitted, TaskFilter, TaskRow};
+pub use task::{
+    Claim, End, Ending, Find, Idempotency, Lane, NewTask, PAGE_BYTES, Page, Submitted, TaskFilter, TaskRow,
+};

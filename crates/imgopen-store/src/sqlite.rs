@@ -10,6 +10,7 @@ mod keys;
 mod open;
 mod orphans;
 mod owners;
+mod pages;
 mod problem;
 mod readers;
 mod tasks;

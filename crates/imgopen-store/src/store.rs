@@ -72,7 +72,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the place of a key's task in lists.
     async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError>;
 
-    /// Lists a key's tasks without their requests, the newest first, from `before` downwards.
+    /// Lists a key's tasks without their requests, the newest first, from `before` downwards: at most `size`, and fewer if
+    /// they would exceed [`PAGE_BYTES`](crate::PAGE_BYTES).
     async fn list_tasks(
         &self,
         key: KeyId,
@@ -96,7 +97,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Marks the files of these assets as deleted. Called before they are, so that no row refers to a missing file.
     async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError>;
 
-    /// Returns the bytes of all assets that have a file.
+    /// Returns the bytes of all assets that have a file. Costs the same however many there are.
     async fn asset_bytes(&self) -> Result<i64, StoreError>;
 
     /// Adds an access key.
@@ -141,7 +142,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the place of a key's callback in lists.
     async fn callback_place(&self, key: KeyId, id: CallbackId) -> Result<Option<i64>, StoreError>;
 
-    /// Lists callbacks with their delivery attempts, the newest first, from `before` downwards.
+    /// Lists callbacks with their last [`ATTEMPTS`](crate::ATTEMPTS) delivery attempts, the newest first, from `before`
+    /// downwards: at most `size`, and fewer if they would exceed [`PAGE_BYTES`](crate::PAGE_BYTES).
     async fn list_callbacks(
         &self,
         filter: CallbackFilter,

@@ -225,6 +225,9 @@ pub struct Find {
     pub states: &'static [State],
 }
 
+/// The most bytes of text in the rows of a [`Page`]. A page ends before the row that would exceed it, unless it is the first.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
 /// A part of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Barrier;
 
+pub use super::pages::*;
 use super::*;
 use crate::{
     AssetToken, CallbackState, Delivery, DeliveryAttempt, Find, KeyRow, Lane, OrphanedRun, Submitted, TaskFilter,
@@ -424,6 +425,9 @@ pub async fn assets_live_until_they_are_deleted(database: &impl Database) {
     kept.sort();
     assert_eq!(kept, [tokens[0].clone(), tokens[2].clone()]);
     assert_eq!(store.asset_bytes().await.unwrap(), 14);
+    // A picture that is marked again is not counted twice, and every process counts the same.
+    store.mark_assets_deleted(tokens[..2].to_vec(), later(16)).await.unwrap();
+    assert_eq!(database.open().await.asset_bytes().await.unwrap(), 7);
 }
 
 pub async fn keys_are_kept_until_they_are_revoked(database: &impl Database) {

@@ -43,8 +43,8 @@ pub fn mark_deleted(connection: &Connection, tokens: &[AssetToken], now: Moment)
 }
 
 pub fn bytes(connection: &Connection) -> Result<i64, Problem> {
-    let sql = "SELECT coalesce(sum(bytes), 0) FROM assets WHERE deleted_at IS NULL";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+    let sql = "SELECT value FROM notes WHERE name = 'asset_bytes'";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 pub fn insert(connection: &Connection, task: &TaskId, asset: &NewAsset, now: Moment) -> Result<(), Problem> {

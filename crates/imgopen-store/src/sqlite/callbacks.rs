@@ -3,11 +3,13 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::pages::page;
 use super::problem::Problem;
 use super::values::{any_of, list as json_list};
 use crate::ids::{CallbackId, KeyId};
 use crate::{
-    CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, Moment, NewCallback, Page, TaskRow, UnderWay,
+    ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, Moment, NewCallback, Page,
+    TaskRow, UnderWay,
 };
 
 const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, rung, next_at, created_at, seq";
@@ -100,13 +102,13 @@ pub fn list(
         size + 1
     );
     let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), read)?;
-    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let next = rows.last().filter(|_| more).map(|row| row.place);
-    let rows = rows.into_iter().map(|row| with_tries(connection, row)).collect::<Result<_, _>>()?;
-    Ok(Page { rows, next })
+    let rows = statement.query(params_from_iter(values))?;
+    let with_tries = |row: &Row<'_>| -> Result<(CallbackRow, usize), Problem> {
+        let callback = with_tries(connection, read(row)?)?;
+        let bytes = callback.tries.iter().map(|attempt| attempt.outcome.len()).sum();
+        Ok((callback, bytes))
+    };
+    page(rows, size, with_tries, |callback| callback.place)
 }
 
 fn conditions(filter: CallbackFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {
@@ -125,9 +127,9 @@ fn conditions(filter: CallbackFilter, before: Option<i64>) -> (Vec<&'static str>
 
 fn with_tries(connection: &Connection, mut callback: CallbackRow) -> Result<CallbackRow, Problem> {
     let sql = "SELECT number, started_at, duration_ms, http_status, outcome FROM callback_tries
-               WHERE callback_id = ?1 ORDER BY number";
+               WHERE callback_id = ?1 ORDER BY number DESC LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let tries = statement.query_map([&callback.id], |row| {
+    let tries = statement.query_map(params![callback.id, ATTEMPTS as i64], |row| {
         Ok(DeliveryAttempt {
             number: row.get(0)?,
             started_at: row.get(1)?,
@@ -137,6 +139,7 @@ fn with_tries(connection: &Connection, mut callback: CallbackRow) -> Result<Call
         })
     })?;
     callback.tries = tries.collect::<Result<_, _>>()?;
+    callback.tries.reverse();
     Ok(callback)
 }
 

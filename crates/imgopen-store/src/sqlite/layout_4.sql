@@ -13,3 +13,16 @@ CREATE TABLE notes (
     name            TEXT PRIMARY KEY,
     value           INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The bytes of all assets that have a file, kept with every change, so that reading it costs nothing.
+INSERT INTO notes (name, value) SELECT 'asset_bytes', coalesce(sum(bytes), 0) FROM assets WHERE deleted_at IS NULL;
+CREATE TRIGGER asset_added AFTER INSERT ON assets WHEN NEW.deleted_at IS NULL BEGIN
+    UPDATE notes SET value = value + NEW.bytes WHERE name = 'asset_bytes';
+END;
+CREATE TRIGGER asset_changed AFTER UPDATE OF bytes, deleted_at ON assets BEGIN
+    UPDATE notes SET value = value + iif(NEW.deleted_at IS NULL, NEW.bytes, 0) - iif(OLD.deleted_at IS NULL, OLD.bytes, 0)
+        WHERE name = 'asset_bytes';
+END;
+CREATE TRIGGER asset_removed AFTER DELETE ON assets WHEN OLD.deleted_at IS NULL BEGIN
+    UPDATE notes SET value = value - OLD.bytes WHERE name = 'asset_bytes';
+END;

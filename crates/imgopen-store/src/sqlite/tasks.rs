@@ -5,6 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::orphans::orphan;
+use super::pages::page;
 use super::problem::Problem;
 use super::values::{Json, any_of, list as json_list};
 use super::{assets, callbacks};
@@ -206,12 +207,8 @@ pub fn list(
         size + 1
     );
     let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), read)?;
-    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let next = rows.last().filter(|_| more).map(|row| row.seq);
-    Ok(Page { rows, next })
+    let rows = statement.query(params_from_iter(values))?;
+    page(rows, size, |row| Ok((read(row)?, 0)), |task| task.seq)
 }
 
 fn conditions(key: KeyId, filter: TaskFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {

@@ -146,6 +146,34 @@ async fn a_database_of_an_older_program_is_migrated() {
     assert_eq!(recovered.requeued.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
 }
 
+/// Rows of earlier layouts count, and so do rows that something else than the store writes.
+#[tokio::test]
+async fn the_database_keeps_the_sum_of_its_assets() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+    for layout in [include_str!("layout_1.sql"), include_str!("layout_2.sql"), include_str!("layout_3.sql")] {
+        connection.execute_batch(layout).unwrap();
+    }
+    let rows = "INSERT INTO assets (token, task_id, media_type, bytes, created_at, deleted_at) VALUES
+                ('a', 't', 'image/png', 5, 7, NULL), ('b', 't', 'image/png', 70, 7, 8), ('c', 't', 'image/png', 11, 7, NULL);
+                PRAGMA user_version = 3;";
+    connection.execute_batch(rows).unwrap();
+    drop(connection);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.asset_bytes().await.unwrap(), 16);
+    for (change, sum) in [
+        ("INSERT INTO assets SELECT token || 'x', task_id, media_type, 100, 7, NULL, NULL FROM assets", 316),
+        ("UPDATE assets SET bytes = bytes + 1", 321),
+        ("UPDATE assets SET deleted_at = 9 WHERE token = 'a' OR token = 'b'", 315),
+        ("UPDATE assets SET deleted_at = NULL WHERE token = 'b'", 386),
+        ("DELETE FROM assets WHERE token = 'a' OR token = 'c'", 374),
+        ("DELETE FROM assets", 0),
+    ] {
+        store.write(move |connection| Ok(connection.execute(change, [])?)).await.unwrap();
+        assert_eq!(store.asset_bytes().await.unwrap(), sum, "{change}");
+    }
+}
+
 #[tokio::test]
 async fn readers_cannot_write_and_do_not_wait_for_the_writer() {
     let (_directory, store) = store();
