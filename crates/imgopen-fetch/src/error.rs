@@ -10,7 +10,8 @@ use url::Url;
 
 /// Why a fetch or a push failed. Every message names the URL.
 ///
-/// Some messages contain the address that a name resolves to. Do not show them to strangers if that is confidential.
+/// No message contains the address that a name resolves to, nor whether a name without a permitted address exists: the names of
+/// the operator's network are nobody else's business. [`detail`](FetchError::detail) has them for the operator's log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -71,7 +72,7 @@ pub enum FetchError {
     },
 
     /// The host's name resolves only to addresses that are not on the public internet.
-    #[error("{url} resolves to {address}, {kind}; the operator can allow it with --allow-network")]
+    #[error("{}", no_address(.url))]
     Resolved {
         /// The URL.
         url: ShownUrl,
@@ -82,7 +83,7 @@ pub enum FetchError {
     },
 
     /// The host's name has no address.
-    #[error("the host of {url} was not found: {source}; check its name")]
+    #[error("{}", no_address(.url))]
     Unresolved {
         /// The URL.
         url: ShownUrl,
@@ -178,6 +179,16 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Returns what the message leaves out of a name's addresses, for the operator's log alone.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            FetchError::Resolved { address, kind, .. } => Some(format!("it resolves to {address}, {kind}")),
+            FetchError::Unresolved { source, .. } => Some(format!("it was not found: {source}")),
+            FetchError::Redirected { source, .. } => source.detail(),
+            _ => None,
+        }
+    }
+
     /// Whether another attempt may succeed: the network or name resolution failed, or the server answered 408, 429 or 5xx
     /// except 501.
     pub fn is_retryable(&self) -> bool {
@@ -199,6 +210,14 @@ impl FetchError {
             _ => false,
         }
     }
+}
+
+/// One message for a name that is unknown and one that is known within the operator's network only.
+fn no_address(url: &ShownUrl) -> String {
+    format!(
+        "the host of {url} was not found, or has no address that may be reached; check its name, or have the operator allow \
+         its network with --allow-network"
+    )
 }
 
 fn is_temporary(status: StatusCode) -> bool {

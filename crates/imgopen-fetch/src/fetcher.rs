@@ -80,7 +80,8 @@ impl Fetcher {
     /// let inside = |_name: String| async { Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5))]) };
     /// let fetcher = Fetcher::with_resolver(Guard::default(), inside)?;
     /// let rejected = fetcher.get("http://pictures.example/cat.png", &Limits::default()).await.unwrap_err();
-    /// assert!(rejected.to_string().contains("resolves to 10.0.0.5, a private address"));
+    /// assert!(rejected.to_string().contains("was not found, or has no address that may be reached"));
+    /// assert_eq!(rejected.detail().as_deref(), Some("it resolves to 10.0.0.5, a private address"));
     /// # Ok(())
     /// # }
     /// ```

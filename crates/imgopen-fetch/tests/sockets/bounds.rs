@@ -133,15 +133,24 @@ async fn https_to_a_plain_port_is_an_error() {
     assert!(error.to_string().contains("gave no whole answer") && !error.to_string().contains("hunter2"), "{error}");
 }
 
+const NO_ADDRESS: &str = "the host of http://a.example/ was not found, or has no address that may be reached; check its name, or \
+                          have the operator allow its network with --allow-network";
+
 #[tokio::test]
 async fn missing_hosts_and_broken_connections_are_errors() {
     let missing = |_: String| async { Err(std::io::Error::other("no such name")) };
     let error =
         Fetcher::with_resolver(guard(), missing).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the host of http://a.example/ was not found: no such name; check its name");
+    assert_eq!(error.to_string(), NO_ADDRESS);
+    assert_eq!(error.detail().as_deref(), Some("it was not found: no such name"));
     let empty = |_: String| async { Ok(Vec::new()) };
     let error = Fetcher::with_resolver(guard(), empty).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
     assert!(matches!(error, FetchError::Unresolved { .. }) && error.is_retryable(), "{error}");
+    // A name of the operator's network has the same message as one that does not exist.
+    let inside = |_: String| async { Ok(vec![[10, 0, 0, 5].into()]) };
+    let error = Fetcher::with_resolver(guard(), inside).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Resolved { .. }) && error.is_refusal(), "{error}");
+    assert_eq!(error.to_string(), NO_ADDRESS);
 
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = fetcher().get(&format!("http://{closed}/?key=hunter2"), &limits()).await.unwrap_err();

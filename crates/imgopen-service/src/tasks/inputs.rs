@@ -6,6 +6,7 @@ use imgopen_fetch::{Fetcher, Limits, Url};
 use imgopen_types::Operation;
 use imgopen_types::schema::{Field, Object, Shape};
 use serde_json::Value;
+use tracing::info;
 
 use crate::context::Context;
 
@@ -53,7 +54,12 @@ impl RequestPictures {
 
     async fn fetch_one(&self, named: &Named) -> Result<Input, EngineError> {
         let fetched = self.fetcher.get(&named.url, &self.limits).await;
-        let fetched = fetched.map_err(|error| EngineError::rejected(&named.field, error.to_string()))?;
+        let fetched = fetched.map_err(|error| {
+            if let Some(detail) = error.detail() {
+                info!(field = named.field, url = named.shown(), detail, "the host of a picture cannot be reached");
+            }
+            EngineError::rejected(&named.field, error.to_string())
+        })?;
         Ok(Input { field: named.field.clone(), url: named.shown(), bytes: fetched.bytes })
     }
 }
