@@ -10,6 +10,7 @@ mod output;
 mod random;
 mod remote;
 mod request;
+mod runtime;
 mod settings;
 mod usage;
 

@@ -86,7 +86,8 @@ pub fn list(args: &Serve) -> anyhow::Result<Vec<Setting>> {
 }
 
 /// The settings without a default.
-const UNSET: &[&str] = &["models", "public_url", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
+const UNSET: &[&str] =
+    &["models", "public_url", "connections.at_most", "queue.running_per_key", "assets.lifetime", "requests.per_minute"];
 
 /// Lists every setting under its full name.
 fn flatten(table: &toml::Table, prefix: &str, lines: &mut Vec<(String, toml::Value)>) {
@@ -200,6 +201,9 @@ mod tests {
             "attempts",
             "shutdown",
             "log",
+            "at_most",
+            "idle",
+            "stall",
             "length",
             "running_per_key",
             "default",
@@ -214,6 +218,7 @@ mod tests {
             "at_once",
             "at_once_per_host",
             "body_bytes",
+            "body_time",
             "per_minute",
             "idempotency",
             "answer_time",

@@ -29,6 +29,17 @@ pub enum AssetError {
     /// A file cannot be read or written.
     #[error("a picture cannot be read or written: {0}")]
     Files(#[from] object_store::Error),
+    /// A picture has no file any more.
+    #[error("the file of the picture does not exist")]
+    Lost,
+    /// A picture's file is not as long as it was.
+    #[error("the file of the picture has {found} bytes instead of {expected}; restore it from a backup")]
+    Damaged {
+        /// Its length.
+        found: u64,
+        /// The length that was written.
+        expected: u64,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,14 +81,33 @@ impl Assets {
         Ok(NewAsset { token, media_type: picture.format.media_type(), bytes, expires_at })
     }
 
-    /// Streams a part of a picture.
+    /// Streams a part of a picture that has that many bytes. Fails before the first byte if the file is lost or cut.
     pub(crate) async fn stream(
         &self,
         token: &AssetToken,
         range: Range<u64>,
+        expected: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, object_store::Error>> + Send + 'static, AssetError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        Ok(self.files.get_opts(&place(token), options).await?.into_stream())
+        let found = match self.files.get_opts(&place(token), options).await {
+            Ok(read) if read.meta.size == expected => return Ok(read.into_stream()),
+            Ok(read) => read.meta.size,
+            Err(error) => self.size(token).await.and_then(|found| {
+                // Reading failed although the file is whole.
+                if found == expected { Err(error.into()) } else { Ok(found) }
+            })?,
+        };
+        Err(AssetError::Damaged { found, expected })
+    }
+
+    /// Returns the size of a picture's file.
+    async fn size(&self, token: &AssetToken) -> Result<u64, AssetError> {
+        match self.files.head(&place(token)).await {
+            Ok(file) => Ok(file.size),
+            // If the directory is away as a whole, its disk may come back.
+            Err(object_store::Error::NotFound { .. }) if self.directory.is_dir() => Err(AssetError::Lost),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Deletes pictures. One that does not exist is not an error.

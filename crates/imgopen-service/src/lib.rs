@@ -27,7 +27,7 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings, RequestSettings,
-    Settings, TimeLimits,
+    AssetSettings, CallbackSettings, ConnectionSettings, InvalidSetting, Limit, LogForm, PictureSettings,
+    QueueSettings, RequestSettings, Settings, TimeLimits,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

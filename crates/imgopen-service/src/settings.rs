@@ -37,12 +37,14 @@ pub struct Settings {
     pub workers: usize,
     /// How many times a task may run if the process is killed during each run.
     pub attempts: u32,
-    /// How long running tasks and open calls may go on when the service stops. Then the tasks are handed back to the
-    /// queue, which takes five seconds at most.
+    /// How long the service may take to stop. Running tasks and open calls may go on until shortly before: a tenth of the
+    /// time, a second at most. Then the tasks are handed back to the queue. Without either, pushes of callbacks have two seconds.
     #[serde(with = "durations::required")]
     pub shutdown: Duration,
     /// The format of the service's log on the command line.
     pub log: LogForm,
+    /// Limits of connections.
+    pub connections: ConnectionSettings,
     /// Limits of the queue.
     pub queue: QueueSettings,
     /// Time limits of runs, by operation.
@@ -66,6 +68,21 @@ pub enum LogForm {
     Human,
     /// A JSON object for each event.
     Json,
+}
+
+/// Limits of connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionSettings {
+    /// How many may be open. Beyond it, a new one takes the place of the one that has been without a request for longest;
+    /// if all have one, callers wait. Unless set, four fifths of the limit of open files less 64, from 16 to 4096.
+    pub at_most: Option<usize>,
+    /// How long one may take for the head of a request, and be idle between requests.
+    #[serde(with = "durations::required")]
+    pub idle: Duration,
+    /// How long a caller may read nothing of an answer.
+    #[serde(with = "durations::required")]
+    pub stall: Duration,
 }
 
 /// Limits of the queue.
@@ -144,6 +161,9 @@ pub struct CallbackSettings {
 pub struct RequestSettings {
     /// The largest body in bytes.
     pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    #[serde(with = "durations::required")]
+    pub body_time: Duration,
     /// How many calls a key may make in a minute, and in one burst. Any number unless set.
     pub per_minute: Option<NonZeroU32>,
     /// How long an `Idempotency-Key` is remembered.
@@ -178,6 +198,7 @@ impl Default for Settings {
             attempts: 3,
             shutdown: Duration::from_secs(30),
             log: LogForm::default(),
+            connections: ConnectionSettings::default(),
             queue: QueueSettings::default(),
             time_limit: TimeLimits::default(),
             pictures: PictureSettings::default(),
@@ -185,6 +206,12 @@ impl Default for Settings {
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),
         }
+    }
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self { at_most: None, idle: Duration::from_secs(60), stall: Duration::from_secs(30) }
     }
 }
 
@@ -219,6 +246,7 @@ impl Default for RequestSettings {
     fn default() -> Self {
         Self {
             body_bytes: 1024 * 1024,
+            body_time: Duration::from_secs(30),
             per_minute: None,
             idempotency: Duration::from_secs(24 * 60 * 60),
             answer_time: Duration::from_secs(60),
@@ -279,6 +307,7 @@ impl Settings {
         }
         let counts = [
             ("workers", self.workers),
+            ("connections.at_most", self.connections.at_most.unwrap_or(usize::MAX)),
             ("queue.length", self.queue.length),
             ("queue.running_per_key", self.running_per_key(self.workers)),
             ("attempts", self.attempts as usize),
@@ -295,6 +324,9 @@ impl Settings {
             ("pictures.time", self.pictures.time),
             ("callbacks.time", self.callbacks.time),
             ("requests.answer_time", self.requests.answer_time),
+            ("requests.body_time", self.requests.body_time),
+            ("connections.idle", self.connections.idle),
+            ("connections.stall", self.connections.stall),
         ];
         if let Some((setting, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return wrong(setting, "0 given; give a time such as \"10s\"".to_owned());

@@ -1,5 +1,6 @@
 //! Result pictures over HTTP, and their deletion.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use imgopen_service::Moment;
@@ -108,6 +109,9 @@ async fn an_unknown_picture_is_answered_with_the_envelope() {
     for path in ["/assets/unknown.png", "/assets/..%2F..%2Fimgopen.sqlite3", "/assets/%00", "/previews/unknown.png"] {
         Answer::of(got(&server, path, &[]).await).await.refused(404);
     }
+    for path in ["/assets/%ff%fe", "/previews/%ff"] {
+        assert!(Answer::of(got(&server, path, &[]).await).await.refused(400).contains("UTF-8"));
+    }
     let posted = reqwest::Client::new().post(format!("{}/assets/a.png", server.url)).send().await.unwrap();
     Answer::of(posted).await.refused(405);
 }
@@ -140,6 +144,48 @@ async fn an_expired_picture_is_deleted() {
     // Deleted pictures do not count.
     let metrics = got(&server, "/metrics", &[]).await.text().await.unwrap();
     assert!(metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
+}
+
+/// Returns the file of a picture.
+fn file(server: &Server, url: &str) -> PathBuf {
+    let token = url.rsplit('/').next().unwrap();
+    server.data_dir().join("assets").join(&token[..2]).join(token)
+}
+
+#[tokio::test]
+async fn a_lost_picture_is_gone_from_its_row_too() {
+    let (server, url) = with_picture(Bench::new()).await;
+    let file = file(&server, &url);
+    // The disk of the directory may come back.
+    let away = server.data_dir().join("away");
+    std::fs::rename(server.data_dir().join("assets"), &away).unwrap();
+    assert!(Answer::of(got(&server, &url, &[]).await).await.refused(500).contains("server's log"));
+    std::fs::rename(&away, server.data_dir().join("assets")).unwrap();
+    assert_eq!(got(&server, &url, &[]).await.status(), 200);
+
+    std::fs::remove_file(&file).unwrap();
+    for range in ["bytes=0-0", "none"] {
+        let msg = Answer::of(got(&server, &url, &[("range", range)]).await).await.refused(410);
+        assert!(msg.contains("lost"), "{msg}");
+    }
+    let metrics = got(&server, "/metrics", &[]).await.text().await.unwrap();
+    assert!(metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_damaged_picture_is_an_error_before_its_first_byte() {
+    let (server, url) = with_picture(Bench::new()).await;
+    let whole = dot_picture().bytes;
+    for bytes in [&whole[..whole.len() - 1], &whole[..0], &[&whole[..], b"x"].concat()] {
+        std::fs::write(file(&server, &url), bytes).unwrap();
+        for range in ["none", "bytes=0-0", "bytes=-1"] {
+            let answer = Answer::of(got(&server, &url, &[("range", range)]).await).await;
+            answer.refused(500);
+        }
+    }
+    // It can be restored.
+    std::fs::write(file(&server, &url), &whole).unwrap();
+    assert_eq!(got(&server, &url, &[]).await.bytes().await.unwrap(), whole);
 }
 
 /// Files of a run whose process was killed are deleted; any other file may be one that another process is writing.

@@ -12,6 +12,8 @@ mod callbacks;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod describe;
 #[cfg(test)]
 mod enlarge;

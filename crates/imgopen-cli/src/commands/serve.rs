@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::engines::engines;
 use crate::args::serve::Serve;
-use crate::{output, settings};
+use crate::{output, runtime, settings};
 
 /// The name of the first key.
 const FIRST_KEY: &str = "created at the first start";
@@ -16,7 +16,7 @@ const FIRST_KEY: &str = "created at the first start";
 pub fn run(args: &Serve) -> anyhow::Result<()> {
     let settings = settings::load(args)?;
     log(settings.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime::for_service()?;
     let outcome = runtime.block_on(serve(settings));
     // An engine that hangs must not block the exit; its task was handed back.
     runtime.shutdown_background();

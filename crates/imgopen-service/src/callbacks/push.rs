@@ -153,7 +153,10 @@ fn receipt(answered: StatusCode, body: &[u8]) -> Result<i64, Refused> {
     }
     match read::<CallbackReceipt>(body) {
         Ok(receipt) if receipt.code == SUCCESS_CODE => Ok(status),
-        Ok(receipt) => refused(format!("answered the code {:?}; only \"200\" acknowledges", receipt.code)),
+        Ok(receipt) => {
+            let shown: String = receipt.code.chars().take(100).collect();
+            refused(format!("answered the code {shown:?}; only \"200\" acknowledges"))
+        }
         Err(error) => refused(format!("did not answer with a receipt such as {{\"code\":\"200\"}}: {error}")),
     }
 }
