@@ -8,11 +8,11 @@ use std::thread::{self, JoinHandle};
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
-/// The threads that a service needs beside its workers before it is ready: one that writes the database, one that reads files,
-/// and two to spare.
-const OTHERS: usize = 4;
+/// The threads that a service needs beside its workers before it is ready: one each for the log, for writing the database and
+/// for reading files, and two to spare.
+const OTHERS: usize = 5;
 
-/// Builds the runtime of a service, with a worker for each core.
+/// Builds the runtime of a service, with a worker for each core. Called before anything else starts a thread.
 ///
 /// # Errors
 ///

@@ -15,8 +15,8 @@ const FIRST_KEY: &str = "created at the first start";
 /// Runs the service until Ctrl-C or SIGTERM.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
     let settings = settings::load(args)?;
-    log(settings.log);
     let runtime = runtime::for_service()?;
+    log(settings.log);
     let outcome = runtime.block_on(serve(settings));
     // An engine that hangs must not block the exit; its task was handed back.
     runtime.shutdown_background();
