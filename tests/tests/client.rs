@@ -53,7 +53,7 @@ async fn a_request_that_breaks_the_document_is_not_sent() {
     let error =
         client.submit_training().body_map(|body| body.max_epochs(51).mixed_precision("fp32")).send().await.unwrap_err();
     assert!(matches!(error, Error::InvalidRequest(_)));
-    insta::assert_snapshot!(error, @r#"the request was not sent: `taskId`: missing; give a text that is not empty; `fileUrlList`: missing; give a list of 10 to 100 items; `maxEpochs`: 51 given, a whole number from 10 to 50 expected; `mixedPrecision`: "fp32" given, one of "fp16", "bf16" expected"#);
+    insta::assert_snapshot!(error, @r#"the request was not sent: `taskId`: missing; give a text of 1 to 255 characters; `fileUrlList`: missing; give a list of 10 to 100 items; `maxEpochs`: 51 given, a whole number from 10 to 50 expected; `mixedPrecision`: "fp32" given, one of "fp16", "bf16" expected"#);
 
     // A struct that was built by hand is checked as well.
     let request = EnlargeImageRequest { scale: 0.5, ..enlarge() };

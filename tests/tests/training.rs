@@ -37,7 +37,7 @@ fn without_the_comma_what_is_missing_is_reported() {
     let ReadError::Violations(violations) = error else { panic!("{error}") };
     let found: Vec<_> = violations.iter().map(|violation| (violation.field.as_str(), violation.rule)).collect();
     assert_eq!(found, [("taskId", Rule::Missing), ("fileUrlList", Rule::Items)]);
-    insta::assert_snapshot!(violations, @"`taskId`: missing; give a text that is not empty; `fileUrlList`: 0 items given, a list of 10 to 100 items expected");
+    insta::assert_snapshot!(violations, @"`taskId`: missing; give a text of 1 to 255 characters; `fileUrlList`: 0 items given, a list of 10 to 100 items expected");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The command line: definitions only, one file for each group of commands.
 
+pub mod backup;
 pub mod callbacks;
 pub mod config;
 pub mod connection;
 pub mod data;
 pub mod demo;
+pub mod doctor;
 pub mod job;
 pub mod keys;
 pub mod models;
@@ -16,9 +18,11 @@ pub mod train;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use backup::{Backup, Restore};
 use callbacks::Callbacks;
 use config::Config;
 use demo::Demo;
+use doctor::Doctor;
 use keys::Keys;
 use models::Models;
 use run::Call;
@@ -59,9 +63,18 @@ pub enum Command {
     /// Run the service.
     #[command(after_help = SERVE)]
     Serve(Serve),
-    /// Create, list and revoke access keys; works while the service runs.
+    /// Create, list and revoke access keys, and replace signing secrets; works while the service runs.
     #[command(subcommand, after_help = "Example:\n  imgopen keys create --name \"my application\"")]
     Keys(Keys),
+    /// Copy the data directory of a service; works while the service runs.
+    #[command(after_help = BACKUP)]
+    Backup(Backup),
+    /// Put a backup into a data directory that is empty or missing, after checking it.
+    #[command(after_help = RESTORE)]
+    Restore(Restore),
+    /// Examine the data directory, the machine and the settings, and say what to do; works while the service runs.
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Show the settings.
     #[command(subcommand, after_help = "Example:\n  imgopen config show --config imgopen.toml")]
     Config(Config),
@@ -116,6 +129,26 @@ const CALLBACKS: &str = "\
 Examples:
   imgopen callbacks listen
   imgopen callbacks list --state abandoned";
+
+const BACKUP: &str = "\
+The backup is a directory with the database as it is at this moment, its pictures, and the data sets of trainings; models are \
+not in it. It gets its name when it is complete.
+
+Example:
+  imgopen backup /backups/imgopen-monday --data-dir /var/lib/imgopen";
+
+const RESTORE: &str = "\
+Stop the service first. What `--replace` moves aside is kept in the data directory, below before-restore-TIME/.
+
+Example:
+  imgopen restore /backups/imgopen-monday --data-dir /var/lib/imgopen";
+
+const DOCTOR: &str = "\
+Takes the flags of `imgopen serve`. Exits with 0 if nothing is wrong, and with 1 otherwise. With --json, missing and unknown \
+pictures are listed.
+
+Example:
+  imgopen doctor --data-dir /var/lib/imgopen";
 
 const COMPLETIONS: &str = "\
 Examples:

@@ -1,14 +1,18 @@
 //! The commands, one file each.
 
+mod backup;
 mod callbacks;
 mod completions;
 mod config;
 mod data;
 mod demo;
+mod doctor;
 mod engines;
+mod first_key;
 mod keys;
 mod listen;
 mod models;
+mod restore;
 mod run;
 mod serve;
 mod tasks;
@@ -27,6 +31,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Train(command) => train::run(command, json),
         Command::Serve(args) => serve::run(&args),
         Command::Keys(command) => keys::run(command, json),
+        Command::Backup(args) => backup::run(&args, json),
+        Command::Restore(args) => restore::run(&args, json),
+        Command::Doctor(args) => doctor::run(&args, json),
         Command::Config(command) => config::run(command, json),
         Command::Callbacks(command) => callbacks::run(command, json),
         Command::Completions { shell } => completions::run(shell),

@@ -11,6 +11,7 @@ mod output;
 mod random;
 mod remote;
 mod request;
+mod runtime;
 mod settings;
 mod usage;
 

@@ -32,6 +32,15 @@ pub fn load(flags: &Serve) -> anyhow::Result<Settings> {
     extract(&figment(flags)?)
 }
 
+/// Reads the settings without checking whether they fit each other.
+///
+/// # Errors
+///
+/// If a setting is unknown or of the wrong kind, or the file cannot be read.
+pub fn read(flags: &Serve) -> anyhow::Result<Settings> {
+    Ok(figment(flags)?.extract().map_err(|error| Failure::usage(describe(error)))?)
+}
+
 /// Returns the data directory of a service that is started with the same flags.
 pub fn data_dir(data: &Data) -> anyhow::Result<PathBuf> {
     let serve = Serve { data_dir: data.data_dir.clone(), config: data.config.clone(), ..Serve::default() };

@@ -1,9 +1,13 @@
 //! The command line: output, rejections and exit codes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "commands/backups.rs"]
+mod backups;
 mod common;
 #[path = "commands/demo.rs"]
 mod demo;
+#[path = "commands/doctor.rs"]
+mod doctor;
 #[path = "commands/files.rs"]
 mod files;
 #[path = "commands/listening.rs"]

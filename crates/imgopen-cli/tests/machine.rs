@@ -51,7 +51,7 @@ async fn count(client: &Client, state: &str, expected: usize) -> Vec<Value> {
 /// How tasks ended that did not succeed.
 async fn failures(client: &Client) -> Vec<String> {
     let rows = all(client, "list_tasks", json!({"states": ["failed", "cancelled"]})).await;
-    rows.iter().map(|row| format!("{}: {}", text(row, "businessTaskId"), text(row, "desc"))).collect()
+    rows.iter().map(|row| format!("{}: {}", text(row, "callerId"), text(row, "desc"))).collect()
 }
 
 fn key(folder: &Path) -> Key {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,7 +11,8 @@ use url::Url;
 
 /// Why a fetch or a push failed. Every message names the URL.
 ///
-/// Some messages contain the address that a name resolves to. Do not show them to strangers if that is confidential.
+/// No message contains the address that a name resolves to, nor whether a name without a permitted address exists: the names of
+/// the operator's network are nobody else's business. [`detail`](FetchError::detail) has them for the operator's log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -72,7 +73,7 @@ pub enum FetchError {
     },
 
     /// The host's name resolves only to addresses that are not on the public internet.
-    #[error("{url} resolves to {address}, {kind}; the operator can allow it with --allow-network")]
+    #[error("{}", no_address(.url))]
     Resolved {
         /// The URL.
         url: ShownUrl,
@@ -83,7 +84,7 @@ pub enum FetchError {
     },
 
     /// The host's name has no address.
-    #[error("the host of {url} was not found: {source}; check its name")]
+    #[error("{}", no_address(.url))]
     Unresolved {
         /// The URL.
         url: ShownUrl,
@@ -179,6 +180,16 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Returns what the message leaves out of a name's addresses, for the operator's log alone.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            FetchError::Resolved { address, kind, .. } => Some(format!("it resolves to {address}, {kind}")),
+            FetchError::Unresolved { source, .. } => Some(format!("it was not found: {source}")),
+            FetchError::Redirected { source, .. } => source.detail(),
+            _ => None,
+        }
+    }
+
     /// Whether another attempt may succeed: the network or name resolution failed, or the server answered 408, 429 or 5xx
     /// except 501.
     pub fn is_retryable(&self) -> bool {
@@ -197,19 +208,30 @@ impl FetchError {
     /// Which errors of a network are this machine's cannot always be known: a name server that does not answer and a
     /// firewall that drops packets count as the other side's.
     pub fn is_local(&self) -> bool {
+        self.is_by(is_own)
+    }
+
+    /// Whether this machine has no descriptor or no memory left for a connection. Unlike a network that cannot be reached,
+    /// nobody can bring that about by naming an address.
+    pub fn is_exhaustion(&self) -> bool {
+        self.is_by(is_lack)
+    }
+
+    /// Whether an error of the system of that kind is the cause.
+    fn is_by(&self, kind: fn(&io::Error) -> bool) -> bool {
         match self {
-            FetchError::Unresolved { source, .. } => is_own(source),
+            FetchError::Unresolved { source, .. } => kind(source),
             FetchError::Transport { source, .. } => {
                 let mut cause: Option<&(dyn Error + 'static)> = Some(source);
                 while let Some(inner) = cause {
-                    if inner.downcast_ref::<io::Error>().is_some_and(is_own) {
+                    if inner.downcast_ref::<io::Error>().is_some_and(kind) {
                         return true;
                     }
                     cause = inner.source();
                 }
                 false
             }
-            FetchError::Redirected { source, .. } => source.is_local(),
+            FetchError::Redirected { source, .. } => source.is_by(kind),
             _ => false,
         }
     }
@@ -230,9 +252,29 @@ const TOO_MANY_FILES: [i32; 2] = [24, 23];
 
 /// Whether an error of the system is about this machine.
 pub(crate) fn is_own(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, NetworkDown, NetworkUnreachable, OutOfMemory};
-    matches!(error.kind(), AddrNotAvailable | NetworkDown | NetworkUnreachable | OutOfMemory)
+    use io::ErrorKind::{AddrNotAvailable, NetworkDown, NetworkUnreachable};
+    is_lack(error) || matches!(error.kind(), AddrNotAvailable | NetworkDown | NetworkUnreachable)
+}
+
+/// Whether this machine has no descriptor or no memory left.
+fn is_lack(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
         || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
+}
+
+/// Whether a route leads from this machine to any other. Sends nothing: it only asks the system for a route to addresses that
+/// are reserved for documentation.
+pub fn has_network() -> bool {
+    let leads = |from: &str, to: &str| UdpSocket::bind(from).and_then(|socket| socket.connect(to)).is_ok();
+    leads("0.0.0.0:0", "192.0.2.1:9") || leads("[::]:0", "[2001:db8::1]:9")
+}
+
+/// One message for a name that is unknown and one that is known within the operator's network only.
+fn no_address(url: &ShownUrl) -> String {
+    format!(
+        "the host of {url} was not found, or has no address that may be reached; check its name, or have the operator allow \
+         its network with --allow-network"
+    )
 }
 
 fn is_temporary(status: StatusCode) -> bool {
@@ -323,6 +365,7 @@ mod tests {
         ];
         for (kind, is_local) in kinds {
             assert_eq!(unresolved(kind.into()).is_local(), is_local, "{kind:?}");
+            assert_eq!(unresolved(kind.into()).is_exhaustion(), kind == io::ErrorKind::OutOfMemory, "{kind:?}");
         }
         for (code, is_local) in [(24, true), (23, true), (2, false)] {
             assert_eq!(unresolved(io::Error::from_raw_os_error(code)).is_local(), is_local, "{code}");

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use reqwest::{Client, Response};
 use url::Url;
 
 use crate::connect::{self, ConnectLimit, ConnectTimeout};
-use crate::error::{FetchError, ShownUrl};
+use crate::error::{FetchError, ShownUrl, is_own};
 use crate::resolve::{self, GuardedResolver, NoAddress};
 use crate::{Guard, Limits};
 
@@ -80,7 +80,8 @@ impl Fetcher {
     /// let inside = |_name: String| async { Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5))]) };
     /// let fetcher = Fetcher::with_resolver(Guard::default(), inside)?;
     /// let rejected = fetcher.get("http://pictures.example/cat.png", &Limits::default()).await.unwrap_err();
-    /// assert!(rejected.to_string().contains("resolves to 10.0.0.5, a private address"));
+    /// assert!(rejected.to_string().contains("was not found, or has no address that may be reached"));
+    /// assert_eq!(rejected.detail().as_deref(), Some("it resolves to 10.0.0.5, a private address"));
     /// # Ok(())
     /// # }
     /// ```
@@ -261,9 +262,7 @@ fn failure(url: &Url, error: reqwest::Error) -> FetchError {
         if let Some(no_address) = inner.downcast_ref::<NoAddress>() {
             return match no_address {
                 NoAddress::Refused { address, kind } => FetchError::Resolved { url, address: *address, kind },
-                NoAddress::NotFound(error) => {
-                    FetchError::Unresolved { url, source: io::Error::new(error.kind(), error.to_string()) }
-                }
+                NoAddress::NotFound(error) => FetchError::Unresolved { url, source: copy(error) },
             };
         }
         if let Some(ConnectTimeout(limit)) = inner.downcast_ref::<ConnectTimeout>() {
@@ -273,4 +272,18 @@ fn failure(url: &Url, error: reqwest::Error) -> FetchError {
     }
     // reqwest's message would show the URL with its query.
     FetchError::Transport { url, source: error.without_url() }
+}
+
+/// Copies the error of a resolver, with the system's code if it has one.
+///
+/// The C library's resolver reports "not found" also when it can open neither its files nor a socket. Trying that here shows
+/// whether it is so.
+fn copy(error: &io::Error) -> io::Error {
+    if let Some(code) = error.raw_os_error() {
+        return io::Error::from_raw_os_error(code);
+    }
+    match std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+        Err(own) if is_own(&own) => own,
+        _ => io::Error::new(error.kind(), error.to_string()),
+    }
 }

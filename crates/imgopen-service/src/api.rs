@@ -2,6 +2,8 @@
 
 mod extras;
 mod failures;
+pub(crate) mod front;
+mod hosts;
 pub(crate) mod http;
 mod vendor;
 

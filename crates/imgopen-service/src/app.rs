@@ -9,8 +9,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
@@ -22,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::api::front::{Front, Serving};
 use crate::assets::{AssetError, Assets};
 use crate::context::Context;
 use crate::data_dir;
@@ -35,17 +34,27 @@ use crate::settings::{InvalidSetting, Settings};
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
 use crate::upkeep::recovery::{Recovered, recover};
-use crate::upkeep::retention;
 use crate::upkeep::supervision::supervise;
 use crate::upkeep::sweep::{Writers, sweep};
+use crate::upkeep::unknown::warn_of_unknown;
+use crate::upkeep::{retention, watermark};
 use crate::urls::Urls;
 use crate::{api, callbacks};
 
-/// How long a connection may take for the head of a request, and stay idle between requests.
-const HEAD: Duration = Duration::from_secs(60);
+/// The time within the limit, and at least, for handing tasks back and answering the last callers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// The time beyond the limit for handing tasks back and answering the last callers.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// The time for pushes in progress when nothing else is.
+const LAST_PUSHES: Duration = Duration::from_secs(2);
+
+/// The pause between two looks at what is in progress.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The time beyond the limit for handing tasks back when the database does not answer.
+const HAND_BACK: Duration = Duration::from_secs(5);
+
+/// The time for closing the database.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// An error of opening or starting the service.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +83,9 @@ pub enum StartError {
     /// The access keys failed.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The machine's clock cannot be right.
+    #[error("the machine's clock is at {0}, which cannot be right; set the clock, then start again")]
+    Clock(String),
     /// The HTTP client failed.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -108,19 +120,24 @@ impl Service {
     /// When the settings contradict one another, or the directory cannot be used.
     pub async fn open(settings: Settings, clock: Clock, engines: Registry) -> Result<Self, StartError> {
         settings.check()?;
+        if !clock.now().is_plausible() {
+            return Err(StartError::Clock(clock.now().rfc3339()));
+        }
         let lock = occupy(&settings.data_dir)?;
         let library = library(&settings)?;
-        let trainer = Trainer::open(&settings.data_dir, library.clone()).map_err(|error| StartError::Directory {
-            directory: settings.data_dir.display().to_string(),
-            problem: format!("partial data sets cannot be deleted: {error}"),
-        })?;
+        let trainer = Trainer::open(&settings.data_dir, library.clone());
+        if let Err(error) = trainer.remove_partials() {
+            warn!(%error, "partial data sets could not be deleted; the next start tries again");
+        }
         let engines = engines.with(trainer).with_library(library);
         let store = data_dir::open_store(&settings.data_dir)?;
+        let assets = settings.data_dir.join(data_dir::ASSETS);
         let owner = OwnerId::new()?;
         // Without a lease: the lock proves that this process lives.
         store.register_owner(owner.clone(), None).await?;
         let context = Context {
-            assets: Assets::open(&settings.data_dir.join(data_dir::ASSETS))?,
+            assets: Assets::open(&assets)?,
+            health: Health::new(store.clone(), settings.data_dir.clone(), assets, settings.disk.reserve),
             keys: Keys::new(store.clone(), clock.clone()),
             fetcher: Fetcher::new(Guard::new(settings.allow_network.clone()))?,
             dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length),
@@ -128,7 +145,6 @@ impl Service {
             running: Running::default(),
             memory: Memory::new(settings.pictures.memory),
             metrics: Metrics::default(),
-            health: Health::default(),
             endings: broadcast::channel(1024).0,
             pushes: Notify::new(),
             stopping: CancellationToken::new(),
@@ -159,8 +175,10 @@ impl Service {
         api::http::router(&self.context)
     }
 
-    /// Serves until `stop` completes. Then accepts no more calls or runs, gives running tasks the time of the setting
-    /// `shutdown`, hands back those that have not ended by then, and returns.
+    /// Serves until `stop` completes. Then accepts no more calls or runs, gives running tasks and open calls the time of
+    /// the setting `shutdown`, hands back those that have not ended by then, and returns. Returns at once if nothing runs.
+    ///
+    /// Raises the process's soft limit of open files to its hard one.
     ///
     /// `ready` is called with the address under which callers reach the service.
     ///
@@ -190,13 +208,20 @@ impl Service {
             () = context.stopping.cancelled() => return Ok(()),
         };
         let tasks = self.spawn(suspects);
-        let callers = Handle::new();
-        let server = server(listener, callers.clone()).serve(self.router().into_make_service());
+        let (front, serving) = Front::open(listener, self.router(), &context.settings.connections);
         ready(&context.urls().base);
-        let server = tokio::spawn(server);
         context.stopping.cancelled().await;
-        callers.graceful_shutdown(Some(context.settings.shutdown + LAST_ANSWERS));
-        self.shut_down(tasks, server).await
+        self.shut_down(tasks, &front, serving).await
+    }
+
+    /// Closes the database, once [`serve`](Self::serve) has returned: its file alone is then complete, and can be copied.
+    /// Nothing of the service can be used afterwards.
+    pub async fn close(&self) {
+        match tokio::time::timeout(CLOSING, self.context.store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the database was not closed; nothing is lost, but copy it with its log"),
+            Err(_) => warn!("the database is still in use; nothing is lost, but copy it with its log"),
+        }
     }
 
     /// Stops the service, as the completion of `stop` would.
@@ -232,6 +257,8 @@ impl Service {
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered what an earlier process left");
         }
+        watermark::compare(context).await?;
+        warn_of_unknown(context).await?;
         for lane in context.store.queued().await? {
             let pool = Needs::parse(&lane.needs).pool(context);
             context.dispatch.refill(Slot { pool, key: lane.key, needs: lane.needs }, lane.count);
@@ -260,42 +287,51 @@ impl Service {
         });
         tasks.spawn(supervise(self.context.clone(), "callbacks", callbacks::push::run));
         tasks.spawn(supervise(self.context.clone(), "upkeep", retention::run));
+        tasks.spawn(supervise(self.context.clone(), "watermark", watermark::run));
         tasks.close();
         tasks
     }
 
-    async fn shut_down(&self, tasks: TaskTracker, server: Serving) -> Result<(), ServeError> {
+    async fn shut_down(&self, tasks: TaskTracker, front: &Front, serving: Serving) -> Result<(), ServeError> {
         let limit = self.context.settings.shutdown;
-        info!(?limit, "stopping; running tasks may go on until the limit");
-        let mut all = std::pin::pin!(async { tokio::join!(tasks.wait(), server).1 });
-        let mut outcome = tokio::time::timeout(limit, &mut all).await;
+        info!(?limit, "stopping; running tasks and open calls may go on until the limit");
+        front.stop();
+        let mut all = std::pin::pin!(async { tokio::join!(tasks.wait(), serving).1 });
+        let ended = tokio::select! {
+            served = &mut all => Some(served),
+            () = self.quiet(front) => None,
+            () = tokio::time::sleep(limit - (limit / 10).min(LAST_ANSWERS)) => {
+                warn!("the limit has passed; running tasks are handed back");
+                None
+            }
+        };
         self.context.ending.cancel();
-        if outcome.is_err() {
-            warn!("the limit has passed; running tasks are handed back");
-            outcome = tokio::time::timeout(LAST_ANSWERS, all).await;
-        }
+        let outcome = match ended {
+            Some(served) => Ok(served),
+            None => match tokio::time::timeout(LAST_ANSWERS, &mut all).await {
+                Ok(served) => Ok(served),
+                Err(_) => {
+                    front.close();
+                    tokio::time::timeout(HAND_BACK, all).await
+                }
+            },
+        };
         match outcome {
             Ok(Ok(served)) => served?,
             Ok(Err(error)) => error!(%error, "the server's task failed"),
-            Err(_) => warn!("not all tasks were handed back or callers answered; the next start recovers the tasks"),
+            Err(_) => warn!("not all tasks were handed back; the next start recovers them"),
         }
         Ok(())
     }
-}
 
-/// The task that answers callers.
-type Serving = tokio::task::JoinHandle<std::io::Result<()>>;
-
-/// Makes the server of a port. A connection that takes longer than [`HEAD`] for a request's head is closed. A picture's
-/// head and its bytes are two writes: without `TCP_NODELAY`, the system would hold back the second until the caller has
-/// acknowledged the first, which callers delay by 40 ms.
-fn server(listener: TcpListener, callers: Handle<SocketAddr>) -> axum_server::Server<SocketAddr, NoDelayAcceptor> {
-    let server = axum_server::Server::from_listener(listener).acceptor(NoDelayAcceptor::new());
-    let mut server = server.handle(callers).http1_only().accept_error_handler(|_, error| {
-        warn!(%error, "a connection could not be accepted");
-    });
-    server.http_builder().http1().header_read_timeout(HEAD);
-    server
+    /// Waits until no task runs and no caller is answered, and then for pushes. What is not acknowledged by then is pushed
+    /// again after the next start.
+    async fn quiet(&self, front: &Front) {
+        while self.context.dispatch.counts().1 > 0 || front.connections() > 0 {
+            tokio::time::sleep(POLL).await;
+        }
+        tokio::time::sleep(LAST_PUSHES).await;
+    }
 }
 
 fn occupy(data_dir: &Path) -> Result<File, StartError> {
@@ -304,8 +340,22 @@ fn occupy(data_dir: &Path) -> Result<File, StartError> {
         problem: error.to_string(),
     };
     data_dir::make_private(data_dir).map_err(to_error)?;
+    let unusable = |problem| StartError::Directory { directory: data_dir.display().to_string(), problem };
+    #[cfg(unix)]
+    if let Some(mode) = data_dir::close_to_others(data_dir).map_err(unusable)? {
+        let (directory, mode) = (data_dir.display(), format!("{mode:04o}"));
+        warn!(%directory, mode, "other users could read the data directory; it is closed to them now");
+    }
     let lock = data_dir::lock(data_dir).map_err(to_error)?;
-    lock.ok_or_else(|| StartError::Occupied(data_dir.display().to_string()))
+    let lock = lock.ok_or_else(|| StartError::Occupied(data_dir.display().to_string()))?;
+    if data_dir.join(data_dir::RESTORING).exists() {
+        let problem = format!(
+            "a restore was interrupted; repeat it with `imgopen restore --replace`, or delete `{}` to go on without",
+            data_dir::RESTORING
+        );
+        return Err(unusable(problem));
+    }
+    Ok(lock)
 }
 
 /// Opens the models directory, and reads it in the background. If it is set, it must exist.

@@ -29,6 +29,17 @@ pub enum AssetError {
     /// A file cannot be read or written.
     #[error("a picture cannot be read or written: {0}")]
     Files(#[from] object_store::Error),
+    /// A picture has no file any more.
+    #[error("the file of the picture does not exist")]
+    Lost,
+    /// A picture's file is not as long as it was.
+    #[error("the file of the picture has {found} bytes instead of {expected}; restore it from a backup")]
+    Damaged {
+        /// Its length.
+        found: u64,
+        /// The length that was written.
+        expected: u64,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,29 +81,63 @@ impl Assets {
         Ok(NewAsset { token, media_type: picture.format.media_type(), bytes, expires_at })
     }
 
-    /// Streams a part of a picture.
+    /// Streams a part of a picture that has that many bytes. Fails before the first byte if the file is lost or cut.
     pub(crate) async fn stream(
         &self,
         token: &AssetToken,
         range: Range<u64>,
+        expected: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, object_store::Error>> + Send + 'static, AssetError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        Ok(self.files.get_opts(&place(token), options).await?.into_stream())
+        let found = match self.files.get_opts(&place(token), options).await {
+            Ok(read) if read.meta.size == expected => return Ok(read.into_stream()),
+            Ok(read) => read.meta.size,
+            Err(error) => self.size(token).await.and_then(|found| {
+                // Reading failed although the file is whole.
+                if found == expected { Err(error.into()) } else { Ok(found) }
+            })?,
+        };
+        Err(AssetError::Damaged { found, expected })
     }
 
-    /// Deletes pictures. One that does not exist is not an error.
+    /// Returns the size of a picture's file.
+    async fn size(&self, token: &AssetToken) -> Result<u64, AssetError> {
+        match self.files.head(&place(token)).await {
+            Ok(file) => Ok(file.size),
+            // If the directory is away as a whole, its disk may come back.
+            Err(object_store::Error::NotFound { .. }) if self.directory.is_dir() => Err(AssetError::Lost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes pictures. One that does not exist is not an error. If some cannot be deleted, the others still are, and the
+    /// first error is returned.
     pub(crate) async fn delete<'a>(&self, tokens: impl IntoIterator<Item = &'a AssetToken>) -> Result<(), AssetError> {
+        self.delete_each(tokens).await.1.map_or(Ok(()), Err)
+    }
+
+    /// Deletes pictures, and returns those that do not exist any more, with the first error of the others.
+    pub(crate) async fn delete_each<'a>(
+        &self,
+        tokens: impl IntoIterator<Item = &'a AssetToken>,
+    ) -> (Vec<AssetToken>, Option<AssetError>) {
+        let (mut deleted, mut first) = (Vec::new(), None);
         for token in tokens {
             match self.files.delete(&place(token)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => deleted.push(token.clone()),
+                Err(error) => first = first.or(Some(error.into())),
             }
         }
-        Ok(())
+        (deleted, first)
+    }
+
+    /// Returns the names of some files that are named like pictures, at most so many.
+    pub(crate) fn some_names(&self, most: usize) -> io::Result<Vec<AssetToken>> {
+        names(&self.directory)?.take(most).map(|file| Ok(file?.0)).collect()
     }
 
     /// Deletes the files of an orphaned run that are not assets, partial ones included, and returns how many. Other files
-    /// are not touched.
+    /// are not touched. If some cannot be deleted, the others still are, and the first error is returned.
     pub(crate) async fn delete_orphans(&self, store: &dyn Store, run: &RunId) -> Result<usize, AssetError> {
         let files = self.files.list(Some(&Place::from(shelf(run.as_str()))));
         let files: Vec<_> = files.map_ok(|file| file.location).try_collect().await?;
@@ -101,8 +146,9 @@ impl Assets {
         let kept: HashSet<_> = store.kept_assets(tokens.clone()).await?.into_iter().collect();
         let orphans: Vec<_> = tokens.iter().filter(|token| !kept.contains(token)).collect();
         let count = orphans.len();
-        self.delete(orphans).await?;
-        Ok(count + self.delete_partial(run)?)
+        let (whole, partial) = (self.delete(orphans).await, self.delete_partial(run));
+        whole?;
+        Ok(count + partial?)
     }
 
     /// The object store writes a file beside its place, with a number after `#`, and then renames it. It does not list
@@ -115,18 +161,50 @@ impl Assets {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(to_error(error)),
         };
-        let mut deleted = 0;
+        let (mut deleted, mut outcome) = (0, Ok(()));
         for file in files {
             let file = file.map_err(to_error)?;
             let name = file.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(run.as_str()) && name.contains('#') {
-                std::fs::remove_file(file.path()).map_err(to_error)?;
-                deleted += 1;
+                match std::fs::remove_file(file.path()) {
+                    Ok(()) => deleted += 1,
+                    Err(error) => outcome = outcome.and(Err(to_error(error))),
+                }
             }
         }
-        Ok(deleted)
+        outcome.map(|()| deleted)
     }
+}
+
+/// Iterates over the files in a directory of pictures that are named like one, with their paths.
+pub(crate) fn names(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<(AssetToken, PathBuf)>> + use<>> {
+    let shelves = std::fs::read_dir(directory)?;
+    let shelves = shelves.filter(|entry| entry.as_ref().map_or(true, |entry| entry.path().is_dir()));
+    let files = shelves.flat_map(|shelf| match shelf.and_then(|shelf| std::fs::read_dir(shelf.path())) {
+        Ok(files) => Box::new(files) as Box<dyn Iterator<Item = io::Result<std::fs::DirEntry>>>,
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    });
+    Ok(files.filter_map(|file| match file {
+        Ok(file) => {
+            let token = AssetToken(file.file_name().into_string().ok()?);
+            is_token(&token).then(|| Ok((token, file.path())))
+        }
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+/// Whether a token has the form of those that the service makes: at least 32 hexadecimal digits and an extension.
+pub(crate) fn is_token(token: &AssetToken) -> bool {
+    token.as_str().split_once('.').is_some_and(|(id, extension)| {
+        let is_id = id.len() >= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_id && !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Returns the path of a picture in a directory of pictures.
+pub(crate) fn path(directory: &Path, token: &AssetToken) -> PathBuf {
+    directory.join(shelf(token.as_str())).join(token.as_str())
 }
 
 /// Two levels, because directories of a million files are slow to list.
@@ -141,4 +219,51 @@ fn shelf(name: &str) -> &str {
 
 fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> AssetError {
     AssetError::Directory { directory: directory.display().to_string(), problem: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_named_like_pictures_are_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunId::new().unwrap();
+        let token = AssetToken::new(&run, "png").unwrap();
+        let old = AssetToken(format!("{}.webp", "0a".repeat(16)));
+        for known in [&token, &old] {
+            let path = path(directory.path(), known);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let others = [format!("{token}#1"), "notes.txt".to_owned(), "0a.png".to_owned(), "a".repeat(40)];
+        for other in &others {
+            std::fs::write(directory.path().join("0a").join(other), "").unwrap();
+            std::fs::write(directory.path().join(other), "").unwrap();
+        }
+        let mut names: Vec<_> = names(directory.path()).unwrap().map(|file| file.unwrap().0).collect();
+        names.sort();
+        let mut expected = [token, old];
+        expected.sort();
+        assert_eq!(names, expected);
+        for name in ["../../../../../../../../../../etc/passwd", "", ".png", "0a0a.png"] {
+            assert!(!is_token(&AssetToken(name.to_owned())), "{name}");
+        }
+    }
+
+    /// A directory in the place of a file cannot be deleted as one, not even by root.
+    #[tokio::test]
+    async fn a_file_that_cannot_be_deleted_does_not_keep_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let assets = Assets::open(directory.path()).unwrap();
+        let run = RunId::new().unwrap();
+        let tokens: Vec<_> = (0..3).map(|_| AssetToken::new(&run, "png").unwrap()).collect();
+        let paths: Vec<_> = tokens.iter().map(|token| path(directory.path(), token)).collect();
+        std::fs::create_dir_all(paths[0].join("in the way")).unwrap();
+        std::fs::write(&paths[1], "a picture").unwrap();
+        let (deleted, error) = assets.delete_each(&tokens).await;
+        assert_eq!(deleted, tokens[1..]);
+        assert!(error.is_some() && paths[0].exists() && !paths[1].exists());
+        assert!(assets.delete(&tokens).await.is_err());
+    }
 }

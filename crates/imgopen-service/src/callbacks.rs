@@ -1,6 +1,9 @@
 //! Callbacks: the messages that report the end of tasks to the addresses in their requests.
 
+mod attempt;
+mod in_progress;
 pub(crate) mod push;
+mod receipt;
 mod sign;
 
 use imgopen_fetch::Url;

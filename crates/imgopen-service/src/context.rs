@@ -32,11 +32,12 @@ pub(crate) struct Context {
     pub engines: Registry,
     pub fetcher: Fetcher,
     pub dispatch: Dispatch,
+    /// Where parts of the service report what keeps tasks from being accepted or finished.
+    pub health: Health,
     pub running: Running,
     /// For the pictures of runs.
     pub memory: Memory,
     pub metrics: Metrics,
-    pub health: Health,
     /// Calls per key, if they are limited.
     pub limiter: Option<DefaultKeyedRateLimiter<KeyId>>,
     /// Receives the id of every task that ends.

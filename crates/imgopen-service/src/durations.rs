@@ -8,7 +8,7 @@ use jiff::{Span, SpanRelativeTo};
 use serde::de::{Error, Visitor};
 
 /// What a message suggests.
-const EXPECTED: &str = "a time such as \"30s\", \"10m\" or \"7d\"";
+pub const EXPECTED: &str = "a time such as \"30s\", \"10m\" or \"7d\"";
 
 struct Text;
 
@@ -24,7 +24,8 @@ impl Visitor<'_> for Text {
     }
 }
 
-fn parse(text: &str) -> Option<Duration> {
+/// Reads a duration. `None` if it is not one, or is negative.
+pub fn parse(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }

@@ -55,6 +55,7 @@ impl NewKey {
             name: name.to_owned(),
             secret_hash: hash(&secret),
             signing_secret: signing_secret.clone(),
+            previous_secrets: Vec::new(),
             created_at: now,
             revoked_at: None,
         };
@@ -73,7 +74,17 @@ pub struct Keys {
 #[derive(Debug, Clone)]
 struct Cached {
     row: KeyRow,
-    read_at: Moment,
+    /// By the uptime, because a clock that is put back must not keep a revoked key alive.
+    read_at: Duration,
+}
+
+/// What the callbacks of a key's tasks are signed with.
+#[derive(Debug, Clone)]
+pub(crate) struct Signer {
+    /// The current secret, and those that it replaced lately.
+    pub secrets: Vec<String>,
+    /// Whether the key is revoked.
+    pub is_revoked: bool,
 }
 
 impl Keys {
@@ -100,8 +111,16 @@ impl Keys {
     /// When the store or the system fails.
     pub async fn create_first(&self, name: &str) -> Result<Option<NewKey>, KeyError> {
         let key = NewKey::make(name, self.clock.now())?;
-        let added = self.store.add_first_key(key.row.clone()).await?;
-        Ok(added.then_some(key))
+        Ok(self.add_first(&key).await?.then_some(key))
+    }
+
+    /// Stores a key if there is none, and returns whether it did. Its secrets can be kept somewhere before.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn add_first(&self, key: &NewKey) -> Result<bool, KeyError> {
+        Ok(self.store.add_first_key(key.row.clone()).await?)
     }
 
     /// Lists the keys, the oldest first.
@@ -121,6 +140,21 @@ impl Keys {
     pub async fn revoke(&self, id: KeyId) -> Result<(), KeyError> {
         match self.store.revoke_key(id.clone(), self.clock.now()).await? {
             true => Ok(()),
+            false => Err(KeyError::Unknown(id)),
+        }
+    }
+
+    /// Replaces the signing secret of a key, and returns the new one, which cannot be read again. Callbacks are signed with
+    /// both until the overlap ends, so that receivers can change over without rejecting one. A running service takes the new
+    /// one within a second.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such key, or the store or the system fails.
+    pub async fn rotate_signing_secret(&self, id: KeyId, overlap: Duration) -> Result<String, KeyError> {
+        let (secret, now) = (signing_secret()?, self.clock.now());
+        match self.store.rotate_signing_secret(id.clone(), secret.clone(), now.plus(overlap), now).await? {
+            true => Ok(secret),
             false => Err(KeyError::Unknown(id)),
         }
     }
@@ -146,14 +180,19 @@ impl Keys {
     }
 
     /// Returns what the callbacks of a key's tasks are signed with.
-    pub(crate) async fn signing_secret(&self, id: &KeyId) -> Result<Option<String>, StoreError> {
-        Ok(self.find(id).await?.map(|row| row.signing_secret))
+    pub(crate) async fn signer(&self, id: &KeyId) -> Result<Option<Signer>, StoreError> {
+        let now = self.clock.now();
+        let signer = |row: KeyRow| Signer {
+            secrets: row.signing_secrets(now).into_iter().map(str::to_owned).collect(),
+            is_revoked: row.revoked_at.is_some(),
+        };
+        Ok(self.find(id).await?.map(signer))
     }
 
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError> {
-        let now = self.clock.now();
+        let now = self.clock.uptime();
         let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        if let Some(cached) = cached.filter(|cached| now.since(cached.read_at) < TRUST) {
+        if let Some(cached) = cached.filter(|cached| now.saturating_sub(cached.read_at) < TRUST) {
             return Ok(Some(cached.row));
         }
         let row = self.store.key(id.clone()).await?;
@@ -223,6 +262,45 @@ mod tests {
         assert_eq!(keys.list().await.unwrap(), []);
         assert!(keys.revoke(KeyId(KeyId::OPEN.into())).await.is_err());
         assert!(keys.create_first("first").await.unwrap().is_some());
-        assert!(keys.signing_secret(&KeyId(KeyId::OPEN.into())).await.unwrap().unwrap().starts_with("whsec_"));
+        let signer = keys.signer(&KeyId(KeyId::OPEN.into())).await.unwrap().unwrap();
+        assert!(signer.secrets.len() == 1 && signer.secrets[0].starts_with("whsec_"));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_put_back_keeps_no_revoked_key_alive() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keys, clock) = keys(directory.path());
+        let key = keys.create("mine").await.unwrap();
+        assert!(keys.admits(&key.credentials).await.unwrap());
+        clock.jump(Moment(10));
+        keys.revoke(key.row.id.clone()).await.unwrap();
+        clock.set(Moment(10).plus(TRUST));
+        assert!(!keys.admits(&key.credentials).await.unwrap());
+        // Nor does one that is put forward expire what was just read.
+        let second = keys.create("second").await.unwrap();
+        assert!(keys.admits(&second.credentials).await.unwrap());
+        clock.jump(Moment(1_000_000_000));
+        keys.revoke(second.row.id.clone()).await.unwrap();
+        assert!(keys.admits(&second.credentials).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_replaced_signing_secret_is_in_use_until_the_overlap_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keys, clock) = keys(directory.path());
+        let key = keys.create("mine").await.unwrap();
+        let id = key.row.id.clone();
+        let secrets = async || keys.signer(&id).await.unwrap().unwrap().secrets;
+        assert_eq!(secrets().await, std::slice::from_ref(&key.signing_secret));
+        let hour = Duration::from_secs(3600);
+        let new = keys.rotate_signing_secret(id.clone(), hour).await.unwrap();
+        assert!(new.starts_with("whsec_") && new != key.signing_secret);
+        // A running service has it within a second.
+        clock.set(clock.now().plus(TRUST));
+        assert_eq!(secrets().await, [new.clone(), key.signing_secret]);
+        clock.set(clock.now().plus(hour));
+        assert_eq!(secrets().await, [new]);
+        let error = keys.rotate_signing_secret(KeyId("nobody".into()), hour).await.unwrap_err();
+        assert!(matches!(error, KeyError::Unknown(_)), "{error}");
     }
 }

@@ -4,12 +4,16 @@ mod answers;
 mod api;
 mod app;
 mod assets;
+pub mod backups;
 mod callbacks;
 mod context;
 pub mod data_dir;
+mod disk;
 mod dispatch;
-mod durations;
+pub mod doctor;
+pub mod durations;
 mod health;
+mod jumps;
 mod keys;
 mod live;
 mod memory;
@@ -29,7 +33,7 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, FaultSettings, InvalidSetting, Limit, LogForm, PictureSettings, QueueSettings,
-    RequestSettings, Settings, TimeLimits,
+    AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, Limit, LogForm,
+    PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, Settings, TaskSettings, TimeLimits,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

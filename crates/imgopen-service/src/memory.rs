@@ -43,7 +43,7 @@ mod tests {
         assert_eq!(small.num_permits(), 2);
         let mut huge = Box::pin(memory.take(u64::MAX));
         assert!((&mut huge).now_or_never().is_none());
-        // Whoever asks later waits longer, so that the huge one has its turn.
+        // A later caller waits longer, so that the huge one has its turn.
         assert!(memory.take(UNIT).now_or_never().is_none());
         drop(small);
         assert_eq!(huge.await.unwrap().num_permits(), 10);

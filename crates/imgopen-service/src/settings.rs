@@ -38,14 +38,14 @@ pub struct Settings {
     /// How many times the process may die while a task is its only run, before the task fails. A task that was running when
     /// the process died is run alone before this limit is reached.
     pub attempts: u32,
-    /// How long running tasks and open calls may go on when the service stops. Then the tasks are handed back to the
-    /// queue, which takes five seconds at most.
+    /// How long the service may take to stop. Running tasks and open calls may go on until shortly before: a tenth of the
+    /// time, a second at most. Then the tasks are handed back to the queue. Without either, pushes of callbacks have two seconds.
     #[serde(with = "durations::required")]
     pub shutdown: Duration,
     /// The format of the service's log on the command line.
     pub log: LogForm,
-    /// Faults that are not those of tasks.
-    pub faults: FaultSettings,
+    /// Limits of connections.
+    pub connections: ConnectionSettings,
     /// Limits of the queue.
     pub queue: QueueSettings,
     /// Time limits of runs, by operation.
@@ -54,10 +54,16 @@ pub struct Settings {
     pub pictures: PictureSettings,
     /// How long results are kept.
     pub assets: AssetSettings,
+    /// Room on the disk.
+    pub disk: DiskSettings,
     /// Delivery of callbacks.
     pub callbacks: CallbackSettings,
     /// Limits of requests.
     pub requests: RequestSettings,
+    /// How long rows of tasks are kept.
+    pub tasks: TaskSettings,
+    /// What is done about faults of the server itself.
+    pub faults: FaultSettings,
 }
 
 /// The format of a log.
@@ -71,13 +77,19 @@ pub enum LogForm {
     Json,
 }
 
-/// Faults of the machine or of a back end, such as a full disk. They are not booked on tasks and callbacks.
+/// Limits of connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct FaultSettings {
-    /// How long a task is run again after such faults before it fails.
+pub struct ConnectionSettings {
+    /// How many may be open. Beyond it, a new one takes the place of the one that has been without a request for longest;
+    /// if all have one, callers wait. Unless set, four fifths of the limit of open files less 64, from 16 to 4096.
+    pub at_most: Option<usize>,
+    /// How long one may take for the head of a request, and be idle between requests.
     #[serde(with = "durations::required")]
-    pub give_up: Duration,
+    pub idle: Duration,
+    /// How long a caller may read nothing of an answer.
+    #[serde(with = "durations::required")]
+    pub stall: Duration,
 }
 
 /// Limits of the queue.
@@ -136,6 +148,15 @@ pub struct AssetSettings {
     pub lifetime: Option<Duration>,
 }
 
+/// Room on the disk of the data directory.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskSettings {
+    /// How many bytes are kept free, so that accepted tasks can end: with less, submits are rejected with the status 503, and
+    /// the service is not ready. Unless set, 64 MiB, or a twentieth of a disk that is smaller than 1280 MiB.
+    pub reserve: Option<u64>,
+}
+
 /// Delivery of callbacks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -147,10 +168,45 @@ pub struct CallbackSettings {
     /// How long one attempt may take.
     #[serde(with = "durations::required")]
     pub time: Duration,
-    /// How many attempts are in progress at once.
+    /// How many attempts are in progress at once. One access key makes at most half of them, so that its slow receivers
+    /// delay no other key.
     pub at_once: usize,
-    /// How many of them go to one scheme, host and port.
+    /// How many of a key's attempts go to one scheme, host and port.
     pub at_once_per_host: usize,
+    /// What becomes of the callbacks of a revoked access key.
+    pub revoked: RevokedCallbacks,
+}
+
+/// What becomes of the callbacks of a revoked access key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokedCallbacks {
+    /// They are abandoned. A key is revoked because nothing more is to be done in its name, and its holder chose the
+    /// receivers.
+    #[default]
+    Stop,
+    /// They are delivered as those of any other key.
+    Deliver,
+}
+
+/// How long rows of tasks are kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskSettings {
+    /// How long ended tasks are kept, with their callbacks. Forever unless set. A task with a pending callback, or with
+    /// result pictures that are still kept, stays until those are done with.
+    #[serde(with = "durations::optional")]
+    pub lifetime: Option<Duration>,
+}
+
+/// What is done about faults that are not the tasks' own: of the server's disk, database, memory or network, or of a back end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultSettings {
+    /// How long tasks and callbacks that such a fault prevents are tried again without counting it. Then the task fails, and
+    /// for the callback it counts as an attempt.
+    #[serde(with = "durations::required")]
+    pub give_up: Duration,
 }
 
 /// Limits of requests.
@@ -159,6 +215,9 @@ pub struct CallbackSettings {
 pub struct RequestSettings {
     /// The largest body in bytes.
     pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    #[serde(with = "durations::required")]
+    pub body_time: Duration,
     /// How many calls a key may make in a minute, and in one burst. Any number unless set.
     pub per_minute: Option<NonZeroU32>,
     /// How long an `Idempotency-Key` is remembered.
@@ -193,20 +252,23 @@ impl Default for Settings {
             attempts: 3,
             shutdown: Duration::from_secs(30),
             log: LogForm::default(),
-            faults: FaultSettings::default(),
+            connections: ConnectionSettings::default(),
             queue: QueueSettings::default(),
             time_limit: TimeLimits::default(),
             pictures: PictureSettings::default(),
             assets: AssetSettings::default(),
+            disk: DiskSettings::default(),
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),
+            tasks: TaskSettings::default(),
+            faults: FaultSettings::default(),
         }
     }
 }
 
-impl Default for FaultSettings {
+impl Default for ConnectionSettings {
     fn default() -> Self {
-        Self { give_up: Duration::from_secs(24 * 60 * 60) }
+        Self { at_most: None, idle: Duration::from_secs(60), stall: Duration::from_secs(30) }
     }
 }
 
@@ -233,7 +295,14 @@ impl Default for CallbackSettings {
     fn default() -> Self {
         // The vendor publishes seven pauses for ten tries.
         let pauses = [3, 5, 15, 30, 60, 600, 3600].map(|seconds| Limit(Duration::from_secs(seconds))).to_vec();
-        Self { pauses, tries: 10, time: Duration::from_secs(15), at_once: 128, at_once_per_host: 8 }
+        Self {
+            pauses,
+            tries: 10,
+            time: Duration::from_secs(15),
+            at_once: 128,
+            at_once_per_host: 8,
+            revoked: RevokedCallbacks::default(),
+        }
     }
 }
 
@@ -241,10 +310,17 @@ impl Default for RequestSettings {
     fn default() -> Self {
         Self {
             body_bytes: 1024 * 1024,
+            body_time: Duration::from_secs(30),
             per_minute: None,
             idempotency: Duration::from_secs(24 * 60 * 60),
             answer_time: Duration::from_secs(60),
         }
+    }
+}
+
+impl Default for FaultSettings {
+    fn default() -> Self {
+        Self { give_up: Duration::from_secs(24 * 60 * 60) }
     }
 }
 
@@ -284,6 +360,11 @@ impl Settings {
         (tries < *most).then_some(pause.0)
     }
 
+    /// Returns the longest pause between delivery attempts.
+    pub(crate) fn longest_callback_pause(&self) -> Duration {
+        self.callbacks.pauses.iter().map(|pause| pause.0).max().unwrap_or_default()
+    }
+
     /// Checks the settings against each other and against the contract.
     ///
     /// # Errors
@@ -301,6 +382,7 @@ impl Settings {
         }
         let counts = [
             ("workers", self.workers),
+            ("connections.at_most", self.connections.at_most.unwrap_or(usize::MAX)),
             ("queue.length", self.queue.length),
             ("queue.running_per_key", self.running_per_key(self.workers)),
             ("attempts", self.attempts as usize),
@@ -318,6 +400,9 @@ impl Settings {
             ("pictures.time", self.pictures.time),
             ("callbacks.time", self.callbacks.time),
             ("requests.answer_time", self.requests.answer_time),
+            ("requests.body_time", self.requests.body_time),
+            ("connections.idle", self.connections.idle),
+            ("connections.stall", self.connections.stall),
         ];
         if let Some((setting, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return wrong(setting, "0 given; give a time such as \"10s\"".to_owned());

@@ -1,6 +1,9 @@
-//! Upkeep: recovering the runs of dead owners, and deleting what has expired or is orphaned.
+//! Upkeep: recovering the runs of dead owners, deleting what has expired or is orphaned, and noticing what was lost.
 
 pub(crate) mod recovery;
 pub(crate) mod retention;
 pub(crate) mod supervision;
 pub(crate) mod sweep;
+pub(crate) mod unknown;
+mod watch;
+pub(crate) mod watermark;

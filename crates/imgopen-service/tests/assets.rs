@@ -1,8 +1,10 @@
 //! Result pictures over HTTP, and their deletion.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use imgopen_service::Moment;
+use imgopen_service::store::AssetToken;
 use reqwest::Response;
 use serde_json::json;
 
@@ -108,6 +110,9 @@ async fn an_unknown_picture_is_answered_with_the_envelope() {
     for path in ["/assets/unknown.png", "/assets/..%2F..%2Fimgopen.sqlite3", "/assets/%00", "/previews/unknown.png"] {
         Answer::of(got(&server, path, &[]).await).await.refused(404);
     }
+    for path in ["/assets/%ff%fe", "/previews/%ff"] {
+        assert!(Answer::of(got(&server, path, &[]).await).await.refused(400).contains("UTF-8"));
+    }
     let posted = reqwest::Client::new().post(format!("{}/assets/a.png", server.url)).send().await.unwrap();
     Answer::of(posted).await.refused(405);
 }
@@ -142,6 +147,48 @@ async fn an_expired_picture_is_deleted() {
     assert!(metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
 }
 
+/// Returns the file of a picture.
+fn file(server: &Server, url: &str) -> PathBuf {
+    let token = url.rsplit('/').next().unwrap();
+    server.data_dir().join("assets").join(&token[..2]).join(token)
+}
+
+#[tokio::test]
+async fn a_lost_picture_is_gone_until_it_is_put_back() {
+    let (server, url) = with_picture(Bench::new()).await;
+    let file = file(&server, &url);
+    // The disk of the directory may come back.
+    let away = server.data_dir().join("away");
+    std::fs::rename(server.data_dir().join("assets"), &away).unwrap();
+    assert!(Answer::of(got(&server, &url, &[]).await).await.refused(500).contains("server's log"));
+    std::fs::rename(&away, server.data_dir().join("assets")).unwrap();
+    assert_eq!(got(&server, &url, &[]).await.status(), 200);
+
+    std::fs::rename(&file, &away).unwrap();
+    for range in ["bytes=0-0", "none"] {
+        let msg = Answer::of(got(&server, &url, &[("range", range)]).await).await.refused(410);
+        assert!(msg.contains("lost"), "{msg}");
+    }
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!(got(&server, &url, &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_damaged_picture_is_an_error_before_its_first_byte() {
+    let (server, url) = with_picture(Bench::new()).await;
+    let whole = dot_picture().bytes;
+    for bytes in [&whole[..whole.len() - 1], &whole[..0], &[&whole[..], b"x"].concat()] {
+        std::fs::write(file(&server, &url), bytes).unwrap();
+        for range in ["none", "bytes=0-0", "bytes=-1"] {
+            let answer = Answer::of(got(&server, &url, &[("range", range)]).await).await;
+            answer.refused(500);
+        }
+    }
+    // It can be restored.
+    std::fs::write(file(&server, &url), &whole).unwrap();
+    assert_eq!(got(&server, &url, &[]).await.bytes().await.unwrap(), whole);
+}
+
 /// Files of a run whose process was killed are deleted; any other file may be one that another process is writing.
 #[tokio::test]
 async fn only_files_of_orphaned_runs_are_deleted() {
@@ -158,6 +205,8 @@ async fn only_files_of_orphaned_runs_are_deleted() {
     for file in orphans.iter().chain(&others) {
         std::fs::write(file, "half a picture").unwrap();
     }
+    // A directory cannot be deleted like a file. It affects neither the other files nor the start.
+    std::fs::create_dir(home.join(format!("{run}01.png#1"))).unwrap();
     // As long as the run is not known to be orphaned, nothing is deleted for lack of a row.
     let bench = bench.start().await.stop().await;
     assert!(orphans.iter().chain(&others).all(|file| file.exists()));
@@ -174,6 +223,66 @@ async fn only_files_of_orphaned_runs_are_deleted() {
     assert!(others.iter().all(|file| file.exists()));
     let picture = got(&server, &format!("/assets/{token}"), &[]).await;
     assert_eq!(picture.bytes().await.unwrap(), dot_picture().bytes);
+}
+
+/// A process that is killed between the mark in the row and the deletion leaves the file.
+#[tokio::test]
+async fn a_file_that_was_marked_is_deleted_by_the_next_start() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z");
+    let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
+    let (server, url) = with_picture(bench).await;
+    let token = url.rsplit('/').next().unwrap().to_owned();
+    let task = server.submitted("enlarge_image", enlarge("other")).await;
+    server.reached(&task, "succeeded").await;
+    let bench = server.stop().await;
+    let home = bench.data_dir.path().join("assets").join(&token[..2]);
+    let store = imgopen_service::data_dir::open_store(bench.data_dir.path()).unwrap();
+    let tokens: Vec<_> = [token.clone(), format!("{}0000.png", &token[..32])].map(AssetToken).to_vec();
+    store.mark_assets_deleted(tokens, Moment(1)).await.unwrap();
+    store.close().await.unwrap();
+    assert!(home.join(&token).exists());
+    let server = bench.start().await;
+    crate::common::until("the file is deleted", || async { (!home.join(&token).exists()).then_some(()) }).await;
+    // That of the other task has not expired.
+    let row = server.task(&task).await;
+    let other = row["outputImageUrlList"][0].as_str().unwrap();
+    assert_eq!(got(&server, other, &[]).await.status(), 200);
+    assert_eq!(row["state"], "succeeded");
+}
+
+/// A file that cannot be deleted stays listed for the next pass, and the others are deleted.
+#[tokio::test]
+async fn an_expired_file_that_cannot_be_deleted_does_not_keep_the_others() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z");
+    let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
+    let (server, first) = with_picture(bench).await;
+    let task = server.submitted("enlarge_image", enlarge("other")).await;
+    server.reached(&task, "succeeded").await;
+    let second = server.task(&task).await["outputImageUrlList"][0].as_str().unwrap().to_owned();
+    let path = |url: &str| {
+        let token = url.rsplit('/').next().unwrap();
+        server.data_dir().join("assets").join(&token[..2]).join(token)
+    };
+    // A directory cannot be deleted like a file.
+    let (mut stuck, mut free) = (path(&first), path(&second));
+    if stuck > free {
+        std::mem::swap(&mut stuck, &mut free);
+    }
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::create_dir(&stuck).unwrap();
+    let end = Moment(server.clock().now().0 + 100_000);
+    server.clock().set(end);
+    let server = server.stop().await.start().await;
+    crate::common::until("the other is deleted", || async { (!free.exists()).then_some(()) }).await;
+    for url in [&first, &second] {
+        let path = format!("/assets/{}", url.rsplit('/').next().unwrap());
+        Answer::of(got(&server, &path, &[]).await).await.refused(410);
+    }
+    assert!(stuck.exists());
+    std::fs::remove_dir(&stuck).unwrap();
+    std::fs::write(&stuck, "a file again").unwrap();
+    let _server = server.stop().await.start().await;
+    crate::common::until("it is deleted later", || async { (!stuck.exists()).then_some(()) }).await;
 }
 
 #[tokio::test]

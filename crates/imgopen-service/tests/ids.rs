@@ -38,6 +38,26 @@ async fn a_repeated_caller_id_finds_the_newest_task() {
 }
 
 #[tokio::test]
+async fn a_caller_id_has_at_most_255_characters() {
+    let server = Bench::new().start().await;
+    let longest = "é".repeat(255);
+    let task = server.submitted("enlarge_image", enlarge(&longest)).await;
+    assert_eq!(found(&server, &longest).await, task);
+    let listed = server.call("list_tasks", json!({"callerId": longest})).await.ok();
+    assert_eq!(listed["rows"][0]["taskId"], json!(task));
+    let long = "x".repeat(256);
+    for (operation, request, field) in [
+        ("enlarge_image", enlarge(&long), "businessTaskId"),
+        ("text_to_image", draw(&long), "alwayson_scripts.id_task"),
+        ("submit_training", json!({"taskId": long}), "taskId"),
+    ] {
+        let msg = server.call(operation, request).await.refused(422);
+        assert!(msg.contains(field) && msg.contains("255") && msg.len() < 2000, "{field}: {msg}");
+    }
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn both_ids_find_a_generated_picture() {
     let server = Bench::new().start().await;
     let task = server.submitted("text_to_image", draw("mine")).await;

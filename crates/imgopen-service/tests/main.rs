@@ -12,6 +12,10 @@ mod callbacks;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod deliveries;
+#[cfg(test)]
 mod describe;
 #[cfg(test)]
 mod enlarge;
@@ -29,6 +33,8 @@ mod models;
 mod months;
 #[cfg(test)]
 mod prompts;
+#[cfg(test)]
+mod readiness;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! Stopping and restarting: running and queued tasks, and the lock of the data directory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use imgopen_service::{SANDBOX, StartError};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 
 use crate::common::engines::Gate;
-use crate::common::{Answer, Bench, enlarge, http, id};
+use crate::common::web::host;
+use crate::common::{Answer, Bench, DEADLINE, enlarge, enlarge_with_callback, http, id};
 
 #[tokio::test]
 async fn running_tasks_may_end_and_queued_ones_run_after_a_restart() {
@@ -103,6 +108,65 @@ async fn tasks_that_ran_when_the_process_died_run_alone_and_first() {
     gate.open(1);
     server.reached(&tasks[1], "succeeded").await;
     assert_eq!(gate.most(), 1);
+}
+
+/// Far longer than a test waits.
+fn with_a_long_limit() -> Bench {
+    Bench::new().with(|settings| settings.shutdown = Duration::from_secs(3600))
+}
+
+#[tokio::test]
+async fn half_a_request_does_not_delay_a_stop() {
+    let server = with_a_long_limit().start().await;
+    let call = server.raw("enlarge_image", &enlarge("half").to_string());
+    let head = call.find("\r\n\r\n").unwrap();
+    let mut callers = Vec::new();
+    // Nothing, parts of the first and of a later head, and parts of a body.
+    let whole = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    for sent in [
+        "",
+        &call[..1],
+        &call[..head],
+        &call[..head + 4],
+        &call[..call.len() - 1],
+        &format!("{whole}{}", &call[..head]),
+    ] {
+        let mut caller = server.connect().await;
+        caller.write_all(sent.as_bytes()).await.unwrap();
+        callers.push(caller);
+    }
+    server.busy().await;
+    let stopped = tokio::time::timeout(DEADLINE, server.stop()).await;
+    let server = stopped.expect("half a request holds the service").start().await;
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+}
+
+#[tokio::test]
+async fn callers_who_read_nothing_do_not_delay_a_stop() {
+    let server = with_a_long_limit().start().await;
+    let _callers = [server.not_reading().await, server.not_reading().await];
+    server.busy().await;
+    let stopped = tokio::time::timeout(DEADLINE, server.stop()).await;
+    stopped.expect("callers who read nothing hold the service");
+}
+
+#[tokio::test]
+async fn a_receiver_who_does_not_answer_does_not_delay_a_stop() {
+    let pushed = Arc::new(Notify::new());
+    let arrived = pushed.clone();
+    let routes = Router::new().fallback(move || {
+        arrived.notify_one();
+        std::future::pending::<()>()
+    });
+    let url = format!("http://{}/done", host(routes).await);
+    let bench = with_a_long_limit().with(|settings| settings.callbacks.time = Duration::from_secs(3600));
+    let server = bench.start().await;
+    server.submitted("enlarge_image", enlarge_with_callback("1", &url)).await;
+    tokio::time::timeout(DEADLINE, pushed.notified()).await.unwrap();
+    let stopped = tokio::time::timeout(DEADLINE, server.stop()).await;
+    // It is pushed again.
+    let _server = stopped.expect("a push holds the service").start().await;
+    tokio::time::timeout(DEADLINE, pushed.notified()).await.unwrap();
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ fn key(made: &Value) -> NewKey {
         name: "upgrade".to_owned(),
         secret_hash: Vec::new(),
         signing_secret: text("signing_secret"),
+        previous_secrets: Vec::new(),
         created_at: Moment(0),
         revoked_at: None,
     };

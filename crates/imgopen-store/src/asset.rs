@@ -30,3 +30,14 @@ pub struct AssetRow {
     /// When its file was deleted, if it was.
     pub deleted_at: Option<Moment>,
 }
+
+/// The file of an asset, as its row describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetFile {
+    /// Its name.
+    pub token: AssetToken,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// When it is to be deleted, if ever.
+    pub expires_at: Option<Moment>,
+}

@@ -1,6 +1,8 @@
 //! Callbacks as rows: what is to be pushed, when next, and every delivery attempt so far.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::ids::{CallbackId, KeyId, TaskId};
@@ -46,17 +48,26 @@ pub struct CallbackRow {
     pub body: String,
     /// The current state.
     pub state: CallbackState,
+    /// How often it was started: when its task ended, and by every redelivery.
+    pub starts: i64,
     /// Delivery attempts since it was last started, which is the rung of the ladder.
     pub rung: i64,
+    /// How often an attempt was put off since the last one that counts, because the server could not make it.
+    pub deferrals: i64,
+    /// Since when attempts are put off.
+    pub deferred_since: Option<Moment>,
     /// When the next attempt is due.
     pub next_at: Option<Moment>,
     /// When the task ended.
     pub created_at: Moment,
-    /// Every attempt so far. Only lists and redeliveries read them.
+    /// The last [`ATTEMPTS`] attempts, the oldest first. Only lists and redeliveries read them.
     pub tries: Vec<DeliveryAttempt>,
     /// The place in lists.
     pub place: i64,
 }
+
+/// How many delivery attempts of a callback are read, the last ones. Every attempt has a row.
+pub const ATTEMPTS: usize = 100;
 
 /// One try to push a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +84,41 @@ pub struct DeliveryAttempt {
     pub outcome: String,
 }
 
-/// What is being pushed at the moment, and therefore not due.
+/// The attempts in progress, and how many there may be.
+///
+/// Access keys share the slots so that a key with many slow receivers never delays another key: a key takes a further slot
+/// only while it has fewer attempts in progress than slots are free. One key thus takes at most half, two take a third
+/// each, and there is always room for one more.
 #[derive(Debug, Clone, Default)]
 pub struct UnderWay {
-    /// Callbacks with an attempt in progress.
-    pub callbacks: Vec<CallbackId>,
-    /// Origins that take no more at once.
-    pub busy_origins: Vec<String>,
+    /// The attempts in progress. Their callbacks are not due.
+    pub attempts: Vec<InProgress>,
+    /// How many attempts there may be at once.
+    pub at_once: usize,
+    /// How many of them one key may make to one origin.
+    pub per_origin: usize,
+    /// Who was served last.
+    pub turn: Turn,
+}
+
+/// A delivery attempt in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InProgress {
+    /// The callback.
+    pub callback: CallbackId,
+    /// The access key of its task.
+    pub key: KeyId,
+    /// Scheme, host and port of its receiver.
+    pub origin: String,
+}
+
+/// Who was served last: the next callback is that of the following key, and of the following origin within it.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    /// The key.
+    pub key: Option<KeyId>,
+    /// The origin of each key.
+    pub origins: HashMap<KeyId, String>,
 }
 
 /// What follows from a delivery attempt.
@@ -91,8 +130,44 @@ pub struct Delivery {
     pub attempt: DeliveryAttempt,
     /// The state that follows.
     pub state: CallbackState,
-    /// When the next attempt is due, if it is pending.
-    pub next_at: Option<Moment>,
+    /// The next attempt, if it is pending.
+    pub next: Option<NextAttempt>,
+}
+
+/// When the next delivery attempt is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextAttempt {
+    /// The moment.
+    pub at: Moment,
+    /// The pause until then. It bounds the wait if the clock is put back meanwhile; see
+    /// [`Store::limit_callback_pauses`](crate::Store::limit_callback_pauses).
+    pub pause: Duration,
+}
+
+/// A delivery attempt that the server could not make, or not record, through a fault of its own. It does not count.
+#[derive(Debug, Clone)]
+pub struct Deferral {
+    /// The callback as it was read before the attempt. If it was started again meanwhile, nothing changes.
+    pub seen: CallbackRow,
+    /// When the attempt was put off.
+    pub now: Moment,
+    /// When it is tried again.
+    pub next: NextAttempt,
+}
+
+impl Turn {
+    /// Notes that a callback was served.
+    pub fn passed(&mut self, key: &KeyId, origin: &str) {
+        self.key = Some(key.clone());
+        self.origins.insert(key.clone(), origin.to_owned());
+    }
+}
+
+impl From<&CallbackRow> for InProgress {
+    fn from(callback: &CallbackRow) -> Self {
+        let CallbackRow { id, key, origin, .. } = callback;
+        Self { callback: id.clone(), key: key.clone(), origin: origin.clone() }
+    }
 }
 
 /// Which callbacks are listed.

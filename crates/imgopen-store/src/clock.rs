@@ -1,7 +1,7 @@
 //! Moments, and the clock that everything in the service reads. Tests set it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -14,18 +14,24 @@ pub struct Moment(pub i64);
 
 impl Moment {
     /// The moment that much later, rounded down to a millisecond.
-    pub fn plus(self, duration: std::time::Duration) -> Self {
+    pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The time since `earlier`; zero if `earlier` is later.
-    pub fn since(self, earlier: Self) -> std::time::Duration {
-        std::time::Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// Formats as RFC 3339 in UTC, such as `2026-03-01T12:00:00.25Z`.
     pub fn rfc3339(self) -> String {
         Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::MAX).to_string()
+    }
+
+    /// Whether a clock that shows it can be right: not before 1970, and a century before the last year that can be formatted.
+    pub fn is_plausible(self) -> bool {
+        const CENTURY: std::time::Duration = std::time::Duration::from_secs(100 * 366 * 24 * 60 * 60);
+        self.0 >= 0 && Timestamp::from_millisecond(self.plus(CENTURY).0).is_ok()
     }
 
     /// Parses RFC 3339 with any offset, truncated to milliseconds.
@@ -46,35 +52,84 @@ impl Moment {
 }
 
 /// A source of the time: the machine's clock, or one that a test sets.
-#[derive(Debug, Clone, Default)]
+///
+/// The machine's clock can be set at any moment, in either direction. What waits or ages within a process is therefore
+/// measured by [`uptime`](Clock::uptime), which only moves forward.
+#[derive(Debug, Clone)]
 pub struct Clock {
-    fixed: Option<Arc<AtomicI64>>,
+    made: Instant,
+    fixed: Option<Arc<Mutex<Reading>>>,
+}
+
+/// What a clock showed at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The time.
+    pub now: Moment,
+    /// The time since the clock was made. Setting the machine's clock does not change it.
+    pub uptime: Duration,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self::default()
+        Self { made: Instant::now(), fixed: None }
     }
 
-    /// A clock that stands still until [`set`](Clock::set) moves it.
+    /// A clock that stands still until [`set`](Clock::set) or [`jump`](Clock::jump) moves it.
     pub fn fixed(now: Moment) -> Self {
-        Self { fixed: Some(Arc::new(AtomicI64::new(now.0))) }
+        let reading = Reading { now, uptime: Duration::ZERO };
+        Self { fixed: Some(Arc::new(Mutex::new(reading))), ..Self::system() }
     }
 
-    /// Sets a fixed clock. Does nothing to the machine's.
+    /// Lets time pass on a fixed clock until that moment: its uptime grows by as much. A moment in the past is a
+    /// [`jump`](Clock::jump). Does nothing to the machine's.
     pub fn set(&self, now: Moment) {
-        if let Some(fixed) = &self.fixed {
-            fixed.store(now.0, Ordering::SeqCst);
-        }
+        self.change(|reading| *reading = Reading { now, uptime: reading.uptime + now.since(reading.now) });
+    }
+
+    /// Sets a fixed clock as an administrator sets the machine's: its uptime stays. Does nothing to the machine's.
+    pub fn jump(&self, now: Moment) {
+        self.change(|reading| reading.now = now);
     }
 
     /// Returns the time.
     pub fn now(&self) -> Moment {
+        self.read().now
+    }
+
+    /// Returns the time since the clock was made. Setting the machine's clock does not change it.
+    pub fn uptime(&self) -> Duration {
+        self.read().uptime
+    }
+
+    /// Returns both, as of the same instant.
+    pub fn read(&self) -> Reading {
         match &self.fixed {
-            Some(fixed) => Moment(fixed.load(Ordering::SeqCst)),
-            None => Moment(Timestamp::now().as_millisecond()),
+            Some(fixed) => *fixed.lock().unwrap_or_else(PoisonError::into_inner),
+            None => Reading { now: system_time(), uptime: self.made.elapsed() },
         }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Reading)) {
+        if let Some(fixed) = &self.fixed {
+            change(&mut fixed.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+/// The machine's clock may show any year, also one that cannot be formatted.
+fn system_time() -> Moment {
+    let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => Moment(milliseconds(since)),
+        Err(before) => Moment(-milliseconds(before.duration())),
     }
 }
 
@@ -97,6 +152,32 @@ mod tests {
         let moment = Moment::parse("2026-11-24T05:44:27.125Z").unwrap();
         assert_eq!(Moment::parse(&moment.rfc3339()).unwrap(), moment);
         assert!(Moment::parse("yesterday").is_err());
-        assert_eq!(Moment(5).since(Moment(7)), std::time::Duration::ZERO);
+        assert_eq!(Moment(5).since(Moment(7)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_leaves_the_uptime() {
+        let clock = Clock::fixed(Moment(1000));
+        clock.set(Moment(1500));
+        clock.jump(Moment(900_000));
+        clock.jump(Moment(10));
+        assert_eq!(clock.read(), Reading { now: Moment(10), uptime: Duration::from_millis(500) });
+        clock.set(Moment(5));
+        assert_eq!(clock.read(), Reading { now: Moment(5), uptime: Duration::from_millis(500) });
+    }
+
+    #[test]
+    fn the_year_of_a_clock_that_is_not_set_is_not_plausible() {
+        for (moment, expected) in [
+            (Moment::parse("2026-01-01T00:00:00Z").unwrap(), true),
+            (Moment::parse("2106-02-07T06:28:16Z").unwrap(), true),
+            (Moment(0), true),
+            (Moment(-1), false),
+            (Moment::parse("9950-01-01T00:00:00Z").unwrap(), false),
+            (Moment(i64::MAX), false),
+            (Moment(i64::MIN), false),
+        ] {
+            assert_eq!(moment.is_plausible(), expected, "{moment:?}");
+        }
     }
 }

@@ -25,7 +25,11 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 pub mod cases;
+pub mod deliveries;
+pub mod files;
+pub mod lifetimes;
 pub mod model;
+pub mod pages;
 
 use std::sync::Arc;
 
@@ -82,10 +86,26 @@ macro_rules! conformance {
             tasks_are_found_by_either_id
             tasks_are_listed_in_pages
             assets_live_until_they_are_deleted
+            expired_files_are_listed_until_they_are_forgotten
+            files_are_accounted_for_by_assets_deletions_and_runs
+            the_last_place_is_that_of_the_newest_task
+            a_closed_store_keeps_what_was_acknowledged_and_takes_nothing
             keys_are_kept_until_they_are_revoked
-            callbacks_are_due_in_order
+            a_signing_secret_is_replaced_with_an_overlap
+            ended_tasks_are_deleted_with_what_belongs_to_them
+            a_task_is_kept_as_long_as_something_needs_it
+            notes_are_overwritten
+            callbacks_are_due_at_their_time
+            callbacks_under_way_are_not_due
+            a_key_takes_as_many_slots_as_it_leaves_free
+            first_attempts_precede_repeated_ones
+            keys_and_their_origins_take_turns
+            an_attempt_that_was_put_off_does_not_count
+            a_clock_that_was_put_back_does_not_prolong_a_pause
             a_redelivery_survives_the_attempt_in_progress
             callbacks_are_listed_in_pages
+            a_page_of_tasks_is_bounded_in_bytes
+            a_page_of_callbacks_is_bounded_in_bytes
         }
     };
     ($empty:path: $($case:ident)+) => {
@@ -101,6 +121,11 @@ macro_rules! conformance {
             #[test]
             fn a_task_ends_once_in_any_sequence_of_events() {
                 $crate::conformance::model::a_task_ends_once_in_any_sequence_of_events(|| async { $empty().await });
+            }
+
+            #[test]
+            fn callbacks_take_turns_in_any_situation() {
+                $crate::conformance::deliveries::callbacks_take_turns_in_any_situation(|| async { $empty().await });
             }
         }
     };

@@ -3,7 +3,7 @@
 /// An error of a store.
 ///
 /// The variants separate what an operator can fix ([`Busy`](StoreError::Busy), [`Full`](StoreError::Full),
-/// [`Unusable`](StoreError::Unusable), [`Corrupt`](StoreError::Corrupt)) from a bug in the program
+/// [`Unusable`](StoreError::Unusable), [`Lost`](StoreError::Lost), [`Corrupt`](StoreError::Corrupt)) from a bug in the program
 /// ([`Failed`](StoreError::Failed)). A write that returned an error may have been carried out nonetheless; see
 /// [`may_be_done`](StoreError::may_be_done).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,8 +55,22 @@ pub enum StoreError {
         /// The database's own message.
         problem: String,
     },
+    /// The files of the database are not those that were opened. What was written since is in files that nobody finds.
+    #[error(
+        "the database {path} is lost: {problem}; nothing is written any more; put its files back, or stop the service and \
+         restore a backup with `imgopen restore`"
+    )]
+    Lost {
+        /// Its file or address.
+        path: String,
+        /// Which file.
+        problem: String,
+    },
     /// The database is damaged.
-    #[error("the database {path} is damaged: {problem}; restore it from a backup")]
+    #[error(
+        "the database {path} is damaged: {problem}; stop the service and restore a backup with `imgopen restore`, or save \
+         what can be read with `sqlite3 {path} .recover`"
+    )]
     Corrupt {
         /// Its file or address.
         path: String,
@@ -83,5 +97,54 @@ impl StoreError {
     /// Whether a write that returned this error may have been carried out nonetheless.
     pub fn may_be_done(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::Full { .. })
+    }
+
+    /// Whether the same call may succeed later although nobody repairs the data or the program: the lock is released, space
+    /// is freed, the disk is back.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Open { .. } | Self::Busy { .. } | Self::Full { .. } | Self::Unusable { .. } | Self::Lost { .. }
+        )
+    }
+
+    /// Says what is wrong without paths and addresses, for readers who must not learn them.
+    pub fn summary(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "the database cannot be opened",
+            Self::Layout { .. } => "the database belongs to a newer version of the service",
+            Self::Busy { .. } => "the database is locked by another process",
+            Self::Full { .. } => "the disk of the database is full",
+            Self::Unusable { .. } => "the database cannot be read or written",
+            Self::Lost { .. } => "the files of the database were deleted or replaced",
+            Self::Corrupt { .. } => "the database is damaged",
+            Self::Failed { .. } => "the database failed",
+            Self::Closed { .. } => "the database is closed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_no_path() {
+        let (path, problem) = (|| "/srv/data/db".to_owned(), || "out of paper".to_owned());
+        let errors = [
+            (StoreError::Open { path: path(), problem: problem() }, true),
+            (StoreError::Layout { path: path(), found: 9, known: 4 }, false),
+            (StoreError::Busy { path: path(), problem: problem() }, true),
+            (StoreError::Full { path: path(), problem: problem() }, true),
+            (StoreError::Unusable { path: path(), problem: problem() }, true),
+            (StoreError::Lost { path: path(), problem: problem() }, true),
+            (StoreError::Corrupt { path: path(), problem: problem() }, false),
+            (StoreError::Failed { path: path(), problem: problem() }, false),
+            (StoreError::Closed { path: path() }, false),
+        ];
+        for (error, may_pass) in errors {
+            assert!(error.to_string().contains("/srv/data/db") && !error.summary().contains('/'), "{error}");
+            assert_eq!(error.may_pass(), may_pass, "{error}");
+        }
     }
 }

@@ -100,6 +100,12 @@ impl AssetToken {
     pub fn new(run: &RunId, extension: &str) -> Result<Self, NoRandomness> {
         Ok(Self(format!("{run}{}.{extension}", hex(&random::<16>()?))))
     }
+
+    /// Returns the run that the asset was written in. Unlike the token it is no secret. `None` for tokens of version 0.1.0.
+    pub fn run(&self) -> Option<&str> {
+        let (stem, _) = self.0.split_once('.')?;
+        stem.get(..32).filter(|_| stem.len() == 64)
+    }
 }
 
 impl RunId {
@@ -166,6 +172,10 @@ mod tests {
         let token = AssetToken::new(&run, "png").unwrap();
         assert!(run.0.len() == 32 && token.0.len() == 68 && token.0.starts_with(run.as_str()), "{token}");
         assert_ne!(token, AssetToken::new(&run, "png").unwrap());
+        assert_eq!(token.run(), Some(run.as_str()));
+        for other in ["", "x.png", "0123456789abcdef0123456789abcdef.png"] {
+            assert_eq!(AssetToken(other.to_owned()).run(), None, "{other}");
+        }
         assert_eq!(hex(&[0, 255, 16]), "00ff10");
     }
 }

@@ -15,15 +15,21 @@ mod state;
 mod store;
 mod task;
 
-pub use asset::{AssetRow, NewAsset};
-pub use callback::{CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, NewCallback, UnderWay};
-pub use clock::{Clock, Moment};
+pub use asset::{AssetFile, AssetRow, NewAsset};
+pub use callback::{
+    ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, Deferral, Delivery, DeliveryAttempt, InProgress, NewCallback,
+    NextAttempt, Turn, UnderWay,
+};
+pub use clock::{Clock, Moment, Reading};
 pub use error::StoreError;
 pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, signing_secret};
-pub use key::KeyRow;
+pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredPicture, TaskOutput};
 pub use owner::{OrphanedRun, Proof, Recovered, Recovery};
-pub use sqlite::SqliteStore;
+pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};
-pub use store::Store;
-pub use task::{Claim, End, Ending, Find, HandBack, Idempotency, Lane, NewTask, Page, Submitted, TaskFilter, TaskRow};
+pub use store::{Note, Store};
+pub use task::{
+    Claim, Deletable, End, Ending, Find, HandBack, Idempotency, Lane, NewTask, PAGE_BYTES, Page, Submitted, TaskFilter,
+    TaskRow,
+};

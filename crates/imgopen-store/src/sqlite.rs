@@ -6,27 +6,38 @@
 
 mod assets;
 mod callbacks;
+mod identity;
+mod inspect;
 mod keys;
+mod lifetimes;
+mod notes;
 mod open;
 mod orphans;
 mod owners;
+mod pages;
 mod problem;
 mod readers;
+mod ready;
 mod tasks;
+mod turns;
 mod values;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, HandBack, KeyRow, Lane, Moment, NewTask,
-    OrphanedRun, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, CallbackFilter, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find, HandBack, KeyRow, Lane,
+    Moment, NewTask, Note, OrphanedRun, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow,
+    UnderWay,
 };
+use identity::Identity;
+pub use inspect::Inspection;
 use problem::Problem;
 use readers::Readers;
 use writer::Writer;
@@ -40,11 +51,13 @@ pub struct SqliteStore {
     path: Arc<str>,
     writer: Writer,
     readers: Readers,
+    /// The first damage that was noticed. It does not go away, even if most of the database can still be used.
+    damage: Arc<OnceLock<StoreError>>,
 }
 
 impl SqliteStore {
     /// The name of the database file in the directory.
-    pub const FILE: &str = "imgopen.sqlite3";
+    pub const FILE: &str = open::FILE;
 
     /// Opens the database in a directory, which must exist, and makes it if there is none. Migrates one of an older
     /// version.
@@ -55,10 +68,11 @@ impl SqliteStore {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let file = directory.join(Self::FILE);
         let path: Arc<str> = file.display().to_string().into();
-        let writer = Writer::start(open::read_write(&file)?).map_err(|problem| problem.at(&path))?;
-        let readers = Readers::new(file)
-            .map_err(|problem| StoreError::Open { path: path.as_ref().to_owned(), problem: problem.to_string() })?;
-        Ok(Self { path, writer, readers })
+        let connection = open::read_write(&file)?;
+        let identity = Identity::of(&file);
+        let writer = Writer::start(connection, identity).map_err(|problem| problem.at(&path))?;
+        let readers = Readers::new(file).map_err(|problem| open::at_open(problem, &path))?;
+        Ok(Self { path, writer, readers, damage: Arc::default() })
     }
 
     /// Runs work that writes. Returns when it is on the disk.
@@ -66,7 +80,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer.run(work).await.map_err(|problem| problem.at(&self.path))
+        self.writer.run(work).await.map_err(|problem| self.seen(problem))
     }
 
     /// Runs work that only reads.
@@ -74,14 +88,33 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.readers.run(work).await.map_err(|problem| problem.at(&self.path))
+        self.readers.run(work).await.map_err(|problem| self.seen(problem))
+    }
+
+    /// Adds the file to an error, and remembers damage.
+    fn seen(&self, problem: Problem) -> StoreError {
+        let error = problem.at(&self.path);
+        if matches!(error, StoreError::Corrupt { .. }) {
+            self.damage.get_or_init(|| error.clone());
+        }
+        error
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn ready(&self) -> Result<(), StoreError> {
-        self.write(|_| Ok(())).await
+        if let Some(damage) = self.damage.get() {
+            return Err(damage.clone());
+        }
+        self.read(ready::read).await?;
+        self.write(ready::write).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        // The connection that writes is the last one, because only it can move the write-ahead log.
+        self.readers.close().await;
+        self.writer.close().await.map_err(|problem| problem.at(&self.path))
     }
 
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
@@ -148,6 +181,10 @@ impl Store for SqliteStore {
         self.read(move |connection| tasks::find(connection, &find)).await
     }
 
+    async fn last_place(&self) -> Result<i64, StoreError> {
+        self.read(tasks::last_place).await
+    }
+
     async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError> {
         self.read(move |connection| tasks::place(connection, &key, &id)).await
     }
@@ -166,6 +203,19 @@ impl Store for SqliteStore {
         self.write(move |connection| tasks::forget_idempotency_keys(connection, now)).await
     }
 
+    async fn deletable_tasks(
+        &self,
+        before: Moment,
+        after: Option<(Moment, i64)>,
+        most: usize,
+    ) -> Result<Deletable, StoreError> {
+        self.read(move |connection| lifetimes::deletable(connection, before, after, most)).await
+    }
+
+    async fn delete_tasks(&self, tasks: Vec<TaskId>) -> Result<usize, StoreError> {
+        self.write(move |connection| lifetimes::delete(connection, &tasks)).await
+    }
+
     async fn asset(&self, token: AssetToken) -> Result<Option<AssetRow>, StoreError> {
         self.read(move |connection| assets::asset(connection, &token)).await
     }
@@ -180,6 +230,18 @@ impl Store for SqliteStore {
 
     async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError> {
         self.write(move |connection| assets::mark_deleted(connection, &tokens, now)).await
+    }
+
+    async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError> {
+        self.read(move |connection| assets::expired_files(connection, after.as_ref(), most)).await
+    }
+
+    async fn forget_expired_files(&self, tokens: Vec<AssetToken>) -> Result<(), StoreError> {
+        self.write(move |connection| assets::forget_expired_files(connection, &tokens)).await
+    }
+
+    async fn unaccounted_files(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
+        self.read(move |connection| assets::unaccounted(connection, &tokens, open::KNOWN)).await
     }
 
     async fn asset_bytes(&self) -> Result<i64, StoreError> {
@@ -206,21 +268,38 @@ impl Store for SqliteStore {
         self.write(move |connection| keys::revoke(connection, &id, now)).await
     }
 
-    async fn due_callbacks(
+    async fn rotate_signing_secret(
         &self,
+        id: KeyId,
+        secret: String,
+        until: Moment,
         now: Moment,
-        under_way: UnderWay,
-        most: usize,
-    ) -> Result<Vec<CallbackRow>, StoreError> {
-        self.read(move |connection| callbacks::due(connection, now, &under_way, most)).await
+    ) -> Result<bool, StoreError> {
+        self.write(move |connection| keys::rotate(connection, &id, &secret, until, now)).await
     }
 
-    async fn next_callback(&self, under_way: UnderWay) -> Result<Option<Moment>, StoreError> {
-        self.read(move |connection| callbacks::next(connection, &under_way)).await
+    async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError> {
+        self.read(move |connection| turns::due(connection, now, under_way)).await
+    }
+
+    async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError> {
+        self.read(move |connection| callbacks::next(connection, after)).await
+    }
+
+    async fn limit_callback_pauses(&self, now: Moment, longest: Duration) -> Result<usize, StoreError> {
+        // Nearly always there is nothing to write, and finding that out need not hold up the writer.
+        if !self.read(move |connection| callbacks::waits_too_long(connection, now, longest)).await? {
+            return Ok(0);
+        }
+        self.write(move |connection| callbacks::limit_pauses(connection, now, longest)).await
     }
 
     async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
         self.write(move |connection| callbacks::record(connection, &delivery)).await
+    }
+
+    async fn defer_callback(&self, deferral: Deferral) -> Result<(), StoreError> {
+        self.write(move |connection| callbacks::defer(connection, &deferral)).await
     }
 
     async fn redeliver(
@@ -243,6 +322,14 @@ impl Store for SqliteStore {
         size: usize,
     ) -> Result<Page<CallbackRow>, StoreError> {
         self.read(move |connection| callbacks::list(connection, filter, before, size)).await
+    }
+
+    async fn note(&self, note: Note) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| notes::note(connection, note)).await
+    }
+
+    async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
+        self.write(move |connection| notes::set(connection, note, value)).await
     }
 }
 

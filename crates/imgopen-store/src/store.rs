@@ -1,14 +1,15 @@
 //! The trait that every store implements.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Delivery, End, Find, HandBack, KeyRow, Lane, Moment, NewTask,
-    OrphanedRun, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, CallbackFilter, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find, HandBack, KeyRow, Lane,
+    Moment, NewTask, OrphanedRun, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -20,8 +21,12 @@ use crate::{
 /// All methods return an error when the database fails; see [`StoreError`].
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Checks that the store can write.
+    /// Checks that the store can accept a task now, by reading and writing something. Fails once damage was noticed.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Waits for the calls in progress, makes complete what is on the disk, and closes the store. Every later call fails, but
+    /// closing it again.
+    async fn close(&self) -> Result<(), StoreError>;
 
     /// Accepts a task, or finds the one that the same submit started before.
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError>;
@@ -36,7 +41,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// then nothing of it becomes visible. A row keeps its run after the end.
     async fn end(&self, end: End) -> Result<bool, StoreError>;
 
-    /// Returns the task that this run of this owner is in. Tells whether a claim that returned an error was carried out.
+    /// Returns the task that this run of this owner is in. After a claim that returned an error, this shows whether it was carried out.
     async fn claimed(&self, owner: OwnerId, run: RunId) -> Result<Option<TaskRow>, StoreError>;
 
     /// Returns a run to the queue, uncounted. `false` if it is not the task's run any more.
@@ -76,10 +81,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Finds a key's task by the platform's id or the caller's.
     async fn find(&self, find: Find) -> Result<Option<TaskRow>, StoreError>;
 
+    /// Returns the place of the newest task that was ever accepted, of any key; 0 if none was.
+    async fn last_place(&self) -> Result<i64, StoreError>;
+
     /// Returns the place of a key's task in lists.
     async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError>;
 
-    /// Lists a key's tasks without their requests, the newest first, from `before` downwards.
+    /// Lists a key's tasks without their requests, the newest first, from `before` downwards: at most `size`, and fewer if
+    /// they would exceed [`PAGE_BYTES`](crate::PAGE_BYTES).
     async fn list_tasks(
         &self,
         key: KeyId,
@@ -91,6 +100,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Forgets idempotency keys that have expired, and returns how many.
     async fn forget_idempotency_keys(&self, now: Moment) -> Result<usize, StoreError>;
 
+    /// Looks for tasks that ended at that moment or before and whose rows may be deleted: no callback of theirs is pending,
+    /// and the files of all their assets are deleted. The oldest first, at most so many, from `after` on.
+    async fn deletable_tasks(
+        &self,
+        before: Moment,
+        after: Option<(Moment, i64)>,
+        most: usize,
+    ) -> Result<Deletable, StoreError>;
+
+    /// Deletes tasks with their callbacks, delivery attempts, assets and idempotency keys, and returns how many. Those
+    /// that are not [deletable](Store::deletable_tasks) any more are kept.
+    async fn delete_tasks(&self, tasks: Vec<TaskId>) -> Result<usize, StoreError>;
+
     /// Returns the asset of that token.
     async fn asset(&self, token: AssetToken) -> Result<Option<AssetRow>, StoreError>;
 
@@ -100,10 +122,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Lists up to `most` assets that have expired and still have a file.
     async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError>;
 
-    /// Marks the files of these assets as deleted. Called before they are, so that no row refers to a missing file.
+    /// Marks the files of these assets as deleted, and lists them as expired. Called before they are deleted, so that no row
+    /// refers to a missing file, and no file is forgotten if the process dies in between.
     async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError>;
 
-    /// Returns the bytes of all assets that have a file.
+    /// Lists expired files that are still to be deleted, by token from after that one, at most so many.
+    async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError>;
+
+    /// Forgets expired files that are deleted.
+    async fn forget_expired_files(&self, tokens: Vec<AssetToken>) -> Result<(), StoreError>;
+
+    /// Returns those of the names of files that nothing accounts for: no asset with a file, no expired file, no orphaned
+    /// or current run. They may belong to another database.
+    async fn unaccounted_files(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
+
+    /// Returns the bytes of all assets that have a file. Costs the same however many there are.
     async fn asset_bytes(&self) -> Result<i64, StoreError>;
 
     /// Adds an access key.
@@ -122,19 +155,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// time. [`KeyId::OPEN`] cannot be revoked.
     async fn revoke_key(&self, id: KeyId, now: Moment) -> Result<bool, StoreError>;
 
-    /// Lists up to `most` callbacks that are due, the longest due first.
-    async fn due_callbacks(
+    /// Replaces the signing secret of a key. The old one is signed with too until that moment. Returns `false` if there is
+    /// no key of that id.
+    async fn rotate_signing_secret(
         &self,
+        id: KeyId,
+        secret: String,
+        until: Moment,
         now: Moment,
-        under_way: UnderWay,
-        most: usize,
-    ) -> Result<Vec<CallbackRow>, StoreError>;
+    ) -> Result<bool, StoreError>;
 
-    /// Returns when the next callback is due, if any other is pending.
-    async fn next_callback(&self, under_way: UnderWay) -> Result<Option<Moment>, StoreError>;
+    /// Chooses callbacks that are due, as many as there are slots for: by turns over keys, within a key by turns over
+    /// origins, first attempts before repeated ones. Together with those under way they keep the limits of [`UnderWay`],
+    /// so that all of them can be begun.
+    async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError>;
+
+    /// Returns when the next callback after that moment is due.
+    async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError>;
+
+    /// Brings pending callbacks forward that wait longer than the pause of their next attempt, because the clock was put
+    /// back since it was chosen, and returns how many. Those of unknown pause wait for `longest` at most.
+    async fn limit_callback_pauses(&self, now: Moment, longest: Duration) -> Result<usize, StoreError>;
 
     /// Records a delivery attempt and what follows from it.
     async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError>;
+
+    /// Puts a callback off without recording an attempt. It stays on its rung.
+    async fn defer_callback(&self, deferral: Deferral) -> Result<(), StoreError>;
 
     /// Starts a callback again from the first rung, and returns it. `None` if there is no such callback, or it is not
     /// the key's. Without a key, any callback is found.
@@ -148,11 +195,34 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the place of a key's callback in lists.
     async fn callback_place(&self, key: KeyId, id: CallbackId) -> Result<Option<i64>, StoreError>;
 
-    /// Lists callbacks with their delivery attempts, the newest first, from `before` downwards.
+    /// Lists callbacks with their last [`ATTEMPTS`](crate::ATTEMPTS) delivery attempts, the newest first, from `before`
+    /// downwards: at most `size`, and fewer if they would exceed [`PAGE_BYTES`](crate::PAGE_BYTES).
     async fn list_callbacks(
         &self,
         filter: CallbackFilter,
         before: Option<i64>,
         size: usize,
     ) -> Result<Page<CallbackRow>, StoreError>;
+
+    /// Returns the value of a note, if it was ever written.
+    async fn note(&self, note: Note) -> Result<Option<i64>, StoreError>;
+
+    /// Writes a note.
+    async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError>;
+}
+
+/// A single value that the service keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The last moment that the service saw on the machine's clock and did not doubt.
+    LastSeen,
+}
+
+impl Note {
+    /// The note's name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LastSeen => "last_seen",
+        }
+    }
 }

@@ -251,6 +251,9 @@ pub struct Find {
     pub states: &'static [State],
 }
 
+/// The most bytes of text in the rows of a [`Page`]. A page ends before the row that would exceed it, unless it is the first.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
 /// A part of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -258,6 +261,15 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// Where the next part begins, if there is one.
     pub next: Option<i64>,
+}
+
+/// Ended tasks whose rows may be deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletable {
+    /// Their ids.
+    pub tasks: Vec<TaskId>,
+    /// Where the search continues, if there may be more: behind a task by the time of its end and its `seq`.
+    pub next: Option<(Moment, i64)>,
 }
 
 /// Queued tasks that wait for the same thing.

@@ -56,21 +56,33 @@ fn last_change(path: &Path) -> io::Result<SystemTime> {
     Ok(latest)
 }
 
+/// Removes the data sets that fulfil a condition. A failure does not affect the others; the first one is returned.
 fn remove_where(data_dir: &Path, condition: impl Fn(&Path) -> io::Result<bool>) -> io::Result<usize> {
     let directories = match std::fs::read_dir(data_dir.join(DATASETS)) {
         Ok(directories) => directories,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
-    let mut removed = 0;
+    let (mut removed, mut outcome) = (0, Ok(()));
     for directory in directories {
         let directory = directory?.path();
-        if condition(&directory)? {
-            std::fs::remove_dir_all(directory)?;
-            removed += 1;
+        let was_removed = condition(&directory).and_then(|is_to_go| {
+            if is_to_go {
+                std::fs::remove_dir_all(&directory)?;
+            }
+            Ok(is_to_go)
+        });
+        match was_removed {
+            Ok(was_removed) => removed += usize::from(was_removed),
+            // A run or an operator removed it, or something in it, meanwhile. What is left is looked at the next time.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let problem = format!("{} cannot be removed: {error}", directory.display());
+                outcome = outcome.and(Err(io::Error::new(error.kind(), problem)));
+            }
         }
     }
-    Ok(removed)
+    outcome.map(|()| removed)
 }
 
 #[cfg(test)]
@@ -119,6 +131,39 @@ mod tests {
         age(&in_progress.join("logs/run"));
         assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
         assert!(trained.exists());
+    }
+
+    /// A file in the place of a directory cannot be removed as one, not even by root.
+    #[test]
+    fn what_cannot_be_removed_does_not_keep_the_others() {
+        let data = tempfile::tempdir().unwrap();
+        let data_sets = data.path().join(DATASETS);
+        for directory in ["a.part", "b.part", "z.part"] {
+            fs::create_dir_all(data_sets.join(directory)).unwrap();
+        }
+        fs::write(data_sets.join("m.part"), "not a directory").unwrap();
+        let error = remove_partials(data.path()).unwrap_err().to_string();
+        assert!(error.contains("m.part") && error.contains("cannot be removed"), "{error}");
+        let names: Vec<_> = fs::read_dir(&data_sets).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["m.part"]);
+    }
+
+    #[test]
+    fn what_vanishes_meanwhile_does_not_stop_the_rest() {
+        let data = tempfile::tempdir().unwrap();
+        for name in ["1", "2", "3"] {
+            old(data.path(), name);
+        }
+        // Whichever comes first is gone when it is looked at.
+        let is_first = std::cell::Cell::new(true);
+        let removed = remove_where(data.path(), |directory| {
+            if is_first.replace(false) {
+                fs::remove_dir_all(directory).unwrap();
+            }
+            Ok(last_change(directory)?.elapsed().is_ok_and(|age| age >= MONTH))
+        });
+        assert_eq!(removed.unwrap(), 2);
+        assert_eq!(fs::read_dir(data.path().join(DATASETS)).unwrap().count(), 0);
     }
 
     #[test]

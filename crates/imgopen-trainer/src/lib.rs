@@ -44,14 +44,19 @@ const REMOVALS: u32 = 5;
 impl Trainer {
     /// A trainer that keeps data sets below `datasets/` in the data directory, and finds base models in a models directory.
     ///
-    /// Removes what earlier processes left unfinished, so only one process may open a data directory at a time.
+    /// Only one process may train in a data directory at a time.
+    pub fn open(data_dir: &Path, models: Library) -> Self {
+        Self { data_dir: data_dir.to_owned(), models }
+    }
+
+    /// Removes what earlier processes left unfinished, before any job runs; returns how many data sets. One that cannot be
+    /// removed does not affect the others, or later jobs.
     ///
     /// # Errors
     ///
-    /// If what they left cannot be removed.
-    pub fn open(data_dir: &Path, models: Library) -> io::Result<Self> {
-        datasets::remove_partials(data_dir)?;
-        Ok(Self { data_dir: data_dir.to_owned(), models })
+    /// The first reason why something was not removed.
+    pub fn remove_partials(&self) -> io::Result<usize> {
+        datasets::remove_partials(&self.data_dir)
     }
 
     async fn work_out(&self, task: &str, request: &SubmitTrainingRequest) -> Result<TrainingPlan, EngineError> {

@@ -591,11 +591,12 @@ pub struct TextToImageScripts {
     /// Source: A public client sends "revAnimated_v122_7371.safetensors".
     #[serde(rename = "sd_model_checkpoint")]
     pub sd_model_checkpoint: String,
-    /// The caller's own id for the task, such as "pro1686666".
+    /// The caller's own id for the task, 1 to 255 characters, such as "pro1686666".
     ///
-    /// (`id_task` on the wire; required; not empty; seen in a public client, not published)
+    /// (`id_task` on the wire; required; 1 to 255 characters; seen in a public client, not published)
     ///
-    /// Source: A public client sends "pro1686666".
+    /// Source: A public client sends "pro1686666". That an id has at most 255 characters is ours; no length is
+    /// published.
     #[serde(rename = "id_task")]
     pub id_task: String,
     /// VAE to use instead of the model's own, such as "vae-ft-mse-840000-ema-pruned.ckpt".
@@ -653,10 +654,13 @@ static TEXT_TO_IMAGE_SCRIPTS: Object = Object {
             ))
             .provenance(Provenance::Observed)
             .source("A public client sends \"revAnimated_v122_7371.safetensors\"."),
-        Field::required("id_task", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task, such as \"pro1686666\".")
+        Field::required("id_task", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters, such as \"pro1686666\".")
             .provenance(Provenance::Observed)
-            .source("A public client sends \"pro1686666\"."),
+            .source(concat!(
+                "A public client sends \"pro1686666\". That an id has at most 255 characters is ours; no ",
+                "length is published."
+            )),
         Field::optional("sd_vae", Shape::Text(Text::ANY))
             .about("VAE to use instead of the model's own, such as \"vae-ft-mse-840000-ema-pruned.ckpt\".")
             .provenance(Provenance::Observed)
@@ -1329,9 +1333,11 @@ pub struct ImageToImageScripts {
     /// (`output_image_format` on the wire; optional; published in part)
     #[serde(rename = "output_image_format", skip_serializing_if = "Option::is_none")]
     pub output_image_format: Option<ImageFormat>,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`id_task` on the wire; required; not empty; published in part)
+    /// (`id_task` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "id_task")]
     pub id_task: String,
     /// Settings of the ADetailer plug-in.
@@ -1388,9 +1394,10 @@ static IMAGE_TO_IMAGE_SCRIPTS: Object = Object {
         Field::optional("output_image_format", Shape::TextEnum(&IMAGE_FORMAT))
             .about("File format of the result pictures.")
             .provenance(Provenance::Partial),
-        Field::required("id_task", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
-            .provenance(Provenance::Partial),
+        Field::required("id_task", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::optional("ADetailer", Shape::Object(&A_DETAILER))
             .about("Settings of the ADetailer plug-in.")
             .provenance(Provenance::Partial),
@@ -1709,9 +1716,11 @@ pub struct ControlnetScripts {
     /// (`override_settings` on the wire; optional)
     #[serde(rename = "override_settings", skip_serializing_if = "Option::is_none")]
     pub override_settings: Option<OverrideSettings>,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`id_task` on the wire; required; not empty)
+    /// (`id_task` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "id_task")]
     pub id_task: String,
     /// VAE to use instead of the model's own.
@@ -1763,7 +1772,10 @@ static CONTROLNET_SCRIPTS: Object = Object {
             .source("The Chinese page adds that it must be given."),
         Field::optional("override_settings", Shape::Object(&OVERRIDE_SETTINGS))
             .about("Further settings for this task alone."),
-        Field::required("id_task", Shape::Text(Text::ANY.min_length(1))).about("The caller's own id for the task."),
+        Field::required("id_task", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::optional("sd_vae", Shape::Text(Text::ANY)).about("VAE to use instead of the model's own."),
         Field::optional("output_image_format", Shape::TextEnum(&IMAGE_FORMAT))
             .about("File format of the result pictures.")
@@ -4557,11 +4569,12 @@ static POINT: Object = Object {
 /// Source: Seven fields are also read under the snake_case names of the published example.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SubmitTrainingRequest {
-    /// The caller's own id for the training. It must be unique.
+    /// The caller's own id for the training, 1 to 255 characters. It must be unique.
     ///
-    /// (`taskId` on the wire; required; not empty)
+    /// (`taskId` on the wire; required; 1 to 255 characters; published in part)
     ///
-    /// Source: Quirk: missing from the published example.
+    /// Source: That an id has at most 255 characters is ours; no length is published. Quirk: missing from the
+    /// published example.
     #[serde(rename = "taskId")]
     pub task_id: String,
     /// URLs of the training pictures, from 10 to 100.
@@ -4901,9 +4914,13 @@ static SUBMIT_TRAINING_REQUEST: Object = Object {
     about: "Request to train a LoRA. A field without a default leaves the choice to the platform.",
     source: Some("Seven fields are also read under the snake_case names of the published example."),
     fields: &[
-        Field::required("taskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the training. It must be unique.")
-            .source("Quirk: missing from the published example."),
+        Field::required("taskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the training, 1 to 255 characters. It must be unique.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "That an id has at most 255 characters is ours; no length is published. Quirk: missing ",
+                "from the published example."
+            )),
         Field::required(
             "fileUrlList",
             Shape::List(&List::of(Shape::Text(Text::ANY.pattern(&PATTERN_0))).min_items(10).max_items(100)),
@@ -5533,9 +5550,11 @@ static TRAINING_TASK: Object = Object {
 /// Request to make a picture with a Flux workflow.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FluxTextToImageRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// Which workflow to run.
@@ -5613,8 +5632,10 @@ static FLUX_TEXT_TO_IMAGE_REQUEST: Object = Object {
     about: "Request to make a picture with a Flux workflow.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::required("comfyTaskType", Shape::TextEnum(&COMFY_TASK_TYPE)).about("Which workflow to run."),
         Field::required("prompt", Shape::Text(Text::ANY)).about("What the picture should show."),
         Field::optional("width", Shape::Integer(Integer::ANY.minimum(1)))
@@ -5802,11 +5823,12 @@ pub struct SwapFaceRequest {
     /// Source: Quirk: the prose of the page calls it `target_image`, and its label is the Chinese 目标图片.
     #[serde(rename = "targetUrl")]
     pub target_url: String,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
     ///
-    /// Source: Quirk: its label is the Chinese 任务ID.
+    /// Source: That an id has at most 255 characters is ours; no length is published. Quirk: its label is the
+    /// Chinese 任务ID.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
 }
@@ -5841,9 +5863,13 @@ static SWAP_FACE_REQUEST: Object = Object {
             .aliases(&["target_image"])
             .source("Quirk: the prose of the page calls it `target_image`, and its label is the Chinese 目标图片.")
             .picture(),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
-            .source("Quirk: its label is the Chinese 任务ID."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "That an id has at most 255 characters is ours; no length is published. Quirk: its label ",
+                "is the Chinese 任务ID."
+            )),
     ],
     unknown: Unknown::Refused,
     exactly_one: &[],
@@ -5986,9 +6012,11 @@ pub struct SwapFaceV2Request {
     /// Source: The prose of the pages calls it `target_image`, which is read too.
     #[serde(rename = "targetUrl")]
     pub target_url: String,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// Balance of quality against fidelity, from 0 to 1, a number as text.
@@ -6039,8 +6067,10 @@ static SWAP_FACE_V2_REQUEST: Object = Object {
             .aliases(&["target_image"])
             .source("The prose of the pages calls it `target_image`, which is read too.")
             .picture(),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::optional("fidelityWeight", Shape::Text(Text::ANY.numeric(Numeric::ANY.minimum(0.0).maximum(1.0))))
             .about("Balance of quality against fidelity, from 0 to 1, a number as text.")
             .accepts(&[JsonType::Integer, JsonType::Number])
@@ -6178,9 +6208,11 @@ static SWAP_FACE_V2_RESULT: Object = Object {
 /// Request to make a portrait in another style.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct InstantIdRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture of the face.
@@ -6262,8 +6294,10 @@ static INSTANT_ID_REQUEST: Object = Object {
     about: "Request to make a portrait in another style.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture of the face.")
             .picture(),
@@ -6413,9 +6447,9 @@ static INSTANT_ID_RESULT: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RestoreFaceRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture with faces to repair.
@@ -6455,8 +6489,8 @@ static RESTORE_FACE_REQUEST: Object = Object {
     about: "Request to repair faces.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture with faces to repair.")
@@ -6530,9 +6564,9 @@ static RESTORE_FACE_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SuperResolutionRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture to enlarge.
@@ -6574,8 +6608,8 @@ static SUPER_RESOLUTION_REQUEST: Object = Object {
     about: "Request to enlarge a picture and rebuild its detail.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to enlarge.")
@@ -6646,9 +6680,11 @@ static SUPER_RESOLUTION_RESPONSE: Object = Object {
 /// Request to describe a picture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DescribeImageRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture to describe.
@@ -6694,8 +6730,10 @@ static DESCRIBE_IMAGE_REQUEST: Object = Object {
     about: "Request to describe a picture.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::required("image", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to describe.")
             .picture(),
@@ -6873,9 +6911,11 @@ pub struct SwapFacesRequest {
     /// Source: Quirk: the prose of the page calls it `face_idx`. It gives 1 to 3 as the range for three faces.
     #[serde(rename = "faceIdx", skip_serializing_if = "Option::is_none")]
     pub face_idx: Option<i64>,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL to push the result to when the job ends.
@@ -6929,8 +6969,10 @@ static SWAP_FACES_REQUEST: Object = Object {
                 "Quirk: the prose of the page calls it `face_idx`. It gives 1 to 3 as the range for three ",
                 "faces."
             )),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends."),
     ],
@@ -6998,9 +7040,11 @@ pub struct DetectFacesRequest {
     /// Source: Quirk: its published description is copied from the face swap.
     #[serde(rename = "imageUrl")]
     pub image_url: String,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL to push the result to when the job ends.
@@ -7033,8 +7077,10 @@ static DETECT_FACES_REQUEST: Object = Object {
             .about("URL of the picture to search.")
             .source("Quirk: its published description is copied from the face swap.")
             .picture(),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends.")
             .source("Quirk: its label is the Chinese 回调地址."),
@@ -7096,9 +7142,11 @@ static DETECT_FACES_RESPONSE: Object = Object {
 /// Request to expand a short prompt into full ones.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ExpandPromptRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// Family of models that the prompts are for: 0 is SD, 1 is SDXL.
@@ -7190,8 +7238,10 @@ static EXPAND_PROMPT_REQUEST: Object = Object {
     about: "Request to expand a short prompt into full ones.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::required("mode", Shape::Integer(Integer::ANY.one_of(&[0, 1])))
             .about("Family of models that the prompts are for: 0 is SD, 1 is SDXL."),
         Field::required("sourcePrompt", Shape::Text(Text::ANY))
@@ -7390,9 +7440,9 @@ impl ExpandPromptStatus {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ChangeHairstyleRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the portrait.
@@ -7443,8 +7493,8 @@ static CHANGE_HAIRSTYLE_REQUEST: Object = Object {
     about: "Request to change a hairstyle.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the portrait.")
@@ -7524,9 +7574,9 @@ static CHANGE_HAIRSTYLE_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RemoveObjectRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture.
@@ -7563,8 +7613,8 @@ static REMOVE_OBJECT_REQUEST: Object = Object {
     about: "Request to erase a part of a picture.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture.")
@@ -7642,11 +7692,11 @@ pub struct RecognizeStyleRequest {
     /// Source: From the Chinese page. Quirk: the published example holds a raw space.
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; published in part)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
     ///
-    /// Source: From the Chinese page.
+    /// Source: From the Chinese page. That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL to push the result to when the job ends.
@@ -7680,10 +7730,13 @@ static RECOGNIZE_STYLE_REQUEST: Object = Object {
             .provenance(Provenance::Partial)
             .source("From the Chinese page. Quirk: the published example holds a raw space.")
             .picture(),
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Partial)
-            .source("From the Chinese page."),
+            .source(concat!(
+                "From the Chinese page. That an id has at most 255 characters is ours; no length is ",
+                "published."
+            )),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends.")
             .provenance(Provenance::Partial)
@@ -7742,9 +7795,11 @@ static RECOGNIZE_STYLE_RESPONSE: Object = Object {
 /// Request to extend a picture beyond its edges.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct OutpaintRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
+    ///
+    /// Source: That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the original picture.
@@ -7834,8 +7889,10 @@ static OUTPAINT_REQUEST: Object = Object {
     about: "Request to extend a picture beyond its edges.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task."),
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
+            .provenance(Provenance::Partial)
+            .source("That an id has at most 255 characters is ours; no length is published."),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the original picture.")
             .picture(),
@@ -7928,11 +7985,11 @@ static OUTPAINT_RESPONSE: Object = Object {
 /// Request to preview a ControlNet preprocessor.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PreviewControlnetRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; published in part)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; published in part)
     ///
-    /// Source: From the Chinese page.
+    /// Source: From the Chinese page. That an id has at most 255 characters is ours; no length is published.
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture.
@@ -7975,10 +8032,13 @@ static PREVIEW_CONTROLNET_REQUEST: Object = Object {
     about: "Request to preview a ControlNet preprocessor.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Partial)
-            .source("From the Chinese page."),
+            .source(concat!(
+                "From the Chinese page. That an id has at most 255 characters is ours; no length is ",
+                "published."
+            )),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture.")
             .provenance(Provenance::Partial)
@@ -8053,9 +8113,9 @@ static PREVIEW_CONTROLNET_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RemoveBackgroundRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture.
@@ -8093,8 +8153,8 @@ static REMOVE_BACKGROUND_REQUEST: Object = Object {
     about: "Request to remove the background of a picture.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture.")
@@ -8169,9 +8229,9 @@ static REMOVE_BACKGROUND_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EnlargeImageRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture to enlarge.
@@ -8208,8 +8268,8 @@ static ENLARGE_IMAGE_REQUEST: Object = Object {
     about: "Request to enlarge a picture.",
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to enlarge.")
@@ -8281,9 +8341,9 @@ static ENLARGE_IMAGE_RESPONSE: Object = Object {
 /// Provenance: inferred, not published.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct WatermarkImageRequest {
-    /// The caller's own id for the task.
+    /// The caller's own id for the task, 1 to 255 characters.
     ///
-    /// (`businessTaskId` on the wire; required; not empty; inferred, not published)
+    /// (`businessTaskId` on the wire; required; 1 to 255 characters; inferred, not published)
     #[serde(rename = "businessTaskId")]
     pub business_task_id: String,
     /// URL of the picture to mark.
@@ -8364,8 +8424,8 @@ static WATERMARK_IMAGE_REQUEST: Object = Object {
     about: concat!("Request to put a mark on a picture. Give exactly one of `watermarkText` and ", "`watermarkImage`."),
     source: None,
     fields: &[
-        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1)))
-            .about("The caller's own id for the task.")
+        Field::required("businessTaskId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Inferred),
         Field::required("sourceImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to mark.")
@@ -8945,9 +9005,9 @@ pub struct ListTasksRequest {
     /// (`taskId` on the wire; optional; 1 to 200 characters; inferred, not published)
     #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
-    /// Only tasks with this caller id, 1 to 200 characters; any task when it is left out.
+    /// Only tasks with this caller id, 1 to 255 characters; any task when it is left out.
     ///
-    /// (`callerId` on the wire; optional; 1 to 200 characters; inferred, not published)
+    /// (`callerId` on the wire; optional; 1 to 255 characters; inferred, not published)
     #[serde(rename = "callerId", skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
     /// Only tasks in one of these states: at least one, each once; any state when it is left out.
@@ -9011,8 +9071,8 @@ static LIST_TASKS_REQUEST: Object = Object {
         Field::optional("taskId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
             .about("Only the task with this platform id, 1 to 200 characters; any task when it is left out.")
             .provenance(Provenance::Inferred),
-        Field::optional("callerId", Shape::Text(Text::ANY.min_length(1).max_length(200)))
-            .about("Only tasks with this caller id, 1 to 200 characters; any task when it is left out.")
+        Field::optional("callerId", Shape::Text(Text::ANY.min_length(1).max_length(255)))
+            .about("Only tasks with this caller id, 1 to 255 characters; any task when it is left out.")
             .provenance(Provenance::Inferred),
         Field::optional("states", Shape::List(&List::of(Shape::TextEnum(&TASK_STATE)).min_items(1).unique(true)))
             .about("Only tasks in one of these states: at least one, each once; any state when it is left out.")
@@ -9404,7 +9464,7 @@ pub struct CallbackDelivery {
     /// (`nextTryAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "nextTryAt", skip_serializing_if = "Option::is_none")]
     pub next_try_at: Option<String>,
-    /// All delivery attempts so far, oldest first; empty before the first.
+    /// The last 100 delivery attempts so far, oldest first; empty before the first.
     ///
     /// (`tries` on the wire; required; inferred, not published)
     #[serde(rename = "tries")]
@@ -9451,7 +9511,7 @@ static CALLBACK_DELIVERY: Object = Object {
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("tries", Shape::List(&List::of(Shape::Object(&CALLBACK_TRY))))
-            .about("All delivery attempts so far, oldest first; empty before the first.")
+            .about("The last 100 delivery attempts so far, oldest first; empty before the first.")
             .provenance(Provenance::Inferred),
     ],
     unknown: Unknown::Ignored,

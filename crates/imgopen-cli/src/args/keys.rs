@@ -1,6 +1,9 @@
 //! The arguments of `imgopen keys`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
+use imgopen_service::durations;
 
 use super::data::Data;
 
@@ -30,4 +33,28 @@ pub enum Keys {
         #[command(flatten)]
         data: Data,
     },
+    /// Replace the secret that a key's callbacks are signed with, and show the new one, which is not shown again.
+    #[command(after_help = ROTATE_SECRET)]
+    RotateSecret {
+        /// The key's id.
+        id: String,
+        /// How long callbacks are signed with the old secret too; 0s if it has leaked.
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "24h")]
+        overlap: Duration,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+const ROTATE_SECRET: &str = "\
+Until the overlap ends, callbacks carry a signature by each secret, so that receivers can change over without rejecting one. \
+A running service takes the new secret within a second.
+
+Examples:
+  imgopen keys rotate-secret ak_0123456789abcdef
+  imgopen keys rotate-secret ak_0123456789abcdef --overlap 7d --json";
+
+/// Reads a duration such as `24h` or `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    durations::parse(text).ok_or_else(|| format!("give {}", durations::EXPECTED))
 }

@@ -16,13 +16,15 @@ pub fn run(command: Callbacks, as_json: bool) -> anyhow::Result<()> {
         Callbacks::List { task, state, limit, data } => runtime.block_on(async {
             let store = data::open(&data)?;
             let filter = CallbackFilter { key: None, task: task.map(TaskId), states: state };
-            let page = store.list_callbacks(filter, None, limit).await?;
-            show(&page.rows, as_json)
+            let page = store.list_callbacks(filter, None, limit).await;
+            data::close(&*store).await;
+            show(&page?.rows, as_json)
         }),
         Callbacks::Resend { id, data } => runtime.block_on(async {
             let store = data::open(&data)?;
-            let found = store.redeliver(None, CallbackId(id.clone()), Clock::system().now()).await?;
-            let callback = found
+            let found = store.redeliver(None, CallbackId(id.clone()), Clock::system().now()).await;
+            data::close(&*store).await;
+            let callback = found?
                 .with_context(|| format!("there is no callback {id:?}; `imgopen callbacks list` shows the newest"))?;
             show(&[callback], as_json)
         }),

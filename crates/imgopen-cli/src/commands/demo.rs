@@ -22,6 +22,7 @@ use crate::job::target::Target;
 use crate::output::{note, print, print_json};
 use crate::remote::{self, Remote};
 use crate::request::draft::Draft;
+use crate::runtime;
 
 /// A photograph in the public domain; `assets/README.md` names its origin.
 const PHOTO: &[u8] = include_bytes!("../../assets/astronaut.jpg");
@@ -81,7 +82,7 @@ const STEPS: &[Step] = &[
 
 /// Runs the command.
 pub fn run(args: &Demo, as_json: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime::for_service()?;
     let outcome = runtime.block_on(demo(args, as_json));
     runtime.shutdown_background();
     outcome
@@ -100,7 +101,11 @@ async fn demo(args: &Demo, as_json: bool) -> anyhow::Result<()> {
     let remote = Remote { client: remote::client(&service.url(listener.local_addr()?)).build()? };
     note(&format!("a service runs at {} until the demo ends", remote.url()));
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(async move { service.serve(listener, |_| {}, async { drop(stopped.await) }).await });
+    let serving = tokio::spawn(async move {
+        let served = service.serve(listener, |_| {}, async { drop(stopped.await) }).await;
+        service.close().await;
+        served
+    });
     let interrupted = || Failure::new(Exit::Interrupted, "interrupted");
     let mut interrupt = Interrupt::listen()?;
     let ran = interrupt.unless(steps(&remote, &pictures, args, as_json)).await;

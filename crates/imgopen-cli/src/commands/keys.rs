@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imgopen_service::{Clock, KeyId, KeyRow, Keys, NewKey, Store};
+use imgopen_service::{Clock, KeyId, KeyRow, Keys, Moment, NewKey, Store};
 use serde_json::{Value, json};
 
 use super::data;
@@ -14,18 +14,37 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Create { name, data } => show_new(&keys(data::create(&data)?).create(&name).await?, as_json),
-            Command::List { data } => list(&keys(data::open(&data)?).list().await?, as_json),
+            Command::Create { name, data } => {
+                let store = data::create(&data)?;
+                let key = keys(&store).create(&name).await;
+                data::close(&*store).await;
+                show_new(&key?, as_json)
+            }
+            Command::List { data } => {
+                let store = data::open(&data)?;
+                let all = keys(&store).list().await;
+                data::close(&*store).await;
+                list(&all?, as_json)
+            }
             Command::Revoke { id, data } => {
-                keys(data::open(&data)?).revoke(KeyId(id.clone())).await?;
+                let store = data::open(&data)?;
+                let revoked = keys(&store).revoke(KeyId(id.clone())).await;
+                data::close(&*store).await;
+                revoked?;
                 if as_json { print_json(&json!({ "revoked": id })) } else { print(&format!("{id} is revoked")) }
+            }
+            Command::RotateSecret { id, overlap, data } => {
+                let store = data::open(&data)?;
+                let secret = keys(&store).rotate_signing_secret(KeyId(id.clone()), overlap).await;
+                data::close(&*store).await;
+                show_rotated(&id, &secret?, Clock::system().now().plus(overlap), as_json)
             }
         }
     })
 }
 
-fn keys(store: Arc<dyn Store>) -> Keys {
-    Keys::new(store, Clock::system())
+fn keys(store: &Arc<dyn Store>) -> Keys {
+    Keys::new(store.clone(), Clock::system())
 }
 
 fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {
@@ -37,6 +56,17 @@ fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {
     print(&format!(
         "The secrets are not shown again.\n\naccess key id      {id}\naccess key secret  {secret}\nsigning secret     {}",
         key.signing_secret
+    ))
+}
+
+fn show_rotated(id: &str, secret: &str, until: Moment, as_json: bool) -> anyhow::Result<()> {
+    let until = until.rfc3339();
+    if as_json {
+        return print_json(&json!({ "access_key_id": id, "signing_secret": secret, "previous_valid_until": until }));
+    }
+    print(&format!(
+        "The secret is not shown again. Callbacks are also signed with the previous one until {until}.\n\n\
+         access key id      {id}\nsigning secret     {secret}"
     ))
 }
 

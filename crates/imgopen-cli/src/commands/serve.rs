@@ -1,21 +1,21 @@
 //! `imgopen serve`.
 
 use anyhow::Context;
-use imgopen_service::{Clock, NewKey, Service, Settings};
+use imgopen_service::{Clock, Service, Settings};
 use tokio::net::TcpListener;
 
 use super::engines::engines;
+use super::{data, first_key};
 use crate::args::serve::Serve;
-use crate::{log, output, settings};
-
-/// The name of the first key.
-const FIRST_KEY: &str = "created at the first start";
+use crate::{log, output, runtime, settings};
 
 /// Runs the service until Ctrl-C or SIGTERM.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
     let settings = settings::load(args)?;
+    data::keep_private();
+    // Before the log, which has a thread: if there cannot be any, this says so.
+    let runtime = runtime::for_service()?;
     let _log = log::start(settings.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(settings));
     // An engine that hangs must not block the exit; its task was handed back.
     runtime.shutdown_background();
@@ -28,29 +28,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; give another address or port with --listen"))?;
-    // A server that accepts callers without a key prints none.
-    let key = if open { None } else { service.keys().create_first(FIRST_KEY).await? };
     let stop = stop()?;
-    greet(&service.url(listener.local_addr()?), key.as_ref())?;
+    // A server that accepts callers without a key needs none.
+    if !open {
+        first_key::create(&service, &service.url(listener.local_addr()?)).await?;
+    }
     // The reader of the output may be gone.
-    service.serve(listener, |url| drop(output::print(&format!("ready: {url}"))), stop).await?;
-    Ok(())
-}
-
-/// Prints the first key before anything can fail, because its secrets are not shown again.
-fn greet(url: &str, key: Option<&NewKey>) -> anyhow::Result<()> {
-    let Some(key) = key else { return Ok(()) };
-    output::print(&format!(
-        "An access key, not shown again (`imgopen keys create` creates more):\n\n\
-             export IMGOPEN_BASE_URL={url}\n\
-             export IMGOPEN_ACCESS_KEY_ID={}\n\
-             export IMGOPEN_ACCESS_KEY_SECRET={}\n\
-             export IMGOPEN_SIGNING_SECRET={}\n\n\
-             The API reference is at {url}/docs.\n\n",
-        key.credentials.access_key_id(),
-        key.credentials.expose_secret(),
-        key.signing_secret,
-    ))
+    let served = service.serve(listener, |url| drop(output::print(&format!("ready: {url}"))), stop).await;
+    service.close().await;
+    Ok(served?)
 }
 
 /// Resolves on Ctrl-C or SIGTERM; a second one ends the process immediately.

@@ -40,6 +40,10 @@ fn every_command_has_help() {
         ("help_keys_create", &["keys", "create"]),
         ("help_keys_list", &["keys", "list"]),
         ("help_keys_revoke", &["keys", "revoke"]),
+        ("help_keys_rotate_secret", &["keys", "rotate-secret"]),
+        ("help_backup", &["backup"]),
+        ("help_restore", &["restore"]),
+        ("help_doctor", &["doctor"]),
         ("help_config", &["config"]),
         ("help_config_show", &["config", "show"]),
         ("help_callbacks", &["callbacks"]),
@@ -133,6 +137,10 @@ fn keys_are_created_listed_and_revoked() {
     let list = command(folder.path(), &["keys", "list", "--json"]).output().unwrap();
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
     let ids: Vec<_> = list.as_array().unwrap().iter().map(|key| key["access_key_id"].as_str().unwrap()).collect();
+    story += &keys(&["rotate-secret", ids[0]]);
+    story += &keys(&["rotate-secret", ids[1], "--overlap", "7d", "--json"]);
+    story += &keys(&["rotate-secret", "ak_0"]);
+    story += &keys(&["rotate-secret", ids[0], "--overlap", "soon"]);
     story += &keys(&["revoke", ids[0]]);
     story += &keys(&["revoke", ids[1], "--json"]);
     story += &keys(&["list"]);

@@ -26,7 +26,7 @@ async fn a_task_that_ran_beside_another_is_not_blamed_for_the_process() {
         let program = start(folder.path());
         let client = key.client(&program.url);
         let running = count(&client, "running", 1).await;
-        assert_eq!(text(&running[0], "businessTaskId"), "guilty");
+        assert_eq!(text(&running[0], "callerId"), "guilty");
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(count(&client, "queued", 1).await.len(), 1);
         block_in_place(|| program.kill());

@@ -26,7 +26,7 @@ async fn no_task_fails_because_of_the_disk() {
             request["callbackUrl"] = json!(format!("{}/flux_text_to_image", receiver.url));
             submit(&client, &request).await;
         }
-        until(&format!("the log tells of {what}"), async || program.log().contains("no task can run").then_some(()))
+        until(&format!("the log reports {what}"), async || program.log().contains("no task can run").then_some(()))
             .await;
         count(&client, "queued", 6).await;
         shim.heal();
@@ -52,7 +52,7 @@ async fn no_task_is_lost_when_its_end_cannot_be_written() {
     }
     count(&client, "running", 4).await;
     shim.fail("sync", 5, ".sqlite3-wal");
-    until("the log tells of it", async || program.log().contains("cannot be written").then_some(())).await;
+    until("the log reports it", async || program.log().contains("cannot be written").then_some(())).await;
     shim.heal();
     count(&client, "succeeded", 4).await;
     assert_eq!(failures(&client).await, [""; 0]);

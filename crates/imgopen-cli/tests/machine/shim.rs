@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// The library, with the file that tells it what fails.
+/// The library, with the file that says what fails.
 pub struct Shim {
     directory: TempDir,
 }

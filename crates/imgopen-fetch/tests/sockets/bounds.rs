@@ -133,19 +133,29 @@ async fn https_to_a_plain_port_is_an_error() {
     assert!(error.to_string().contains("gave no whole answer") && !error.to_string().contains("hunter2"), "{error}");
 }
 
+const NO_ADDRESS: &str = "the host of http://a.example/ was not found, or has no address that may be reached; check its name, or \
+                          have the operator allow its network with --allow-network";
+
 #[tokio::test]
 async fn missing_hosts_and_broken_connections_are_errors() {
     let missing = |_: String| async { Err(std::io::Error::other("no such name")) };
     let error =
         Fetcher::with_resolver(guard(), missing).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the host of http://a.example/ was not found: no such name; check its name");
+    assert_eq!(error.to_string(), NO_ADDRESS);
+    assert_eq!(error.detail().as_deref(), Some("it was not found: no such name"));
     let empty = |_: String| async { Ok(Vec::new()) };
     let error = Fetcher::with_resolver(guard(), empty).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
     assert!(matches!(error, FetchError::Unresolved { .. }) && error.is_retryable(), "{error}");
+    // A name of the operator's network has the same message as one that does not exist.
+    let inside = |_: String| async { Ok(vec![[10, 0, 0, 5].into()]) };
+    let error = Fetcher::with_resolver(guard(), inside).unwrap().get("http://a.example/", &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Resolved { .. }) && error.is_refusal(), "{error}");
+    assert_eq!(error.to_string(), NO_ADDRESS);
 
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = fetcher().get(&format!("http://{closed}/?key=hunter2"), &limits()).await.unwrap_err();
     assert!(error.is_retryable() && !format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    assert!(!error.is_local(), "{error:?}");
 
     let cut = Host::on(ALLOWED, |mut stream, _| async move {
         read_request(&mut stream).await?;
@@ -154,6 +164,19 @@ async fn missing_hosts_and_broken_connections_are_errors() {
     .await;
     let error = fetcher().get(&cut.url("/"), &limits()).await.unwrap_err();
     assert!(matches!(error, FetchError::Transport { .. }), "{error}");
+}
+
+/// No network leads to a multicast address over TCP, on any machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_network_that_is_missing_here_is_not_the_server_s_fault() {
+    let multicast = imgopen_fetch::Guard::new(vec!["224.0.0.0/4".parse().unwrap()]);
+    let error = Fetcher::new(multicast).unwrap().get("http://224.0.0.1:8000/", &limits()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Transport { .. }) && error.is_local(), "{error}");
+    assert!(!error.is_exhaustion(), "{error}");
+    let missing = |_: String| async { Err(std::io::Error::from_raw_os_error(24)) };
+    let error = Fetcher::with_resolver(guard(), missing).unwrap().get("http://a.example/", &limits()).await;
+    assert!(error.as_ref().unwrap_err().is_local(), "{error:?}");
 }
 
 #[tokio::test]

@@ -61,6 +61,9 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         started_at: None,
         finished_at: state.is_final().then_some(Moment(1)),
         plan: None,
+        deferrals: 0,
+        deferred_since: None,
+        crashes_alone: 0,
     }
 }
 

@@ -1,18 +1,32 @@
 //! Turns errors into answers. Errors of the server itself are logged here, because callers do not see them.
 
+use std::time::Duration;
+
 use imgopen_server::Failure;
 use imgopen_store::StoreError;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::tasks::submit::Rejected;
 
 /// What callers see of an error of the server.
 const FAILED: &str = "the server failed on this request; see its log";
 
+/// When a caller is to try again what the server could not do for a reason that may pass.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Answers what is not possible now, in words for callers.
+pub fn not_now(problem: &str) -> Failure {
+    Failure::unavailable(format!("{problem}; try again later")).retry_after(AGAIN)
+}
+
 /// Answers an error of the store.
 pub fn of_store(error: StoreError) -> Failure {
     match error {
         StoreError::Closed { .. } => Failure::unavailable("the database is closed; the service is stopping"),
+        error if error.may_pass() => {
+            warn!(%error, "a request was rejected because of the database");
+            not_now(error.summary())
+        }
         error => {
             error!(%error, "the database failed on a request");
             Failure::internal("the server's database failed on this request; see the server's log")
@@ -41,6 +55,7 @@ impl From<Rejected> for Failure {
             Rejected::Conflict(msg) => Failure::conflict(msg),
             Rejected::Full(msg, wait) => Failure::too_many_requests(msg, wait),
             Rejected::Unavailable(msg) => Failure::unavailable(msg),
+            Rejected::NotNow(problem) => not_now(&problem),
             Rejected::Failed(msg) => Failure::internal(msg),
             Rejected::Store(error) => of_store(error),
             Rejected::Broken => Failure::internal(FAILED),

@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http_range_header::parse_range_header;
 use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
 use imgopen_store::{AssetRow, AssetToken, KeyId};
 
-use super::{Api, failures};
+use super::{Api, failures, hosts};
+use crate::assets::AssetError;
 use crate::context::Context;
 use crate::metrics;
 
@@ -26,7 +29,8 @@ const YEAR: u64 = 365 * 24 * 60 * 60;
 /// Returns the router of the whole service.
 pub fn router(context: &Arc<Context>) -> Router {
     let settings = &context.settings;
-    let mut options = Options::default().body_limit(settings.requests.body_bytes);
+    let mut options =
+        Options::default().body_limit(settings.requests.body_bytes).body_timeout(settings.requests.body_time);
     if settings.open {
         options = options.anonymous(Credentials::new(KeyId::OPEN, ""));
     }
@@ -40,16 +44,18 @@ pub fn router(context: &Arc<Context>) -> Router {
         .route("/assets/{token}", get(asset))
         .route("/previews/{token}", get(preview))
         .with_state(context.clone());
-    complete(vendor.merge(extras).merge(own))
+    complete(vendor.merge(extras).merge(own)).layer(from_fn_with_state(settings.open, hosts::check))
 }
 
-/// Whether the service takes tasks: not while it stops, and not while the database cannot be written.
+/// Whether a task could be accepted and finished now.
 async fn ready(State(context): State<Arc<Context>>) -> Result<&'static str, Failure> {
     if context.stopping.is_cancelled() {
         return Err(Failure::unavailable("the service is stopping"));
     }
-    context.store.ready().await.map_err(failures::of_store)?;
-    Ok("ready\n")
+    match context.health.check().await {
+        Ok(()) => Ok("ready\n"),
+        Err(faults) => Err(failures::not_now(&faults.join("; "))),
+    }
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> Result<Response, Failure> {
@@ -60,15 +66,18 @@ async fn metrics(State(context): State<Arc<Context>>) -> Result<Response, Failur
 
 async fn asset(
     State(context): State<Arc<Context>>,
-    Path(token): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let token = AssetToken(token);
+    let token = token(path)?;
     let row = context.store.asset(token.clone()).await.map_err(failures::of_store)?;
     let row = row.ok_or_else(|| Failure::not_found("there is no such picture; check the URL"))?;
     let now = context.clock.now();
-    if row.deleted_at.is_some() || row.expires_at.is_some_and(|end| end <= now) {
+    if row.expires_at.is_some_and(|end| end <= now) {
         return Err(Failure::new(StatusCode::GONE, "the picture has expired and was deleted"));
+    }
+    if row.deleted_at.is_some() {
+        return Err(lost());
     }
     let left = row.expires_at.map_or(YEAR, |end| end.since(now).as_secs().min(YEAR));
     let mut response = part(&context, &token, &row, &headers).await?;
@@ -102,10 +111,21 @@ async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &H
     // HTTP also allows the whole as the answer to several ranges.
     let range = ranges.pop().filter(|_| ranges.is_empty());
     let (start, end) = range.as_ref().map_or((0, row.bytes), |range| (*range.start(), *range.end() + 1));
-    let stream = context.assets.stream(token, start..end).await.map_err(|error| {
-        tracing::error!(%error, "a picture cannot be read");
-        Failure::internal("the picture cannot be read; see the server's log")
-    })?;
+    let stream = match context.assets.stream(token, start..end, row.bytes).await {
+        Ok(stream) => stream,
+        // Its row stays, so that the file can be put back.
+        Err(AssetError::Lost) => {
+            tracing::warn!(
+                run = token.run(),
+                "the file of a picture is lost; put it back from a backup, or see `imgopen doctor`"
+            );
+            return Err(lost());
+        }
+        Err(error) => {
+            tracing::error!(run = token.run(), %error, "a picture cannot be read");
+            return Err(Failure::internal("the picture cannot be read; see the server's log"));
+        }
+    };
     let mut response = Body::from_stream(stream).into_response();
     insert(response.headers_mut(), CONTENT_TYPE, &row.media_type);
     insert(response.headers_mut(), CONTENT_LENGTH, &(end - start).to_string());
@@ -116,6 +136,15 @@ async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &H
     Ok(response)
 }
 
+fn lost() -> Failure {
+    Failure::new(StatusCode::GONE, "the picture was deleted or lost on the server; start its task again")
+}
+
+fn token(path: Result<Path<String>, PathRejection>) -> Result<AssetToken, Failure> {
+    let Path(token) = path.map_err(|_| Failure::bad_request("the path is not UTF-8; check the URL"))?;
+    Ok(AssetToken(token))
+}
+
 fn not_satisfiable(bytes: u64) -> Response {
     let msg = format!("the header `Range` is outside the picture, which has {bytes} bytes");
     let mut response = Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, msg).into_response();
@@ -123,8 +152,11 @@ fn not_satisfiable(bytes: u64) -> Response {
     response
 }
 
-async fn preview(State(context): State<Arc<Context>>, Path(token): Path<String>) -> Result<Response, Failure> {
-    let picture = context.running.preview(&AssetToken(token));
+async fn preview(
+    State(context): State<Arc<Context>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Failure> {
+    let picture = context.running.preview(&token(path)?);
     let picture = picture.ok_or_else(|| Failure::not_found("there is no such preview; its task has ended"))?;
     let headers =
         [(CONTENT_TYPE, picture.format.media_type()), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];

@@ -20,31 +20,31 @@ pub struct Fault {
     /// What is wrong, for the log.
     pub problem: String,
     /// What is wrong, for the caller, if it lasts too long.
-    pub told: String,
+    pub public: String,
     /// When another run makes sense, if the engine knows.
     pub retry_after: Option<Duration>,
 }
 
 impl Fault {
     /// A fault of the server, whose details are not for the caller.
-    pub fn of_server(problem: impl ToString, told: &str) -> Self {
-        Self { scope: Some(Scope::Server), problem: problem.to_string(), told: told.to_owned(), retry_after: None }
+    pub fn of_server(problem: impl ToString, public: &str) -> Self {
+        Self { scope: Some(Scope::Server), problem: problem.to_string(), public: public.to_owned(), retry_after: None }
     }
 
     /// A fault of what serves these needs.
     pub fn of_engine(needs: &str, problem: impl ToString, retry_after: Option<Duration>) -> Self {
         let problem = problem.to_string();
-        Self { scope: Some(Scope::Needs(needs.to_owned())), told: problem.clone(), problem, retry_after }
+        Self { scope: Some(Scope::Needs(needs.to_owned())), public: problem.clone(), problem, retry_after }
     }
 
     /// A fault of the way to an address that the task names. Others may name other addresses, so they are not held.
     pub fn of_network(problem: impl ToString) -> Self {
         let problem = problem.to_string();
-        Self { scope: None, told: problem.clone(), problem, retry_after: None }
+        Self { scope: None, public: problem.clone(), problem, retry_after: None }
     }
 }
 
-/// Holds the tasks that a fault concerns, and tells the operator. Returns how long the task itself is to wait, if no hold
+/// Holds the tasks that a fault concerns, and says so in the log. Returns how long the task itself is to wait, if no hold
 /// sees to that. `faults` is how many its runs have met, this one included.
 pub fn defer(context: &Context, task: &TaskId, fault: &Fault, faults: u32) -> Duration {
     if fault.scope.is_some() {
@@ -56,7 +56,7 @@ pub fn defer(context: &Context, task: &TaskId, fault: &Fault, faults: u32) -> Du
     pause
 }
 
-/// Holds the tasks that a fault concerns, and tells the operator. Returns for how long.
+/// Holds the tasks that a fault concerns, and says so in the log. Returns for how long.
 pub fn hold(context: &Context, fault: &Fault) -> Duration {
     let Fault { scope, problem, retry_after, .. } = fault;
     let Some(scope) = scope else { return Duration::ZERO };

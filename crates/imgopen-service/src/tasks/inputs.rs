@@ -2,10 +2,11 @@
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{EngineError, FetchInput, Input};
-use imgopen_fetch::{FetchError, Fetcher, Limits, Url};
+use imgopen_fetch::{FetchError, Fetcher, Limits, Url, has_network};
 use imgopen_types::Operation;
 use imgopen_types::schema::{Field, Object, Shape};
 use serde_json::Value;
+use tracing::info;
 
 use crate::context::Context;
 
@@ -57,9 +58,15 @@ impl RequestPictures {
         if matches!(fetched, Err(FetchError::Timeout { .. } | FetchError::ConnectTimeout { .. })) {
             fetched = self.fetcher.get(&named.url, &self.limits).await;
         }
-        let fetched = fetched.map_err(|error| match error.is_local() {
-            true => EngineError::Unavailable { reason: error.to_string(), retry_after: None },
-            false => EngineError::rejected(&named.field, error.to_string()),
+        let fetched = fetched.map_err(|error| {
+            if let Some(detail) = error.detail() {
+                info!(field = named.field, url = named.shown(), detail, "the host of a picture cannot be reached");
+            }
+            // An address of IPv6 cannot be reached from a machine that has IPv4 only; waiting does not help.
+            match error.is_exhaustion() || (error.is_local() && !has_network()) {
+                true => EngineError::Unavailable { reason: error.to_string(), retry_after: None },
+                false => EngineError::rejected(&named.field, error.to_string()),
+            }
         })?;
         Ok(Input { field: named.field.clone(), url: named.shown(), bytes: fetched.bytes })
     }

@@ -1,6 +1,6 @@
 //! The needs of a task: they decide its engine, and the pool that its run counts in.
 
-use imgopen_engine::{Choice, Grade, Registry, Slots, TaskOptions, Unavailable};
+use imgopen_engine::{Choice, Grade, Offer, Registry, Slots, TaskOptions, Unavailable};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -47,8 +47,16 @@ impl<'a> Needs<'a> {
         if !self.is_for_sandbox {
             return engines.pick(self.operation, self.model);
         }
-        let sandbox = engines.offers(self.operation).into_iter().find(|choice| choice.offer.grade == Grade::Sandbox);
-        sandbox.ok_or_else(|| Unavailable::Away {
+        let is_sandbox = |offer: &Offer| offer.grade == Grade::Sandbox;
+        let sandbox = engines.offers(self.operation).into_iter().find(|choice| is_sandbox(&choice.offer));
+        if let Some(sandbox) = sandbox {
+            return Ok(sandbox);
+        }
+        // A sandbox that leaves the operation to others, as it does with trainings, ignores directives.
+        if engines.engines().iter().any(|engine| engine.offers().iter().any(is_sandbox)) {
+            return engines.pick(self.operation, self.model);
+        }
+        Err(Unavailable::Away {
             operation: self.operation.to_owned(),
             engine: "sandbox".to_owned(),
             reason: "the service was started without `--sandbox`".to_owned(),

@@ -54,6 +54,8 @@ pub enum Rejected {
     Full(String, Duration),
     /// The service or the engine cannot do it now.
     Unavailable(String),
+    /// The machine cannot do it now, for a reason that may pass.
+    NotNow(String),
     /// The task failed.
     Failed(String),
     /// The store failed.
@@ -120,6 +122,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         let msg = format!("the header `{SANDBOX}` is for a service started with `--sandbox`; leave it out");
         return Err(Rejected::Header(msg));
     }
+    context.health.room().map_err(Rejected::NotNow)?;
     let engine = needs.choose(&context.engines)?.engine;
     let addresses = check_addresses(context, operation, &request);
     let pool = context.dispatch.pool_of(engine.name());

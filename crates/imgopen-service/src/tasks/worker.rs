@@ -372,7 +372,7 @@ async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
                 Outcome::Failed(reason) => Ending::Failed(reason),
                 Outcome::HandedBack => return hand_back(context, run.task, None).await,
                 Outcome::Deferred(fault) => match lasts_too_long(context, run.task) {
-                    Some(since) => Ending::Failed(format!("{}, for {since}; not tried again", fault.told)),
+                    Some(since) => Ending::Failed(format!("{}, for {since}; not tried again", fault.public)),
                     None => return hand_back(context, run.task, Some(fault)).await,
                 },
                 Outcome::Cancelled | Outcome::Succeeded(_) => return Next::Over,

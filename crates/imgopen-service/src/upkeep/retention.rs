@@ -1,59 +1,146 @@
-//! Deletes what has expired: pictures, what engines keep of past tasks, and idempotency keys.
+//! Deletes what has expired: pictures, ended tasks, what engines keep of past tasks, and idempotency keys.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info};
+use imgopen_store::{Moment, StoreError};
+use tracing::{error, info, warn};
 
 use super::sweep::{Writers, sweep};
+use super::watch::Watch;
 use crate::assets::AssetError;
 use crate::context::Context;
 
 /// The pause between two passes.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// How many pictures are deleted in one transaction.
+/// The pause between two searches for ended tasks, by the uptime. Such a search looks at every old task whose pictures are
+/// kept.
+const TASKS_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// How many pictures or tasks are deleted in one transaction.
 const BATCH: usize = 500;
 
 /// How many of each a pass has deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Deleted {
     pictures: usize,
+    tasks: usize,
     keys: usize,
     orphans: usize,
 }
 
 /// Deletes until the service stops.
 pub async fn run(context: Arc<Context>) {
+    let mut retention = Retention { watch: None, tasks_searched: None };
     loop {
-        match pass(&context).await {
-            Ok(deleted) if deleted == Deleted::default() => {}
-            Ok(Deleted { pictures, keys, orphans }) => info!(pictures, keys, orphans, "expired data deleted"),
-            Err(error) => error!(%error, "expired data could not be deleted; trying again later"),
-        }
-        expire_in_engines(&context).await;
+        retention.pass(&context).await;
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
-            () = context.stopping.cancelled() => return,
+            () = context.stopping.cancelled() => break,
         }
+    }
+    // The next start compares its time with this one.
+    retention.time(&context).await;
+}
+
+/// The state of the loop.
+#[derive(Debug)]
+struct Retention {
+    /// The watch of the clock, once the last moment that was seen could be read.
+    watch: Option<Watch>,
+    /// When ended tasks were searched for last, by the uptime.
+    tasks_searched: Option<Duration>,
+}
+
+impl Retention {
+    async fn pass(&mut self, context: &Context) {
+        match self.delete(context).await {
+            Ok(deleted) if deleted == Deleted::default() => {}
+            Ok(Deleted { pictures, tasks, keys, orphans }) => {
+                info!(pictures, tasks, keys, orphans, "expired data deleted");
+            }
+            Err(error) => error!(%error, "expired data could not be deleted; trying again later"),
+        }
+    }
+
+    /// Returns the time by which things have expired. `None` while it is doubted or cannot be judged.
+    async fn time(&mut self, context: &Context) -> Option<Moment> {
+        if self.watch.is_none() {
+            let started = Watch::start(context).await;
+            let started = started.inspect_err(|error| error!(%error, "nothing is deleted by age until this passes"));
+            self.watch = started.ok();
+        }
+        self.watch.as_mut()?.time(context).await
+    }
+
+    async fn delete(&mut self, context: &Context) -> Result<Deleted, AssetError> {
+        let mut deleted = Deleted::default();
+        if let Some(now) = self.time(context).await {
+            expire_pictures(context, now).await?;
+            deleted.tasks = self.delete_tasks(context, now).await?;
+            deleted.keys = context.store.forget_idempotency_keys(now).await?;
+            expire_in_engines(context).await;
+        }
+        deleted.pictures = delete_expired(context).await?;
+        deleted.orphans = sweep(context, Writers::Some).await?;
+        Ok(deleted)
+    }
+
+    /// Deletes the rows of tasks that ended too long ago and that nothing needs: not a pending callback, not a picture.
+    async fn delete_tasks(&mut self, context: &Context, now: Moment) -> Result<usize, AssetError> {
+        let Some(lifetime) = context.settings.tasks.lifetime else { return Ok(0) };
+        let uptime = context.clock.uptime();
+        if self.tasks_searched.is_some_and(|searched| uptime.saturating_sub(searched) < TASKS_PAUSE) {
+            return Ok(0);
+        }
+        let age = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let (before, mut after, mut deleted) = (Moment(now.0.saturating_sub(age)), None, 0);
+        while !context.stopping.is_cancelled() {
+            let found = context.store.deletable_tasks(before, after, BATCH).await?;
+            if !found.tasks.is_empty() {
+                deleted += context.store.delete_tasks(found.tasks).await?;
+            }
+            after = found.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.tasks_searched = Some(uptime);
+        Ok(deleted)
     }
 }
 
-async fn pass(context: &Context) -> Result<Deleted, AssetError> {
-    let now = context.clock.now();
-    let mut deleted = Deleted::default();
+/// Marks the pictures that have expired; their files are deleted next.
+async fn expire_pictures(context: &Context, now: Moment) -> Result<(), StoreError> {
     loop {
         let tokens = context.store.expired_assets(now, BATCH).await?;
-        // The next start deletes the rest.
+        // The next start marks the rest.
         if tokens.is_empty() || context.stopping.is_cancelled() {
-            break;
+            return Ok(());
         }
-        deleted.pictures += tokens.len();
-        context.store.mark_assets_deleted(tokens.clone(), now).await?;
-        context.assets.delete(&tokens).await?;
+        context.store.mark_assets_deleted(tokens, now).await?;
     }
-    deleted.keys = context.store.forget_idempotency_keys(now).await?;
-    deleted.orphans = sweep(context, Writers::Some).await?;
+}
+
+/// Deletes the files of expired pictures, also those that an earlier pass did not get to. One that cannot be deleted stays
+/// listed and does not affect the others.
+async fn delete_expired(context: &Context) -> Result<usize, StoreError> {
+    let (mut deleted, mut kept, mut first) = (0, 0, None);
+    let mut after = None;
+    while !context.stopping.is_cancelled() {
+        let tokens = context.store.expired_files(after, BATCH).await?;
+        let Some(last) = tokens.last().cloned() else { break };
+        after = Some(last);
+        let (gone, error) = context.assets.delete_each(&tokens).await;
+        deleted += gone.len();
+        kept += tokens.len() - gone.len();
+        first = first.or(error);
+        context.store.forget_expired_files(gone).await?;
+    }
+    if let Some(error) = first {
+        warn!(kept, %error, "expired pictures could not be deleted; trying again later");
+    }
     Ok(deleted)
 }
 
@@ -70,3 +157,6 @@ async fn expire_in_engines(context: &Context) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 //! Another process may just be writing a file that has no row yet. So only files of runs that are known to be orphaned are
 //! deleted; the name of a file begins with its run.
 
+use std::collections::HashSet;
 use std::time::Duration;
+
+use tracing::warn;
 
 use crate::assets::AssetError;
 use crate::context::Context;
@@ -23,18 +26,28 @@ pub enum Writers {
     Some,
 }
 
-/// Deletes the files of orphaned runs, and returns how many. A run is forgotten when no file of it can appear any more.
+/// Deletes the files of orphaned runs, and returns how many. A run is forgotten when no file of it can appear any more. One
+/// whose files cannot be deleted stays listed and does not affect the others.
 pub async fn sweep(context: &Context, writers: Writers) -> Result<usize, AssetError> {
     let now = context.clock.now();
-    let mut deleted = 0;
+    let (mut deleted, mut failed) = (0, HashSet::new());
     loop {
         let runs = context.store.orphaned_runs(BATCH).await?;
         let mut over = Vec::new();
         for orphan in &runs {
-            if context.running.has(&orphan.run) {
+            if context.running.has(&orphan.run) || failed.contains(&orphan.run) {
                 continue;
             }
-            deleted += context.assets.delete_orphans(context.store.as_ref(), &orphan.run).await?;
+            match context.assets.delete_orphans(context.store.as_ref(), &orphan.run).await {
+                Ok(count) => deleted += count,
+                Err(AssetError::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    let run = orphan.run.as_str();
+                    warn!(run, %error, "files of an orphaned run could not be deleted; trying again later");
+                    failed.insert(orphan.run.clone());
+                    continue;
+                }
+            }
             if writers == Writers::None || now.since(orphan.since) >= GRACE {
                 over.push(orphan.run.clone());
             }

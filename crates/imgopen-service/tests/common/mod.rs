@@ -17,7 +17,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How long anything may take before a test fails.
@@ -149,7 +149,7 @@ impl Server {
     pub async fn abandoned(&self, operation: &str, body: Value) {
         let lock = rusqlite::Connection::open(self.data_dir().join("imgopen.sqlite3")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut caller = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap();
+        let mut caller = self.connect().await;
         caller.write_all(self.raw(operation, &body.to_string()).as_bytes()).await.unwrap();
         // Other calls give the service time to start on this one, and then to notice the disconnect.
         self.busy().await;
@@ -158,8 +158,27 @@ impl Server {
         lock.execute_batch("COMMIT").unwrap();
     }
 
+    /// How often [`not_reading`](Self::not_reading) asks for the reference page: more than the system's buffers hold.
+    pub const PAGES: usize = 32;
+
+    /// Opens a connection.
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
+    }
+
+    /// Opens a connection, asks for much, and reads nothing of the answer, which has begun.
+    pub async fn not_reading(&self) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut caller = socket.connect(self.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
+        let request = "GET /docs HTTP/1.1\r\nhost: a\r\n\r\n".repeat(Self::PAGES);
+        caller.write_all(request.as_bytes()).await.unwrap();
+        caller.readable().await.unwrap();
+        caller
+    }
+
     /// Returns a call as it is sent over the wire.
-    fn raw(&self, operation: &str, body: &str) -> String {
+    pub fn raw(&self, operation: &str, body: &str) -> String {
         let keys = &self.key.credentials;
         format!(
             "POST {} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{}: {}\r\n{}: {}\r\n\
@@ -173,7 +192,8 @@ impl Server {
         )
     }
 
-    async fn busy(&self) {
+    /// Makes calls, which gives the service time for others.
+    pub async fn busy(&self) {
         for _ in 0..20 {
             self.call("describe_server", json!({})).await.ok();
         }

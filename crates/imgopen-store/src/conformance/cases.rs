@@ -8,11 +8,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Barrier;
 
+pub use super::files::*;
+pub use super::pages::*;
 use super::*;
-use crate::{
-    AssetToken, CallbackState, Delivery, DeliveryAttempt, Find, KeyRow, Lane, OrphanedRun, Submitted, TaskFilter,
-    UnderWay,
-};
+use crate::{AssetToken, Find, KeyRow, Lane, OrphanedRun, Submitted, TaskFilter};
+
+pub use super::deliveries::*;
+pub use super::lifetimes::*;
 
 pub use recovery::*;
 
@@ -122,7 +124,7 @@ pub async fn a_task_ends_once_with_what_belongs_to_its_end(database: &impl Datab
     let asset = store.asset(AssetToken("good.png".into())).await.unwrap().unwrap();
     assert_eq!((asset.media_type.as_str(), asset.bytes, asset.created_at), ("image/png", 7, NOW));
     let callback = callbacks_of(&*store, "1").await.remove(0);
-    assert_eq!((callback.state, callback.rung, callback.next_at), (CallbackState::Pending, 0, Some(NOW)));
+    assert_eq!((callback.state, callback.rung, callback.next_at), (crate::CallbackState::Pending, 0, Some(NOW)));
     assert_eq!((callback.key, callback.body.as_str()), (key("a"), "{}"));
 }
 
@@ -313,30 +315,6 @@ pub async fn tasks_are_listed_in_pages(database: &impl Database) {
     assert_eq!(store.task_place(key("b"), id("3")).await.unwrap(), None);
 }
 
-pub async fn assets_live_until_they_are_deleted(database: &impl Database) {
-    let store = open(database).await;
-    store.submit(task("a", "1")).await.unwrap();
-    let run = claim(&*store, "a").await;
-    let tokens: Vec<_> = ["forever.png", "soon.png", "later.png"].map(|name| AssetToken(name.into())).to_vec();
-    let ends = [None, Some(later(10)), Some(later(20))];
-    let assets =
-        tokens.iter().zip(ends).map(|(token, expires_at)| NewAsset { expires_at, ..picture(token.as_str()) }).collect();
-    assert!(store.end(end(&run, Ending::Succeeded(crate::TaskOutput::default()), assets)).await.unwrap());
-    assert_eq!(store.asset_bytes().await.unwrap(), 21);
-    assert!(store.expired_assets(later(9), 9).await.unwrap().is_empty());
-    assert_eq!(store.expired_assets(later(10), 9).await.unwrap(), tokens[1..2]);
-    assert_eq!(store.expired_assets(later(20), 1).await.unwrap().len(), 1);
-    store.mark_assets_deleted(tokens[1..2].to_vec(), later(15)).await.unwrap();
-    assert!(store.expired_assets(later(10), 9).await.unwrap().is_empty());
-    assert_eq!(store.asset(tokens[1].clone()).await.unwrap().unwrap().deleted_at, Some(later(15)));
-    let mut asked = tokens.clone();
-    asked.push(AssetToken("unknown.png".into()));
-    let mut kept = store.kept_assets(asked).await.unwrap();
-    kept.sort();
-    assert_eq!(kept, [tokens[0].clone(), tokens[2].clone()]);
-    assert_eq!(store.asset_bytes().await.unwrap(), 14);
-}
-
 pub async fn keys_are_kept_until_they_are_revoked(database: &impl Database) {
     let store = open(database).await;
     let new = |name: &str, created_at| KeyRow {
@@ -344,6 +322,7 @@ pub async fn keys_are_kept_until_they_are_revoked(database: &impl Database) {
         name: format!("key {name}"),
         secret_hash: vec![1, 2, 3],
         signing_secret: "whsec_x".to_owned(),
+        previous_secrets: Vec::new(),
         created_at,
         revoked_at: None,
     };
@@ -360,76 +339,4 @@ pub async fn keys_are_kept_until_they_are_revoked(database: &impl Database) {
     assert_eq!(store.key(key("a")).await.unwrap().unwrap().revoked_at, Some(later(5)));
     assert!(!store.revoke_key(key(KeyId::OPEN), NOW).await.unwrap());
     assert!(!store.revoke_key(key("nobody"), NOW).await.unwrap());
-}
-
-pub async fn callbacks_are_due_in_order(database: &impl Database) {
-    let store = open(database).await;
-    for (number, origin) in [(1, "http://a"), (2, "http://b"), (3, "http://b")] {
-        let name = number.to_string();
-        store.submit(task("a", &name)).await.unwrap();
-        let run = claim(&*store, "a").await;
-        let mut end = failed(&run);
-        end.task.finished_at = Some(later(number));
-        end.callback.as_mut().unwrap().origin = origin.to_owned();
-        assert!(store.end(end).await.unwrap());
-    }
-    let due = async |now, under_way: UnderWay, most| {
-        let rows = store.due_callbacks(now, under_way, most).await.unwrap();
-        rows.into_iter().map(|row| row.task.0).collect::<Vec<_>>()
-    };
-    assert_eq!(due(later(2), UnderWay::default(), 9).await, ["1", "2"]);
-    assert_eq!(due(later(9), UnderWay::default(), 2).await, ["1", "2"]);
-    let busy = UnderWay { callbacks: vec![CallbackId("msg-1".into())], busy_origins: Vec::new() };
-    assert_eq!(due(later(9), busy.clone(), 9).await, ["2", "3"]);
-    assert_eq!(store.next_callback(busy).await.unwrap(), Some(later(2)));
-    let busy = UnderWay { callbacks: Vec::new(), busy_origins: vec!["http://b".into()] };
-    assert_eq!(due(later(9), busy, 9).await, ["1"]);
-    let all = UnderWay { callbacks: vec![CallbackId("msg-1".into())], busy_origins: vec!["http://b".into()] };
-    assert_eq!(store.next_callback(all).await.unwrap(), None);
-}
-
-fn attempt() -> DeliveryAttempt {
-    DeliveryAttempt { number: 0, started_at: NOW, duration_ms: 3, http_status: None, outcome: "no".into() }
-}
-
-pub async fn a_redelivery_survives_the_attempt_in_progress(database: &impl Database) {
-    let store = open(database).await;
-    store.submit(task("a", "1")).await.unwrap();
-    assert!(store.end(cancelled(&row(&*store, "1").await)).await.unwrap());
-    let seen = callbacks_of(&*store, "1").await.remove(0);
-    store.redeliver(Some(key("a")), seen.id.clone(), later(5)).await.unwrap().unwrap();
-    let delivery = Delivery { seen, attempt: attempt(), state: CallbackState::Abandoned, next_at: None };
-    store.record_delivery(delivery.clone()).await.unwrap();
-    let after = callbacks_of(&*store, "1").await.remove(0);
-    assert_eq!((after.state, after.rung, after.next_at), (CallbackState::Pending, 0, Some(later(5))));
-    assert_eq!(after.tries.iter().map(|one| one.number).collect::<Vec<_>>(), [1]);
-    store.record_delivery(Delivery { seen: after, ..delivery }).await.unwrap();
-    let after = callbacks_of(&*store, "1").await.remove(0);
-    assert_eq!((after.state, after.rung, after.next_at), (CallbackState::Abandoned, 1, None));
-    assert_eq!(after.tries.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2]);
-    assert!(store.redeliver(Some(key("b")), after.id.clone(), later(5)).await.unwrap().is_none());
-    let again = store.redeliver(None, after.id, later(6)).await.unwrap().unwrap();
-    assert_eq!((again.state, again.rung, again.tries.len()), (CallbackState::Pending, 0, 2));
-}
-
-pub async fn callbacks_are_listed_in_pages(database: &impl Database) {
-    let store = open(database).await;
-    for (name, number) in [("a", "1"), ("b", "2"), ("a", "3")] {
-        store.submit(task(name, number)).await.unwrap();
-        assert!(store.end(cancelled(&row(&*store, number).await)).await.unwrap());
-    }
-    let seen = callbacks_of(&*store, "3").await.remove(0);
-    let delivery = Delivery { seen, attempt: attempt(), state: CallbackState::Acknowledged, next_at: None };
-    store.record_delivery(delivery).await.unwrap();
-    let list = async |filter: CallbackFilter, before, size| {
-        let page = store.list_callbacks(filter, before, size).await.unwrap();
-        (page.rows.into_iter().map(|row| row.task.0).collect::<Vec<_>>(), page.next)
-    };
-    let (first, next) = list(CallbackFilter::default(), None, 2).await;
-    assert_eq!(first, ["3", "2"]);
-    assert_eq!(next, store.callback_place(key("b"), CallbackId("msg-2".into())).await.unwrap());
-    assert_eq!(list(CallbackFilter::default(), next, 2).await, (vec!["1".to_owned()], None));
-    let own = CallbackFilter { key: Some(key("a")), states: vec![CallbackState::Pending], task: None };
-    assert_eq!(list(own, None, 9).await.0, ["1"]);
-    assert_eq!(store.callback_place(key("a"), CallbackId("msg-2".into())).await.unwrap(), None);
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::problem::Problem;
 use super::values::list;
 use crate::ids::{AssetToken, TaskId};
-use crate::{AssetRow, Moment, NewAsset};
+use crate::{AssetFile, AssetRow, Moment, NewAsset};
 
 pub fn asset(connection: &Connection, token: &AssetToken) -> Result<Option<AssetRow>, Problem> {
     let sql = "SELECT media_type, bytes, created_at, expires_at, deleted_at FROM assets WHERE token = ?1";
@@ -37,14 +37,64 @@ pub fn expired(connection: &Connection, now: Moment, most: usize) -> Result<Vec<
 }
 
 pub fn mark_deleted(connection: &Connection, tokens: &[AssetToken], now: Moment) -> Result<(), Problem> {
+    let tokens = list(tokens);
+    let sql = "INSERT INTO expired_files (token, since)
+               SELECT token, ?2 FROM assets WHERE token IN (SELECT value FROM json_each(?1))
+               ON CONFLICT (token) DO NOTHING";
+    connection.execute(sql, params![tokens, now])?;
     let sql = "UPDATE assets SET deleted_at = ?2 WHERE token IN (SELECT value FROM json_each(?1))";
-    connection.execute(sql, params![list(tokens), now])?;
+    connection.execute(sql, params![tokens, now])?;
     Ok(())
 }
 
+pub fn expired_files(
+    connection: &Connection,
+    after: Option<&AssetToken>,
+    most: usize,
+) -> Result<Vec<AssetToken>, Problem> {
+    let sql = "SELECT token FROM expired_files WHERE token > coalesce(?1, '') ORDER BY token LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![after, most as i64], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn forget_expired_files(connection: &Connection, tokens: &[AssetToken]) -> Result<(), Problem> {
+    let sql = "DELETE FROM expired_files WHERE token IN (SELECT value FROM json_each(?1))";
+    connection.execute(sql, [list(tokens)])?;
+    Ok(())
+}
+
+/// Returns those of the tokens that no asset, no deletion and no run accounts for, in a database of that layout.
+pub fn unaccounted(connection: &Connection, tokens: &[AssetToken], layout: i64) -> Result<Vec<AssetToken>, Problem> {
+    let mut sql = "SELECT value FROM json_each(?1)
+                   WHERE NOT EXISTS (SELECT 1 FROM assets WHERE token = value AND deleted_at IS NULL)"
+        .to_owned();
+    if layout >= 3 {
+        sql += " AND NOT EXISTS (SELECT 1 FROM orphaned_runs WHERE run = substr(value, 1, 32))
+                 AND substr(value, 1, 32) NOT IN (SELECT run FROM tasks WHERE state = 'running' AND run IS NOT NULL)";
+    }
+    if layout >= 4 {
+        sql += " AND NOT EXISTS (SELECT 1 FROM expired_files WHERE token = value)";
+    }
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([list(tokens)], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn with_files(connection: &Connection, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetFile>, Problem> {
+    let sql = "SELECT token, bytes, expires_at FROM assets
+               WHERE deleted_at IS NULL AND token > coalesce(?1, '') ORDER BY token LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![after, most as i64], |row| {
+        let bytes = row.get::<_, i64>(1)?.try_into().unwrap_or(0);
+        Ok(AssetFile { token: row.get(0)?, bytes, expires_at: row.get(2)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 pub fn bytes(connection: &Connection) -> Result<i64, Problem> {
-    let sql = "SELECT coalesce(sum(bytes), 0) FROM assets WHERE deleted_at IS NULL";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+    let sql = "SELECT value FROM notes WHERE name = 'asset_bytes'";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 pub fn insert(connection: &Connection, task: &TaskId, asset: &NewAsset, now: Moment) -> Result<(), Problem> {

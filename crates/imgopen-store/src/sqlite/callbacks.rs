@@ -1,16 +1,21 @@
 //! Callbacks in SQL.
 
+use std::time::Duration;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::pages::page;
 use super::problem::Problem;
-use super::values::{any_of, list as json_list};
+use super::values::any_of;
 use crate::ids::{CallbackId, KeyId};
 use crate::{
-    CallbackFilter, CallbackRow, CallbackState, Delivery, DeliveryAttempt, Moment, NewCallback, Page, TaskRow, UnderWay,
+    ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, Deferral, Delivery, DeliveryAttempt, Moment, NewCallback,
+    Page, TaskRow,
 };
 
-const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, rung, next_at, created_at, seq";
+const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_since, next_at, \
+                       created_at, seq";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
     Ok(CallbackRow {
@@ -21,49 +26,68 @@ fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
         origin: row.get(4)?,
         body: row.get(5)?,
         state: row.get(6)?,
-        rung: row.get(7)?,
-        next_at: row.get(8)?,
-        created_at: row.get(9)?,
+        starts: row.get(7)?,
+        rung: row.get(8)?,
+        deferrals: row.get(9)?,
+        deferred_since: row.get(10)?,
+        next_at: row.get(11)?,
+        created_at: row.get(12)?,
         tries: Vec::new(),
-        place: row.get(10)?,
+        place: row.get(13)?,
     })
 }
 
-pub fn due(
-    connection: &Connection,
-    now: Moment,
-    under_way: &UnderWay,
-    most: usize,
-) -> Result<Vec<CallbackRow>, Problem> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM callbacks WHERE state = 'pending' AND next_at <= ?1
-         AND id NOT IN (SELECT value FROM json_each(?2)) AND origin NOT IN (SELECT value FROM json_each(?3))
-         ORDER BY next_at LIMIT ?4"
-    ))?;
-    let (callbacks, origins) = (json_list(&under_way.callbacks), json_list(&under_way.busy_origins));
-    let rows = statement.query_map(params![now, callbacks, origins, most as i64], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn callback(connection: &Connection, id: &CallbackId) -> Result<Option<CallbackRow>, Problem> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM callbacks WHERE id = ?1"))?;
+    Ok(statement.query_row([id], read).optional()?)
 }
 
-pub fn next(connection: &Connection, under_way: &UnderWay) -> Result<Option<Moment>, Problem> {
-    let sql = "SELECT next_at FROM callbacks WHERE state = 'pending'
-               AND id NOT IN (SELECT value FROM json_each(?1)) AND origin NOT IN (SELECT value FROM json_each(?2))
-               ORDER BY next_at LIMIT 1";
-    let (callbacks, origins) = (json_list(&under_way.callbacks), json_list(&under_way.busy_origins));
-    let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row([callbacks, origins], |row| row.get(0)).optional()?)
+pub fn next(connection: &Connection, after: Moment) -> Result<Option<Moment>, Problem> {
+    let sql = "SELECT next_at FROM callbacks WHERE state = 'pending' AND next_at > ?1 ORDER BY next_at LIMIT 1";
+    Ok(connection.prepare_cached(sql)?.query_row([after], |row| row.get(0)).optional()?)
+}
+
+/// The condition that a callback waits longer than the pause that was chosen for it. Without the middle part, every pending
+/// callback would be looked at.
+const WAITS_TOO_LONG: &str = "state = 'pending' AND next_at > ?1 AND next_at > ?1 + coalesce(pause, ?2)";
+
+pub fn waits_too_long(connection: &Connection, now: Moment, longest: Duration) -> Result<bool, Problem> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM callbacks WHERE {WAITS_TOO_LONG})");
+    Ok(connection.prepare_cached(&sql)?.query_row(params![now, milliseconds(longest)], |row| row.get(0))?)
+}
+
+pub fn limit_pauses(connection: &Connection, now: Moment, longest: Duration) -> Result<usize, Problem> {
+    let sql = format!("UPDATE callbacks SET next_at = ?1 + coalesce(pause, ?2) WHERE {WAITS_TOO_LONG}");
+    Ok(connection.prepare_cached(&sql)?.execute(params![now, milliseconds(longest)])?)
 }
 
 pub fn record(connection: &Connection, delivery: &Delivery) -> Result<(), Problem> {
-    let Delivery { seen, attempt, state, next_at } = delivery;
+    let Delivery { seen, attempt, state, next } = delivery;
     let sql = "INSERT INTO callback_tries (callback_id, number, started_at, duration_ms, http_status, outcome)
                SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM callback_tries WHERE callback_id = ?1";
     let DeliveryAttempt { started_at, duration_ms, http_status, outcome, .. } = attempt;
     connection.prepare_cached(sql)?.execute(params![seen.id, started_at, duration_ms, http_status, outcome])?;
-    let sql = "UPDATE callbacks SET state = ?2, rung = rung + 1, next_at = ?3
-               WHERE id = ?1 AND state = 'pending' AND rung = ?4 AND next_at IS ?5";
-    connection.prepare_cached(sql)?.execute(params![seen.id, state, next_at, seen.rung, seen.next_at])?;
+    let sql = "UPDATE callbacks SET state = ?4, rung = rung + 1, next_at = ?5, pause = ?6, deferrals = 0, \
+                                    deferred_since = NULL
+               WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3";
+    let (at, pause) = next.map(|next| (next.at, milliseconds(next.pause))).unzip();
+    connection.prepare_cached(sql)?.execute(params![seen.id, seen.starts, seen.rung, state, at, pause])?;
     Ok(())
+}
+
+pub fn defer(connection: &Connection, deferral: &Deferral) -> Result<(), Problem> {
+    let Deferral { seen, now, next } = deferral;
+    let sql = "UPDATE callbacks SET next_at = ?4, pause = ?5, deferrals = deferrals + 1, \
+                                    deferred_since = coalesce(deferred_since, ?6)
+               WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3";
+    let values = params![seen.id, seen.starts, seen.rung, next.at, milliseconds(next.pause), now];
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    // Half the range, so that a sum with any moment stays within it.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
 pub fn redeliver(
@@ -73,7 +97,8 @@ pub fn redeliver(
     now: Moment,
 ) -> Result<Option<CallbackRow>, Problem> {
     let sql = format!(
-        "UPDATE callbacks SET state = 'pending', rung = 0, next_at = ?3
+        "UPDATE callbacks SET state = 'pending', starts = starts + 1, rung = 0, next_at = ?3, pause = 0, deferrals = 0,
+                               deferred_since = NULL
          WHERE id = ?1 AND (?2 IS NULL OR key_id = ?2) RETURNING {COLUMNS}"
     );
     let row = connection.query_row(&sql, params![id, key, now], read).optional()?;
@@ -100,13 +125,13 @@ pub fn list(
         size + 1
     );
     let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), read)?;
-    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let next = rows.last().filter(|_| more).map(|row| row.place);
-    let rows = rows.into_iter().map(|row| with_tries(connection, row)).collect::<Result<_, _>>()?;
-    Ok(Page { rows, next })
+    let rows = statement.query(params_from_iter(values))?;
+    let with_tries = |row: &Row<'_>| -> Result<(CallbackRow, usize), Problem> {
+        let callback = with_tries(connection, read(row)?)?;
+        let bytes = callback.tries.iter().map(|attempt| attempt.outcome.len()).sum();
+        Ok((callback, bytes))
+    };
+    page(rows, size, with_tries, |callback| callback.place)
 }
 
 fn conditions(filter: CallbackFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {
@@ -125,9 +150,9 @@ fn conditions(filter: CallbackFilter, before: Option<i64>) -> (Vec<&'static str>
 
 fn with_tries(connection: &Connection, mut callback: CallbackRow) -> Result<CallbackRow, Problem> {
     let sql = "SELECT number, started_at, duration_ms, http_status, outcome FROM callback_tries
-               WHERE callback_id = ?1 ORDER BY number";
+               WHERE callback_id = ?1 ORDER BY number DESC LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let tries = statement.query_map([&callback.id], |row| {
+    let tries = statement.query_map(params![callback.id, ATTEMPTS as i64], |row| {
         Ok(DeliveryAttempt {
             number: row.get(0)?,
             started_at: row.get(1)?,
@@ -137,12 +162,13 @@ fn with_tries(connection: &Connection, mut callback: CallbackRow) -> Result<Call
         })
     })?;
     callback.tries = tries.collect::<Result<_, _>>()?;
+    callback.tries.reverse();
     Ok(callback)
 }
 
 pub fn insert(connection: &Connection, task: &TaskRow, callback: &NewCallback) -> Result<(), Problem> {
-    let sql = "INSERT INTO callbacks (id, task_id, key_id, url, origin, body, state, next_at, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
+    let sql = "INSERT INTO callbacks (id, task_id, key_id, url, origin, body, state, next_at, pause, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?8)";
     let NewCallback { id, url, origin, body } = callback;
     let (state, now) = (CallbackState::Pending, task.finished_at.unwrap_or(task.created_at));
     connection.prepare_cached(sql)?.execute(params![id, task.id, task.key, url, origin, body, state, now])?;

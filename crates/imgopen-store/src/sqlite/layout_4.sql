@@ -13,3 +13,46 @@ CREATE TABLE notes (
     name            TEXT PRIMARY KEY,
     value           INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The pause in milliseconds that the next delivery attempt waits for, so that a clock that is put back does not prolong it.
+ALTER TABLE callbacks ADD COLUMN pause INTEGER;
+-- How often a callback was started: when its task ended, and by every redelivery. Guards what an attempt records.
+ALTER TABLE callbacks ADD COLUMN starts INTEGER NOT NULL DEFAULT 1;
+-- Attempts that a fault of the server prevented since the last one that counts, and since when.
+ALTER TABLE callbacks ADD COLUMN deferrals INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE callbacks ADD COLUMN deferred_since INTEGER;
+DROP INDEX callbacks_due;
+CREATE INDEX callbacks_due ON callbacks (next_at, pause) WHERE state = 'pending';
+-- First and repeated attempts, each by key and origin, which take turns.
+CREATE INDEX callbacks_first ON callbacks (key_id, origin, next_at) WHERE state = 'pending' AND rung = 0;
+CREATE INDEX callbacks_again ON callbacks (key_id, origin, next_at) WHERE state = 'pending' AND rung > 0;
+CREATE INDEX callbacks_again_due ON callbacks (key_id, next_at) WHERE state = 'pending' AND rung > 0;
+
+-- Signing secrets that were replaced and are still signed with, as JSON: [{"secret": "whsec_...", "until": 1769904000000}].
+ALTER TABLE keys ADD COLUMN previous_secrets TEXT NOT NULL DEFAULT '[]';
+
+-- Rows of tasks are deleted by age, with what belongs to them.
+CREATE INDEX tasks_ended ON tasks (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX assets_by_task ON assets (task_id);
+CREATE INDEX idempotency_by_task ON idempotency (task_id);
+
+-- Files of assets that were marked as deleted, until the files themselves are.
+CREATE TABLE expired_files (
+    token           TEXT PRIMARY KEY,
+    since           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- A process that was killed between the mark and the deletion left the file.
+INSERT INTO expired_files (token, since) SELECT token, deleted_at FROM assets WHERE deleted_at IS NOT NULL;
+
+-- The bytes of all assets that have a file, kept with every change, so that reading it costs nothing.
+INSERT INTO notes (name, value) SELECT 'asset_bytes', coalesce(sum(bytes), 0) FROM assets WHERE deleted_at IS NULL;
+CREATE TRIGGER asset_added AFTER INSERT ON assets WHEN NEW.deleted_at IS NULL BEGIN
+    UPDATE notes SET value = value + NEW.bytes WHERE name = 'asset_bytes';
+END;
+CREATE TRIGGER asset_changed AFTER UPDATE OF bytes, deleted_at ON assets BEGIN
+    UPDATE notes SET value = value + iif(NEW.deleted_at IS NULL, NEW.bytes, 0) - iif(OLD.deleted_at IS NULL, OLD.bytes, 0)
+        WHERE name = 'asset_bytes';
+END;
+CREATE TRIGGER asset_removed AFTER DELETE ON assets WHEN OLD.deleted_at IS NULL BEGIN
+    UPDATE notes SET value = value - OLD.bytes WHERE name = 'asset_bytes';
+END;

@@ -16,26 +16,46 @@ const LAYOUTS: &[&str] = &[
     include_str!("layout_4.sql"),
 ];
 
-/// The newest layout.
-const KNOWN: i64 = LAYOUTS.len() as i64;
+/// The name of the file in its directory.
+pub const FILE: &str = "imgopen.sqlite3";
 
-/// How long a connection waits for another process, such as a command that makes a key.
-const BUSY: Duration = Duration::from_secs(10);
+/// The newest layout.
+pub const KNOWN: i64 = LAYOUTS.len() as i64;
+
+/// How long a connection waits for another process that opens, migrates or copies the database.
+pub const BUSY: Duration = Duration::from_secs(10);
+
+/// How long a write waits for another process, such as a command that makes a key: in all, because whatever is sent during
+/// the wait shares it.
+const WRITE_BUSY: Duration = Duration::from_secs(5);
 
 /// The pause between attempts where SQLite itself does not wait.
-const PAUSE: Duration = Duration::from_millis(5);
+pub const PAUSE: Duration = Duration::from_millis(5);
 
 /// Opens a connection that writes, and migrates the database.
 pub fn read_write(file: &Path) -> Result<Connection, StoreError> {
     let path = || file.display().to_string();
-    let to_error = |error: rusqlite::Error| StoreError::Open { path: path(), problem: error.to_string() };
+    let to_error = |error: rusqlite::Error| at_open(error.into(), &path());
     let connection = Connection::open(file).map_err(to_error)?;
     settings(&connection).map_err(to_error)?;
     // Every commit is on the disk before it is answered. With a write-ahead log that is one sync each.
     connection.pragma_update(None, "synchronous", "FULL").map_err(to_error)?;
     match migrate(&connection).map_err(|problem| problem.at(&path()))? {
         found if found > KNOWN => Err(StoreError::Layout { path: path(), found, known: KNOWN }),
-        _ => Ok(connection),
+        _ => {
+            connection.busy_timeout(WRITE_BUSY).map_err(to_error)?;
+            Ok(connection)
+        }
+    }
+}
+
+/// Adds the file to an error of opening it. What is not known to be damaged, full or locked may be a wrong path.
+pub fn at_open(problem: Problem, path: &str) -> StoreError {
+    match problem.at(path) {
+        StoreError::Unusable { path, problem } | StoreError::Failed { path, problem } => {
+            StoreError::Open { path, problem }
+        }
+        other => other,
     }
 }
 

@@ -18,11 +18,27 @@ enum Kind {
     Full,
     Unusable,
     Corrupt,
+    Lost,
     Failed,
     Closed,
 }
 
 impl Problem {
+    /// Another process has locked the database.
+    pub fn busy(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Busy, text: text.into() }
+    }
+
+    /// The database is not the one that was opened.
+    pub fn lost(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Lost, text: text.into() }
+    }
+
+    /// Whether another process has locked the database.
+    pub fn is_busy(&self) -> bool {
+        self.kind == Kind::Busy
+    }
+
     /// A bug in the program.
     pub fn failed(text: impl Into<String>) -> Self {
         Self { kind: Kind::Failed, text: text.into() }
@@ -41,6 +57,7 @@ impl Problem {
             Kind::Full => StoreError::Full { path, problem },
             Kind::Unusable => StoreError::Unusable { path, problem },
             Kind::Corrupt => StoreError::Corrupt { path, problem },
+            Kind::Lost => StoreError::Lost { path, problem },
             Kind::Failed => StoreError::Failed { path, problem },
             Kind::Closed => StoreError::Closed { path },
         }

@@ -45,6 +45,15 @@ impl Readers {
         reading.await.map_err(|error| Problem::failed(format!("a reader panicked: {error}")))?
     }
 
+    /// Waits for the work in progress, and closes all connections.
+    pub async fn close(&self) {
+        // An error means that they were closed before.
+        let all = self.slots.acquire_many(MOST as u32).await;
+        self.slots.close();
+        self.lock().clear();
+        drop(all);
+    }
+
     fn take(&self) -> Result<Connection, Problem> {
         let idle = self.lock().pop();
         idle.map_or_else(|| open::read_only(&self.path), Ok)

@@ -5,6 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::orphans::orphan;
+use super::pages::page;
 use super::problem::Problem;
 use super::values::{Json, any_of, list as json_list};
 use super::{assets, callbacks};
@@ -243,6 +244,27 @@ pub fn find(connection: &Connection, find: &Find) -> Result<Option<TaskRow>, Pro
     Ok(statement.query_row(values, read).optional()?)
 }
 
+/// Returns the place of the newest task that was ever accepted, even if its row is deleted.
+pub fn last_place(connection: &Connection) -> Result<i64, Problem> {
+    let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'tasks'";
+    let place = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(place.unwrap_or(0))
+}
+
+/// Returns the latest moment in the newest rows, or the last one that a service noted, in a database of that layout.
+pub fn latest(connection: &Connection, layout: i64) -> Result<Option<Moment>, Problem> {
+    let noted = if layout >= 4 { "UNION ALL SELECT value FROM notes WHERE name = 'last_seen'" } else { "" };
+    let sql = format!(
+        "SELECT max(moment) FROM (
+             SELECT max(created_at, coalesce(started_at, 0), coalesce(finished_at, 0)) AS moment
+             FROM (SELECT created_at, started_at, finished_at FROM tasks ORDER BY seq DESC LIMIT 1000)
+             UNION ALL SELECT max(created_at) FROM keys
+             UNION ALL SELECT created_at FROM (SELECT created_at FROM callbacks ORDER BY seq DESC LIMIT 1)
+             {noted})"
+    );
+    Ok(connection.query_row(&sql, [], |row| row.get(0))?)
+}
+
 pub fn place(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<i64>, Problem> {
     Ok(by_id(connection, key, id)?.map(|task| task.seq))
 }
@@ -262,12 +284,8 @@ pub fn list(
         size + 1
     );
     let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), read)?;
-    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let next = rows.last().filter(|_| more).map(|row| row.seq);
-    Ok(Page { rows, next })
+    let rows = statement.query(params_from_iter(values))?;
+    page(rows, size, |row| Ok((read(row)?, 0)), |task| task.seq)
 }
 
 fn conditions(key: KeyId, filter: TaskFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {

@@ -100,13 +100,16 @@ async fn a_database_of_a_newer_program_is_left_alone() {
     let (directory, store) = store();
     drop(store);
     let path = directory.path().join(SqliteStore::FILE);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", open::KNOWN + 1).unwrap();
     match SqliteStore::open(directory.path()) {
-        Err(StoreError::Layout { found: 4, known: 3, path }) => assert!(path.ends_with(SqliteStore::FILE)),
+        Err(StoreError::Layout { found, known, path }) => {
+            assert_eq!((found, known), (open::KNOWN + 1, open::KNOWN));
+            assert!(path.ends_with(SqliteStore::FILE));
+        }
         other => panic!("{other:?}"),
     }
     let version: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 4);
+    assert_eq!(version, open::KNOWN + 1);
 }
 
 #[tokio::test]
@@ -144,6 +147,34 @@ async fn a_database_of_an_older_program_is_migrated() {
     let recovery = Recovery { me: OwnerId("me".into()), proof, attempts: 3, now: Moment(8) };
     let recovered = store.recover(recovery).await.unwrap();
     assert_eq!(recovered.requeued.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
+}
+
+/// Rows of earlier layouts count, and so do rows that something else than the store writes.
+#[tokio::test]
+async fn the_database_keeps_the_sum_of_its_assets() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+    for layout in [include_str!("layout_1.sql"), include_str!("layout_2.sql"), include_str!("layout_3.sql")] {
+        connection.execute_batch(layout).unwrap();
+    }
+    let rows = "INSERT INTO assets (token, task_id, media_type, bytes, created_at, deleted_at) VALUES
+                ('a', 't', 'image/png', 5, 7, NULL), ('b', 't', 'image/png', 70, 7, 8), ('c', 't', 'image/png', 11, 7, NULL);
+                PRAGMA user_version = 3;";
+    connection.execute_batch(rows).unwrap();
+    drop(connection);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.asset_bytes().await.unwrap(), 16);
+    for (change, sum) in [
+        ("INSERT INTO assets SELECT token || 'x', task_id, media_type, 100, 7, NULL, NULL FROM assets", 316),
+        ("UPDATE assets SET bytes = bytes + 1", 321),
+        ("UPDATE assets SET deleted_at = 9 WHERE token = 'a' OR token = 'b'", 315),
+        ("UPDATE assets SET deleted_at = NULL WHERE token = 'b'", 386),
+        ("DELETE FROM assets WHERE token = 'a' OR token = 'c'", 374),
+        ("DELETE FROM assets", 0),
+    ] {
+        store.write(move |connection| Ok(connection.execute(change, [])?)).await.unwrap();
+        assert_eq!(store.asset_bytes().await.unwrap(), sum, "{change}");
+    }
 }
 
 #[tokio::test]
@@ -192,4 +223,151 @@ fn several_open_a_new_file_at_once() {
         });
         assert!(outcomes.iter().all(|outcome| outcome.is_ok()), "{outcomes:?}");
     }
+}
+
+#[tokio::test]
+async fn a_closed_database_is_one_complete_file() {
+    let (directory, store) = store();
+    for number in 0..20 {
+        store.submit(task(&number.to_string())).await.unwrap();
+    }
+    // Another process reads now and then, so that the log is not deleted.
+    let other = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(queued(&other).await, 20);
+    store.close().await.unwrap();
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::copy(directory.path().join(SqliteStore::FILE), alone.path().join(SqliteStore::FILE)).unwrap();
+    assert_eq!(queued(&SqliteStore::open(alone.path()).unwrap()).await, 20);
+    assert_eq!(queued(&other).await, 20);
+    other.close().await.unwrap();
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), [SqliteStore::FILE]);
+}
+
+#[tokio::test]
+async fn nothing_is_written_into_a_file_that_was_deleted_or_replaced() {
+    for suffix in ["", "-wal"] {
+        let (directory, store) = store();
+        store.submit(task("before")).await.unwrap();
+        store.ready().await.unwrap();
+        let file = directory.path().join(format!("{}{suffix}", SqliteStore::FILE));
+        let aside = directory.path().join("aside");
+        std::fs::rename(&file, &aside).unwrap();
+        let lost = store.submit(task("lost")).await.unwrap_err();
+        assert!(matches!(&lost, StoreError::Lost { problem, .. } if problem.contains("deleted")), "{lost}");
+        assert!(matches!(store.ready().await.unwrap_err(), StoreError::Lost { .. }));
+        std::fs::copy(&aside, &file).unwrap();
+        assert!(matches!(store.submit(task("lost")).await.unwrap_err(), StoreError::Lost { .. }));
+        // Put back, it is the same file again.
+        std::fs::rename(&aside, &file).unwrap();
+        store.submit(task("after")).await.unwrap();
+        assert_eq!(queued(&store).await, 2);
+    }
+}
+
+/// All that waits shares one wait for the lock. One after the other, the second would have waited for the first.
+#[tokio::test]
+async fn a_foreign_lock_fails_all_that_waits_for_it_at_once() {
+    let (directory, store) = store();
+    let lock = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let writes = join_all((0..50).map(|number| {
+        let (store, task) = (store.clone(), task(&number.to_string()));
+        tokio::spawn(async move { (store.submit(task).await, std::time::Instant::now()) })
+    }));
+    let outcomes: Vec<_> = writes.await.into_iter().map(|outcome| outcome.unwrap()).collect();
+    assert!(outcomes.iter().all(|(outcome, _)| matches!(outcome, Err(StoreError::Busy { .. }))), "{outcomes:?}");
+    let ends: Vec<_> = outcomes.iter().map(|(_, end)| *end).collect();
+    let apart = *ends.iter().max().unwrap() - *ends.iter().min().unwrap();
+    // Two waits for the lock are 5 s apart.
+    assert!(apart.as_secs() < 4, "{apart:?}");
+    lock.execute_batch("ROLLBACK").unwrap();
+    store.submit(task("after")).await.unwrap();
+    assert_eq!(queued(&store).await, 1);
+}
+
+#[tokio::test]
+async fn damage_makes_the_store_unready_for_good() {
+    let (_directory, store) = store();
+    store.ready().await.unwrap();
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    let damaged = store.read::<()>(move |_| Err(rusqlite::Error::SqliteFailure(code, None).into())).await.unwrap_err();
+    assert!(damaged.to_string().contains("imgopen restore") && damaged.to_string().contains(".recover"), "{damaged}");
+    assert_eq!(store.ready().await.unwrap_err(), damaged);
+    assert_eq!(store.submit(task("still taken")).await.unwrap(), Submitted::New);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_holds_what_was_committed_while_the_store_is_in_use() {
+    let (directory, store) = store();
+    for number in 0..50 {
+        store.submit(task(&number.to_string())).await.unwrap();
+    }
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for number in 50..150 {
+                store.submit(task(&number.to_string())).await.unwrap();
+            }
+        }
+    });
+    let copy = tempfile::tempdir().unwrap();
+    let inspection = Inspection::open(directory.path()).unwrap();
+    inspection.copy_to(copy.path()).unwrap();
+    writing.await.unwrap();
+    let names: Vec<_> = std::fs::read_dir(copy.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, [SqliteStore::FILE]);
+    let copied = Inspection::open(copy.path()).unwrap();
+    assert_eq!((copied.damage().unwrap(), copied.layout()), (Vec::new(), open::KNOWN));
+    assert!((50..=150).contains(&copied.last_place().unwrap()));
+    assert_eq!(copied.latest().unwrap(), Some(Moment(7)));
+    assert_eq!(queued(&SqliteStore::open(copy.path()).unwrap()).await as i64, copied.last_place().unwrap());
+}
+
+#[test]
+fn an_older_database_is_looked_at_without_a_migration() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+    connection.execute_batch(include_str!("layout_1.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO assets (token, task_id, media_type, bytes, created_at, expires_at) VALUES
+             ('a.png', '1', 'image/png', 7, 1, 9), ('b.png', '1', 'image/png', 8, 1, NULL);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let inspection = Inspection::open(directory.path()).unwrap();
+    let token = |name: &str| AssetToken(name.to_owned());
+    let first = crate::AssetFile { token: token("a.png"), bytes: 7, expires_at: Some(Moment(9)) };
+    assert_eq!(inspection.assets(None, 1).unwrap(), [first]);
+    assert_eq!(inspection.assets(Some(&token("a.png")), 9).unwrap()[0].token, token("b.png"));
+    assert_eq!(inspection.unaccounted(&[token("a.png"), token("c.png")]).unwrap(), [token("c.png")]);
+    assert_eq!((inspection.last_place().unwrap(), inspection.latest().unwrap()), (0, None));
+    assert_eq!(inspection.layout(), 1);
+    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(layout, 1);
+}
+
+#[test]
+fn an_empty_database_is_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(Inspection::open(directory.path()), Err(StoreError::Open { .. })));
+    std::fs::write(directory.path().join(SqliteStore::FILE), "").unwrap();
+    let inspection = Inspection::open(directory.path()).unwrap();
+    assert_eq!((inspection.layout(), inspection.last_place().unwrap()), (0, 0));
+    assert_eq!(inspection.unaccounted(&[AssetToken("a.png".into())]).unwrap(), []);
+}
+
+#[tokio::test]
+async fn damage_is_found() {
+    let (directory, store) = store();
+    store.close().await.unwrap();
+    let path = directory.path().join(SqliteStore::FILE);
+    assert_eq!(Inspection::open(directory.path()).unwrap().damage().unwrap(), [""; 0]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The first pages hold the list of tables; those after it, the tables.
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    assert!(!Inspection::open(directory.path()).unwrap().damage().unwrap().is_empty());
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
@@ -77,10 +78,13 @@ impl FromSql for TaskOutput {
     }
 }
 
-/// A column that holds any JSON.
-pub struct Json(pub Value);
+/// A column that holds JSON of a type.
+pub struct JsonOf<T>(pub T);
 
-impl FromSql for Json {
+/// A column that holds any JSON.
+pub type Json = JsonOf<Value>;
+
+impl<T: DeserializeOwned> FromSql for JsonOf<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         serde_json::from_str(value.as_str()?).map(Self).map_err(|error| FromSqlError::Other(error.into()))
     }

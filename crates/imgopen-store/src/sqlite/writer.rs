@@ -3,32 +3,45 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::identity::Identity;
 use super::problem::Problem;
 
 /// The largest number of pieces of work in one transaction, so that the first of them does not wait forever.
 const BATCH: usize = 512;
+
+/// How long the end waits for readers in other processes.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Work on the connection, or the reason why there is no transaction for it. Returns the answer to send once the
 /// transaction is over.
 type Work = Box<dyn FnOnce(Result<&Connection, Problem>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), Problem>) + Send>;
 
-/// A handle of the thread, which ends when the last handle is dropped.
+/// Where to report that the connection is closed.
+type Closing = oneshot::Sender<Result<(), Problem>>;
+
+enum Message {
+    Work(Work),
+    Close(Closing),
+}
+
+/// A handle of the thread, which ends when it is closed or the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    queue: Sender<Work>,
+    queue: Sender<Message>,
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub fn start(connection: Connection) -> Result<Self, Problem> {
+    /// Starts the thread. It fails all work once the files are not those of the identity any more.
+    pub fn start(connection: Connection, identity: Identity) -> Result<Self, Problem> {
         let (queue, work) = channel();
         let thread = thread::Builder::new().name("imgopen-writer".to_owned());
-        let started = thread.spawn(move || run(&connection, &work));
+        let started = thread.spawn(move || run(connection, &identity, &work));
         started.map_err(|error| Problem::failed(format!("the writer's thread cannot be started: {error}")))?;
         Ok(Self { queue })
     }
@@ -44,30 +57,86 @@ impl Writer {
             // The work stays done even if its caller has gone away.
             Box::new(move |committed| drop(sender.send(committed.and(outcome))))
         });
-        self.queue.send(work).map_err(|_| Problem::closed())?;
+        self.queue.send(Message::Work(work)).map_err(|_| Problem::closed())?;
         answer.await.map_err(|_| Problem::closed())?
+    }
+
+    /// Waits for the work that was sent before, moves the write-ahead log into the database file, and closes the connection.
+    pub async fn close(&self) -> Result<(), Problem> {
+        let (sender, closed) = oneshot::channel();
+        if self.queue.send(Message::Close(sender)).is_err() {
+            // It was closed before.
+            return Ok(());
+        }
+        closed.await.unwrap_or(Ok(()))
     }
 }
 
-fn run(connection: &Connection, queue: &Receiver<Work>) {
-    while let Ok(first) = queue.recv() {
-        let mut answers = Vec::new();
-        let outcome = match connection.execute_batch("BEGIN IMMEDIATE") {
-            Ok(()) => {
-                answers.push(first(Ok(connection)));
-                // An error such as a full disk ends the transaction; what follows belongs to the next one.
-                while answers.len() < BATCH && !connection.is_autocommit() {
-                    let Ok(next) = queue.try_recv() else { break };
-                    answers.push(next(Ok(connection)));
-                }
-                commit(connection)
-            }
-            Err(error) => {
-                answers.push(first(Err(error.into())));
-                Ok(())
-            }
+fn run(connection: Connection, identity: &Identity, queue: &Receiver<Message>) {
+    loop {
+        let closing = match queue.recv() {
+            Ok(Message::Work(first)) => transaction(&connection, identity, queue, first),
+            Ok(Message::Close(closing)) => Some(closing),
+            // The last handle was dropped.
+            Err(_) => return,
         };
-        answers.into_iter().for_each(|answer| answer(outcome.clone()));
+        if let Some(closing) = closing {
+            return drop(closing.send(finish(connection)));
+        }
+    }
+}
+
+/// Carries out what waits, in one transaction. If that includes a request to close, returns where to answer it.
+fn transaction(
+    connection: &Connection,
+    identity: &Identity,
+    queue: &Receiver<Message>,
+    first: Work,
+) -> Option<Closing> {
+    let (mut answers, mut closing) = (Vec::new(), None);
+    let outcome = match begin(connection, identity) {
+        Ok(()) => {
+            answers.push(first(Ok(connection)));
+            // An error such as a full disk ends the transaction; what follows belongs to the next one.
+            while answers.len() < BATCH && closing.is_none() && !connection.is_autocommit() {
+                match queue.try_recv() {
+                    Ok(Message::Work(next)) => answers.push(next(Ok(connection))),
+                    Ok(Message::Close(answer)) => closing = Some(answer),
+                    Err(_) => break,
+                }
+            }
+            commit(connection)
+        }
+        Err(problem) => {
+            answers.push(first(Err(problem.clone())));
+            // What was sent while this waited for another process would only wait as long again, one after the other.
+            while problem.is_busy() && closing.is_none() {
+                match queue.try_recv() {
+                    Ok(Message::Work(next)) => answers.push(next(Err(problem.clone()))),
+                    Ok(Message::Close(answer)) => closing = Some(answer),
+                    Err(_) => break,
+                }
+            }
+            Ok(())
+        }
+    };
+    answers.into_iter().for_each(|answer| answer(outcome.clone()));
+    closing
+}
+
+fn begin(connection: &Connection, identity: &Identity) -> Result<(), Problem> {
+    identity.check()?;
+    Ok(connection.execute_batch("BEGIN IMMEDIATE")?)
+}
+
+/// Makes the database file complete without its log, which another process may keep from being deleted, and closes it.
+fn finish(connection: Connection) -> Result<(), Problem> {
+    connection.busy_timeout(LAST_WAIT)?;
+    let is_blocked = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    connection.close().map_err(|(_, error)| error)?;
+    match is_blocked? {
+        false => Ok(()),
+        true => Err(Problem::busy("another process reads it, so its write-ahead log could not be moved into it")),
     }
 }
 

@@ -159,18 +159,3 @@ pub async fn only_a_registered_owner_claims(database: &impl Database) {
     store.register_owner(owner("nobody"), Some(NOW)).await.unwrap();
     assert!(try_claim(&*store, "nobody", "a").await.is_some());
 }
-
-pub async fn runs_are_orphaned_until_they_are_forgotten(database: &impl Database) {
-    let store = open(database).await;
-    let runs: Vec<_> = (0..3).map(|number| RunId(format!("r{number}"))).collect();
-    for (number, run) in runs.iter().enumerate() {
-        store.orphan_run(run.clone(), later(number as i64)).await.unwrap();
-    }
-    // The first time is kept.
-    store.orphan_run(runs[0].clone(), later(100)).await.unwrap();
-    let first = OrphanedRun { run: runs[0].clone(), since: NOW };
-    assert_eq!(store.orphaned_runs(1).await.unwrap(), [first]);
-    store.forget_orphaned_runs(runs[..2].to_vec()).await.unwrap();
-    let left: Vec<_> = store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
-    assert_eq!(left, runs[2..]);
-}

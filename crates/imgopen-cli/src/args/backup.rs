@@ -1,0 +1,34 @@
+//! The arguments of `imgopen backup` and `imgopen restore`.
+
+use std::path::PathBuf;
+
+use super::data::Data;
+
+/// The arguments of a backup.
+#[derive(Debug, clap::Args)]
+pub struct Backup {
+    /// The directory to make; it must not exist yet.
+    #[arg(value_name = "BACKUP")]
+    pub target: PathBuf,
+    /// Make hard links of pictures where possible, which takes no space, but is lost with the disk.
+    #[arg(long)]
+    pub link: bool,
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// The arguments of a restore.
+#[derive(Debug, clap::Args)]
+pub struct Restore {
+    /// The directory that `imgopen backup` made.
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+    /// Move aside what is in the data directory; without it, the data directory must be empty or missing.
+    #[arg(long)]
+    pub replace: bool,
+    /// Restore what there is although pictures are missing in the backup.
+    #[arg(long)]
+    pub incomplete: bool,
+    #[command(flatten)]
+    pub data: Data,
+}

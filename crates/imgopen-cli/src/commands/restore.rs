@@ -1,0 +1,34 @@
+//! `imgopen restore`.
+
+use imgopen_service::Clock;
+use imgopen_service::backups::{RestoreOptions, restore};
+use serde_json::json;
+
+use super::data;
+use crate::args::backup::Restore;
+use crate::output::{note, print, print_json};
+use crate::settings;
+
+/// Runs the command.
+pub fn run(args: &Restore, as_json: bool) -> anyhow::Result<()> {
+    data::keep_private();
+    let directory = settings::data_dir(&args.data)?;
+    let options = RestoreOptions { replace: args.replace, incomplete: args.incomplete };
+    let restored = restore(&args.backup, &directory, options, &Clock::system())?;
+    let (manifest, missing) = (&restored.manifest, restored.missing);
+    if as_json {
+        let (data_dir, kept) = (&directory, &restored.kept);
+        return print_json(&json!({ "data_dir": data_dir, "kept": kept, "missing": missing, "manifest": manifest }));
+    }
+    if missing > 0 {
+        note(&format!("{missing} pictures were missing in the backup; `imgopen doctor --json` lists them"));
+    }
+    if let Some(kept) = &restored.kept {
+        note(&format!("what was there before is in {}; delete it once it is not needed", kept.display()));
+    }
+    let (path, made_at) = (directory.display(), &manifest.made_at);
+    print(&format!(
+        "{path} is as it was at {made_at}. When the service starts, tasks that had not ended then run again, and callbacks \
+         that were pending are pushed again"
+    ))
+}

@@ -1,0 +1,158 @@
+//! Restores backups.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use imgopen_store::{Clock, Inspection, Moment, SqliteStore};
+
+use super::files::{copy_directory, copy_if_there};
+use super::manifest::{BackupError, Manifest};
+use crate::data_dir::{ASSETS, BEFORE_RESTORE, DATA_SETS, HASHES, LOCK, MODELS, RESTORING};
+use crate::{assets, data_dir, disk};
+
+/// How many rows are read at once.
+const BATCH: usize = 1000;
+
+/// How a backup is restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// Whether what is in the data directory is moved aside.
+    pub replace: bool,
+    /// Whether pictures may be missing in the backup.
+    pub incomplete: bool,
+}
+
+/// The outcome of a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What the backup says about itself.
+    pub manifest: Manifest,
+    /// The directory with what was in the data directory before, if there was anything.
+    pub kept: Option<PathBuf>,
+    /// How many pictures were missing in the backup.
+    pub missing: usize,
+}
+
+/// Checks a backup, and copies it into a data directory. Blocks.
+///
+/// The directory is locked meanwhile, so that no service starts in it. What is in it is moved into a directory inside it, but
+/// for models. If the process is killed, a service does not start in the directory until the restore is repeated.
+///
+/// # Errors
+///
+/// When the backup is damaged or incomplete, the directory is not empty, a service runs in it, or a file cannot be copied.
+pub fn restore(
+    backup: &Path,
+    data_dir: &Path,
+    options: RestoreOptions,
+    clock: &Clock,
+) -> Result<Restored, BackupError> {
+    let manifest = Manifest::read(backup)?;
+    let missing = check(backup, &manifest)?;
+    if let (Some(first), false) = (missing.first(), options.incomplete) {
+        let (path, first) = (backup.display().to_string(), first.clone());
+        return Err(BackupError::Incomplete { path, missing: missing.len(), first });
+    }
+    data_dir::make_private(data_dir).map_err(BackupError::at(data_dir))?;
+    let lock = data_dir::lock(data_dir).map_err(BackupError::at(data_dir))?;
+    let _lock = lock.ok_or_else(|| BackupError::Occupied(data_dir.display().to_string()))?;
+    let present = present(data_dir)?;
+    if !present.is_empty() && !options.replace {
+        return Err(BackupError::NotEmpty(data_dir.display().to_string()));
+    }
+    #[cfg(unix)]
+    disk::make_private(data_dir).map_err(BackupError::at(data_dir))?;
+    let staging = data_dir.join(RESTORING);
+    copy(backup, &staging)?;
+    let kept = move_aside(data_dir, &present, clock.now())?;
+    // The database last: what is there without it does not look whole.
+    for name in [ASSETS, DATA_SETS, HASHES, SqliteStore::FILE] {
+        let from = staging.join(name);
+        if from.exists() {
+            std::fs::rename(&from, data_dir.join(name)).map_err(BackupError::at(&from))?;
+        }
+    }
+    disk::sync_directory(data_dir).map_err(BackupError::at(data_dir))?;
+    std::fs::remove_dir_all(&staging).map_err(BackupError::at(&staging))?;
+    disk::sync_directory(data_dir).map_err(BackupError::at(data_dir))?;
+    Ok(Restored { manifest, kept, missing: missing.len() })
+}
+
+/// Checks the database of a backup and its pictures. Returns the names of pictures that were in it and are not now.
+fn check(backup: &Path, manifest: &Manifest) -> Result<Vec<String>, BackupError> {
+    let path = || backup.display().to_string();
+    let rows = Inspection::open(backup)?;
+    if rows.layout() > Inspection::KNOWN_LAYOUT {
+        return Err(BackupError::Newer { path: path(), version: manifest.version.clone() });
+    }
+    if let Some(problem) = rows.damage()?.into_iter().next() {
+        return Err(BackupError::Damaged { path: path(), problem });
+    }
+    let made_at = Moment::parse(&manifest.made_at)
+        .map_err(|error| BackupError::NoBackup { path: path(), problem: format!("`made_at`: {error}") })?;
+    let (mut missing, mut after) = (Vec::new(), None);
+    loop {
+        let batch = rows.assets(after.as_ref(), BATCH)?;
+        let Some(last) = batch.last() else { return Ok(missing) };
+        after = Some(last.token.clone());
+        for row in batch {
+            let file = assets::path(&backup.join(ASSETS), &row.token).metadata();
+            let is_whole = file.as_ref().is_ok_and(|file| file.len() == row.bytes);
+            // The deletion of an expired picture may have overtaken the backup by a moment.
+            let is_expired = row.expires_at.is_some_and(|end| end.since(made_at) < EXPIRING);
+            let is_excused = is_whole || (file.is_err() && is_expired) || manifest.missing.contains(&row.token);
+            if !is_excused {
+                missing.push(row.token.0);
+            }
+        }
+    }
+}
+
+/// How long after the moment of its database a backup may have copied its pictures.
+const EXPIRING: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// Lists what would be replaced.
+fn present(data_dir: &Path) -> Result<Vec<OsString>, BackupError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(data_dir).map_err(BackupError::at(data_dir))? {
+        let entry = entry.map_err(BackupError::at(data_dir))?;
+        let name = entry.file_name();
+        let is_other = [LOCK, MODELS, RESTORING].iter().any(|known| name == *known);
+        if !is_other && !name.to_string_lossy().starts_with(BEFORE_RESTORE) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Copies a backup, after what an interrupted restore had copied is removed.
+fn copy(backup: &Path, staging: &Path) -> Result<(), BackupError> {
+    if staging.exists() {
+        std::fs::remove_dir_all(staging).map_err(BackupError::at(staging))?;
+    }
+    data_dir::make_private(staging).map_err(BackupError::at(staging))?;
+    for name in [ASSETS, DATA_SETS] {
+        copy_directory(&backup.join(name), &staging.join(name), |_| false)?;
+    }
+    for name in [HASHES, SqliteStore::FILE] {
+        let from = backup.join(name);
+        copy_if_there(&from, &staging.join(name)).map_err(BackupError::at(&from))?;
+    }
+    disk::sync_file_system(staging).map_err(BackupError::at(staging))
+}
+
+/// Moves what is there into a directory of its own, and returns that.
+fn move_aside(data_dir: &Path, names: &[OsString], now: Moment) -> Result<Option<PathBuf>, BackupError> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    // Without colons, which other systems do not allow.
+    let stamp: String = now.rfc3339().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let kept = data_dir.join(format!("{BEFORE_RESTORE}{stamp}"));
+    data_dir::make_private(&kept).map_err(BackupError::at(&kept))?;
+    for name in names {
+        let from = data_dir.join(name);
+        std::fs::rename(&from, kept.join(name)).map_err(BackupError::at(&from))?;
+    }
+    Ok(Some(kept))
+}

@@ -1,0 +1,135 @@
+//! The database, and whether files and clock agree with its rows.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use imgopen_store::{AssetFile, AssetToken, Inspection, Moment};
+
+use super::finding::{Finding, Pictures};
+use crate::assets;
+use crate::data_dir::ASSETS;
+use crate::upkeep::watermark;
+
+/// How many rows or files are compared at once.
+const BATCH: usize = 1000;
+
+/// How far the clock may be behind the newest row: the clocks of two machines differ a little.
+const BEHIND: Duration = Duration::from_secs(60);
+
+const RESTORE: &str = "restore the newest backup with `imgopen restore`, or go on without them";
+
+/// Examines the database itself.
+pub fn database(rows: &Inspection, directory: &Path) -> Vec<Finding> {
+    if rows.layout() > Inspection::KNOWN_LAYOUT {
+        let problem = format!("the database has the layout {}, which this version does not know", rows.layout());
+        return vec![Finding::new(problem, "use the newer version that made it")];
+    }
+    let mut findings = Vec::new();
+    match rows.damage() {
+        Ok(damage) => findings.extend(damage.first().map(|first| {
+            let problem = format!("the database is damaged in {} places or more: {first}", damage.len());
+            let fix = "stop the service and restore a backup with `imgopen restore`, or save what can be read with `sqlite3 \
+                       imgopen.sqlite3 .recover`";
+            Finding::new(problem, fix)
+        })),
+        Err(error) => findings.push(Finding::of(&error)),
+    }
+    match rows.last_place() {
+        Ok(found) => findings.extend(watermark::read(directory).filter(|noted| *noted > found).map(|noted| {
+            let lost = noted - found;
+            let problem = format!(
+                "the database lacks {lost} tasks that it had: it is an older copy, or its write-ahead log was damaged"
+            );
+            Finding::new(problem, RESTORE)
+        })),
+        Err(error) => findings.push(Finding::of(&error)),
+    }
+    findings
+}
+
+/// Examines the clock.
+pub fn clock(rows: &Inspection, now: Moment) -> Vec<Finding> {
+    match rows.latest() {
+        Ok(Some(latest)) if latest.since(now) > BEHIND => {
+            let (now, latest) = (now.rfc3339(), latest.rfc3339());
+            let problem = format!("the clock shows {now}, but the newest row is of {latest}");
+            vec![Finding::new(
+                problem,
+                "set the clock, such as with NTP; callbacks and deletions wait until it is right",
+            )]
+        }
+        Ok(_) => Vec::new(),
+        Err(error) => vec![Finding::of(&error)],
+    }
+}
+
+/// Compares the rows of pictures with the files.
+pub fn pictures(rows: &Inspection, directory: &Path, now: Moment) -> Result<(Pictures, Vec<Finding>), Finding> {
+    let directory = directory.join(ASSETS);
+    let mut pictures = Pictures::default();
+    let mut after = None;
+    loop {
+        let batch = rows.assets(after.as_ref(), BATCH).map_err(|error| Finding::of(&error))?;
+        let Some(last) = batch.last() else { break };
+        after = Some(last.token.clone());
+        batch.into_iter().for_each(|row| compare(&mut pictures, row, &directory, now));
+    }
+    find_unknown(rows, &mut pictures, &directory)?;
+    let findings = findings(&pictures);
+    Ok((pictures, findings))
+}
+
+fn compare(pictures: &mut Pictures, row: AssetFile, directory: &Path, now: Moment) {
+    pictures.rows += 1;
+    pictures.bytes += row.bytes;
+    match assets::path(directory, &row.token).metadata() {
+        Ok(file) if file.len() == row.bytes => {}
+        Ok(_) => pictures.damaged.push(row.token),
+        // A running service is deleting it.
+        Err(_) if row.expires_at.is_some_and(|end| end <= now) => {}
+        Err(_) => pictures.missing.push(row.token),
+    }
+}
+
+/// Finds files that nothing accounts for. Names are listed before rows are read, so that a file of a task that ends meanwhile
+/// is known.
+fn find_unknown(rows: &Inspection, pictures: &mut Pictures, directory: &Path) -> Result<(), Finding> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    let cannot = |error| Finding::on(directory.display(), error, "check the disk and the permissions of the directory");
+    let mut names = assets::names(directory).map_err(cannot)?;
+    loop {
+        let batch: Vec<AssetToken> =
+            names.by_ref().take(BATCH).map(|file| Ok(file?.0)).collect::<io::Result<_>>().map_err(cannot)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for token in rows.unaccounted(&batch).map_err(|error| Finding::of(&error))? {
+            let file = assets::path(directory, &token).metadata();
+            pictures.unknown_bytes += file.map_or(0, |file| file.len());
+            pictures.unknown.push(token);
+        }
+    }
+}
+
+fn findings(pictures: &Pictures) -> Vec<Finding> {
+    let Pictures { rows, missing, damaged, unknown, unknown_bytes, .. } = pictures;
+    let mut findings = Vec::new();
+    if let Some(first) = missing.first() {
+        let problem = format!("the files of {} of {rows} pictures are missing, such as {first}", missing.len());
+        findings.push(Finding::new(problem, "copy them from a backup into `assets/`; --json lists them"));
+    }
+    if let Some(first) = damaged.first() {
+        let problem = format!("the files of {} of {rows} pictures have another size, such as {first}", damaged.len());
+        findings.push(Finding::new(problem, "copy them from a backup into `assets/`; --json lists them"));
+    }
+    if let Some(first) = unknown.first() {
+        let problem = format!("{} files ({unknown_bytes} bytes) belong to no picture, such as {first}", unknown.len());
+        let fix = "they are kept, and are not in backups; restore the database that they belong to, or delete them; --json \
+                   lists them";
+        findings.push(Finding::new(problem, fix));
+    }
+    findings
+}

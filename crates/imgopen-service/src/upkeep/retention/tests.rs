@@ -1,0 +1,137 @@
+//! Passes at times that a test chooses.
+
+use imgopen_engine::{Format, Picture, Registry};
+use imgopen_store::{Claim, Clock, End, Ending, KeyId, NewTask, RunId, State, TaskId, TaskOutput, TaskRow};
+
+use super::*;
+use crate::app::Service;
+use crate::settings::Settings;
+
+const START: Moment = Moment(1_769_904_000_000);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A service that keeps pictures for 30 days and tasks for 90, its clock and its retention.
+struct Bench {
+    context: Arc<Context>,
+    clock: Clock,
+    retention: Retention,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
+        settings.assets.lifetime = Some(30 * DAY);
+        settings.tasks.lifetime = Some(90 * DAY);
+        let clock = Clock::fixed(START);
+        let service = Service::open(settings, clock.clone(), Registry::new(Vec::new())).await.unwrap();
+        let retention = Retention { watch: None, tasks_searched: None };
+        Self { context: service.context(), clock, retention, directory }
+    }
+
+    async fn pass(&mut self) -> Deleted {
+        self.retention.delete(&self.context).await.unwrap()
+    }
+
+    /// Lets that many days pass, with a pass of the retention on each.
+    async fn run_for(&mut self, days: u32) -> Deleted {
+        let mut deleted = Deleted::default();
+        for _ in 0..days {
+            self.clock.set(self.clock.now().plus(DAY));
+            let now = self.pass().await;
+            deleted.pictures += now.pictures;
+            deleted.tasks += now.tasks;
+            deleted.keys += now.keys;
+        }
+        deleted
+    }
+
+    /// Ends a task, with a picture until then.
+    async fn ended(&self, name: &str, picture: Option<Option<Moment>>) -> TaskRow {
+        let task = self.running(name).await;
+        let run = task.run.clone().unwrap();
+        let mut assets = Vec::new();
+        if let Some(expires_at) = picture {
+            let bytes = vec![1, 2, 3].into();
+            let picture = Picture { bytes, format: Format::Png, width: 1, height: 1, seed: None };
+            assets.push(self.context.assets.put(&run, &picture, expires_at).await.unwrap());
+        }
+        let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, self.clock.now());
+        let end = End { before: State::Running, task: task.clone(), assets, callback: None, orphans_run: false };
+        assert!(self.context.store.end(end).await.unwrap());
+        task
+    }
+
+    async fn running(&self, name: &str) -> TaskRow {
+        let (key, needs) = (KeyId(name.to_owned()), "enlarge_image".to_owned());
+        let task = NewTask {
+            id: TaskId(name.to_owned()),
+            key: key.clone(),
+            operation: "enlarge_image",
+            needs: needs.clone(),
+            caller_id: String::new(),
+            unique_id: false,
+            request: "{}".to_owned(),
+            options: None,
+            plan: None,
+            callback_url: None,
+            created_at: self.clock.now(),
+            idempotency: None,
+        };
+        self.context.store.submit(task).await.unwrap();
+        let owner = self.context.owner.clone();
+        let claim = Claim { key, needs, run: RunId::new().unwrap(), owner, now: self.clock.now(), only: None };
+        self.context.store.claim(claim).await.unwrap().unwrap()
+    }
+
+    async fn has(&self, name: &str) -> bool {
+        self.context.store.task(TaskId(name.to_owned())).await.unwrap().is_some()
+    }
+
+    fn files(&self) -> usize {
+        let shelves = std::fs::read_dir(self.directory.path().join("assets")).unwrap();
+        shelves.map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count()).sum()
+    }
+}
+
+#[tokio::test]
+async fn a_jump_of_the_clock_deletes_nothing_early() {
+    let mut bench = Bench::new().await;
+    bench.ended("1", Some(Some(START.plus(30 * DAY)))).await;
+    assert_eq!(bench.pass().await, Deleted::default());
+    bench.clock.jump(START.plus(400 * DAY));
+    assert_eq!(bench.pass().await, Deleted::default());
+    assert_eq!(bench.files(), 1);
+    // Once the clock is right again, nothing has happened.
+    bench.clock.jump(START);
+    assert_eq!(bench.pass().await, Deleted::default());
+    // If nobody corrects it, it is believed after an hour.
+    bench.clock.jump(START.plus(400 * DAY));
+    assert_eq!(bench.pass().await, Deleted::default());
+    let hour = Duration::from_secs(60 * 60);
+    bench.clock.set(bench.clock.now().plus(hour));
+    assert_eq!(bench.pass().await, Deleted { pictures: 1, tasks: 1, ..Deleted::default() });
+    assert_eq!(bench.files(), 0);
+}
+
+#[tokio::test]
+async fn ended_tasks_are_deleted_after_their_lifetime() {
+    let mut bench = Bench::new().await;
+    bench.ended("with-picture", Some(Some(START.plus(30 * DAY)))).await;
+    bench.ended("without", None).await;
+    // Its picture has no end, as before the lifetime of pictures was set.
+    bench.ended("kept", Some(None)).await;
+    bench.running("running").await;
+    let deleted = bench.run_for(89).await;
+    assert_eq!(deleted, Deleted { pictures: 1, ..Deleted::default() });
+    bench.ended("young", None).await;
+    let deleted = bench.run_for(1).await;
+    assert_eq!(deleted, Deleted { tasks: 2, ..Deleted::default() });
+    for (name, is_there) in [("with-picture", false), ("without", false), ("kept", true), ("running", true)] {
+        assert_eq!(bench.has(name).await, is_there, "{name}");
+    }
+    assert!(bench.has("young").await);
+    assert_eq!(bench.files(), 1);
+}

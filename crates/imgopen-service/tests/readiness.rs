@@ -1,0 +1,129 @@
+//! Whether the service can accept and finish a task now, and what callers are answered when it cannot.
+
+use std::time::{Duration, Instant};
+
+use imgopen_service::IDEMPOTENCY_KEY;
+use serde_json::json;
+
+use crate::common::{Answer, Bench, Server, enlarge, id, until};
+
+async fn readiness(server: &Server) -> Answer {
+    Answer::of(server.get("/readyz").send().await.unwrap()).await
+}
+
+/// Returns the message of an answer that callers may repeat, which has no path of the server.
+#[track_caller]
+fn passing(server: &Server, answer: Answer) -> String {
+    let after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&after), "{after}");
+    let msg = answer.refused(503);
+    assert!(!msg.contains(&server.data_dir().display().to_string()) && msg.contains("try again later"), "{msg}");
+    msg
+}
+
+/// Waits until the service is not ready. A result may be a second old.
+async fn unready(server: &Server) -> String {
+    let answer = until("it is not ready", || async {
+        let answer = readiness(server).await;
+        (answer.status != 200).then_some(answer)
+    });
+    passing(server, answer.await)
+}
+
+async fn ready(server: &Server) {
+    until("it is ready", || async { (readiness(server).await.status == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_data_directory_that_is_gone_takes_no_tasks() {
+    let server = Bench::new().start().await;
+    let before = server.submitted("enlarge_image", enlarge("before")).await;
+    server.reached(&before, "succeeded").await;
+    ready(&server).await;
+    let aside = tempfile::tempdir().unwrap();
+    let moved = aside.path().join("moved");
+    std::fs::rename(server.data_dir(), &moved).unwrap();
+    for number in 0..5 {
+        let msg = passing(&server, server.call("enlarge_image", enlarge(&number.to_string())).await);
+        assert!(msg.contains("database"), "{msg}");
+    }
+    let msg = unready(&server).await;
+    assert!(msg.contains("database") && msg.contains("no picture can be written"), "{msg}");
+    // It is not made again, and what was put back is used again.
+    assert!(!server.data_dir().exists());
+    std::fs::rename(&moved, server.data_dir()).unwrap();
+    ready(&server).await;
+    let task = server.submitted("enlarge_image", enlarge("after")).await;
+    server.reached(&task, "succeeded").await;
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_foreign_lock_holds_nobody_longer_than_one_wait() {
+    let server = Bench::new().start().await;
+    ready(&server).await;
+    let lock = rusqlite::Connection::open(server.data_dir().join("imgopen.sqlite3")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = Instant::now();
+    let requests: Vec<_> = (0..12).map(|number| enlarge(&number.to_string())).collect();
+    let submits = futures_util::future::join_all(requests.into_iter().map(|body| server.call("enlarge_image", body)));
+    let (answers, msg) = tokio::join!(submits, unready(&server));
+    // One after the other, they would wait a minute.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    for answer in answers {
+        assert!(passing(&server, answer).contains("locked by another process"));
+    }
+    assert!(msg.contains("does not answer") || msg.contains("locked by another process"), "{msg}");
+    // Reading goes on.
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"], json!([]));
+    lock.execute_batch("ROLLBACK").unwrap();
+    ready(&server).await;
+    server.submitted("enlarge_image", enlarge("after")).await;
+}
+
+#[tokio::test]
+async fn a_disk_without_its_reserve_takes_no_new_tasks() {
+    let server = Bench::new().start().await;
+    let headers = [(IDEMPOTENCY_KEY, "the-same")];
+    let first = server.call_with(&server.key, "enlarge_image", &headers, enlarge("1")).await.ok();
+    server.reached(&id(&first), "succeeded").await;
+    let bench = server.stop().await.with(|settings| settings.disk.reserve = Some(u64::MAX));
+    let server = bench.start().await;
+    let msg = passing(&server, server.call("enlarge_image", enlarge("2")).await);
+    assert!(msg.contains("nearly full"), "{msg}");
+    assert!(unready(&server).await.contains("nearly full"));
+    // A repeated submit, queries and cancels need no room.
+    let again = server.call_with(&server.key, "enlarge_image", &headers, enlarge("1")).await.ok();
+    assert_eq!(id(&again), id(&first));
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 1);
+    let bench = server.stop().await.with(|settings| settings.disk.reserve = Some(0));
+    let server = bench.start().await;
+    ready(&server).await;
+    server.submitted("enlarge_image", enlarge("2")).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_takes_no_pictures_is_not_ready() {
+    let server = Bench::new().start().await;
+    ready(&server).await;
+    let assets = server.data_dir().join("assets");
+    std::fs::remove_dir_all(&assets).unwrap();
+    std::fs::write(&assets, "in the way").unwrap();
+    assert!(unready(&server).await.contains("no picture can be written"));
+    std::fs::remove_file(&assets).unwrap();
+    ready(&server).await;
+    assert!(assets.is_dir());
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_is_not_ready() {
+    let server = Bench::new().start().await;
+    ready(&server).await;
+    let rows = rusqlite::Connection::open(server.data_dir().join("imgopen.sqlite3")).unwrap();
+    rows.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); DROP TABLE notes").unwrap();
+    let answer = until("it is not ready", || async {
+        let answer = readiness(&server).await;
+        (answer.status != 200).then_some(answer)
+    });
+    assert!(passing(&server, answer.await).contains("the database failed"));
+}

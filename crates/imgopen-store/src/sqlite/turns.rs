@@ -1,0 +1,212 @@
+//! Which of the callbacks that are due are pushed next, in SQL.
+//!
+//! There may be a hundred thousand pending callbacks, and this is asked many times a second. So nothing is sorted or
+//! counted: two indexes hold the first and the repeated attempts by key, origin and time, and the search jumps in them from
+//! key to key and from origin to origin.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::callbacks;
+use super::problem::Problem;
+use crate::ids::{CallbackId, KeyId};
+use crate::{CallbackRow, InProgress, Moment, Turn, UnderWay};
+
+/// The two kinds of attempts, in the order in which they are served.
+const STAGES: [Stage; 2] = [
+    Stage { pending: "INDEXED BY callbacks_first WHERE state = 'pending' AND rung = 0", has_due: None },
+    Stage {
+        pending: "INDEXED BY callbacks_again WHERE state = 'pending' AND rung > 0",
+        // Nearly all repeated attempts wait for their time. First attempts are due unless the server itself failed.
+        has_due: Some(
+            "SELECT 1 FROM callbacks INDEXED BY callbacks_again_due
+             WHERE state = 'pending' AND rung > 0 AND key_id = ?1 AND next_at <= ?2 LIMIT 1",
+        ),
+    },
+];
+
+/// First or repeated attempts.
+struct Stage {
+    pending: &'static str,
+    has_due: Option<&'static str>,
+}
+
+/// The jumps of the search. `{pending}` stands for the index and the condition of a stage.
+const NEXT_KEY: &str = "SELECT key_id FROM callbacks {pending} AND key_id > ?1 ORDER BY key_id LIMIT 1";
+const NEXT_ORIGIN: &str =
+    "SELECT origin FROM callbacks {pending} AND key_id = ?1 AND origin > ?2 ORDER BY origin LIMIT 1";
+const DUE: &str = "SELECT id FROM callbacks {pending} AND key_id = ?1 AND origin = ?2 AND next_at <= ?3
+                   ORDER BY next_at LIMIT ?4";
+
+impl Stage {
+    fn sql(&self, template: &str) -> String {
+        template.replace("{pending}", self.pending)
+    }
+}
+
+pub fn due(connection: &Connection, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, Problem> {
+    let _snapshot = connection.unchecked_transaction()?;
+    let mut slots = Slots::new(under_way);
+    for stage in STAGES {
+        Search { connection, now, stage }.fill(&mut slots)?;
+    }
+    slots.chosen.iter().filter_map(|id| callbacks::callback(connection, id).transpose()).collect()
+}
+
+/// The slots as they are taken.
+struct Slots {
+    at_once: usize,
+    per_origin: usize,
+    taken: HashSet<CallbackId>,
+    by_key: HashMap<KeyId, usize>,
+    by_origin: HashMap<(KeyId, String), usize>,
+    turn: Turn,
+    chosen: Vec<CallbackId>,
+}
+
+impl Slots {
+    fn new(under_way: UnderWay) -> Self {
+        let UnderWay { attempts, at_once, per_origin, turn } = under_way;
+        let (taken, chosen) = (HashSet::new(), Vec::new());
+        let (by_key, by_origin) = (HashMap::new(), HashMap::new());
+        let mut slots = Self { at_once, per_origin, taken, by_key, by_origin, turn, chosen };
+        attempts.into_iter().for_each(|attempt| slots.take(attempt));
+        slots
+    }
+
+    fn take(&mut self, attempt: InProgress) {
+        let InProgress { callback, key, origin } = attempt;
+        *self.by_key.entry(key.clone()).or_default() += 1;
+        *self.by_origin.entry((key, origin)).or_default() += 1;
+        self.taken.insert(callback);
+    }
+
+    fn free(&self) -> usize {
+        self.at_once.saturating_sub(self.taken.len())
+    }
+
+    /// Whether a key may take another slot: while it holds fewer than are free.
+    fn admits(&self, key: &KeyId) -> bool {
+        self.by_key.get(key).copied().unwrap_or(0) < self.free()
+    }
+
+    fn admits_origin(&self, key: &KeyId, origin: &str) -> bool {
+        self.by_origin.get(&(key.clone(), origin.to_owned())).copied().unwrap_or(0) < self.per_origin
+    }
+}
+
+/// The search among one kind of attempts.
+struct Search<'a> {
+    connection: &'a Connection,
+    now: Moment,
+    stage: Stage,
+}
+
+impl Search<'_> {
+    /// Fills the free slots: one for each key, then again one for each key that had something due.
+    fn fill(&self, slots: &mut Slots) -> Result<(), Problem> {
+        let start = slots.turn.key.as_ref().map_or("", KeyId::as_str).to_owned();
+        let mut served = VecDeque::new();
+        round(
+            &start,
+            |after| self.text(NEXT_KEY, [after]),
+            |key| {
+                let key = KeyId(key.to_owned());
+                if self.serve(slots, &key)? {
+                    served.push_back(key);
+                }
+                Ok(slots.free() == 0)
+            },
+        )?;
+        while let Some(key) = served.pop_front().filter(|_| slots.free() > 0) {
+            if self.serve(slots, &key)? {
+                served.push_back(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses a callback of a key, and returns whether there is one.
+    fn serve(&self, slots: &mut Slots, key: &KeyId) -> Result<bool, Problem> {
+        if !slots.admits(key) || !self.may_be_due(key)? {
+            return Ok(false);
+        }
+        let start = slots.turn.origins.get(key).cloned().unwrap_or_default();
+        let next = |after: &str| self.text(NEXT_ORIGIN, [key.as_str(), after]);
+        round(&start, next, |origin| self.serve_origin(slots, key, origin))
+    }
+
+    fn serve_origin(&self, slots: &mut Slots, key: &KeyId, origin: &str) -> Result<bool, Problem> {
+        if !slots.admits_origin(key, origin) {
+            return Ok(false);
+        }
+        // Fewer than `per_origin` of the origin's are taken, so one of the first `per_origin` is not.
+        let mut statement = self.connection.prepare_cached(&self.stage.sql(DUE))?;
+        let most = i64::try_from(slots.per_origin).unwrap_or(i64::MAX);
+        let ids = statement.query_map(params![key, origin, self.now, most], |row| row.get(0))?;
+        for id in ids {
+            let id: CallbackId = id?;
+            if !slots.taken.contains(&id) {
+                slots.turn.passed(key, origin);
+                slots.take(InProgress { callback: id.clone(), key: key.clone(), origin: origin.to_owned() });
+                slots.chosen.push(id);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn text<const N: usize>(&self, template: &str, values: [&str; N]) -> Result<Option<String>, Problem> {
+        let mut statement = self.connection.prepare_cached(&self.stage.sql(template))?;
+        Ok(statement.query_row(params_from_iter(values), |row| row.get(0)).optional()?)
+    }
+
+    fn may_be_due(&self, key: &KeyId) -> Result<bool, Problem> {
+        let Some(sql) = self.stage.has_due else { return Ok(true) };
+        Ok(self.connection.prepare_cached(sql)?.exists(params![key, self.now])?)
+    }
+}
+
+/// Visits what follows `start` and then what comes up to it, until a visit returns `true`. Returns whether one did.
+fn round(
+    start: &str,
+    next: impl Fn(&str) -> Result<Option<String>, Problem>,
+    mut visit: impl FnMut(&str) -> Result<bool, Problem>,
+) -> Result<bool, Problem> {
+    for (from, last) in [(start, None), ("", Some(start))] {
+        let mut after = from.to_owned();
+        while let Some(found) = next(&after)?.filter(|found| last.is_none_or(|last| found.as_str() <= last)) {
+            if visit(&found)? {
+                return Ok(true);
+            }
+            after = found;
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SqliteStore;
+
+    /// Every statement jumps to its place in an index that holds the columns in the order that it needs.
+    #[test]
+    fn the_search_never_scans_or_sorts() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(SqliteStore::open(directory.path()).unwrap());
+        let connection = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+        for stage in STAGES {
+            let statements = [NEXT_KEY, NEXT_ORIGIN, DUE].map(|template| stage.sql(template));
+            for sql in statements.into_iter().chain(stage.has_due.map(str::to_owned)) {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
+                let plan = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+                let plan: Vec<_> = plan.map(|step| step.unwrap()).collect();
+                assert!(plan.len() == 1 && plan[0].starts_with("SEARCH callbacks USING"), "{sql}: {plan:?}");
+                assert!(plan[0].contains("key_id"), "{sql}: {plan:?}");
+            }
+        }
+    }
+}
