@@ -13,6 +13,9 @@ pub struct Backup {
     /// Make hard links of pictures where possible, which takes no space, but is lost with the disk.
     #[arg(long)]
     pub link: bool,
+    /// Back up what there is although pictures are missing in the data directory.
+    #[arg(long)]
+    pub incomplete: bool,
     #[command(flatten)]
     pub data: Data,
 }

@@ -13,7 +13,12 @@ use crate::settings;
 pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
     data::keep_private();
     let directory = settings::data_dir(&args.data)?;
-    let made = backup(&directory, &args.target, BackupOptions { link: args.link }, &Clock::system())?;
+    let made = backup(
+        &directory,
+        &args.target,
+        BackupOptions { link: args.link, incomplete: args.incomplete },
+        &Clock::system(),
+    )?;
     if as_json {
         return print_json(&json!({ "backup": args.target, "manifest": made }));
     }
@@ -22,5 +27,6 @@ pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
         note(&format!("{missing} pictures of the database have no file; `imgopen doctor --json` lists them"));
     }
     let (pictures, bytes, data_sets) = (made.pictures, made.picture_bytes, made.data_sets);
-    print(&format!("{path} is complete: the database, {pictures} pictures of {bytes} bytes, {data_sets} data sets"))
+    let word = if missing > 0 { "incomplete" } else { "complete" };
+    print(&format!("{path} is {word}: the database, {pictures} pictures of {bytes} bytes, {data_sets} data sets"))
 }

@@ -65,8 +65,8 @@ fn path(data_dir: &Path) -> PathBuf {
 
 /// Writes a file that only its owner can read.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    // One that is there is of a start that failed, and may have other permissions.
-    match std::fs::remove_file(path) {
+    // One that is there is of a start that failed, or of a database that was lost and may come back.
+    match std::fs::rename(path, path.with_extension("env.old")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }

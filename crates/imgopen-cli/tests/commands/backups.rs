@@ -205,6 +205,29 @@ async fn a_damaged_backup_is_not_restored() {
     assert_eq!(drawn(&key.client(&program.url)).await.len(), 3);
 }
 
+/// As when the disk of the pictures is not mounted: a backup of every night must not replace the good ones by such ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_without_its_pictures_is_no_backup() {
+    let (place, _) = Place::with_pictures(3).await;
+    std::fs::remove_file(&place.pictures()[0]).unwrap();
+    let refused = place.on_data(&["backup", "copy"]);
+    assert!(
+        refused.starts_with("ends with 1\n") && refused.contains("1 pictures of data have no whole file"),
+        "{refused}"
+    );
+    assert_eq!(names(place.folder.path()), ["data"]);
+    let made = place.on_data(&["backup", "copy", "--incomplete"]);
+    assert!(made.starts_with("ends with 0\n") && made.contains("copy is incomplete"), "{made}");
+    let restore = |more: &[&str]| run(place.folder.path(), &[&["restore", "copy", "--data-dir", "new"], more].concat());
+    let refused = restore(&[]);
+    assert!(refused.starts_with("ends with 1\n") && refused.contains("lacks 1 of its pictures"), "{refused}");
+    assert!(restore(&["--incomplete"]).starts_with("ends with 0\n"));
+
+    std::fs::write(place.data.join("imgopen.sqlite3"), "").unwrap();
+    let refused = place.on_data(&["backup", "empty", "--incomplete"]);
+    assert!(refused.starts_with("ends with 1\n") && refused.contains("it is empty"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_does_not_start_in_an_interrupted_restore() {
     let (place, _) = Place::with_pictures(1).await;

@@ -18,6 +18,8 @@ const BATCH: usize = 1000;
 pub struct BackupOptions {
     /// Whether pictures are hard links where possible. They take no space, and are lost with the disk.
     pub link: bool,
+    /// Whether pictures may be missing in the data directory.
+    pub incomplete: bool,
 }
 
 /// Copies a data directory into a directory that does not exist yet. A service may run in it. Blocks.
@@ -36,7 +38,8 @@ pub fn backup(data_dir: &Path, target: &Path, options: BackupOptions, clock: &Cl
     let made_at = clock.now();
     Inspection::open(data_dir)?.copy_to(staging.path())?;
     let copy = Inspection::open(staging.path())?;
-    if let Some(problem) = copy.damage()?.into_iter().next() {
+    let damage = if copy.layout() == 0 { Some("it is empty".to_owned()) } else { copy.damage()?.into_iter().next() };
+    if let Some(problem) = damage {
         return Err(BackupError::Damaged { path: data_dir.display().to_string(), problem });
     }
     let mut manifest = Manifest {
@@ -47,11 +50,16 @@ pub fn backup(data_dir: &Path, target: &Path, options: BackupOptions, clock: &Cl
         pictures: 0,
         picture_bytes: 0,
         missing: Vec::new(),
+        expired: Vec::new(),
         data_sets: 0,
     };
     let (from, to) = (data_dir.join(data_dir::ASSETS), staging.path().join(data_dir::ASSETS));
     Pictures { from, to, link: options.link, clock, shelves: HashSet::new() }.copy(&copy, &mut manifest)?;
     drop(copy);
+    if let (Some(first), false) = (manifest.missing.first(), options.incomplete) {
+        let (path, first) = (data_dir.display().to_string(), first.as_str().to_owned());
+        return Err(BackupError::MissingPictures { path, missing: manifest.missing.len(), first });
+    }
     let (from, to) = (data_dir.join(data_dir::DATA_SETS), staging.path().join(data_dir::DATA_SETS));
     manifest.data_sets = copy_directory(&from, &to, is_partial)?;
     let (from, to) = (data_dir.join(data_dir::HASHES), staging.path().join(data_dir::HASHES));
@@ -119,7 +127,7 @@ impl Pictures<'_> {
                         manifest.pictures += 1;
                         manifest.picture_bytes += bytes;
                     }
-                    None if is_expired(&row, self.clock.now()) => {}
+                    None if is_expired(&row, self.clock.now()) => manifest.expired.push(row.token),
                     Some(_) | None => manifest.missing.push(row.token),
                 }
             }

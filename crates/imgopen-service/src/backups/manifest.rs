@@ -28,6 +28,9 @@ pub struct Manifest {
     pub picture_bytes: u64,
     /// Pictures that the database refers to, and whose file was missing or had another size.
     pub missing: Vec<AssetToken>,
+    /// Pictures that were deleted while the backup was made, because they had expired.
+    #[serde(default)]
+    pub expired: Vec<AssetToken>,
     /// How many data sets of trainings are in it.
     pub data_sets: u64,
 }
@@ -101,6 +104,27 @@ pub enum BackupError {
         path: String,
         /// The version that made it.
         version: String,
+    },
+    /// Pictures are missing in the data directory.
+    #[error(
+        "{missing} pictures of {path} have no whole file, such as {first}; see `imgopen doctor`, bring back what is missing, such \
+         as a disk, or back up the rest with --incomplete"
+    )]
+    MissingPictures {
+        /// The data directory.
+        path: String,
+        /// How many.
+        missing: usize,
+        /// The name of one.
+        first: String,
+    },
+    /// Data sets are missing in the backup.
+    #[error("the backup {path} lacks {missing} of its data sets; copy it again, or use an earlier one")]
+    DataSets {
+        /// Its path.
+        path: String,
+        /// How many.
+        missing: u64,
     },
     /// Pictures are missing in the backup.
     #[error(

@@ -1,5 +1,6 @@
 //! Restores backups.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,9 @@ use super::files::{copy_directory, copy_if_there};
 use super::manifest::{BackupError, Manifest};
 use crate::data_dir::{ASSETS, BEFORE_RESTORE, DATA_SETS, HASHES, LOCK, MODELS, RESTORING};
 use crate::{assets, data_dir, disk};
+
+/// What a new file system has in its root.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// How many rows are read at once.
 const BATCH: usize = 1000;
@@ -63,7 +67,11 @@ pub fn restore(
     #[cfg(unix)]
     disk::make_private(data_dir).map_err(BackupError::at(data_dir))?;
     let staging = data_dir.join(RESTORING);
-    copy(backup, &staging)?;
+    if let Err(error) = copy(backup, &staging) {
+        // Nothing was replaced, so a service may start as before.
+        drop(std::fs::remove_dir_all(&staging));
+        return Err(error);
+    }
     let kept = move_aside(data_dir, &present, clock.now())?;
     // The database last: what is there without it does not look whole.
     for name in [ASSETS, DATA_SETS, HASHES, SqliteStore::FILE] {
@@ -88,8 +96,11 @@ fn check(backup: &Path, manifest: &Manifest) -> Result<Vec<String>, BackupError>
     if let Some(problem) = rows.damage()?.into_iter().next() {
         return Err(BackupError::Damaged { path: path(), problem });
     }
-    let made_at = Moment::parse(&manifest.made_at)
-        .map_err(|error| BackupError::NoBackup { path: path(), problem: format!("`made_at`: {error}") })?;
+    let data_sets = entries(&backup.join(DATA_SETS))?;
+    if data_sets < manifest.data_sets {
+        return Err(BackupError::DataSets { path: path(), missing: manifest.data_sets - data_sets });
+    }
+    let expired: HashSet<_> = manifest.expired.iter().collect();
     let (mut missing, mut after) = (Vec::new(), None);
     loop {
         let batch = rows.assets(after.as_ref(), BATCH)?;
@@ -98,18 +109,21 @@ fn check(backup: &Path, manifest: &Manifest) -> Result<Vec<String>, BackupError>
         for row in batch {
             let file = assets::path(&backup.join(ASSETS), &row.token).metadata();
             let is_whole = file.as_ref().is_ok_and(|file| file.len() == row.bytes);
-            // The deletion of an expired picture may have overtaken the backup by a moment.
-            let is_expired = row.expires_at.is_some_and(|end| end.since(made_at) < EXPIRING);
-            let is_excused = is_whole || (file.is_err() && is_expired) || manifest.missing.contains(&row.token);
-            if !is_excused {
+            if !is_whole && !expired.contains(&row.token) {
                 missing.push(row.token.0);
             }
         }
     }
 }
 
-/// How long after the moment of its database a backup may have copied its pictures.
-const EXPIRING: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// Returns how many entries a directory has; none if it does not exist.
+fn entries(directory: &Path) -> Result<u64, BackupError> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => Ok(entries.count() as u64),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(BackupError::at(directory)(error)),
+    }
+}
 
 /// Lists what would be replaced.
 fn present(data_dir: &Path) -> Result<Vec<OsString>, BackupError> {
@@ -117,7 +131,7 @@ fn present(data_dir: &Path) -> Result<Vec<OsString>, BackupError> {
     for entry in std::fs::read_dir(data_dir).map_err(BackupError::at(data_dir))? {
         let entry = entry.map_err(BackupError::at(data_dir))?;
         let name = entry.file_name();
-        let is_other = [LOCK, MODELS, RESTORING].iter().any(|known| name == *known);
+        let is_other = [LOCK, MODELS, RESTORING, LOST_AND_FOUND].iter().any(|known| name == *known);
         if !is_other && !name.to_string_lossy().starts_with(BEFORE_RESTORE) {
             names.push(name);
         }
@@ -150,9 +164,17 @@ fn move_aside(data_dir: &Path, names: &[OsString], now: Moment) -> Result<Option
     let stamp: String = now.rfc3339().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
     let kept = data_dir.join(format!("{BEFORE_RESTORE}{stamp}"));
     data_dir::make_private(&kept).map_err(BackupError::at(&kept))?;
-    for name in names {
+    for (index, name) in names.iter().enumerate() {
         let from = data_dir.join(name);
-        std::fs::rename(&from, kept.join(name)).map_err(BackupError::at(&from))?;
+        if let Err(error) = std::fs::rename(&from, kept.join(name)) {
+            // A mount point cannot be moved. What was moved before goes back, so that the directory is as it was.
+            for moved in &names[..index] {
+                drop(std::fs::rename(kept.join(moved), data_dir.join(moved)));
+            }
+            drop(std::fs::remove_dir(&kept));
+            drop(std::fs::remove_dir_all(data_dir.join(RESTORING)));
+            return Err(BackupError::at(&from)(error));
+        }
     }
     Ok(Some(kept))
 }
