@@ -4,11 +4,13 @@ use std::fmt;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
@@ -278,7 +280,9 @@ impl Service {
         let (tasks, context) = (TaskTracker::new(), self.context.clone());
         let workers = tasks.clone();
         tasks.spawn(async move {
-            worker::run_suspects(&context, suspects).await;
+            if AssertUnwindSafe(worker::run_suspects(&context, suspects)).catch_unwind().await.is_err() {
+                error!("the runs of suspects panicked, which is a bug; they are run like others");
+            }
             for (index, pool) in context.dispatch.pools().iter().enumerate() {
                 for _ in 0..pool.slots {
                     workers.spawn(supervise(context.clone(), "worker", move |context| worker::work(context, index)));

@@ -156,7 +156,9 @@ impl Dispatch {
         lane.running += 1;
         lane.last_slot = *slots_taken;
         let key = key.clone();
-        holds.begin(&needs);
+        if holds.begin(&needs, now) {
+            self.notify_after(holds::LONGEST);
+        }
         // `Notify` stores several notices as one, so a woken worker wakes the next.
         let is_free = |needs: &str| holds.allow(needs, now);
         if pools[pool].values().any(|lane| lane.running < most && lane.waiting.has(is_free)) {
@@ -184,22 +186,33 @@ impl Dispatch {
     /// shown that the fault is over. Returns how long they are held. Needs a runtime.
     pub fn hold(&self, scope: Scope, least: Option<Duration>) -> Duration {
         let pause = self.lock().holds.fault(scope, least, Instant::now());
+        self.notify_after(pause);
+        pause
+    }
+
+    /// Wakes a worker of each pool after a pause. Needs a runtime.
+    fn notify_after(&self, pause: Duration) {
         let changed = self.changed.clone();
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             changed.iter().for_each(Notify::notify_one);
         });
-        pause
     }
 
-    /// Ends the holds that a run with these needs has shown to be over: that of the server, and if the run succeeded, that
-    /// of its needs. Returns whether any was in force.
-    pub fn release(&self, needs: &str, has_succeeded: bool) -> bool {
-        let is_released = self.lock().holds.release(needs, has_succeeded);
+    /// Ends the holds that a run with these needs has shown to be over: that of the server, and if the engine did its work,
+    /// that of its needs. Returns whether any was in force.
+    pub fn release(&self, needs: &str, is_answered: bool) -> bool {
+        let is_released = self.lock().holds.release(needs, is_answered);
         if is_released {
             self.changed.iter().for_each(Notify::notify_one);
         }
         is_released
+    }
+
+    /// Ends the hold of the server if no task is queued or running. Returns whether there was one.
+    pub fn release_if_idle(&self) -> bool {
+        let mut counts = self.lock();
+        counts.queued == 0 && counts.running == 0 && counts.holds.release_server()
     }
 
     /// Whether all tasks are held, because of a fault of the server.

@@ -1,5 +1,6 @@
 //! Tasks: submitting, running and cancelling them.
 
+mod announce;
 pub(crate) mod cancel;
 pub(crate) mod faults;
 pub(crate) mod inputs;

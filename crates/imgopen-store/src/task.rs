@@ -173,8 +173,9 @@ pub enum Submitted {
     Conflict(Box<TaskRow>),
 }
 
-/// A claim: the first of the key's queued tasks with these needs becomes this run of this owner. Those of which fewer runs
-/// were handed back because of a fault come first, then the oldest.
+/// A claim: the oldest of the key's queued tasks with these needs becomes this run of this owner. For each run that was
+/// handed back because of a fault, a task counts as accepted 64 tasks later, so that one that always meets faults does not
+/// keep the others from their turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The access key to run a task of.

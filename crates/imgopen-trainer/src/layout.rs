@@ -89,6 +89,10 @@ pub(crate) async fn remove(directory: &Path) -> Result<(), EngineError> {
 /// Returns an error with only the last part of the path, because callers see the message.
 pub(crate) fn failed(path: &Path, error: &std::io::Error) -> EngineError {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        // Such as a base model that was removed since the submit.
+        return EngineError::Failed(format!("`{name}` of the data set cannot be written: {error}"));
+    }
     // A fault of the disk, not of the training.
     EngineError::Unavailable {
         reason: format!("`{name}` of the data set cannot be written: {error}"),

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// The first pause.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The longest pause that the service chooses.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest pause that the service chooses, and how long a task that tries keeps others from trying.
+pub const LONGEST: Duration = Duration::from_secs(60);
 
 /// The longest pause that an engine may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(600);
@@ -43,8 +43,8 @@ pub struct Holds {
 struct Hold {
     pause: Duration,
     until: Instant,
-    /// Whether a task was let through whose run has not ended.
-    is_tried: bool,
+    /// When a task was let through whose run has not ended.
+    tried_at: Option<Instant>,
 }
 
 impl Hold {
@@ -52,16 +52,18 @@ impl Hold {
     fn after(before: Option<Self>, least: Option<Duration>, now: Instant) -> Self {
         let pause = match before {
             // Runs that began before the first fault meet it one after the other.
-            Some(hold) if !hold.is_tried && now < hold.until => hold.pause,
+            Some(hold) if hold.tried_at.is_none() && now < hold.until => hold.pause,
             Some(hold) => (hold.pause * 2).min(LONGEST),
             None => SHORTEST,
         };
         let asked = least.unwrap_or_default().min(LONGEST_ASKED);
-        Self { pause, until: now + pause.max(asked), is_tried: false }
+        let until = (now + pause.max(asked)).max(before.map_or(now, |hold| hold.until));
+        Self { pause, until, tried_at: None }
     }
 
     fn allows(&self, now: Instant) -> bool {
-        !self.is_tried && self.until <= now
+        // A run that takes long has met no fault so far.
+        self.until <= now && self.tried_at.is_none_or(|tried| now.saturating_duration_since(tried) >= LONGEST)
     }
 }
 
@@ -72,16 +74,21 @@ impl Holds {
         allows(self.server.as_ref()) && allows(self.needs.get(needs))
     }
 
-    /// A task with these needs begins. If it was held, it is the one that tries.
-    pub fn begin(&mut self, needs: &str) {
-        self.of(needs).for_each(|hold| hold.is_tried = true);
+    /// A task with these needs begins. If it was held, it is the one that tries. Returns whether it was.
+    pub fn begin(&mut self, needs: &str, now: Instant) -> bool {
+        let mut is_held = false;
+        for hold in self.of(needs) {
+            hold.tried_at = Some(now);
+            is_held = true;
+        }
+        is_held
     }
 
     /// A run with these needs is over, so another may try. Returns whether any is held.
     pub fn over(&mut self, needs: &str) -> bool {
         let mut is_held = false;
         for hold in self.of(needs) {
-            hold.is_tried = false;
+            hold.tried_at = None;
             is_held = true;
         }
         is_held
@@ -102,10 +109,15 @@ impl Holds {
     }
 
     /// A run with these needs has ended without a fault. Returns whether a hold is over by that. One of an engine is over
-    /// only if the run succeeded: one that failed may not have got as far.
-    pub fn release(&mut self, needs: &str, has_succeeded: bool) -> bool {
-        let of_needs = has_succeeded && self.needs.remove(needs).is_some();
-        self.server.take().is_some() || of_needs
+    /// only if the engine did its work: the run may not have got as far.
+    pub fn release(&mut self, needs: &str, is_answered: bool) -> bool {
+        let of_needs = is_answered && self.needs.remove(needs).is_some();
+        self.release_server() || of_needs
+    }
+
+    /// Ends the hold of the server, and returns whether there was one.
+    pub fn release_server(&mut self) -> bool {
+        self.server.take().is_some()
     }
 
     /// Whether the server is held.
@@ -138,8 +150,9 @@ mod tests {
             assert!(!holds.allow("a", now + pause - Duration::from_millis(1)));
             now += pause;
             assert!(holds.allow("a", now));
-            holds.begin("a");
+            holds.begin("a", now);
             assert!(!holds.allow("b", now), "one task tries at a time");
+            assert!(holds.allow("b", now + LONGEST), "a run that takes long does not keep all from trying");
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert!(holds.is_server_held() && holds.release("a", false) && holds.allow("b", now));
@@ -167,9 +180,9 @@ mod tests {
         let (mut holds, now) = (Holds::default(), Instant::now());
         holds.fault(own(), None, now);
         assert!(!holds.allow("a", now) && holds.allow("b", now) && !holds.is_server_held());
-        holds.begin("b");
+        holds.begin("b", now);
         assert!(!holds.over("b"));
-        holds.begin("a");
+        holds.begin("a", now);
         assert!(!holds.allow("a", now + SECOND));
         assert!(holds.over("a") && holds.allow("a", now + SECOND));
         assert!(!holds.release("a", false) && !holds.allow("a", now));

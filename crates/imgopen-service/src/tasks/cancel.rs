@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use imgopen_store::{End, Ending, KeyId, State, StoreError, TaskId, TaskRow};
 
-use super::worker;
+use super::announce::announce;
+use super::faults::release_if_idle;
 use crate::callbacks;
 use crate::context::Context;
 
@@ -34,10 +35,13 @@ pub async fn cancel(context: &Arc<Context>, key: &KeyId, id: &TaskId) -> Result<
         // If the task has changed since it was read, it is read again.
         if context.store.end(End { before, task: task.clone(), assets, callback, orphans_run }).await? {
             match before {
-                State::Queued => context.dispatch.left(key, &task.needs),
+                State::Queued => {
+                    context.dispatch.left(key, &task.needs);
+                    release_if_idle(context);
+                }
                 _ => context.running.cancel(id),
             }
-            worker::announce(context, &task);
+            announce(context, &task);
             return Ok(Cancelled::Now(task));
         }
     }

@@ -60,10 +60,12 @@ pub fn defer(context: &Context, task: &TaskId, fault: &Fault, faults: u32) -> Du
 pub fn hold(context: &Context, fault: &Fault) -> Duration {
     let Fault { scope, problem, retry_after, .. } = fault;
     let Some(scope) = scope else { return Duration::ZERO };
+    if *scope == Scope::Server {
+        context.health.fault(WORKERS, "no task can run, because of a fault of the server; its log has the details");
+    }
     let pause = context.dispatch.hold(scope.clone(), *retry_after);
     match scope {
         Scope::Server => {
-            context.health.fault(WORKERS, "no task can run, because of a fault of the server; its log has the details");
             warn!(?pause, %problem, "no task can run; trying again after a pause");
         }
         Scope::Needs(needs) => warn!(needs, ?pause, %problem, "tasks cannot run; trying again after a pause"),
@@ -72,17 +74,25 @@ pub fn hold(context: &Context, fault: &Fault) -> Duration {
 }
 
 /// Ends the holds that a run without a fault has shown to be over.
-pub fn release(context: &Context, needs: &str, has_succeeded: bool) {
-    if context.dispatch.release(needs, has_succeeded) {
+pub fn release(context: &Context, needs: &str, is_answered: bool) {
+    if context.dispatch.release(needs, is_answered) {
         info!(needs, "tasks run again");
-        if !context.dispatch.is_held() {
-            context.health.well(WORKERS);
-        }
+    }
+    if !context.dispatch.is_held() {
+        context.health.well(WORKERS);
+    }
+}
+
+/// Ends the hold of all tasks if there is none. No run could end it, and the next task tries in any case.
+pub fn release_if_idle(context: &Context) {
+    if context.dispatch.release_if_idle() {
+        context.health.well(WORKERS);
     }
 }
 
 /// Returns for how long runs of the task have met faults, if that is longer than the setting allows.
 pub fn lasts_too_long(context: &Context, task: &TaskRow) -> Option<String> {
-    let since = context.clock.now().since(task.deferred_since?);
+    // At most the time since the start: neither a clock that was set nor a stop of the service uses it up.
+    let since = context.clock.now().since(task.deferred_since?).min(context.clock.uptime());
     (since >= context.settings.faults.give_up).then(|| durations::text(since))
 }

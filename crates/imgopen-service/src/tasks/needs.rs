@@ -65,7 +65,7 @@ impl<'a> Needs<'a> {
 
     /// Returns the index of the pool that the run will count in.
     pub fn pool(self, context: &Context) -> usize {
-        // Without an engine the run fails, so any pool will do.
+        // Without an engine the task waits for one, in any pool.
         self.choose(&context.engines).map_or(0, |choice| context.dispatch.pool_of(choice.engine.name()))
     }
 }

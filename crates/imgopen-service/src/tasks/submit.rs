@@ -170,8 +170,9 @@ async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submi
 async fn settle(context: Arc<Context>, id: TaskId, place: Place, slot: Slot) {
     loop {
         match context.store.task(id.clone()).await {
-            Ok(Some(task)) if task.state == State::Queued => return place.keep(&slot),
-            Ok(_) => return,
+            // Whatever its state is: a place without a task is dropped by the next claim.
+            Ok(Some(_)) => return place.keep(&slot),
+            Ok(None) => return,
             Err(_) => {
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}

@@ -3,7 +3,7 @@
 //! A run that fails through no fault of its task, because the disk is full or a back end is away, goes back to the queue
 //! without counting, and the tasks that the fault concerns are held for a while.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +17,11 @@ use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, info, warn};
 
-use super::faults::{Fault, defer, hold, lasts_too_long, release};
+use super::announce::announce;
+use super::faults::{Fault, defer, hold, lasts_too_long, release, release_if_idle};
 use super::inputs::RequestPictures;
 use super::needs::{self, Needs};
-use crate::answers::{operation, operation_id};
+use crate::answers::operation;
 use crate::callbacks;
 use crate::context::Context;
 use crate::dispatch::Slot;
@@ -28,6 +29,9 @@ use crate::live::Entry;
 
 /// The pause between two attempts to read a row.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What callers see if results could not be stored for too long.
+const UNSTORED: &str = "its result could not be stored";
 
 /// How long an engine may go on after its run before that is reported.
 const SLOW_END: Duration = Duration::from_secs(30);
@@ -85,6 +89,8 @@ struct Run<'a> {
     watch: Option<Watch>,
     /// Whether it waits for memory.
     is_waiting: bool,
+    /// Whether the engine did its work, with a result or without, so that it is there.
+    is_answered: bool,
     /// The memory that the work takes.
     memory: Option<OwnedSemaphorePermit>,
 }
@@ -99,6 +105,7 @@ impl<'a> Run<'a> {
             is_writing: false,
             watch: None,
             is_waiting: false,
+            is_answered: false,
             memory: None,
         }
     }
@@ -119,8 +126,8 @@ pub async fn work(context: Arc<Context>, pool: usize) {
     }
 }
 
-/// Runs the tasks that were running when the process died, each alone, before the workers begin. If the process dies
-/// again, the task is to blame, and no other one suffers.
+/// Runs the tasks that may be to blame for deaths of the process, each alone, before the workers begin. If the process
+/// dies again, no other task suffers.
 pub async fn run_suspects(context: &Context, suspects: Vec<TaskRow>) {
     for task in suspects {
         if context.stopping.is_cancelled() {
@@ -136,7 +143,7 @@ pub async fn run_suspects(context: &Context, suspects: Vec<TaskRow>) {
 
 /// Claims a task for a slot, that one if it is given, and runs it. Gives the slot back.
 async fn run_slot(context: &Context, slot: &Slot, only: Option<TaskId>) {
-    let dispatch = &context.dispatch;
+    let (dispatch, is_particular) = (&context.dispatch, only.is_some());
     match claim(context, slot, only).await {
         Ok(Some(task)) => {
             let next = match AssertUnwindSafe(run_task(context, &task)).catch_unwind().await {
@@ -144,7 +151,7 @@ async fn run_slot(context: &Context, slot: &Slot, only: Option<TaskId>) {
                 Err(_) => {
                     let problem = format!("the run of the task {} panicked outside its engine; this is a bug", task.id);
                     let fault = Fault::of_engine(&task.needs, problem, None);
-                    hand_back(context, &task, Some(fault)).await
+                    after_panic(context, &task, fault).await
                 }
             };
             match next {
@@ -153,6 +160,8 @@ async fn run_slot(context: &Context, slot: &Slot, only: Option<TaskId>) {
                 Next::Queued(pause) => put_back_later(context, slot, pause),
             }
         }
+        // The task was cancelled, which had removed it from the queue; the place that was taken is that of another one.
+        Ok(None) if is_particular => dispatch.put_back(slot),
         // The task was cancelled meanwhile.
         Ok(None) => dispatch.finished(slot),
         Err(problem) => {
@@ -160,6 +169,20 @@ async fn run_slot(context: &Context, slot: &Slot, only: Option<TaskId>) {
             dispatch.put_back(slot);
         }
     }
+    release_if_idle(context);
+}
+
+/// Puts a task off whose run panicked, or fails it if its runs have met faults for too long.
+async fn after_panic(context: &Context, task: &TaskRow, fault: Fault) -> Next {
+    let Some(since) = lasts_too_long(context, task) else { return hand_back(context, task, Some(fault)).await };
+    let Some(id) = &task.run else { return Next::Over };
+    error!(task = %task.id, problem = fault.problem, "a task fails, because its runs panic");
+    let ending = Ending::Failed(format!("the server failed on it for {since}; not tried again"));
+    let ended = task.clone().ended(ending, None, context.clock.now());
+    let callback = callbacks::reporting(&ended, context.urls());
+    let end = End { before: State::Running, task: ended, assets: Vec::new(), callback, orphans_run: true };
+    write_end(context, &Run::new(task, id), &end).await;
+    Next::Over
 }
 
 /// Frees a slot at once, and gives its task the place in the queue back after a pause. Until then, its row waits behind all
@@ -253,12 +276,16 @@ async fn cancelled(context: &Context, task: &TaskRow, entry: &Entry) {
     }
 }
 
-/// The time limit has passed. If the run was still waiting for memory, that was not its fault.
+/// The time limit has passed. If the run was still waiting for memory, or already for the disk, that was not its fault.
 fn too_long(operation: &Operation, limit: Duration, run: &Run<'_>) -> Outcome {
     let seconds = limit.as_secs_f64();
     if run.is_waiting {
         let problem = format!("no memory was free for `{}` within {seconds} s", operation.id);
         return Outcome::Deferred(Fault::of_engine(&run.task.needs, problem, None));
+    }
+    if run.is_writing {
+        let problem = format!("a picture could not be written within the {seconds} s of its run; check the disk");
+        return Outcome::Deferred(Fault::of_server(problem, UNSTORED));
     }
     Outcome::Failed(format!(
         "it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)",
@@ -315,13 +342,16 @@ async fn run_engine(
         .with_limits(context.settings.picture_limits())
         .with_plan(run.task.plan.clone())
         .with_fetcher(Arc::new(pictures));
+    let panicked = |_| Stopped::Reason(format!("the engine `{}` panicked; see the server's log", choice.engine.name()));
+    let memory = catch_unwind(AssertUnwindSafe(|| choice.engine.memory(&job))).map_err(panicked)?;
     run.is_waiting = true;
-    run.memory = context.memory.take(choice.engine.memory(&job)).await;
+    run.memory = context.memory.take(memory).await;
     run.is_waiting = false;
     run.watch = Some(watch);
     let running = AssertUnwindSafe(async { choice.engine.run(job, monitor).await }).catch_unwind();
-    let panicked = |_| Stopped::Reason(format!("the engine `{}` panicked; see the server's log", choice.engine.name()));
-    running.await.map_err(panicked)?.map_err(|error| Stopped::by(error, needs))
+    let stopped = running.await.map_err(panicked)?.map_err(|error| Stopped::by(error, needs));
+    run.is_answered = !matches!(stopped, Err(Stopped::Fault(_)));
+    stopped
 }
 
 /// Writes the pictures. They become visible only with the end of the task.
@@ -336,7 +366,7 @@ async fn write(context: &Context, operation: &Operation, output: Output, run: &m
                 stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
                 run.assets.push(asset);
             }
-            Err(error) => return Outcome::Deferred(Fault::of_server(error, "its result could not be stored")),
+            Err(error) => return Outcome::Deferred(Fault::of_server(error, UNSTORED)),
         }
     }
     run.is_writing = false;
@@ -387,7 +417,7 @@ async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
     let callback = callbacks::reporting(&task, context.urls());
     let end = End { before: State::Running, task, assets, callback, orphans_run: run.is_writing };
     if write_end(context, &run, &end).await && !is_fault {
-        release(context, &run.task.needs, has_succeeded);
+        release(context, &run.task.needs, run.is_answered);
     }
     Next::Over
 }
@@ -449,8 +479,8 @@ async fn hand_back(context: &Context, task: &TaskRow, fault: Option<Fault>) -> N
                 return Next::Queued(pause);
             }
             // It was cancelled or taken away, or the answer to an earlier try was lost.
-            Ok(false) if is_queued(context, task).await => return Next::Queued(pause),
-            Ok(false) => return Next::Over,
+            // A place in the queue without a task is dropped by the next claim; a task without a place would be lost.
+            Ok(false) => return Next::Queued(pause),
             Err(error) if context.ending.is_cancelled() => {
                 warn!(task = %task.id, %error, "a task could not be handed back; the next start queues it again");
                 return Next::Over;
@@ -464,24 +494,6 @@ async fn hand_back(context: &Context, task: &TaskRow, fault: Option<Fault>) -> N
                 }
             }
         }
-    }
-}
-
-/// Whether a task is queued. If that cannot be read, it does not count as queued; the next start finds it.
-async fn is_queued(context: &Context, task: &TaskRow) -> bool {
-    matches!(context.store.task(task.id.clone()).await, Ok(Some(now)) if now.state == State::Queued)
-}
-
-/// Reports the end of a task: in metrics, in the log, and to waiting calls and the callback loop.
-pub fn announce(context: &Context, task: &TaskRow) {
-    let run = task.started_at.and_then(|start| Some(task.finished_at?.since(start)));
-    let (id, state) = (operation_id(task), task.state.as_str());
-    context.metrics.finished(id, task.engine.as_deref(), state, run);
-    info!(task = %task.id, operation = id, state, engine = task.engine, failure = task.failure, ?run, "task ended");
-    // An error means that no call is waiting.
-    let _ = context.endings.send(task.id.clone());
-    if task.callback_url.is_some() {
-        context.pushes.notify_one();
     }
 }
 

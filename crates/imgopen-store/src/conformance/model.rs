@@ -168,7 +168,8 @@ impl<D: Database> World<D> {
         let claimed = store.claim(claim).await.unwrap();
         let waits = |id: &&TaskId| self.tasks[*id].key == key && self.tasks[*id].state == State::Queued;
         // `min_by_key` returns the first of several, which is the oldest.
-        let first = self.order.iter().filter(waits).min_by_key(|id| self.tasks[*id].deferrals);
+        let queued = self.order.iter().enumerate().filter(|(_, id)| waits(id));
+        let first = queued.min_by_key(|(index, id)| *index as i64 + 64 * self.tasks[*id].deferrals).map(|(_, id)| id);
         let first = first.filter(|_| self.leases.contains_key(&owner)).cloned();
         assert_eq!(claimed.as_ref().map(|row| &row.id), first.as_ref());
         if let Some(row) = claimed {

@@ -6,7 +6,8 @@ ALTER TABLE tasks ADD COLUMN deferred_since INTEGER;
 -- How often the process died while this was its only run: nothing else can have ended it.
 ALTER TABLE tasks ADD COLUMN crashes_alone INTEGER NOT NULL DEFAULT 0;
 DROP INDEX tasks_queued;
-CREATE INDEX tasks_queued ON tasks (needs, key_id, deferrals, seq) WHERE state = 'queued';
+-- A task whose run was handed back lets some later ones go first, but not all.
+CREATE INDEX tasks_queued ON tasks (needs, key_id, seq + 64 * deferrals) WHERE state = 'queued';
 
 -- Single values of the service, by name: what it has seen and checked last.
 CREATE TABLE notes (

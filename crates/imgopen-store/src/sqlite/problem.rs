@@ -44,6 +44,11 @@ impl Problem {
         Self { kind: Kind::Failed, text: text.into() }
     }
 
+    /// The database cannot be used at the moment.
+    pub fn unusable(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Unusable, text: text.into() }
+    }
+
     /// The store is closed.
     pub fn closed() -> Self {
         Self { kind: Kind::Closed, text: "closed".to_owned() }

@@ -55,7 +55,7 @@ impl Writer {
         let work: Work = Box::new(move |connection| {
             let outcome = connection.and_then(|connection| in_savepoint(connection, work));
             // The work stays done even if its caller has gone away.
-            Box::new(move |committed| drop(sender.send(committed.and(outcome))))
+            Box::new(move |committed| drop(sender.send(outcome.and_then(|value| committed.map(|()| value)))))
         });
         self.queue.send(Message::Work(work)).map_err(|_| Problem::closed())?;
         answer.await.map_err(|_| Problem::closed())?
@@ -141,6 +141,9 @@ fn finish(connection: Connection) -> Result<(), Problem> {
 }
 
 fn commit(connection: &Connection) -> Result<(), Problem> {
+    if connection.is_autocommit() {
+        return Err(Problem::unusable("another write of the same transaction failed, and SQLite undid all of it"));
+    }
     let committed = connection.execute_batch("COMMIT");
     if committed.is_err() {
         // Undone, so that the next transaction can begin.

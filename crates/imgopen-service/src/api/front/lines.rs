@@ -101,8 +101,14 @@ impl Lines {
             let dated = lines.values().filter_map(|line| Some((since(&line.lock(), now)?, line)));
             dated.min_by_key(|(since, _)| *since).map(|(_, line)| line)
         };
-        if let Some(line) = longest(State::waiting_since).or_else(|| longest(State::stuck_since)) {
-            line.cut();
+        // A head that arrives at this moment keeps its connection; the next caller is made room for otherwise.
+        match longest(State::waiting_since) {
+            Some(line) => line.cut_waiting(),
+            None => {
+                if let Some(line) = longest(State::stuck_since) {
+                    line.cut();
+                }
+            }
         }
     }
 
@@ -184,6 +190,13 @@ impl Line {
 
     fn stop(&self) {
         if self.turn(&[Phase::Waiting, Phase::Receiving], Phase::Cut) {
+            self.cut.cancel();
+        }
+    }
+
+    /// Closes the connection if it still is without a request.
+    fn cut_waiting(&self) {
+        if self.turn(&[Phase::Waiting], Phase::Cut) {
             self.cut.cancel();
         }
     }

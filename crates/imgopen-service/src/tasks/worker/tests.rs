@@ -95,7 +95,7 @@ async fn a_stale_run_leaves_nothing_behind() {
     assert!(file.exists());
     end(&context, ended, outcome).await;
     assert!(!file.exists() && context.store.asset(token).await.unwrap().is_none());
-    assert_eq!(hand_back(&context, &task, None).await, Next::Over);
+    assert_eq!(hand_back(&context, &task, None).await, Next::Queued(Duration::ZERO));
     end(&context, run(false), Outcome::Failed("too late".to_owned())).await;
     assert_eq!(context.store.task(task.id.clone()).await.unwrap().unwrap(), next);
 }
