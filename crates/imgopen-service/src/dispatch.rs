@@ -3,8 +3,8 @@
 //! The rows are authoritative; the counts say which task to claim, so that no statement has to count or search. A pool is a
 //! number of slots: one that most engines share, and one for each engine with its own slots, so that a slow engine never
 //! takes the slots of others. Within a pool, keys take turns, so that a key with a thousand tasks does not delay one
-//! with a single task. Within a key, tasks run in the order of acceptance. After a fault of the server, or of an engine,
-//! the tasks that it concerns are held for a while; see [`holds`].
+//! with a single task. Within a key, tasks run in the order of acceptance, but for those whose runs met faults. After a
+//! fault of the server, or of an engine, the tasks that it concerns are held for a while; see [`holds`].
 
 mod holds;
 

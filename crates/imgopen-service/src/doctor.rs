@@ -1,4 +1,5 @@
-//! Examines a data directory and its machine: what is wrong, and what to do about it. Changes nothing.
+//! Examines a data directory and its machine: what is wrong, and what to do about it. Changes nothing, but for files that it
+//! writes and deletes to try the disks.
 
 mod finding;
 mod machine;

@@ -168,11 +168,12 @@ fn move_aside(data_dir: &Path, names: &[OsString], now: Moment) -> Result<Option
         let from = data_dir.join(name);
         if let Err(error) = std::fs::rename(&from, kept.join(name)) {
             // A mount point cannot be moved. What was moved before goes back, so that the directory is as it was.
-            for moved in &names[..index] {
-                drop(std::fs::rename(kept.join(moved), data_dir.join(moved)));
+            let back = |name: &&OsString| std::fs::rename(kept.join(name), data_dir.join(name)).is_ok();
+            if names[..index].iter().filter(back).count() == index {
+                drop(std::fs::remove_dir(&kept));
+                // As long as this is there, no service starts.
+                drop(std::fs::remove_dir_all(data_dir.join(RESTORING)));
             }
-            drop(std::fs::remove_dir(&kept));
-            drop(std::fs::remove_dir_all(data_dir.join(RESTORING)));
             return Err(BackupError::at(&from)(error));
         }
     }
