@@ -1,45 +1,37 @@
 //! Whether a task could be accepted and finished now: what is wrong at the moment, by the part of the service that found it.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use imgopen_store::Store;
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::disk;
-
-/// How long a result is trusted, so that many questions cost no more than one.
-const TRUST: Duration = Duration::from_secs(1);
-
-/// How long the database and the disk may take to answer.
-const LIMIT: Duration = Duration::from_secs(2);
+use look::{LIMIT, Look, TRUST};
 
 /// The parts that this module looks at itself.
 const DATABASE: &str = "database";
 const PICTURES: &str = "pictures";
 const DISK: &str = "disk";
 
+/// What callers learn when the directory of pictures cannot be used.
+const NO_PICTURE: &str = "no picture can be written";
+
 /// The health of a service.
 pub(crate) struct Health {
     store: Arc<dyn Store>,
-    data_dir: PathBuf,
-    assets: PathBuf,
-    reserve: Option<u64>,
     faults: Mutex<BTreeMap<&'static str, String>>,
-    room: Mutex<Option<(Instant, Option<Problem>)>>,
-    last: tokio::sync::Mutex<Last>,
-}
-
-/// The last look at the database and the pictures.
-#[derive(Default)]
-struct Last {
-    at: Option<Instant>,
-    /// A file that is still being written, after the limit. A disk that hangs must not collect threads.
-    writing: Option<JoinHandle<io::Result<()>>>,
+    /// Whether there is room for another task.
+    room: Look<Option<Problem>>,
+    /// Whether a picture can be written.
+    pictures: Look<Option<Problem>>,
+    /// When the database and the pictures were looked at last.
+    checked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// What is wrong. From a text, each member is that text.
@@ -66,8 +58,14 @@ impl From<&str> for Problem {
 impl Health {
     /// Looks at this store and these directories. That many bytes are to stay free on their disks, as the setting says.
     pub fn new(store: Arc<dyn Store>, data_dir: PathBuf, assets: PathBuf, reserve: Option<u64>) -> Self {
-        let (faults, room, last) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
-        Self { store, data_dir, assets, reserve, faults, room, last }
+        let directories = [data_dir, assets.clone()];
+        Self {
+            store,
+            faults: Mutex::default(),
+            room: Look::new(move || directories.iter().find_map(|directory| lacks_room(directory, reserve))),
+            pictures: Look::new(move || takes_no_pictures(&assets)),
+            checked: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Records what is wrong with a part of the service until it is [`well`](Self::well) again. Logged when it begins or
@@ -98,37 +96,31 @@ impl Health {
     ///
     /// Everything that is wrong, in words for callers.
     pub async fn check(&self) -> Result<(), Vec<String>> {
-        let mut last = self.last.lock().await;
-        if last.at.is_none_or(|at| at.elapsed() >= TRUST) {
-            let (database, pictures) = tokio::join!(self.look_at_database(), self.look_at_pictures(&mut last.writing));
+        let mut checked = self.checked.lock().await;
+        if checked.is_none_or(|at| at.elapsed() >= TRUST) {
+            let (database, pictures, room) =
+                tokio::join!(self.look_at_database(), self.pictures.now(), self.room.now());
             self.record(DATABASE, database);
-            self.record(PICTURES, pictures);
-            // Records what it finds.
-            let _ = self.room();
-            last.at = Some(Instant::now());
+            self.record(PICTURES, seen(pictures, |_| NO_PICTURE.to_owned()));
+            self.record(DISK, seen(room, |silent| silent));
+            *checked = Some(Instant::now());
         }
-        drop(last);
+        drop(checked);
         let faults = self.faults();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    /// Whether there is room on the disk for another task. Costs nothing if that was seen a moment ago.
+    /// Whether there is room on the disk for another task. Reads what was seen last; waits only if nothing was seen lately, and
+    /// then for two seconds at most.
     ///
     /// # Errors
     ///
-    /// What is wrong, in words for callers.
-    pub fn room(&self) -> Result<(), String> {
-        let seen = lock(&self.room).clone().filter(|(at, _)| at.elapsed() < TRUST);
-        let problem = match seen {
-            Some((_, problem)) => problem,
-            None => {
-                let problem = self.look_at_disk();
-                *lock(&self.room) = Some((Instant::now(), problem.clone()));
-                self.record(DISK, problem.clone().map_or(Ok(()), Err));
-                problem
-            }
-        };
-        problem.map_or(Ok(()), |problem| Err(problem.public))
+    /// What is wrong, in words for callers: there is too little room, or the disk does not answer.
+    pub async fn room(&self) -> Result<(), String> {
+        let room = seen(self.room.lately().await, |silent| silent);
+        let outcome = room.as_ref().map_err(|problem| problem.public.clone()).copied();
+        self.record(DISK, room);
+        outcome
     }
 
     async fn look_at_database(&self) -> Result<(), Problem> {
@@ -143,58 +135,49 @@ impl Health {
         }
     }
 
-    async fn look_at_pictures(&self, writing: &mut Option<JoinHandle<io::Result<()>>>) -> Result<(), Problem> {
-        let directory = self.assets.clone();
-        let task = writing.get_or_insert_with(|| {
-            tokio::task::spawn_blocking(move || {
-                // Writing a picture makes it again, too; but not the data directory.
-                match std::fs::create_dir(&directory) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => disk::probe(&directory),
-                }
-            })
-        });
-        let Ok(written) = tokio::time::timeout(LIMIT, task).await else {
-            return Err(self.pictures(&format!("the disk does not answer within {} s", LIMIT.as_secs())));
-        };
-        *writing = None;
-        match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.pictures(&error)),
-            Err(error) => Err(self.pictures(&error)),
-        }
-    }
-
-    fn pictures(&self, error: &dyn std::fmt::Display) -> Problem {
-        let directory = self.assets.display();
-        let detail = format!(
-            "no picture can be written into {directory}: {error}; check its disk and its permissions, and free some space"
-        );
-        Problem { public: "no picture can be written".to_owned(), detail }
-    }
-
-    fn look_at_disk(&self) -> Option<Problem> {
-        [&self.data_dir, &self.assets].into_iter().find_map(|directory| {
-            // A directory that is missing is reported by what is written into it.
-            let space = disk::space(directory).ok()?;
-            let reserve = space.reserve(self.reserve);
-            let (free, path) = (space.free, directory.display());
-            (free < reserve).then(|| Problem {
-                public: "the disk is nearly full".to_owned(),
-                detail: format!(
-                    "the disk of {path} has {free} bytes left, and {reserve} are kept free so that tasks can end; free some \
-                     space, or lower `disk.reserve`"
-                ),
-            })
-        })
-    }
-
     fn record(&self, part: &'static str, outcome: Result<(), Problem>) {
         match outcome {
             Ok(()) => self.well(part),
             Err(problem) => self.fault(part, problem),
         }
     }
+}
+
+/// Returns what a look found. If the disk does not answer, that is what follows from it.
+fn seen(found: Option<Option<Problem>>, otherwise: impl FnOnce(String) -> String) -> Result<(), Problem> {
+    let Some(found) = found else {
+        let silent = format!("the disk does not answer within {} s", LIMIT.as_secs());
+        let detail = format!("{silent}; check the disk of the data directory, and its server if it is on the network");
+        return Err(Problem { public: otherwise(silent), detail });
+    };
+    found.map_or(Ok(()), Err)
+}
+
+fn takes_no_pictures(directory: &Path) -> Option<Problem> {
+    // Writing a picture makes it again, too; but not the data directory.
+    let written = match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => disk::probe(directory),
+    };
+    let (error, path) = (written.err()?, directory.display());
+    let detail = format!(
+        "no picture can be written into {path}: {error}; check its disk and its permissions, and free some space"
+    );
+    Some(Problem { public: NO_PICTURE.to_owned(), detail })
+}
+
+fn lacks_room(directory: &Path, reserve: Option<u64>) -> Option<Problem> {
+    // A directory that is missing is reported by what is written into it.
+    let space = disk::space(directory).ok()?;
+    let reserve = space.reserve(reserve);
+    let (free, path) = (space.free, directory.display());
+    (free < reserve).then(|| Problem {
+        public: "the disk is nearly full".to_owned(),
+        detail: format!(
+            "the disk of {path} has {free} bytes left, and {reserve} are kept free so that tasks can end; free some space, \
+             or lower `disk.reserve`"
+        ),
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -211,6 +194,13 @@ mod tests {
         let store = SqliteStore::open(directory).unwrap();
         let health = Health::new(Arc::new(store.clone()), directory.to_owned(), directory.join("assets"), reserve);
         (health, store)
+    }
+
+    /// Goes on as a second later.
+    async fn later(health: &Health) {
+        *health.checked.lock().await = None;
+        health.pictures.forget();
+        health.room.forget();
     }
 
     #[tokio::test]
@@ -235,8 +225,7 @@ mod tests {
         health.check().await.unwrap();
         store.close().await.unwrap();
         health.check().await.unwrap();
-        // As a second later.
-        health.last.lock().await.at = None;
+        later(&health).await;
         assert_eq!(health.check().await.unwrap_err(), ["the database is closed"]);
     }
 
@@ -247,24 +236,46 @@ mod tests {
         health.check().await.unwrap();
         std::fs::remove_dir(directory.path().join("assets")).unwrap();
         std::fs::write(directory.path().join("assets"), "in the way").unwrap();
-        health.last.lock().await.at = None;
+        later(&health).await;
         assert_eq!(health.check().await.unwrap_err(), ["no picture can be written"]);
         std::fs::remove_file(directory.path().join("assets")).unwrap();
-        health.last.lock().await.at = None;
+        later(&health).await;
         health.check().await.unwrap();
     }
 
     #[tokio::test]
     async fn a_disk_without_its_reserve_has_no_room() {
         let directory = tempfile::tempdir().unwrap();
-        let (health, _) = health(directory.path(), Some(u64::MAX));
-        assert_eq!(health.room().unwrap_err(), "the disk is nearly full");
-        assert_eq!(health.check().await.unwrap_err(), ["the disk is nearly full"]);
-        let freed = Health { reserve: Some(0), ..health };
-        // A result is trusted for a moment.
-        assert!(freed.room().is_err());
-        *lock(&freed.room) = None;
-        freed.room().unwrap();
+        let (full, store) = health(directory.path(), Some(u64::MAX));
+        assert_eq!(full.room().await.unwrap_err(), "the disk is nearly full");
+        assert_eq!(full.check().await.unwrap_err(), ["the disk is nearly full"]);
+        drop((full, store));
+        let (freed, _) = health(directory.path(), Some(0));
+        freed.room().await.unwrap();
         freed.check().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_takes_no_task() {
+        let directory = tempfile::tempdir().unwrap();
+        let (health, _) = health(directory.path(), None);
+        // The thread waits until the sender is dropped.
+        let (answers, hangs) = std::sync::mpsc::channel::<()>();
+        let hangs = Mutex::new(hangs);
+        let room = Look::new(move || {
+            let _ = lock(&hangs).recv();
+            None
+        });
+        let health = Health { room, ..health };
+        let msg = "the disk does not answer within 2 s";
+        let (seen, ()) = tokio::join!(health.room(), tokio::time::advance(LIMIT * 2));
+        assert_eq!(seen.unwrap_err(), msg);
+        assert_eq!(health.room().await.unwrap_err(), msg);
+        assert_eq!(health.faults(), [msg]);
+        drop(answers);
+        while health.room().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(health.faults(), [""; 0]);
     }
 }

@@ -122,7 +122,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         let msg = format!("the header `{SANDBOX}` is for a service started with `--sandbox`; leave it out");
         return Err(Rejected::Header(msg));
     }
-    context.health.room().map_err(Rejected::NotNow)?;
+    context.health.room().await.map_err(Rejected::NotNow)?;
     let engine = needs.choose(&context.engines)?.engine;
     let addresses = check_addresses(context, operation, &request);
     let pool = context.dispatch.pool_of(engine.name());
