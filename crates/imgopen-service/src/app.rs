@@ -18,6 +18,7 @@ use imgopen_store::{Clock, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
 use imgopen_trainer::Trainer;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -33,6 +34,7 @@ use crate::live::Running;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::settings::{InvalidSetting, Settings};
+use crate::stop_times::StopTimes;
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
 use crate::upkeep::recovery::{Recovered, recover};
@@ -43,20 +45,11 @@ use crate::upkeep::{retention, watermark};
 use crate::urls::Urls;
 use crate::{api, callbacks};
 
-/// The time within the limit, and at least, for handing tasks back and answering the last callers.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
 /// The time for pushes in progress when nothing else is.
 const LAST_PUSHES: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at what is in progress.
 const POLL: Duration = Duration::from_millis(50);
-
-/// The time beyond the limit for handing tasks back when the database does not answer.
-const HAND_BACK: Duration = Duration::from_secs(5);
-
-/// The time for closing the database.
-const CLOSING: Duration = Duration::from_secs(3);
 
 /// An error of opening or starting the service.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +144,7 @@ impl Service {
             pushes: Notify::new(),
             stopping: CancellationToken::new(),
             ending: CancellationToken::new(),
+            stop_times: OnceLock::new(),
             base: OnceLock::new(),
             _lock: lock,
             settings,
@@ -177,8 +171,9 @@ impl Service {
         api::http::router(&self.context)
     }
 
-    /// Serves until `stop` completes. Then accepts no more calls or runs, gives running tasks and open calls the time of
-    /// the setting `shutdown`, hands back those that have not ended by then, and returns. Returns at once if nothing runs.
+    /// Serves until `stop` completes. Then accepts no more calls or runs, lets running tasks and open calls go on until
+    /// shortly before the limit of the setting `shutdown`, hands back those that have not ended by then, and returns within
+    /// the limit. Returns at once if nothing runs.
     ///
     /// Raises the process's soft limit of open files to its hard one.
     ///
@@ -217,9 +212,11 @@ impl Service {
     }
 
     /// Closes the database, once [`serve`](Self::serve) has returned: its file alone is then complete, and can be copied.
-    /// Nothing of the service can be used afterwards.
+    /// Nothing of the service can be used afterwards. Takes at most what is left of the setting `shutdown`.
     pub async fn close(&self) {
-        match tokio::time::timeout(CLOSING, self.context.store.close()).await {
+        let limit = self.context.settings.shutdown;
+        let times = self.context.stop_times.get_or_init(|| StopTimes::new(Instant::now(), limit));
+        match timeout_at(times.close, self.context.store.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the database was not closed; nothing is lost, but copy it with its log"),
             Err(_) => warn!("the database is still in use; nothing is lost, but copy it with its log"),
@@ -298,27 +295,31 @@ impl Service {
 
     async fn shut_down(&self, tasks: TaskTracker, front: &Front, serving: Serving) -> Result<(), ServeError> {
         let limit = self.context.settings.shutdown;
-        info!(?limit, "stopping; running tasks and open calls may go on until the limit");
+        let times = *self.context.stop_times.get_or_init(|| StopTimes::new(Instant::now(), limit));
+        info!(?limit, "stopping; running tasks and open calls may go on until shortly before the limit");
         front.stop();
         let mut all = std::pin::pin!(async { tokio::join!(tasks.wait(), serving).1 });
         let ended = tokio::select! {
             served = &mut all => Some(served),
             () = self.quiet(front) => None,
-            () = tokio::time::sleep(limit - (limit / 10).min(LAST_ANSWERS)) => {
-                warn!("the limit has passed; running tasks are handed back");
+            () = tokio::time::sleep_until(times.running) => {
+                warn!("the limit has nearly passed; running tasks are handed back");
                 None
             }
         };
         self.context.ending.cancel();
         let outcome = match ended {
             Some(served) => Ok(served),
-            None => match tokio::time::timeout(LAST_ANSWERS, &mut all).await {
-                Ok(served) => Ok(served),
-                Err(_) => {
-                    front.close();
-                    tokio::time::timeout(HAND_BACK, all).await
+            None => {
+                let times = times.without_tasks(Instant::now());
+                match timeout_at(times.answers, &mut all).await {
+                    Ok(served) => Ok(served),
+                    Err(_) => {
+                        front.close();
+                        timeout_at(times.hand_back, all).await
+                    }
                 }
-            },
+            }
         };
         match outcome {
             Ok(Ok(served)) => served?,

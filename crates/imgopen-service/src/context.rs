@@ -18,6 +18,7 @@ use crate::live::Running;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::stop_times::StopTimes;
 use crate::urls::Urls;
 
 /// The state that all parts of the service share.
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub stopping: CancellationToken,
     /// Cancelled when what still runs is to be handed back.
     pub ending: CancellationToken,
+    /// Known once the service stops.
+    pub stop_times: OnceLock<StopTimes>,
     /// Known once the service listens.
     pub base: OnceLock<Urls>,
     /// Held as long as any part of the service runs, so that no second one opens the data directory.

@@ -19,6 +19,7 @@ mod live;
 mod memory;
 mod metrics;
 mod settings;
+mod stop_times;
 mod tasks;
 mod upkeep;
 mod urls;

@@ -38,8 +38,9 @@ pub struct Settings {
     /// How many times the process may die while a task is its only run, before the task fails. A task that was running when
     /// the process died is run alone before this limit is reached.
     pub attempts: u32,
-    /// How long the service may take to stop. Running tasks and open calls may go on until shortly before: a tenth of the
-    /// time, a second at most. Then the tasks are handed back to the queue. Without either, pushes of callbacks have two seconds.
+    /// How long the service may take to stop, at least 2 seconds. Running tasks and open calls may go on until shortly before:
+    /// a fifth of the time, 2 to 3 seconds. In that rest, the last calls are answered, tasks are handed back to the queue, and
+    /// the database is closed. Without running tasks and open calls, pushes of callbacks have two seconds.
     #[serde(with = "durations::required")]
     pub shutdown: Duration,
     /// The format of the service's log on the command line.

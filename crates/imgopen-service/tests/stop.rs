@@ -1,7 +1,7 @@
 //! Stopping and restarting: running and queued tasks, and the lock of the data directory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use imgopen_service::{SANDBOX, StartError};
@@ -167,6 +167,22 @@ async fn a_receiver_who_does_not_answer_does_not_delay_a_stop() {
     // It is pushed again.
     let _server = stopped.expect("a push holds the service").start().await;
     tokio::time::timeout(DEADLINE, pushed.notified()).await.unwrap();
+}
+
+/// A task hangs, and the database neither takes it back nor can be closed.
+#[tokio::test]
+async fn a_stop_ends_within_the_limit_while_the_database_does_not_answer() {
+    let server = Bench::new().with(|settings| settings.shutdown = Duration::from_secs(2)).start().await;
+    let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "hang")], enlarge("hangs")).await;
+    server.reached(&id(&answer.ok()), "running").await;
+    let lock = rusqlite::Connection::open(server.data_dir().join("imgopen.sqlite3")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (service, begun) = (server.service.clone(), Instant::now());
+    server.stop().await;
+    service.close().await;
+    // Some time for a slow machine. The database alone would wait for the lock for 5 s after the limit.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    lock.execute_batch("ROLLBACK").unwrap();
 }
 
 #[tokio::test]
