@@ -6,6 +6,7 @@ pub(crate) mod front;
 mod hosts;
 pub(crate) mod http;
 mod vendor;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -14,10 +15,13 @@ use imgopen_server::{Credentials, Failure};
 use imgopen_store::KeyId;
 
 use crate::context::Context;
+use waiting::Waiting;
 
 /// Implements the traits of the contract.
 pub(crate) struct Api {
     context: Arc<Context>,
+    /// Calls that wait for the result of their task.
+    waiting: Waiting,
 }
 
 impl Api {

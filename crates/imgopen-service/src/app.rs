@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::api::front::{Front, Serving};
+use crate::api::front::{Front, Serving, raise_open_files};
 use crate::assets::{AssetError, Assets};
 use crate::context::Context;
 use crate::data_dir;
@@ -205,7 +205,9 @@ impl Service {
             () = context.stopping.cancelled() => return Ok(()),
         };
         let tasks = self.spawn(suspects);
-        let (front, serving) = Front::open(listener, self.router(), &context.settings.connections);
+        raise_open_files();
+        let (routes, hosts) = (api::http::routes_of(context), api::http::hosts_of(context));
+        let (front, serving) = Front::open(listener, routes, hosts, &context.settings.connections);
         ready(&context.urls().base);
         context.stopping.cancelled().await;
         self.shut_down(tasks, &front, serving).await

@@ -82,13 +82,15 @@ pub enum LogForm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionSettings {
-    /// How many may be open. Beyond it, a new one takes the place of the one that has been without a request for longest;
-    /// if all have one, callers wait. Unless set, four fifths of the limit of open files less 64, from 16 to 4096.
+    /// How many may be open. Beyond it, a new one takes the place of another: of the address that has most, the longest idle
+    /// one, or else one whose caller has been slow for 5 seconds. If all requests are being answered, callers wait. Unless set,
+    /// four fifths of the limit of open files less 64, from 16 to 4096. A key may wait for results on a quarter of them.
     pub at_most: Option<usize>,
     /// How long one may take for the head of a request, and be idle between requests.
     #[serde(with = "durations::required")]
     pub idle: Duration,
-    /// How long a caller may read nothing of an answer.
+    /// How long a caller may read nothing of an answer. One who reads a little now and then may keep the service waiting for
+    /// four times that long, and for a second more with each KiB that it reads.
     #[serde(with = "durations::required")]
     pub stall: Duration,
 }

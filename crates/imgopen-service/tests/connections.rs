@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use imgopen_service::StartError;
+use imgopen_service::{NewKey, StartError};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -67,6 +67,66 @@ async fn a_caller_with_a_request_keeps_its_connection() {
     let mut answer = [0; 12];
     timeout(DEADLINE, waiting.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 409");
+}
+
+/// Only Linux has all addresses of 127.0.0.0/8 from the start.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_address_with_most_connections_makes_room() {
+    use tokio::net::TcpSocket;
+
+    let server = Bench::new().with(|settings| settings.connections.at_most = Some(5)).start().await;
+    let at = |address: &'static str| {
+        let server = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+        async move {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+            socket.connect(server).await.unwrap()
+        }
+    };
+    let mut modest = at("127.0.0.2").await;
+    let mut greedy = Vec::new();
+    for _ in 0..12 {
+        greedy.push(at("127.0.0.3").await);
+    }
+    healthy(&server).await;
+    for caller in &mut greedy[..8] {
+        assert!(rest(caller).await.is_empty());
+    }
+    // The oldest of all, and as idle as the others.
+    modest.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert!(String::from_utf8(rest(&mut modest).await).unwrap().starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn a_key_waits_for_results_on_a_quarter_of_the_connections() {
+    let server = Bench::new().with(|settings| settings.connections.at_most = Some(8)).start().await;
+    let expand = |id: &str| json!({"businessTaskId": id, "mode": 0, "sourcePrompt": "a cat [sandbox: hang]"});
+    let active = async |key: &NewKey, count: usize| {
+        until("the tasks are accepted", || async {
+            let list = server.call_as(key, "list_tasks", json!({"states": ["queued", "running"]})).await.ok();
+            (list["rows"].as_array().unwrap().len() == count).then_some(list["rows"][0]["taskId"].clone())
+        })
+        .await
+    };
+    let mut waiting = Vec::new();
+    for id in ["1", "2"] {
+        let mut caller = server.connect().await;
+        caller.write_all(server.raw("expand_prompt", &expand(id).to_string()).as_bytes()).await.unwrap();
+        waiting.push(caller);
+    }
+    active(&server.key, 2).await;
+    let answer = server.call("expand_prompt", expand("3")).await;
+    assert!(answer.headers.contains_key("retry-after"));
+    assert!(answer.refused(429).contains("wait for their results"));
+    // Other keys may still wait, and this one may do anything else.
+    let other = server.service.keys().create("other").await.unwrap();
+    let call = server.call_as(&other, "expand_prompt", expand("1"));
+    let cancel = async {
+        let task = active(&other, 1).await;
+        server.call_as(&other, "cancel_task", json!({"taskId": task})).await.ok();
+    };
+    tokio::join!(call, cancel).0.refused(409);
 }
 
 #[tokio::test]

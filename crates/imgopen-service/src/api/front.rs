@@ -1,13 +1,15 @@
 //! The front door: which connections are let in, how long each may keep the service waiting, and how they end.
 //!
 //! Descriptors run out first, so connections are bounded, and the rest is left to files, fetches and pushes. When all places
-//! are taken, a new caller takes the place of the connection that has been without a request for longest; if all have one,
-//! callers wait in the system's backlog. A connection is closed when a head does not come, when its caller does not read,
-//! and when the service stops before the request is whole.
+//! are taken, a new caller takes the place of a connection that is idle, or whose caller is slow, from the address that has
+//! most of them; [`lines`] has the rule. If all requests are being answered, callers wait in the system's backlog. A connection
+//! is closed when a head does not come, when its caller reads nothing or too little, and when the service stops before the
+//! request is whole.
 
 mod calls;
 mod descriptors;
 mod door;
+mod line;
 mod lines;
 mod stream;
 mod throttle;
@@ -22,8 +24,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::hosts::Hosts;
 use crate::settings::ConnectionSettings;
 use calls::Attach;
+pub(crate) use descriptors::raise as raise_open_files;
 use door::{Door, Peer};
 use lines::Lines;
 use stream::Patience;
@@ -32,6 +36,11 @@ use throttle::Throttle;
 /// The largest head of a request in bytes; a larger one is answered with the status 431. Beside bodies, this is what a
 /// connection costs at most.
 const HEAD: usize = 128 * 1024;
+
+/// Returns how many connections may be open, by the setting or the present limit of open files.
+pub(crate) fn places(settings: &ConnectionSettings) -> usize {
+    settings.at_most.unwrap_or_else(|| descriptors::connections(descriptors::limit()))
+}
 
 /// The port while it is served. Clones share it.
 #[derive(Debug, Clone)]
@@ -44,10 +53,10 @@ pub(crate) struct Front {
 pub(crate) type Serving = JoinHandle<io::Result<()>>;
 
 impl Front {
-    /// Serves a port. Raises the process's soft limit of open files to its hard one.
-    pub fn open(listener: TcpListener, router: Router, settings: &ConnectionSettings) -> (Self, Serving) {
-        let limit = descriptors::raise();
-        let at_most = settings.at_most.unwrap_or_else(|| descriptors::connections(limit));
+    /// Serves the routes at a port, to callers who name one of the hosts.
+    pub fn open(listener: TcpListener, routes: Router, hosts: Hosts, settings: &ConnectionSettings) -> (Self, Serving) {
+        let limit = descriptors::limit();
+        let at_most = places(settings);
         info!(at_most, open_files = limit, "accepting connections");
         if limit.is_some_and(|limit| descriptors::leaves_no_room(at_most, limit)) {
             warn!(
@@ -60,7 +69,7 @@ impl Front {
         let lines = Arc::new(Lines::new(at_most));
         let front = Self { handle: Handle::new(), lines: lines.clone() };
         let door = Door::new(listener, lines, Patience::new(settings.stall));
-        let server = front.server(door, settings.idle).serve(router.into_make_service());
+        let server = front.server(door, hosts, settings.idle).serve(routes.into_make_service());
         (front, tokio::spawn(server))
     }
 
@@ -80,9 +89,9 @@ impl Front {
         self.handle.shutdown();
     }
 
-    fn server(&self, door: Door, idle: Duration) -> Server<Peer, Attach> {
+    fn server(&self, door: Door, hosts: Hosts, idle: Duration) -> Server<Peer, Attach> {
         let throttle = Throttle::default();
-        let server = Server::<Peer>::from_listener(door).acceptor(Attach).handle(self.handle.clone());
+        let server = Server::<Peer>::from_listener(door).acceptor(Attach { hosts }).handle(self.handle.clone());
         let mut server = server.http1_only().accept_error_handler(move |_, error| {
             if let Some(count) = throttle.count(std::time::Instant::now()) {
                 warn!(%error, count, "connections could not be accepted");

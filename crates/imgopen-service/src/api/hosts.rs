@@ -4,17 +4,32 @@
 //! page came from it. A caller without a key is known by nothing else than being on this machine, so its request must name
 //! it.
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri, Version};
+use axum::http::{HeaderMap, Request, Uri, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 use imgopen_server::Failure;
 
-/// Rejects a request whose `Host` is missing, sent twice, or, in an open service, not this machine.
-pub async fn check(State(is_open): State<bool>, request: Request, next: Next) -> Result<Response, Failure> {
-    admit(is_open, request.version(), request.uri(), request.headers())?;
+/// Which hosts are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Hosts {
+    /// Whether callers need no key.
+    pub is_open: bool,
+}
+
+impl Hosts {
+    /// Rejects a request whose `Host` is missing, sent twice, or, in an open service, not this machine.
+    pub fn admit<B>(self, request: &Request<B>) -> Result<(), Failure> {
+        admit(self.is_open, request.version(), request.uri(), request.headers())
+    }
+}
+
+/// Does that as a layer of a router that another server serves.
+pub async fn check(State(hosts): State<Hosts>, request: Request<Body>, next: Next) -> Result<Response, Failure> {
+    hosts.admit(&request)?;
     Ok(next.run(request).await)
 }
 

@@ -18,7 +18,9 @@ use http_range_header::parse_range_header;
 use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
 use imgopen_store::{AssetRow, AssetToken, KeyId};
 
-use super::{Api, failures, hosts};
+use super::hosts::{self, Hosts};
+use super::waiting::Waiting;
+use super::{Api, failures, front};
 use crate::assets::AssetError;
 use crate::context::Context;
 use crate::metrics;
@@ -26,15 +28,26 @@ use crate::metrics;
 /// How long a cache may keep a picture, in seconds: a year, because it never changes.
 const YEAR: u64 = 365 * 24 * 60 * 60;
 
-/// Returns the router of the whole service.
+/// Returns the router of the whole service, for any server.
 pub fn router(context: &Arc<Context>) -> Router {
+    routes_of(context).layer(from_fn_with_state(hosts_of(context), hosts::check))
+}
+
+/// Returns which hosts the service answers.
+pub fn hosts_of(context: &Context) -> Hosts {
+    Hosts { is_open: context.settings.open }
+}
+
+/// Returns the routes of the whole service, for a server that checks hosts.
+pub fn routes_of(context: &Arc<Context>) -> Router {
     let settings = &context.settings;
     let mut options =
         Options::default().body_limit(settings.requests.body_bytes).body_timeout(settings.requests.body_time);
     if settings.open {
         options = options.anonymous(Credentials::new(KeyId::OPEN, ""));
     }
-    let api = Arc::new(Api { context: context.clone() });
+    let waiting = Waiting::new(front::places(&settings.connections));
+    let api = Arc::new(Api { context: context.clone(), waiting });
     let (vendor, extras) = (routes(api.clone(), options.clone()), extras_routes(api, options));
     let own = Router::new()
         .route("/", get(|| async { Redirect::temporary("/docs") }))
@@ -44,7 +57,7 @@ pub fn router(context: &Arc<Context>) -> Router {
         .route("/assets/{token}", get(asset))
         .route("/previews/{token}", get(preview))
         .with_state(context.clone());
-    complete(vendor.merge(extras).merge(own)).layer(from_fn_with_state(settings.open, hosts::check))
+    complete(vendor.merge(extras).merge(own))
 }
 
 /// Whether a task could be accepted and finished now.

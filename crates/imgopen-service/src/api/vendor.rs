@@ -1,5 +1,7 @@
 //! The vendor's operations.
 
+use std::time::Duration;
+
 use imgopen_engine::{Model, ModelKind};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpen, types};
 use imgopen_store::{Find, KeyId, State, TaskRow};
@@ -143,6 +145,14 @@ impl Api {
 
     /// Accepts a task whose result is the answer, and waits for it.
     async fn start_and_wait<T: Request>(&self, caller: &Caller, request: &T) -> Result<T::Response, Failure> {
+        let key = KeyId(caller.access_key_id().to_owned());
+        let _wait = self.waiting.enter(&key).map_err(|count| {
+            self.context.metrics.refused(T::operation().id, 429);
+            let msg = format!(
+                "{count} calls of the key `{key}` wait for their results already; call again when one of them is answered"
+            );
+            Failure::too_many_requests(msg, Duration::from_secs(1))
+        })?;
         let endings = self.context.endings.subscribe();
         let task = self.submit(caller, request).await?;
         let task = submit::wait(&self.context, endings, &task).await?;

@@ -9,18 +9,23 @@ const FEWEST: u64 = 16;
 /// The most connections unless the setting says otherwise, however high the limit: each costs memory, too.
 const MOST: u64 = 4096;
 
-/// Raises the soft limit of open files to the hard one, and returns it. `None` if there is none, or the system has no such
-/// limits.
-pub fn raise() -> Option<u64> {
+/// Raises the soft limit of open files to the hard one.
+pub fn raise() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-            Ok(()) => maximum,
-            // Some systems name a hard limit that they do not allow.
-            Err(_) => current,
-        }
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // Some systems name a hard limit that they do not allow. Then the soft one stays.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
+/// Returns the soft limit of open files. `None` if there is none, or the system has no such limits.
+pub fn limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        getrlimit(Resource::Nofile).current
     }
     #[cfg(not(unix))]
     None

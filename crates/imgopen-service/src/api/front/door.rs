@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::lines::Lines;
 use super::stream::{Patience, Stream};
 
-/// A caller, of whose address nothing is used.
+/// A caller, whose address is used at the door only.
 #[derive(Debug, Clone)]
 pub struct Peer;
 
@@ -40,11 +40,11 @@ impl AddrListener<Stream, Peer> for Door {
 
     /// A caller beyond the limit is accepted and waits for its place here, the next ones in the system's backlog.
     async fn accept_stream(&self) -> io::Result<(Stream, Peer)> {
-        let (stream, _) = self.listener.accept().await?;
+        let (stream, address) = self.listener.accept().await?;
         // A picture's head and its bytes are two writes. Without this, the system would hold back the second until the
         // caller has acknowledged the first, which callers delay by 40 ms. It fails only if the caller has gone away.
         let _ = stream.set_nodelay(true);
-        let place = self.lines.admit().await;
+        let place = self.lines.admit(address.ip()).await;
         Ok((Stream::new(stream, place, self.patience), Peer))
     }
 
