@@ -99,9 +99,10 @@ pub fn open_files() -> (Option<u64>, Option<u64>) {
     (limit.current, limit.maximum)
 }
 
-/// Writes a small file, syncs it and deletes it.
+/// Writes a small file, syncs it and deletes it. Its name is always the same, so that a process that dies meanwhile leaves at
+/// most one.
 pub fn probe(directory: &Path) -> io::Result<()> {
-    let path = directory.join(format!(".probe-{}", std::process::id()));
+    let path = directory.join(".probe");
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(b"written to see whether that is possible")?;
         file.sync_all()
@@ -143,6 +144,8 @@ mod tests {
     #[test]
     fn a_probe_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
+        // Nor what a process that died left.
+        std::fs::write(directory.path().join(".probe"), "half").unwrap();
         probe(directory.path()).unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         assert!(probe(&directory.path().join("missing")).is_err());

@@ -22,7 +22,7 @@ pub fn not_now(problem: &str) -> Failure {
 /// Answers an error of the store.
 pub fn of_store(error: StoreError) -> Failure {
     match error {
-        StoreError::Closed { .. } => Failure::unavailable("the database is closed; the service is stopping"),
+        StoreError::Closed { .. } => not_now("the database is closed; the service is stopping"),
         error if error.may_pass() => {
             warn!(%error, "a request was rejected because of the database");
             not_now(error.summary())

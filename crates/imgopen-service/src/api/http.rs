@@ -63,7 +63,7 @@ pub fn routes_of(context: &Arc<Context>) -> Router {
 /// Whether a task could be accepted and finished now.
 async fn ready(State(context): State<Arc<Context>>) -> Result<&'static str, Failure> {
     if context.stopping.is_cancelled() {
-        return Err(Failure::unavailable("the service is stopping"));
+        return Err(failures::not_now("the service is stopping"));
     }
     match context.health.check().await {
         Ok(()) => Ok("ready\n"),
