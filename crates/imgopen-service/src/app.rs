@@ -27,7 +27,7 @@ use crate::api::front::{Front, Serving, raise_open_files};
 use crate::assets::{AssetError, Assets};
 use crate::context::Context;
 use crate::data_dir;
-use crate::dispatch::{Dispatch, Slot};
+use crate::dispatch::{Begin, Dispatch};
 use crate::health::Health;
 use crate::keys::{KeyError, Keys};
 use crate::live::Running;
@@ -261,8 +261,7 @@ impl Service {
         watermark::compare(context).await?;
         warn_of_unknown(context).await?;
         for lane in context.store.queued().await? {
-            let pool = Needs::parse(&lane.needs).pool(context);
-            context.dispatch.refill(Slot { pool, key: lane.key, needs: lane.needs }, lane.count);
+            context.dispatch.refill(Needs::parse(&lane.needs).slot(context, lane.key), lane.count);
         }
         // One crash more, and a task has had all its attempts, if it was to blame for them.
         Ok(context.store.suspects(i64::from(context.settings.attempts - 1).max(1)).await?)
@@ -283,8 +282,12 @@ impl Service {
                 error!("the runs of suspects panicked, which is a bug; they are run like others");
             }
             for (index, pool) in context.dispatch.pools().iter().enumerate() {
-                for _ in 0..pool.slots {
-                    workers.spawn(supervise(context.clone(), "worker", move |context| worker::work(context, index)));
+                // One that fetches goes on to work.
+                for (begin, count) in [(Begin::Working, pool.slots), (Begin::Fetching, pool.slots + pool.fetching)] {
+                    for _ in 0..count {
+                        let work = move |context| worker::work(context, index, begin);
+                        workers.spawn(supervise(context.clone(), "worker", work));
+                    }
                 }
             }
         });

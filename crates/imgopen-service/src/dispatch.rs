@@ -5,28 +5,39 @@
 //! takes the slots of others. Within a pool, keys take turns, so that a key with a thousand tasks does not delay one
 //! with a single task. Within a key, tasks run in the order of acceptance, but for those whose runs met faults. After a
 //! fault of the server, or of an engine, the tasks that it concerns are held for a while; see [`holds`].
+//!
+//! A run that fetches its pictures begins without a slot, in one of the pool's places for fetching, so that slow sources
+//! hold no slots. A key takes a further place only while it holds fewer than are free, so that it never holds them all. With
+//! its pictures, the run waits for a slot, and it keeps its place until it works. Places therefore bound how many files wait
+//! in memory. Slots are given in the order in which they are asked for, by runs with their pictures and by workers
+//! for tasks that need none.
 
 mod holds;
+mod waiting;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use imgopen_store::KeyId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use holds::Holds;
 pub use holds::{Scope, pause};
+pub use waiting::Begin;
+use waiting::{Lane, Lanes};
 
 /// A number of slots for runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// The engine whose slots these are; `None` for those that engines share.
     pub engine: Option<String>,
-    /// How many tasks run at once.
+    /// How many runs work at once.
     pub slots: usize,
-    /// How many tasks of one key run at once.
+    /// How many runs may have begun to fetch pictures without working yet.
+    pub fetching: usize,
+    /// How many runs of one key there are at once, whether they fetch or work.
     pub running_per_key: usize,
 }
 
@@ -35,7 +46,10 @@ pub struct Pool {
 pub struct Dispatch {
     counts: Arc<Mutex<Counts>>,
     pools: Arc<[Pool]>,
-    changed: Arc<[Notify]>,
+    /// The slots of each pool.
+    slots: Arc<[Arc<Semaphore>]>,
+    /// What wakes the workers of each pool, by how the runs that they claim begin.
+    changed: Arc<[[Notify; 2]]>,
     length: usize,
 }
 
@@ -47,21 +61,9 @@ struct Counts {
     running: usize,
     /// How many slots were taken so far; the clock of `last_slot`.
     slots_taken: u64,
-    pools: Vec<HashMap<KeyId, Lane>>,
+    pools: Vec<Lanes>,
     holds: Holds,
 }
-
-/// The tasks of one key in one pool.
-#[derive(Debug, Default)]
-struct Lane {
-    waiting: Waiting,
-    running: usize,
-    last_slot: u64,
-}
-
-/// The needs of queued tasks, in the order of acceptance. Neighbours with the same needs are counted together.
-#[derive(Debug, Default)]
-struct Waiting(VecDeque<(String, usize)>);
 
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,15 @@ pub struct Place {
     kept: bool,
 }
 
+/// A place for fetching. Freed on drop.
+#[derive(Debug)]
+#[must_use = "a place that is dropped is free again"]
+pub struct Fetching {
+    dispatch: Dispatch,
+    pool: usize,
+    key: KeyId,
+}
+
 /// A slot for a run: its holder claims a task of this key with these needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
@@ -88,14 +99,17 @@ pub struct Slot {
     pub key: KeyId,
     /// What the task needs.
     pub needs: String,
+    /// How its run begins.
+    pub begin: Begin,
 }
 
 impl Dispatch {
     /// Returns an empty queue of that length.
     pub fn new(pools: Vec<Pool>, length: usize) -> Self {
-        let counts = Counts { pools: pools.iter().map(|_| HashMap::new()).collect(), ..Counts::default() };
-        let changed = pools.iter().map(|_| Notify::new()).collect();
-        Self { counts: Arc::new(Mutex::new(counts)), pools: pools.into(), changed, length }
+        let counts = Counts { pools: pools.iter().map(|_| Lanes::default()).collect(), ..Counts::default() };
+        let slots = pools.iter().map(|pool| Arc::new(Semaphore::new(pool.slots.min(Semaphore::MAX_PERMITS)))).collect();
+        let changed = pools.iter().map(|_| <[Notify; 2]>::default()).collect();
+        Self { counts: Arc::new(Mutex::new(counts)), pools: pools.into(), slots, changed, length }
     }
 
     /// Returns the pools, in the order of their indexes.
@@ -113,9 +127,9 @@ impl Dispatch {
         {
             let mut counts = self.lock();
             counts.joined(&slot.key, count);
-            counts.lane(slot.pool, &slot.key).waiting.push_back(&slot.needs, count);
+            counts.lane(slot.pool, &slot.key).waiting.push_back(&slot.needs, slot.begin, count);
         }
-        self.changed[slot.pool].notify_one();
+        self.notify(slot.pool, slot.begin);
     }
 
     /// Takes a place for a task of a key that is about to be written. A full queue still takes a key that has less than
@@ -138,35 +152,56 @@ impl Dispatch {
         Ok(Place { dispatch: self.clone(), key: key.clone(), kept: false })
     }
 
-    /// Takes a slot for a key: of those with a queued task that is not held and a free run in this pool, the one that has
-    /// waited longest for a slot. Its task counts as running from now on.
+    /// Takes a task of a key whose run begins in that way: of those with such a task that is not held, a free run in this
+    /// pool and, if it fetches, a free place, the key that has waited longest. The task counts as running from now on.
     ///
-    /// Does not limit the slots taken: each of a pool's workers holds one at most.
-    pub fn next(&self, pool: usize) -> Option<Slot> {
-        let most = self.pools[pool].running_per_key;
+    /// Does not limit how many work: a worker that claims such a task holds a [`slot`](Self::slot). A run that fetches
+    /// holds its place until [`Fetching`] is dropped.
+    pub fn next(&self, pool: usize, begin: Begin) -> Option<Slot> {
+        let Pool { running_per_key: most, fetching: places, .. } = self.pools[pool];
         let now = Instant::now();
         let mut counts = self.lock();
         let Counts { pools, holds, slots_taken, .. } = &mut *counts;
+        let Lanes { by_key, fetching } = &mut pools[pool];
+        let has_room = |lane: &Lane, fetching: usize| {
+            lane.running < most && (begin == Begin::Working || lane.fetching < places.saturating_sub(fetching))
+        };
         let is_free = |needs: &str| holds.allow(needs, now);
-        let is_ready = |lane: &Lane| lane.running < most && lane.waiting.has(is_free);
-        let ready = pools[pool].iter_mut().filter(|(_, lane)| is_ready(lane));
+        let is_ready = |lane: &Lane| has_room(lane, *fetching) && lane.waiting.has(begin, is_free);
+        let ready = by_key.iter_mut().filter(|(_, lane)| is_ready(lane));
         let (key, lane) = ready.min_by_key(|(_, lane)| lane.last_slot)?;
-        let needs = lane.waiting.pop_first(is_free)?;
+        let needs = lane.waiting.pop_first(begin, is_free)?;
         *slots_taken += 1;
         lane.running += 1;
         lane.last_slot = *slots_taken;
+        if begin == Begin::Fetching {
+            lane.fetching += 1;
+            *fetching += 1;
+        }
         let key = key.clone();
         if holds.begin(&needs, now) {
             self.notify_after(holds::LONGEST);
         }
         // `Notify` stores several notices as one, so a woken worker wakes the next.
         let is_free = |needs: &str| holds.allow(needs, now);
-        if pools[pool].values().any(|lane| lane.running < most && lane.waiting.has(is_free)) {
-            self.changed[pool].notify_one();
+        if by_key.values().any(|lane| has_room(lane, *fetching) && lane.waiting.has(begin, is_free)) {
+            self.notify(pool, begin);
         }
         counts.left(&key);
         counts.running += 1;
-        Some(Slot { pool, key, needs })
+        Some(Slot { pool, key, needs, begin })
+    }
+
+    /// Returns what holds the place that [`next`](Self::next) took for a run, if it took one.
+    pub fn fetching(&self, slot: &Slot) -> Option<Fetching> {
+        let fetching = || Fetching { dispatch: self.clone(), pool: slot.pool, key: slot.key.clone() };
+        (slot.begin == Begin::Fetching).then(fetching)
+    }
+
+    /// Waits for a slot of a pool, in the order in which slots are asked for. It is given back on drop.
+    pub async fn slot(&self, pool: usize) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        self.slots[pool].clone().acquire_owned().await.ok()
     }
 
     /// Takes a slot for one particular queued task, whatever is held.
@@ -190,12 +225,12 @@ impl Dispatch {
         pause
     }
 
-    /// Wakes a worker of each pool after a pause. Needs a runtime.
+    /// Wakes a worker of each kind in each pool after a pause. Needs a runtime.
     fn notify_after(&self, pause: Duration) {
-        let changed = self.changed.clone();
+        let dispatch = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            changed.iter().for_each(Notify::notify_one);
+            dispatch.notify_all();
         });
     }
 
@@ -204,7 +239,7 @@ impl Dispatch {
     pub fn release(&self, needs: &str, is_answered: bool) -> bool {
         let is_released = self.lock().holds.release(needs, is_answered);
         if is_released {
-            self.changed.iter().for_each(Notify::notify_one);
+            self.notify_all();
         }
         is_released
     }
@@ -225,7 +260,7 @@ impl Dispatch {
         {
             let mut counts = self.lock();
             counts.joined(&slot.key, 1);
-            counts.lane(slot.pool, &slot.key).waiting.push_front(&slot.needs);
+            counts.lane(slot.pool, &slot.key).waiting.push_front(&slot.needs, slot.begin);
         }
         self.finished(slot);
     }
@@ -235,7 +270,7 @@ impl Dispatch {
         {
             let mut counts = self.lock();
             counts.running = counts.running.saturating_sub(1);
-            let lanes = &mut counts.pools[slot.pool];
+            let lanes = &mut counts.pools[slot.pool].by_key;
             if let Some(lane) = lanes.get_mut(&slot.key) {
                 lane.running = lane.running.saturating_sub(1);
                 if lane.running == 0 && lane.waiting.is_empty() {
@@ -243,17 +278,18 @@ impl Dispatch {
                 }
             }
             if counts.holds.over(&slot.needs) {
-                self.changed.iter().for_each(Notify::notify_one);
+                self.notify_all();
             }
         }
-        self.changed[slot.pool].notify_one();
+        // The key may have had as many runs as it may, of either kind.
+        Begin::ALL.into_iter().for_each(|begin| self.notify(slot.pool, begin));
     }
 
     /// Removes a task that left the queue without a run.
     pub fn left(&self, key: &KeyId, needs: &str) {
         let mut counts = self.lock();
         // If a slot was taken for it meanwhile, it is not found here, and the claim of that slot finds no row.
-        let lanes = counts.pools.iter_mut().filter_map(|lanes| lanes.get_mut(key));
+        let lanes = counts.pools.iter_mut().filter_map(|lanes| lanes.by_key.get_mut(key));
         if lanes.into_iter().any(|lane| lane.waiting.remove_last(needs)) {
             counts.left(key);
         }
@@ -265,9 +301,17 @@ impl Dispatch {
         (counts.queued, counts.running)
     }
 
-    /// Waits until a pool may have a task to run.
-    pub async fn changed(&self, pool: usize) {
-        self.changed[pool].notified().await;
+    /// Waits until a pool may have a task whose run begins in that way.
+    pub async fn changed(&self, pool: usize, begin: Begin) {
+        self.changed[pool][begin as usize].notified().await;
+    }
+
+    fn notify(&self, pool: usize, begin: Begin) {
+        self.changed[pool][begin as usize].notify_one();
+    }
+
+    fn notify_all(&self) {
+        self.changed.iter().flatten().for_each(Notify::notify_one);
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -298,54 +342,7 @@ impl Counts {
     /// Returns the lane of a key. A new lane counts as just served, behind those that have waited.
     fn lane(&mut self, pool: usize, key: &KeyId) -> &mut Lane {
         let last_slot = self.slots_taken;
-        self.pools[pool].entry(key.clone()).or_insert_with(|| Lane { last_slot, ..Lane::default() })
-    }
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn push_back(&mut self, needs: &str, count: usize) {
-        match self.0.back_mut() {
-            Some((last, number)) if last == needs => *number += count,
-            _ if count > 0 => self.0.push_back((needs.to_owned(), count)),
-            _ => {}
-        }
-    }
-
-    fn push_front(&mut self, needs: &str) {
-        match self.0.front_mut() {
-            Some((first, number)) if first == needs => *number += 1,
-            _ => self.0.push_front((needs.to_owned(), 1)),
-        }
-    }
-
-    /// Whether a task waits whose needs are free.
-    fn has(&self, is_free: impl Fn(&str) -> bool) -> bool {
-        self.0.iter().any(|(needs, _)| is_free(needs))
-    }
-
-    /// Removes the first task whose needs are free.
-    fn pop_first(&mut self, is_free: impl Fn(&str) -> bool) -> Option<String> {
-        let index = self.0.iter().position(|(needs, _)| is_free(needs))?;
-        let (needs, number) = &mut self.0[index];
-        if *number > 1 {
-            *number -= 1;
-            return Some(needs.clone());
-        }
-        self.0.remove(index).map(|(needs, _)| needs)
-    }
-
-    /// Removes the last task with these needs, and returns whether there was one.
-    fn remove_last(&mut self, needs: &str) -> bool {
-        let Some(index) = self.0.iter().rposition(|(waiting, _)| waiting == needs) else { return false };
-        self.0[index].1 -= 1;
-        if self.0[index].1 == 0 {
-            self.0.remove(index);
-        }
-        true
+        self.pools[pool].by_key.entry(key.clone()).or_insert_with(|| Lane { last_slot, ..Lane::default() })
     }
 }
 
@@ -353,8 +350,8 @@ impl Place {
     /// Keeps the place, once its task is written.
     pub fn keep(mut self, slot: &Slot) {
         self.kept = true;
-        self.dispatch.lock().lane(slot.pool, &slot.key).waiting.push_back(&slot.needs, 1);
-        self.dispatch.changed[slot.pool].notify_one();
+        self.dispatch.lock().lane(slot.pool, &slot.key).waiting.push_back(&slot.needs, slot.begin, 1);
+        self.dispatch.notify(slot.pool, slot.begin);
     }
 }
 
@@ -363,6 +360,20 @@ impl Drop for Place {
         if !self.kept {
             self.dispatch.lock().left(&self.key);
         }
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        {
+            let mut counts = self.dispatch.lock();
+            let lanes = &mut counts.pools[self.pool];
+            lanes.fetching = lanes.fetching.saturating_sub(1);
+            if let Some(lane) = lanes.by_key.get_mut(&self.key) {
+                lane.fetching = lane.fetching.saturating_sub(1);
+            }
+        }
+        self.dispatch.notify(self.pool, Begin::Fetching);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imgopen_engine::{Choice, Picture, Watch};
-use imgopen_store::{AssetToken, RunId, TaskId};
+use imgopen_store::{AssetToken, RunId};
 use tokio_util::sync::CancellationToken;
 
 use crate::urls::Urls;
@@ -24,54 +24,53 @@ pub struct Live {
     pub engine: Option<(String, String)>,
 }
 
-/// The tasks that run in this process. Clones share the set.
+/// The runs in this process. Clones share the set.
 #[derive(Debug, Clone, Default)]
 pub struct Running {
-    tasks: Arc<Mutex<HashMap<TaskId, Run>>>,
+    runs: Arc<Mutex<HashMap<RunId, Run>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Run {
-    id: RunId,
     cancel: CancellationToken,
     watch: Option<Watch>,
     preview: Option<AssetToken>,
     engine: Option<(String, String)>,
 }
 
-/// The entry of a running task, removed on drop.
+/// The entry of a run, removed on drop.
 #[derive(Debug)]
 pub struct Entry {
     running: Running,
-    id: TaskId,
+    /// The run.
+    pub id: RunId,
     /// Cancelled when the task is.
     pub cancelled: CancellationToken,
 }
 
 impl Running {
-    /// Adds a task with its run.
-    pub fn enter(&self, id: &TaskId, run: &RunId) -> Entry {
+    /// Adds a run. Done before its claim, so that a cancel that finds the task running finds the run, too.
+    pub fn enter(&self, id: RunId) -> Entry {
         let cancelled = CancellationToken::new();
-        let run = Run { id: run.clone(), cancel: cancelled.clone(), watch: None, preview: None, engine: None };
-        self.lock().insert(id.clone(), run);
-        Entry { running: self.clone(), id: id.clone(), cancelled }
+        self.lock().insert(id.clone(), Run { cancel: cancelled.clone(), ..Run::default() });
+        Entry { running: self.clone(), id, cancelled }
     }
 
-    /// Cancels a task, if it runs here.
-    pub fn cancel(&self, id: &TaskId) {
+    /// Cancels a run, if it is in progress here.
+    pub fn cancel(&self, id: &RunId) {
         if let Some(run) = self.lock().get(id) {
             run.cancel.cancel();
         }
     }
 
     /// Whether a run is in progress here.
-    pub fn has(&self, run: &RunId) -> bool {
-        self.lock().values().any(|running| running.id == *run)
+    pub fn has(&self, id: &RunId) -> bool {
+        self.lock().contains_key(id)
     }
 
-    /// Returns the progress of a task, if it runs here.
-    pub fn live(&self, id: &TaskId, urls: &Urls) -> Option<Live> {
-        let run = self.lock().get(id).cloned()?;
+    /// Returns the progress of a task's run, if it is in progress here.
+    pub fn live(&self, id: Option<&RunId>, urls: &Urls) -> Option<Live> {
+        let run = self.lock().get(id?).cloned()?;
         let Some(watch) = run.watch else { return Some(Live::default()) };
         let progress = *watch.progress.borrow();
         let has_preview = watch.preview.borrow().is_some();
@@ -82,13 +81,13 @@ impl Running {
 
     /// Returns the latest preview with that token.
     pub fn preview(&self, token: &AssetToken) -> Option<Picture> {
-        let tasks = self.lock();
-        let run = tasks.values().find(|run| run.preview.as_ref() == Some(token))?;
+        let runs = self.lock();
+        let run = runs.values().find(|run| run.preview.as_ref() == Some(token))?;
         run.watch.as_ref()?.preview.borrow().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Run>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,7 +97,7 @@ impl Entry {
         let engine = Some((choice.engine.name().to_owned(), choice.offer.grade.as_str().to_owned()));
         if let Some(run) = self.running.lock().get_mut(&self.id) {
             // Without a token the task only shows no previews.
-            let preview = AssetToken::new(&run.id, "png").ok();
+            let preview = AssetToken::new(&self.id, "png").ok();
             *run = Run { watch: Some(watch), preview, engine, ..run.clone() };
         }
     }

@@ -101,12 +101,18 @@ pub struct ConnectionSettings {
 pub struct QueueSettings {
     /// How many tasks may wait; further submits are answered with the status 429.
     pub length: usize,
-    /// How many tasks of one key run at once on engines that share the workers, and on each engine with its own slots.
-    /// Unless set, one key may take all slots.
+    /// How many tasks of one key run at once on engines that share the workers, and on each engine with its own slots, those
+    /// that fetch their pictures included.
+    /// Unless set, one key may take all slots, and its share of the places for fetching.
     pub running_per_key: Option<usize>,
+    /// How many runs fetch their pictures, or have them and wait for a slot, beside those that work; for the workers, and for
+    /// each engine with its own slots. A key takes a further place only while it holds fewer than are free, so about half of
+    /// them. Their files are not counted in `pictures.memory`: each run holds what its request names, at most
+    /// `pictures.bytes` a picture. Unless set, twice as many as there are slots, at least 2 and at most 8.
+    pub fetching: Option<usize>,
 }
 
-/// Time limits of runs, from the first byte fetched to the last picture stored.
+/// Time limits of runs, from the first byte fetched to the last picture stored, without the wait for a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeLimits {
@@ -132,8 +138,9 @@ pub struct PictureSettings {
     pub pixels: u64,
     /// The largest number of frames of an animated picture.
     pub frames: u32,
-    /// How many bytes all runs on this machine take together for their pictures, decoded; a run waits until enough is
-    /// free. One that needs more than all runs alone.
+    /// How many bytes all runs that work take together for their pictures, decoded and as files, and for the processes that
+    /// their engines start. A run waits until enough is free. One that needs more than there is waits until it has all of it,
+    /// so no other run that needs memory works beside it.
     pub memory: u64,
     /// How long it may take to fetch one.
     #[serde(with = "durations::required")]
@@ -277,7 +284,7 @@ impl Default for ConnectionSettings {
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { length: 10_000, running_per_key: None }
+        Self { length: 10_000, running_per_key: None, fetching: None }
     }
 }
 
@@ -336,6 +343,11 @@ impl Settings {
     /// Returns how many tasks of one key may run at once in a pool with this number of slots.
     pub fn running_per_key(&self, slots: usize) -> usize {
         self.queue.running_per_key.unwrap_or(slots)
+    }
+
+    /// Returns how many runs of a pool with this number of slots fetch pictures without working yet.
+    pub(crate) fn fetching(&self, slots: usize) -> usize {
+        self.queue.fetching.unwrap_or(slots.saturating_mul(2).clamp(2, 8))
     }
 
     /// Returns the limits of fetching an input picture.
@@ -397,6 +409,9 @@ impl Settings {
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return wrong(setting, "0 given; give at least 1".to_owned());
+        }
+        if let Some(count @ 0..2) = self.queue.fetching {
+            return wrong("queue.fetching", format!("{count} given; give at least 2, so that no key takes them all"));
         }
         let times = [
             ("time_limit.default", self.time_limit.default),

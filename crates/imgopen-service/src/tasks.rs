@@ -2,8 +2,10 @@
 
 mod announce;
 pub(crate) mod cancel;
+mod ending;
 pub(crate) mod faults;
 pub(crate) mod inputs;
 pub(crate) mod needs;
+mod run;
 pub(crate) mod submit;
 pub(crate) mod worker;

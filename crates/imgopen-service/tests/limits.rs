@@ -3,12 +3,17 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use imgopen_tools::Lanczos;
 use imgopen_types::{EnlargeImageRequest, operations};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use crate::common::engines::{Gate, Own, dot};
+use crate::common::engines::{Gate, Own, dot, dot_picture};
+use crate::common::web::host;
 use crate::common::{Bench, enlarge, id, until};
 
 #[tokio::test]
@@ -190,4 +195,45 @@ async fn runs_take_their_memory_before_they_decode() {
         server.reached(task, "succeeded").await;
     }
     assert_eq!(gate.most(), 1);
+}
+
+/// Sources that do not answer hold neither the slots nor all places for fetching, and their tasks go on once they do.
+#[tokio::test]
+async fn slow_sources_of_one_key_do_not_delay_another() {
+    let (go, gate) = watch::channel(false);
+    let slow = move || {
+        let mut gate = gate.clone();
+        async move {
+            gate.wait_for(|is_open| *is_open).await.unwrap();
+            dot_picture().bytes
+        }
+    };
+    let address =
+        host(Router::new().route("/slow", get(slow)).route("/quick", get(|| async { dot_picture().bytes }))).await;
+    let request = |id: &str, path: &str| {
+        let mut request = enlarge(id);
+        request["sourceImage"] = json!(format!("http://{address}/{path}"));
+        request
+    };
+    let bench = Bench::new().engines(vec![Arc::new(Lanczos::new())]).with(|settings| {
+        settings.pictures.time = Duration::from_secs(600);
+    });
+    let server = bench.start().await;
+    let other = server.service.keys().create("other").await.unwrap();
+    for number in 0..4 {
+        server.call_as(&other, "enlarge_image", request(&number.to_string(), "slow")).await.ok();
+    }
+    let states = async |state: &str| {
+        let tasks = server.call_as(&other, "list_tasks", json!({"states": [state]})).await.ok();
+        tasks["rows"].as_array().unwrap().len()
+    };
+    // Of four places, the key holds as many as it leaves free.
+    until("the slow sources are asked", || async { (states("running").await == 2).then_some(()) }).await;
+    for number in 0..4 {
+        let quick = server.submitted("enlarge_image", request(&number.to_string(), "quick")).await;
+        server.reached(&quick, "succeeded").await;
+    }
+    assert_eq!((states("running").await, states("queued").await), (2, 2));
+    go.send(true).unwrap();
+    until("the slow tasks have ended", || async { (states("succeeded").await == 4).then_some(()) }).await;
 }

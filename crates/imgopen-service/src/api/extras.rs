@@ -115,7 +115,7 @@ impl Api {
     fn listed(&self, task: &TaskRow) -> Task {
         let urls = self.context.urls();
         let live = match task.state {
-            State::Running => self.context.running.live(&task.id, urls),
+            State::Running => self.context.running.live(task.run.as_ref(), urls),
             _ => None,
         };
         let counted = live.as_ref().filter(|live| live.steps > 0);

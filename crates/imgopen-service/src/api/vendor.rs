@@ -197,7 +197,7 @@ impl Api {
     fn report<T: Answer>(&self, task: &TaskRow, asked: &str) -> Result<T, Failure> {
         let urls = self.context.urls();
         let live = match task.state {
-            State::Running => self.context.running.live(&task.id, urls),
+            State::Running => self.context.running.live(task.run.as_ref(), urls),
             _ => None,
         };
         let report = Report { task, asked, live: live.as_ref(), urls };

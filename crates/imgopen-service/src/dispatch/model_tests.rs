@@ -14,8 +14,10 @@ const NEEDS: [&str; 3] = ["enlarge_image", "text_to_image:m", "submit_training"]
 #[derive(Debug, Clone)]
 enum Event {
     Submit(u8, usize),
-    /// A worker of a pool takes a slot and claims a task.
-    Claim(usize),
+    /// A worker of a pool claims a task whose run begins in that way.
+    Claim(usize, Begin),
+    /// A run has its pictures and works.
+    Work(Index),
     /// A run ends.
     End(Index),
     HandBack(Index),
@@ -27,7 +29,8 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (0..3u8, 0..NEEDS.len()).prop_map(|(key, needs)| Event::Submit(key, needs)),
-        4 => (0..2usize).prop_map(Event::Claim),
+        4 => (0..2usize, prop::sample::select(&Begin::ALL)).prop_map(|(pool, begin)| Event::Claim(pool, begin)),
+        1 => any::<Index>().prop_map(Event::Work),
         2 => any::<Index>().prop_map(Event::End),
         1 => any::<Index>().prop_map(Event::HandBack),
         2 => any::<Index>().prop_map(Event::Cancel),
@@ -41,24 +44,29 @@ struct Process {
     dispatch: Dispatch,
     owner: OwnerId,
     tasks: Vec<TaskId>,
-    /// The runs whose worker holds a slot.
-    runs: Vec<(TaskRow, Slot)>,
+    /// The runs in progress, with the places of those that fetch.
+    runs: Vec<(TaskRow, Slot, Option<Fetching>)>,
 }
 
 fn dispatch() -> Dispatch {
-    let own = Pool { engine: Some("trainer".to_owned()), slots: 1, running_per_key: 1 };
-    Dispatch::new(vec![Pool { engine: None, slots: 8, running_per_key: 2 }, own], 1000)
+    let own = Pool { engine: Some("trainer".to_owned()), slots: 1, fetching: 2, running_per_key: 1 };
+    Dispatch::new(vec![Pool { engine: None, slots: 8, fetching: 4, running_per_key: 2 }, own], 1000)
 }
 
-fn pool(needs: &str) -> usize {
-    usize::from(needs == "submit_training")
+fn slot(key: KeyId, needs: &str) -> Slot {
+    let begin = if needs == "enlarge_image" { Begin::Fetching } else { Begin::Working };
+    Slot { pool: usize::from(needs == "submit_training"), key, needs: needs.to_owned(), begin }
 }
 
 impl Process {
     async fn apply(&mut self, event: Event) {
         match event {
             Event::Submit(key, needs) => self.submit(KeyId(format!("k{key}")), NEEDS[needs]).await,
-            Event::Claim(pool) => self.claim(pool).await,
+            Event::Claim(pool, begin) => self.claim(pool, begin).await,
+            Event::Work(index) if !self.runs.is_empty() => {
+                let index = index.index(self.runs.len());
+                self.runs[index].2 = None;
+            }
             Event::End(index) if !self.runs.is_empty() => self.end(index.index(self.runs.len())).await,
             Event::HandBack(index) if !self.runs.is_empty() => self.hand_back(index.index(self.runs.len())).await,
             Event::Cancel(index) if !self.tasks.is_empty() => self.cancel(index.index(self.tasks.len())).await,
@@ -85,20 +93,21 @@ impl Process {
         let place = self.dispatch.place(&key).unwrap();
         self.tasks.push(task.id.clone());
         assert_eq!(self.store.submit(task).await.unwrap(), Submitted::New);
-        place.keep(&Slot { pool: pool(needs), key, needs: needs.to_owned() });
+        place.keep(&slot(key, needs));
     }
 
-    async fn claim(&mut self, pool: usize) {
-        let Some(slot) = self.dispatch.next(pool) else { return };
+    async fn claim(&mut self, pool: usize, begin: Begin) {
+        let Some(slot) = self.dispatch.next(pool, begin) else { return };
         let (key, needs, owner) = (slot.key.clone(), slot.needs.clone(), self.owner.clone());
         let claim = Claim { key, needs, run: RunId::new().unwrap(), owner, now: Moment(2), only: None };
         let task = self.store.claim(claim).await.unwrap().expect("the counts promise a task");
-        self.runs.push((task, slot));
+        let fetching = self.dispatch.fetching(&slot);
+        self.runs.push((task, slot, fetching));
     }
 
     /// Ends a run, which a cancel may have ended before.
     async fn end(&mut self, index: usize) {
-        let (task, slot) = self.runs.remove(index);
+        let (task, slot, _fetching) = self.runs.remove(index);
         let task = task.ended(Ending::Failed("no".to_owned()), None, Moment(3));
         let end = End { before: State::Running, task, assets: Vec::new(), callback: None, orphans_run: false };
         self.store.end(end).await.unwrap();
@@ -107,7 +116,7 @@ impl Process {
 
     /// Only a service that stops hands runs back; the counts are made again by the next start.
     async fn hand_back(&mut self, index: usize) {
-        let (task, slot) = self.runs.remove(index);
+        let (task, slot, _fetching) = self.runs.remove(index);
         let back = HandBack { task: task.id, run: task.run.unwrap(), is_fault: index % 2 == 1, now: Moment(3) };
         match self.store.hand_back(back).await.unwrap() {
             true => self.dispatch.put_back(&slot),
@@ -137,14 +146,23 @@ impl Process {
         self.runs.clear();
         self.dispatch = dispatch();
         for lane in self.store.queued().await.unwrap() {
-            let slot = Slot { pool: pool(&lane.needs), key: lane.key, needs: lane.needs };
-            self.dispatch.refill(slot, lane.count);
+            self.dispatch.refill(slot(lane.key, &lane.needs), lane.count);
         }
     }
 
     async fn check(&self) {
         let queued: usize = self.store.queued().await.unwrap().iter().map(|lane| lane.count).sum();
         assert_eq!(self.dispatch.counts(), (queued, self.runs.len()));
+        let fetching = |pool: usize| {
+            let places = self.runs.iter().filter(|(_, slot, place)| slot.pool == pool && place.is_some());
+            places.count()
+        };
+        let counts = self.dispatch.lock();
+        let counted: Vec<_> = counts.pools.iter().map(|lanes| lanes.fetching).collect();
+        assert_eq!(counted, [fetching(0), fetching(1)]);
+        for lanes in &counts.pools {
+            assert_eq!(lanes.by_key.values().map(|lane| lane.fetching).sum::<usize>(), lanes.fetching);
+        }
     }
 }
 

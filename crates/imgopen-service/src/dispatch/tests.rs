@@ -1,5 +1,7 @@
 //! Turns, places, pools and holds, without a store.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 fn key(name: &str) -> KeyId {
@@ -7,15 +9,19 @@ fn key(name: &str) -> KeyId {
 }
 
 fn slot(pool: usize, name: &str, needs: &str) -> Slot {
-    Slot { pool, key: key(name), needs: needs.to_owned() }
+    Slot { pool, key: key(name), needs: needs.to_owned(), begin: Begin::Working }
 }
 
 fn shared(running_per_key: usize) -> Pool {
-    Pool { engine: None, slots: 10, running_per_key }
+    Pool { engine: None, slots: 10, fetching: 4, running_per_key }
 }
 
 fn queue(length: usize, running_per_key: usize) -> Dispatch {
     Dispatch::new(vec![shared(running_per_key)], length)
+}
+
+fn next(queue: &Dispatch, pool: usize) -> Option<Slot> {
+    queue.next(pool, Begin::Working)
 }
 
 #[test]
@@ -25,7 +31,7 @@ fn keys_take_turns() {
     for _ in 0..2 {
         queue.place(&key("b")).unwrap().keep(&slot(0, "b", "n"));
     }
-    let mut keys: Vec<_> = std::iter::from_fn(|| queue.next(0)).map(|slot| slot.key.0).collect();
+    let mut keys: Vec<_> = std::iter::from_fn(|| next(&queue, 0)).map(|slot| slot.key.0).collect();
     assert_eq!(keys.len(), 5);
     assert_ne!(keys[0], keys[1]);
     assert_ne!(keys[2], keys[3]);
@@ -43,7 +49,7 @@ fn a_key_that_submits_again_queues_behind_the_others() {
     }
     let mut keys = Vec::new();
     for _ in 0..12 {
-        let slot = queue.next(0).unwrap();
+        let slot = next(&queue, 0).unwrap();
         queue.finished(&slot);
         if slot.key.as_str() != "b" {
             queue.place(&slot.key).unwrap().keep(&slot);
@@ -55,47 +61,47 @@ fn a_key_that_submits_again_queues_behind_the_others() {
 
 #[test]
 fn running_per_key_holds_in_each_pool() {
-    let own = Pool { engine: Some("slow".to_owned()), slots: 3, running_per_key: 2 };
+    let own = Pool { engine: Some("slow".to_owned()), slots: 3, fetching: 2, running_per_key: 2 };
     let queue = Dispatch::new(vec![shared(1), own], 100);
     queue.refill(slot(0, "a", "n"), 2);
     queue.refill(slot(1, "a", "s"), 3);
-    let first = queue.next(0).unwrap();
-    assert_eq!((first.key.as_str(), queue.next(0)), ("a", None));
-    assert!(queue.next(1).is_some() && queue.next(1).is_some());
-    assert_eq!(queue.next(1), None);
+    let first = next(&queue, 0).unwrap();
+    assert_eq!((first.key.as_str(), next(&queue, 0)), ("a", None));
+    assert!(next(&queue, 1).is_some() && next(&queue, 1).is_some());
+    assert_eq!(next(&queue, 1), None);
     queue.finished(&first);
-    assert!(queue.next(0).is_some());
+    assert!(next(&queue, 0).is_some());
     assert_eq!(queue.counts(), (1, 3));
 }
 
 /// A long queue for one engine does not keep the tasks of others from their slots.
 #[test]
 fn an_engine_with_its_own_slots_does_not_delay_the_others() {
-    let own = |name: &str| Pool { engine: Some(name.to_owned()), slots: 1, running_per_key: 1 };
+    let own = |name: &str| Pool { engine: Some(name.to_owned()), slots: 1, fetching: 2, running_per_key: 1 };
     let queue = Dispatch::new(vec![shared(2), own("trainer"), own("remote")], 100);
     assert_eq!(["lanczos", "trainer", "remote"].map(|name| queue.pool_of(name)), [0, 1, 2]);
     queue.refill(slot(1, "a", "submit_training"), 50);
     queue.refill(slot(0, "a", "enlarge_image"), 1);
     queue.refill(slot(2, "b", "text_to_image"), 1);
-    let training = queue.next(1).unwrap();
-    assert_eq!(queue.next(1), None);
-    let enlarging = queue.next(0).unwrap();
+    let training = next(&queue, 1).unwrap();
+    assert_eq!(next(&queue, 1), None);
+    let enlarging = next(&queue, 0).unwrap();
     assert_eq!(enlarging.needs, "enlarge_image");
-    assert_eq!(queue.next(2).unwrap().key, key("b"));
-    assert_eq!((queue.next(0), queue.next(2)), (None, None));
+    assert_eq!(next(&queue, 2).unwrap().key, key("b"));
+    assert_eq!((next(&queue, 0), next(&queue, 2)), (None, None));
     queue.finished(&training);
-    assert_eq!(queue.next(1).unwrap().needs, "submit_training");
+    assert_eq!(next(&queue, 1).unwrap().needs, "submit_training");
     assert_eq!(queue.counts(), (48, 3));
 }
 
 #[tokio::test]
 async fn a_notice_wakes_the_workers_of_its_pool() {
-    let own = Pool { engine: Some("slow".to_owned()), slots: 1, running_per_key: 1 };
+    let own = Pool { engine: Some("slow".to_owned()), slots: 1, fetching: 2, running_per_key: 1 };
     let queue = Dispatch::new(vec![shared(1), own], 100);
     queue.place(&key("a")).unwrap().keep(&slot(1, "a", "s"));
     let timeout = std::time::Duration::from_millis(20);
-    assert!(tokio::time::timeout(timeout, queue.changed(0)).await.is_err());
-    queue.changed(1).await;
+    assert!(tokio::time::timeout(timeout, queue.changed(0, Begin::Working)).await.is_err());
+    queue.changed(1, Begin::Working).await;
 }
 
 #[test]
@@ -104,13 +110,13 @@ fn tasks_of_a_key_run_in_the_order_of_acceptance() {
     for needs in ["x", "x", "y", "x"] {
         queue.place(&key("a")).unwrap().keep(&slot(0, "a", needs));
     }
-    let first = queue.next(0).unwrap();
+    let first = next(&queue, 0).unwrap();
     queue.put_back(&first);
     queue.left(&key("a"), "y");
     queue.left(&key("a"), "z");
     assert_eq!(queue.counts(), (3, 0));
     queue.place(&key("a")).unwrap().keep(&slot(0, "a", "y"));
-    let needs: Vec<_> = std::iter::from_fn(|| queue.next(0)).map(|slot| slot.needs).collect();
+    let needs: Vec<_> = std::iter::from_fn(|| next(&queue, 0)).map(|slot| slot.needs).collect();
     assert_eq!(needs, ["x", "x", "x", "y"]);
 }
 
@@ -122,7 +128,7 @@ fn a_full_queue_rejects_until_a_place_is_dropped() {
     drop(place);
     queue.place(&b).unwrap().keep(&slot(0, "b", "n"));
     queue.left(&b, "n");
-    assert_eq!((queue.counts(), queue.next(0)), ((0, 0), None));
+    assert_eq!((queue.counts(), next(&queue, 0)), ((0, 0), None));
     assert!(queue.lock().queued_by_key.is_empty());
 }
 
@@ -148,19 +154,79 @@ async fn what_a_fault_concerns_is_held_and_then_tried_by_one() {
     let queue = queue(100, 10);
     queue.refill(slot(0, "a", "away"), 2);
     queue.refill(slot(0, "a", "well"), 2);
-    let first = queue.next(0).unwrap();
+    let first = next(&queue, 0).unwrap();
     let pause = queue.hold(Scope::Needs("away".to_owned()), None);
     queue.put_back(&first);
-    let well = queue.next(0).unwrap();
+    let well = next(&queue, 0).unwrap();
     assert_eq!((first.needs.as_str(), well.needs.as_str()), ("away", "well"));
     queue.hold(Scope::Server, None);
-    assert!(queue.is_held() && queue.next(0).is_none());
+    assert!(queue.is_held() && next(&queue, 0).is_none());
     // The end of the pause wakes a worker.
-    while queue.next(0).is_none() {
-        queue.changed(0).await;
+    while next(&queue, 0).is_none() {
+        queue.changed(0, Begin::Working).await;
     }
-    assert_eq!(queue.next(0), None, "{pause:?}");
+    assert_eq!(next(&queue, 0), None, "{pause:?}");
     assert!(queue.release("well", true) && !queue.is_held());
     assert!(!queue.release("well", true));
     assert_eq!(queue.counts(), (2, 2));
+}
+
+/// A key whose sources never answer leaves places to others, however many tasks it has.
+#[test]
+fn no_key_holds_all_places_for_fetching() {
+    let places = 8;
+    let queue = Dispatch::new(vec![Pool { fetching: places, ..shared(100) }], 1000);
+    let mut held = Vec::new();
+    let mut fetch = |name: &str| {
+        let fetching = Slot { begin: Begin::Fetching, ..slot(0, name, "n") };
+        queue.refill(fetching, places);
+        let taken: Vec<_> = std::iter::from_fn(|| queue.next(0, Begin::Fetching)).collect();
+        assert!(taken.iter().all(|slot| slot.key == key(name)), "{taken:?}");
+        let places: Vec<_> = taken.iter().filter_map(|slot| queue.fetching(slot)).collect();
+        held.push(places);
+        taken.len()
+    };
+    assert_eq!(["a", "b", "c", "d"].map(&mut fetch), [4, 2, 1, 1]);
+    assert_eq!(fetch("e"), 0);
+    // A place that becomes free is for the key that holds none.
+    held[1].pop();
+    assert_eq!(queue.next(0, Begin::Fetching).unwrap().key, key("e"));
+}
+
+#[test]
+fn tasks_that_fetch_do_not_keep_others_from_working() {
+    let queue = queue(100, 10);
+    let fetching = Slot { begin: Begin::Fetching, ..slot(0, "a", "f") };
+    queue.refill(fetching.clone(), 9);
+    queue.refill(slot(0, "a", "n"), 1);
+    assert_eq!((next(&queue, 0).unwrap().needs.as_str(), next(&queue, 0)), ("n", None));
+    assert_eq!(queue.next(0, Begin::Fetching), Some(fetching.clone()));
+    queue.put_back(&fetching);
+    assert_eq!((next(&queue, 0), queue.counts()), (None, (9, 1)));
+}
+
+#[tokio::test]
+async fn a_notice_wakes_the_workers_of_its_kind() {
+    let queue = queue(100, 10);
+    let fetching = Slot { begin: Begin::Fetching, ..slot(0, "a", "f") };
+    queue.refill(fetching, 1);
+    assert!(queue.changed(0, Begin::Working).now_or_never().is_none());
+    queue.changed(0, Begin::Fetching).await;
+    // A place that is free again, too.
+    let slot = queue.next(0, Begin::Fetching).unwrap();
+    drop(queue.fetching(&slot));
+    queue.changed(0, Begin::Fetching).await;
+}
+
+#[tokio::test]
+async fn slots_are_given_in_the_order_in_which_they_are_asked_for() {
+    let queue = Dispatch::new(vec![Pool { slots: 1, ..shared(10) }], 100);
+    let first = queue.slot(0).await.unwrap();
+    let (mut second, mut third) = (Box::pin(queue.slot(0)), Box::pin(queue.slot(0)));
+    assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
+    drop(first);
+    assert!((&mut third).now_or_never().is_none());
+    let second = second.await;
+    drop(second);
+    assert!(third.await.is_some());
 }

@@ -28,7 +28,7 @@ pub async fn cancel(context: &Arc<Context>, key: &KeyId, id: &TaskId) -> Result<
             return Ok(Cancelled::Before(seen));
         }
         let before = seen.state;
-        let engine = context.running.live(id, context.urls()).and_then(|live| live.engine);
+        let engine = context.running.live(seen.run.as_ref(), context.urls()).and_then(|live| live.engine);
         let task = seen.ended(Ending::Cancelled, engine, context.clock.now());
         let callback = callbacks::reporting(&task, context.urls());
         let (assets, orphans_run) = (Vec::new(), before == State::Running);
@@ -39,7 +39,7 @@ pub async fn cancel(context: &Arc<Context>, key: &KeyId, id: &TaskId) -> Result<
                     context.dispatch.left(key, &task.needs);
                     release_if_idle(context);
                 }
-                _ => context.running.cancel(id),
+                _ => task.run.iter().for_each(|run| context.running.cancel(run)),
             }
             announce(context, &task);
             return Ok(Cancelled::Now(task));

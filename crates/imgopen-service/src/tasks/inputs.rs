@@ -90,6 +90,18 @@ pub fn pictures(operation: &Operation, request: &Value) -> Vec<Named> {
     found
 }
 
+/// Whether requests of that form may name pictures.
+pub fn may_name_pictures(request: &Object) -> bool {
+    let may = |shape: &Shape| matches!(shape, Shape::Object(inner) if may_name_pictures(inner));
+    request.fields.iter().any(|field| {
+        field.picture
+            || match &field.shape {
+                Shape::List(list) => may(&list.item),
+                shape => may(shape),
+            }
+    })
+}
+
 /// Returns the address of the callback, with its field.
 pub fn callback(operation: &Operation, request: &Value) -> Option<Named> {
     let field = operation.callback.as_ref()?.field;
@@ -144,6 +156,14 @@ mod tests {
         assert_eq!(fields(&operations::CONTROLNET, &request), found);
         let request = json!({"sourceUrl": ["https://a", "https://b"], "targetUrl": "https://c"});
         assert_eq!(fields(&operations::SWAP_FACES, &request), ["sourceUrl[0]", "sourceUrl[1]", "targetUrl"]);
+    }
+
+    #[test]
+    fn operations_without_pictures_are_known() {
+        for operation in [&operations::ENLARGE_IMAGE, &operations::CONTROLNET, &operations::SWAP_FACES] {
+            assert!(may_name_pictures(operation.request), "{}", operation.id);
+        }
+        assert!(!may_name_pictures(operations::EXPAND_PROMPT.request));
     }
 
     #[test]

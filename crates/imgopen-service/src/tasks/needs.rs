@@ -1,10 +1,12 @@
 //! The needs of a task: they decide its engine, and the pool that its run counts in.
 
-use imgopen_engine::{Choice, Grade, Offer, Registry, Slots, TaskOptions, Unavailable};
+use imgopen_engine::{Choice, Grade, Inputs, Offer, Registry, Slots, TaskOptions, Unavailable};
+use imgopen_store::KeyId;
 use serde_json::Value;
 
+use super::inputs;
 use crate::context::Context;
-use crate::dispatch::Pool;
+use crate::dispatch::{Begin, Pool, Slot};
 use crate::settings::Settings;
 
 /// The prefix of tasks with directives for the sandbox.
@@ -63,18 +65,30 @@ impl<'a> Needs<'a> {
         })
     }
 
-    /// Returns the index of the pool that the run will count in.
-    pub fn pool(self, context: &Context) -> usize {
-        // Without an engine the task waits for one, in any pool.
-        self.choose(&context.engines).map_or(0, |choice| context.dispatch.pool_of(choice.engine.name()))
+    /// Returns where a task of a key waits, and how its run will begin.
+    pub fn slot(self, context: &Context, key: KeyId) -> Slot {
+        match self.choose(&context.engines) {
+            Ok(choice) => self.slot_with(context, key, &choice),
+            // Without an engine the task waits for one, in any pool.
+            Err(_) => Slot { pool: 0, key, needs: self.to_text(), begin: Begin::Working },
+        }
+    }
+
+    /// Returns the same if the engine is chosen already.
+    pub fn slot_with(self, context: &Context, key: KeyId, choice: &Choice) -> Slot {
+        let fetches =
+            choice.offer.inputs == Inputs::Fetched && inputs::may_name_pictures(choice.offer.operation.request);
+        let begin = if fetches { Begin::Fetching } else { Begin::Working };
+        Slot { pool: context.dispatch.pool_of(choice.engine.name()), key, needs: self.to_text(), begin }
     }
 }
 
 /// Returns the pools: first the workers, which most engines share, then those of engines with their own slots.
 pub fn pools(engines: &Registry, settings: &Settings) -> Vec<Pool> {
     let pool = |engine: Option<String>, slots: usize| {
-        let running_per_key = settings.running_per_key(slots);
-        Pool { engine, slots, running_per_key }
+        let fetching = settings.fetching(slots);
+        let running_per_key = settings.queue.running_per_key.unwrap_or(slots.saturating_add(fetching));
+        Pool { engine, slots, fetching, running_per_key }
     };
     let own = engines.engines().iter().filter_map(|engine| match engine.slots() {
         Slots::Shared => None,

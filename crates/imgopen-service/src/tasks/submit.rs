@@ -123,14 +123,14 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         return Err(Rejected::Header(msg));
     }
     context.health.room().await.map_err(Rejected::NotNow)?;
-    let engine = needs.choose(&context.engines)?.engine;
+    let choice = needs.choose(&context.engines)?;
+    let slot = needs.slot_with(context, task.key.clone(), &choice);
+    let engine = choice.engine;
     let addresses = check_addresses(context, operation, &request);
-    let pool = context.dispatch.pool_of(engine.name());
     let request = JobRequest::new(task.id.as_str(), operation, request).with_options(options);
     engine.check(&request)?;
     addresses?;
     task.plan = engine.plan(&request).await?;
-    let slot = Slot { pool, key: task.key.clone(), needs: task.needs.clone() };
     // Spawned, so that a disconnect cannot land between the insert and the queue's count.
     let stored = tokio::spawn(store(context.clone(), task.clone(), slot)).await.map_err(|error| {
         tracing::error!(%error, "a submit panicked");

@@ -1,12 +1,14 @@
 //! Runs with timings that calls over HTTP cannot produce reliably.
 
-use imgopen_engine::{Registry, TaskOptions};
-use imgopen_store::{KeyId, Moment, NewTask, OwnerId, Proof, Recovery, TaskId};
+use imgopen_engine::{Output, Registry, TaskOptions};
+use imgopen_store::{KeyId, Moment, NewTask, OwnerId, Proof, Recovery};
 
 use super::*;
 use crate::app::Service;
 use crate::settings::Settings;
 use crate::tasks::cancel::{Cancelled, cancel};
+use crate::tasks::needs;
+use crate::tasks::run::write;
 
 async fn context(directory: &tempfile::TempDir) -> Arc<Context> {
     let settings = Settings { data_dir: directory.path().to_owned(), sandbox: true, ..Settings::default() };
@@ -14,8 +16,9 @@ async fn context(directory: &tempfile::TempDir) -> Arc<Context> {
     Service::open(settings, imgopen_store::Clock::system(), engines).await.unwrap().context()
 }
 
-/// Submits and claims a task that never ends by itself.
-async fn claimed(context: &Context) -> TaskRow {
+/// Submits and claims a task that never ends by itself, for a new run.
+async fn claimed(context: &Context) -> (TaskRow, Entry) {
+    let entry = context.running.enter(RunId::new().unwrap());
     let request = r#"{"businessTaskId":"mine","sourceImage":"https://example.com/a.png","scale":1}"#;
     let task = NewTask {
         id: TaskId("img1".to_owned()),
@@ -32,25 +35,26 @@ async fn claimed(context: &Context) -> TaskRow {
         idempotency: None,
     };
     context.store.submit(task).await.unwrap();
-    claim(context, &context.owner).await
+    (claim(context, &context.owner, &entry.id).await, entry)
 }
 
-async fn claim(context: &Context, owner: &OwnerId) -> TaskRow {
+async fn claim(context: &Context, owner: &OwnerId, run: &RunId) -> TaskRow {
     let (key, needs) = (KeyId("a".to_owned()), "sandbox/enlarge_image".to_owned());
-    let claim = Claim { key, needs, run: RunId::new().unwrap(), owner: owner.clone(), now: Moment(1), only: None };
+    let claim = Claim { key, needs, run: run.clone(), owner: owner.clone(), now: Moment(1), only: None };
     context.store.claim(claim).await.unwrap().unwrap()
 }
 
 #[tokio::test]
-async fn a_cancel_between_the_claim_and_the_entry_ends_the_run() {
+async fn a_cancel_right_after_the_claim_ends_the_run() {
     let directory = tempfile::tempdir().unwrap();
     let context = context(&directory).await;
-    let task = claimed(&context).await;
-    // As by a call before the worker has entered the task.
+    let (task, entry) = claimed(&context).await;
+    // As by a call before the worker has the answer to its claim.
     let cancelled = cancel(&context, &task.key, &task.id).await.unwrap();
     assert!(matches!(cancelled, Cancelled::Now(_)));
     let before = context.store.task(task.id.clone()).await.unwrap().unwrap();
-    tokio::time::timeout(Duration::from_secs(30), run_task(&context, &task)).await.expect("the run goes on");
+    let run = run_task(&context, &task, &entry, Places::default());
+    tokio::time::timeout(Duration::from_secs(30), run).await.expect("the run goes on");
     let now = context.store.task(task.id).await.unwrap().unwrap();
     assert_eq!((now.state, now.finished_at), (State::Cancelled, before.finished_at));
 }
@@ -59,8 +63,9 @@ async fn a_cancel_between_the_claim_and_the_entry_ends_the_run() {
 async fn a_task_of_an_unknown_operation_fails() {
     let directory = tempfile::tempdir().unwrap();
     let context = context(&directory).await;
-    let task = TaskRow { operation: "develop_film".to_owned(), ..claimed(&context).await };
-    run_task(&context, &task).await;
+    let (task, entry) = claimed(&context).await;
+    let task = TaskRow { operation: "develop_film".to_owned(), ..task };
+    run_task(&context, &task, &entry, Places::default()).await;
     let now = context.store.task(task.id).await.unwrap().unwrap();
     assert_eq!(now.state, State::Failed);
     assert!(now.failure.unwrap().contains("`develop_film`"));
@@ -71,15 +76,15 @@ async fn a_task_of_an_unknown_operation_fails() {
 async fn a_stale_run_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let context = context(&directory).await;
-    let task = claimed(&context).await;
+    let (task, entry) = claimed(&context).await;
     let other = OwnerId::new().unwrap();
     context.store.register_owner(other.clone(), None).await.unwrap();
     let recovery = Recovery { me: other.clone(), proof: Proof::SoleOwner, attempts: 3, now: Moment(2) };
     assert_eq!(context.store.recover(recovery).await.unwrap().requeued.len(), 1);
-    let next = claim(&context, &other).await;
+    let next = claim(&context, &other, &RunId::new().unwrap()).await;
     assert_eq!(next.attempt, 2);
 
-    let run = |is_writing| Run { is_writing, ..Run::new(&task, task.run.as_ref().unwrap()) };
+    let run = |is_writing| Run { is_writing, ..Run::new(&task, &entry.id, Places::default()) };
     let mut ended = run(false);
     let image = imgopen_engine::Picture {
         bytes: vec![1, 2, 3].into(),

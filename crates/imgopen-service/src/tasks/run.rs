@@ -1,0 +1,246 @@
+//! Carries out one run: fetches the pictures, waits for a slot and for memory, has the engine do the work, and writes the
+//! results.
+//!
+//! What a run waits for is taken in one order: a place for fetching, a slot, memory. What holds memory waits for nothing, so
+//! no runs wait for each other in a circle.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use imgopen_engine::{Choice, EngineError, Inputs, Job, JobRequest, Monitor, Output, Watch};
+use imgopen_store::{NewAsset, RunId, StoredPicture, TaskOutput, TaskRow};
+use imgopen_types::{Operation, operations};
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::DropGuard;
+use tracing::info;
+
+use super::faults::Fault;
+use super::inputs::RequestPictures;
+use super::needs::{self, Needs};
+use crate::context::Context;
+use crate::dispatch::Fetching;
+use crate::live::Entry;
+
+/// What callers see if results could not be stored for too long.
+const UNSTORED: &str = "its result could not be stored";
+
+/// How a run ended.
+pub enum Outcome {
+    Succeeded(TaskOutput),
+    Failed(String),
+    /// The task was cancelled; its row already holds that end.
+    Cancelled,
+    /// The service is stopping.
+    HandedBack,
+    /// It met a fault that is not the task's.
+    Deferred(Fault),
+}
+
+/// Why a run has no result.
+enum Stopped {
+    Cancelled,
+    Reason(String),
+    Fault(Fault),
+}
+
+impl Stopped {
+    /// What an engine's error means for a task with these needs.
+    fn by(error: EngineError, needs: &str) -> Self {
+        match error {
+            EngineError::Cancelled => Self::Cancelled,
+            EngineError::Unavailable { retry_after, .. } => Self::Fault(Fault::of_engine(needs, error, retry_after)),
+            error => Self::Reason(error.to_string()),
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            // If the task was cancelled, its row already has its end, and this one is discarded.
+            Self::Cancelled => Outcome::Failed("the engine aborted, although the task was not cancelled".to_owned()),
+            Self::Reason(reason) => Outcome::Failed(reason),
+            Self::Fault(fault) => Outcome::Deferred(fault),
+        }
+    }
+}
+
+/// What a run holds of its pool.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// The index of the pool.
+    pub pool: usize,
+    /// The place for fetching, until the run works.
+    pub fetching: Option<Fetching>,
+    /// The slot, from when it works until its engine has ended.
+    pub slot: Option<OwnedSemaphorePermit>,
+}
+
+/// The state of a run, which decides what must be deleted if it ends without a result.
+pub struct Run<'a> {
+    pub task: &'a TaskRow,
+    pub id: &'a RunId,
+    pub places: Places,
+    /// The engine that runs the task, with its offer.
+    pub choice: Option<Choice>,
+    /// The pictures that are written.
+    pub assets: Vec<NewAsset>,
+    /// Whether a file may have been written that is not among the assets.
+    pub is_writing: bool,
+    /// The engine's work, once it has begun.
+    pub watch: Option<Watch>,
+    /// Whether it waits for memory.
+    pub is_waiting: bool,
+    /// Whether the engine did its work, with a result or without, so that it is there.
+    pub is_answered: bool,
+    /// The memory that the work takes.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(task: &'a TaskRow, id: &'a RunId, places: Places) -> Self {
+        Self {
+            task,
+            id,
+            places,
+            choice: None,
+            assets: Vec::new(),
+            is_writing: false,
+            watch: None,
+            is_waiting: false,
+            is_answered: false,
+            memory: None,
+        }
+    }
+}
+
+/// A job that is ready for its engine.
+struct Prepared {
+    choice: Choice,
+    job: Job,
+    monitor: Monitor,
+    watch: Watch,
+    /// However the run ends, the engine is cancelled.
+    _cancel: DropGuard,
+}
+
+/// Carries out a run within its time limit, which does not count the wait for a slot.
+pub async fn carry_out(context: &Context, operation: &'static Operation, entry: &Entry, run: &mut Run<'_>) -> Outcome {
+    let (limit, began) = (context.settings.time_limit(operation.id), Instant::now());
+    let prepared = match timeout(limit, prepare(context, operation, entry, run)).await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(stopped)) => return stopped.outcome(),
+        Err(_) => return too_long(operation, limit, run),
+    };
+    let left = limit.saturating_sub(began.elapsed());
+    if run.places.slot.is_none() {
+        run.places.slot = context.dispatch.slot(run.places.pool).await;
+    }
+    let finished = timeout(left, async {
+        match work(context, prepared, run).await {
+            Ok(output) => write(context, operation, output, run).await,
+            Err(stopped) => stopped.outcome(),
+        }
+    });
+    match finished.await {
+        Ok(outcome) => outcome,
+        Err(_) => too_long(operation, limit, run),
+    }
+}
+
+/// The time limit has passed. If the run was still waiting for memory, or already for the disk, that was not its fault.
+fn too_long(operation: &Operation, limit: Duration, run: &Run<'_>) -> Outcome {
+    let seconds = limit.as_secs_f64();
+    if run.is_waiting {
+        let problem = format!("no memory was free for `{}` within {seconds} s", operation.id);
+        return Outcome::Deferred(Fault::of_engine(&run.task.needs, problem, None));
+    }
+    if run.is_writing {
+        let problem = format!("a picture could not be written within the {seconds} s of its run; check the disk");
+        return Outcome::Deferred(Fault::of_server(problem, UNSTORED));
+    }
+    Outcome::Failed(format!(
+        "it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)",
+        operation.id
+    ))
+}
+
+/// Chooses the engine, and fetches the pictures if it needs them.
+async fn prepare(
+    context: &Context,
+    operation: &'static Operation,
+    entry: &Entry,
+    run: &mut Run<'_>,
+) -> Result<Prepared, Stopped> {
+    let request: Value = serde_json::from_str(&run.task.request)
+        .map_err(|error| Stopped::Reason(format!("its request cannot be read: {error}")))?;
+    let needs = run.task.needs.as_str();
+    let choice = Needs::parse(needs).choose(&context.engines);
+    let choice = choice.map_err(|unavailable| Stopped::Fault(Fault::of_engine(needs, unavailable, None)))?;
+    let (monitor, watch) = Monitor::new();
+    let cancel = watch.cancel.clone().drop_guard();
+    entry.watch(&choice, watch.clone());
+    run.choice = Some(choice.clone());
+    let (id, attempt, engine) = (run.id.as_str(), run.task.attempt, choice.engine.name());
+    info!(task = %run.task.id, run = id, attempt, engine, "run started");
+    let pictures = RequestPictures::new(context, operation, &request);
+    let inputs = match choice.offer.inputs {
+        Inputs::Fetched => pictures.fetch_all().await.map_err(|error| match error {
+            EngineError::Unavailable { reason, .. } => Stopped::Fault(Fault::of_network(reason)),
+            error => Stopped::by(error, needs),
+        })?,
+        Inputs::Unused | Inputs::OnDemand => Vec::new(),
+    };
+    let options = needs::read_options(run.task.options.as_ref());
+    let options = options.map_err(|error| Stopped::Reason(format!("its options cannot be read: {error}")))?;
+    let request = JobRequest::new(run.task.id.as_str(), operation, request).with_options(options);
+    let job = Job::new(request, run.id.as_str())
+        .with_inputs(inputs)
+        .with_limits(context.settings.picture_limits())
+        .with_plan(run.task.plan.clone())
+        .with_fetcher(Arc::new(pictures));
+    Ok(Prepared { choice, job, monitor, watch, _cancel: cancel })
+}
+
+/// Takes memory for the job, and has the engine carry it out.
+async fn work(context: &Context, prepared: Prepared, run: &mut Run<'_>) -> Result<Output, Stopped> {
+    let Prepared { choice, job, monitor, watch, _cancel } = prepared;
+    let panicked = |_| Stopped::Reason(format!("the engine `{}` panicked; see the server's log", choice.engine.name()));
+    let memory = catch_unwind(AssertUnwindSafe(|| choice.engine.memory(&job))).map_err(panicked)?;
+    let files = job.inputs().iter().map(|input| input.bytes.len() as u64).sum();
+    run.is_waiting = true;
+    run.memory = context.memory.take(memory.saturating_add(files)).await;
+    run.is_waiting = false;
+    // Only now, so that places bound the files that no budget counts.
+    run.places.fetching = None;
+    run.watch = Some(watch);
+    let running = AssertUnwindSafe(async { choice.engine.run(job, monitor).await }).catch_unwind();
+    let stopped = running.await.map_err(panicked)?.map_err(|error| Stopped::by(error, &run.task.needs));
+    run.is_answered = !matches!(stopped, Err(Stopped::Fault(_)));
+    stopped
+}
+
+/// Writes the pictures. They become visible only with the end of the task.
+pub async fn write(context: &Context, operation: &Operation, output: Output, run: &mut Run<'_>) -> Outcome {
+    let expires_at = context.settings.assets.lifetime.map(|lifetime| context.clock.now().plus(lifetime));
+    let mut stored = Vec::new();
+    for picture in &output.pictures {
+        run.is_writing = true;
+        match context.assets.put(run.id, picture, expires_at).await {
+            Ok(asset) => {
+                let (token, seed) = (asset.token.clone(), picture.seed);
+                stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
+                run.assets.push(asset);
+            }
+            Err(error) => return Outcome::Deferred(Fault::of_server(error, UNSTORED)),
+        }
+    }
+    run.is_writing = false;
+    let Output { caption, prompts, style_labels, faces, .. } = output;
+    // An empty list is a result, too.
+    let style_labels = (*operation == operations::RECOGNIZE_STYLE).then_some(style_labels);
+    let faces = (*operation == operations::DETECT_FACES).then_some(faces);
+    Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces })
+}
