@@ -64,9 +64,11 @@ pub trait Engine: Send + Sync + 'static {
         future::ready(Ok(None)).boxed()
     }
 
-    /// Returns how much memory a job will take at most, in bytes, beside the input files: mostly decoded pictures. The
-    /// job begins when that much of the server's budget is free, so that runs at the same time never take more together.
-    /// Must be cheap, and may decode nothing. 0 by default.
+    /// Returns how much memory a job will take at most, in bytes, beside the input files: decoded pictures, weights, and
+    /// all that processes take which the engine starts for the job on this machine, however long they live. The job begins
+    /// when that much of the server's budget is free, so that runs at the same time never take more together. A job that
+    /// needs more than the whole budget is not rejected: it waits until it has all of the budget, and no other job that
+    /// takes memory runs beside it. Must be cheap, and may decode nothing. 0 by default.
     fn memory(&self, job: &Job) -> u64 {
         let _ = job;
         0
@@ -83,11 +85,26 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes what a run that ended without a result left behind, such as partial files. Called by the worker after the
     /// run, and at recovery for runs of processes that died, when there may be nothing to remove, or the run may not
-    /// even have started.
+    /// even have started. If the task will be run again, [`interrupt`](Engine::interrupt) is called instead.
     ///
     /// Failing to remove something is logged by the engine; the task does not depend on it.
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         let _ = (task, run);
+        future::ready(()).boxed()
+    }
+
+    /// Called for a run that was cut short and whose task will be run again: the service stops, the run met a fault, or
+    /// its process died. An engine whose work can be resumed keeps what the run has done where the next run finds it by
+    /// the id of the task. The next run must check it, because this one may have been cut short at any point. Discards it by
+    /// default.
+    fn interrupt<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
+        self.discard(task, run)
+    }
+
+    /// Removes what [`interrupt`](Engine::interrupt) has kept for a task that has ended without another run, such as one
+    /// that was cancelled while it was queued again. There may be nothing.
+    fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
+        let _ = task;
         future::ready(()).boxed()
     }
 

@@ -37,7 +37,7 @@ use crate::settings::{InvalidSetting, Settings};
 use crate::stop_times::StopTimes;
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
-use crate::upkeep::recovery::{Recovered, recover};
+use crate::upkeep::recovery::{Recovered, forget_data_sets, recover};
 use crate::upkeep::supervision::supervise;
 use crate::upkeep::sweep::{Writers, sweep};
 use crate::upkeep::unknown::warn_of_unknown;
@@ -120,11 +120,8 @@ impl Service {
         }
         let lock = occupy(&settings.data_dir)?;
         let library = library(&settings)?;
-        let trainer = Trainer::open(&settings.data_dir, library.clone());
-        if let Err(error) = trainer.remove_partials() {
-            warn!(%error, "partial data sets could not be deleted; the next start tries again");
-        }
-        let engines = engines.with(trainer).with_library(library);
+        let trainer = Trainer::open(&settings.data_dir, library.clone()).with_memory(settings.training.memory);
+        let engines = engines.with(trainer.clone()).with_library(library);
         let store = data_dir::open_store(&settings.data_dir)?;
         let assets = settings.data_dir.join(data_dir::ASSETS);
         let owner = OwnerId::new()?;
@@ -152,6 +149,7 @@ impl Service {
             store,
             owner,
             engines,
+            trainer,
         };
         Ok(Self { context: Arc::new(context) })
     }
@@ -255,6 +253,7 @@ impl Service {
         // The lock of the data directory proves that every other owner is dead.
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
         let orphans = sweep(context, Writers::None).await?;
+        forget_data_sets(context, &context.trainer).await?;
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered what an earlier process left");
         }
@@ -264,7 +263,11 @@ impl Service {
             context.dispatch.refill(Needs::parse(&lane.needs).slot(context, lane.key), lane.count);
         }
         // One crash more, and a task has had all its attempts, if it was to blame for them.
-        Ok(context.store.suspects(i64::from(context.settings.attempts - 1).max(1)).await?)
+        let last = |attempts: u32| i64::from(attempts - 1).max(1);
+        let settings = &context.settings;
+        let mut suspects = context.store.suspects(last(settings.attempts.min(settings.training.attempts))).await?;
+        suspects.retain(|task| task.attempt >= last(settings.attempts(&task.operation)));
+        Ok(suspects)
     }
 
     #[cfg(test)]

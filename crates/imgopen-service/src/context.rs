@@ -7,6 +7,7 @@ use governor::DefaultKeyedRateLimiter;
 use imgopen_engine::Registry;
 use imgopen_fetch::Fetcher;
 use imgopen_store::{Clock, KeyId, OwnerId, Store, TaskId};
+use imgopen_trainer::Trainer;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub keys: Keys,
     pub assets: Assets,
     pub engines: Registry,
+    /// The same engine as in the registry.
+    pub trainer: Trainer,
     pub fetcher: Fetcher,
     pub dispatch: Dispatch,
     /// Where parts of the service report what keeps tasks from being accepted or finished.

@@ -36,5 +36,6 @@ pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
     AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, Limit, LogForm,
     PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, Settings, TaskSettings, TimeLimits,
+    TrainingSettings,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use imgopen_engine::PictureLimits;
+use imgopen_store::Attempts;
 use imgopen_types::operations;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,8 @@ pub struct Settings {
     pub tasks: TaskSettings,
     /// What is done about faults of the server itself.
     pub faults: FaultSettings,
+    /// Trainings.
+    pub training: TrainingSettings,
 }
 
 /// The format of a log.
@@ -219,6 +222,16 @@ pub struct FaultSettings {
     pub give_up: Duration,
 }
 
+/// Trainings. Their time limit is that of `submit_training` among the time limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSettings {
+    /// The same as `attempts`, for trainings.
+    pub attempts: u32,
+    /// How many bytes of `pictures.memory` a training takes, for the processes that it starts. None are started so far.
+    pub memory: u64,
+}
+
 /// Limits of requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -272,6 +285,7 @@ impl Default for Settings {
             requests: RequestSettings::default(),
             tasks: TaskSettings::default(),
             faults: FaultSettings::default(),
+            training: TrainingSettings::default(),
         }
     }
 }
@@ -290,7 +304,8 @@ impl Default for QueueSettings {
 
 impl Default for TimeLimits {
     fn default() -> Self {
-        Self { default: Duration::from_secs(600), operations: BTreeMap::new() }
+        let training = (operations::SUBMIT_TRAINING.id.to_owned(), Limit(Duration::from_secs(24 * 60 * 60)));
+        Self { default: Duration::from_secs(600), operations: BTreeMap::from([training]) }
     }
 }
 
@@ -334,7 +349,24 @@ impl Default for FaultSettings {
     }
 }
 
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self { attempts: 10, memory: 0 }
+    }
+}
+
 impl Settings {
+    /// Returns how many times the process may die while a task of an operation is its only run.
+    pub(crate) fn attempts(&self, operation: &str) -> u32 {
+        self.all_attempts().of(operation)
+    }
+
+    /// Returns the same for every operation.
+    pub(crate) fn all_attempts(&self) -> Attempts {
+        let training = (operations::SUBMIT_TRAINING.id.to_owned(), self.training.attempts);
+        Attempts { default: self.attempts, operations: vec![training] }
+    }
+
     /// Returns the time limit of an operation's runs.
     pub fn time_limit(&self, operation: &str) -> Duration {
         self.time_limit.operations.get(operation).map_or(self.time_limit.default, |limit| limit.0)
@@ -401,6 +433,7 @@ impl Settings {
             ("queue.length", self.queue.length),
             ("queue.running_per_key", self.running_per_key(self.workers)),
             ("attempts", self.attempts as usize),
+            ("training.attempts", self.training.attempts as usize),
             ("callbacks.tries", self.callbacks.tries as usize),
             ("callbacks.at_once", self.callbacks.at_once),
             ("callbacks.at_once_per_host", self.callbacks.at_once_per_host),
@@ -450,33 +483,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ladder_is_the_published_one() {
-        let settings = Settings::default();
-        let pauses: Vec<_> =
-            (1..=10).map(|tries| settings.callback_pause(tries).map(|pause| pause.as_secs())).collect();
-        let expected = [3, 5, 15, 30, 60, 600, 3600, 3600, 3600].map(Some);
-        assert_eq!(pauses[..9], expected);
-        assert_eq!(pauses[9], None);
-    }
-
-    #[test]
-    fn open_needs_loopback() {
-        let open = Settings { open: true, ..Settings::default() };
-        assert_eq!(open.check(), Ok(()));
-        let exposed = Settings { listen: "0.0.0.0:80".parse().unwrap(), ..open };
-        assert!(exposed.check().unwrap_err().to_string().starts_with("`open`: callers without keys"));
-    }
-
-    #[test]
-    fn an_invalid_setting_is_named() {
-        let idle = Settings { workers: 0, ..Settings::default() };
-        assert_eq!(idle.check().unwrap_err().to_string(), "`workers`: 0 given; give at least 1");
-        let mut typo = Settings::default();
-        typo.time_limit.operations.insert("enlarge".into(), Limit(Duration::from_secs(1)));
-        assert!(typo.check().unwrap_err().to_string().starts_with("`time_limit.operations.enlarge`: no operation"));
-    }
-}
+mod tests;

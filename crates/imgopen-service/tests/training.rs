@@ -2,11 +2,13 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::routing::get;
 use imgopen_service::SANDBOX;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::common::web::host;
 use crate::common::{Bench, Server, until};
@@ -89,7 +91,7 @@ async fn an_invalid_picture_is_named_and_its_data_set_deleted() {
 }
 
 #[tokio::test]
-async fn partial_data_sets_are_deleted_after_a_cancel_a_hand_back_and_a_kill() {
+async fn partial_data_sets_of_tasks_that_have_ended_are_deleted() {
     let bench = Bench::new().with(|settings| settings.shutdown = std::time::Duration::ZERO);
     let server = bench.start().await;
     let fetched = |count| {
@@ -111,20 +113,67 @@ async fn partial_data_sets_are_deleted_after_a_cancel_a_hand_back_and_a_kill() {
     server.call("cancel_task", json!({"taskId": task})).await.ok();
     until("the partial data set is deleted", || async { datasets(&server).is_empty().then_some(()) }).await;
 
+    let cancelled = task;
     let task = started(&server, train("handed-back", "silent").await).await;
     server.reached(&task, "running").await;
     fetched(9).await;
     let bench = server.stop().await;
-    let left = std::fs::read_dir(bench.data_dir.path().join("datasets")).unwrap().count();
-    assert_eq!(left, 0);
+    let data_sets = bench.data_dir.path().join("datasets");
+    assert_eq!(names(&data_sets), [format!("{task}.part")]);
 
-    // The partial data set of a killed process is deleted at the next start.
-    let part = bench.data_dir.path().join("datasets").join("img1.part");
-    std::fs::create_dir(&part).unwrap();
-    std::fs::write(part.join("0001.png"), "half").unwrap();
+    // A killed process may leave one. If its task has ended, the next start deletes it; if it is unknown, it stays.
+    for name in [format!("{cancelled}.part"), format!("{cancelled}.0a1b.part"), "img0.part".to_owned()] {
+        std::fs::create_dir(data_sets.join(&name)).unwrap();
+        std::fs::write(data_sets.join(&name).join("0001.png"), "half").unwrap();
+    }
     let server = bench.with(|settings| settings.workers = 1).start().await;
-    assert!(!part.exists());
+    assert!(names(&data_sets).iter().all(|name| !name.starts_with(&cancelled)), "{:?}", names(&data_sets));
     server.call("cancel_task", json!({"taskId": task})).await.ok();
+    until("only the unknown one is left", || async { (names(&data_sets) == ["img0.part"]).then_some(()) }).await;
+}
+
+/// What is whole is not fetched again, and what is not whole is.
+#[tokio::test]
+async fn a_training_goes_on_where_a_stop_interrupted_it() {
+    let (asked, (go, gate)) = (Arc::new(Mutex::new(Vec::new())), watch::channel(false));
+    let answer = {
+        let asked = asked.clone();
+        move |axum::extract::Path(number): axum::extract::Path<usize>| {
+            let mut gate = gate.clone();
+            asked.lock().unwrap().push(number);
+            async move {
+                if number == 6 {
+                    gate.wait_for(|is_open| *is_open).await.unwrap();
+                }
+                picture()
+            }
+        }
+    };
+    let address = host(Router::new().route("/{number}", get(answer))).await;
+    let urls: Vec<_> = (1..=10).map(|number| format!("http://{address}/{number}")).collect();
+    let server = Bench::new().with(|settings| settings.shutdown = std::time::Duration::ZERO).start().await;
+    let task = started(&server, json!({"taskId": "lora", "fileUrlList": urls})).await;
+    until("the sixth picture is asked for", || async { asked.lock().unwrap().contains(&6).then_some(()) }).await;
+    let bench = server.stop().await;
+    let data_sets = bench.data_dir.path().join("datasets");
+    assert_eq!(names(&data_sets), [format!("{task}.part")]);
+    let kept = data_sets.join(format!("{task}.part")).join("img").join("10_lora");
+    assert_eq!(names(&kept), (1..=5).map(|number| format!("{number:04}.png")).collect::<Vec<_>>());
+    // As after a crash of the machine, in which the disk lost the end of a file.
+    let whole = picture();
+    std::fs::write(kept.join("0003.png"), &whole[..whole.len() / 2]).unwrap();
+
+    go.send(true).unwrap();
+    let server = bench.with(|settings| settings.shutdown = std::time::Duration::from_secs(10)).start().await;
+    assert!(server.failed(&task).await.starts_with("no training engine configured"));
+    assert_eq!(*asked.lock().unwrap(), [1, 2, 3, 4, 5, 6, 3, 6, 7, 8, 9, 10]);
+    assert_eq!(names(&data_sets), [task.as_str()]);
+    let directory = data_sets.join(&task);
+    assert_eq!(names(&directory), ["img", "logs", "output", "train.sh"]);
+    let pictures = directory.join("img").join("10_lora");
+    let expected: Vec<_> = (1..=10).map(|number| format!("{number:04}.png")).collect();
+    assert_eq!(names(&pictures), expected);
+    assert!(expected.iter().all(|name| std::fs::read(pictures.join(name)).unwrap() == whole));
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ macro_rules! conformance {
             the_sole_owner_takes_over_at_once
             a_task_with_all_its_attempts_is_returned_until_it_ends
             only_a_task_that_ran_alone_has_used_its_attempts
+            an_operation_may_have_attempts_of_its_own
             a_run_that_met_a_fault_queues_behind_the_others
             a_claim_may_name_its_task
             a_claim_that_was_carried_out_is_found_by_its_run
@@ -237,7 +238,7 @@ async fn callbacks_of(store: &dyn Store, name: &str) -> Vec<CallbackRow> {
 }
 
 async fn recover(store: &dyn Store, me: &str, proof: Proof) -> Recovered {
-    store.recover(Recovery { me: owner(me), proof, attempts: 3, now: NOW }).await.unwrap()
+    store.recover(Recovery { me: owner(me), proof, attempts: 3.into(), now: NOW }).await.unwrap()
 }
 
 fn names(rows: &[TaskRow]) -> Vec<&str> {

@@ -25,7 +25,7 @@ pub use error::StoreError;
 pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, signing_secret};
 pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredPicture, TaskOutput};
-pub use owner::{OrphanedRun, Proof, Recovered, Recovery};
+pub use owner::{Attempts, OrphanedRun, Proof, Recovered, Recovery};
 pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};
 pub use store::{Note, Store};

@@ -24,9 +24,33 @@ pub struct Recovery {
     /// What proves that others are dead.
     pub proof: Proof,
     /// How many times a process may die while a task is its only run.
-    pub attempts: u32,
+    pub attempts: Attempts,
     /// When the runs are noted as orphaned.
     pub now: Moment,
+}
+
+/// How many times a process may die while a task is its only run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempts {
+    /// The number for every operation without its own.
+    pub default: u32,
+    /// Numbers by operation id.
+    pub operations: Vec<(String, u32)>,
+}
+
+impl Attempts {
+    /// Returns the number for the tasks of an operation.
+    pub fn of(&self, operation: &str) -> u32 {
+        let own = self.operations.iter().find(|(id, _)| id == operation);
+        own.map_or(self.default, |(_, attempts)| *attempts)
+    }
+}
+
+/// The same number for every operation.
+impl From<u32> for Attempts {
+    fn from(default: u32) -> Self {
+        Self { default, operations: Vec::new() }
+    }
 }
 
 /// The runs of dead owners, each as it was before.

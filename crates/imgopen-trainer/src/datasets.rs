@@ -1,12 +1,13 @@
 //! Data sets as directories: which are unfinished, which have expired.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::plan::{DATASETS, OUTPUT};
 
-/// The extension of a data set that is still being fetched.
+/// The extension of a data set that is not complete.
 const PARTIAL: &str = "part";
 
 /// The directory that a run fetches into. It is renamed once it is complete, so that no other run, not even one of a process
@@ -15,20 +16,59 @@ pub(crate) fn partial(data_dir: &Path, task: &str, run: &str) -> PathBuf {
     data_dir.join(DATASETS).join(format!("{task}.{run}.{PARTIAL}"))
 }
 
-/// Removes what earlier processes left unfinished; returns how many. No other process may use the data directory.
-pub(crate) fn remove_partials(data_dir: &Path) -> io::Result<usize> {
-    remove_where(data_dir, |directory| Ok(is_partial(directory)))
+/// The directory in which what an interrupted run has fetched waits for the next run of its task.
+pub(crate) fn kept(data_dir: &Path, task: &str) -> PathBuf {
+    data_dir.join(DATASETS).join(format!("{task}.{PARTIAL}"))
 }
 
-fn is_partial(directory: &Path) -> bool {
-    directory.extension().is_some_and(|extension| extension == PARTIAL)
+/// Keeps what a run has fetched for the next run of its task. By a rename, so that threads of the run that are still at work
+/// write nothing more into it.
+pub(crate) fn keep(data_dir: &Path, task: &str, run: &str) -> io::Result<()> {
+    let (partial, kept) = (partial(data_dir, task, run), kept(data_dir, task));
+    if !partial.try_exists()? {
+        return Ok(());
+    }
+    // Such as that of a run that another process has lost.
+    unless_missing(std::fs::remove_dir_all(&kept))?;
+    unless_missing(std::fs::rename(partial, kept))
+}
+
+/// Gives a run what an earlier one of its task has fetched, if there is anything.
+pub(crate) fn take_over(data_dir: &Path, task: &str, run: &str) -> io::Result<()> {
+    unless_missing(std::fs::rename(kept(data_dir, task), partial(data_dir, task, run)))
+}
+
+fn unless_missing(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Returns the tasks whose data sets are not complete.
+pub(crate) fn unfinished(data_dir: &Path) -> io::Result<BTreeSet<String>> {
+    let tasks =
+        directories(data_dir)?.iter().filter_map(|directory| Some(of_partial(directory)?.0.to_owned())).collect();
+    Ok(tasks)
+}
+
+/// Removes the incomplete data sets of a task; returns how many.
+pub(crate) fn remove_partials(data_dir: &Path, task: &str) -> io::Result<usize> {
+    remove_where(data_dir, |directory| Ok(of_partial(directory).is_some_and(|(of, _)| of == task)))
+}
+
+/// Returns the task of an incomplete data set, and the run that fetches into it, if there is one.
+fn of_partial(directory: &Path) -> Option<(&str, Option<&str>)> {
+    let name = directory.file_name()?.to_str()?.strip_suffix(PARTIAL)?.strip_suffix('.')?;
+    Some(name.split_once('.').map_or((name, None), |(task, run)| (task, Some(run))))
 }
 
 /// Removes the data sets in which nothing has changed for a lifetime; returns how many. A data set with something in its
 /// output directory is kept, because the service did not make that.
 pub(crate) fn remove_expired(data_dir: &Path, lifetime: Duration) -> io::Result<usize> {
     remove_where(data_dir, |directory| {
-        if is_partial(directory) || has_output(directory)? {
+        let is_in_progress = of_partial(directory).is_some_and(|(_, run)| run.is_some());
+        if is_in_progress || has_output(directory)? {
             return Ok(false);
         }
         // A training in progress writes somewhere below the directory.
@@ -56,16 +96,18 @@ fn last_change(path: &Path) -> io::Result<SystemTime> {
     Ok(latest)
 }
 
+fn directories(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(data_dir.join(DATASETS)) {
+        Ok(directories) => directories.map(|directory| Ok(directory?.path())).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes the data sets that fulfil a condition. A failure does not affect the others; the first one is returned.
 fn remove_where(data_dir: &Path, condition: impl Fn(&Path) -> io::Result<bool>) -> io::Result<usize> {
-    let directories = match std::fs::read_dir(data_dir.join(DATASETS)) {
-        Ok(directories) => directories,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
     let (mut removed, mut outcome) = (0, Ok(()));
-    for directory in directories {
-        let directory = directory?.path();
+    for directory in directories(data_dir)? {
         let was_removed = condition(&directory).and_then(|is_to_go| {
             if is_to_go {
                 std::fs::remove_dir_all(&directory)?;
@@ -138,14 +180,14 @@ mod tests {
     fn what_cannot_be_removed_does_not_keep_the_others() {
         let data = tempfile::tempdir().unwrap();
         let data_sets = data.path().join(DATASETS);
-        for directory in ["a.part", "b.part", "z.part"] {
+        for directory in ["a.1.part", "a.3.part", "a.part"] {
             fs::create_dir_all(data_sets.join(directory)).unwrap();
         }
-        fs::write(data_sets.join("m.part"), "not a directory").unwrap();
-        let error = remove_partials(data.path()).unwrap_err().to_string();
-        assert!(error.contains("m.part") && error.contains("cannot be removed"), "{error}");
+        fs::write(data_sets.join("a.2.part"), "not a directory").unwrap();
+        let error = remove_partials(data.path(), "a").unwrap_err().to_string();
+        assert!(error.contains("a.2.part") && error.contains("cannot be removed"), "{error}");
         let names: Vec<_> = fs::read_dir(&data_sets).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["m.part"]);
+        assert_eq!(names, ["a.2.part"]);
     }
 
     #[test]
@@ -167,15 +209,44 @@ mod tests {
     }
 
     #[test]
-    fn only_partial_data_sets_are_removed() {
+    fn only_the_partial_data_sets_of_the_task_are_removed() {
         let data = tempfile::tempdir().unwrap();
-        let named = partial(data.path(), "img1", "0a1b");
-        for directory in
-            [&named, &data.path().join(DATASETS).join("img1.part"), &data.path().join(DATASETS).join("img2")]
-        {
+        let path = data.path();
+        let complete = path.join(DATASETS).join("img1");
+        for directory in [&partial(path, "img1", "0a1b"), &kept(path, "img1"), &kept(path, "img2"), &complete] {
             fs::create_dir_all(directory).unwrap();
         }
-        assert_eq!(remove_partials(data.path()).unwrap(), 2);
-        assert!(!named.exists() && data.path().join(DATASETS).join("img2").exists());
+        assert_eq!(unfinished(path).unwrap(), ["img1", "img2"].map(str::to_owned).into());
+        assert_eq!(remove_partials(path, "img1").unwrap(), 2);
+        assert_eq!(unfinished(path).unwrap(), ["img2"].map(str::to_owned).into());
+        assert!(complete.exists());
+    }
+
+    #[test]
+    fn what_a_run_has_fetched_goes_to_the_next_run() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path();
+        keep(path, "img1", "first").unwrap();
+        take_over(path, "img1", "first").unwrap();
+        assert!(!path.join(DATASETS).exists());
+        for (run, next) in [("first", "second"), ("second", "third")] {
+            fs::create_dir_all(partial(path, "img1", run)).unwrap();
+            fs::write(partial(path, "img1", run).join(run), "fetched").unwrap();
+            // An older one is replaced.
+            fs::create_dir_all(kept(path, "img1").join("older")).unwrap();
+            keep(path, "img1", run).unwrap();
+            assert!(!partial(path, "img1", run).exists() && !kept(path, "img1").join("older").exists());
+            take_over(path, "img1", next).unwrap();
+            assert!(!kept(path, "img1").exists() && partial(path, "img1", next).join(run).exists());
+        }
+        assert!(partial(path, "img1", "third").join("first").exists());
+    }
+
+    #[test]
+    fn what_waits_for_a_run_expires_but_not_what_a_run_fetches_into() {
+        let data = tempfile::tempdir().unwrap();
+        let (waits, in_progress) = (old(data.path(), "img1.part"), old(data.path(), "img1.0a1b.part"));
+        assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
+        assert!(!waits.exists() && in_progress.exists());
     }
 }

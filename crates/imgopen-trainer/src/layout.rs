@@ -8,34 +8,47 @@ use imgopen_picture::{Header, InputError, inspect};
 use imgopen_types::SubmitTrainingRequest;
 
 use crate::captions::caption;
+use crate::fetched::Fetched;
+use crate::files::{create, failed, remove, write};
 use crate::plan::{self, BASE, LOGS, OUTPUT, TrainingPlan};
 use crate::settings::{caches_latents, has_buckets, is_on};
 
 /// The command as a script.
 pub(crate) const SCRIPT: &str = "train.sh";
 
-/// Fetches the pictures of a job into a directory, and writes everything else that the trainer needs.
+/// Fetches the pictures of a job into a directory, and writes everything else that the trainer needs. The directory may
+/// hold what an interrupted run of the task has left.
 pub(crate) async fn lay_out(
     job: &Job,
     request: &SubmitTrainingRequest,
     plan: &TrainingPlan,
     directory: &Path,
 ) -> Result<(), EngineError> {
-    remove(directory).await?;
     let pictures = directory.join(plan::pictures(request));
     create(&pictures).await?;
+    let fetched = Fetched::open(directory, &pictures, job.run_id()).await?;
     for index in 0..request.file_url_list.len() {
-        let input = job.fetch(&format!("fileUrlList[{index}]")).await?;
+        let field = format!("fileUrlList[{index}]");
+        let earlier = fetched.picture(&field).await;
+        let is_new = earlier.is_none();
+        let input = match earlier {
+            Some(input) => input,
+            None => job.fetch(&field).await?,
+        };
         let header = inspect(&input.bytes, job.limits()).map_err(|problem| InputError::new(&input, problem))?;
         check_size(&input, &header, request, plan)?;
-        let file = pictures.join(format!("{:04}.{}", index + 1, header.format.extension()));
-        write(&file, &input.bytes).await?;
+        let name = format!("{:04}.{}", index + 1, header.format.extension());
         if let Some(caption) = caption(&input.bytes) {
-            write(&file.with_extension("txt"), caption.as_bytes()).await?;
+            write(&pictures.join(&name).with_extension("txt"), caption.as_bytes()).await?;
+        }
+        if is_new {
+            fetched.add(&input, &name).await?;
         }
     }
+    fetched.close().await?;
     create(&directory.join(OUTPUT)).await?;
     create(&directory.join(LOGS)).await?;
+    remove(&directory.join(BASE)).await?;
     if let Some(model) = &plan.base_model {
         link(model, &directory.join(BASE)).await?;
     }
@@ -68,36 +81,6 @@ fn check_size(
          that size, or `enableBucket` as true"
     );
     Err(InputError::new(input, problem).into())
-}
-
-async fn create(directory: &Path) -> Result<(), EngineError> {
-    tokio::fs::create_dir_all(directory).await.map_err(|error| failed(directory, &error))
-}
-
-async fn write(file: &Path, bytes: &[u8]) -> Result<(), EngineError> {
-    tokio::fs::write(file, bytes).await.map_err(|error| failed(file, &error))
-}
-
-/// Removes a directory with everything in it. If it does not exist, does nothing.
-pub(crate) async fn remove(directory: &Path) -> Result<(), EngineError> {
-    match tokio::fs::remove_dir_all(directory).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(directory, &error)),
-        _ => Ok(()),
-    }
-}
-
-/// Returns an error with only the last part of the path, because callers see the message.
-pub(crate) fn failed(path: &Path, error: &std::io::Error) -> EngineError {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if error.kind() == std::io::ErrorKind::NotFound {
-        // Such as a base model that was removed since the submit.
-        return EngineError::Failed(format!("`{name}` of the data set cannot be written: {error}"));
-    }
-    // A fault of the disk, not of the training.
-    EngineError::Unavailable {
-        reason: format!("`{name}` of the data set cannot be written: {error}"),
-        retry_after: None,
-    }
 }
 
 /// Links a file into a directory, under its own name.

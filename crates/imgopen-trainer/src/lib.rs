@@ -3,11 +3,14 @@
 mod base_model;
 mod captions;
 mod datasets;
+mod fetched;
+mod files;
 mod layout;
 mod plan;
 mod rules;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ use layout::SCRIPT;
 pub struct Trainer {
     data_dir: PathBuf,
     models: Library,
+    memory: u64,
 }
 
 /// How many data sets are fetched at once. It is mostly waiting, so it does not take the workers' slots.
@@ -46,17 +50,22 @@ impl Trainer {
     ///
     /// Only one process may train in a data directory at a time.
     pub fn open(data_dir: &Path, models: Library) -> Self {
-        Self { data_dir: data_dir.to_owned(), models }
+        Self { data_dir: data_dir.to_owned(), models, memory: 0 }
     }
 
-    /// Removes what earlier processes left unfinished, before any job runs; returns how many data sets. One that cannot be
-    /// removed does not affect the others, or later jobs.
+    /// Sets what a training takes of the server's memory, in bytes: the processes that it starts, which are none so far.
+    pub fn with_memory(self, memory: u64) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Returns the tasks with incomplete data sets. Those of a task that has ended are removed by
+    /// [`forget`](Engine::forget).
     ///
     /// # Errors
     ///
-    /// The first reason why something was not removed.
-    pub fn remove_partials(&self) -> io::Result<usize> {
-        datasets::remove_partials(&self.data_dir)
+    /// When the directory of the data sets cannot be read.
+    pub fn unfinished(&self) -> io::Result<BTreeSet<String>> {
+        datasets::unfinished(&self.data_dir)
     }
 
     async fn work_out(&self, task: &str, request: &SubmitTrainingRequest) -> Result<TrainingPlan, EngineError> {
@@ -79,11 +88,14 @@ impl Trainer {
         };
         let directory = self.data_dir.join(&plan.folder);
         // An earlier run may have ended just after the directory was complete.
-        if !tokio::fs::try_exists(&directory).await.map_err(|error| layout::failed(&directory, &error))? {
+        if !tokio::fs::try_exists(&directory).await.map_err(|error| files::failed(&directory, &error))? {
             let partial = datasets::partial(&self.data_dir, job.task_id(), job.run_id());
+            // Renames are not asynchronous: one that goes on after this run was dropped would meet the removal of its
+            // directory.
+            datasets::take_over(&self.data_dir, job.task_id(), job.run_id())
+                .map_err(|error| files::failed(&partial, &error))?;
             layout::lay_out(job, &request, &plan, &partial).await?;
-            // Not asynchronous: a rename that goes on after this run was dropped would meet the removal of its directory.
-            std::fs::rename(&partial, &directory).map_err(|error| layout::failed(&directory, &error))?;
+            std::fs::rename(&partial, &directory).map_err(|error| files::failed(&directory, &error))?;
         }
         Ok(ended(&plan, request.pretrained_model_or_default()))
     }
@@ -115,6 +127,10 @@ impl Engine for Trainer {
         Slots::Own(TRAININGS)
     }
 
+    fn memory(&self, _: &Job) -> u64 {
+        self.memory
+    }
+
     fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
         Box::pin(async move {
             let plan = self.work_out(request.task_id(), &request.typed()?).await?;
@@ -134,12 +150,34 @@ impl Engine for Trainer {
 
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let partial = datasets::partial(&self.data_dir, task, run);
-            for _ in 0..REMOVALS {
-                match layout::remove(&partial).await {
-                    Ok(()) => return,
-                    Err(error) => tracing::warn!(task, %error, "a partial data set could not be removed"),
+            // The second is there if the run has not taken it over.
+            let partials = [datasets::partial(&self.data_dir, task, run), datasets::kept(&self.data_dir, task)];
+            for partial in partials {
+                for _ in 0..REMOVALS {
+                    match files::remove(&partial).await {
+                        Ok(()) => break,
+                        Err(error) => tracing::warn!(task, %error, "a partial data set could not be removed"),
+                    }
                 }
+            }
+        })
+    }
+
+    fn interrupt<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Err(error) = datasets::keep(&self.data_dir, task, run) {
+                tracing::warn!(task, %error, "a partial data set could not be kept; its pictures are fetched again");
+                self.discard(task, run).await;
+            }
+        })
+    }
+
+    fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
+        let (data_dir, id) = (self.data_dir.clone(), task.to_owned());
+        Box::pin(async move {
+            let removed = spawn_blocking(move || datasets::remove_partials(&data_dir, &id)).await;
+            if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                tracing::warn!(task, %error, "the partial data set of a task that has ended could not be removed");
             }
         })
     }

@@ -141,7 +141,8 @@ impl Process {
     async fn restart(&mut self) {
         self.owner = OwnerId::new().unwrap();
         self.store.register_owner(self.owner.clone(), None).await.unwrap();
-        let recovery = Recovery { me: self.owner.clone(), proof: Proof::SoleOwner, attempts: 1000, now: Moment(5) };
+        let recovery =
+            Recovery { me: self.owner.clone(), proof: Proof::SoleOwner, attempts: 1000.into(), now: Moment(5) };
         assert!(self.store.recover(recovery).await.unwrap().exhausted.is_empty());
         self.runs.clear();
         self.dispatch = dispatch();

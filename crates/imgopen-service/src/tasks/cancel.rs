@@ -6,6 +6,7 @@ use imgopen_store::{End, Ending, KeyId, State, StoreError, TaskId, TaskRow};
 
 use super::announce::announce;
 use super::faults::release_if_idle;
+use super::needs::Needs;
 use crate::callbacks;
 use crate::context::Context;
 
@@ -17,6 +18,13 @@ pub enum Cancelled {
     Before(TaskRow),
     /// The key has no such task.
     Unknown,
+}
+
+/// Has the engine remove what interrupted runs of a task left for the next one.
+async fn forget(context: &Context, task: &TaskRow) {
+    if let Ok(choice) = Needs::parse(&task.needs).choose(&context.engines) {
+        choice.engine.forget(task.id.as_str()).await;
+    }
 }
 
 /// Ends a key's task that has not ended yet.
@@ -38,6 +46,7 @@ pub async fn cancel(context: &Arc<Context>, key: &KeyId, id: &TaskId) -> Result<
                 State::Queued => {
                     context.dispatch.left(key, &task.needs);
                     release_if_idle(context);
+                    forget(context, &task).await;
                 }
                 _ => task.run.iter().for_each(|run| context.running.cancel(run)),
             }

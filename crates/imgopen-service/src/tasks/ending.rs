@@ -23,10 +23,22 @@ pub enum Next {
     Queued(Duration),
 }
 
+/// What becomes of what an engine has done in a run without a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// The next run of the task may go on with it.
+    Kept,
+    Discarded,
+}
+
 /// Deletes the files of a run without a result. If pictures cannot be deleted, records the run as orphaned.
-async fn discard(context: &Context, run: &Run<'_>) {
+async fn discard(context: &Context, run: &Run<'_>, work: Work) {
     if let Some(choice) = &run.choice {
-        choice.engine.discard(run.task.id.as_str(), run.id.as_str()).await;
+        let (task, id) = (run.task.id.as_str(), run.id.as_str());
+        match work {
+            Work::Kept => choice.engine.interrupt(task, id).await,
+            Work::Discarded => choice.engine.discard(task, id).await,
+        }
     }
     let tokens: Vec<&AssetToken> = run.assets.iter().map(|asset| &asset.token).collect();
     if let Err(error) = context.assets.delete(tokens).await {
@@ -42,17 +54,27 @@ pub async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
     let is_fault = matches!(outcome, Outcome::Deferred(_));
     let ending = match outcome {
         Outcome::Succeeded(output) => Ending::Succeeded(output),
-        other => {
-            discard(context, &run).await;
-            match other {
-                Outcome::Failed(reason) => Ending::Failed(reason),
-                Outcome::HandedBack => return hand_back(context, run.task, None).await,
-                Outcome::Deferred(fault) => match lasts_too_long(context, run.task) {
-                    Some(since) => Ending::Failed(format!("{}, for {since}; not tried again", fault.public)),
-                    None => return hand_back(context, run.task, Some(fault)).await,
-                },
-                Outcome::Cancelled | Outcome::Succeeded(_) => return Next::Over,
+        Outcome::HandedBack => {
+            discard(context, &run, Work::Kept).await;
+            return hand_back(context, run.task, None).await;
+        }
+        Outcome::Deferred(fault) => match lasts_too_long(context, run.task) {
+            Some(since) => {
+                discard(context, &run, Work::Discarded).await;
+                Ending::Failed(format!("{}, for {since}; not tried again", fault.public))
             }
+            None => {
+                discard(context, &run, Work::Kept).await;
+                return hand_back(context, run.task, Some(fault)).await;
+            }
+        },
+        Outcome::Failed(reason) => {
+            discard(context, &run, Work::Discarded).await;
+            Ending::Failed(reason)
+        }
+        Outcome::Cancelled => {
+            discard(context, &run, Work::Discarded).await;
+            return Next::Over;
         }
     };
     let has_succeeded = matches!(ending, Ending::Succeeded(_));
@@ -76,7 +98,7 @@ pub async fn write_end(context: &Context, run: &Run<'_>, end: &End) -> bool {
             Ok(false) if is_own_end(context, &end.task).await => break,
             // The task was cancelled or given to another run, so nothing of this run may remain.
             Ok(false) => {
-                discard(context, run).await;
+                discard(context, run, Work::Discarded).await;
                 return false;
             }
             Err(error) => {

@@ -1,7 +1,10 @@
 //! Recovers the runs of dead owners.
 
 use futures_util::future::try_join_all;
-use imgopen_store::{End, Ending, OwnerId, Proof, Recovery, RunId, State, StoreError, TaskRow};
+use imgopen_engine::Engine;
+use imgopen_store::{End, Ending, OwnerId, Proof, Recovery, RunId, State, StoreError, TaskId, TaskRow};
+use imgopen_trainer::Trainer;
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use crate::callbacks;
@@ -19,33 +22,71 @@ pub struct Recovered {
 
 /// Queues the runs of dead owners again, and fails tasks that have had all their attempts.
 pub async fn recover(context: &Context, proof: Proof) -> Result<Recovered, StoreError> {
-    let attempts = context.settings.attempts;
+    let attempts = context.settings.all_attempts();
     let recovery = Recovery { me: context.owner.clone(), proof, attempts, now: context.clock.now() };
     let recovered = context.store.recover(recovery).await?;
     for task in &recovered.requeued {
-        lost(context, task, "queued again").await;
+        lost(context, task, Then::Queued).await;
     }
     for task in &recovered.exhausted {
-        lost(context, task, "attempts used up").await;
+        lost(context, task, Then::Failed).await;
     }
     let failed = try_join_all(recovered.exhausted.into_iter().map(|task| fail(context, task))).await?;
     let failed = failed.into_iter().filter(|failed| *failed).count();
     Ok(Recovered { requeued: recovered.requeued.len(), failed })
 }
 
-/// Logs a lost run with what follows from it, and has the engine delete what it left.
-async fn lost(context: &Context, task: &TaskRow, then: &str) {
+/// What becomes of the task of a lost run.
+#[derive(Clone, Copy)]
+enum Then {
+    Queued,
+    Failed,
+}
+
+/// Logs a lost run with what follows from it, and has the engine delete what it left, or keep it for the next run.
+async fn lost(context: &Context, task: &TaskRow, next: Then) {
+    let then = match next {
+        Then::Queued => "queued again",
+        Then::Failed => "attempts used up",
+    };
     let (run, owner) = (task.run.as_ref().map(RunId::as_str), task.owner.as_ref().map(OwnerId::as_str));
     let attempt = task.attempt;
     warn!(task = %task.id, attempt, run, owner, "run lost: its process ended without handing it back; {then}");
     if let (Some(run), Ok(choice)) = (&task.run, Needs::parse(&task.needs).choose(&context.engines)) {
-        choice.engine.discard(task.id.as_str(), run.as_str()).await;
+        match next {
+            Then::Queued => choice.engine.interrupt(task.id.as_str(), run.as_str()).await,
+            Then::Failed => choice.engine.discard(task.id.as_str(), run.as_str()).await,
+        }
     }
+}
+
+/// Removes the incomplete data sets of trainings that have ended: their process died, or the removal failed. A data set
+/// whose task is unknown is left to the operator, and expires like the complete ones.
+pub async fn forget_data_sets(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
+    let own = trainer.clone();
+    let unfinished = match spawn_blocking(move || own.unfinished()).await {
+        Ok(Ok(unfinished)) => unfinished,
+        Ok(Err(error)) => {
+            warn!(%error, "partial data sets cannot be listed; the next start tries again");
+            return Ok(());
+        }
+        Err(error) => {
+            warn!(%error, "the list of partial data sets panicked, which is a bug");
+            return Ok(());
+        }
+    };
+    for id in unfinished {
+        let task = context.store.task(TaskId(id.clone())).await?;
+        if task.is_some_and(|task| task.state.is_final()) {
+            trainer.forget(&id).await;
+        }
+    }
+    Ok(())
 }
 
 /// Fails a task. Returns `false` if its owner was alive after all and has ended it.
 async fn fail(context: &Context, task: TaskRow) -> Result<bool, StoreError> {
-    let attempts = context.settings.attempts;
+    let attempts = context.settings.attempts(&task.operation);
     let reason = format!(
         "the service stopped unexpectedly during each of {attempts} attempts in which no other task ran; not tried again"
     );

@@ -247,7 +247,7 @@ impl<D: Database> World<D> {
         let has_used_all = |id: &TaskId| self.tasks[id].crashes_alone + 1 >= i64::from(ATTEMPTS);
         let (exhausted, requeued): (Vec<_>, Vec<_>) =
             lost.iter().cloned().partition(|id| alone.contains(id) && has_used_all(id));
-        let recovery = Recovery { me, proof, attempts: ATTEMPTS, now: NOW };
+        let recovery = Recovery { me, proof, attempts: ATTEMPTS.into(), now: NOW };
         let recovered = store.recover(recovery).await.unwrap();
         let ids = |rows: &[TaskRow]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
         assert_eq!((ids(&recovered.requeued), ids(&recovered.exhausted)), (requeued.clone(), exhausted.clone()));

@@ -45,7 +45,8 @@ pub fn recover(connection: &Connection, recovery: &Recovery) -> Result<Recovered
         *by_owner.entry(task.owner.clone()).or_default() += 1;
     }
     let was_alone = |task: &TaskRow| by_owner.get(&task.owner) == Some(&1);
-    let is_exhausted = |task: &TaskRow| was_alone(task) && task.crashes_alone + 1 >= i64::from(*attempts);
+    let is_exhausted =
+        |task: &TaskRow| was_alone(task) && task.crashes_alone + 1 >= i64::from(attempts.of(&task.operation));
     let (exhausted, requeued) = lost.into_iter().partition(is_exhausted);
     let recovered = Recovered { requeued, exhausted };
     let sql = "UPDATE tasks SET state = 'queued', run = NULL, owner = NULL, started_at = NULL,

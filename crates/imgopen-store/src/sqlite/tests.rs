@@ -144,7 +144,7 @@ async fn a_database_of_an_older_program_is_migrated() {
     // A run without an owner is recovered under either proof.
     store.register_owner(OwnerId("me".into()), None).await.unwrap();
     let proof = crate::Proof::Lease { now: Moment(8) };
-    let recovery = Recovery { me: OwnerId("me".into()), proof, attempts: 3, now: Moment(8) };
+    let recovery = Recovery { me: OwnerId("me".into()), proof, attempts: 3.into(), now: Moment(8) };
     let recovered = store.recover(recovery).await.unwrap();
     assert_eq!(recovered.requeued.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
 }

@@ -79,7 +79,7 @@ async fn a_stale_run_leaves_nothing_behind() {
     let (task, entry) = claimed(&context).await;
     let other = OwnerId::new().unwrap();
     context.store.register_owner(other.clone(), None).await.unwrap();
-    let recovery = Recovery { me: other.clone(), proof: Proof::SoleOwner, attempts: 3, now: Moment(2) };
+    let recovery = Recovery { me: other.clone(), proof: Proof::SoleOwner, attempts: 3.into(), now: Moment(2) };
     assert_eq!(context.store.recover(recovery).await.unwrap().requeued.len(), 1);
     let next = claim(&context, &other, &RunId::new().unwrap()).await;
     assert_eq!(next.attempt, 2);

@@ -1,7 +1,7 @@
 //! Runs that end without their task, and owners that die.
 
-use crate::OrphanedRun;
 use crate::conformance::*;
+use crate::{Attempts, OrphanedRun};
 
 pub async fn a_run_that_is_handed_back_does_not_count(database: &impl Database) {
     let store = open(database).await;
@@ -83,6 +83,27 @@ pub async fn only_a_task_that_ran_alone_has_used_its_attempts(database: &impl Da
         assert_eq!((requeued.as_str(), exhausted.as_str()), if number < 3 { ("guilty", "") } else { ("", "guilty") });
     }
     assert_eq!(row(&*store, "bystander").await.crashes_alone, 0);
+}
+
+pub async fn an_operation_may_have_attempts_of_its_own(database: &impl Database) {
+    let store = open(database).await;
+    for (key, name, operation) in [("a", "picture", "enlarge_image"), ("b", "lora", "submit_training")] {
+        store.submit(NewTask { operation, ..task(key, name) }).await.unwrap();
+    }
+    let attempts = Attempts { default: 1, operations: vec![("submit_training".to_owned(), 2)] };
+    let mut ends = Vec::new();
+    for key in ["a", "b", "b"] {
+        store.register_owner(owner("me"), None).await.unwrap();
+        claim(&*store, key).await;
+        store.register_owner(owner("next"), None).await.unwrap();
+        let recovery = Recovery { me: owner("next"), proof: Proof::SoleOwner, attempts: attempts.clone(), now: NOW };
+        let exhausted = store.recover(recovery).await.unwrap().exhausted;
+        ends.push(names(&exhausted).join(" "));
+        for task in exhausted {
+            assert!(store.end(failed(&task)).await.unwrap());
+        }
+    }
+    assert_eq!(ends, ["picture", "", "lora"]);
 }
 
 pub async fn a_run_that_met_a_fault_queues_behind_the_others(database: &impl Database) {

@@ -1,0 +1,46 @@
+//! Defaults, and settings that are rejected.
+
+use super::*;
+
+#[test]
+fn the_ladder_is_the_published_one() {
+    let settings = Settings::default();
+    let pauses: Vec<_> = (1..=10).map(|tries| settings.callback_pause(tries).map(|pause| pause.as_secs())).collect();
+    let expected = [3, 5, 15, 30, 60, 600, 3600, 3600, 3600].map(Some);
+    assert_eq!(pauses[..9], expected);
+    assert_eq!(pauses[9], None);
+}
+
+#[test]
+fn open_needs_loopback() {
+    let open = Settings { open: true, ..Settings::default() };
+    assert_eq!(open.check(), Ok(()));
+    let exposed = Settings { listen: "0.0.0.0:80".parse().unwrap(), ..open };
+    assert!(exposed.check().unwrap_err().to_string().starts_with("`open`: callers without keys"));
+}
+
+#[test]
+fn an_invalid_setting_is_named() {
+    let idle = Settings { workers: 0, ..Settings::default() };
+    assert_eq!(idle.check().unwrap_err().to_string(), "`workers`: 0 given; give at least 1");
+    let mut typo = Settings::default();
+    typo.time_limit.operations.insert("enlarge".into(), Limit(Duration::from_secs(1)));
+    assert!(typo.check().unwrap_err().to_string().starts_with("`time_limit.operations.enlarge`: no operation"));
+}
+
+#[test]
+fn a_training_has_a_day() {
+    let settings = Settings::default();
+    let limits = ["submit_training", "enlarge_image"].map(|operation| settings.time_limit(operation).as_secs());
+    assert_eq!(limits, [24 * 60 * 60, 600]);
+    let attempts = ["submit_training", "enlarge_image"].map(|operation| settings.attempts(operation));
+    assert_eq!(attempts, [10, 3]);
+}
+
+#[test]
+fn one_place_for_fetching_is_not_enough() {
+    let mut settings = Settings::default();
+    assert_eq!([1, 2, 3, 100].map(|slots| settings.fetching(slots)), [2, 4, 6, 8]);
+    settings.queue.fetching = Some(1);
+    assert!(settings.check().unwrap_err().to_string().starts_with("`queue.fetching`: 1 given; give at least 2"));
+}
