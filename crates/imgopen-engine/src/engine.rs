@@ -74,7 +74,8 @@ pub trait Engine: Send + Sync + 'static {
         0
     }
 
-    /// Carries out a job. Soon after `monitor` is cancelled, the future ends with [`EngineError::Cancelled`]. It may also
+    /// Carries out a job. Soon after `monitor` is cancelled, the future ends with [`EngineError::Cancelled`], and so does
+    /// the work: what may take longer than a tenth of a second for the largest picture looks for it within. The future may also
     /// be dropped at any point, after which [`discard`](Engine::discard) is called. Work that may go on after that, such as
     /// on a thread, keeps a clone of `monitor`: until the last one is dropped, the run keeps its slot and its memory.
     ///

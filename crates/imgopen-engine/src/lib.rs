@@ -16,7 +16,7 @@ pub use error::EngineError;
 pub use job::{FetchInput, Input, Job, Output};
 pub use library::Library;
 pub use model::{Model, ModelKind};
-pub use monitor::{Monitor, Progress, Watch};
+pub use monitor::{Checks, Monitor, Progress, Watch};
 pub use offer::{FieldValues, Grade, Inputs, Models, Offer, UnknownGrade};
 pub use picture::{Format, Picture, PictureLimits, UnknownFormat};
 pub use registry::{Choice, Registry, Unavailable};

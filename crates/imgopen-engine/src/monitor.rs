@@ -1,6 +1,8 @@
 //! The channel between a running job and its watcher: progress and previews one way, cancellation the other.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,21 @@ pub struct Monitor {
     progress: watch::Sender<Progress>,
     preview: watch::Sender<Option<Picture>>,
     cancel: CancellationToken,
+    checks: Option<Arc<Checks>>,
+}
+
+/// How often a job has looked for its cancellation. For tests of engines.
+#[derive(Debug)]
+pub struct Checks {
+    seen: AtomicU64,
+    last: u64,
+}
+
+impl Checks {
+    /// Returns how often the job has looked so far.
+    pub fn count(&self) -> u64 {
+        self.seen.load(Ordering::SeqCst)
+    }
 }
 
 /// The watcher's end of the channel.
@@ -66,7 +83,23 @@ impl Monitor {
         let (preview, preview_seen) = watch::channel(None);
         let cancel = CancellationToken::new();
         let watch = Watch { progress: progress_seen, preview: preview_seen, cancel: cancel.clone() };
-        (Monitor { progress, preview, cancel }, watch)
+        (Monitor { progress, preview, cancel, checks: None }, watch)
+    }
+
+    /// Creates a channel whose job is cancelled when it looks for that for the `last`-th time, with a count of how often it
+    /// has looked. For tests of engines: work whose stages look often enough ends soon after.
+    ///
+    /// ```
+    /// use imgopen_engine::Monitor;
+    ///
+    /// let (monitor, _, checks) = Monitor::counted(2);
+    /// assert!(monitor.check_cancelled().is_ok() && monitor.check_cancelled().is_err());
+    /// assert_eq!(checks.count(), 2);
+    /// ```
+    pub fn counted(last: u64) -> (Monitor, Watch, Arc<Checks>) {
+        let (monitor, watch) = Self::new();
+        let checks = Arc::new(Checks { seen: AtomicU64::new(0), last });
+        (Monitor { checks: Some(checks.clone()), ..monitor }, watch, checks)
     }
 
     /// Reports that `step` of `steps` steps are done.
@@ -97,7 +130,14 @@ impl Monitor {
     }
 
     /// Returns whether the job was cancelled.
+    ///
+    /// It takes some nanoseconds: work looks once for each row of pixels.
     pub fn is_cancelled(&self) -> bool {
+        if let Some(checks) = &self.checks
+            && checks.seen.fetch_add(1, Ordering::SeqCst) + 1 == checks.last
+        {
+            self.cancel.cancel();
+        }
         self.cancel.is_cancelled()
     }
 

@@ -1,14 +1,14 @@
 //! Decodes pictures that strangers chose, after checking them in the header.
 
 use std::fmt;
-use std::io::Cursor;
+use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom};
 
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
-use imgopen_engine::{EngineError, Format, Input, PictureLimits};
+use imgopen_engine::{EngineError, Format, Input, Monitor, PictureLimits};
 
 use crate::header::{self, End, Header};
 use crate::metadata::parameters;
@@ -18,6 +18,8 @@ use crate::problem::{MAX_SIDE, Problem};
 const WORKING_MEMORY: u64 = 4 * 1024 * 1024;
 /// The memory of the rows that a decoder holds, per column: four rows of four channels of 16 bits.
 const BYTES_PER_COLUMN: u64 = 32;
+/// How many bytes of a file a decoder gets before cancellation is checked again.
+const PART: usize = 64 * 1024;
 
 /// A picture in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +77,12 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
 /// assert_eq!(error.to_string(), "is an HTML page; give a PNG, JPEG or WebP file");
 /// ```
 pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> {
+    decode_watched(bytes, limits, None)
+}
+
+fn decode_watched(bytes: &[u8], limits: &PictureLimits, monitor: Option<&Monitor>) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
-    let (image, profile) = pixels(bytes, &header).map_err(|error| Problem::damaged(header.format, error))?;
+    let (image, profile) = pixels(bytes, &header, monitor).map_err(|error| Problem::damaged(header.format, error))?;
     Ok(Decoded { image, header, profile, parameters: parameters(bytes) })
 }
 
@@ -106,29 +112,84 @@ impl From<InputError> for EngineError {
     }
 }
 
-/// Decodes an input picture of a job.
+/// Decodes an input picture of a job, and stops within the file when the job is cancelled. The decoder of JPEG files cannot
+/// be stopped; the limit of pixels bounds the time that it takes.
 ///
 /// # Errors
 ///
-/// Names the field, the address, the problem and the limit.
-pub fn decode_input(input: &Input, limits: &PictureLimits) -> Result<Decoded, InputError> {
-    decode(&input.bytes, limits).map_err(|problem| InputError::new(input, problem))
+/// [`EngineError::Rejected`] names the field, the address, the problem and the limit. [`EngineError::Cancelled`].
+pub fn decode_input(input: &Input, limits: &PictureLimits, monitor: &Monitor) -> Result<Decoded, EngineError> {
+    monitor.check_cancelled()?;
+    let decoded = decode_watched(&input.bytes, limits, Some(monitor));
+    // A decoder that was stopped reports a damaged file.
+    monitor.check_cancelled()?;
+    decoded.map_err(|problem| InputError::new(input, problem).into())
+}
+
+/// A file that cannot be read any further once its job is cancelled.
+struct Watched<'a> {
+    file: Cursor<&'a [u8]>,
+    monitor: Option<&'a Monitor>,
+    /// How many bytes may be read before the next check.
+    left: usize,
+}
+
+impl Watched<'_> {
+    fn check(&mut self) -> io::Result<()> {
+        if self.left == 0 {
+            if self.monitor.is_some_and(Monitor::is_cancelled) {
+                return Err(io::Error::other(EngineError::Cancelled));
+            }
+            self.left = PART;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        let length = buffer.len().min(self.left);
+        let count = self.file.read(&mut buffer[..length])?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+impl BufRead for Watched<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check()?;
+        let rest = self.file.fill_buf()?;
+        Ok(&rest[..rest.len().min(self.left)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(count);
+        self.file.consume(count);
+    }
+}
+
+impl Seek for Watched<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 type Pixels = (DynamicImage, Option<Vec<u8>>);
 
-fn pixels(bytes: &[u8], header: &Header) -> ImageResult<Pixels> {
+fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> ImageResult<Pixels> {
     let mut bounds = Limits::no_limits();
     bounds.max_image_width = Some(header.width);
     bounds.max_image_height = Some(header.height);
-    let file = Cursor::new(bytes);
+    let file = Watched { file: Cursor::new(bytes), monitor, left: 0 };
     match header.format {
         Format::Png => {
             // The decoder writes the pixels into our buffer, which does not count.
             bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY);
             read(PngDecoder::with_limits(file, bounds.clone())?, bounds)
         }
-        Format::Jpeg => read(JpegDecoder::new(file)?, bounds),
+        // Reads the whole file before it decodes.
+        Format::Jpeg => read(JpegDecoder::new(file.file)?, bounds),
         Format::WebP => read(WebPDecoder::new(file)?, bounds),
     }
 }

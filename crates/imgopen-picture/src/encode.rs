@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use image::codecs::webp::WebPEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder};
-use imgopen_engine::Format;
+use imgopen_engine::{Format, Monitor};
 use png::{BitDepth, ColorType, DeflateCompression, Filter};
 
 use crate::flatten::flatten;
@@ -65,6 +65,9 @@ pub enum EncodeError {
     /// The encoder failed.
     #[error("the {0} file cannot be written: {1}")]
     Writer(Format, String),
+    /// The job was cancelled.
+    #[error("the job was cancelled")]
+    Cancelled,
 }
 
 /// Encodes a picture. PNG keeps 16 bits; JPEG and WebP have 8. JPEG has no transparency, so the picture is flattened onto
@@ -74,10 +77,38 @@ pub enum EncodeError {
 ///
 /// Pictures without pixels, and with sides longer than the format allows, cannot be written.
 pub fn encode(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Bytes, EncodeError> {
+    write(image, format, attached, None)
+}
+
+/// The same for a job, which stops between bands of a JPEG file when it is cancelled. The encoders of PNG and WebP files
+/// cannot be stopped; the pixels of the picture bound the time that they take.
+///
+/// # Errors
+///
+/// As [`encode`], and [`EncodeError::Cancelled`].
+pub fn encode_output(
+    image: &DynamicImage,
+    format: Format,
+    attached: &Attached<'_>,
+    monitor: &Monitor,
+) -> Result<Bytes, EncodeError> {
+    if monitor.is_cancelled() {
+        return Err(EncodeError::Cancelled);
+    }
+    let written = write(image, format, attached, Some(monitor));
+    if monitor.is_cancelled() { Err(EncodeError::Cancelled) } else { written }
+}
+
+fn write(
+    image: &DynamicImage,
+    format: Format,
+    attached: &Attached<'_>,
+    monitor: Option<&Monitor>,
+) -> Result<Bytes, EncodeError> {
     check_sides(format, image.width(), image.height())?;
     let result = match format {
         Format::Png => png(image, attached).map_err(|error| error.to_string()),
-        Format::Jpeg => jpeg(image, attached),
+        Format::Jpeg => jpeg(image, attached, monitor),
         Format::WebP => webp(image, attached).map_err(|error| error.to_string()),
     };
     result.map(Bytes::from).map_err(|problem| EncodeError::Writer(format, problem))
@@ -149,7 +180,7 @@ fn big_endian(samples: &[u16]) -> Cow<'static, [u8]> {
     Cow::Owned(samples.iter().flat_map(|sample| sample.to_be_bytes()).collect())
 }
 
-fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String> {
+fn jpeg(image: &DynamicImage, attached: &Attached<'_>, monitor: Option<&Monitor>) -> Result<Vec<u8>, String> {
     let exif = attached.exif();
     let preamble =
         jpeg::Preamble { profile: attached.profile, exif: exif.as_deref().filter(|exif| exif.len() <= MAX_JPEG_EXIF) };
@@ -163,7 +194,7 @@ fn jpeg(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String
         (true, Chroma::Halved) => Colors::Halved,
     };
     let (width, height) = (image.width() as usize, image.height() as usize);
-    jpeg::write(&jpeg::Pixels { samples: image.as_bytes(), width, height, colors }, preamble)
+    jpeg::write(&jpeg::Pixels { samples: image.as_bytes(), width, height, colors }, preamble, monitor)
 }
 
 fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec<u8>> {

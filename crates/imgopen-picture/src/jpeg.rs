@@ -5,6 +5,8 @@
 
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 
+use imgopen_engine::Monitor;
+
 use crate::header::{is_frame, jpeg_body, jpeg_marker};
 use crate::parallel;
 
@@ -45,20 +47,25 @@ pub(crate) struct Preamble<'a> {
     pub(crate) exif: Option<&'a [u8]>,
 }
 
-/// Encodes the pixels.
-pub(crate) fn write(pixels: &Pixels<'_>, preamble: Preamble<'_>) -> Result<Vec<u8>, String> {
+/// Encodes the pixels, until the job is cancelled.
+pub(crate) fn write(pixels: &Pixels<'_>, preamble: Preamble<'_>, monitor: Option<&Monitor>) -> Result<Vec<u8>, String> {
     if pixels.samples.is_empty() {
         return Err("the picture has no pixels".to_owned());
     }
     let bands = pixels.bands();
     let all = bands.len();
-    let file = |(index, band): (usize, Pixels<'_>)| match index {
-        0 if all == 1 => band.encoder(preamble).encode(),
-        0 => band.encoder(preamble).restart_blocks(band.units()).encode(),
-        _ => band.encoder(Preamble::default()).encode(),
+    let file = |(index, band): (usize, Pixels<'_>)| {
+        if let Some(monitor) = monitor {
+            monitor.check_cancelled().map_err(|error| error.to_string())?;
+        }
+        let file = match index {
+            0 if all == 1 => band.encoder(preamble).encode(),
+            0 => band.encoder(preamble).restart_blocks(band.units()).encode(),
+            _ => band.encoder(Preamble::default()).encode(),
+        };
+        file.map_err(|error| error.to_string())
     };
-    let files = parallel::map(bands.into_iter().enumerate().collect(), file);
-    let mut files = files.into_iter().map(|file| file.map_err(|error| error.to_string()));
+    let mut files = parallel::map(bands.into_iter().enumerate().collect(), file).into_iter();
     let mut joined = files.next().ok_or("the picture has no band")??;
     if all == 1 {
         return Ok(joined);
@@ -166,7 +173,7 @@ mod tests {
                 let pixels = Pixels { samples: &samples, width, height, colors };
                 assert!(pixels.bands().len() > 1, "{width}x{height}");
                 let whole = pixels.encoder(Preamble::default()).encode().unwrap();
-                let joined = write(&pixels, Preamble::default()).unwrap();
+                let joined = write(&pixels, Preamble::default(), None).unwrap();
                 assert!(decoded(&joined) == decoded(&whole), "{colors:?} {width}x{height}");
                 assert!(joined.len() < whole.len() + whole.len() / 500, "{colors:?} {width}x{height}");
             }
@@ -179,14 +186,24 @@ mod tests {
         let pixels = Pixels { samples: &samples, width: 4096, height: 2048, colors: Colors::Gray };
         assert_eq!(pixels.bands().len(), 16);
         let whole = pixels.encoder(Preamble::default()).encode().unwrap();
-        assert!(decoded(&write(&pixels, Preamble::default()).unwrap()) == decoded(&whole));
+        assert!(decoded(&write(&pixels, Preamble::default(), None).unwrap()) == decoded(&whole));
+    }
+
+    #[test]
+    fn a_cancelled_job_encodes_no_further_band() {
+        let samples = noise(4096 * 2048);
+        let pixels = Pixels { samples: &samples, width: 4096, height: 2048, colors: Colors::Gray };
+        let (monitor, _, checks) = Monitor::counted(3);
+        write(&pixels, Preamble::default(), Some(&monitor)).unwrap_err();
+        // One for each band, whether it is encoded or not.
+        assert_eq!(checks.count(), 16);
     }
 
     #[test]
     fn small_pictures_have_no_restart_markers() {
         let samples = noise(512 * 512 * 3);
         let pixels = Pixels { samples: &samples, width: 512, height: 512, colors: Colors::Halved };
-        let file = write(&pixels, Preamble::default()).unwrap();
+        let file = write(&pixels, Preamble::default(), None).unwrap();
         assert_eq!(file, pixels.encoder(Preamble::default()).encode().unwrap());
         assert!(segment(&file, |marker| marker == 0xdd).is_none());
     }

@@ -11,7 +11,7 @@ mod problem;
 mod user_comment;
 
 pub use decode::{Decoded, InputError, decode, decode_input, inspect};
-pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode};
+pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};
 pub use flatten::flatten;
 pub use header::{Chroma, Header};
 pub use imgopen_engine::{Format, PictureLimits};

@@ -4,6 +4,7 @@
 mod support;
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, Rgba};
+use imgopen_engine::{EngineError, Monitor};
 use imgopen_picture::{
     Attached, Format, PictureLimits, Problem, decode, decode_input, description, encode, inspect, parameters,
 };
@@ -35,9 +36,34 @@ fn files_that_are_not_pictures_are_named() {
 #[test]
 fn an_input_is_named_by_field_and_address_with_the_limit() {
     let limits = PictureLimits { bytes: 3, ..LIMITS };
-    let error = decode_input(&input(&b"GIF89a"[..]), &limits).unwrap_err();
+    let error = decode_input(&input(&b"GIF89a"[..]), &limits, &Monitor::new().0).unwrap_err();
     let expected = format!("`sourceImage`: the picture at {URL} has 6 bytes; at most 3 are allowed");
     assert_eq!(error.to_string(), expected);
+}
+
+/// Decoders of PNG and WebP files get them in parts.
+#[test]
+fn a_cancelled_job_is_decoded_no_further() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let noise: DynamicImage = image::RgbImage::from_fn(800, 600, |_, _| Rgb([(); 3].map(|()| random.u8(..)))).into();
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
+        let input = input(file(&noise, format));
+        let counted = |last| {
+            let (monitor, _, checks) = Monitor::counted(last);
+            (decode_input(&input, &LIMITS, &monitor), checks.count())
+        };
+        let (decoded, count) = counted(u64::MAX);
+        assert_eq!((decoded.unwrap().image.width(), count >= 2), (800, true));
+        if format != ImageFormat::Jpeg {
+            assert!(count > 10, "{format:?}: {count}");
+        }
+        for last in [1, count / 2, count] {
+            let (decoded, looked) = counted(last);
+            assert_eq!(decoded, Err(EngineError::Cancelled), "{format:?}: {last} of {count}");
+            // Metadata that cannot be read does not end the work.
+            assert!(looked <= last + 8, "{format:?}: {looked} of {last}");
+        }
+    }
 }
 
 #[test]

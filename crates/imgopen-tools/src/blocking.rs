@@ -11,7 +11,8 @@ where
 {
     Box::pin(async move {
         let own = monitor.clone();
-        let work = spawn_blocking(move || work(&job, &own));
+        // It may have waited for a thread.
+        let work = spawn_blocking(move || own.check_cancelled().and_then(|()| work(&job, &own)));
         // After a cancellation the work runs on until it next checks for it, but nobody waits for it.
         match monitor.until_cancelled(work).await? {
             Ok(result) => result,

@@ -112,7 +112,7 @@ struct Found {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn find(input: &Input, limits: &PictureLimits, monitor: &Monitor) -> Result<Vec<Face>, EngineError> {
-    let image = picture::decode_input(input, limits)?.image;
+    let image = picture::decode_input(input, limits, monitor)?.image;
     monitor.stage(0.1)?;
     let faces = detect(image, monitor)?;
     monitor.stage(1.0)?;
@@ -130,6 +130,7 @@ pub fn detect(image: DynamicImage, monitor: &Monitor) -> Result<Vec<Face>, Engin
         DynamicImage::ImageLuma8(gray) => gray,
         image => image.to_luma8(),
     };
+    monitor.check_cancelled()?;
     let found = search(model()?, &gray, monitor)?;
     let mut faces: Vec<Face> = found.into_iter().filter_map(|found| found.face(width, height)).collect();
     faces.sort_by_key(|face| (face.box_.x, face.box_.y));
@@ -181,7 +182,7 @@ fn search_rotated(
     monitor: &Monitor,
 ) -> Result<Vec<Found>, EngineError> {
     let scale = gray.width() as f32 / rotated.before.0 as f32;
-    let found = cascade::find(model, &rotated.image, || monitor.stage(0.0))?;
+    let found = cascade::find(model, &rotated.image, monitor)?;
     let found = found.into_iter().filter(|candidate| candidate.score >= least && candidate.side > 0);
     let face = |candidate: Candidate| {
         let half = candidate.side as f32 / 2.0;

@@ -139,16 +139,16 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn remove(source: &Input, mask: &Input, limits: &PictureLimits, monitor: &Monitor) -> Result<Picture, EngineError> {
-    let mut decoded = picture::decode_input(source, limits)?;
+    let mut decoded = picture::decode_input(source, limits, monitor)?;
     let image = &mut decoded.image;
     monitor.stage(0.05)?;
-    let hole = mask::read(mask, limits, (image.width(), image.height()))?;
+    let hole = mask::read(mask, limits, (image.width(), image.height()), monitor)?;
     monitor.stage(0.1)?;
     erase(image, &hole, monitor)?;
     let removed = hole.iter().filter(|hole| **hole).count();
     let done = format!("Postprocess removed pixels: {removed}, Postprocess filler: PatchMatch");
     let failed = |error: EncodeError| EngineError::Failed(error.to_string());
-    let picture = write_like(&decoded, &decoded.image, &done).map_err(failed)?;
+    let picture = write_like(&decoded, &decoded.image, &done, monitor, failed)?;
     monitor.stage(1.0)?;
     Ok(picture)
 }
@@ -156,7 +156,7 @@ pub fn remove(source: &Input, mask: &Input, limits: &PictureLimits, monitor: &Mo
 /// Fills a hole piece by piece.
 fn erase(image: &mut DynamicImage, hole: &[bool], monitor: &Monitor) -> Result<(), EngineError> {
     let size = (image.width() as usize, image.height() as usize);
-    let pieces = clusters(hole, size.0);
+    let pieces = clusters(hole, size.0, monitor)?;
     let share = 0.8 / pieces.len() as f64;
     for (number, inner) in pieces.into_iter().enumerate() {
         let outer = inner.grown(inner.width().max(inner.height()).max(SURROUNDINGS), size);
@@ -282,7 +282,7 @@ pub fn outpaint(
     monitor: &Monitor,
 ) -> Result<Vec<Picture>, EngineError> {
     expansion.check()?;
-    let decoded = picture::decode_input(source, limits)?;
+    let decoded = picture::decode_input(source, limits, monitor)?;
     let (width, height) = expansion.size((decoded.image.width(), decoded.image.height()), limits)?;
     let rejected = |error: EncodeError| EngineError::rejected(expansion.larger().0, error.to_string());
     picture::check_sides(decoded.header.format, width, height).map_err(rejected)?;
@@ -295,7 +295,7 @@ pub fn outpaint(
         let done = format!(
             "Postprocess outpaint to: {width}x{height}, Postprocess seed: {seed}, Postprocess filler: PatchMatch"
         );
-        let picture = write_like(&decoded, &image, &done).map_err(rejected)?;
+        let picture = write_like(&decoded, &image, &done, monitor, rejected)?;
         Ok(Picture { seed: Some(seed), ..picture })
     };
     let pictures = (0..expansion.count).map(make).collect::<Result<_, EngineError>>()?;

@@ -68,7 +68,8 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 
 /// Enlarges a picture file to `scale` times its width and height, each rounded to whole pixels.
 ///
-/// `scale` is from 1 to 8. Progress is reported after reading, resampling and writing, where cancellation is also checked.
+/// `scale` is from 1 to 8. Progress is reported after reading, resampling and writing, where cancellation is also checked,
+/// as it is within reading and writing, as far as the format allows.
 ///
 /// # Errors
 ///
@@ -88,7 +89,7 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn enlarge(input: &Input, scale: f64, limits: &PictureLimits, monitor: &Monitor) -> Result<Picture, EngineError> {
-    let mut source = picture::decode_input(input, limits)?;
+    let mut source = picture::decode_input(input, limits, monitor)?;
     let image = std::mem::take(&mut source.image);
     let (width, height) = size(image.width(), image.height(), scale, limits)?;
     picture::check_sides(source.header.format, width, height).map_err(|error| rejected(scale, &error))?;
@@ -96,7 +97,7 @@ pub fn enlarge(input: &Input, scale: f64, limits: &PictureLimits, monitor: &Moni
     let image = resize(image, width, height)?;
     monitor.stage(0.6)?;
     let done = format!("Postprocess upscale by: {scale}, Postprocess upscaler: Lanczos");
-    let picture = write_like(&source, &image, &done).map_err(|error| rejected(scale, &error))?;
+    let picture = write_like(&source, &image, &done, monitor, |error| rejected(scale, &error))?;
     monitor.stage(1.0)?;
     Ok(picture)
 }
@@ -124,7 +125,8 @@ fn size(width: u32, height: u32, scale: f64, limits: &PictureLimits) -> Result<(
     Ok((grown[0] as u32, grown[1] as u32))
 }
 
-/// Resamples a picture with a Lanczos filter of three lobes.
+/// Resamples a picture with a Lanczos filter of three lobes. It cannot be stopped; the limit of pixels bounds the time that
+/// it takes.
 ///
 /// # Errors
 ///

@@ -207,12 +207,11 @@ fn requested(request: &PreviewControlnetRequest) -> Result<Preprocessor, EngineE
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let preprocessor = requested(&job.request()?)?;
-    let source = picture::decode_input(job.input("sourceImage")?, job.limits())?;
+    let source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
     monitor.stage(0.3)?;
-    let image = preprocess(source.image, preprocessor)?;
+    let image = preprocess(source.image, preprocessor, monitor)?;
     monitor.stage(0.8)?;
-    let picture = write_png(&image, &format!("ControlNet preprocessor: {preprocessor}"))
-        .map_err(|error| EngineError::Failed(error.to_string()))?;
+    let picture = write_png(&image, &format!("ControlNet preprocessor: {preprocessor}"), monitor)?;
     monitor.stage(1.0)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
 }
@@ -221,32 +220,38 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 ///
 /// # Errors
 ///
-/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects.
+/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects; [`EngineError::Cancelled`].
 ///
 /// ```
 /// use image::DynamicImage;
+/// use imgopen_engine::Monitor;
 /// use imgopen_tools::preprocess::{Preprocessor, preprocess};
 ///
-/// let white = preprocess(DynamicImage::new_rgb8(30, 20), Preprocessor::Invert)?;
+/// let white = preprocess(DynamicImage::new_rgb8(30, 20), Preprocessor::Invert, &Monitor::new().0)?;
 /// assert!(white.to_luma8().iter().all(|sample| *sample == 255));
 /// # Ok::<(), imgopen_engine::EngineError>(())
 /// ```
-pub fn preprocess(image: DynamicImage, preprocessor: Preprocessor) -> Result<DynamicImage, EngineError> {
+pub fn preprocess(
+    image: DynamicImage,
+    preprocessor: Preprocessor,
+    monitor: &Monitor,
+) -> Result<DynamicImage, EngineError> {
     if image.width() == 0 || image.height() == 0 {
         return Err(EngineError::Failed("a picture without pixels cannot be preprocessed".to_owned()));
     }
     let image = picture::flatten(image);
-    let raster = Raster::of(&image);
+    monitor.check_cancelled()?;
+    let raster = Raster::of(&image, monitor);
     let made = match preprocessor {
-        Preprocessor::Canny => canny::edges(raster).into(),
-        Preprocessor::Scribble => strokes::scribble(raster).into(),
-        Preprocessor::SoftEdge => softedge::edges(raster).into(),
-        Preprocessor::LineArt => strokes::lines(raster).into(),
-        Preprocessor::Threshold => levels::threshold(raster).into(),
-        Preprocessor::Invert => raster.with(levels::invert(raster)),
-        Preprocessor::Tile => areas::tile(&image)?,
-        Preprocessor::Shuffle => raster.with(shuffle::shuffle(raster)),
-        Preprocessor::Color => raster.with(areas::grid(raster)),
+        Preprocessor::Canny => canny::edges(raster)?.into(),
+        Preprocessor::Scribble => strokes::scribble(raster)?.into(),
+        Preprocessor::SoftEdge => softedge::edges(raster)?.into(),
+        Preprocessor::LineArt => strokes::lines(raster)?.into(),
+        Preprocessor::Threshold => levels::threshold(raster)?.into(),
+        Preprocessor::Invert => raster.with(levels::invert(raster)?),
+        Preprocessor::Tile => areas::tile(&image, monitor)?,
+        Preprocessor::Shuffle => raster.with(shuffle::shuffle(raster)?),
+        Preprocessor::Color => raster.with(areas::grid(raster)?),
         Preprocessor::None => image,
     };
     Ok(made)

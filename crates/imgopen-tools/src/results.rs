@@ -1,28 +1,45 @@
 //! Writes the results of tools.
 
 use image::DynamicImage;
-use imgopen_engine::Picture;
-use imgopen_picture::{Attached, Decoded, EncodeError, Format, encode};
+use imgopen_engine::{EngineError, Monitor, Picture};
+use imgopen_picture::{Attached, Decoded, EncodeError, Format, encode_output};
 
 /// Writes a modified picture in the format of its source, with its colour profile, its chroma subsampling and the text of
-/// how it was made. `done` says what was done to it, as the web UI's tab of extras does.
-pub(crate) fn write_like(source: &Decoded, image: &DynamicImage, done: &str) -> Result<Picture, EncodeError> {
-    let format = source.header.format;
+/// how it was made. `done` says what was done to it, as the web UI's tab of extras does. `to_error` says what it means if
+/// the picture cannot be written.
+pub(crate) fn write_like(
+    source: &Decoded,
+    image: &DynamicImage,
+    done: &str,
+    monitor: &Monitor,
+    to_error: impl FnOnce(EncodeError) -> EngineError,
+) -> Result<Picture, EngineError> {
     let attached = Attached {
         profile: source.profile.as_deref(),
         chroma: source.header.chroma,
         parameters: source.parameters.as_deref(),
         postprocessing: Some(done),
     };
-    write(image, format, &attached)
+    write(image, source.header.format, &attached, monitor, to_error)
 }
 
 /// Writes a new picture, such as a drawing of edges, as PNG.
-pub(crate) fn write_png(image: &DynamicImage, done: &str) -> Result<Picture, EncodeError> {
-    write(image, Format::Png, &Attached { postprocessing: Some(done), ..Attached::default() })
+pub(crate) fn write_png(image: &DynamicImage, done: &str, monitor: &Monitor) -> Result<Picture, EngineError> {
+    let attached = Attached { postprocessing: Some(done), ..Attached::default() };
+    write(image, Format::Png, &attached, monitor, |error| EngineError::Failed(error.to_string()))
 }
 
-fn write(image: &DynamicImage, format: Format, attached: &Attached<'_>) -> Result<Picture, EncodeError> {
-    let bytes = encode(image, format, attached)?;
+/// Writes a picture for a job.
+pub(crate) fn write(
+    image: &DynamicImage,
+    format: Format,
+    attached: &Attached<'_>,
+    monitor: &Monitor,
+    to_error: impl FnOnce(EncodeError) -> EngineError,
+) -> Result<Picture, EngineError> {
+    let bytes = encode_output(image, format, attached, monitor).map_err(|error| match error {
+        EncodeError::Cancelled => EngineError::Cancelled,
+        error => to_error(error),
+    })?;
     Ok(Picture { bytes, format, width: image.width(), height: image.height(), seed: None })
 }

@@ -159,7 +159,7 @@ async fn carry_out(job: Job, monitor: &Monitor, step_time: Duration) -> Result<O
             simulate(directives.trouble.as_ref()).await?;
         }
         if step % plan.steps.div_ceil(PREVIEWS) == 0
-            && let Some(preview) = make::preview(&plan, step)?
+            && let Some(preview) = make::preview(&plan, step, monitor)?
         {
             monitor.preview(preview);
         }

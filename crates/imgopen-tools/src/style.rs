@@ -80,9 +80,9 @@ impl Engine for Style {
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     job.request::<RecognizeStyleRequest>()?;
-    let source = picture::decode_input(job.input("sourceImage")?, job.limits())?;
+    let source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
     monitor.stage(0.5)?;
-    let style_labels = labels(&measure(source.image)?);
+    let style_labels = labels(&measure(source.image, monitor)?);
     monitor.stage(1.0)?;
     Ok(Output { style_labels, ..Output::default() })
 }
@@ -91,22 +91,23 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 ///
 /// # Errors
 ///
-/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects.
-pub fn measure(image: DynamicImage) -> Result<Measures, EngineError> {
+/// [`EngineError::Failed`] for a picture without pixels, which decoding rejects; [`EngineError::Cancelled`].
+pub fn measure(image: DynamicImage, monitor: &Monitor) -> Result<Measures, EngineError> {
     if image.width() == 0 || image.height() == 0 {
         return Err(EngineError::Failed("a picture without pixels cannot be measured".to_owned()));
     }
-    Measures::of(picture::flatten(image))
+    Measures::of(picture::flatten(image), monitor)
 }
 
 /// Returns the labels that fit the measurements, the best first.
 ///
 /// ```
 /// use image::{GrayImage, Luma};
+/// use imgopen_engine::Monitor;
 /// use imgopen_tools::style::{labels, measure};
 ///
 /// let hatching = GrayImage::from_fn(200, 200, |x, y| Luma([if (x + y) % 20 < 2 { 0 } else { 255 }]));
-/// let labels = labels(&measure(hatching.into())?);
+/// let labels = labels(&measure(hatching.into(), &Monitor::new().0)?);
 /// assert_eq!(labels[0].label, "line art");
 /// # Ok::<(), imgopen_engine::EngineError>(())
 /// ```

@@ -84,7 +84,7 @@ impl Watermark {
         request: &WatermarkImageRequest,
     ) -> Result<DynamicImage, EngineError> {
         let (print, mut canvas) = (Print::of(request)?, Canvas { image, profile: None });
-        canvas.mark(&self.library, &print, mark)?;
+        canvas.mark(&self.library, &print, mark, &Monitor::new().0)?;
         Ok(canvas.image)
     }
 }
@@ -116,19 +116,19 @@ impl Engine for Watermark {
 
 fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let print = Print::of(&job.request()?)?;
-    let mut source = picture::decode_input(job.input("sourceImage")?, job.limits())?;
+    let mut source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
     let mark = match print.content {
         Content::Text(_) => None,
-        Content::Picture => Some(picture::decode_input(job.input("watermarkImage")?, job.limits())?.image),
+        Content::Picture => Some(picture::decode_input(job.input("watermarkImage")?, job.limits(), monitor)?.image),
     };
     monitor.stage(0.3)?;
     let mut canvas = Canvas { image: std::mem::take(&mut source.image), profile: source.profile.take() };
-    canvas.mark(library, &print, mark)?;
+    canvas.mark(library, &print, mark, monitor)?;
     source.profile = canvas.profile;
     monitor.stage(0.7)?;
     let done = format!("Postprocess watermark: {}", print.position.as_str());
-    let picture = write_like(&source, &canvas.image, &done)
-        .map_err(|error| EngineError::Failed(format!("the marked picture cannot be written: {error}")))?;
+    let failed = |error| EngineError::Failed(format!("the marked picture cannot be written: {error}"));
+    let picture = write_like(&source, &canvas.image, &done, monitor, failed)?;
     monitor.stage(1.0)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
 }
@@ -141,16 +141,23 @@ struct Canvas {
 
 impl Canvas {
     /// Prints the mark at all its positions.
-    fn mark(&mut self, library: &Library, print: &Print, mark: Option<DynamicImage>) -> Result<(), EngineError> {
+    fn mark(
+        &mut self,
+        library: &Library,
+        print: &Print,
+        mark: Option<DynamicImage>,
+        monitor: &Monitor,
+    ) -> Result<(), EngineError> {
         with_pixels(&self.image)?;
         let space = Space::new(print, self.image.width(), self.image.height())?;
         let mark = match (&print.content, mark) {
-            (Content::Text(text), _) => text_mark(library, text, print, &space)?,
+            (Content::Text(text), _) => text_mark(library, text, print, &space, monitor)?,
             (Content::Picture, Some(mark)) => picture_mark(mark, &space, is_deep(&self.image))?,
             (Content::Picture, None) => {
                 return Err(EngineError::rejected("watermarkImage", "missing; give the picture to print"));
             }
         };
+        monitor.check_cancelled()?;
         if mark.has_colour() && !self.image.color().has_color() {
             // The profile is for gray.
             self.image = coloured(std::mem::take(&mut self.image));
@@ -159,14 +166,20 @@ impl Canvas {
         let (width, height) = mark.size();
         let mut blend = Blend::new(&mut self.image, &mark, print.opacity)?;
         for (x, y) in space.places(print, width, height) {
-            blend.at(x, y);
+            blend.at(x, y, monitor)?;
         }
         Ok(())
     }
 }
 
-fn text_mark(library: &Library, text: &str, print: &Print, space: &Space) -> Result<Mark, EngineError> {
-    text::set(library.fonts_for(text)?, text, print.position, space)
+fn text_mark(
+    library: &Library,
+    text: &str,
+    print: &Print,
+    space: &Space,
+    monitor: &Monitor,
+) -> Result<Mark, EngineError> {
+    text::set(library.fonts_for(text)?, text, print.position, space, monitor)
 }
 
 fn picture_mark(mark: DynamicImage, space: &Space, deep: bool) -> Result<Mark, EngineError> {

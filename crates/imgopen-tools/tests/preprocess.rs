@@ -4,7 +4,7 @@
 mod support;
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
-use imgopen_engine::{Engine, Format, Grade, Job, PictureLimits};
+use imgopen_engine::{Engine, Format, Grade, Job, Monitor, PictureLimits};
 use imgopen_picture::decode;
 use imgopen_tools::Preprocessors;
 use imgopen_tools::preprocess::{Preprocessor, preprocess};
@@ -14,7 +14,7 @@ use serde_json::json;
 use support::{URL, file, input, job, request, run};
 
 fn made(image: impl Into<DynamicImage>, preprocessor: Preprocessor) -> DynamicImage {
-    preprocess(image.into(), preprocessor).unwrap()
+    preprocess(image.into(), preprocessor, &Monitor::new().0).unwrap()
 }
 
 /// Textbook Canny: whole arrays, one pixel at a time, the direction in floating point.

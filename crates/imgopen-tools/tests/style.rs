@@ -5,7 +5,7 @@ mod support;
 
 use fastrand::Rng;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, imageops};
-use imgopen_engine::{Engine, Grade};
+use imgopen_engine::{Engine, Grade, Monitor};
 use imgopen_tools::Style;
 use imgopen_tools::style::{labels, measure};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use serde_json::json;
 use support::{URL, file, input, job, run};
 
 fn named(image: impl Into<DynamicImage>) -> Vec<(String, f64)> {
-    let labels = labels(&measure(image.into()).unwrap());
+    let labels = labels(&measure(image.into(), &Monitor::new().0).unwrap());
     labels.into_iter().map(|label| (label.label, label.confidence.unwrap())).collect()
 }
 

@@ -121,7 +121,7 @@ fn preview(name: &str, peers: &'static [(&'static str, &'static str)], file: &Pa
     let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "preprocessor": name});
     let image = picture::decode(&fs::read(file)?, &PictureLimits::default())?.image;
     let preprocessor: Preprocessor = name.parse()?;
-    let alone = on(image, move |image| Ok(preprocess::preprocess(image, preprocessor)?));
+    let alone = on(image, move |image| Ok(preprocess::preprocess(image, preprocessor, &Monitor::new().0)?));
     let engine = Preprocessors::new();
     task(format!("{name}, {what}"), engine, "preview_controlnet", request, &[("sourceImage", file)], peers, alone)
 }

@@ -4,7 +4,7 @@
 //! all of them; small networks on SURF features score the rest and move them onto the face.
 
 use image::GrayImage;
-use imgopen_engine::EngineError;
+use imgopen_engine::{EngineError, Monitor};
 
 use super::candidate::Candidate;
 use super::lab::Lab;
@@ -25,12 +25,8 @@ const SAME_FACE: f32 = 0.3;
 /// The standard deviation of brightness up to which a window is blank.
 const DEVIATION: f64 = 10.0;
 
-/// Finds faces of at least 40x40 pixels. `between` is called between levels, and ends the search with an error.
-pub(super) fn find(
-    model: &Model,
-    image: &GrayImage,
-    mut between: impl FnMut() -> Result<(), EngineError>,
-) -> Result<Vec<Candidate>, EngineError> {
+/// Finds faces of at least 40x40 pixels, until the job is cancelled.
+pub(super) fn find(model: &Model, image: &GrayImage, monitor: &Monitor) -> Result<Vec<Candidate>, EngineError> {
     let mut found: Vec<Vec<Candidate>> = vec![Vec::new(); model.first.len()];
     let mut scale = 1.0_f32;
     loop {
@@ -39,29 +35,36 @@ pub(super) fn find(
         if width.min(height) < LEAST_SIDE {
             break;
         }
-        between()?;
-        scan(model, &resized(image, width, height)?, scale, &mut found);
+        monitor.check_cancelled()?;
+        scan(model, &resized(image, width, height)?, scale, &mut found, monitor)?;
         scale *= SHRINK;
     }
     for found in &mut found {
-        *found = merged(std::mem::take(found), SAME);
+        *found = merged(std::mem::take(found), SAME, monitor)?;
     }
     let mut scorer = Scorer::new(model);
     for (index, level) in model.levels.iter().enumerate() {
-        between()?;
         let last = index + 1 == model.levels.len();
-        found = level.iter().map(|branch| scored(&mut scorer, branch, &found, image, last)).collect();
+        let scored = level.iter().map(|branch| scored(&mut scorer, branch, &found, (image, monitor), last));
+        found = scored.collect::<Result<_, _>>()?;
     }
     Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// Adds the windows of one level that pass the boosted cascades.
-fn scan(model: &Model, image: &GrayImage, scale: f32, found: &mut [Vec<Candidate>]) {
+fn scan(
+    model: &Model,
+    image: &GrayImage,
+    scale: f32,
+    found: &mut [Vec<Candidate>],
+    monitor: &Monitor,
+) -> Result<(), EngineError> {
     let lab = Lab::new(image);
     let (width, height) = (image.width() as usize, image.height() as usize);
     let cascades: Vec<_> = model.first.iter().map(|boosted| lab.cascade(boosted)).collect();
     let place = |at: usize| (at as f32 / scale + 0.5) as i32;
     for y in (0..=height - WINDOW).step_by(STEP) {
+        monitor.check_cancelled()?;
         for x in (0..=width - WINDOW).step_by(STEP) {
             let mut blank = None;
             for (cascade, found) in cascades.iter().zip(&mut *found) {
@@ -72,6 +75,7 @@ fn scan(model: &Model, image: &GrayImage, scale: f32, found: &mut [Vec<Candidate
             }
         }
     }
+    Ok(())
 }
 
 fn is_blank(image: &GrayImage, x: usize, y: usize) -> bool {
@@ -91,27 +95,33 @@ fn scored(
     scorer: &mut Scorer<'_>,
     branch: &Branch,
     before: &[Vec<Candidate>],
-    image: &GrayImage,
+    (image, monitor): (&GrayImage, &Monitor),
     last: bool,
-) -> Vec<Candidate> {
+) -> Result<Vec<Candidate>, EngineError> {
     let mut candidates: Vec<Candidate> = branch.sources.iter().flat_map(|source| before[*source].clone()).collect();
     for (index, network) in branch.stages.iter().enumerate() {
-        candidates = candidates.into_iter().filter_map(|candidate| scorer.score(network, image, candidate)).collect();
+        let mut passed = Vec::new();
+        for candidate in candidates {
+            monitor.check_cancelled()?;
+            passed.extend(scorer.score(network, image, candidate));
+        }
+        candidates = passed;
         if index + 1 < branch.stages.len() {
-            candidates = merged(candidates, SAME);
+            candidates = merged(candidates, SAME, monitor)?;
         } else if last {
-            candidates = merged(candidates, SAME_FACE);
+            candidates = merged(candidates, SAME_FACE, monitor)?;
         }
     }
-    candidates
+    Ok(candidates)
 }
 
 /// Merges candidates that overlap by more than `same` into the best of them, with the sum of the scores.
-fn merged(mut candidates: Vec<Candidate>, same: f32) -> Vec<Candidate> {
+fn merged(mut candidates: Vec<Candidate>, same: f32, monitor: &Monitor) -> Result<Vec<Candidate>, EngineError> {
     candidates.sort_by(|one, other| other.score.total_cmp(&one.score));
     let mut merged: Vec<Candidate> = Vec::new();
     let mut taken = vec![false; candidates.len()];
     for (index, best) in candidates.iter().enumerate() {
+        monitor.check_cancelled()?;
         if taken[index] {
             continue;
         }
@@ -124,7 +134,7 @@ fn merged(mut candidates: Vec<Candidate>, same: f32) -> Vec<Candidate> {
         }
         merged.push(Candidate { score, ..*best });
     }
-    merged
+    Ok(merged)
 }
 
 /// Returns the intersection of two squares over their union.

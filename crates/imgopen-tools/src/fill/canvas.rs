@@ -74,6 +74,7 @@ pub(super) fn nearest(hole: &[bool], width: usize, area: Area, monitor: &Monitor
     let (columns, rows) = (area.width(), area.height());
     let mut nearest = Vec::with_capacity(rows * columns);
     for row in hole.chunks_exact(width).take(area.bottom).skip(area.top) {
+        monitor.check_cancelled()?;
         for hole in &row[area.left..area.right] {
             let here = nearest.len() as u32;
             nearest.push(if *hole { NOWHERE } else { here });

@@ -1,5 +1,7 @@
 //! Splits a hole into pieces that are far from each other, so that each is filled from its own surroundings.
 
+use imgopen_engine::{EngineError, Monitor};
+
 use super::canvas::Area;
 
 /// The side in pixels of the squares that are treated as one cell.
@@ -10,10 +12,11 @@ const REACH: usize = 2;
 const MOST: usize = 64;
 
 /// Returns disjoint areas, each as small as possible, that together contain every set pixel.
-pub(super) fn clusters(set: &[bool], width: usize) -> Vec<Area> {
+pub(super) fn clusters(set: &[bool], width: usize, monitor: &Monitor) -> Result<Vec<Area>, EngineError> {
     let mut areas: Vec<Area> = Vec::new();
     let columns = width.div_ceil(SQUARE);
     for (number, rows) in set.chunks(width * SQUARE).enumerate() {
+        monitor.check_cancelled()?;
         let mut squares: Vec<Option<Area>> = vec![None; columns];
         for (y, row) in rows.chunks_exact(width).enumerate() {
             for x in (0..width).filter(|x| row[*x]) {
@@ -28,9 +31,9 @@ pub(super) fn clusters(set: &[bool], width: usize) -> Vec<Area> {
         }
     }
     if areas.len() > MOST {
-        return areas.into_iter().reduce(Area::with).into_iter().collect();
+        return Ok(areas.into_iter().reduce(Area::with).into_iter().collect());
     }
-    areas
+    Ok(areas)
 }
 
 /// Adds an area, merged with all near it, and with those near the result.
@@ -63,6 +66,10 @@ impl Area {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn clusters(set: &[bool], width: usize) -> Vec<Area> {
+        super::clusters(set, width, &Monitor::new().0).unwrap()
+    }
 
     fn set(width: usize, height: usize, areas: &[Area]) -> Vec<bool> {
         let inside = |at: usize| {

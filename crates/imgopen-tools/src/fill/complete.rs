@@ -75,10 +75,12 @@ pub(super) fn complete(
     monitor: &Monitor,
     (begin, done): (f64, f64),
 ) -> Result<Option<Completion>, EngineError> {
-    let mut canvases = pyramid(canvas, style.fewest);
+    // A canvas has at most 8 million pixels, so that no pass over one takes long.
+    let mut canvases = pyramid(canvas, style.fewest, monitor)?;
     let mut last: Option<(Canvas, Field)> = None;
     while let Some(canvas) = canvases.pop() {
         let index = canvases.len();
+        monitor.check_cancelled()?;
         let Some(mut level) = Level::new(canvas, style, index) else { return Ok(None) };
         let mut field = match &last {
             None => level.begin(monitor)?,
@@ -98,19 +100,22 @@ pub(super) fn complete(
 }
 
 /// Returns the canvas at ever coarser scales.
-fn pyramid(canvas: Canvas, fewest: usize) -> Vec<Canvas> {
+fn pyramid(canvas: Canvas, fewest: usize, monitor: &Monitor) -> Result<Vec<Canvas>, EngineError> {
     let mut canvases = vec![canvas];
     while let Some(last) = canvases.last() {
+        monitor.check_cancelled()?;
         if last.depths().into_iter().all(|deep| deep <= COARSEST_DEPTH) {
             break;
         }
+        monitor.check_cancelled()?;
         let half = last.halved();
+        monitor.check_cancelled()?;
         if half.sources().into_iter().filter(|source| *source).count() < fewest {
             break;
         }
         canvases.push(half);
     }
-    canvases
+    Ok(canvases)
 }
 
 /// Returns the grid of patches, spaced so that their number is bounded.
@@ -179,6 +184,7 @@ impl Level {
     /// Continues from the result at half the size.
     fn go_on(&mut self, half: &Canvas, field: &Field, monitor: &Monitor) -> Result<Field, EngineError> {
         self.canvas.fill_from(half);
+        monitor.check_cancelled()?;
         self.sum_all();
         let field = field.doubled(self.grid, &self.rules(), self.seed(254), monitor)?;
         self.repaint(&field, false, monitor)?;

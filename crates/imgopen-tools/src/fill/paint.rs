@@ -11,6 +11,9 @@ use super::votes::{Sample, Samples, Votes, strips};
 /// The most pixels of a canvas; larger pictures are scaled down first.
 const MOST_PIXELS: usize = 8_000_000;
 
+/// How many pixels are spread before cancellation is checked again.
+const PART: usize = 1 << 20;
+
 /// Evaluates an expression for each type of decoded picture: `$buffer` are its samples, `$channels` per pixel.
 macro_rules! of_kind {
     ($image:expr, $buffer:ident, $channels:ident => $work:expr) => {
@@ -82,14 +85,15 @@ fn scale(area: Area) -> usize {
 fn reduced<S: Sample, const CHANNELS: usize>(
     picture: &Samples<'_, S, CHANNELS>,
     hole: &[bool],
-    area: Area,
-    scale: usize,
-) -> Canvas {
+    (area, scale): (Area, usize),
+    monitor: &Monitor,
+) -> Result<Canvas, EngineError> {
     let (width, height) = (area.width().div_ceil(scale), area.height().div_ceil(scale));
     let mut canvas = Canvas { width, height, pixels: Vec::new(), hole: Vec::new() };
     canvas.pixels.reserve_exact(width * height);
     canvas.hole.reserve_exact(width * height);
     for top in (area.top..area.bottom).step_by(scale) {
+        monitor.check_cancelled()?;
         for left in (area.left..area.right).step_by(scale) {
             let (mut sums, mut count, mut is_hole) = ([0_u32; 4], 0, false);
             for y in top..(top + scale).min(area.bottom) {
@@ -107,7 +111,7 @@ fn reduced<S: Sample, const CHANNELS: usize>(
             canvas.hole.push(is_hole);
         }
     }
-    canvas
+    Ok(canvas)
 }
 
 impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
@@ -115,7 +119,7 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         let Task { hole, inner, outer, style } = task;
         let width = self.width;
         let scale = scale(outer);
-        let completion = complete(reduced(self, hole, outer, scale), style, monitor, span)?;
+        let completion = complete(reduced(self, hole, (outer, scale), monitor)?, style, monitor, span)?;
         let Some(Completion { field, ballots }) = &completion else {
             return self.spread(hole, outer, places(inner).filter(|(x, y)| hole[y * width + x]), monitor);
         };
@@ -182,7 +186,10 @@ impl<S: Sample, const CHANNELS: usize> Samples<'_, S, CHANNELS> {
         monitor: &Monitor,
     ) -> Result<(), EngineError> {
         let nearest = nearest(hole, self.width, area, monitor)?;
-        for (x, y) in pixels {
+        for (number, (x, y)) in pixels.enumerate() {
+            if number.is_multiple_of(PART) {
+                monitor.check_cancelled()?;
+            }
             let from = nearest[(y - area.top) * area.width() + x - area.left];
             if from != NOWHERE {
                 let (from_x, from_y) = (from as usize % area.width(), from as usize / area.width());

@@ -2,7 +2,7 @@
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::DynamicImage;
-use imgopen_engine::EngineError;
+use imgopen_engine::{EngineError, Monitor};
 
 use super::raster::Raster;
 
@@ -15,13 +15,16 @@ const CELL: usize = 64;
 ///
 /// # Errors
 ///
-/// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have.
-pub(super) fn tile(image: &DynamicImage) -> Result<DynamicImage, EngineError> {
+/// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have;
+/// [`EngineError::Cancelled`].
+pub(super) fn tile(image: &DynamicImage, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
     let (width, height) = (image.width(), image.height());
     let small = resize(image, (width / RATE).max(1), (height / RATE).max(1), FilterType::Box)?;
+    monitor.check_cancelled()?;
     resize(&small, width, height, FilterType::CatmullRom)
 }
 
+/// Resamples a picture, which cannot be stopped; the limit of pixels bounds the time that it takes.
 fn resize(image: &DynamicImage, width: u32, height: u32, filter: FilterType) -> Result<DynamicImage, EngineError> {
     let mut resized = DynamicImage::new(width, height, image.color());
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
@@ -33,12 +36,13 @@ fn resize(image: &DynamicImage, width: u32, height: u32, filter: FilterType) -> 
 
 /// Returns cells of one colour each, as T2I-Adapter's colour preprocessor makes them: bicubic samples at the centres of the
 /// cells.
-pub(super) fn grid(raster: Raster<'_>) -> Vec<u8> {
+pub(super) fn grid(raster: Raster<'_>) -> Result<Vec<u8>, EngineError> {
     let Raster { width, height, channels, .. } = raster;
     let (across, down) = (Taps::all(width), Taps::all(height));
     let mut samples = Vec::with_capacity(raster.samples.len());
     let mut cell_row = Vec::with_capacity(width * channels);
     for (index, vertical) in down.iter().enumerate() {
+        raster.monitor.check_cancelled()?;
         cell_row.clear();
         for (column, horizontal) in across.iter().enumerate() {
             let color: Vec<u8> = (0..channels).map(|channel| sample(raster, horizontal, vertical, channel)).collect();
@@ -47,7 +51,7 @@ pub(super) fn grid(raster: Raster<'_>) -> Vec<u8> {
         }
         (0..extent(height, down.len(), index)).for_each(|_| samples.extend(&cell_row));
     }
-    samples
+    Ok(samples)
 }
 
 /// Returns the number of pixels that each cell covers: those nearest to it.

@@ -8,12 +8,15 @@
 //! All loops over pixels work on rows of 16-bit values without branches, so that they vectorise.
 
 use image::GrayImage;
+use imgopen_engine::{EngineError, Monitor};
 use imgopen_picture::parallel;
 
 use super::raster::Raster;
 
 /// The pixels of a band of rows, which one thread handles.
 const BAND: usize = 256 * 1024;
+/// How many strong pixels are followed before cancellation is checked again.
+const PART: usize = 16 * 1024;
 /// The gradient below which nothing is an edge; the web UI's default.
 const LOW: i16 = 100;
 /// The gradient above which an edge is certain; the web UI's default.
@@ -27,19 +30,25 @@ const WEAK: u8 = 1;
 const STRONG: u8 = 2;
 
 /// Returns the edges in white on black.
-pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
+pub(super) fn edges(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
     let mut marks = raster.gray();
     let length = (BAND / raster.width).max(1) * raster.width;
     let bands = marks.chunks_mut(length).enumerate().collect();
     let strong = parallel::map(bands, |(index, band)| suppress(raster, index * length / raster.width, band));
-    hysteresis(&mut marks, raster.width, strong.concat());
-    parallel::each(marks.chunks_mut(length).collect(), show);
-    marks
+    let strong = strong.into_iter().collect::<Result<Vec<_>, _>>()?;
+    hysteresis(&mut marks, raster.width, strong.concat(), raster.monitor)?;
+    let shown = parallel::map(marks.chunks_mut(length).collect(), |band| {
+        raster.monitor.check_cancelled()?;
+        show(band);
+        Ok::<(), EngineError>(())
+    });
+    shown.into_iter().collect::<Result<(), EngineError>>()?;
+    Ok(marks)
 }
 
 /// Marks the pixels of the rows from `first` on whose gradient is a maximum across the edge (non-maximum suppression).
 /// Returns the positions of the strong ones.
-fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
+fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Result<Vec<usize>, EngineError> {
     let (width, height) = (raster.width, raster.height as isize);
     let gray = |y: isize, row: &mut [u8]| raster.bright_row(y.clamp(0, height - 1) as usize, row);
     let mut strong = Vec::new();
@@ -62,6 +71,7 @@ fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
     ahead(above, &mut gradients);
     ahead(above + 1, &mut gradients);
     for (y, row) in (first..).zip(marks.chunks_exact_mut(width)) {
+        raster.monitor.check_cancelled()?;
         ahead(y as isize + 1, &mut gradients);
         mark(&gradients, row);
         // Eight pixels at a time; most have no mark.
@@ -77,12 +87,17 @@ fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Vec<usize> {
         }
         strong.extend((at..).zip(rest).filter(|(_, mark)| **mark == STRONG).map(|(at, _)| at));
     }
-    strong
+    Ok(strong)
 }
 
 /// Makes everything connected to strong pixels strong (hysteresis).
-fn hysteresis(marks: &mut [u8], width: usize, mut strong: Vec<usize>) {
+fn hysteresis(marks: &mut [u8], width: usize, mut strong: Vec<usize>, monitor: &Monitor) -> Result<(), EngineError> {
+    let mut followed = 0_usize;
     while let Some(at) = strong.pop() {
+        if followed.is_multiple_of(PART) {
+            monitor.check_cancelled()?;
+        }
+        followed += 1;
         let x = at % width;
         let (left, right) = (x.min(1), (width - 1 - x).min(1));
         for middle in [at.checked_sub(width), Some(at), Some(at + width)].into_iter().flatten() {
@@ -95,6 +110,7 @@ fn hysteresis(marks: &mut [u8], width: usize, mut strong: Vec<usize>) {
             }
         }
     }
+    Ok(())
 }
 
 vectorised!(show = show_plainly(marks: &'a mut [u8]));
@@ -213,14 +229,15 @@ mod tests {
         let coarse = image::RgbImage::from_fn(70, 80, |_, _| image::Rgb([(); 3].map(|()| random.u8(..))));
         let photo = crate::lanczos::resize(coarse.into(), 700, 800).unwrap();
         for image in [photo.clone(), DynamicImage::from(photo.to_luma8())] {
-            let raster = Raster::of(&image);
+            let monitor = Monitor::new().0;
+            let raster = Raster::of(&image, &monitor);
             let mut whole = raster.gray();
-            let strong = suppress(raster, 0, &mut whole);
-            hysteresis(&mut whole, raster.width, strong);
+            let strong = suppress(raster, 0, &mut whole).unwrap();
+            hysteresis(&mut whole, raster.width, strong, &monitor).unwrap();
             show(&mut whole);
             assert!(whole.iter().filter(|edge| **edge == 255).count() > 10_000);
             assert!(raster.width * raster.height > 2 * BAND);
-            assert!(edges(raster) == whole);
+            assert!(edges(raster).unwrap() == whole);
         }
     }
 }

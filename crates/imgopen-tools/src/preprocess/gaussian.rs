@@ -1,6 +1,7 @@
 //! Gaussian blur in floating point, a row at a time, equal to OpenCV's `GaussianBlur`: the kernel reaches four deviations
 //! to each side, and the picture is mirrored at its border without repeating the last pixel.
 
+use imgopen_engine::EngineError;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::raster::Raster;
@@ -48,8 +49,9 @@ impl<'a> Blur<'a> {
         vec![0.0; self.raster.channels * stride(self.raster.width)]
     }
 
-    /// Fills `out` with row `y`. Rows must be requested from top to bottom.
-    pub(super) fn row(&mut self, y: usize, out: &mut [f32]) {
+    /// Fills `out` with row `y`, unless the job is cancelled. Rows must be requested from top to bottom.
+    pub(super) fn row(&mut self, y: usize, out: &mut [f32]) -> Result<(), EngineError> {
+        self.raster.monitor.check_cancelled()?;
         let reach = self.weights.len() - 1;
         while self.taken <= (y + reach).min(self.raster.height - 1) {
             self.take();
@@ -62,6 +64,7 @@ impl<'a> Blur<'a> {
         self.pairs.extend((1..=reach as isize).map(|away| [place(y - away), place(y + away)]));
         let Self { ring: samples, pairs, weights, .. } = self;
         Arch::new().dispatch(Sums { samples, middle: place(y), pairs, weights, out });
+        Ok(())
     }
 
     /// Blurs the next row horizontally into the ring.

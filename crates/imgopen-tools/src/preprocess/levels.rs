@@ -1,6 +1,7 @@
 //! Preprocessors that work on each pixel alone: threshold and negative.
 
 use image::GrayImage;
+use imgopen_engine::EngineError;
 
 use super::raster::Raster;
 
@@ -8,13 +9,16 @@ use super::raster::Raster;
 const THRESHOLD: u8 = 127;
 
 /// Returns white where all channels are above the threshold, else black.
-pub(super) fn threshold(raster: Raster<'_>) -> GrayImage {
+pub(super) fn threshold(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
     let mut two = raster.gray();
-    match raster.channels {
-        1 => divide(raster.samples.as_chunks::<1>().0, &mut two),
-        _ => divide_colors(raster.samples.as_chunks().0, &mut two),
+    for (row, two) in raster.rows().zip(two.chunks_exact_mut(raster.width)) {
+        raster.monitor.check_cancelled()?;
+        match raster.channels {
+            1 => divide(row.as_chunks::<1>().0, two),
+            _ => divide_colors(row.as_chunks().0, two),
+        }
     }
-    two
+    Ok(two)
 }
 
 vectorised!(divide = divide_plainly(pixels: &'a [[u8; 1]], two: &'a mut [u8]));
@@ -29,6 +33,11 @@ fn divide_plainly<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], two: &mut [u
 }
 
 /// Returns the samples of the negative.
-pub(super) fn invert(raster: Raster<'_>) -> Vec<u8> {
-    raster.samples.iter().map(|sample| !sample).collect()
+pub(super) fn invert(raster: Raster<'_>) -> Result<Vec<u8>, EngineError> {
+    let mut negative = Vec::with_capacity(raster.samples.len());
+    for row in raster.rows() {
+        raster.monitor.check_cancelled()?;
+        negative.extend(row.iter().map(|sample| !sample));
+    }
+    Ok(negative)
 }

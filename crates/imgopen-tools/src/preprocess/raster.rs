@@ -1,29 +1,36 @@
 //! A picture as plain samples.
 
 use image::{DynamicImage, GrayImage, RgbImage};
+use imgopen_engine::Monitor;
 
 use crate::brightness::brightness;
 
-/// Pixels of 8 bits in one or three channels.
+/// Pixels of 8 bits in one or three channels, with the monitor of the job that works on them.
 #[derive(Clone, Copy)]
 pub struct Raster<'a> {
     pub samples: &'a [u8],
     pub width: usize,
     pub height: usize,
     pub channels: usize,
+    pub monitor: &'a Monitor,
 }
 
 impl<'a> Raster<'a> {
     /// Returns the pixels of a picture.
-    pub fn of(image: &'a DynamicImage) -> Self {
+    pub fn of(image: &'a DynamicImage, monitor: &'a Monitor) -> Self {
         let (samples, channels) = (image.as_bytes(), usize::from(image.color().channel_count()));
-        Self { samples, width: image.width() as usize, height: image.height() as usize, channels }
+        Self { samples, width: image.width() as usize, height: image.height() as usize, channels, monitor }
     }
 
     /// Returns the samples of a row.
     pub fn row(&self, y: usize) -> &'a [u8] {
         let length = self.width * self.channels;
         &self.samples[y * length..][..length]
+    }
+
+    /// Returns the samples row by row.
+    pub fn rows(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.samples.chunks_exact(self.width * self.channels)
     }
 
     /// Returns a black picture of this size.

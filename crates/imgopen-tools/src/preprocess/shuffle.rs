@@ -4,6 +4,7 @@
 //! 256 pixels apart, interpolated by cubics and stretched to reach from edge to edge.
 
 use fastrand::Rng;
+use imgopen_engine::{EngineError, Monitor};
 
 use super::areas::cubic;
 use super::raster::Raster;
@@ -14,14 +15,15 @@ const SEED: u64 = 12_345;
 const MESH: usize = 256;
 
 /// Returns the displaced pixels.
-pub(super) fn shuffle(raster: Raster<'_>) -> Vec<u8> {
+pub(super) fn shuffle(raster: Raster<'_>) -> Result<Vec<u8>, EngineError> {
     let Raster { width, height, .. } = raster;
     let mut rng = Rng::with_seed(SEED);
-    let across = Field::new(&mut rng, (width, height), width - 1);
-    let down = Field::new(&mut rng, (width, height), height - 1);
+    let across = Field::new(&mut rng, (width, height), width - 1, raster.monitor)?;
+    let down = Field::new(&mut rng, (width, height), height - 1, raster.monitor)?;
     let (mut xs, mut ys) = (vec![0.0; width], vec![0.0; width]);
     let mut samples = vec![0; raster.samples.len()];
     for (y, row) in samples.chunks_exact_mut(width * raster.channels).enumerate() {
+        raster.monitor.check_cancelled()?;
         across.row(y, &mut xs);
         down.row(y, &mut ys);
         match raster.channels {
@@ -29,7 +31,7 @@ pub(super) fn shuffle(raster: Raster<'_>) -> Vec<u8> {
             _ => take::<3>(raster, &xs, &ys, row),
         }
     }
-    samples
+    Ok(samples)
 }
 
 /// A field of noise over the picture.
@@ -46,7 +48,12 @@ struct Field {
 
 impl Field {
     /// Creates noise from 0 to `last` over a picture of that size.
-    fn new(rng: &mut Rng, (width, height): (usize, usize), last: usize) -> Self {
+    fn new(
+        rng: &mut Rng,
+        (width, height): (usize, usize),
+        last: usize,
+        monitor: &Monitor,
+    ) -> Result<Self, EngineError> {
         let (columns, rows) = (width / MESH + 2, height / MESH + 2);
         let numbers = (0..columns * rows).map(|_| rng.f64()).collect();
         let mesh = [(width, columns), (height, rows)].map(|(side, meshes)| (side + 2 * MESH) as f64 / meshes as f64);
@@ -54,13 +61,14 @@ impl Field {
         let (mut least, mut most) = (f32::INFINITY, f32::NEG_INFINITY);
         let mut row = vec![0.0; width];
         for y in 0..height {
+            monitor.check_cancelled()?;
             field.row(y, &mut row);
             let (low, high) = range(&row);
             (least, most) = (least.min(low), most.max(high));
         }
         field.offset = f64::from(least);
         field.factor = last as f64 / f64::from(most - least).max(f64::EPSILON);
-        field
+        Ok(field)
     }
 
     /// Returns the noise of a row of the picture.

@@ -4,6 +4,7 @@
 //! surroundings is subtracted, so that outlines stay and texture fades. The result is scaled to the strongest edges.
 
 use image::GrayImage;
+use imgopen_engine::EngineError;
 
 use super::gaussian::{Blur, stride};
 use super::raster::Raster;
@@ -26,32 +27,33 @@ const POWER: f64 = 0.8;
 const STEPS: f32 = 128.0;
 
 /// Returns soft edges, bright on black.
-pub(super) fn edges(raster: Raster<'_>) -> GrayImage {
-    let mut slopes = slopes(raster);
-    let counts = subtract_surroundings(&mut slopes, raster);
+pub(super) fn edges(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
+    let mut slopes = slopes(raster)?;
+    let counts = subtract_surroundings(&mut slopes, raster)?;
     let levels = levels(&counts);
     let mut edges = raster.gray();
-    for (edge, slope) in edges.iter_mut().zip(&slopes) {
-        *edge = levels[usize::from(*slope)];
+    for (edges, slopes) in edges.chunks_exact_mut(raster.width).zip(slopes.chunks_exact(raster.width)) {
+        raster.monitor.check_cancelled()?;
+        edges.iter_mut().zip(slopes).for_each(|(edge, slope)| *edge = levels[usize::from(*slope)]);
     }
-    edges
+    Ok(edges)
 }
 
 /// Returns the gradient of the blurred picture at each pixel, in steps.
-fn slopes(raster: Raster<'_>) -> Vec<u16> {
+fn slopes(raster: Raster<'_>) -> Result<Vec<u16>, EngineError> {
     let Raster { width, height, .. } = raster;
     let mut blur = Blur::new(raster, BLUR);
     let mut rows = [blur.empty_row(), blur.empty_row(), blur.empty_row()];
     let mut steepest = vec![0.0; width];
     let mut slopes = vec![0_u16; width * height];
     // The border is replicated.
-    rows[1..].iter_mut().for_each(|row| blur.row(0, row));
+    rows[1..].iter_mut().try_for_each(|row| blur.row(0, row))?;
     for (y, out) in slopes.chunks_exact_mut(width).enumerate() {
         rows.rotate_left(1);
-        blur.row((y + 1).min(height - 1), &mut rows[2]);
+        blur.row((y + 1).min(height - 1), &mut rows[2])?;
         slope_row(&rows, &mut steepest, out);
     }
-    slopes
+    Ok(slopes)
 }
 
 vectorised!(slope_row = slope_row_plainly(rows: &'a [Vec<f32>; 3], steepest: &'a mut [f32], out: &'a mut [u16]));
@@ -98,7 +100,7 @@ fn inner_slopes([above, here, below]: [&[f32]; 3], steepest: &mut [f32]) {
 }
 
 /// Subtracts the surroundings' gradient, and counts the remaining values.
-fn subtract_surroundings(slopes: &mut [u16], raster: Raster<'_>) -> Vec<u32> {
+fn subtract_surroundings(slopes: &mut [u16], raster: Raster<'_>) -> Result<Vec<u32>, EngineError> {
     let Raster { width, height, .. } = raster;
     let original = slopes.to_vec();
     let row = |y: usize| &original[y * width..][..width];
@@ -106,6 +108,7 @@ fn subtract_surroundings(slopes: &mut [u16], raster: Raster<'_>) -> Vec<u32> {
     let mut counts = vec![0; usize::from(u16::MAX) + 1];
     (0..AROUND.min(height)).for_each(|y| add(&mut columns, row(y)));
     for (y, out) in slopes.chunks_exact_mut(width).enumerate() {
+        raster.monitor.check_cancelled()?;
         if y + AROUND < height {
             add(&mut columns, row(y + AROUND));
         }
@@ -116,7 +119,7 @@ fn subtract_surroundings(slopes: &mut [u16], raster: Raster<'_>) -> Vec<u32> {
         subtract_row(&columns, rows, out);
         out.iter().for_each(|step| counts[usize::from(*step)] += 1);
     }
-    counts
+    Ok(counts)
 }
 
 fn add(columns: &mut [u32], row: &[u16]) {

@@ -1,6 +1,7 @@
 //! Strokes where a picture is darker than its surroundings: scribbles and line art, by differences of Gaussians.
 
 use image::GrayImage;
+use imgopen_engine::EngineError;
 
 use super::gaussian::{Blur, planar, stride};
 use super::raster::Raster;
@@ -24,17 +25,17 @@ const USUAL: f32 = 127.0;
 const STEPS: f32 = 128.0;
 
 /// Returns white strokes on black where all channels are darker than their surroundings.
-pub(super) fn scribble(raster: Raster<'_>) -> GrayImage {
+pub(super) fn scribble(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
     let (mut fine, mut coarse) = (Blur::new(raster, FINE), Blur::new(raster, COARSE));
     let (mut near, mut far) = (fine.empty_row(), coarse.empty_row());
     let mut depths = vec![0.0; stride(raster.width)];
     let mut strokes = raster.gray();
     for (y, row) in strokes.chunks_exact_mut(raster.width).enumerate() {
-        fine.row(y, &mut near);
-        coarse.row(y, &mut far);
+        fine.row(y, &mut near)?;
+        coarse.row(y, &mut far)?;
         draw(&far, &near, &mut depths, row);
     }
-    strokes
+    Ok(strokes)
 }
 
 vectorised!(draw = draw_plainly(far: &'a [f32], near: &'a [f32], depths: &'a mut [f32], row: &'a mut [u8]));
@@ -49,13 +50,16 @@ fn draw_plainly(far: &[f32], near: &[f32], depths: &mut [f32], row: &mut [u8]) {
 
 /// Returns bright lines on black, brighter the darker they were than their surroundings. A line of median strength gets
 /// half the full brightness.
-pub(super) fn lines(raster: Raster<'_>) -> GrayImage {
-    let (depths, counts) = depths(raster);
+pub(super) fn lines(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
+    let (depths, counts) = depths(raster)?;
     let strength = usual_strength(&counts).max(LEAST);
     let factor = USUAL / (strength * STEPS);
     let mut lines = raster.gray();
-    brighten(&depths, factor, &mut lines);
-    lines
+    for (lines, depths) in lines.chunks_exact_mut(raster.width).zip(depths.chunks_exact(raster.width)) {
+        raster.monitor.check_cancelled()?;
+        brighten(depths, factor, lines);
+    }
+    Ok(lines)
 }
 
 vectorised!(brighten = brighten_plainly(depths: &'a [u16], factor: f32, lines: &'a mut [u8]));
@@ -68,19 +72,19 @@ fn brighten_plainly(depths: &[u16], factor: f32, lines: &mut [u8]) {
 }
 
 /// Returns how much darker each pixel is than its surroundings, in steps, with a histogram.
-fn depths(raster: Raster<'_>) -> (Vec<u16>, Vec<u32>) {
+fn depths(raster: Raster<'_>) -> Result<(Vec<u16>, Vec<u32>), EngineError> {
     let mut blur = Blur::new(raster, SURROUNDINGS);
     let (mut far, mut here) = (blur.empty_row(), blur.empty_row());
     let mut row_depths = vec![0.0; stride(raster.width)];
     let mut counts = vec![0; 255 * STEPS as usize + 1];
     let mut depths = vec![0_u16; raster.width * raster.height];
     for (y, row) in depths.chunks_exact_mut(raster.width).enumerate() {
-        blur.row(y, &mut far);
+        blur.row(y, &mut far)?;
         planar(raster.row(y), &mut here, raster.channels, 0);
         measure(&far, &here, &mut row_depths, row);
         row.iter().for_each(|steps| counts[usize::from(*steps)] += 1);
     }
-    (depths, counts)
+    Ok((depths, counts))
 }
 
 vectorised!(measure = measure_plainly(far: &'a [f32], here: &'a [f32], depths: &'a mut [f32], row: &'a mut [u16]));

@@ -2,11 +2,12 @@
 
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Format, Monitor, Output, Picture};
-use imgopen_picture::{Attached, encode};
+use imgopen_picture::Attached;
 use imgopen_types::{Face, FaceBox, Point, StyleLabel};
 
 use super::card::Card;
 use super::plan::{Cards, Kind, Plan};
+use crate::results::write;
 
 /// The longer side of a preview in pixels.
 const PREVIEW_SIDE: u32 = 256;
@@ -30,23 +31,21 @@ pub(super) fn output(plan: &Plan, monitor: &Monitor) -> Result<Output, EngineErr
 }
 
 /// Makes a small card that shows the step, if the results are cards.
-pub(super) fn preview(plan: &Plan, step: u32) -> Result<Option<Picture>, EngineError> {
+pub(super) fn preview(plan: &Plan, step: u32, monitor: &Monitor) -> Result<Option<Picture>, EngineError> {
     let Kind::Cards(cards) = &plan.kind else { return Ok(None) };
     let longer = cards.width.max(cards.height);
     let shrink = |side: u32| if longer > PREVIEW_SIDE { (side * PREVIEW_SIDE / longer).max(1) } else { side };
     let mut card = card(plan, cards, 0);
     card.facts.insert(0, format!("preview {step}/{}", plan.steps));
     (card.width, card.height) = (shrink(cards.width), shrink(cards.height));
-    picture(&card, Format::Png, None, cards.seed).map(Some)
+    picture(&card, Format::Png, None, cards.seed, monitor).map(Some)
 }
 
 fn pictures(plan: &Plan, cards: &Cards, monitor: &Monitor) -> Result<Vec<Picture>, EngineError> {
     let make = |index| {
-        if monitor.is_cancelled() {
-            return Err(EngineError::Cancelled);
-        }
+        monitor.check_cancelled()?;
         let parameters = cards.parameters_of(index);
-        picture(&card(plan, cards, index), cards.format, Some(&parameters), cards.seed_of(index))
+        picture(&card(plan, cards, index), cards.format, Some(&parameters), cards.seed_of(index), monitor)
     };
     (0..cards.count).map(make).collect()
 }
@@ -64,11 +63,17 @@ fn card(plan: &Plan, cards: &Cards, index: u32) -> Card {
     Card { width, height, pattern: plan.pattern(cards, index), facts: facts.into_iter().flatten().collect() }
 }
 
-fn picture(card: &Card, format: Format, parameters: Option<&str>, seed: Option<i64>) -> Result<Picture, EngineError> {
+fn picture(
+    card: &Card,
+    format: Format,
+    parameters: Option<&str>,
+    seed: Option<i64>,
+    monitor: &Monitor,
+) -> Result<Picture, EngineError> {
     let image = DynamicImage::ImageRgb8(card.draw());
     let attached = Attached { parameters, ..Attached::default() };
-    let bytes = encode(&image, format, &attached).map_err(|error| EngineError::Failed(error.to_string()))?;
-    Ok(Picture { bytes, format, width: card.width, height: card.height, seed })
+    let picture = write(&image, format, &attached, monitor, |error| EngineError::Failed(error.to_string()))?;
+    Ok(Picture { seed, ..picture })
 }
 
 fn styles() -> Vec<StyleLabel> {

@@ -2,7 +2,7 @@
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, RgbImage};
-use imgopen_engine::EngineError;
+use imgopen_engine::{EngineError, Monitor};
 
 use super::grid;
 use super::strokes::{self, Strokes};
@@ -58,11 +58,17 @@ impl Measures {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have.
-    pub(super) fn of(image: DynamicImage) -> Result<Self, EngineError> {
+    /// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have;
+    /// [`EngineError::Cancelled`].
+    pub(super) fn of(image: DynamicImage, monitor: &Monitor) -> Result<Self, EngineError> {
+        // Each stage that sees the whole picture is one pass over it, or over samples.
+        monitor.check_cancelled()?;
         let image = image.into_rgb8();
+        monitor.check_cancelled()?;
         let grid = grid::certainty(&image);
+        monitor.check_cancelled()?;
         let copy = copy(image)?;
+        monitor.check_cancelled()?;
         let near = Neighbours::of(&copy);
         let tones = Tones::of(&copy);
         let pixels = f64::from(copy.width()) * f64::from(copy.height());
@@ -83,7 +89,7 @@ impl Measures {
             bright: brightness(192, 256),
             extremes: black + white,
             lesser_extreme: black.min(white),
-            strokes: strokes::measure(&copy),
+            strokes: strokes::measure(&copy, monitor)?,
             grid,
         })
     }

@@ -1,6 +1,7 @@
 //! Measures dark strokes on a light background, such as ink on paper, under uneven light too.
 
 use image::RgbImage;
+use imgopen_engine::{EngineError, Monitor};
 
 use crate::brightness::brightness;
 use crate::morphology::dilate;
@@ -29,24 +30,24 @@ pub struct Strokes {
 }
 
 /// Measures the strokes of a picture.
-pub(super) fn measure(image: &RgbImage) -> Strokes {
+pub(super) fn measure(image: &RgbImage, monitor: &Monitor) -> Result<Strokes, EngineError> {
     let width = image.width() as usize;
     let gray: Vec<u8> = image.pixels().map(|pixel| brightness(pixel.0)).collect();
-    let ground = dilate(&gray, width, AROUND);
+    let ground = dilate(&gray, width, AROUND, monitor)?;
     let ink: Vec<u8> = gray.iter().zip(&ground).map(|(gray, ground)| u8::from(below(*gray, *ground, INK))).collect();
     let paper = gray.iter().zip(&ground).filter(|(gray, ground)| !below(**gray, **ground, PAPER)).count();
     let inked = ink.iter().filter(|ink| **ink == 1).count();
-    let thick = opened(&ink, width).iter().filter(|ink| **ink == 1).count();
+    let thick = opened(&ink, width, monitor)?.iter().filter(|ink| **ink == 1).count();
     let tone: f64 =
         (0..gray.len()).filter(|at| ink[*at] == 1).map(|at| f64::from(gray[at]) / f64::from(ground[at])).sum();
     let pixels = gray.len() as f64;
-    Strokes {
+    Ok(Strokes {
         paper: paper as f64 / pixels,
         ink: inked as f64 / pixels,
         thin: 1.0 - thick as f64 / inked.max(1) as f64,
         ink_tone: tone / inked.max(1) as f64,
         paper_tone: f64::from(median(&ground)),
-    }
+    })
 }
 
 fn below(gray: u8, ground: u8, percent: u32) -> bool {
@@ -54,10 +55,10 @@ fn below(gray: u8, ground: u8, percent: u32) -> bool {
 }
 
 /// Removes strokes, and leaves wider areas.
-fn opened(ink: &[u8], width: usize) -> Vec<u8> {
+fn opened(ink: &[u8], width: usize, monitor: &Monitor) -> Result<Vec<u8>, EngineError> {
     let flip = |samples: &[u8]| samples.iter().map(|sample| 1 - sample).collect::<Vec<_>>();
-    let eroded = flip(&dilate(&flip(ink), width, THIN / 2));
-    dilate(&eroded, width, THIN / 2)
+    let eroded = flip(&dilate(&flip(ink), width, THIN / 2, monitor)?);
+    dilate(&eroded, width, THIN / 2, monitor)
 }
 
 fn median(samples: &[u8]) -> u8 {
@@ -80,6 +81,7 @@ mod tests {
         let picture = |thickness: u32| {
             RgbImage::from_fn(90, 60, |x, _| image::Rgb([if x % 45 < thickness { 20 } else { 230 }; 3]))
         };
+        let measure = |image: &RgbImage| measure(image, &Monitor::new().0).unwrap();
         let strokes = measure(&picture(4));
         assert!(strokes.thin == 1.0 && strokes.paper > 0.85 && strokes.paper_tone == 230.0, "{strokes:?}");
         assert!((strokes.ink_tone - 20.0 / 230.0).abs() < 1e-9, "{strokes:?}");

@@ -1,7 +1,7 @@
 //! Blends marks into pixels.
 
 use image::DynamicImage;
-use imgopen_engine::EngineError;
+use imgopen_engine::{EngineError, Monitor};
 
 use super::layer::{Depth, Layer, Mark, times};
 
@@ -14,7 +14,7 @@ const SAMPLES: usize = 4096;
 pub(super) struct Blend<'a>(Box<dyn Printer + 'a>);
 
 trait Printer {
-    fn print(&mut self, x: i64, y: i64);
+    fn print(&mut self, x: i64, y: i64, monitor: &Monitor) -> Result<(), EngineError>;
 }
 
 impl<'a> Blend<'a> {
@@ -43,9 +43,9 @@ impl<'a> Blend<'a> {
         }))
     }
 
-    /// Blends a copy with its upper left corner at a position, clipped to the picture.
-    pub(super) fn at(&mut self, x: i64, y: i64) {
-        self.0.print(x, y);
+    /// Blends a copy with its upper left corner at a position, clipped to the picture, until the job is cancelled.
+    pub(super) fn at(&mut self, x: i64, y: i64, monitor: &Monitor) -> Result<(), EngineError> {
+        self.0.print(x, y, monitor)
     }
 }
 
@@ -109,11 +109,12 @@ impl<'a, T: Depth, const N: usize> Pixels<'a, T, N> {
 }
 
 impl<T: Depth, const N: usize> Printer for Pixels<'_, T, N> {
-    fn print(&mut self, x: i64, y: i64) {
-        let Some(part) = self.part(x, y) else { return };
+    fn print(&mut self, x: i64, y: i64, monitor: &Monitor) -> Result<(), EngineError> {
+        let Some(part) = self.part(x, y) else { return Ok(()) };
         let on_light = self.on_light.as_ref().filter(|_| self.is_light(&part));
         let mark = on_light.unwrap_or(&self.mark);
         for row in 0..part.height {
+            monitor.check_cancelled()?;
             let from = (part.skipped.1 + row) * mark.width as usize + part.skipped.0;
             let to = (part.top + row) * self.width + part.left;
             let pixels = self.pixels[to..][..part.width].iter_mut();
@@ -121,6 +122,7 @@ impl<T: Depth, const N: usize> Printer for Pixels<'_, T, N> {
                 *pixel = over(*pixel, *mark);
             }
         }
+        Ok(())
     }
 }
 
@@ -164,7 +166,8 @@ mod tests {
     }
 
     fn printed(mut image: DynamicImage, mark: &Mark, opacity: f64, place: (i64, i64)) -> DynamicImage {
-        Blend::new(&mut image, mark, opacity).unwrap().at(place.0, place.1);
+        let monitor = Monitor::new().0;
+        Blend::new(&mut image, mark, opacity).unwrap().at(place.0, place.1, &monitor).unwrap();
         image
     }
 

@@ -1,11 +1,14 @@
 //! Outlines around letters.
 
+use imgopen_engine::{EngineError, Monitor};
+
 /// Dilates a mask by a disc: every pixel becomes the largest within the disc around it.
-pub(super) fn widen(mask: &[u8], width: usize, radius: usize) -> Vec<u8> {
+pub(super) fn widen(mask: &[u8], width: usize, radius: usize, monitor: &Monitor) -> Result<Vec<u8>, EngineError> {
     let mut wide = vec![0; mask.len()];
     let height = mask.len() / width;
     let mut buffers = (vec![0; width + 2 * radius], vec![0; width + 2 * radius]);
     for (y, row) in mask.chunks_exact(width).enumerate().filter(|(_, row)| row.iter().any(|value| *value > 0)) {
+        monitor.check_cancelled()?;
         let mut last = usize::MAX;
         for down in 0..=radius {
             let half = half_width(radius, down);
@@ -23,7 +26,7 @@ pub(super) fn widen(mask: &[u8], width: usize, radius: usize) -> Vec<u8> {
             }
         }
     }
-    wide
+    Ok(wide)
 }
 
 /// Returns half the width of a disc in whole pixels, `row` rows from its centre.
@@ -51,6 +54,10 @@ fn widen_row(half: usize, (from, to): &mut (Vec<u8>, Vec<u8>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn widen(mask: &[u8], width: usize, radius: usize) -> Vec<u8> {
+        super::widen(mask, width, radius, &Monitor::new().0).unwrap()
+    }
 
     #[test]
     fn a_dot_becomes_a_disc() {

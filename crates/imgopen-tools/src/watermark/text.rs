@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use cosmic_text::skrifa::instance::{LocationRef, Size};
 use cosmic_text::skrifa::{FontRef, MetadataProvider};
 use cosmic_text::{Align, Buffer, CacheKey, Metrics, Placement, Shaping, SwashContent, SwashImage, Wrap};
-use imgopen_engine::EngineError;
+use imgopen_engine::{EngineError, Monitor};
 use imgopen_types::WatermarkPosition;
 
 use super::fonts::{Collection, Setter, without_font};
@@ -34,23 +34,26 @@ const MEASURED_AT: f32 = 100.0;
 ///
 /// # Errors
 ///
-/// Names characters that cannot be shaped with any font, and says when a text does not fit.
+/// Names characters that cannot be shaped with any font, and says when a text does not fit. [`EngineError::Cancelled`].
 pub(super) fn set(
     fonts: &Collection,
     text: &str,
     position: WatermarkPosition,
     space: &Space,
+    monitor: &Monitor,
 ) -> Result<Mark, EngineError> {
     let inked = {
         // Release the lock, others wait for it.
         let mut setter = fonts.setter().lock().unwrap_or_else(PoisonError::into_inner);
-        ink(&mut Setting::new(fonts, &mut setter, text, position), text, space)?
+        ink(&mut Setting::new(fonts, &mut setter, text, position), text, space, monitor)?
     };
-    Ok(Drawn::new(&inked).into_mark())
+    let drawn = Drawn::new(&inked, monitor)?;
+    monitor.check_cancelled()?;
+    Ok(drawn.into_mark())
 }
 
 /// Finds the size and draws the glyphs.
-fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, EngineError> {
+fn ink(setting: &mut Setting<'_>, text: &str, space: &Space, monitor: &Monitor) -> Result<Inked, EngineError> {
     setting.check_glyphs()?;
     let (width, height) = space.room;
     let rejected = || {
@@ -65,6 +68,7 @@ fn ink(setting: &mut Setting<'_>, text: &str, space: &Space) -> Result<Inked, En
     let mut fit = setting.fit(space).ok_or_else(rejected)?;
     // The outlines show roughly how far letters reach beyond their lines, the pixels exactly.
     for _ in 0..6 {
+        monitor.check_cancelled()?;
         let laid = setting.lay(fit);
         let about = over(laid.extent);
         if about > FAR_OVER {
@@ -364,16 +368,17 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new(inked: &Inked) -> Self {
+    fn new(inked: &Inked, monitor: &Monitor) -> Result<Self, EngineError> {
         let Extent { left, top, .. } = inked.extent;
         let (width, height) = (inked.extent.width(), inked.extent.height());
         let size = width as usize * height as usize;
         let mut drawn = Self { width, height, letters: vec![0; size], edges: Vec::new(), colours: Vec::new() };
         for glyph in &inked.glyphs {
+            monitor.check_cancelled()?;
             drawn.add(&inked.images[glyph.image], (glyph.left - left) as usize, (glyph.top - top) as usize);
         }
-        drawn.edges = outline::widen(&drawn.letters, width as usize, inked.edge as usize);
-        drawn
+        drawn.edges = outline::widen(&drawn.letters, width as usize, inked.edge as usize, monitor)?;
+        Ok(drawn)
     }
 
     fn add(&mut self, image: &SwashImage, left: usize, top: usize) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
-use imgopen_engine::PictureLimits;
+use imgopen_engine::{Monitor, PictureLimits};
 use imgopen_picture as picture;
 use imgopen_tools::preprocess::{Preprocessor, preprocess};
 
@@ -13,7 +13,7 @@ use crate::support::{file, python};
 const PHOTOS: [&str; 6] = ["astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "retina"];
 
 fn made(photo: &RgbImage, preprocessor: Preprocessor) -> DynamicImage {
-    preprocess(DynamicImage::from(photo.clone()), preprocessor).unwrap()
+    preprocess(DynamicImage::from(photo.clone()), preprocessor, &Monitor::new().0).unwrap()
 }
 
 /// What a line of Python makes of `image`, RGB in an array, with numpy as `np`.

@@ -1,12 +1,13 @@
 //! Photographs, drawings and texts that scikit-image ships, and pictures made from them, get fitting labels.
 
 use image::{DynamicImage, GrayImage, Luma, RgbImage, imageops};
+use imgopen_engine::Monitor;
 use imgopen_tools::style::{labels, measure};
 
 use crate::support::python;
 
 fn named(image: impl Into<DynamicImage>) -> Vec<String> {
-    labels(&measure(image.into()).unwrap()).into_iter().map(|label| label.label).collect()
+    labels(&measure(image.into(), &Monitor::new().0).unwrap()).into_iter().map(|label| label.label).collect()
 }
 
 /// Prints wrong labels, and returns the number of right ones.
