@@ -228,7 +228,8 @@ pub struct FaultSettings {
 pub struct TrainingSettings {
     /// The same as `attempts`, for trainings.
     pub attempts: u32,
-    /// How many bytes of `pictures.memory` a training takes, for the processes that it starts. None are started so far.
+    /// How many bytes of `pictures.memory` a training takes, for the processes that it starts; less than all of them. None
+    /// are started so far.
     pub memory: u64,
 }
 
@@ -372,9 +373,9 @@ impl Settings {
         self.time_limit.operations.get(operation).map_or(self.time_limit.default, |limit| limit.0)
     }
 
-    /// Returns how many tasks of one key may run at once in a pool with this number of slots.
+    /// Returns how many tasks of one key may run at once in a pool with this number of slots, those that fetch included.
     pub fn running_per_key(&self, slots: usize) -> usize {
-        self.queue.running_per_key.unwrap_or(slots)
+        self.queue.running_per_key.unwrap_or(slots.saturating_add(self.fetching(slots)))
     }
 
     /// Returns how many runs of a pool with this number of slots fetch pictures without working yet.
@@ -445,6 +446,14 @@ impl Settings {
         }
         if let Some(count @ 0..2) = self.queue.fetching {
             return wrong("queue.fetching", format!("{count} given; give at least 2, so that no key takes them all"));
+        }
+        if self.training.memory >= self.pictures.memory {
+            let problem = format!(
+                "{} given, which leaves nothing of `pictures.memory` ({}) to other tasks for as long as a training takes; \
+                 give less, or raise that",
+                self.training.memory, self.pictures.memory
+            );
+            return wrong("training.memory", problem);
         }
         let times = [
             ("time_limit.default", self.time_limit.default),

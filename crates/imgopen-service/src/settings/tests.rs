@@ -38,6 +38,15 @@ fn a_training_has_a_day() {
 }
 
 #[test]
+fn trainings_leave_memory_to_others() {
+    let mut settings = Settings::default();
+    settings.training.memory = settings.pictures.memory - 1;
+    assert_eq!(settings.check(), Ok(()));
+    settings.training.memory += 1;
+    assert!(settings.check().unwrap_err().to_string().starts_with("`training.memory`: 1073741824 given"));
+}
+
+#[test]
 fn one_place_for_fetching_is_not_enough() {
     let mut settings = Settings::default();
     assert_eq!([1, 2, 3, 100].map(|slots| settings.fetching(slots)), [2, 4, 6, 8]);

@@ -87,7 +87,7 @@ impl<'a> Needs<'a> {
 pub fn pools(engines: &Registry, settings: &Settings) -> Vec<Pool> {
     let pool = |engine: Option<String>, slots: usize| {
         let fetching = settings.fetching(slots);
-        let running_per_key = settings.queue.running_per_key.unwrap_or(slots.saturating_add(fetching));
+        let running_per_key = settings.running_per_key(slots);
         Pool { engine, slots, fetching, running_per_key }
     };
     let own = engines.engines().iter().filter_map(|engine| match engine.slots() {
