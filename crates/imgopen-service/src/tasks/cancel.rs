@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imgopen_store::{End, Ending, KeyId, State, StoreError, TaskId, TaskRow};
 
 use super::announce::announce;
+use super::ending::forget;
 use super::faults::release_if_idle;
-use super::needs::Needs;
 use crate::callbacks;
 use crate::context::Context;
 
@@ -18,13 +18,6 @@ pub enum Cancelled {
     Before(TaskRow),
     /// The key has no such task.
     Unknown,
-}
-
-/// Has the engine remove what interrupted runs of a task left for the next one.
-async fn forget(context: &Context, task: &TaskRow) {
-    if let Ok(choice) = Needs::parse(&task.needs).choose(&context.engines) {
-        choice.engine.forget(task.id.as_str()).await;
-    }
 }
 
 /// Ends a key's task that has not ended yet.

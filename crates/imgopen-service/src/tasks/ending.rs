@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 
 use super::announce::announce;
 use super::faults::{Fault, defer, hold, lasts_too_long, release};
+use super::needs::Needs;
 use super::run::{Outcome, Run};
 use crate::callbacks;
 use crate::context::Context;
@@ -46,6 +47,13 @@ async fn discard(context: &Context, run: &Run<'_>, work: Work) {
         if let Err(error) = context.store.orphan_run(run.id.clone(), context.clock.now()).await {
             error!(task = %run.task.id, %error, "partial results are left in the data directory");
         }
+    }
+}
+
+/// Has the engine remove what interrupted runs of a task left for the next one, because the task has ended.
+pub async fn forget(context: &Context, task: &TaskRow) {
+    if let Ok(choice) = Needs::parse(&task.needs).choose(&context.engines) {
+        choice.engine.forget(task.id.as_str()).await;
     }
 }
 
@@ -148,7 +156,15 @@ pub async fn hand_back(context: &Context, task: &TaskRow, fault: Option<Fault>) 
             }
             // It was cancelled or taken away, or the answer to an earlier try was lost.
             // A place in the queue without a task is dropped by the next claim; a task without a place would be lost.
-            Ok(false) => return Next::Queued(pause),
+            Ok(false) => {
+                // If this cannot be read, the next start sees to it.
+                if let Ok(Some(now)) = context.store.task(task.id.clone()).await
+                    && now.state.is_final()
+                {
+                    forget(context, &now).await;
+                }
+                return Next::Queued(pause);
+            }
             Err(error) if context.ending.is_cancelled() => {
                 warn!(task = %task.id, %error, "a task could not be handed back; the next start queues it again");
                 return Next::Over;
