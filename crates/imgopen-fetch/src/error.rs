@@ -217,6 +217,13 @@ impl FetchError {
         self.is_by(is_lack)
     }
 
+    /// Whether another server, or this one at another time, would not fail on the same address: it has no descriptor or no
+    /// memory left, or no network at all. An address of IPv6 cannot be reached from a machine that has IPv4 only, however
+    /// long one waits; that is the fault of the address.
+    pub fn is_fault_of_server(&self) -> bool {
+        self.is_exhaustion() || (self.is_local() && !has_network())
+    }
+
     /// Whether an error of the system of that kind is the cause.
     fn is_by(&self, kind: fn(&io::Error) -> bool) -> bool {
         match self {
@@ -264,7 +271,7 @@ fn is_lack(error: &io::Error) -> bool {
 
 /// Whether a route leads from this machine to any other. Sends nothing: it only asks the system for a route to addresses that
 /// are reserved for documentation.
-pub fn has_network() -> bool {
+fn has_network() -> bool {
     let leads = |from: &str, to: &str| UdpSocket::bind(from).and_then(|socket| socket.connect(to)).is_ok();
     leads("0.0.0.0:0", "192.0.2.1:9") || leads("[::]:0", "[2001:db8::1]:9")
 }
@@ -375,5 +382,14 @@ mod tests {
             source: Box::new(unresolved(io::ErrorKind::NetworkDown.into())),
         };
         assert!(behind.is_local());
+        assert_eq!(behind.is_fault_of_server(), !has_network());
+        for (error, is_fault) in [
+            (io::Error::from_raw_os_error(24), true),
+            (io::ErrorKind::OutOfMemory.into(), true),
+            (io::ErrorKind::NetworkUnreachable.into(), !has_network()),
+            (io::ErrorKind::ConnectionRefused.into(), false),
+        ] {
+            assert_eq!(unresolved(error).is_fault_of_server(), is_fault);
+        }
     }
 }

@@ -9,7 +9,7 @@ mod ports;
 mod ranges;
 mod resolve;
 
-pub use error::{FetchError, ShownUrl, has_network};
+pub use error::{FetchError, ShownUrl};
 pub use fetcher::{Fetched, Fetcher, Posted};
 pub use guard::Guard;
 pub use http::{HeaderMap, StatusCode};

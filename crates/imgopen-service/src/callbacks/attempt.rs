@@ -63,7 +63,7 @@ impl From<StoreError> for Failure {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        match error.is_local() {
+        match error.is_fault_of_server() {
             true => Self::Prevented(error.to_string()),
             false => Self::Refused(Refused::failed(error.to_string())),
         }
@@ -96,10 +96,11 @@ impl Attempts {
     fn prevented(&self, callback: &CallbackRow, problem: &str) -> Option<Refused> {
         self.log_fault(callback, problem);
         let (now, limit) = (self.context.clock.now(), self.context.settings.faults.give_up);
-        let since = callback.deferred_since?;
+        // At most the time since the start: neither a clock that was set nor a stop of the service uses it up.
+        let lasted = now.since(callback.deferred_since?).min(self.context.clock.uptime());
         let hours = limit.as_secs_f64() / 3600.0;
         let text = format!("this service could not make the attempt for {hours} h; its operator's log has the reason");
-        (now.since(since) >= limit).then(|| Refused::failed(text))
+        (lasted >= limit).then(|| Refused::failed(text))
     }
 
     fn log_fault(&self, callback: &CallbackRow, problem: &str) {

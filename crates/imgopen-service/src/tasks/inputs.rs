@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{EngineError, FetchInput, Input};
-use imgopen_fetch::{FetchError, Fetcher, Limits, Url, has_network};
+use imgopen_fetch::{FetchError, Fetcher, Limits, Url};
 use imgopen_types::Operation;
 use imgopen_types::schema::{Field, Object, Shape};
 use serde_json::Value;
@@ -62,8 +62,7 @@ impl RequestPictures {
             if let Some(detail) = error.detail() {
                 info!(field = named.field, url = named.shown(), detail, "the host of a picture cannot be reached");
             }
-            // An address of IPv6 cannot be reached from a machine that has IPv4 only; waiting does not help.
-            match error.is_exhaustion() || (error.is_local() && !has_network()) {
+            match error.is_fault_of_server() {
                 true => EngineError::Unavailable { reason: error.to_string(), retry_after: None },
                 false => EngineError::rejected(&named.field, error.to_string()),
             }
