@@ -1,11 +1,12 @@
 //! Callbacks in SQL.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::pages::page;
+use super::pages::List;
 use super::problem::Problem;
 use super::values::any_of;
 use crate::ids::{CallbackId, KeyId};
@@ -38,8 +39,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
 }
 
 pub fn callback(connection: &Connection, id: &CallbackId) -> Result<Option<CallbackRow>, Problem> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM callbacks WHERE id = ?1"))?;
-    Ok(statement.query_row([id], read).optional()?)
+    static SQL: LazyLock<String> = LazyLock::new(|| format!("SELECT {COLUMNS} FROM callbacks WHERE id = ?1"));
+    Ok(connection.prepare_cached(&SQL)?.query_row([id], read).optional()?)
 }
 
 pub fn next(connection: &Connection, after: Moment) -> Result<Option<Moment>, Problem> {
@@ -118,34 +119,20 @@ pub fn list(
 ) -> Result<Page<CallbackRow>, Problem> {
     // One snapshot for the rows and their attempts.
     let _snapshot = connection.unchecked_transaction()?;
-    let (conditions, values) = conditions(filter, before);
-    let sql = format!(
-        "SELECT {COLUMNS} FROM callbacks WHERE {} ORDER BY seq DESC LIMIT {}",
-        conditions.join(" AND "),
-        size + 1
-    );
-    let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query(params_from_iter(values))?;
-    let with_tries = |row: &Row<'_>| -> Result<(CallbackRow, usize), Problem> {
-        let callback = with_tries(connection, read(row)?)?;
-        let bytes = callback.tries.iter().map(|attempt| attempt.outcome.len()).sum();
-        Ok((callback, bytes))
-    };
-    page(rows, size, with_tries, |callback| callback.place)
-}
-
-fn conditions(filter: CallbackFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {
     let states: Vec<_> = filter.states.iter().map(|state| state.as_str()).collect();
-    let optional = [
+    let conditions = [
         ("key_id = ?", filter.key.map(|key| Value::from(key.0))),
         ("task_id = ?", filter.task.map(|task| Value::from(task.0))),
         ("state IN (SELECT value FROM json_each(?))", any_of(&states)),
         ("seq < ?", before.map(Value::from)),
     ];
-    let given = optional.into_iter().filter_map(|(condition, value)| Some((condition, value?)));
-    let (mut conditions, values): (Vec<_>, Vec<_>) = given.unzip();
-    conditions.push("TRUE");
-    (conditions, values)
+    let with_tries = |row: &Row<'_>| -> Result<(CallbackRow, usize), Problem> {
+        let callback = with_tries(connection, read(row)?)?;
+        let bytes = callback.tries.iter().map(|attempt| attempt.outcome.len()).sum();
+        Ok((callback, bytes))
+    };
+    let list = List { columns: COLUMNS, table: "callbacks", conditions };
+    list.page(connection, size, with_tries, |callback| callback.place)
 }
 
 fn with_tries(connection: &Connection, mut callback: CallbackRow) -> Result<CallbackRow, Problem> {

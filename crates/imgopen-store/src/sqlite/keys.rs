@@ -1,5 +1,7 @@
 //! Access keys in SQL.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::problem::Problem;
@@ -39,8 +41,8 @@ pub fn add_first(connection: &Connection, key: &KeyRow) -> Result<bool, Problem>
 }
 
 pub fn key(connection: &Connection, id: &KeyId) -> Result<Option<KeyRow>, Problem> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM keys WHERE id = ?1"))?;
-    Ok(statement.query_row([id], read).optional()?)
+    static SQL: LazyLock<String> = LazyLock::new(|| format!("SELECT {COLUMNS} FROM keys WHERE id = ?1"));
+    Ok(connection.prepare_cached(&SQL)?.query_row([id], read).optional()?)
 }
 
 pub fn all(connection: &Connection) -> Result<Vec<KeyRow>, Problem> {

@@ -36,7 +36,7 @@ pub fn recover(connection: &Connection, recovery: &Recovery) -> Result<Recovered
     let mut statement = connection.prepare(&format!(
         "SELECT {} FROM tasks WHERE {} AND coalesce(owner, '') <> ?1
          AND NOT EXISTS (SELECT 1 FROM owners WHERE id = tasks.owner) ORDER BY seq",
-        tasks::columns(),
+        tasks::COLUMNS,
         tasks::may_become(State::Queued)
     ))?;
     let lost = statement.query_map([me], tasks::read)?.collect::<Result<Vec<_>, _>>()?;

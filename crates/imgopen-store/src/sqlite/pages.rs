@@ -1,14 +1,43 @@
 //! Pages of lists, bounded in rows and in bytes.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Row, Rows};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row, Rows, params_from_iter};
 
 use super::problem::Problem;
 use crate::{PAGE_BYTES, Page};
 
-/// Reads a page of rows, which the statement returns in the order of the list and one more than `size`. `read` returns a row
-/// with the bytes that it has beside its columns; `place` returns its place in the list.
-pub fn page<T>(
+/// A list of rows, the newest first.
+pub struct List<const N: usize> {
+    /// The columns to select.
+    pub columns: &'static str,
+    /// The table, which has a `seq`.
+    pub table: &'static str,
+    /// Conditions with a `?` each. Those that have a value hold.
+    pub conditions: [(&'static str, Option<Value>); N],
+}
+
+impl<const N: usize> List<N> {
+    /// Reads a page of at most `size` rows. `read` returns a row with the bytes that it has beside its columns; `place`
+    /// returns its `seq`.
+    pub fn page<T>(
+        self,
+        connection: &Connection,
+        size: usize,
+        read: impl Fn(&Row<'_>) -> Result<(T, usize), Problem>,
+        place: impl Fn(&T) -> i64,
+    ) -> Result<Page<T>, Problem> {
+        let given = self.conditions.into_iter().filter_map(|(condition, value)| Some((condition, value?)));
+        let (conditions, values): (Vec<_>, Vec<_>) = given.unzip();
+        let conditions = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
+        let (columns, table, most) = (self.columns, self.table, size + 1);
+        let sql = format!("SELECT {columns} FROM {table} WHERE {conditions} ORDER BY seq DESC LIMIT {most}");
+        let mut statement = connection.prepare(&sql)?;
+        page(statement.query(params_from_iter(values))?, size, read, place)
+    }
+}
+
+/// Reads a page of rows, which the statement returns in the order of the list and one more than `size`.
+fn page<T>(
     mut rows: Rows<'_>,
     size: usize,
     read: impl Fn(&Row<'_>) -> Result<(T, usize), Problem>,

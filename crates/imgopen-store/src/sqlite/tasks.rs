@@ -1,11 +1,13 @@
 //! Tasks in SQL. Every change of a state is one guarded statement: it changes nothing unless the task still is where the
 //! caller saw it.
 
+use std::sync::LazyLock;
+
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::orphans::orphan;
-use super::pages::page;
+use super::pages::List;
 use super::problem::Problem;
 use super::values::{Json, any_of, list as json_list};
 use super::{assets, callbacks};
@@ -13,43 +15,22 @@ use crate::ids::{KeyId, OwnerId, RunId, TaskId};
 use crate::{Claim, End, Find, HandBack, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
 
 /// The columns of a task, in the order that [`read`] expects.
-const COLUMNS: &[&str] = &[
-    "seq",
-    "id",
-    "key_id",
-    "operation",
-    "needs",
-    "caller_id",
-    "request",
-    "options",
-    "plan",
-    "callback_url",
-    "state",
-    "attempt",
-    "run",
-    "owner",
-    "output",
-    "failure",
-    "engine",
-    "grade",
-    "created_at",
-    "started_at",
-    "finished_at",
-    "deferrals",
-    "deferred_since",
-    "crashes_alone",
-];
-
-/// Returns the columns to select for [`read`].
-pub fn columns() -> String {
-    COLUMNS.join(", ")
+macro_rules! columns {
+    ($request:literal) => {
+        concat!(
+            "seq, id, key_id, operation, needs, caller_id, ",
+            $request,
+            ", options, plan, callback_url, state, attempt, run, owner, output, failure, engine, grade, created_at, started_at, \
+             finished_at, deferrals, deferred_since, crashes_alone"
+        )
+    };
 }
 
-/// Returns the columns to select for [`read`], with the request left empty.
-fn columns_without_request() -> String {
-    let columns = COLUMNS.iter().map(|&name| if name == "request" { "'' AS request" } else { name });
-    columns.collect::<Vec<_>>().join(", ")
-}
+/// The columns to select for [`read`].
+pub const COLUMNS: &str = columns!("request");
+
+/// The columns to select for [`read`], with the request left empty.
+const COLUMNS_WITHOUT_REQUEST: &str = columns!("'' AS request");
 
 pub fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
@@ -109,7 +90,7 @@ pub fn repeated(connection: &Connection, task: &NewTask) -> Result<Option<Submit
         id = statement.query_row(params![task.key, task.operation, task.caller_id], |row| row.get(0)).optional()?;
     }
     let Some(id) = id else { return Ok(None) };
-    let Some(earlier) = by_id(connection, &task.key, &id)? else { return Ok(None) };
+    let Some(earlier) = by_id(connection, &task.key, id.as_str())? else { return Ok(None) };
     let is_same = earlier.operation == task.operation && earlier.request == task.request;
     let earlier = Box::new(earlier);
     Ok(Some(if is_same { Submitted::Again(earlier) } else { Submitted::Conflict(earlier) }))
@@ -145,16 +126,17 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
 }
 
 pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
-    let mut statement = connection.prepare_cached(&format!(
-        "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5
-         WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 AND coalesce(id = ?6, 1)
-                      ORDER BY seq + 64 * deferrals LIMIT 1)
-         AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {}",
-        may_become(State::Running),
-        columns()
-    ))?;
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5
+             WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 AND coalesce(id = ?6, 1)
+                          ORDER BY seq + 64 * deferrals LIMIT 1)
+             AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {COLUMNS}",
+            may_become(State::Running)
+        )
+    });
     let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now, claim.only];
-    Ok(statement.query_row(values, read).optional()?)
+    Ok(connection.prepare_cached(&SQL)?.query_row(values, read).optional()?)
 }
 
 pub fn end(connection: &Connection, end: &End) -> Result<bool, Problem> {
@@ -185,20 +167,22 @@ pub fn end(connection: &Connection, end: &End) -> Result<bool, Problem> {
 }
 
 pub fn claimed(connection: &Connection, owner: &OwnerId, run: &RunId) -> Result<Option<TaskRow>, Problem> {
-    let sql = format!("SELECT {} FROM tasks WHERE state = 'running' AND owner = ?1 AND run = ?2", columns());
+    let sql = format!("SELECT {COLUMNS} FROM tasks WHERE state = 'running' AND owner = ?1 AND run = ?2");
     Ok(connection.prepare(&sql)?.query_row(params![owner, run], read).optional()?)
 }
 
 pub fn hand_back(connection: &Connection, hand_back: &HandBack) -> Result<bool, Problem> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL,
+                              deferrals = deferrals + ?3,
+                              deferred_since = iif(?3, coalesce(deferred_since, ?4), deferred_since)
+             WHERE id = ?1 AND run = ?2 AND {}",
+            may_become(State::Queued)
+        )
+    });
     let HandBack { task, run, is_fault, now } = hand_back;
-    let sql = format!(
-        "UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL,
-                          deferrals = deferrals + ?3,
-                          deferred_since = iif(?3, coalesce(deferred_since, ?4), deferred_since)
-         WHERE id = ?1 AND run = ?2 AND {}",
-        may_become(State::Queued)
-    );
-    let is_back = connection.execute(&sql, params![task, run, is_fault, now])? == 1;
+    let is_back = connection.prepare_cached(&SQL)?.execute(params![task, run, is_fault, now])? == 1;
     if is_back {
         orphan(connection, run, *now)?;
     }
@@ -206,7 +190,7 @@ pub fn hand_back(connection: &Connection, hand_back: &HandBack) -> Result<bool, 
 }
 
 pub fn suspects(connection: &Connection, attempts: i64) -> Result<Vec<TaskRow>, Problem> {
-    let sql = format!("SELECT {} FROM tasks WHERE state = 'queued' AND attempt >= ?1 ORDER BY seq", columns());
+    let sql = format!("SELECT {COLUMNS} FROM tasks WHERE state = 'queued' AND attempt >= ?1 ORDER BY seq");
     let mut statement = connection.prepare(&sql)?;
     Ok(statement.query_map([attempts], read)?.collect::<Result<_, _>>()?)
 }
@@ -223,25 +207,26 @@ pub fn queued(connection: &Connection) -> Result<Vec<Lane>, Problem> {
 }
 
 pub fn task(connection: &Connection, id: &TaskId) -> Result<Option<TaskRow>, Problem> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {} FROM tasks WHERE id = ?1", columns()))?;
-    Ok(statement.query_row([id], read).optional()?)
+    static SQL: LazyLock<String> = LazyLock::new(|| format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"));
+    Ok(connection.prepare_cached(&SQL)?.query_row([id], read).optional()?)
 }
 
 pub fn find(connection: &Connection, find: &Find) -> Result<Option<TaskRow>, Problem> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT {COLUMNS} FROM tasks WHERE key_id = ?1 AND caller_id = ?2
+             AND operation IN (SELECT value FROM json_each(?3)) AND state IN (SELECT value FROM json_each(?4))
+             ORDER BY seq DESC LIMIT 1"
+        )
+    });
     let Find { key, id, operations, states } = find;
     let fits = |task: &TaskRow| operations.contains(&task.operation.as_str()) && states.contains(&task.state);
-    if let Some(task) = by_id(connection, key, &TaskId(id.clone()))?.filter(fits) {
+    if let Some(task) = by_id(connection, key, id)?.filter(fits) {
         return Ok(Some(task));
     }
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {} FROM tasks WHERE key_id = ?1 AND caller_id = ?2
-         AND operation IN (SELECT value FROM json_each(?3)) AND state IN (SELECT value FROM json_each(?4))
-         ORDER BY seq DESC LIMIT 1",
-        columns()
-    ))?;
     let states: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     let values = params![key, id, json_list(operations), json_list(states)];
-    Ok(statement.query_row(values, read).optional()?)
+    Ok(connection.prepare_cached(&SQL)?.query_row(values, read).optional()?)
 }
 
 /// Returns the place of the newest task that was ever accepted, even if its row is deleted.
@@ -266,7 +251,8 @@ pub fn latest(connection: &Connection, layout: i64) -> Result<Option<Moment>, Pr
 }
 
 pub fn place(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<i64>, Problem> {
-    Ok(by_id(connection, key, id)?.map(|task| task.seq))
+    let sql = "SELECT seq FROM tasks WHERE id = ?1 AND key_id = ?2";
+    Ok(connection.prepare_cached(sql)?.query_row(params![id, key], |row| row.get(0)).optional()?)
 }
 
 pub fn list(
@@ -276,21 +262,9 @@ pub fn list(
     before: Option<i64>,
     size: usize,
 ) -> Result<Page<TaskRow>, Problem> {
-    let (conditions, values) = conditions(key, filter, before);
-    let sql = format!(
-        "SELECT {} FROM tasks WHERE {} ORDER BY seq DESC LIMIT {}",
-        columns_without_request(),
-        conditions.join(" AND "),
-        size + 1
-    );
-    let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query(params_from_iter(values))?;
-    page(rows, size, |row| Ok((read(row)?, 0)), |task| task.seq)
-}
-
-fn conditions(key: KeyId, filter: TaskFilter, before: Option<i64>) -> (Vec<&'static str>, Vec<Value>) {
     let states: Vec<_> = filter.states.iter().map(|state| state.as_str()).collect();
-    let optional = [
+    let conditions = [
+        ("key_id = ?", Some(Value::from(key.0))),
         ("id = ?", filter.id.map(|id| Value::from(id.0))),
         ("caller_id = ?", filter.caller_id.map(Value::from)),
         ("created_at >= ?", filter.created_after.map(|moment| Value::from(moment.0))),
@@ -299,22 +273,16 @@ fn conditions(key: KeyId, filter: TaskFilter, before: Option<i64>) -> (Vec<&'sta
         ("state IN (SELECT value FROM json_each(?))", any_of(&states)),
         ("operation IN (SELECT value FROM json_each(?))", any_of(&filter.operations)),
     ];
-    let mut conditions = vec!["key_id = ?"];
-    let mut values = vec![Value::from(key.0)];
-    for (condition, value) in optional {
-        if let Some(value) = value {
-            conditions.push(condition);
-            values.push(value);
-        }
-    }
-    (conditions, values)
+    let list = List { columns: COLUMNS_WITHOUT_REQUEST, table: "tasks", conditions };
+    list.page(connection, size, |row| Ok((read(row)?, 0)), |task| task.seq)
 }
 
 pub fn forget_idempotency_keys(connection: &Connection, now: Moment) -> Result<usize, Problem> {
     Ok(connection.execute("DELETE FROM idempotency WHERE expires_at <= ?1", [now])?)
 }
 
-fn by_id(connection: &Connection, key: &KeyId, id: &TaskId) -> Result<Option<TaskRow>, Problem> {
-    let sql = format!("SELECT {} FROM tasks WHERE id = ?1 AND key_id = ?2", columns());
-    Ok(connection.prepare_cached(&sql)?.query_row(params![id, key], read).optional()?)
+fn by_id(connection: &Connection, key: &KeyId, id: &str) -> Result<Option<TaskRow>, Problem> {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1 AND key_id = ?2"));
+    Ok(connection.prepare_cached(&SQL)?.query_row(params![id, key], read).optional()?)
 }

@@ -5,6 +5,7 @@
 //! key to key and from origin to origin.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -14,41 +15,49 @@ use crate::ids::{CallbackId, KeyId};
 use crate::{CallbackRow, InProgress, Moment, Turn, UnderWay};
 
 /// The two kinds of attempts, in the order in which they are served.
-const STAGES: [Stage; 2] = [
-    Stage { pending: "INDEXED BY callbacks_first WHERE state = 'pending' AND rung = 0", has_due: None },
-    Stage {
-        pending: "INDEXED BY callbacks_again WHERE state = 'pending' AND rung > 0",
-        // Nearly all repeated attempts wait for their time. First attempts are due unless the server itself failed.
-        has_due: Some(
-            "SELECT 1 FROM callbacks INDEXED BY callbacks_again_due
-             WHERE state = 'pending' AND rung > 0 AND key_id = ?1 AND next_at <= ?2 LIMIT 1",
+static STAGES: LazyLock<[Stage; 2]> = LazyLock::new(|| {
+    [
+        Stage::new("INDEXED BY callbacks_first WHERE state = 'pending' AND rung = 0", None),
+        Stage::new(
+            "INDEXED BY callbacks_again WHERE state = 'pending' AND rung > 0",
+            // Nearly all repeated attempts wait for their time. First attempts are due unless the server itself failed.
+            Some(
+                "SELECT 1 FROM callbacks INDEXED BY callbacks_again_due
+                 WHERE state = 'pending' AND rung > 0 AND key_id = ?1 AND next_at <= ?2 LIMIT 1",
+            ),
         ),
-    },
-];
+    ]
+});
 
-/// First or repeated attempts.
+/// The jumps of the search among first or repeated attempts.
 struct Stage {
-    pending: &'static str,
+    next_key: String,
+    next_origin: String,
+    due: String,
     has_due: Option<&'static str>,
 }
 
-/// The jumps of the search. `{pending}` stands for the index and the condition of a stage.
-const NEXT_KEY: &str = "SELECT key_id FROM callbacks {pending} AND key_id > ?1 ORDER BY key_id LIMIT 1";
-const NEXT_ORIGIN: &str =
-    "SELECT origin FROM callbacks {pending} AND key_id = ?1 AND origin > ?2 ORDER BY origin LIMIT 1";
-const DUE: &str = "SELECT id FROM callbacks {pending} AND key_id = ?1 AND origin = ?2 AND next_at <= ?3
-                   ORDER BY next_at LIMIT ?4";
-
 impl Stage {
-    fn sql(&self, template: &str) -> String {
-        template.replace("{pending}", self.pending)
+    /// Takes the index and the condition of the attempts.
+    fn new(pending: &str, has_due: Option<&'static str>) -> Self {
+        Self {
+            next_key: format!("SELECT key_id FROM callbacks {pending} AND key_id > ?1 ORDER BY key_id LIMIT 1"),
+            next_origin: format!(
+                "SELECT origin FROM callbacks {pending} AND key_id = ?1 AND origin > ?2 ORDER BY origin LIMIT 1"
+            ),
+            due: format!(
+                "SELECT id FROM callbacks {pending} AND key_id = ?1 AND origin = ?2 AND next_at <= ?3
+                 ORDER BY next_at LIMIT ?4"
+            ),
+            has_due,
+        }
     }
 }
 
 pub fn due(connection: &Connection, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, Problem> {
     let _snapshot = connection.unchecked_transaction()?;
     let mut slots = Slots::new(under_way);
-    for stage in STAGES {
+    for stage in STAGES.iter() {
         Search { connection, now, stage }.fill(&mut slots)?;
     }
     slots.chosen.iter().filter_map(|id| callbacks::callback(connection, id).transpose()).collect()
@@ -100,7 +109,7 @@ impl Slots {
 struct Search<'a> {
     connection: &'a Connection,
     now: Moment,
-    stage: Stage,
+    stage: &'static Stage,
 }
 
 impl Search<'_> {
@@ -110,7 +119,7 @@ impl Search<'_> {
         let mut served = VecDeque::new();
         round(
             &start,
-            |after| self.text(NEXT_KEY, [after]),
+            |after| self.text(&self.stage.next_key, [after]),
             |key| {
                 let key = KeyId(key.to_owned());
                 if self.serve(slots, &key)? {
@@ -133,7 +142,7 @@ impl Search<'_> {
             return Ok(false);
         }
         let start = slots.turn.origins.get(key).cloned().unwrap_or_default();
-        let next = |after: &str| self.text(NEXT_ORIGIN, [key.as_str(), after]);
+        let next = |after: &str| self.text(&self.stage.next_origin, [key.as_str(), after]);
         round(&start, next, |origin| self.serve_origin(slots, key, origin))
     }
 
@@ -142,7 +151,7 @@ impl Search<'_> {
             return Ok(false);
         }
         // Fewer than `per_origin` of the origin's are taken, so one of the first `per_origin` is not.
-        let mut statement = self.connection.prepare_cached(&self.stage.sql(DUE))?;
+        let mut statement = self.connection.prepare_cached(&self.stage.due)?;
         let most = i64::try_from(slots.per_origin).unwrap_or(i64::MAX);
         let ids = statement.query_map(params![key, origin, self.now, most], |row| row.get(0))?;
         for id in ids {
@@ -157,8 +166,8 @@ impl Search<'_> {
         Ok(false)
     }
 
-    fn text<const N: usize>(&self, template: &str, values: [&str; N]) -> Result<Option<String>, Problem> {
-        let mut statement = self.connection.prepare_cached(&self.stage.sql(template))?;
+    fn text<const N: usize>(&self, sql: &str, values: [&str; N]) -> Result<Option<String>, Problem> {
+        let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row(params_from_iter(values), |row| row.get(0)).optional()?)
     }
 
@@ -197,9 +206,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         drop(SqliteStore::open(directory.path()).unwrap());
         let connection = Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
-        for stage in STAGES {
-            let statements = [NEXT_KEY, NEXT_ORIGIN, DUE].map(|template| stage.sql(template));
-            for sql in statements.into_iter().chain(stage.has_due.map(str::to_owned)) {
+        for stage in STAGES.iter() {
+            let statements = [&stage.next_key, &stage.next_origin, &stage.due].map(String::as_str);
+            for sql in statements.into_iter().chain(stage.has_due) {
                 let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                 let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
                 let plan = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
