@@ -87,6 +87,7 @@ macro_rules! conformance {
             tasks_are_found_by_either_id
             tasks_are_listed_in_pages
             assets_live_until_they_are_deleted
+            bytes_of_assets_are_counted_by_key
             expired_files_are_listed_until_they_are_forgotten
             files_are_accounted_for_by_assets_deletions_and_runs
             the_last_place_is_that_of_the_newest_task
@@ -153,20 +154,8 @@ fn id(name: &str) -> TaskId {
 }
 
 fn task(key_name: &str, name: &str) -> NewTask {
-    NewTask {
-        id: id(name),
-        key: key(key_name),
-        operation: "enlarge_image",
-        needs: NEEDS.to_owned(),
-        caller_id: format!("caller-{name}"),
-        unique_id: false,
-        request: "{}".to_owned(),
-        options: None,
-        plan: None,
-        callback_url: Some("http://127.0.0.1:9/done".to_owned()),
-        created_at: NOW,
-        idempotency: None,
-    }
+    let (caller_id, callback_url) = (format!("caller-{name}"), Some("http://127.0.0.1:9/done".to_owned()));
+    NewTask { caller_id, callback_url, ..NewTask::new(id(name), key(key_name), NEEDS, "{}", NOW) }
 }
 
 fn training(name: &str, caller_id: &str, request: &str) -> NewTask {

@@ -148,6 +148,15 @@ pub fn signing_secret() -> Result<String, NoRandomness> {
     Ok(format!("whsec_{}", STANDARD.encode(random::<32>()?)))
 }
 
+/// Makes a random number that is not negative, which identifies something.
+///
+/// # Errors
+///
+/// When the system gives no random numbers.
+pub fn number() -> Result<i64, NoRandomness> {
+    Ok(i64::from_be_bytes(random()?) & i64::MAX)
+}
+
 fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;

@@ -22,7 +22,9 @@ pub use callback::{
 };
 pub use clock::{Clock, Moment, Reading};
 pub use error::StoreError;
-pub use ids::{AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, signing_secret};
+pub use ids::{
+    AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,
+};
 pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredPicture, TaskOutput};
 pub use owner::{Attempts, OrphanedRun, Proof, Recovered, Recovery};

@@ -248,6 +248,14 @@ impl Store for SqliteStore {
         self.read(assets::bytes).await
     }
 
+    async fn kept_bytes(&self, key: KeyId) -> Result<i64, StoreError> {
+        self.read(move |connection| assets::kept_bytes(connection, &key)).await
+    }
+
+    async fn kept_bytes_by_key(&self) -> Result<Vec<(KeyId, i64)>, StoreError> {
+        self.read(assets::kept_bytes_by_key).await
+    }
+
     async fn add_key(&self, key: KeyRow) -> Result<(), StoreError> {
         self.write(move |connection| keys::add(connection, &key)).await
     }

@@ -139,6 +139,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the bytes of all assets that have a file. Costs the same however many there are.
     async fn asset_bytes(&self) -> Result<i64, StoreError>;
 
+    /// Returns the bytes of the assets of a key's tasks that have a file. Costs the same however many there are.
+    async fn kept_bytes(&self, key: KeyId) -> Result<i64, StoreError>;
+
+    /// Returns the same for every key that has ever had an asset, by key.
+    async fn kept_bytes_by_key(&self) -> Result<Vec<(KeyId, i64)>, StoreError>;
+
     /// Adds an access key.
     async fn add_key(&self, key: KeyRow) -> Result<(), StoreError>;
 
@@ -216,6 +222,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub enum Note {
     /// The last moment that the service saw on the machine's clock and did not doubt.
     LastSeen,
+    /// The number that marks the directory of the assets' files as that of this store.
+    Pictures,
 }
 
 impl Note {
@@ -223,6 +231,7 @@ impl Note {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LastSeen => "last_seen",
+            Self::Pictures => "pictures",
         }
     }
 }

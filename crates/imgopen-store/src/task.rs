@@ -126,6 +126,30 @@ pub struct Idempotency {
 }
 
 impl NewTask {
+    /// Makes a task without anything optional. What it needs is its operation.
+    pub fn new(
+        id: TaskId,
+        key: KeyId,
+        operation: &'static str,
+        request: impl Into<String>,
+        created_at: Moment,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            operation,
+            needs: operation.to_owned(),
+            caller_id: String::new(),
+            unique_id: false,
+            request: request.into(),
+            options: None,
+            plan: None,
+            callback_url: None,
+            created_at,
+            idempotency: None,
+        }
+    }
+
     /// Whether the submit may be the repetition of an earlier one.
     pub fn is_repeatable(&self) -> bool {
         self.unique_id || self.idempotency.is_some()

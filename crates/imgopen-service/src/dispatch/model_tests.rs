@@ -76,20 +76,9 @@ impl Process {
     }
 
     async fn submit(&mut self, key: KeyId, needs: &str) {
-        let task = NewTask {
-            id: TaskId(format!("t{}", self.tasks.len())),
-            key: key.clone(),
-            operation: "enlarge_image",
-            needs: needs.to_owned(),
-            caller_id: String::new(),
-            unique_id: false,
-            request: "{}".to_owned(),
-            options: None,
-            plan: None,
-            callback_url: None,
-            created_at: Moment(1),
-            idempotency: None,
-        };
+        let id = TaskId(format!("t{}", self.tasks.len()));
+        let task =
+            NewTask { needs: needs.to_owned(), ..NewTask::new(id, key.clone(), "enlarge_image", "{}", Moment(1)) };
         let place = self.dispatch.place(&key).unwrap();
         self.tasks.push(task.id.clone());
         assert_eq!(self.store.submit(task).await.unwrap(), Submitted::New);

@@ -49,6 +49,29 @@ pub async fn assets_live_until_they_are_deleted(database: &impl Database) {
     assert_eq!(database.open().await.asset_bytes().await.unwrap(), 7);
 }
 
+pub async fn bytes_of_assets_are_counted_by_key(database: &impl Database) {
+    let store = open(database).await;
+    let ended = async |key_name: &str, name: &str, tokens: &[&str]| {
+        store.submit(task(key_name, name)).await.unwrap();
+        let run = claim(&*store, key_name).await;
+        let assets = tokens.iter().map(|token| picture(token)).collect();
+        assert!(store.end(end(&run, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
+    };
+    assert_eq!(store.kept_bytes(key("a")).await.unwrap(), 0);
+    ended("a", "1", &["1.png", "2.png"]).await;
+    ended("b", "2", &["3.png"]).await;
+    ended("a", "3", &["4.png"]).await;
+    ended("none", "4", &[]).await;
+    assert_eq!(store.kept_bytes(key("a")).await.unwrap(), 21);
+    assert_eq!(store.kept_bytes_by_key().await.unwrap(), [(key("a"), 21), (key("b"), 7)]);
+    // What is marked again is not subtracted twice.
+    for moment in [later(1), later(2)] {
+        store.mark_assets_deleted(["1.png", "2.png", "3.png"].map(token).to_vec(), moment).await.unwrap();
+    }
+    assert_eq!(database.open().await.kept_bytes_by_key().await.unwrap(), [(key("a"), 7), (key("b"), 0)]);
+    assert_eq!(store.kept_bytes(key("none")).await.unwrap(), 0);
+}
+
 pub async fn expired_files_are_listed_until_they_are_forgotten(database: &impl Database) {
     let store = open(database).await;
     store.submit(task("a", "1")).await.unwrap();

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::problem::Problem;
 use super::values::list;
-use crate::ids::{AssetToken, TaskId};
+use crate::ids::{AssetToken, KeyId, TaskId};
 use crate::{AssetFile, AssetRow, Moment, NewAsset};
 
 pub fn asset(connection: &Connection, token: &AssetToken) -> Result<Option<AssetRow>, Problem> {
@@ -95,6 +95,18 @@ pub fn with_files(connection: &Connection, after: Option<&AssetToken>, most: usi
 pub fn bytes(connection: &Connection) -> Result<i64, Problem> {
     let sql = "SELECT value FROM notes WHERE name = 'asset_bytes'";
     Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
+pub fn kept_bytes(connection: &Connection, key: &KeyId) -> Result<i64, Problem> {
+    let sql = "SELECT bytes FROM kept_bytes WHERE key_id = ?1";
+    let bytes = connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?;
+    Ok(bytes.unwrap_or(0))
+}
+
+pub fn kept_bytes_by_key(connection: &Connection) -> Result<Vec<(KeyId, i64)>, Problem> {
+    let mut statement = connection.prepare("SELECT key_id, bytes FROM kept_bytes ORDER BY key_id")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub fn insert(connection: &Connection, task: &TaskId, asset: &NewAsset, now: Moment) -> Result<(), Problem> {

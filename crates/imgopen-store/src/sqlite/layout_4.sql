@@ -15,6 +15,16 @@ CREATE TABLE notes (
     value           INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The clock is compared with the last moment that is known, so that a wrong one deletes nothing at the first start.
+INSERT INTO notes (name, value) SELECT 'last_seen', moment FROM (SELECT max(moment) AS moment FROM (
+    SELECT max(created_at) AS moment FROM tasks
+    UNION ALL SELECT max(started_at) FROM tasks
+    UNION ALL SELECT max(finished_at) FROM tasks
+    UNION ALL SELECT max(created_at) FROM keys
+    UNION ALL SELECT max(created_at) FROM callbacks
+    UNION ALL SELECT max(started_at) FROM callback_tries
+)) WHERE moment IS NOT NULL;
+
 -- The pause in milliseconds that the next delivery attempt waits for, so that a clock that is put back does not prolong it.
 ALTER TABLE callbacks ADD COLUMN pause INTEGER;
 -- How often a callback was started: when its task ended, and by every redelivery. Guards what an attempt records.
@@ -45,15 +55,27 @@ CREATE TABLE expired_files (
 -- A process that was killed between the mark and the deletion left the file.
 INSERT INTO expired_files (token, since) SELECT token, deleted_at FROM assets WHERE deleted_at IS NOT NULL;
 
--- The bytes of all assets that have a file, kept with every change, so that reading it costs nothing.
+-- The bytes of all assets that have a file, in all and by key, kept with every change, so that reading them costs nothing.
 INSERT INTO notes (name, value) SELECT 'asset_bytes', coalesce(sum(bytes), 0) FROM assets WHERE deleted_at IS NULL;
+CREATE TABLE kept_bytes (
+    key_id          TEXT PRIMARY KEY,
+    bytes           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO kept_bytes (key_id, bytes) SELECT tasks.key_id, sum(assets.bytes)
+    FROM assets JOIN tasks ON tasks.id = assets.task_id WHERE assets.deleted_at IS NULL GROUP BY tasks.key_id;
 CREATE TRIGGER asset_added AFTER INSERT ON assets WHEN NEW.deleted_at IS NULL BEGIN
     UPDATE notes SET value = value + NEW.bytes WHERE name = 'asset_bytes';
+    INSERT INTO kept_bytes (key_id, bytes) SELECT key_id, NEW.bytes FROM tasks WHERE id = NEW.task_id
+        ON CONFLICT (key_id) DO UPDATE SET bytes = bytes + excluded.bytes;
 END;
 CREATE TRIGGER asset_changed AFTER UPDATE OF bytes, deleted_at ON assets BEGIN
     UPDATE notes SET value = value + iif(NEW.deleted_at IS NULL, NEW.bytes, 0) - iif(OLD.deleted_at IS NULL, OLD.bytes, 0)
         WHERE name = 'asset_bytes';
+    UPDATE kept_bytes
+        SET bytes = bytes + iif(NEW.deleted_at IS NULL, NEW.bytes, 0) - iif(OLD.deleted_at IS NULL, OLD.bytes, 0)
+        WHERE key_id = (SELECT key_id FROM tasks WHERE id = NEW.task_id);
 END;
 CREATE TRIGGER asset_removed AFTER DELETE ON assets WHEN OLD.deleted_at IS NULL BEGIN
     UPDATE notes SET value = value - OLD.bytes WHERE name = 'asset_bytes';
+    UPDATE kept_bytes SET bytes = bytes - OLD.bytes WHERE key_id = (SELECT key_id FROM tasks WHERE id = OLD.task_id);
 END;

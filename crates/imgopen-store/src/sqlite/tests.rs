@@ -12,20 +12,7 @@ fn store() -> (tempfile::TempDir, SqliteStore) {
 }
 
 fn task(name: &str) -> NewTask {
-    NewTask {
-        id: TaskId(name.to_owned()),
-        key: KeyId("a".to_owned()),
-        operation: "enlarge_image",
-        needs: "enlarge_image".to_owned(),
-        caller_id: String::new(),
-        unique_id: false,
-        request: "{}".to_owned(),
-        options: None,
-        plan: None,
-        callback_url: None,
-        created_at: Moment(7),
-        idempotency: None,
-    }
+    NewTask::new(TaskId(name.to_owned()), KeyId("a".to_owned()), "enlarge_image", "{}", Moment(7))
 }
 
 async fn queued(store: &SqliteStore) -> usize {
@@ -138,6 +125,8 @@ async fn a_database_of_an_older_program_is_migrated() {
     assert_eq!(generation.options, Some(serde_json::json!({"sandbox": "say \"hi\""})));
     assert_eq!((generation.needs.as_str(), generation.run), ("sandbox/text_to_image:m:1", None));
     assert_eq!(row("3").await.needs, "enlarge_image");
+    // A clock that is wrong at the first start is compared with the newest row.
+    assert_eq!(store.note(Note::LastSeen).await.unwrap(), Some(7));
     // The id of the training is still unique.
     let again = NewTask { operation: "submit_training", caller_id: "lora".into(), unique_id: true, ..task("4") };
     assert!(matches!(store.submit(again).await.unwrap(), Submitted::Again(earlier) if earlier.id.as_str() == "1"));
@@ -159,11 +148,14 @@ async fn the_database_keeps_the_sum_of_its_assets() {
     }
     let rows = "INSERT INTO assets (token, task_id, media_type, bytes, created_at, deleted_at) VALUES
                 ('a', 't', 'image/png', 5, 7, NULL), ('b', 't', 'image/png', 70, 7, 8), ('c', 't', 'image/png', 11, 7, NULL);
+                INSERT INTO tasks (id, key_id, operation, caller_id, request, state, created_at) VALUES
+                ('t', 'a', 'enlarge_image', '', '{}', 'succeeded', 7);
                 PRAGMA user_version = 3;";
     connection.execute_batch(rows).unwrap();
     drop(connection);
     let store = SqliteStore::open(directory.path()).unwrap();
     assert_eq!(store.asset_bytes().await.unwrap(), 16);
+    assert_eq!(store.kept_bytes(KeyId("a".into())).await.unwrap(), 16);
     for (change, sum) in [
         ("INSERT INTO assets SELECT token || 'x', task_id, media_type, 100, 7, NULL, NULL FROM assets", 316),
         ("UPDATE assets SET bytes = bytes + 1", 321),
@@ -174,6 +166,7 @@ async fn the_database_keeps_the_sum_of_its_assets() {
     ] {
         store.write(move |connection| Ok(connection.execute(change, [])?)).await.unwrap();
         assert_eq!(store.asset_bytes().await.unwrap(), sum, "{change}");
+        assert_eq!(store.kept_bytes_by_key().await.unwrap(), [(KeyId("a".into()), sum)], "{change}");
     }
 }
 
