@@ -39,7 +39,7 @@ use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
 use crate::upkeep::recovery::{Recovered, forget_data_sets, recover};
 use crate::upkeep::supervision::supervise;
-use crate::upkeep::sweep::{Writers, sweep};
+use crate::upkeep::sweep::{Sweeper, Writers};
 use crate::upkeep::unknown::warn_of_unknown;
 use crate::upkeep::{retention, watermark};
 use crate::urls::Urls;
@@ -123,13 +123,20 @@ impl Service {
         let trainer = Trainer::open(&settings.data_dir, library.clone()).with_memory(settings.training.memory);
         let engines = engines.with(trainer.clone()).with_library(library);
         let store = data_dir::open_store(&settings.data_dir)?;
-        let assets = settings.data_dir.join(data_dir::ASSETS);
+        let assets = Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?;
+        match assets.settle().await {
+            // The disk may come back while the service runs.
+            Err(error @ AssetError::Away { .. }) => {
+                warn!(%error, "the pictures are away; tasks wait until they are back")
+            }
+            settled => settled?,
+        }
         let owner = OwnerId::new()?;
         // Without a lease: the lock proves that this process lives.
         store.register_owner(owner.clone(), None).await?;
         let context = Context {
-            assets: Assets::open(&assets)?,
-            health: Health::new(store.clone(), settings.data_dir.clone(), assets, settings.disk.reserve),
+            health: Health::new(store.clone(), settings.data_dir.clone(), assets.clone(), settings.disk.reserve),
+            assets,
             keys: Keys::new(store.clone(), clock.clone()),
             fetcher: Fetcher::new(Guard::new(settings.allow_network.clone()))?,
             dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length),
@@ -252,7 +259,7 @@ impl Service {
         }
         // The lock of the data directory proves that every other owner is dead.
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
-        let orphans = sweep(context, Writers::None).await?;
+        let orphans = Sweeper::default().sweep(context, Writers::None).await?;
         forget_data_sets(context, &context.trainer).await?;
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered what an earlier process left");

@@ -3,14 +3,15 @@
 mod look;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imgopen_store::Store;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::assets::{AssetError, Assets};
 use crate::disk;
 use look::{LIMIT, Look, TRUST};
 
@@ -56,9 +57,10 @@ impl From<&str> for Problem {
 }
 
 impl Health {
-    /// Looks at this store and these directories. That many bytes are to stay free on their disks, as the setting says.
-    pub fn new(store: Arc<dyn Store>, data_dir: PathBuf, assets: PathBuf, reserve: Option<u64>) -> Self {
-        let directories = [data_dir, assets.clone()];
+    /// Looks at this store, this directory and these pictures. That many bytes are to stay free on their disks, as the setting
+    /// says.
+    pub fn new(store: Arc<dyn Store>, data_dir: PathBuf, assets: Assets, reserve: Option<u64>) -> Self {
+        let directories = [data_dir, assets.directory().to_owned()];
         Self {
             store,
             faults: Mutex::default(),
@@ -153,13 +155,13 @@ fn seen(found: Option<Option<Problem>>, otherwise: impl FnOnce(String) -> String
     found.map_or(Ok(()), Err)
 }
 
-fn takes_no_pictures(directory: &Path) -> Option<Problem> {
-    // Writing a picture makes it again, too; but not the data directory.
-    let written = match std::fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => disk::probe(directory),
-    };
-    let (error, path) = (written.err()?, directory.display());
+/// Writes a file beside the pictures. Blocks, on a thread of a runtime that may.
+fn takes_no_pictures(assets: &Assets) -> Option<Problem> {
+    let (error, path) = (Handle::current().block_on(assets.probe()).err()?, assets.directory().display());
+    if matches!(error, AssetError::Away { .. }) {
+        let public = "no picture can be written or read: their disk is away".to_owned();
+        return Some(Problem { public, detail: error.to_string() });
+    }
     let detail = format!(
         "no picture can be written into {path}: {error}; check its disk and its permissions, and free some space"
     );
@@ -192,7 +194,8 @@ mod tests {
 
     fn health(directory: &std::path::Path, reserve: Option<u64>) -> (Health, SqliteStore) {
         let store = SqliteStore::open(directory).unwrap();
-        let health = Health::new(Arc::new(store.clone()), directory.to_owned(), directory.join("assets"), reserve);
+        let assets = Assets::open(&directory.join("assets"), Arc::new(store.clone())).unwrap();
+        let health = Health::new(Arc::new(store.clone()), directory.to_owned(), assets, reserve);
         (health, store)
     }
 
@@ -234,7 +237,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (health, _) = health(directory.path(), None);
         health.check().await.unwrap();
-        std::fs::remove_dir(directory.path().join("assets")).unwrap();
+        std::fs::remove_dir_all(directory.path().join("assets")).unwrap();
         std::fs::write(directory.path().join("assets"), "in the way").unwrap();
         later(&health).await;
         assert_eq!(health.check().await.unwrap_err(), ["no picture can be written"]);

@@ -160,7 +160,9 @@ async fn a_lost_picture_is_gone_until_it_is_put_back() {
     // The disk of the directory may come back.
     let away = server.data_dir().join("away");
     std::fs::rename(server.data_dir().join("assets"), &away).unwrap();
-    assert!(Answer::of(got(&server, &url, &[]).await).await.refused(500).contains("server's log"));
+    let refused = Answer::of(got(&server, &url, &[]).await).await;
+    assert_eq!(refused.headers["retry-after"], "5");
+    assert!(refused.refused(503).contains("at the moment"));
     std::fs::rename(&away, server.data_dir().join("assets")).unwrap();
     assert_eq!(got(&server, &url, &[]).await.status(), 200);
 

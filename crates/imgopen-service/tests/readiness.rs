@@ -102,6 +102,32 @@ async fn a_disk_without_its_reserve_takes_no_new_tasks() {
     server.submitted("enlarge_image", enlarge("2")).await;
 }
 
+/// As when a disk of pictures is not mounted: their directory is there, and empty.
+#[tokio::test]
+async fn a_disk_of_pictures_that_is_away_loses_nothing() {
+    let server = Bench::new().start().await;
+    let before = server.submitted("enlarge_image", enlarge("before")).await;
+    let row = server.reached(&before, "succeeded").await;
+    let url = row["outputImageUrlList"][0].as_str().unwrap().to_owned();
+    ready(&server).await;
+    let (assets, disk) = (server.data_dir().join("assets"), server.data_dir().join("disk"));
+    std::fs::rename(&assets, &disk).unwrap();
+    std::fs::create_dir(&assets).unwrap();
+    assert!(unready(&server).await.contains("their disk is away"));
+    passing(&server, Answer::of(server.get(&url).send().await.unwrap()).await);
+    let during = server.submitted("enlarge_image", enlarge("during")).await;
+    // A start without it does not take the empty directory for its own.
+    let server = server.stop().await.start().await;
+    assert!(unready(&server).await.contains("their disk is away"));
+    // It holds nothing, or this would fail.
+    std::fs::remove_dir(&assets).unwrap();
+    std::fs::rename(&disk, &assets).unwrap();
+    ready(&server).await;
+    assert_eq!(server.reached(&during, "succeeded").await["attempts"], 1);
+    let path = format!("/assets/{}", url.rsplit('/').next().unwrap());
+    assert_eq!(server.get(&path).send().await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn a_directory_that_takes_no_pictures_is_not_ready() {
     let server = Bench::new().start().await;

@@ -134,9 +134,14 @@ async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &H
             );
             return Err(lost());
         }
+        Err(error @ AssetError::Damaged { .. }) => {
+            tracing::error!(run = token.run(), %error, "a picture cannot be read");
+            return Err(Failure::internal("the picture's file was damaged on the server; start its task again"));
+        }
+        // Its disk is away or failing, or the process has no descriptor left: that may pass.
         Err(error) => {
             tracing::error!(run = token.run(), %error, "a picture cannot be read");
-            return Err(Failure::internal("the picture cannot be read; see the server's log"));
+            return Err(failures::not_now("the picture cannot be read at the moment"));
         }
     };
     let mut response = Body::from_stream(stream).into_response();

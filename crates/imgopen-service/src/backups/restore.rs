@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use imgopen_store::{Clock, Inspection, Moment, SqliteStore};
@@ -9,7 +10,7 @@ use imgopen_store::{Clock, Inspection, Moment, SqliteStore};
 use super::files::{copy_directory, copy_if_there};
 use super::manifest::{BackupError, Manifest};
 use crate::data_dir::{ASSETS, BEFORE_RESTORE, DATA_SETS, HASHES, LOCK, MODELS, RESTORING};
-use crate::{assets, data_dir, disk};
+use crate::{assets, data_dir, disk, home};
 
 /// What a new file system has in its root.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -72,7 +73,7 @@ pub fn restore(
         drop(std::fs::remove_dir_all(&staging));
         return Err(error);
     }
-    let kept = move_aside(data_dir, &present, clock.now())?;
+    let kept = move_aside(data_dir, &present, clock.now(), |from, to| std::fs::rename(from, to))?;
     // The database last: what is there without it does not look whole.
     for name in [ASSETS, DATA_SETS, HASHES, SqliteStore::FILE] {
         let from = staging.join(name);
@@ -120,7 +121,7 @@ fn check(backup: &Path, manifest: &Manifest) -> Result<Vec<String>, BackupError>
 fn entries(directory: &Path) -> Result<u64, BackupError> {
     match std::fs::read_dir(directory) {
         Ok(entries) => Ok(entries.count() as u64),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(BackupError::at(directory)(error)),
     }
 }
@@ -148,6 +149,9 @@ fn copy(backup: &Path, staging: &Path) -> Result<(), BackupError> {
     for name in [ASSETS, DATA_SETS] {
         copy_directory(&backup.join(name), &staging.join(name), |_| false)?;
     }
+    let pictures = staging.join(ASSETS);
+    let adopted = data_dir::make_private(&pictures).and_then(|()| home::adopt(&pictures));
+    adopted.map_err(BackupError::at(&pictures))?;
     for name in [HASHES, SqliteStore::FILE] {
         let from = backup.join(name);
         copy_if_there(&from, &staging.join(name)).map_err(BackupError::at(&from))?;
@@ -155,8 +159,13 @@ fn copy(backup: &Path, staging: &Path) -> Result<(), BackupError> {
     disk::sync_file_system(staging).map_err(BackupError::at(staging))
 }
 
-/// Moves what is there into a directory of its own, and returns that.
-fn move_aside(data_dir: &Path, names: &[OsString], now: Moment) -> Result<Option<PathBuf>, BackupError> {
+/// Moves what is there into a directory of its own, and returns that. `rename` moves a file or directory.
+fn move_aside(
+    data_dir: &Path,
+    names: &[OsString],
+    now: Moment,
+    rename: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<Option<PathBuf>, BackupError> {
     if names.is_empty() {
         return Ok(None);
     }
@@ -166,9 +175,9 @@ fn move_aside(data_dir: &Path, names: &[OsString], now: Moment) -> Result<Option
     data_dir::make_private(&kept).map_err(BackupError::at(&kept))?;
     for (index, name) in names.iter().enumerate() {
         let from = data_dir.join(name);
-        if let Err(error) = std::fs::rename(&from, kept.join(name)) {
+        if let Err(error) = rename(&from, &kept.join(name)) {
             // A mount point cannot be moved. What was moved before goes back, so that the directory is as it was.
-            let back = |name: &&OsString| std::fs::rename(kept.join(name), data_dir.join(name)).is_ok();
+            let back = |name: &&OsString| rename(&kept.join(name), &data_dir.join(name)).is_ok();
             if names[..index].iter().filter(back).count() == index {
                 drop(std::fs::remove_dir(&kept));
                 // As long as this is there, no service starts.
@@ -178,4 +187,48 @@ fn move_aside(data_dir: &Path, names: &[OsString], now: Moment) -> Result<Option
         }
     }
     Ok(Some(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A data directory in the middle of a restore. Moving what is in it aside fails at some renames, counted from 0.
+    fn moved_aside(fails: fn(usize) -> bool) -> (tempfile::TempDir, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(directory.path().join(name), name).unwrap();
+        }
+        std::fs::create_dir(directory.path().join(RESTORING)).unwrap();
+        let count = Cell::new(0);
+        let rename = |from: &Path, to: &Path| match fails(count.replace(count.get() + 1)) {
+            true => Err(io::Error::other("asked for by the test")),
+            false => std::fs::rename(from, to),
+        };
+        let names = ["a", "b", "c"].map(OsString::from);
+        let moved = move_aside(directory.path(), &names, Moment(0), rename);
+        assert!(moved.is_err_and(|error| error.to_string().ends_with("c: asked for by the test")));
+        let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect::<Result<_, _>>().unwrap();
+        left.sort_by_key(std::fs::DirEntry::file_name);
+        let left = left.into_iter().map(|entry| entry.file_name().into_string().unwrap()).collect();
+        (directory, left)
+    }
+
+    #[test]
+    fn what_cannot_be_moved_aside_stays_as_it_was() {
+        let (directory, left) = moved_aside(|count| count == 2);
+        assert_eq!(left, ["a", "b", "c"]);
+        assert_eq!(std::fs::read_to_string(directory.path().join("a")).unwrap(), "a");
+    }
+
+    /// No service may start with half of the data, and nothing of it may be lost.
+    #[test]
+    fn what_cannot_be_moved_back_keeps_the_restore_interrupted() {
+        let (directory, left) = moved_aside(|count| count == 2 || count == 3);
+        let kept = format!("{BEFORE_RESTORE}19700101T000000Z");
+        assert_eq!(left, ["b", &kept, "c", RESTORING]);
+        assert_eq!(std::fs::read_to_string(directory.path().join(kept).join("a")).unwrap(), "a");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use imgopen_store::{Moment, StoreError};
 use tracing::{error, info, warn};
 
-use super::sweep::{Writers, sweep};
+use super::sweep::{Sweeper, Writers};
 use super::watch::Watch;
 use crate::assets::AssetError;
 use crate::context::Context;
@@ -32,7 +32,7 @@ struct Deleted {
 
 /// Deletes until the service stops.
 pub async fn run(context: Arc<Context>) {
-    let mut retention = Retention { watch: None, tasks_searched: None };
+    let mut retention = Retention::default();
     loop {
         retention.pass(&context).await;
         tokio::select! {
@@ -45,12 +45,13 @@ pub async fn run(context: Arc<Context>) {
 }
 
 /// The state of the loop.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Retention {
     /// The watch of the clock, once the last moment that was seen could be read.
     watch: Option<Watch>,
     /// When ended tasks were searched for last, by the uptime.
     tasks_searched: Option<Duration>,
+    sweeper: Sweeper,
 }
 
 impl Retention {
@@ -82,8 +83,13 @@ impl Retention {
             deleted.keys = context.store.forget_idempotency_keys(now).await?;
             expire_in_engines(context).await;
         }
-        deleted.pictures = delete_expired(context).await?;
-        deleted.orphans = sweep(context, Writers::Some).await?;
+        match context.assets.settle().await {
+            Ok(()) => {
+                deleted.pictures = delete_expired(context).await?;
+                deleted.orphans = self.sweeper.sweep(context, Writers::Some).await?;
+            }
+            Err(error) => warn!(%error, "no files can be deleted; trying again later"),
+        }
         Ok(deleted)
     }
 
@@ -124,7 +130,7 @@ async fn expire_pictures(context: &Context, now: Moment) -> Result<(), StoreErro
 }
 
 /// Deletes the files of expired pictures, also those that an earlier pass did not get to. One that cannot be deleted stays
-/// listed and does not affect the others.
+/// listed and does not affect the others. While the pictures are away, all do.
 async fn delete_expired(context: &Context) -> Result<usize, StoreError> {
     let (mut deleted, mut kept, mut first) = (0, 0, None);
     let mut after = None;

@@ -1,8 +1,6 @@
 //! Notices that the pictures belong to another database: it was made again, emptied, or an older copy was put in its place.
 //! Nothing is deleted for that reason.
 
-use std::io;
-
 use imgopen_store::StoreError;
 use tracing::warn;
 
@@ -13,9 +11,7 @@ const SAMPLE: usize = 256;
 
 /// Warns if there are pictures without a row among some of the files. Only while nothing writes pictures.
 pub async fn warn_of_unknown(context: &Context) -> Result<(), StoreError> {
-    let assets = context.assets.clone();
-    let names = tokio::task::spawn_blocking(move || assets.some_names(SAMPLE)).await.map_err(io::Error::other);
-    let names = match names.flatten() {
+    let names = match context.assets.some_names(SAMPLE).await {
         Ok(names) => names,
         Err(error) => {
             warn!(%error, "the pictures cannot be listed");

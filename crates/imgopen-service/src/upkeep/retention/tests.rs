@@ -27,7 +27,7 @@ impl Bench {
         settings.tasks.lifetime = Some(90 * DAY);
         let clock = Clock::fixed(START);
         let service = Service::open(settings, clock.clone(), Registry::new(Vec::new())).await.unwrap();
-        let retention = Retention { watch: None, tasks_searched: None };
+        let retention = Retention::default();
         Self { context: service.context(), clock, retention, directory }
     }
 
@@ -66,20 +66,7 @@ impl Bench {
 
     async fn running(&self, name: &str) -> TaskRow {
         let (key, needs) = (KeyId(name.to_owned()), "enlarge_image".to_owned());
-        let task = NewTask {
-            id: TaskId(name.to_owned()),
-            key: key.clone(),
-            operation: "enlarge_image",
-            needs: needs.clone(),
-            caller_id: String::new(),
-            unique_id: false,
-            request: "{}".to_owned(),
-            options: None,
-            plan: None,
-            callback_url: None,
-            created_at: self.clock.now(),
-            idempotency: None,
-        };
+        let task = NewTask::new(TaskId(name.to_owned()), key.clone(), "enlarge_image", "{}", self.clock.now());
         self.context.store.submit(task).await.unwrap();
         let owner = self.context.owner.clone();
         let claim = Claim { key, needs, run: RunId::new().unwrap(), owner, now: self.clock.now(), only: None };
@@ -94,6 +81,47 @@ impl Bench {
         let shelves = std::fs::read_dir(self.directory.path().join("assets")).unwrap();
         shelves.map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count()).sum()
     }
+
+    async fn orphaned_runs(&self) -> usize {
+        self.context.store.orphaned_runs(9).await.unwrap().len()
+    }
+}
+
+/// A write may still be in progress when the clock is set, and would leave a file that nothing accounts for.
+#[tokio::test]
+async fn a_jump_of_the_clock_forgets_no_orphaned_run_early() {
+    let mut bench = Bench::new().await;
+    bench.context.store.orphan_run(RunId::new().unwrap(), START).await.unwrap();
+    bench.pass().await;
+    for jump in [START.plus(400 * DAY), Moment(0)] {
+        bench.clock.jump(jump);
+        bench.pass().await;
+        assert_eq!(bench.orphaned_runs().await, 1);
+    }
+    bench.clock.set(bench.clock.now().plus(Duration::from_secs(10 * 60)));
+    bench.pass().await;
+    assert_eq!(bench.orphaned_runs().await, 0);
+}
+
+/// As when the disk of the pictures is not mounted: their directory is there, and empty.
+#[tokio::test]
+async fn nothing_is_forgotten_while_the_pictures_are_away() {
+    let mut bench = Bench::new().await;
+    bench.ended("1", Some(Some(START.plus(30 * DAY)))).await;
+    bench.context.store.orphan_run(RunId::new().unwrap(), START).await.unwrap();
+    bench.ended("kept", Some(None)).await;
+    let (assets, disk) = (bench.directory.path().join("assets"), bench.directory.path().join("disk"));
+    std::fs::rename(&assets, &disk).unwrap();
+    std::fs::create_dir(&assets).unwrap();
+    bench.run_for(40).await;
+    let store = bench.context.store.clone();
+    assert_eq!((store.expired_files(None, 9).await.unwrap().len(), bench.orphaned_runs().await), (1, 1));
+    std::fs::remove_dir(&assets).unwrap();
+    std::fs::rename(&disk, &assets).unwrap();
+    assert_eq!(bench.files(), 2);
+    bench.run_for(2).await;
+    assert_eq!(bench.files(), 1);
+    assert_eq!((store.expired_files(None, 9).await.unwrap().len(), bench.orphaned_runs().await), (0, 0));
 }
 
 #[tokio::test]
