@@ -2,6 +2,7 @@
 
 use imgopen_service::Clock;
 use imgopen_service::backups::{BackupOptions, backup};
+use imgopen_service::plurals::{counted, have};
 use serde_json::json;
 
 use super::data;
@@ -24,9 +25,11 @@ pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
     }
     let (path, missing) = (args.target.display(), made.missing.len());
     if missing > 0 {
-        note(&format!("{missing} pictures of the database have no file; `imgopen doctor --json` lists them"));
+        let (pictures, have) = (counted(missing as u64, "picture"), have(missing as u64));
+        note(&format!("{pictures} of the database {have} no file; `imgopen doctor --json` lists them"));
     }
-    let (pictures, bytes, data_sets) = (made.pictures, made.picture_bytes, made.data_sets);
+    let (pictures, data_sets) = (counted(made.pictures, "picture"), counted(made.data_sets, "data set"));
+    let bytes = counted(made.picture_bytes, "byte");
     let word = if missing > 0 { "incomplete" } else { "complete" };
-    print(&format!("{path} is {word}: the database, {pictures} pictures of {bytes} bytes, {data_sets} data sets"))
+    print(&format!("{path} is {word}: the database, {pictures} of {bytes}, {data_sets}"))
 }

@@ -2,6 +2,7 @@
 
 use imgopen_service::Clock;
 use imgopen_service::backups::{RestoreOptions, restore};
+use imgopen_service::plurals::counted;
 use serde_json::json;
 
 use super::data;
@@ -21,7 +22,8 @@ pub fn run(args: &Restore, as_json: bool) -> anyhow::Result<()> {
         return print_json(&json!({ "data_dir": data_dir, "kept": kept, "missing": missing, "manifest": manifest }));
     }
     if missing > 0 {
-        note(&format!("{missing} pictures were missing in the backup; `imgopen doctor --json` lists them"));
+        let missing = counted(missing as u64, "picture");
+        note(&format!("the backup lacked {missing}; `imgopen doctor --json` lists them"));
     }
     if let Some(kept) = &restored.kept {
         note(&format!("what was there before is in {}; delete it once it is not needed", kept.display()));

@@ -136,7 +136,7 @@ async fn data_sets_of_trainings_are_in_a_backup() {
     }
     std::fs::create_dir_all(place.data.join("datasets/img2.0a.part")).unwrap();
     std::fs::create_dir_all(place.data.join("models/VAE")).unwrap();
-    assert!(place.on_data(&["backup", "copy"]).contains("1 data sets"));
+    assert!(place.on_data(&["backup", "copy"]).contains(", 1 data set\n"));
     assert_eq!(names(&place.path("copy/datasets")), ["img1"]);
     assert!(!place.path("copy/models").exists());
     assert!(run(place.folder.path(), &["restore", "copy", "--data-dir", "new"]).starts_with("ends with 0\n"));
@@ -212,7 +212,7 @@ async fn a_backup_without_its_pictures_is_no_backup() {
     std::fs::remove_file(&place.pictures()[0]).unwrap();
     let refused = place.on_data(&["backup", "copy"]);
     assert!(
-        refused.starts_with("ends with 1\n") && refused.contains("1 pictures of data have no whole file"),
+        refused.starts_with("ends with 1\n") && refused.contains("1 picture of data has no whole file"),
         "{refused}"
     );
     assert_eq!(names(place.folder.path()), ["data"]);

@@ -5,6 +5,8 @@ use std::path::Path;
 use imgopen_store::{AssetToken, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::plurals::{counted, have};
+
 /// The name of the file.
 pub const FILE: &str = "backup.json";
 
@@ -107,8 +109,9 @@ pub enum BackupError {
     },
     /// Pictures are missing in the data directory.
     #[error(
-        "{missing} pictures of {path} have no whole file, such as {first}; see `imgopen doctor`, bring back what is missing, such \
-         as a disk, or back up the rest with --incomplete"
+        "{}, such as {first}; see `imgopen doctor`, bring back what is missing, such \
+         as a disk, or back up the rest with --incomplete",
+        lacking(.missing, .path)
     )]
     MissingPictures {
         /// The data directory.
@@ -147,6 +150,11 @@ pub enum BackupError {
         "the data directory {0} is not empty; give another one with --data-dir, or move what is there aside with --replace"
     )]
     NotEmpty(String),
+}
+
+fn lacking(missing: &usize, path: &str) -> String {
+    let missing = *missing as u64;
+    format!("{} of {path} {} no whole file", counted(missing, "picture"), have(missing))
 }
 
 impl BackupError {

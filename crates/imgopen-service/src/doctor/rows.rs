@@ -9,6 +9,7 @@ use imgopen_store::{AssetFile, AssetToken, Inspection, Moment};
 use super::finding::{Finding, Pictures};
 use crate::assets;
 use crate::data_dir::ASSETS;
+use crate::plurals::counted;
 use crate::upkeep::watermark;
 
 /// How many rows or files are compared at once.
@@ -28,7 +29,7 @@ pub fn database(rows: &Inspection, directory: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     match rows.damage() {
         Ok(damage) => findings.extend(damage.first().map(|first| {
-            let problem = format!("the database is damaged in {} places or more: {first}", damage.len());
+            let problem = format!("the database is damaged in {} or more: {first}", counted(damage.len() as u64, "place"));
             let fix = "stop the service and restore a backup with `imgopen restore`, or save what can be read with `sqlite3 \
                        imgopen.sqlite3 .recover`";
             Finding::new(problem, fix)
@@ -37,9 +38,9 @@ pub fn database(rows: &Inspection, directory: &Path) -> Vec<Finding> {
     }
     match rows.last_place() {
         Ok(found) => findings.extend(watermark::read(directory).filter(|noted| *noted > found).map(|noted| {
-            let lost = noted - found;
+            let lost = counted(noted.abs_diff(found), "task");
             let problem = format!(
-                "the database lacks {lost} tasks that it had: it is an older copy, or its write-ahead log was damaged"
+                "the database lacks {lost} that it had: it is an older copy, or its write-ahead log was damaged"
             );
             Finding::new(problem, RESTORE)
         })),
@@ -119,14 +120,22 @@ fn findings(pictures: &Pictures) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(first) = missing.first() {
         let problem = format!("the files of {} of {rows} pictures are missing, such as {first}", missing.len());
-        findings.push(Finding::new(problem, "copy them from a backup into `assets/`; --json lists them"));
+        let fix = match missing.len() as u64 == *rows {
+            true => "if `assets/` is on a disk of its own, mount that; or copy them from a backup; --json lists them",
+            false => "copy them from a backup into `assets/`; --json lists them",
+        };
+        findings.push(Finding::new(problem, fix));
     }
     if let Some(first) = damaged.first() {
         let problem = format!("the files of {} of {rows} pictures have another size, such as {first}", damaged.len());
         findings.push(Finding::new(problem, "copy them from a backup into `assets/`; --json lists them"));
     }
     if let Some(first) = unknown.first() {
-        let problem = format!("{} files ({unknown_bytes} bytes) belong to no picture, such as {first}", unknown.len());
+        let (files, belong) = match unknown.len() {
+            1 => ("1 file".to_owned(), "belongs"),
+            count => (format!("{count} files"), "belong"),
+        };
+        let problem = format!("{files} ({unknown_bytes} bytes) {belong} to no picture, such as {first}");
         let fix = "they are kept, and are not in backups; restore the database that they belong to, or delete them; --json \
                    lists them";
         findings.push(Finding::new(problem, fix));
