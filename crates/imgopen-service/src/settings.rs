@@ -159,6 +159,9 @@ pub struct AssetSettings {
     /// How long they are kept and their URLs work. Forever unless set.
     #[serde(with = "durations::optional")]
     pub lifetime: Option<Duration>,
+    /// How many bytes of result pictures are kept for one key: as soon as it has that many, its further submits are answered
+    /// with the status 429, until some have expired. What was accepted before still ends. Any number unless set.
+    pub bytes_per_key: Option<u64>,
 }
 
 /// Room on the disk of the data directory.
@@ -440,6 +443,7 @@ impl Settings {
             ("callbacks.at_once_per_host", self.callbacks.at_once_per_host),
             ("requests.body_bytes", self.requests.body_bytes),
             ("pictures.memory", usize::try_from(self.pictures.memory).unwrap_or(usize::MAX)),
+            ("assets.bytes_per_key", self.assets.bytes_per_key.map_or(1, |bytes| bytes.min(1) as usize)),
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return wrong(setting, "0 given; give at least 1".to_owned());

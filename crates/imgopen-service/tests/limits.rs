@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use imgopen_service::IDEMPOTENCY_KEY;
 use imgopen_tools::Lanczos;
 use imgopen_types::{EnlargeImageRequest, operations};
 use serde_json::json;
@@ -52,6 +53,34 @@ async fn a_full_queue_rejects_until_there_is_room() {
     assert_eq!(server.task(&waiting[0]).await["state"], "cancelled");
     let limits = server.call("describe_server", json!({})).await.ok()["limits"].clone();
     assert_eq!(limits["queued"], json!(0));
+}
+
+#[tokio::test]
+async fn a_key_keeps_no_more_bytes_than_it_may() {
+    let bench = Bench::new().at("2026-01-10T00:00:00Z").with(|settings| {
+        settings.assets.bytes_per_key = Some(1);
+        settings.assets.lifetime = Some(Duration::from_secs(100));
+    });
+    let server = bench.start().await;
+    let headers = [(IDEMPOTENCY_KEY, "the-same")];
+    let first = id(&server.call_with(&server.key, "enlarge_image", &headers, enlarge("1")).await.ok());
+    server.reached(&first, "succeeded").await;
+    let full = server.call("enlarge_image", enlarge("2")).await;
+    assert_eq!(full.headers["retry-after"], "60");
+    let msg = full.refused(429);
+    assert!(msg.contains("1 are kept (`assets.bytes_per_key`)") && msg.contains("have expired"), "{msg}");
+    // It concerns neither a repeated submit nor another key.
+    assert_eq!(id(&server.call_with(&server.key, "enlarge_image", &headers, enlarge("1")).await.ok()), first);
+    let other = server.service.keys().create("other").await.unwrap();
+    server.call_as(&other, "enlarge_image", enlarge("3")).await.ok();
+    // The next start deletes what has expired.
+    let bench = server.stop().await;
+    bench.clock.set(bench.clock.now().plus(Duration::from_secs(200)));
+    let server = bench.start().await;
+    until("there is room again", || async {
+        (server.call("enlarge_image", enlarge("4")).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

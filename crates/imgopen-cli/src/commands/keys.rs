@@ -1,5 +1,6 @@
 //! `imgopen keys`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use imgopen_service::{Clock, KeyId, KeyRow, Keys, Moment, NewKey, Store};
@@ -23,8 +24,9 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
             Command::List { data } => {
                 let store = data::open(&data)?;
                 let all = keys(&store).list().await;
+                let bytes = store.kept_bytes_by_key().await;
                 data::close(&*store).await;
-                list(&all?, as_json)
+                list(&all?, &bytes?.into_iter().collect(), as_json)
             }
             Command::Revoke { id, data } => {
                 let store = data::open(&data)?;
@@ -37,7 +39,8 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
                 let store = data::open(&data)?;
                 let secret = keys(&store).rotate_signing_secret(KeyId(id.clone()), overlap).await;
                 data::close(&*store).await;
-                show_rotated(&id, &secret?, Clock::system().now().plus(overlap), as_json)
+                let until = (!overlap.is_zero()).then(|| Clock::system().now().plus(overlap));
+                show_rotated(&id, &secret?, until, as_json)
             }
         }
     })
@@ -59,38 +62,47 @@ fn show_new(key: &NewKey, as_json: bool) -> anyhow::Result<()> {
     ))
 }
 
-fn show_rotated(id: &str, secret: &str, until: Moment, as_json: bool) -> anyhow::Result<()> {
-    let until = until.rfc3339();
+/// Shows the new secret, and until when callbacks are also signed with the previous one, if they are.
+fn show_rotated(id: &str, secret: &str, until: Option<Moment>, as_json: bool) -> anyhow::Result<()> {
+    let until = until.map(Moment::rfc3339);
     if as_json {
         return print_json(&json!({ "access_key_id": id, "signing_secret": secret, "previous_valid_until": until }));
     }
+    let previous = match until {
+        Some(until) => format!("Callbacks are also signed with the previous one until {until}."),
+        None => "Callbacks are no longer signed with the previous one.".to_owned(),
+    };
     print(&format!(
-        "The secret is not shown again. Callbacks are also signed with the previous one until {until}.\n\n\
+        "The secret is not shown again. {previous}\n\n\
          access key id      {id}\nsigning secret     {secret}"
     ))
 }
 
-fn list(keys: &[KeyRow], as_json: bool) -> anyhow::Result<()> {
+/// Lists the keys with the bytes of the pictures that are kept for each.
+fn list(keys: &[KeyRow], bytes: &HashMap<KeyId, i64>, as_json: bool) -> anyhow::Result<()> {
+    let kept = |key: &KeyRow| bytes.get(&key.id).copied().unwrap_or(0);
     if as_json {
-        return print_json(&keys.iter().map(json_of).collect::<Value>());
+        return print_json(&keys.iter().map(|key| json_of(key, kept(key))).collect::<Value>());
     }
     if keys.is_empty() {
         return print("no keys found; create one with `imgopen keys create`");
     }
     let lines = keys.iter().map(|key| {
         let state = key.revoked_at.map_or("active".to_owned(), |at| format!("revoked {}", at.rfc3339()));
-        let line = format!("{:<20} {:<26} {:<34} {}", key.id.as_str(), key.created_at.rfc3339(), state, key.name);
+        let (id, created, bytes) = (key.id.as_str(), key.created_at.rfc3339(), kept(key));
+        let line = format!("{id:<20} {created:<26} {state:<34} {bytes:>14}  {}", key.name);
         line.trim_end().to_owned()
     });
     let lines = lines.collect::<Vec<_>>().join("\n");
-    print(&format!("{:<20} {:<26} {:<34} name\n{lines}", "id", "created", "state"))
+    print(&format!("{:<20} {:<26} {:<34} {:>14}  name\n{lines}", "id", "created", "state", "bytes kept"))
 }
 
-fn json_of(key: &KeyRow) -> Value {
+fn json_of(key: &KeyRow, bytes: i64) -> Value {
     json!({
         "access_key_id": key.id,
         "name": key.name,
         "created_at": key.created_at.rfc3339(),
         "revoked_at": key.revoked_at.map(|at| at.rfc3339()),
+        "bytes_kept": bytes,
     })
 }

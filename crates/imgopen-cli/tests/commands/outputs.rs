@@ -141,6 +141,8 @@ fn keys_are_created_listed_and_revoked() {
     story += &keys(&["rotate-secret", ids[1], "--overlap", "7d", "--json"]);
     story += &keys(&["rotate-secret", "ak_0"]);
     story += &keys(&["rotate-secret", ids[0], "--overlap", "soon"]);
+    story += &keys(&["rotate-secret", ids[0], "--overlap", "0s"]);
+    story += &keys(&["rotate-secret", ids[0], "--overlap", "0s", "--json"]);
     story += &keys(&["revoke", ids[0]]);
     story += &keys(&["revoke", ids[1], "--json"]);
     story += &keys(&["list"]);

@@ -14,6 +14,7 @@ use super::inputs;
 use super::needs::{self, Needs};
 use crate::context::Context;
 use crate::dispatch::{Full, Place, Slot};
+use crate::settings::AssetSettings;
 
 /// The header that makes a submit safe to repeat.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -23,6 +24,9 @@ pub const SANDBOX: &str = "x-sandbox";
 
 /// The pause between two attempts to read a row.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often expired pictures are deleted.
+const EXPIRY: Duration = Duration::from_secs(60);
 
 /// The largest number of characters of an `Idempotency-Key`.
 const LONGEST_KEY: usize = 255;
@@ -50,7 +54,7 @@ pub enum Rejected {
     Request(String),
     /// Another submit has used the id or the key before, or the task was cancelled.
     Conflict(String),
-    /// The queue is full; try again after about this time.
+    /// The queue, or what is kept for the key, is full; try again after about this time.
     Full(String, Duration),
     /// The service or the engine cannot do it now.
     Unavailable(String),
@@ -123,6 +127,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         return Err(Rejected::Header(msg));
     }
     context.health.room().await.map_err(Rejected::NotNow)?;
+    check_kept(context, &task.key).await?;
     let choice = needs.choose(&context.engines)?;
     let slot = needs.slot_with(context, task.key.clone(), &choice);
     let engine = choice.engine;
@@ -189,6 +194,23 @@ fn no_room(context: &Context, full: Full) -> Rejected {
     // At most a minute, because places become free one by one.
     let rounds = full.queued.div_ceil(context.settings.workers.max(1) * 100);
     Rejected::Full(msg, Duration::from_secs(rounds.clamp(1, 60) as u64))
+}
+
+/// Checks that what is kept of the key's results leaves room for more.
+async fn check_kept(context: &Context, key: &KeyId) -> Result<(), Rejected> {
+    let AssetSettings { lifetime, bytes_per_key: Some(limit) } = context.settings.assets else { return Ok(()) };
+    let kept = context.store.kept_bytes(key.clone()).await?;
+    if u64::try_from(kept).unwrap_or(0) < limit {
+        return Ok(());
+    }
+    let way = match lifetime {
+        Some(_) => "submit again when some of them have expired",
+        None => "have the operator of the service allow more, or set `assets.lifetime`",
+    };
+    let msg = format!(
+        "the result pictures of this key have {kept} bytes, and {limit} are kept (`assets.bytes_per_key`); {way}"
+    );
+    Err(Rejected::Full(msg, EXPIRY))
 }
 
 /// Checks every address of a request, as far as possible without connecting to it.
