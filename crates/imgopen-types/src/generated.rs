@@ -8693,13 +8693,14 @@ pub struct Task {
     /// (`steps` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "steps", skip_serializing_if = "Option::is_none")]
     pub steps: Option<i64>,
-    /// Number of runs started, 0 while the task waits for its first. More than one means that a run was aborted, for
-    /// example by a restart of the server, and started again.
+    /// Number of runs that count, 0 while the task waits for its first. Runs that were handed back do not count:
+    /// because the server stopped in an orderly way, or because of a fault that is not the task's. More than one
+    /// means that the server ended unexpectedly during a run.
     ///
     /// (`attempts` on the wire; required; inferred, not published)
     #[serde(rename = "attempts")]
     pub attempts: i64,
-    /// Name of the engine that runs or ran the task; absent while it waits for its first run.
+    /// Name of the engine that runs or ran the task; absent while the task waits for a run.
     ///
     /// (`engine` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "engine", skip_serializing_if = "Option::is_none")]
@@ -8709,7 +8710,7 @@ pub struct Task {
     /// (`grade` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "grade", skip_serializing_if = "Option::is_none")]
     pub grade: Option<EngineGrade>,
-    /// Text of the state, for people: why the task failed, or what it waits for.
+    /// Text of the state, for people: the state itself, or why the task has no result.
     ///
     /// (`desc` on the wire; required; inferred, not published)
     #[serde(rename = "desc")]
@@ -8719,7 +8720,7 @@ pub struct Task {
     /// (`createdAt` on the wire; required; inferred, not published)
     #[serde(rename = "createdAt")]
     pub created_at: String,
-    /// When its last run started, RFC 3339 in UTC; absent before the first.
+    /// When its last run started, RFC 3339 in UTC; absent while the task waits for a run.
     ///
     /// (`startedAt` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
@@ -8791,12 +8792,14 @@ static TASK: Object = Object {
             .provenance(Provenance::Inferred),
         Field::required("attempts", Shape::Integer(Integer::ANY))
             .about(concat!(
-                "Number of runs started, 0 while the task waits for its first. More than one means that a ",
-                "run was aborted, for example by a restart of the server, and started again."
+                "Number of runs that count, 0 while the task waits for its first. Runs that were handed ",
+                "back do not count: because the server stopped in an orderly way, or because of a fault ",
+                "that is not the task's. More than one means that the server ended unexpectedly during a ",
+                "run."
             ))
             .provenance(Provenance::Inferred),
         Field::optional("engine", Shape::Text(Text::ANY))
-            .about("Name of the engine that runs or ran the task; absent while it waits for its first run.")
+            .about("Name of the engine that runs or ran the task; absent while the task waits for a run.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("grade", Shape::TextEnum(&ENGINE_GRADE))
@@ -8804,13 +8807,13 @@ static TASK: Object = Object {
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("desc", Shape::Text(Text::ANY))
-            .about("Text of the state, for people: why the task failed, or what it waits for.")
+            .about("Text of the state, for people: the state itself, or why the task has no result.")
             .provenance(Provenance::Inferred),
         Field::required("createdAt", Shape::Text(Text::ANY))
             .about("When the task was accepted, RFC 3339 in UTC.")
             .provenance(Provenance::Inferred),
         Field::optional("startedAt", Shape::Text(Text::ANY))
-            .about("When its last run started, RFC 3339 in UTC; absent before the first.")
+            .about("When its last run started, RFC 3339 in UTC; absent while the task waits for a run.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("finishedAt", Shape::Text(Text::ANY))
