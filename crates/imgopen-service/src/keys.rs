@@ -53,7 +53,7 @@ impl NewKey {
         let row = KeyRow {
             id: id.clone(),
             name: name.to_owned(),
-            secret_hash: hash(&secret),
+            secret_hash: hash(&secret).to_vec(),
             signing_secret: signing_secret.clone(),
             previous_secrets: Vec::new(),
             created_at: now,
@@ -73,7 +73,7 @@ pub struct Keys {
 
 #[derive(Debug, Clone)]
 struct Cached {
-    row: KeyRow,
+    row: Arc<KeyRow>,
     /// By the uptime, because a clock that is put back must not keep a revoked key alive.
     read_at: Duration,
 }
@@ -173,29 +173,30 @@ impl Keys {
     pub(crate) async fn admits(&self, credentials: &Credentials) -> Result<bool, StoreError> {
         let given = hash(credentials.expose_secret());
         let row = self.find(&KeyId(credentials.access_key_id().to_owned())).await?;
-        // Only the comparison of secrets must take constant time, because ids are not secret.
-        let expected = row.as_ref().map_or_else(|| hash(""), |row| row.secret_hash.clone());
-        let fits = bool::from(expected.ct_eq(&given));
+        // Of no secret. Only the comparison of secrets must take constant time, because ids are not secret.
+        let unknown = [0; 32];
+        let expected = row.as_ref().map_or(unknown.as_slice(), |row| &row.secret_hash);
+        let fits = bool::from(expected.ct_eq(given.as_slice()));
         Ok(fits && row.is_some_and(|row| row.revoked_at.is_none()))
     }
 
     /// Returns what the callbacks of a key's tasks are signed with.
     pub(crate) async fn signer(&self, id: &KeyId) -> Result<Option<Signer>, StoreError> {
         let now = self.clock.now();
-        let signer = |row: KeyRow| Signer {
+        let signer = |row: Arc<KeyRow>| Signer {
             secrets: row.signing_secrets(now).into_iter().map(str::to_owned).collect(),
             is_revoked: row.revoked_at.is_some(),
         };
         Ok(self.find(id).await?.map(signer))
     }
 
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError> {
+    async fn find(&self, id: &KeyId) -> Result<Option<Arc<KeyRow>>, StoreError> {
         let now = self.clock.uptime();
         let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         if let Some(cached) = cached.filter(|cached| now.saturating_sub(cached.read_at) < TRUST) {
             return Ok(Some(cached.row));
         }
-        let row = self.store.key(id.clone()).await?;
+        let row = self.store.key(id.clone()).await?.map(Arc::new);
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         match &row {
             Some(row) => cache.insert(id.clone(), Cached { row: row.clone(), read_at: now }),
@@ -205,8 +206,8 @@ impl Keys {
     }
 }
 
-fn hash(secret: &str) -> Vec<u8> {
-    Sha256::digest(secret.as_bytes()).to_vec()
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }
 
 #[cfg(test)]
