@@ -2,21 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "crash/load.rs"]
-mod load;
-#[path = "crash/proof.rs"]
-mod proof;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::load::Load;
 use common::program::{Key, Program};
+use common::proof::{Proof, no_file_is_orphaned, state_behind};
 use common::receiver::{Receiver, Reply};
 use common::rows::{all, task, text};
 use common::until;
 use imgopen_client::Client;
-use load::Load;
 use serde_json::json;
 use tokio::task::block_in_place;
 
@@ -78,7 +75,7 @@ async fn kills_under_load_lose_nothing() {
     }
     let client = key.client(&program.url);
     drain(&client).await;
-    let proof = proof::Proof::read(&client, &load, &receiver).await;
+    let proof = Proof::read(&client, &load, &receiver).await;
     logs.push(block_in_place(|| program.stop()));
 
     assert_eq!(*early.lock().unwrap(), [""; 0], "pushed before the end was stored");
@@ -86,7 +83,11 @@ async fn kills_under_load_lose_nothing() {
     proof.every_task_ended_as_expected();
     proof.every_push_is_acknowledged_once();
     proof.every_end_is_logged_at_most_once(&logs);
-    proof.no_file_is_orphaned(folder.path());
+    let (repeated, interrupted) = (proof.repeated(), proof.interrupted());
+    assert!(repeated > 10, "only {repeated} submits were repeated, too few for a proof");
+    assert!(interrupted > 10, "only {interrupted} runs were interrupted, too few for a proof");
+    proof.every_data_set_is_complete(folder.path());
+    no_file_is_orphaned(folder.path(), proof.kept());
     println!("{} kills in {killing:?}, {:?} in all: {}", kills(), began.elapsed(), proof.figures());
 }
 
@@ -107,7 +108,7 @@ async fn kill_repeatedly(folder: &Path, load: &Load, seed: u64) -> Vec<String> {
 fn moody(seed: u64, folder: &Path, early: Early) -> impl Fn(&str, usize) -> Reply + Send + Sync + 'static {
     let (random, folder) = (Mutex::new(fastrand::Rng::with_seed(!seed)), folder.to_owned());
     move |id, _| {
-        let state = proof::state_behind(&folder, id);
+        let state = state_behind(&folder, id);
         if !matches!(state.as_deref(), Ok("succeeded" | "failed")) {
             early.lock().unwrap().push(format!("{id}: {state:?}"));
         }

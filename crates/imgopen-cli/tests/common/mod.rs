@@ -2,11 +2,16 @@
 //! of pictures.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod http;
+pub mod load;
 pub mod pictures;
 pub mod program;
+pub mod proof;
 pub mod receiver;
 pub mod rows;
 pub mod shell;
+#[cfg(unix)]
+pub mod shim;
 pub mod vendor;
 
 use std::time::{Duration, Instant};

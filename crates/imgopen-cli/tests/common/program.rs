@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -30,6 +31,7 @@ pub struct Program {
     /// What it printed before the URL.
     pub greeting: String,
     log: Arc<Mutex<String>>,
+    is_deaf: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -46,15 +48,17 @@ impl Program {
     pub fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (log, mut errors) = (Arc::<Mutex<String>>::default(), BufReader::new(child.stderr.take().unwrap()));
-        let copy = log.clone();
+        let (copy, is_deaf) = (log.clone(), Arc::<AtomicBool>::default());
+        let switch = is_deaf.clone();
         let reader = std::thread::spawn(move || {
             let mut line = String::new();
-            while errors.read_line(&mut line).is_ok_and(|length| length > 0) {
+            while !switch.load(Ordering::SeqCst) && errors.read_line(&mut line).is_ok_and(|length| length > 0) {
                 copy.lock().unwrap().push_str(&std::mem::take(&mut line));
             }
         });
         let lines = lines(child.stdout.take().unwrap());
-        let mut program = Self { child, url: String::new(), greeting: String::new(), log, reader: Some(reader) };
+        let mut program =
+            Self { child, url: String::new(), greeting: String::new(), log, is_deaf, reader: Some(reader) };
         program.await_ready(&lines);
         program
     }
@@ -84,10 +88,30 @@ impl Program {
         self.whole_log()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status().unwrap().success());
+    }
+
+    /// Closes its standard error after the next line.
+    pub fn close_log(&self) {
+        self.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for its exit.

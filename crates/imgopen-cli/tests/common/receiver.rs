@@ -1,6 +1,7 @@
 //! A receiver of callbacks that checks signatures, records pushes, and fails on demand.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -21,6 +22,8 @@ pub enum Reply {
     Fail,
     /// HTTP 200 with a code that acknowledges nothing.
     WrongCode,
+    /// HTTP 500 after ten seconds.
+    Hang,
 }
 
 /// A push that arrived.
@@ -89,6 +92,10 @@ async fn observe(seen: &Mutex<Vec<Seen>>, decide: &Decide, request: Request, nex
     match reply {
         Reply::Acknowledge => response,
         Reply::Fail => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Reply::Hang => {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Reply::WrongCode => r#"{"code":"0","msg":"not yet"}"#.into_response(),
     }
 }

@@ -3,18 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use common::program::Program;
-use tokio::task::block_in_place;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_ran_beside_another_is_not_blamed_for_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let key = key(folder.path());
-    let start = |folder: &Path| {
-        let mut command = serve(folder);
-        command.args(["--set", "attempts=2"]);
-        block_in_place(|| Program::start(command))
-    };
+    let start = |folder: &Path| start(serve(folder), None, &["attempts=2"]);
     let program = start(folder.path());
     let client = key.client(&program.url);
     submit(&client, &drawing("guilty", "hang")).await;

@@ -7,10 +7,10 @@ use imgopen_client::Client;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-use crate::common::pictures::{fetch, parameters, pixels, seed};
-use crate::common::receiver::{Receiver, Reply, Seen};
-use crate::common::rows::{all, text};
-use crate::load::{Load, Submitted, Truth};
+use super::load::{Cancel, Load, Submitted, Truth};
+use super::pictures::{fetch, parameters, pixels, seed};
+use super::receiver::{Receiver, Reply, Seen};
+use super::rows::{all, text};
 
 /// Everything that is observable from outside.
 pub struct Proof {
@@ -59,26 +59,48 @@ impl Proof {
         assert_eq!(known, self.all_tasks().count(), "there are tasks that nobody submitted");
         let ids: HashSet<_> = self.all_tasks().map(|task| text(task, "taskId")).collect();
         assert_eq!(ids.len(), known, "two tasks share an id");
-        let repeated = self.submitted.iter().filter(|submitted| submitted.answers.len() > 1).count();
-        assert!(repeated > 10, "only {repeated} submits were repeated, too few for a proof");
     }
 
-    /// With the requested result, or, for a training, with the reason why it always fails.
+    /// The number of submits that were repeated after an answer.
+    pub fn repeated(&self) -> usize {
+        self.submitted.iter().filter(|submitted| submitted.answers.len() > 1).count()
+    }
+
+    /// The number of accepted requests.
+    pub fn accepted(&self) -> usize {
+        self.submitted.iter().filter(|submitted| !submitted.answers.is_empty()).count()
+    }
+
+    /// The number of tasks in a state.
+    pub fn count(&self, state: &str) -> usize {
+        self.all_tasks().filter(|task| task["state"] == state).count()
+    }
+
+    /// The number of callbacks, and of pushes that arrived.
+    pub fn pushed(&self) -> (usize, usize) {
+        (self.callbacks.len(), self.seen.len())
+    }
+
+    /// With the requested result, or, for a training, with the reason why it always fails, unless it was cancelled.
     pub fn every_task_ended_as_expected(&self) {
         let by_caller: HashMap<_, _> =
             self.submitted.iter().map(|submitted| (submitted.caller_id.as_str(), submitted)).collect();
         for task in self.all_tasks() {
-            let truth = &by_caller[text(task, "callerId")].truth;
+            let (truth, cancel) = (&by_caller[text(task, "callerId")].truth, by_caller[text(task, "callerId")].cancel);
             let pictures = &self.pictures[text(task, "taskId")];
+            if task["state"] == "cancelled" {
+                assert!(cancel != Cancel::Never && pictures.is_empty(), "{task}");
+                continue;
+            }
+            assert!(cancel != Cancel::Answered, "its cancel was answered: {task}");
             let state = if *truth == Truth::Training { "failed" } else { "succeeded" };
             assert_eq!(text(task, "state"), state, "{task}");
             check(truth, task, pictures);
         }
-        let again = self.interrupted();
-        assert!(again > 10, "only {again} runs were interrupted, too few for a proof");
     }
 
-    fn interrupted(&self) -> i64 {
+    /// The number of runs that were interrupted and repeated.
+    pub fn interrupted(&self) -> i64 {
         self.all_tasks().map(|task| task["attempts"].as_i64().unwrap() - 1).sum()
     }
 
@@ -128,17 +150,13 @@ impl Proof {
         assert!(ended.len() * 2 > count, "{} of {count} ends are logged", ended.len());
     }
 
-    /// Every file belongs to a row, every row has its file, and no partial files remain.
-    pub fn no_file_is_orphaned(&self, folder: &Path) {
-        let database = open(folder).unwrap();
-        let whole: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(whole, "ok");
-        let mut statement = database.prepare("SELECT token FROM assets WHERE deleted_at IS NULL").unwrap();
-        let rows: BTreeSet<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        let files: BTreeSet<String> =
-            names(&folder.join("assets")).iter().flat_map(|inner| names(inner)).map(name).collect();
-        assert_eq!(files, rows);
-        assert_eq!(rows.len(), self.pictures.values().flatten().count());
+    /// The number of pictures that the tasks name.
+    pub fn kept(&self) -> usize {
+        self.pictures.values().flatten().count()
+    }
+
+    /// The data sets are complete, and those of the trainings.
+    pub fn every_data_set_is_complete(&self, folder: &Path) {
         let trainings = self.all_tasks().filter(|task| task["operation"] == "submit_training");
         let trainings: BTreeSet<_> = trainings.map(|task| text(task, "taskId").to_owned()).collect();
         let datasets = names(&folder.join("datasets"));
@@ -152,13 +170,26 @@ impl Proof {
     pub fn figures(&self) -> String {
         let (submits, tasks, pushes) = (self.submitted.len(), self.all_tasks().count(), self.seen.len());
         let cut_off = self.submitted.iter().filter(|submitted| submitted.answers.is_empty()).count();
-        let (pictures, callbacks) = (self.pictures.values().flatten().count(), self.callbacks.len());
+        let (pictures, callbacks) = (self.kept(), self.callbacks.len());
         let interrupted = self.interrupted();
         format!(
             "{submits} submits, {cut_off} of them cut off for good, {tasks} tasks, {interrupted} interrupted runs, \
              {pictures} pictures, {callbacks} callbacks in {pushes} pushes"
         )
     }
+}
+
+/// Every file belongs to a row, every row has its file, no partial files remain, and there are as many as expected.
+pub fn no_file_is_orphaned(folder: &Path, expected: usize) {
+    let database = open(folder).unwrap();
+    let whole: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+    let mut statement = database.prepare("SELECT token FROM assets WHERE deleted_at IS NULL").unwrap();
+    let rows: BTreeSet<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let files: BTreeSet<String> =
+        names(&folder.join("assets")).iter().flat_map(|inner| names(inner)).map(name).collect();
+    assert_eq!(files, rows);
+    assert_eq!(rows.len(), expected);
 }
 
 fn check(truth: &Truth, task: &Value, files: &[Vec<u8>]) {
@@ -194,7 +225,7 @@ pub fn state_behind(folder: &Path, callback: &str) -> rusqlite::Result<String> {
 fn open(folder: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = Connection::open_with_flags(folder.join("imgopen.sqlite3"), flags)?;
-    database.busy_timeout(crate::common::PATIENCE)?;
+    database.busy_timeout(super::PATIENCE)?;
     Ok(database)
 }
 

@@ -1,15 +1,15 @@
-//! The load: submitters that continue through kills of the service, and a record of every answer.
+//! The load: submitters that continue through kills and faults of the service, and a record of every answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use imgopen_types::{Credentials, operations};
 use serde_json::{Value, json};
 
-use crate::common::pictures::PictureServer;
-use crate::common::program::Key;
-use crate::common::receiver::Receiver;
+use super::http::{Answer, post};
+use super::pictures::PictureServer;
+use super::program::Key;
+use super::receiver::Receiver;
 
 /// The expected result of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,29 @@ pub struct Submitted {
     pub truth: Truth,
     /// The ids in its answers; a training's answer contains none.
     pub answers: Vec<Option<String>>,
+    pub cancel: Cancel,
+}
+
+/// Whether a task was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    Never,
+    /// Without an answer.
+    Asked,
+    Answered,
+}
+
+/// What submits and others met under faults of the machine, where they may be asked to wait.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    /// Whether the machine has a fault at the moment.
+    pub is_faulty: AtomicBool,
+    /// How long each answered submit took, and whether there was a fault.
+    pub times: Mutex<Vec<(bool, Duration)>>,
+    /// How often callers were asked to wait.
+    pub refusals: Mutex<usize>,
+    /// The pictures that were read meanwhile.
+    pub pictures: Mutex<usize>,
 }
 
 /// The load. Clones share its state.
@@ -44,11 +67,21 @@ pub struct Load {
     receiver: String,
     stop: Arc<AtomicBool>,
     book: Arc<Mutex<Vec<Submitted>>>,
+    trouble: Option<Arc<Trouble>>,
 }
 
 impl Load {
     /// Creates a load; nothing is submitted yet.
     pub async fn new(key: &Key, receiver: &Receiver) -> Self {
+        Self::with(key, receiver, None).await
+    }
+
+    /// Creates a load for a machine with faults, which also queries, cancels and reads pictures.
+    pub async fn in_trouble(key: &Key, receiver: &Receiver, trouble: Arc<Trouble>) -> Self {
+        Self::with(key, receiver, Some(trouble)).await
+    }
+
+    async fn with(key: &Key, receiver: &Receiver, trouble: Option<Arc<Trouble>>) -> Self {
         Self {
             key: key.clone(),
             http: reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap(),
@@ -57,6 +90,7 @@ impl Load {
             receiver: receiver.url.clone(),
             stop: Arc::default(),
             book: Arc::default(),
+            trouble,
         }
     }
 
@@ -94,6 +128,9 @@ impl Load {
             if let Some(place) = random.choice(&safe).copied().filter(|_| number % 5 == 0) {
                 self.insist(place).await;
             }
+            if self.trouble.is_some() {
+                self.meddle(&mut random).await;
+            }
             tokio::time::sleep(Duration::from_millis(random.u64(40..120))).await;
         }
     }
@@ -126,21 +163,76 @@ impl Load {
 
     /// Submits once. Returns the id in the answer, if there is an answer.
     async fn send(&self, submitted: &Submitted) -> Option<Option<String>> {
-        let operation = operations::ALL.iter().find(|known| known.id == submitted.operation).unwrap();
-        let url = format!("{}{}", self.service.read().unwrap(), operation.path);
-        let mut request =
-            self.http.post(url).header("content-type", "application/json").body(submitted.body.to_string());
-        request = request.header(Credentials::ID_HEADER, &self.key.id);
-        request = request.header(Credentials::SECRET_HEADER, &self.key.secret);
-        if let Some(key) = &submitted.idempotency {
-            request = request.header("idempotency-key", key);
+        let key = submitted.idempotency.as_deref().map(|key| ("idempotency-key", key));
+        let is_faulty = || self.trouble.as_ref().is_some_and(|trouble| trouble.is_faulty.load(Ordering::SeqCst));
+        let (begun, was_faulty) = (Instant::now(), is_faulty());
+        let answer = self.call(submitted.operation, key.as_slice(), &submitted.body).await?;
+        assert_eq!(answer.status, 200, "{submitted:?}: {answer:?}");
+        if let Some(trouble) = &self.trouble {
+            trouble.times.lock().unwrap().push((was_faulty || is_faulty(), begun.elapsed()));
         }
-        let response = request.send().await.ok()?;
-        let status = response.status();
-        let answer: Value = serde_json::from_slice(&response.bytes().await.ok()?).unwrap();
-        assert_eq!(status, 200, "{submitted:?}: {answer}");
-        let id = answer["data"]["task_id"].as_str().or(answer["data"]["taskId"].as_str());
-        Some(id.map(str::to_owned))
+        Some(answer.task().map(str::to_owned))
+    }
+
+    /// Calls an operation once. There is no answer if the connection breaks, or if the service asks to wait.
+    async fn call(&self, operation: &str, headers: &[(&str, &str)], body: &Value) -> Option<Answer> {
+        let url = self.service.read().unwrap().clone();
+        let answer = post(&self.http, (&self.key, &url), operation, headers, body).await.ok()?;
+        match &self.trouble {
+            Some(trouble) if answer.asks_to_wait() => {
+                *trouble.refusals.lock().unwrap() += 1;
+                None
+            }
+            _ => Some(answer),
+        }
+    }
+
+    /// Sometimes cancels a task, or looks at one and reads its pictures.
+    async fn meddle(&self, random: &mut fastrand::Rng) {
+        let place = random.usize(0..self.book.lock().unwrap().len());
+        let submitted = self.book.lock().unwrap()[place].clone();
+        match random.u8(0..10) {
+            0 => self.cancel(place, &submitted).await,
+            1..4 => self.look(&submitted).await,
+            _ => {}
+        }
+    }
+
+    async fn cancel(&self, place: usize, submitted: &Submitted) {
+        let Some(id) = submitted.answers.iter().flatten().next() else { return };
+        self.book.lock().unwrap()[place].cancel = Cancel::Asked;
+        let Some(answer) = self.call("cancel_task", &[], &json!({"taskId": id})).await else { return };
+        match answer.status.as_u16() {
+            200 => self.book.lock().unwrap()[place].cancel = Cancel::Answered,
+            // It had ended already, which an earlier cancel may have done.
+            409 if submitted.cancel == Cancel::Never => self.book.lock().unwrap()[place].cancel = Cancel::Never,
+            409 => {}
+            _ => panic!("{submitted:?}: {answer:?}"),
+        }
+    }
+
+    async fn look(&self, submitted: &Submitted) {
+        let question = json!({"callerId": submitted.caller_id});
+        let Some(answer) = self.call("list_tasks", &[], &question).await else { return };
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let rows = answer.body["data"]["rows"].as_array().unwrap();
+        assert!(!rows.is_empty() || submitted.answers.is_empty(), "{submitted:?} is lost");
+        let mut urls = Vec::new();
+        for row in rows {
+            urls.extend(row["outputImageUrlList"].as_array().into_iter().flatten().map(|url| url.as_str().unwrap()));
+        }
+        for url in urls {
+            // The address is that of an earlier process, perhaps.
+            let url = format!("{}{}", self.service.read().unwrap(), &url[url.find("/assets/").unwrap()..]);
+            let Ok(response) = self.http.get(url).send().await else { return };
+            let status = response.status();
+            let Ok(bytes) = response.bytes().await else { return };
+            assert!(status == 200 || status == 503, "{status}");
+            if status == 200 {
+                image::load_from_memory(&bytes).unwrap_or_else(|error| panic!("{error}: {submitted:?}"));
+                *self.trouble.as_ref().unwrap().pictures.lock().unwrap() += 1;
+            }
+        }
     }
 
     fn request(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
@@ -225,5 +317,13 @@ fn prompt(random: &mut fastrand::Rng, caller_id: &str) -> String {
 }
 
 fn submitted(caller_id: &str, operation: &'static str, body: Value, truth: Truth) -> Submitted {
-    Submitted { caller_id: caller_id.to_owned(), operation, body, idempotency: None, truth, answers: Vec::new() }
+    Submitted {
+        caller_id: caller_id.to_owned(),
+        operation,
+        body,
+        idempotency: None,
+        truth,
+        answers: Vec::new(),
+        cancel: Cancel::Never,
+    }
 }
