@@ -40,7 +40,7 @@ async fn a_picture_that_ends_the_process_takes_no_neighbour_along() {
     // Its pixels take 192 MB.
     let large = square(8000).await;
     let launch =
-        || start(limited("ulimit -v 300000 && export MALLOC_ARENA_MAX=1", folder.path()), None, &["attempts=2"]);
+        || start(limited("ulimit -v 230000 && export MALLOC_ARENA_MAX=1", folder.path()), None, &["attempts=2"]);
     let mut program = launch();
     let client = bystander.client(&program.url);
     for number in 0..3 {
