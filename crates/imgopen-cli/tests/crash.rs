@@ -82,6 +82,7 @@ async fn kills_under_load_lose_nothing() {
     proof.no_task_is_lost_or_duplicated();
     proof.every_task_ended_as_expected();
     proof.every_push_is_acknowledged_once();
+    proof.every_push_is_trusted();
     proof.every_end_is_logged_at_most_once(&logs);
     let (repeated, interrupted) = (proof.repeated(), proof.interrupted());
     assert!(repeated > 10, "only {repeated} submits were repeated, too few for a proof");
