@@ -169,6 +169,9 @@ pub struct Output {
     pub style_labels: Vec<StyleLabel>,
     /// The faces from left to right, for `detect_faces`.
     pub faces: Vec<Face>,
+    /// What differs from the request, or could not be verified, in sentences for the caller, such as "`module`: `canny` was
+    /// made by the preprocessor `canny_v2` of the back end".
+    pub notes: Vec<String>,
 }
 
 #[cfg(test)]
