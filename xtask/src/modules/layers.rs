@@ -17,7 +17,7 @@ struct Layer {
 }
 
 /// Lowest layer first: a crate depends only on crates listed above it.
-const LAYERS: [Layer; 15] = [
+const LAYERS: [Layer; 16] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },
     Layer { name: "imgopen-client", below: &["imgopen-types"], http: true },
@@ -26,6 +26,7 @@ const LAYERS: [Layer; 15] = [
     Layer { name: "imgopen-engine", below: &["imgopen-types"], http: false },
     Layer { name: "imgopen-picture", below: &["imgopen-types", "imgopen-engine"], http: false },
     Layer { name: "imgopen-tools", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
+    Layer { name: "imgopen-backends", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: true },
     Layer { name: "imgopen-trainer", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
     Layer { name: STORE, below: &["imgopen-types"], http: false },
     // It knows engines by their trait, and the trainer, which shares its data directory. The command line chooses the others.
