@@ -1,6 +1,8 @@
-//! Requests for tests: 64 pixels, few steps.
+//! Requests and jobs for tests: 64 pixels, few steps.
 
-use imgopen_engine::JobRequest;
+use image::{DynamicImage, Rgb, RgbImage};
+use imgopen_engine::{Input, Job, JobRequest};
+use imgopen_picture::{Attached, Format, encode};
 use imgopen_types::Operation;
 use imgopen_types::operations::{CONTROLNET, IMAGE_TO_IMAGE, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
@@ -46,4 +48,21 @@ fn merge(into: &mut Value, changes: Value) {
             change => into[&name] = change,
         }
     }
+}
+
+/// A job with a picture, a mask, and a control picture, whichever of them the request names.
+pub fn job(request: JobRequest) -> Job {
+    let image = RgbImage::from_fn(80, 60, |x, y| Rgb([x as u8 * 3, y as u8 * 4, 90]));
+    let mask = RgbImage::from_fn(80, 60, |x, _| Rgb([if x < 40 { 255 } else { 0 }; 3]));
+    let file = |image: RgbImage| encode(&DynamicImage::from(image), Format::Png, &Attached::default()).unwrap();
+    let input = |field: &str, image: RgbImage| Input {
+        field: field.to_owned(),
+        url: "https://example.com/a.png".to_owned(),
+        bytes: file(image),
+    };
+    Job::new(request, "run").with_inputs(vec![
+        input("alwayson_scripts.image_link", image.clone()),
+        input("alwayson_scripts.mask_link", mask),
+        input("controlnet.args[0].image_link", image),
+    ])
 }

@@ -1,5 +1,14 @@
-//! The form of requests, and the page with the table of fields.
+//! Engines against fakes made of recordings, and against real programs where variables name them: `IMGOPEN_TEST_SDWEBUI` is
+//! the address of A1111 or Forge, with a Stable Diffusion 1.5 model.
 
+mod conformance;
+mod discovery;
 mod document;
+mod drift;
+mod fake;
+mod faults;
 mod generation;
+mod honest_fake;
 mod jobs;
+mod recordings;
+mod target;

@@ -1,0 +1,425 @@
+//! The Stable Diffusion web UI of AUTOMATIC1111, and Forge, by their API `/sdapi/v1`.
+//!
+//! The server takes what it does not know and makes something else with status 200, so nothing is sent that is not in its
+//! lists, and every picture is verified by what it reports. Lists are read in the background, so that requests are checked
+//! without waiting.
+
+mod answer;
+mod body;
+mod call;
+mod inputs;
+mod lists;
+mod resolve;
+
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Model, Models, Monitor, Offer, Output, Slots};
+use imgopen_types::{ComfyTaskType, Operation, operations};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use crate::generation::Generation;
+use crate::honesty;
+use crate::http::{CallError, Http};
+use crate::kind::Kind;
+use crate::report::{OperationReport, Report};
+use crate::settings::BackendSettings;
+use answer::{Asked, Verified, verified};
+use body::Request;
+use call::Call;
+pub use call::Timing;
+use lists::Lists;
+use resolve::{Resolved, flux_files, resolve};
+
+/// Bytes for each pixel of a picture: as the server sends it, decoded, and encoded.
+const PIXEL: u64 = 17;
+/// Bytes of an answer beside its pictures.
+const ANSWER: u64 = 4 * 1024 * 1024;
+
+/// An engine that drives a web UI. Clones drive the same one.
+#[derive(Debug, Clone)]
+pub struct SdWebui {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    settings: BackendSettings,
+    http: Http,
+    timing: Timing,
+    state: RwLock<State>,
+    /// Asks for the lists to be read now.
+    stale: Notify,
+}
+
+/// What is known of the server.
+#[derive(Debug, Default)]
+struct State {
+    /// Its lists when it last answered.
+    lists: Option<Arc<Lists>>,
+    /// Why it is away; `None` while it answers.
+    away: Option<String>,
+    version: Option<String>,
+}
+
+/// A job that is ready to be sent.
+struct Prepared {
+    generation: Generation,
+    resolved: Resolved,
+    request: Request,
+    seed: i64,
+    notes: Vec<String>,
+    is_reporting_loras: bool,
+}
+
+impl SdWebui {
+    /// Creates the engine, and reads the server's lists in the background from now on. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the settings.
+    pub fn open(settings: BackendSettings) -> Result<Self, String> {
+        Self::with_timing(settings, Timing::default())
+    }
+
+    /// As [`open`](Self::open), with other times.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the settings.
+    pub fn with_timing(settings: BackendSettings, timing: Timing) -> Result<Self, String> {
+        let http = Http::new(&settings, timing.answer)?;
+        let name = settings.name(Kind::SdWebui).to_owned();
+        let state = State { away: Some("it has not answered yet".to_owned()), ..State::default() };
+        let stale = Notify::new();
+        let inner = Arc::new(Inner { name, settings, http, timing, state: RwLock::new(state), stale });
+        tokio::spawn(keep_fresh(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Reads the server's lists now, and returns whether it answers.
+    pub async fn refresh(&self) -> bool {
+        self.inner.refresh().await
+    }
+
+    /// Returns what is known of the server, without asking it.
+    pub fn report(&self) -> Report {
+        let inner = &self.inner;
+        let (lists, away) = inner.known();
+        let program = match lists.as_ref().map(|lists| lists.is_forge) {
+            Some(true) => "Forge",
+            Some(false) => "A1111",
+            None => Kind::SdWebui.program(),
+        };
+        let models = lists.as_ref().map(|lists| lists.models().0).unwrap_or_default();
+        let models = models.into_iter().map(|model| model.name).collect();
+        let operations = OPERATIONS.iter().map(|operation| OperationReport {
+            operation: operation.id,
+            missing: inner.missing(operation, lists.as_deref()),
+        });
+        Report {
+            name: inner.name.clone(),
+            kind: Kind::SdWebui,
+            program,
+            version: inner.state.read().unwrap_or_else(PoisonError::into_inner).version.clone(),
+            away,
+            models,
+            operations: operations.collect(),
+        }
+    }
+}
+
+/// What a web UI can serve.
+const OPERATIONS: [&Operation; 4] =
+    [&operations::TEXT_TO_IMAGE, &operations::IMAGE_TO_IMAGE, &operations::CONTROLNET, &operations::FLUX_TEXT_TO_IMAGE];
+
+/// Reads the lists until the engine is dropped.
+async fn keep_fresh(engine: Weak<Inner>) {
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let is_there = inner.refresh().await;
+        let pause = if is_there { inner.timing.refresh } else { inner.timing.retry };
+        // The engine is not kept alive by this wait for longer than one pause.
+        let _ = tokio::time::timeout(pause, inner.stale.notified()).await;
+    }
+}
+
+impl Inner {
+    /// Returns the lists, and why the server is away.
+    fn known(&self) -> (Option<Arc<Lists>>, Option<String>) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        (state.lists.clone(), state.away.clone())
+    }
+
+    async fn refresh(&self) -> bool {
+        let result = Lists::read(&self.http).await;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(lists) => {
+                if state.away.take().is_some() {
+                    info!(backend = self.name, models = lists.checkpoints.len(), "back end ready");
+                }
+                state.lists = Some(Arc::new(lists));
+                true
+            }
+            Err(error) => {
+                let reason = reason(error.into_engine(&self.name));
+                if state.away.as_ref() != Some(&reason) {
+                    warn!(backend = self.name, url = %self.settings.url, reason, "back end away");
+                }
+                state.away = Some(reason);
+                false
+            }
+        }
+    }
+
+    /// Notes that the server does not answer, and has it asked again soon.
+    fn lost(&self, error: &EngineError) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.away = Some(reason(error.clone()));
+        self.stale.notify_one();
+    }
+
+    /// Returns what an operation lacks, if anything.
+    fn missing(&self, operation: &Operation, lists: Option<&Lists>) -> Option<String> {
+        if !self.settings.has_operation(operation.id) {
+            return Some("withheld by the settings".to_owned());
+        }
+        let Some(lists) = lists else { return Some("the server has not answered yet".to_owned()) };
+        if operation.id == operations::FLUX_TEXT_TO_IMAGE.id {
+            return self.missing_flux(lists);
+        }
+        if lists.checkpoints.is_empty() {
+            return Some("a model; put one into the server's `models/Stable-diffusion`".to_owned());
+        }
+        if operation.id != operations::CONTROLNET.id {
+            return None;
+        }
+        match &lists.control {
+            None => Some("the extension sd-webui-controlnet; install it in the server".to_owned()),
+            Some(control) if control.models.is_empty() => {
+                Some("a ControlNet model; put one into the server's `models/ControlNet`".to_owned())
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn missing_flux(&self, lists: &Lists) -> Option<String> {
+        if !lists.is_forge {
+            return Some("Forge; A1111 cannot load FLUX.1".to_owned());
+        }
+        let variants = [ComfyTaskType::Flux1DevFp8, ComfyTaskType::Flux1SchnellFp8];
+        let mut files = variants.into_iter().filter_map(|variant| flux_files(&self.settings, variant)).peekable();
+        if files.peek().is_none() {
+            return Some("its files; name them in the settings `flux_dev` and `flux_schnell`".to_owned());
+        }
+        let mut absent = files.flat_map(|files| {
+            let checkpoint = lists.checkpoint(&files.checkpoint).is_none().then_some(&files.checkpoint);
+            checkpoint.into_iter().chain(files.modules.iter().filter(|module| lists.vae(module).is_none()))
+        });
+        absent.next().map(|name| format!("the file \"{name}\", which the settings name and the server does not list"))
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let (lists, away) = self.known();
+        let offered = OPERATIONS.into_iter().filter(|operation| match &lists {
+            Some(lists) => self.missing(operation, Some(lists)).is_none(),
+            // What it has is not known yet; what must be configured is.
+            None => self.settings.has_operation(operation.id) && (operation.model.is_some() || self.has_flux()),
+        });
+        let offers = offered.map(|operation| {
+            let models = match (&lists, operation.model) {
+                (Some(lists), Some(_)) => Models::Listed(lists.models().0),
+                _ => Models::Any,
+            };
+            Offer { models, away: away.clone(), ..Offer::new(operation, Grade::Neural) }
+        });
+        offers.collect()
+    }
+
+    fn has_flux(&self) -> bool {
+        self.settings.flux_dev.is_some() || self.settings.flux_schnell.is_some()
+    }
+
+    /// Checks a request. Without lists, only what no server could do is refused.
+    fn check(&self, request: &JobRequest) -> Result<(Generation, Vec<String>), EngineError> {
+        let body: Value = request.view()?;
+        let notes = honesty::check(Kind::SdWebui, &self.name, request.operation(), &body)?;
+        Ok((Generation::read(request)?, notes))
+    }
+
+    fn resolve(&self, generation: &Generation, lists: &Lists) -> Result<Resolved, EngineError> {
+        resolve(generation, lists, &self.settings, &self.name).inspect_err(|_| {
+            // Perhaps it was installed a moment ago.
+            self.stale.notify_one();
+        })
+    }
+
+    async fn prepare(&self, job: &Job) -> Result<Prepared, EngineError> {
+        let (generation, mut notes) = self.check(job.checked_request())?;
+        let lists = match self.known().0 {
+            Some(lists) => lists,
+            None => {
+                self.refresh().await;
+                let (lists, away) = self.known();
+                let reason = away.unwrap_or_default();
+                lists.ok_or(EngineError::Unavailable { reason, retry_after: Some(self.timing.retry) })?
+            }
+        };
+        let (width, height) = generation.final_size();
+        let limit = job.limits().pixels;
+        if u64::from(width) * u64::from(height) > limit {
+            let problem = format!("{width}x{height} pixels asked for; at most {limit} pixels in all are allowed");
+            return Err(EngineError::rejected("width", problem));
+        }
+        let mut resolved = self.resolve(&generation, &lists)?;
+        notes.append(&mut resolved.notes);
+        let seed = generation.seed.or_else(|| job.plan()?.get(SEED)?.as_i64()).unwrap_or_else(draw_seed);
+        let (owned, of_job) = (generation.clone(), job.clone());
+        let encoded = spawn_blocking(move || inputs::encoded(&of_job, &owned)).await;
+        let encoded = encoded.map_err(|panic| EngineError::Failed(panic.to_string()))??;
+        let task_id = server_id(job);
+        let request = body::request(&generation, &resolved, encoded, lists.is_forge, (seed, &task_id));
+        Ok(Prepared { generation, resolved, request, seed, notes, is_reporting_loras: lists.reports_loras })
+    }
+
+    /// The largest answer that could be right, in bytes: pictures in Base64 that do not compress, and those of ControlNet.
+    fn answer_limit(generation: &Generation) -> u64 {
+        let (width, height) = generation.final_size();
+        let pictures = u64::from(generation.pictures()) + 1 + generation.control.len() as u64;
+        ANSWER + pictures * u64::from(width) * u64::from(height) * 6
+    }
+
+    async fn carry_out(self: Arc<Self>, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
+        let prepared = self.prepare(&job).await?;
+        let call = Call {
+            http: self.http.clone(),
+            name: self.name.clone(),
+            task_id: server_id(&job),
+            request: prepared.request.clone(),
+            limit: Self::answer_limit(&prepared.generation),
+            timing: self.timing,
+        };
+        let body = call.conduct(&monitor).await.inspect_err(|error| {
+            if matches!(error, EngineError::Unavailable { .. }) {
+                self.lost(error);
+            }
+        })?;
+        let name = self.name.clone();
+        let verifying = spawn_blocking(move || prepared.finish(&body, &job, &name, &monitor)).await;
+        let (output, version) = verifying.map_err(|panic| EngineError::Failed(panic.to_string()))??;
+        if version.is_some() {
+            self.state.write().unwrap_or_else(PoisonError::into_inner).version = version;
+        }
+        Ok(output)
+    }
+}
+
+impl Prepared {
+    fn finish(
+        self,
+        body: &Bytes,
+        job: &Job,
+        name: &str,
+        monitor: &Monitor,
+    ) -> Result<(Output, Option<String>), EngineError> {
+        let asked = Asked {
+            generation: &self.generation,
+            resolved: &self.resolved,
+            request: &self.request,
+            seed: self.seed,
+            limits: job.limits(),
+            name,
+            reports_loras: self.is_reporting_loras,
+        };
+        let Verified { pictures, version } = verified(body, &asked, monitor)?;
+        Ok((Output { pictures, notes: self.notes, ..Output::default() }, version))
+    }
+}
+
+/// Says why a server is away.
+fn reason(error: EngineError) -> String {
+    match error {
+        EngineError::Unavailable { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
+/// The member of a plan that keeps the seed, so that a second run makes the same pictures.
+const SEED: &str = "seed";
+
+/// A seed that every back end takes.
+fn draw_seed() -> i64 {
+    i64::from(fastrand::u32(..=u32::MAX - crate::generation::MOST_PICTURES))
+}
+
+/// The id by which the server knows the job. All runs of a task share it, so that a later one finds an earlier one.
+fn server_id(job: &Job) -> String {
+    format!("task(imgopen-{})", job.task_id())
+}
+
+impl Engine for SdWebui {
+    fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        self.inner.offers()
+    }
+
+    fn models(&self) -> Vec<Model> {
+        self.inner.known().0.map(|lists| lists.models().1).unwrap_or_default()
+    }
+
+    fn slots(&self) -> Slots {
+        Slots::Own(self.inner.settings.jobs)
+    }
+
+    fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
+        let (generation, _) = self.inner.check(request)?;
+        let (lists, _) = self.inner.known();
+        lists.map_or(Ok(()), |lists| self.inner.resolve(&generation, &lists).map(drop))
+    }
+
+    fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
+        Box::pin(async move {
+            let (generation, _) = self.inner.check(request)?;
+            Ok(generation.seed.is_none().then(|| json!({ SEED: draw_seed() })))
+        })
+    }
+
+    fn memory(&self, job: &Job) -> u64 {
+        // A request that cannot be read is rejected by the run.
+        let Ok((generation, _)) = self.inner.check(job.checked_request()) else { return 0 };
+        let (width, height) = generation.final_size();
+        u64::from(generation.pictures()) * u64::from(width) * u64::from(height) * PIXEL
+    }
+
+    fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let (sender, receiver) = oneshot::channel();
+            let own = monitor.clone();
+            // By itself, because the server works on until it is interrupted, whatever becomes of this run.
+            tokio::spawn(async move {
+                let _ = sender.send(inner.carry_out(job, own).await);
+            });
+            let result = monitor.until_cancelled(receiver).await?;
+            result.unwrap_or_else(|_| Err(EngineError::Failed("the job of the back end panicked".to_owned())))
+        })
+    }
+}
+
+/// Returns whether a web UI answers.
+pub(crate) async fn answers(http: &Http) -> Result<bool, CallError> {
+    match http.get::<Vec<Value>>("sdapi/v1/samplers").await {
+        Ok(samplers) => Ok(!samplers.is_empty()),
+        Err(CallError::Status { status: 400..=499, .. } | CallError::Unusable(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,337 @@
+//! Checks a generation against what the server has, and finds the server's names for it.
+//!
+//! The server takes any name and replaces those that it does not know, so nothing is sent that is not in its lists.
+
+use imgopen_engine::EngineError;
+use imgopen_types::ComfyTaskType;
+
+use super::lists::{Control, Lists, stem};
+use crate::generation::{Checkpoint, ControlUnit, Generation, Sampling};
+use crate::settings::{BackendSettings, FluxFiles};
+
+/// The sampler of requests that name none.
+const DEFAULT_SAMPLER: &str = "Euler";
+/// The schedule that a sampler chooses for itself.
+const AUTOMATIC: &str = "Automatic";
+/// The model's own schedule.
+const UNIFORM: &str = "Uniform";
+const FLUX_SCHEDULE: &str = "Simple";
+/// It chooses how many steps it makes.
+const ADAPTIVE: &str = "DPM adaptive";
+/// The name of ADetailer in the list of scripts.
+const ADETAILER: &str = "adetailer";
+const MIN_SIDE: u32 = 64;
+const SIDES: u32 = 8;
+const FLUX_SIDES: u32 = 16;
+/// How many names a refusal lists.
+const SHOWN: usize = 20;
+
+/// The server's names for what a generation asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Resolved {
+    /// The checkpoint for `override_settings`.
+    pub checkpoint: String,
+    /// Its name in reports.
+    pub model_name: String,
+    pub sampler: String,
+    /// `None` for servers whose samplers have joint names.
+    pub schedule: Option<String>,
+    pub vae: Option<String>,
+    /// Modules of Forge, by their paths on the server; `None` leaves those that are set there.
+    pub modules: Option<Vec<String>>,
+    pub units: Vec<Unit>,
+    /// What the caller should know.
+    pub notes: Vec<String>,
+}
+
+/// The server's names for a ControlNet unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub module: String,
+    pub model: String,
+}
+
+/// Looks up what a generation asks for.
+pub(super) fn resolve(
+    generation: &Generation,
+    lists: &Lists,
+    settings: &BackendSettings,
+    name: &str,
+) -> Result<Resolved, EngineError> {
+    Resolver { generation, lists, settings, name, notes: Vec::new() }.resolve()
+}
+
+/// Returns the files that an operator configured for a variant of FLUX.1.
+pub(super) fn flux_files(settings: &BackendSettings, variant: ComfyTaskType) -> Option<&FluxFiles> {
+    match variant {
+        ComfyTaskType::Flux1DevFp8 => settings.flux_dev.as_ref(),
+        ComfyTaskType::Flux1SchnellFp8 => settings.flux_schnell.as_ref(),
+    }
+}
+
+struct Resolver<'a> {
+    generation: &'a Generation,
+    lists: &'a Lists,
+    settings: &'a BackendSettings,
+    name: &'a str,
+    notes: Vec<String>,
+}
+
+impl Resolver<'_> {
+    fn resolve(mut self) -> Result<Resolved, EngineError> {
+        self.check_sides()?;
+        self.check_prompt()?;
+        self.check_extras()?;
+        let (checkpoint, modules) = self.checkpoint()?;
+        let Some(found) = self.lists.checkpoint(&checkpoint) else {
+            let names: Vec<String> = self.lists.checkpoints.iter().map(super::lists::Checkpoint::name).collect();
+            return Err(self.missing(self.checkpoint_field(), "model", &checkpoint, &names));
+        };
+        let model_name = found.model_name.clone();
+        let (sampler, schedule) = self.sampling()?;
+        let (vae, vae_modules) = self.vae()?;
+        let units = self.generation.control.iter().map(|unit| self.unit(unit)).collect::<Result<Vec<_>, _>>()?;
+        self.note(&sampler, &units);
+        let notes = self.notes;
+        Ok(Resolved { checkpoint, model_name, sampler, schedule, vae, modules: vae_modules.or(modules), units, notes })
+    }
+
+    /// The server rounds other sizes down and reports what was asked for.
+    fn check_sides(&self) -> Result<(), EngineError> {
+        let multiple = if self.is_flux() { FLUX_SIDES } else { SIDES };
+        let (large, high) = self.generation.final_size();
+        let hires_field = |own| match &self.generation.hires {
+            Some(hires) if hires.scale.is_none() => own,
+            _ => "hr_scale",
+        };
+        let sides = [
+            ("width", self.generation.width),
+            ("height", self.generation.height),
+            (hires_field("hr_resize_x"), large),
+            (hires_field("hr_resize_y"), high),
+        ];
+        for (field, side) in sides {
+            if side < MIN_SIDE || side % multiple != 0 {
+                let problem = format!("a side of {side} pixels; it makes multiples of {multiple} from {MIN_SIDE}");
+                return Err(self.refused(field, &problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_prompt(&self) -> Result<(), EngineError> {
+        let unknown = self.generation.prompt.loras.iter().find(|lora| !self.lists.has_lora(&lora.name));
+        let names = || self.lists.loras.iter().map(|lora| lora.name.clone()).collect::<Vec<_>>();
+        unknown.map_or(Ok(()), |lora| Err(self.missing("prompt", "LoRA", &lora.name, &names())))
+    }
+
+    fn check_extras(&self) -> Result<(), EngineError> {
+        let Generation { start, hires, restore_faces, scripts, members, detailer, .. } = self.generation;
+        let lists = self.lists;
+        if *restore_faces && lists.face_restorers.is_empty() {
+            return Err(self.refused("restore_faces", "face restoration; send the result to `restore_face`"));
+        }
+        if let Some(hires) = hires {
+            if start.is_some() {
+                return Err(self.refused("enable_hr", "a hi-res fix for a picture that is given"));
+            }
+            if !lists.upscalers.contains(&hires.upscaler) {
+                return Err(self.missing("hr_upscaler", "upscaler", &hires.upscaler, &lists.upscalers));
+            }
+        }
+        let (known, available) = match start {
+            Some(_) => (&lists.members.1, &lists.scripts.img2img),
+            None => (&lists.members.0, &lists.scripts.txt2img),
+        };
+        if let Some(member) = members.keys().find(|member| !known.contains(*member)) {
+            return Err(self.refused(member, "this member"));
+        }
+        let has = |script: &str| available.iter().any(|known| known.eq_ignore_ascii_case(script));
+        if detailer.is_some() && !has(ADETAILER) {
+            let problem = "the plug-in ADetailer; its operator can install it there";
+            return Err(self.refused("alwayson_scripts.ADetailer", problem));
+        }
+        for script in scripts.keys() {
+            let field = format!("alwayson_scripts.{script}");
+            if script.eq_ignore_ascii_case("controlnet") {
+                return Err(self.refused(&field, "units there; give them in `controlnet`"));
+            }
+            if !self.settings.scripts.iter().any(|allowed| allowed.eq_ignore_ascii_case(script)) {
+                return Err(self.refused(&field, "this script for requests; its operator can allow it by `scripts`"));
+            }
+            if !has(script) {
+                return Err(self.missing(&field, "script", script, available));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_flux(&self) -> bool {
+        matches!(self.generation.checkpoint, Checkpoint::Flux(_))
+    }
+
+    fn checkpoint_field(&self) -> &'static str {
+        if self.is_flux() { "comfyTaskType" } else { "alwayson_scripts.sd_model_checkpoint" }
+    }
+
+    /// Returns the name of the checkpoint, and the modules that FLUX.1 needs. Modules stay set in the server, so those of
+    /// Stable Diffusion are set to none wherever those of FLUX.1 may have been set.
+    fn checkpoint(&self) -> Result<(String, Option<Vec<String>>), EngineError> {
+        match &self.generation.checkpoint {
+            Checkpoint::Named(name) => {
+                let has_flux = self.settings.flux_dev.is_some() || self.settings.flux_schnell.is_some();
+                Ok((name.clone(), (has_flux && self.lists.is_forge).then(Vec::new)))
+            }
+            Checkpoint::Flux(variant) => {
+                let field = self.checkpoint_field();
+                let Some(files) = flux_files(self.settings, *variant) else {
+                    let problem = format!("files for {}; its operator can name them in the settings", variant.as_str());
+                    return Err(self.refused(field, &problem));
+                };
+                if !self.lists.is_forge {
+                    return Err(self.refused(field, "FLUX.1, which takes Forge"));
+                }
+                let modules = files.modules.iter().map(|module| self.module(field, module));
+                Ok((files.checkpoint.clone(), Some(modules.collect::<Result<Vec<_>, _>>()?)))
+            }
+        }
+    }
+
+    fn module(&self, field: &str, name: &str) -> Result<String, EngineError> {
+        let names = || self.lists.vaes.iter().map(|vae| vae.model_name.clone()).collect::<Vec<_>>();
+        let found = self.lists.vae(name).ok_or_else(|| self.missing(field, "VAE or text encoder", name, &names()))?;
+        Ok(found.filename.clone())
+    }
+
+    /// Returns the VAE by its name for A1111, and as a module for Forge.
+    fn vae(&self) -> Result<(Option<String>, Option<Vec<String>>), EngineError> {
+        const FIELD: &str = "alwayson_scripts.sd_vae";
+        let Some(name) = &self.generation.vae else { return Ok((None, None)) };
+        let path = self.module(FIELD, name)?;
+        match self.lists.is_forge {
+            true => Ok((None, Some(vec![path]))),
+            false => Ok((self.lists.vae(name).map(|vae| vae.model_name.clone()), None)),
+        }
+    }
+
+    fn sampling(&self) -> Result<(String, Option<String>), EngineError> {
+        let default = || Sampling::parse(DEFAULT_SAMPLER);
+        let sampling = self.generation.sampling.clone().unwrap_or_else(default);
+        let missing = || {
+            let names: Vec<String> = self.lists.samplers.iter().map(|sampler| sampler.name.clone()).collect();
+            self.missing("sampler_index", "sampler", &sampling.joint, &names)
+        };
+        let find = |name: &str| self.lists.samplers.iter().find(|sampler| sampler.is(name));
+        if self.lists.schedulers.is_empty() {
+            return Ok((find(&sampling.joint).ok_or_else(missing)?.name.clone(), None));
+        }
+        let sampler = find(&sampling.method).ok_or_else(missing)?;
+        let label = match sampling.schedule {
+            Some(schedule) => schedule.name(),
+            None if self.is_flux() => FLUX_SCHEDULE,
+            // A plain name used to mean the model's own schedule; since 1.9 some samplers choose another by themselves.
+            None if sampler.has_own_schedule() => UNIFORM,
+            None => AUTOMATIC,
+        };
+        let known = self.lists.schedulers.iter().find(|known| known.label == label || known.name == label);
+        known.map(|known| (sampler.name.clone(), Some(known.label.clone()))).ok_or_else(missing)
+    }
+
+    fn unit(&mut self, unit: &ControlUnit) -> Result<Unit, EngineError> {
+        let Some(control) = &self.lists.control else { return Err(self.refused(&unit.path, "ControlNet")) };
+        if self.generation.control.len() > control.units {
+            let problem = format!("more than {} ControlNet units", control.units);
+            return Err(self.refused(&unit.path, &problem));
+        }
+        let module = match &unit.module {
+            None => NONE.to_owned(),
+            Some(module) => self.preprocessor(control, unit, module)?,
+        };
+        let model = match &unit.model {
+            // Such preprocessors steer the model itself.
+            None if module.starts_with("reference") => NONE.to_owned(),
+            None => {
+                let problem = format!("missing; the preprocessor `{module}` needs a ControlNet model");
+                return Err(EngineError::rejected(format!("{}.model", unit.path), problem));
+            }
+            Some(model) => {
+                let found = control.model(model).map(str::to_owned);
+                let field = format!("{}.model", unit.path);
+                found.ok_or_else(|| self.missing(&field, "ControlNet model", model, &control.models))?
+            }
+        };
+        Ok(Unit { module, model })
+    }
+
+    /// Finds a preprocessor by its name, or the first of the kind that the API names.
+    fn preprocessor(&mut self, control: &Control, unit: &ControlUnit, asked: &str) -> Result<String, EngineError> {
+        let find = |name: &str| control.modules.iter().find(|known| known.eq_ignore_ascii_case(name));
+        if let Some(found) = find(asked) {
+            return Ok(found.clone());
+        }
+        let field = format!("{}.module", unit.path);
+        let of_kind = KINDS.iter().find(|(kind, _)| *kind == asked).into_iter().flat_map(|(_, names)| *names);
+        let Some(found) = of_kind.copied().find_map(find) else {
+            return Err(self.missing(&field, "preprocessor", asked, &control.modules));
+        };
+        self.notes.push(format!("`{field}`: `{asked}` was made by the preprocessor `{found}` of the back end"));
+        Ok(found.clone())
+    }
+
+    /// Collects what the caller should know about the result.
+    fn note(&mut self, sampler: &str, units: &[Unit]) {
+        if sampler == ADAPTIVE {
+            self.notes.push(format!("`steps`: the sampler {ADAPTIVE} chooses its own steps"));
+        }
+        if self.generation.checkpoint == Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) {
+            self.notes.push("`fluxGuidance`: FLUX.1 schnell was made without guidance and ignores it".to_owned());
+        }
+        if !units.is_empty() {
+            self.notes.push(
+                "`controlnet`: the back end reports what it was sent, which does not prove that it was applied"
+                    .to_owned(),
+            );
+        }
+        if !self.generation.prompt.loras.is_empty() && !self.lists.reports_loras {
+            self.notes.push("`prompt`: the back end does not report which LoRAs were applied".to_owned());
+        }
+        if !self.generation.scripts.is_empty() {
+            self.notes.push("`alwayson_scripts`: what scripts did to the pictures cannot be verified".to_owned());
+        }
+    }
+
+    fn refused(&self, field: &str, problem: &str) -> EngineError {
+        let program = if self.lists.is_forge { "Forge" } else { "A1111" };
+        EngineError::rejected(field, format!("the back end `{}` ({program}) does not offer {problem}", self.name))
+    }
+
+    fn missing(&self, field: &str, what: &str, asked: &str, available: &[String]) -> EngineError {
+        let mut listed = available.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        if available.len() > SHOWN {
+            listed = format!("{listed} and {} more", available.len() - SHOWN);
+        }
+        let choice = if available.is_empty() { "it has none".to_owned() } else { format!("give one of {listed}") };
+        self.refused(field, &format!("the {what} \"{}\"; {choice}", stem(asked)))
+    }
+}
+
+/// What units without a preprocessor or model are sent as.
+const NONE: &str = "None";
+
+/// Preprocessors of each kind that the API names, the best first.
+const KINDS: &[(&str, &[&str])] = &[
+    ("canny", &["canny"]),
+    ("depth", &["depth_anything_v2", "depth_anything", "depth_midas"]),
+    ("inpaint", &["inpaint_only", "inpaint_global_harmonious"]),
+    ("lineart", &["lineart_realistic", "lineart_standard (from white bg & black line)"]),
+    ("mlsd", &["mlsd"]),
+    ("normalmap", &["normal_bae", "normalbae", "normal_midas"]),
+    ("openpose", &["openpose_full", "openpose"]),
+    ("reference", &["reference_only"]),
+    ("scribble", &["scribble_pidinet", "scribble_hed"]),
+    ("segmentation", &["seg_ofade20k", "seg_ufade20k"]),
+    ("shuffle", &["shuffle"]),
+    ("softedge", &["softedge_pidinet", "softedge_hed"]),
+    ("tile", &["tile_resample"]),
+    ("recolor", &["recolor_luminance"]),
+];

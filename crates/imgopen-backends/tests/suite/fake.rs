@@ -1,0 +1,164 @@
+//! A web UI made of recordings, as nasty as the original: it replaces what it does not know and answers with 200, works on
+//! when its caller hangs up, interrupts whatever runs, and answers interrupted calls with half-done pictures.
+
+mod picture;
+mod server;
+mod work;
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::recordings::recording;
+
+/// A fake web UI. It listens until it is dropped.
+pub struct Fake {
+    pub url: String,
+    shared: Arc<Shared>,
+    /// Its own, so that nothing of it is left when it is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// What a test can change while the fake runs.
+#[derive(Debug, Clone, Default)]
+pub struct Behaviour {
+    /// Whether the page of the web UI runs, which brings `/internal/progress`.
+    pub has_page: bool,
+    /// Whether it follows A1111's source where that differs from Forge.
+    pub is_a1111: bool,
+    /// How long a diffusion step takes.
+    pub step: Duration,
+    /// User and password.
+    pub login: Option<(String, String)>,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a fake.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Fault {
+    #[default]
+    None,
+    /// It does not answer any more.
+    Hangs,
+    /// It answers pictures with this status and text.
+    Answers(u16, String),
+    /// It changes this member of `info`.
+    Reports(&'static str, Value),
+    /// It puts other settings into the texts of pictures: this in place of that.
+    Writes(&'static str, &'static str),
+    /// It makes pictures of this size.
+    Makes(u32, u32),
+    /// It leaves this member out of what it sends back.
+    Forgets(&'static str),
+}
+
+#[derive(Default)]
+struct Shared {
+    behaviour: Mutex<Behaviour>,
+    state: Mutex<State>,
+    /// Held by the job that runs; others queue for it.
+    running: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Sticks, as in Forge.
+    clip_skip: i64,
+    current: Option<String>,
+    pending: Vec<String>,
+    /// Counts jobs, and stands for the time in `job_timestamp`.
+    jobs: u64,
+    job_count: u64,
+    job_no: u64,
+    step: u64,
+    steps: u64,
+    interrupted: bool,
+    /// The bodies of all calls that made pictures.
+    calls: Vec<Value>,
+}
+
+impl Fake {
+    /// Starts a fake.
+    pub async fn start(behaviour: Behaviour) -> Self {
+        Self::start_at(behaviour, "127.0.0.1:0").await
+    }
+
+    /// Starts a fake at an address.
+    pub async fn start_at(behaviour: Behaviour, address: &str) -> Self {
+        let mut listener = TcpListener::bind(address);
+        // An earlier one at the same address may take a moment to end.
+        while listener.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            listener = TcpListener::bind(address);
+        }
+        let listener = listener.unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), ..Shared::default() });
+        shared.state().clip_skip = 1;
+        let app = server::router(shared.clone());
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await });
+        Self { url, shared, runtime: Some(runtime) }
+    }
+
+    /// Changes its behaviour.
+    pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.shared.behaviour.lock().unwrap());
+    }
+
+    /// Returns the bodies of all calls that made pictures.
+    pub fn calls(&self) -> Vec<Value> {
+        self.shared.state().calls.clone()
+    }
+
+    /// Sets the clip skip that sticks.
+    pub fn stick(&self, clip_skip: i64) {
+        self.shared.state().clip_skip = clip_skip;
+    }
+
+    /// Returns the id of the job that runs.
+    pub fn current(&self) -> Option<String> {
+        self.shared.state().current.clone()
+    }
+
+    /// Returns how many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.state().pending.len()
+    }
+
+    /// Cuts the running job short, as a person at the page does.
+    pub fn interrupt(&self) {
+        self.shared.state().interrupted = true;
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn behaviour(&self) -> Behaviour {
+        self.behaviour.lock().unwrap().clone()
+    }
+}
+
+/// The members that the requests of a path have: those that the answer repeats.
+fn members(path: &str) -> BTreeSet<String> {
+    let name = if path.ends_with("img2img") { "webui/img2img" } else { "webui/txt2img" };
+    recording(name).answer["parameters"].as_object().unwrap().keys().cloned().collect()
+}
