@@ -47,6 +47,19 @@ pub struct BackendSettings {
     /// script may do anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<String>,
+    /// The upscaler for `super_resolution`, such as `R-ESRGAN 4x+`. The operation is offered only with it, because the web UI
+    /// fetches the weights of most upscalers from the internet at their first use; so with the next three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upscaler: Option<String>,
+    /// The face restorer for `restore_face`: `CodeFormer` or `GFPGAN`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face_restorer: Option<String>,
+    /// The models for `describe_image`: `clip`, `deepdanbooru`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interrogators: Vec<String>,
+    /// Whether the server's own preprocessors serve `preview_controlnet`. Those that it does not list are then refused.
+    #[serde(default)]
+    pub preprocessors: bool,
     /// The files of FLUX.1 dev, for `flux_text_to_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flux_dev: Option<FluxFiles>,
@@ -105,6 +118,10 @@ impl BackendSettings {
             withhold: Vec::new(),
             jobs: one(),
             scripts: Vec::new(),
+            upscaler: None,
+            face_restorer: None,
+            interrogators: Vec::new(),
+            preprocessors: false,
             flux_dev: None,
             flux_schnell: None,
         }

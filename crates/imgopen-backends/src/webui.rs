@@ -7,16 +7,20 @@
 mod answer;
 mod body;
 mod call;
+mod extras;
 mod inputs;
 mod lists;
+mod needs;
 mod resolve;
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Model, Models, Monitor, Offer, Output, Slots};
-use imgopen_types::{ComfyTaskType, Operation, operations};
+use imgopen_engine::{
+    Engine, EngineError, FieldValues, Grade, Job, JobRequest, Model, Models, Monitor, Offer, Output, Slots,
+};
+use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_blocking;
@@ -32,8 +36,10 @@ use answer::{Asked, Verified, verified};
 use body::Request;
 use call::Call;
 pub use call::Timing;
+use extras::Extra;
 use lists::Lists;
-use resolve::{Resolved, flux_files, resolve};
+use needs::{is_chosen, missing};
+use resolve::{Resolved, resolve};
 
 /// Bytes for each pixel of a picture: as the server sends it, decoded, and encoded.
 const PIXEL: u64 = 17;
@@ -120,7 +126,7 @@ impl SdWebui {
         let models = models.into_iter().map(|model| model.name).collect();
         let operations = OPERATIONS.iter().map(|operation| OperationReport {
             operation: operation.id,
-            missing: inner.missing(operation, lists.as_deref()),
+            missing: missing(operation, &inner.settings, lists.as_deref()),
         });
         Report {
             name: inner.name.clone(),
@@ -135,8 +141,16 @@ impl SdWebui {
 }
 
 /// What a web UI can serve.
-const OPERATIONS: [&Operation; 4] =
-    [&operations::TEXT_TO_IMAGE, &operations::IMAGE_TO_IMAGE, &operations::CONTROLNET, &operations::FLUX_TEXT_TO_IMAGE];
+const OPERATIONS: [&Operation; 8] = [
+    &operations::TEXT_TO_IMAGE,
+    &operations::IMAGE_TO_IMAGE,
+    &operations::CONTROLNET,
+    &operations::FLUX_TEXT_TO_IMAGE,
+    &operations::SUPER_RESOLUTION,
+    &operations::RESTORE_FACE,
+    &operations::DESCRIBE_IMAGE,
+    &operations::PREVIEW_CONTROLNET,
+];
 
 /// Reads the lists until the engine is dropped.
 async fn keep_fresh(engine: Weak<Inner>) {
@@ -185,65 +199,37 @@ impl Inner {
         self.stale.notify_one();
     }
 
-    /// Returns what an operation lacks, if anything.
-    fn missing(&self, operation: &Operation, lists: Option<&Lists>) -> Option<String> {
-        if !self.settings.has_operation(operation.id) {
-            return Some("withheld by the settings".to_owned());
-        }
-        let Some(lists) = lists else { return Some("the server has not answered yet".to_owned()) };
-        if operation.id == operations::FLUX_TEXT_TO_IMAGE.id {
-            return self.missing_flux(lists);
-        }
-        if lists.checkpoints.is_empty() {
-            return Some("a model; put one into the server's `models/Stable-diffusion`".to_owned());
-        }
-        if operation.id != operations::CONTROLNET.id {
-            return None;
-        }
-        match &lists.control {
-            None => Some("the extension sd-webui-controlnet; install it in the server".to_owned()),
-            Some(control) if control.models.is_empty() => {
-                Some("a ControlNet model; put one into the server's `models/ControlNet`".to_owned())
-            }
-            Some(_) => None,
-        }
-    }
-
-    fn missing_flux(&self, lists: &Lists) -> Option<String> {
-        if !lists.is_forge {
-            return Some("Forge; A1111 cannot load FLUX.1".to_owned());
-        }
-        let variants = [ComfyTaskType::Flux1DevFp8, ComfyTaskType::Flux1SchnellFp8];
-        let mut files = variants.into_iter().filter_map(|variant| flux_files(&self.settings, variant)).peekable();
-        if files.peek().is_none() {
-            return Some("its files; name them in the settings `flux_dev` and `flux_schnell`".to_owned());
-        }
-        let mut absent = files.flat_map(|files| {
-            let checkpoint = lists.checkpoint(&files.checkpoint).is_none().then_some(&files.checkpoint);
-            checkpoint.into_iter().chain(files.modules.iter().filter(|module| lists.vae(module).is_none()))
-        });
-        absent.next().map(|name| format!("the file \"{name}\", which the settings name and the server does not list"))
-    }
-
     fn offers(&self) -> Vec<Offer> {
         let (lists, away) = self.known();
         let offered = OPERATIONS.into_iter().filter(|operation| match &lists {
-            Some(lists) => self.missing(operation, Some(lists)).is_none(),
-            // What it has is not known yet; what must be configured is.
-            None => self.settings.has_operation(operation.id) && (operation.model.is_some() || self.has_flux()),
+            Some(lists) => missing(operation, &self.settings, Some(lists)).is_none(),
+            // What the server has is not known yet; what its operator chose is.
+            None => is_chosen(operation, &self.settings),
         });
         let offers = offered.map(|operation| {
             let models = match (&lists, operation.model) {
                 (Some(lists), Some(_)) => Models::Listed(lists.models().0),
                 _ => Models::Any,
             };
-            Offer { models, away: away.clone(), ..Offer::new(operation, Grade::Neural) }
+            let values = match (&lists, operation.id) {
+                (Some(lists), "preview_controlnet") => {
+                    vec![FieldValues { field: "preprocessor", values: lists.preprocessors() }]
+                }
+                _ => Vec::new(),
+            };
+            Offer { models, values, away: away.clone(), ..Offer::new(operation, self.grade(operation)) }
         });
         offers.collect()
     }
 
-    fn has_flux(&self) -> bool {
-        self.settings.flux_dev.is_some() || self.settings.flux_schnell.is_some()
+    /// A filter of the web UI adds no detail.
+    fn grade(&self, operation: &Operation) -> Grade {
+        let is_filter =
+            self.settings.upscaler.as_deref().is_some_and(|name| ["None", "Lanczos", "Nearest"].contains(&name));
+        match operation.id == operations::SUPER_RESOLUTION.id && is_filter {
+            true => Grade::Classical,
+            false => Grade::Neural,
+        }
     }
 
     /// Checks a request. Without lists, only what no server could do is refused.
@@ -260,29 +246,30 @@ impl Inner {
         })
     }
 
-    async fn prepare(&self, job: &Job) -> Result<Prepared, EngineError> {
+    /// Returns the lists, and asks for them if the server has not answered yet.
+    async fn lists(&self) -> Result<Arc<Lists>, EngineError> {
+        if let Some(lists) = self.known().0 {
+            return Ok(lists);
+        }
+        self.refresh().await;
+        let (lists, away) = self.known();
+        let reason = away.unwrap_or_default();
+        lists.ok_or(EngineError::Unavailable { reason, retry_after: Some(self.timing.retry) })
+    }
+
+    async fn prepare(&self, job: &Job, lists: &Lists) -> Result<Prepared, EngineError> {
         let (generation, mut notes) = self.check(job.checked_request())?;
-        let lists = match self.known().0 {
-            Some(lists) => lists,
-            None => {
-                self.refresh().await;
-                let (lists, away) = self.known();
-                let reason = away.unwrap_or_default();
-                lists.ok_or(EngineError::Unavailable { reason, retry_after: Some(self.timing.retry) })?
-            }
-        };
         let (width, height) = generation.final_size();
         let limit = job.limits().pixels;
         if u64::from(width) * u64::from(height) > limit {
             let problem = format!("{width}x{height} pixels asked for; at most {limit} pixels in all are allowed");
             return Err(EngineError::rejected("width", problem));
         }
-        let mut resolved = self.resolve(&generation, &lists)?;
+        let mut resolved = self.resolve(&generation, lists)?;
         notes.append(&mut resolved.notes);
         let seed = generation.seed.or_else(|| job.plan()?.get(SEED)?.as_i64()).unwrap_or_else(draw_seed);
         let (owned, of_job) = (generation.clone(), job.clone());
-        let encoded = spawn_blocking(move || inputs::encoded(&of_job, &owned)).await;
-        let encoded = encoded.map_err(|panic| EngineError::Failed(panic.to_string()))??;
+        let encoded = blocking(move || inputs::encoded(&of_job, &owned)).await?;
         let task_id = server_id(job);
         let request = body::request(&generation, &resolved, encoded, lists.is_forge, (seed, &task_id));
         Ok(Prepared { generation, resolved, request, seed, notes, is_reporting_loras: lists.reports_loras })
@@ -295,24 +282,43 @@ impl Inner {
         ANSWER + pictures * u64::from(width) * u64::from(height) * 6
     }
 
-    async fn carry_out(self: Arc<Self>, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
-        let prepared = self.prepare(&job).await?;
-        let call = Call {
-            http: self.http.clone(),
-            name: self.name.clone(),
-            task_id: server_id(&job),
-            request: prepared.request.clone(),
-            limit: Self::answer_limit(&prepared.generation),
-            timing: self.timing,
-        };
-        let body = call.conduct(&monitor).await.inspect_err(|error| {
+    /// Makes a call and watches it to its end.
+    async fn call(&self, job: &Job, request: Request, limit: u64, monitor: &Monitor) -> Result<Bytes, EngineError> {
+        let (http, name, timing) = (self.http.clone(), self.name.clone(), self.timing);
+        let call = Call { http, name, task_id: server_id(job), request, limit, timing };
+        call.conduct(monitor).await.inspect_err(|error| {
             if matches!(error, EngineError::Unavailable { .. }) {
                 self.lost(error);
             }
-        })?;
+        })
+    }
+
+    async fn carry_out(self: Arc<Self>, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
+        let lists = self.lists().await?;
+        match Extra::read(job.checked_request(), &self.settings)? {
+            Some(extra) => self.process(extra, &lists, job, monitor).await,
+            None => self.generate(&lists, job, monitor).await,
+        }
+    }
+
+    /// Does something with a finished picture.
+    async fn process(&self, extra: Extra, lists: &Lists, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
+        extra.check(&self.settings, lists, &self.name)?;
+        let (reading, of_job) = (extra.clone(), job.clone());
+        let (request, size) = blocking(move || reading.request(&of_job)).await?;
+        let pixels = size.map_or(job.limits().pixels, |(width, height)| u64::from(width) * u64::from(height));
+        let body = self.call(&job, request, ANSWER + pixels * 6, &monitor).await?;
+        let (name, limits) = (self.name.clone(), *job.limits());
+        blocking(move || extra.finish(&body, size, &limits, &name)).await
+    }
+
+    /// Makes new pictures.
+    async fn generate(&self, lists: &Lists, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
+        let prepared = self.prepare(&job, lists).await?;
+        let limit = Self::answer_limit(&prepared.generation);
+        let body = self.call(&job, prepared.request.clone(), limit, &monitor).await?;
         let name = self.name.clone();
-        let verifying = spawn_blocking(move || prepared.finish(&body, &job, &name, &monitor)).await;
-        let (output, version) = verifying.map_err(|panic| EngineError::Failed(panic.to_string()))??;
+        let (output, version) = blocking(move || prepared.finish(&body, &job, &name, &monitor)).await?;
         if version.is_some() {
             self.state.write().unwrap_or_else(PoisonError::into_inner).version = version;
         }
@@ -340,6 +346,13 @@ impl Prepared {
         let Verified { pictures, version } = verified(body, &asked, monitor)?;
         Ok((Output { pictures, notes: self.notes, ..Output::default() }, version))
     }
+}
+
+/// Runs work on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    spawn_blocking(work).await.unwrap_or_else(|panic| Err(EngineError::Failed(panic.to_string())))
 }
 
 /// Says why a server is away.
@@ -381,19 +394,29 @@ impl Engine for SdWebui {
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
-        let (generation, _) = self.inner.check(request)?;
         let (lists, _) = self.inner.known();
+        if let Some(extra) = Extra::read(request, &self.inner.settings)? {
+            let check = |lists: Arc<Lists>| extra.check(&self.inner.settings, &lists, &self.inner.name);
+            return lists.map_or(Ok(()), check);
+        }
+        let (generation, _) = self.inner.check(request)?;
         lists.map_or(Ok(()), |lists| self.inner.resolve(&generation, &lists).map(drop))
     }
 
     fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
         Box::pin(async move {
+            if Extra::read(request, &self.inner.settings)?.is_some() {
+                return Ok(None);
+            }
             let (generation, _) = self.inner.check(request)?;
             Ok(generation.seed.is_none().then(|| json!({ SEED: draw_seed() })))
         })
     }
 
     fn memory(&self, job: &Job) -> u64 {
+        if let Ok(Some(extra)) = Extra::read(job.checked_request(), &self.inner.settings) {
+            return extra.pixels(job) * PIXEL;
+        }
         // A request that cannot be read is rejected by the run.
         let Ok((generation, _)) = self.inner.check(job.checked_request()) else { return 0 };
         let (width, height) = generation.final_size();

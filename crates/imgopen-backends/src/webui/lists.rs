@@ -147,6 +147,11 @@ impl Lists {
         (checkpoints.collect(), loras.chain(vaes).chain(embeddings).collect())
     }
 
+    /// Returns the preprocessors of ControlNet.
+    pub(super) fn preprocessors(&self) -> Vec<String> {
+        self.control.as_ref().map(|control| control.modules.clone()).unwrap_or_default()
+    }
+
     /// Returns the checkpoint of that name.
     pub(super) fn checkpoint(&self, name: &str) -> Option<&Checkpoint> {
         self.checkpoints.iter().find(|checkpoint| checkpoint.name() == name)

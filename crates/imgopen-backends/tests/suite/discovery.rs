@@ -28,7 +28,10 @@ async fn a_web_ui_is_found_and_described() {
     assert_eq!(report.models, ["random-sd15.safetensors"]);
     let text = report.to_string();
     let expected = "mine: Forge, 1 model\n  text_to_image: served\n  image_to_image: served\n  controlnet: served\n  \
-                    flux_text_to_image: needs its files; name them in the settings `flux_dev` and `flux_schnell`\n";
+                    flux_text_to_image: needs its files; name them in the settings `flux_dev` and `flux_schnell`\n  super_resolution: needs an upscaler; name one in the \
+                    setting `upscaler`\n  restore_face: needs a face restorer; name one in the setting `face_restorer`\n  \
+                    describe_image: needs a model; name some in the setting `interrogators`\n  preview_controlnet: needs the \
+                    setting `preprocessors`\n";
     assert_eq!(text, expected);
     assert_eq!(serde_json::to_value(&report).unwrap()["operations"][0]["operation"], "text_to_image");
 }

@@ -1,6 +1,7 @@
 //! A web UI made of recordings, as nasty as the original: it replaces what it does not know and answers with 200, works on
 //! when its caller hangs up, interrupts whatever runs, and answers interrupted calls with half-done pictures.
 
+mod extras;
 mod picture;
 mod server;
 mod work;

@@ -50,19 +50,22 @@ fn merge(into: &mut Value, changes: Value) {
     }
 }
 
+/// A picture of 80x60 pixels that a field names.
+pub fn input(field: &str) -> Input {
+    fetched(field, RgbImage::from_fn(80, 60, |x, y| Rgb([x as u8 * 3, y as u8 * 4, 90])))
+}
+
+fn fetched(field: &str, image: RgbImage) -> Input {
+    let bytes = encode(&DynamicImage::from(image), Format::Png, &Attached::default()).unwrap();
+    Input { field: field.to_owned(), url: "https://example.com/a.png".to_owned(), bytes }
+}
+
 /// A job with a picture, a mask, and a control picture, whichever of them the request names.
 pub fn job(request: JobRequest) -> Job {
-    let image = RgbImage::from_fn(80, 60, |x, y| Rgb([x as u8 * 3, y as u8 * 4, 90]));
     let mask = RgbImage::from_fn(80, 60, |x, _| Rgb([if x < 40 { 255 } else { 0 }; 3]));
-    let file = |image: RgbImage| encode(&DynamicImage::from(image), Format::Png, &Attached::default()).unwrap();
-    let input = |field: &str, image: RgbImage| Input {
-        field: field.to_owned(),
-        url: "https://example.com/a.png".to_owned(),
-        bytes: file(image),
-    };
     Job::new(request, "run").with_inputs(vec![
-        input("alwayson_scripts.image_link", image.clone()),
-        input("alwayson_scripts.mask_link", mask),
-        input("controlnet.args[0].image_link", image),
+        input("alwayson_scripts.image_link"),
+        fetched("alwayson_scripts.mask_link", mask),
+        input("controlnet.args[0].image_link"),
     ])
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod discovery;
 mod document;
 mod drift;
+mod extras;
 mod fake;
 mod faults;
 mod generation;

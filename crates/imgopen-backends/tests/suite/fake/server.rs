@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::picture::draw;
-use super::{Fault, Shared, members, work};
+use super::{Fault, Shared, extras, members, work};
 use crate::recordings::recording;
 
 /// The lists that are answered as recorded.
@@ -40,6 +40,9 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/sdapi/v1/interrupt", post(interrupt))
         .route("/sdapi/v1/txt2img", post(|state, body| make(state, "/sdapi/v1/txt2img", body)))
         .route("/sdapi/v1/img2img", post(|state, body| make(state, "/sdapi/v1/img2img", body)))
+        .route("/sdapi/v1/extra-single-image", post(extras::extra))
+        .route("/sdapi/v1/interrogate", post(extras::interrogate))
+        .route("/controlnet/detect", post(extras::detect))
         .route("/sdapi/v1/{list}", get(list))
         .route("/controlnet/{list}", get(control))
         .route("/internal/progress", post(own_progress))
@@ -64,11 +67,11 @@ async fn guard(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: R
     }
 }
 
-fn answer(status: u16, body: Value) -> Response {
+pub fn answer(status: u16, body: Value) -> Response {
     (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
 }
 
-fn recorded(name: &str) -> Response {
+pub fn recorded(name: &str) -> Response {
     let recording = recording(&format!("webui/{name}"));
     answer(recording.status, recording.answer)
 }

@@ -1,0 +1,105 @@
+//! What web UIs do with finished pictures.
+
+use imgopen_backends::{BackendSettings, SdWebui};
+use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Output};
+use imgopen_types::Operation;
+use imgopen_types::operations::{DESCRIBE_IMAGE, PREVIEW_CONTROLNET, RESTORE_FACE, SUPER_RESOLUTION};
+use serde_json::{Value, json};
+
+use crate::fake::{Behaviour, Fake};
+use crate::jobs::input;
+use crate::target::{QUICK, settings};
+
+const PICTURE: &str = "https://example.com/a.png";
+
+async fn open(fake: &Fake, change: impl FnOnce(&mut BackendSettings)) -> SdWebui {
+    let mut settings = settings(&fake.url);
+    change(&mut settings);
+    let engine = SdWebui::with_timing(settings, QUICK).unwrap();
+    assert!(engine.refresh().await);
+    engine
+}
+
+fn all(settings: &mut BackendSettings) {
+    settings.upscaler = Some("R-ESRGAN 4x+".to_owned());
+    settings.face_restorer = Some("CodeFormer".to_owned());
+    settings.interrogators = vec!["clip".to_owned(), "deepdanbooru".to_owned()];
+    settings.preprocessors = true;
+}
+
+async fn run(engine: &SdWebui, operation: &'static Operation, body: Value) -> Result<Output, EngineError> {
+    let request = JobRequest::new("task-1", operation, body);
+    engine.check(&request)?;
+    let field = if *operation == PREVIEW_CONTROLNET { "sourceImage" } else { "image" };
+    let job = Job::new(request, "run").with_inputs(vec![input(field)]);
+    engine.run(job, Monitor::new().0).await
+}
+
+#[tokio::test]
+async fn they_are_offered_if_the_operator_names_what_they_take() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let grade = |engine: &SdWebui, operation: &Operation| {
+        engine.offers().into_iter().find(|offer| offer.operation == operation).map(|offer| offer.grade)
+    };
+    let operations = [&SUPER_RESOLUTION, &RESTORE_FACE, &DESCRIBE_IMAGE, &PREVIEW_CONTROLNET];
+    let plain = open(&fake, |_| {}).await;
+    assert!(operations.iter().all(|operation| grade(&plain, operation).is_none()));
+    let full = open(&fake, all).await;
+    assert!(operations.iter().all(|operation| grade(&full, operation) == Some(Grade::Neural)));
+    let lanczos = open(&fake, |settings| settings.upscaler = Some("Lanczos".to_owned())).await;
+    assert_eq!(grade(&lanczos, &SUPER_RESOLUTION), Some(Grade::Classical));
+    let unknown = open(&fake, |settings| settings.upscaler = Some("Nope".to_owned())).await;
+    assert_eq!(grade(&unknown, &SUPER_RESOLUTION), None);
+    assert!(
+        unknown.report().to_string().contains("super_resolution: needs the upscaler \"Nope\", which the settings name")
+    );
+}
+
+#[tokio::test]
+async fn pictures_are_enlarged_restored_described_and_read() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let engine = open(&fake, all).await;
+    let enlarged = run(&engine, &SUPER_RESOLUTION, json!({"businessTaskId": "1", "image": PICTURE, "scale": 4})).await;
+    let enlarged = enlarged.unwrap().pictures.remove(0);
+    assert_eq!((enlarged.width, enlarged.height), (320, 240));
+    let body = json!({"businessTaskId": "1", "image": PICTURE, "fidelityWeight": "0.7"});
+    let restored = run(&engine, &RESTORE_FACE, body).await.unwrap().pictures.remove(0);
+    assert_eq!((restored.width, restored.height), (80, 60));
+    let describe =
+        |model: &str| json!({"businessTaskId": "1", "image": PICTURE, "model": model, "callbackUrl": PICTURE});
+    let described = run(&engine, &DESCRIBE_IMAGE, describe("clip")).await.unwrap();
+    assert_eq!(described.caption.as_deref(), Some("a lighthouse, a painting"));
+    let failed = run(&engine, &DESCRIBE_IMAGE, describe("deepdanbooru")).await.unwrap_err();
+    assert!(matches!(&failed, EngineError::Failed(error) if error.contains("no description")), "{failed:?}");
+    let body = json!({"businessTaskId": "1", "sourceImage": PICTURE, "preprocessor": "shuffle"});
+    assert_eq!(run(&engine, &PREVIEW_CONTROLNET, body).await.unwrap().pictures.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_refused_by_field() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let gfpgan = open(&fake, |settings| {
+        settings.face_restorer = Some("GFPGAN".to_owned());
+        settings.interrogators = vec!["clip".to_owned()];
+        settings.preprocessors = true;
+    });
+    let engine = gfpgan.await;
+    for (field, operation, body) in [
+        ("fidelityWeight", &RESTORE_FACE, json!({"businessTaskId": "1", "image": PICTURE, "fidelityWeight": "0.7"})),
+        (
+            "model",
+            &DESCRIBE_IMAGE,
+            json!({"businessTaskId": "1", "image": PICTURE, "model": "deepdanbooru", "callbackUrl": PICTURE}),
+        ),
+        (
+            "preprocessor",
+            &PREVIEW_CONTROLNET,
+            json!({"businessTaskId": "1", "sourceImage": PICTURE, "preprocessor": "mlsd"}),
+        ),
+    ] {
+        match run(&engine, operation, body).await {
+            Err(EngineError::Rejected { field: Some(rejected), .. }) => assert_eq!(rejected, field),
+            other => panic!("`{field}`: {other:?}"),
+        }
+    }
+}
