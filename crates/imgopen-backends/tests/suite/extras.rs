@@ -6,7 +6,7 @@ use imgopen_types::Operation;
 use imgopen_types::operations::{DESCRIBE_IMAGE, PREVIEW_CONTROLNET, RESTORE_FACE, SUPER_RESOLUTION};
 use serde_json::{Value, json};
 
-use crate::fake::{Behaviour, Fake};
+use crate::fake::{Behaviour, Fake, Fault};
 use crate::jobs::input;
 use crate::target::{QUICK, settings};
 
@@ -73,6 +73,30 @@ async fn pictures_are_enlarged_restored_described_and_read() {
     assert!(matches!(&failed, EngineError::Failed(error) if error.contains("no description")), "{failed:?}");
     let body = json!({"businessTaskId": "1", "sourceImage": PICTURE, "preprocessor": "shuffle"});
     assert_eq!(run(&engine, &PREVIEW_CONTROLNET, body).await.unwrap().pictures.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_not_done_as_asked_for_is_a_failure() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let engine = open(&fake, all).await;
+    let enlarge = json!({"businessTaskId": "1", "image": PICTURE});
+    let restore = json!({"businessTaskId": "1", "image": PICTURE});
+    for (fault, operation, body, problem) in [
+        (Fault::Makes(80, 60), &SUPER_RESOLUTION, enlarge.clone(), "160x120 pixels were to come back, and 80x60 did"),
+        (
+            Fault::Writes("Lanczos", "R-ESRGAN 4x+"),
+            &SUPER_RESOLUTION,
+            enlarge,
+            "\"Postprocess upscaler: R-ESRGAN 4x+\"",
+        ),
+        (Fault::Writes("GFPGAN", "CodeFormer"), &RESTORE_FACE, restore, "\"CodeFormer visibility: 1\""),
+    ] {
+        fake.set(|behaviour| behaviour.fault = fault);
+        match run(&engine, operation, body).await {
+            Err(EngineError::Failed(error)) => assert!(error.contains(problem), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

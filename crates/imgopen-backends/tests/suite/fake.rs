@@ -49,6 +49,8 @@ pub enum Fault {
     Hangs,
     /// It answers pictures with this status and text.
     Answers(u16, String),
+    /// It answers pictures with spaces without end.
+    Streams,
     /// It changes this member of `info`.
     Reports(&'static str, Value),
     /// It puts other settings into the texts of pictures: this in place of that.

@@ -62,8 +62,10 @@ async fn a_lora_that_was_not_applied_is_a_failure() {
 
 #[tokio::test]
 async fn an_endless_answer_is_not_read() {
-    let error = failure(Fault::Answers(200, " ".repeat(5_000_000)), json!({})).await.to_string();
-    assert!(error.contains("it is larger than"), "{error}");
+    for fault in [Fault::Answers(200, " ".repeat(5_000_000)), Fault::Streams] {
+        let error = failure(fault, json!({})).await.to_string();
+        assert!(error.contains("it is larger than"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -180,8 +182,10 @@ async fn an_earlier_run_of_the_same_task_is_ended_first() {
     });
     until("the earlier run works", async || fake.current().is_some()).await;
     earlier.shutdown_background();
-    fake.set(|behaviour| behaviour.step = Duration::from_millis(2));
-    let output = target.run(text_to_image(&target.model, json!({}))).await.unwrap();
+    // By itself, it would take a quarter of an hour.
+    fake.set(|behaviour| behaviour.step = Duration::from_secs(1));
+    let run = target.run(text_to_image(&target.model, json!({})));
+    let output = tokio::time::timeout(DEADLINE, run).await.expect("the earlier run is ended").unwrap();
     assert_eq!((output.pictures.len(), fake.calls().len()), (1, 2));
 }
 

@@ -1,6 +1,9 @@
 //! What the fake does with finished pictures.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::picture::draw;
 use super::server::{answer, recorded};
+use super::{Fault, Shared};
 use crate::recordings::recording;
 
 fn size(picture: &Value) -> Option<(u32, u32)> {
@@ -17,7 +21,7 @@ fn size(picture: &Value) -> Option<(u32, u32)> {
 }
 
 /// Recorded for an upscaler; for face restorers, the source of the web UI.
-pub async fn extra(Json(body): Json<Value>) -> Response {
+pub async fn extra(State(shared): State<Arc<Shared>>, Json(body): Json<Value>) -> Response {
     let Some((width, height)) = size(&body["image"]) else { return recorded("bad_img2img_image") };
     let upscaler = body["upscaler_1"].as_str().unwrap_or("None");
     let listed = recording("webui/upscalers").answer;
@@ -31,9 +35,14 @@ pub async fn extra(Json(body): Json<Value>) -> Response {
             format!("CodeFormer visibility: {visibility:?}, CodeFormer weight: {}", body["codeformer_weight"])
         }
     };
+    let (size, said) = match shared.behaviour().fault {
+        Fault::Makes(width, height) => ((width, height), said),
+        Fault::Writes(wrong, right) => ((width * scale, height * scale), said.replace(right, wrong)),
+        _ => ((width * scale, height * scale), said),
+    };
     let mut done = recording("webui/extras").answer;
     done["html_info"] = format!("<p>{said}</p>").into();
-    done["image"] = BASE64_STANDARD.encode(draw((width * scale, height * scale), &said)).into();
+    done["image"] = BASE64_STANDARD.encode(draw(size, &said)).into();
     answer(200, done)
 }
 

@@ -1,8 +1,9 @@
 //! The paths of the fake.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -11,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::picture::draw;
@@ -173,6 +175,10 @@ async fn make(State(shared): State<Arc<Shared>>, path: &'static str, body: Bytes
     let behaviour = shared.behaviour();
     if let Fault::Answers(status, text) = behaviour.fault {
         return (StatusCode::from_u16(status).unwrap(), text).into_response();
+    }
+    if behaviour.fault == Fault::Streams {
+        let endless = std::iter::repeat_with(|| Ok::<_, Infallible>(" ".repeat(65_536)));
+        return Body::from_stream(stream::iter(endless)).into_response();
     }
     let Ok(body) = serde_json::from_slice::<Value>(&body) else { return recorded("bad_json") };
     if let Some((status, body)) = work::refusal(path, &body, &behaviour) {
