@@ -9,7 +9,8 @@ use crate::http::{CallError, Http};
 use crate::kind::Kind;
 use crate::report::Report;
 use crate::settings::BackendSettings;
-use crate::webui::{self, SdWebui, Timing};
+use crate::timing::Timing;
+use crate::webui::{self, SdWebui};
 
 /// A back end with the engine that drives it.
 #[derive(Debug, Clone)]

@@ -8,7 +8,9 @@ mod infotext;
 mod kind;
 mod report;
 mod settings;
+mod timing;
 mod verify;
+mod watched;
 mod webui;
 
 pub use backend::{Backend, DiscoverError};
@@ -19,4 +21,5 @@ pub use generation::{
 pub use kind::Kind;
 pub use report::{OperationReport, Report};
 pub use settings::{BackendSettings, FluxFiles, Password};
-pub use webui::{SdWebui, Timing};
+pub use timing::Timing;
+pub use webui::SdWebui;

@@ -13,7 +13,7 @@ mod lists;
 mod needs;
 mod resolve;
 
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -22,9 +22,8 @@ use imgopen_engine::{
 };
 use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tracing::{info, warn};
 
 use crate::generation::Generation;
 use crate::honesty;
@@ -32,10 +31,11 @@ use crate::http::{CallError, Http};
 use crate::kind::Kind;
 use crate::report::{OperationReport, Report};
 use crate::settings::BackendSettings;
+use crate::timing::Timing;
+use crate::watched::Watched;
 use answer::{Asked, Verified, verified};
 use body::Request;
 use call::Call;
-pub use call::Timing;
 use extras::Extra;
 use lists::Lists;
 use needs::{is_chosen, missing};
@@ -49,29 +49,11 @@ const ANSWER: u64 = 4 * 1024 * 1024;
 /// An engine that drives a web UI. Clones drive the same one.
 #[derive(Debug, Clone)]
 pub struct SdWebui {
-    inner: Arc<Inner>,
+    server: Arc<Server>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    name: String,
-    settings: BackendSettings,
-    http: Http,
-    timing: Timing,
-    state: RwLock<State>,
-    /// Asks for the lists to be read now.
-    stale: Notify,
-}
-
-/// What is known of the server.
-#[derive(Debug, Default)]
-struct State {
-    /// Its lists when it last answered.
-    lists: Option<Arc<Lists>>,
-    /// Why it is away; `None` while it answers.
-    away: Option<String>,
-    version: Option<String>,
-}
+/// The server and what is known of it.
+type Server = Watched<Lists>;
 
 /// A job that is ready to be sent.
 struct Prepared {
@@ -99,24 +81,20 @@ impl SdWebui {
     ///
     /// Says what is wrong with the settings.
     pub fn with_timing(settings: BackendSettings, timing: Timing) -> Result<Self, String> {
-        let http = Http::new(&settings, timing.answer)?;
         let name = settings.name(Kind::SdWebui).to_owned();
-        let state = State { away: Some("it has not answered yet".to_owned()), ..State::default() };
-        let stale = Notify::new();
-        let inner = Arc::new(Inner { name, settings, http, timing, state: RwLock::new(state), stale });
-        tokio::spawn(keep_fresh(Arc::downgrade(&inner)));
-        Ok(Self { inner })
+        let server = Watched::open(settings, &name, timing)?;
+        Ok(Self { server })
     }
 
     /// Reads the server's lists now, and returns whether it answers.
     pub async fn refresh(&self) -> bool {
-        self.inner.refresh().await
+        self.server.refresh().await
     }
 
     /// Returns what is known of the server, without asking it.
     pub fn report(&self) -> Report {
-        let inner = &self.inner;
-        let (lists, away) = inner.known();
+        let server = &self.server;
+        let (lists, away) = server.known();
         let program = match lists.as_ref().map(|lists| lists.is_forge) {
             Some(true) => "Forge",
             Some(false) => "A1111",
@@ -126,13 +104,13 @@ impl SdWebui {
         let models = models.into_iter().map(|model| model.name).collect();
         let operations = OPERATIONS.iter().map(|operation| OperationReport {
             operation: operation.id,
-            missing: missing(operation, &inner.settings, lists.as_deref()),
+            missing: missing(operation, &server.settings, lists.as_deref()),
         });
         Report {
-            name: inner.name.clone(),
+            name: server.name.clone(),
             kind: Kind::SdWebui,
             program,
-            version: inner.state.read().unwrap_or_else(PoisonError::into_inner).version.clone(),
+            version: server.version(),
             away,
             models,
             operations: operations.collect(),
@@ -152,53 +130,7 @@ const OPERATIONS: [&Operation; 8] = [
     &operations::PREVIEW_CONTROLNET,
 ];
 
-/// Reads the lists until the engine is dropped.
-async fn keep_fresh(engine: Weak<Inner>) {
-    loop {
-        let Some(inner) = engine.upgrade() else { return };
-        let is_there = inner.refresh().await;
-        let pause = if is_there { inner.timing.refresh } else { inner.timing.retry };
-        // The engine is not kept alive by this wait for longer than one pause.
-        let _ = tokio::time::timeout(pause, inner.stale.notified()).await;
-    }
-}
-
-impl Inner {
-    /// Returns the lists, and why the server is away.
-    fn known(&self) -> (Option<Arc<Lists>>, Option<String>) {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        (state.lists.clone(), state.away.clone())
-    }
-
-    async fn refresh(&self) -> bool {
-        let result = Lists::read(&self.http).await;
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(lists) => {
-                if state.away.take().is_some() {
-                    info!(backend = self.name, models = lists.checkpoints.len(), "back end ready");
-                }
-                state.lists = Some(Arc::new(lists));
-                true
-            }
-            Err(error) => {
-                let reason = reason(error.into_engine(&self.name));
-                if state.away.as_ref() != Some(&reason) {
-                    warn!(backend = self.name, url = %self.settings.url, reason, "back end away");
-                }
-                state.away = Some(reason);
-                false
-            }
-        }
-    }
-
-    /// Notes that the server does not answer, and has it asked again soon.
-    fn lost(&self, error: &EngineError) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.away = Some(reason(error.clone()));
-        self.stale.notify_one();
-    }
-
+impl Server {
     fn offers(&self) -> Vec<Offer> {
         let (lists, away) = self.known();
         let offered = OPERATIONS.into_iter().filter(|operation| match &lists {
@@ -242,19 +174,8 @@ impl Inner {
     fn resolve(&self, generation: &Generation, lists: &Lists) -> Result<Resolved, EngineError> {
         resolve(generation, lists, &self.settings, &self.name).inspect_err(|_| {
             // Perhaps it was installed a moment ago.
-            self.stale.notify_one();
+            self.refresh_soon();
         })
-    }
-
-    /// Returns the lists, and asks for them if the server has not answered yet.
-    async fn lists(&self) -> Result<Arc<Lists>, EngineError> {
-        if let Some(lists) = self.known().0 {
-            return Ok(lists);
-        }
-        self.refresh().await;
-        let (lists, away) = self.known();
-        let reason = away.unwrap_or_default();
-        lists.ok_or(EngineError::Unavailable { reason, retry_after: Some(self.timing.retry) })
     }
 
     async fn prepare(&self, job: &Job, lists: &Lists) -> Result<Prepared, EngineError> {
@@ -319,9 +240,7 @@ impl Inner {
         let body = self.call(&job, prepared.request.clone(), limit, &monitor).await?;
         let name = self.name.clone();
         let (output, version) = blocking(move || prepared.finish(&body, &job, &name, &monitor)).await?;
-        if version.is_some() {
-            self.state.write().unwrap_or_else(PoisonError::into_inner).version = version;
-        }
+        self.note_version(version);
         Ok(output)
     }
 }
@@ -355,14 +274,6 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(|panic| Err(EngineError::Failed(panic.to_string())))
 }
 
-/// Says why a server is away.
-fn reason(error: EngineError) -> String {
-    match error {
-        EngineError::Unavailable { reason, .. } => reason,
-        other => other.to_string(),
-    }
-}
-
 /// The member of a plan that keeps the seed, so that a second run makes the same pictures.
 const SEED: &str = "seed";
 
@@ -378,59 +289,59 @@ fn server_id(job: &Job) -> String {
 
 impl Engine for SdWebui {
     fn name(&self) -> &str {
-        &self.inner.name
+        &self.server.name
     }
 
     fn offers(&self) -> Vec<Offer> {
-        self.inner.offers()
+        self.server.offers()
     }
 
     fn models(&self) -> Vec<Model> {
-        self.inner.known().0.map(|lists| lists.models().1).unwrap_or_default()
+        self.server.known().0.map(|lists| lists.models().1).unwrap_or_default()
     }
 
     fn slots(&self) -> Slots {
-        Slots::Own(self.inner.settings.jobs)
+        Slots::Own(self.server.settings.jobs)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
-        let (lists, _) = self.inner.known();
-        if let Some(extra) = Extra::read(request, &self.inner.settings)? {
-            let check = |lists: Arc<Lists>| extra.check(&self.inner.settings, &lists, &self.inner.name);
+        let (lists, _) = self.server.known();
+        if let Some(extra) = Extra::read(request, &self.server.settings)? {
+            let check = |lists: Arc<Lists>| extra.check(&self.server.settings, &lists, &self.server.name);
             return lists.map_or(Ok(()), check);
         }
-        let (generation, _) = self.inner.check(request)?;
-        lists.map_or(Ok(()), |lists| self.inner.resolve(&generation, &lists).map(drop))
+        let (generation, _) = self.server.check(request)?;
+        lists.map_or(Ok(()), |lists| self.server.resolve(&generation, &lists).map(drop))
     }
 
     fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
         Box::pin(async move {
-            if Extra::read(request, &self.inner.settings)?.is_some() {
+            if Extra::read(request, &self.server.settings)?.is_some() {
                 return Ok(None);
             }
-            let (generation, _) = self.inner.check(request)?;
+            let (generation, _) = self.server.check(request)?;
             Ok(generation.seed.is_none().then(|| json!({ SEED: draw_seed() })))
         })
     }
 
     fn memory(&self, job: &Job) -> u64 {
-        if let Ok(Some(extra)) = Extra::read(job.checked_request(), &self.inner.settings) {
+        if let Ok(Some(extra)) = Extra::read(job.checked_request(), &self.server.settings) {
             return extra.pixels(job) * PIXEL;
         }
         // A request that cannot be read is rejected by the run.
-        let Ok((generation, _)) = self.inner.check(job.checked_request()) else { return 0 };
+        let Ok((generation, _)) = self.server.check(job.checked_request()) else { return 0 };
         let (width, height) = generation.final_size();
         u64::from(generation.pictures()) * u64::from(width) * u64::from(height) * PIXEL
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        let inner = self.inner.clone();
+        let server = self.server.clone();
         Box::pin(async move {
             let (sender, receiver) = oneshot::channel();
             let own = monitor.clone();
             // By itself, because the server works on until it is interrupted, whatever becomes of this run.
             tokio::spawn(async move {
-                let _ = sender.send(inner.carry_out(job, own).await);
+                let _ = sender.send(server.carry_out(job, own).await);
             });
             let result = monitor.until_cancelled(receiver).await?;
             result.unwrap_or_else(|_| Err(EngineError::Failed("the job of the back end panicked".to_owned())))

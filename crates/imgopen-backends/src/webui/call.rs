@@ -3,8 +3,6 @@
 //! The server works on when its client hangs up, and interrupts whatever runs. So the call goes on in a task of its own until
 //! the server answers, and only a call that is known to run is interrupted.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -17,30 +15,7 @@ use tracing::{info, warn};
 
 use super::body::Request;
 use crate::http::{CallError, Http};
-
-/// How often a server is asked, and how long it may be silent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// The pause between two questions about a running job.
-    pub poll: Duration,
-    /// How long the server may take for an answer that needs no work.
-    pub answer: Duration,
-    /// How long the server may leave such questions unanswered before its job is given up.
-    pub silence: Duration,
-    /// The pause between two readings of the server's lists.
-    pub refresh: Duration,
-    /// The same while the server is away.
-    pub retry: Duration,
-}
-
-impl Default for Timing {
-    /// Asks once a second, waits 20 seconds for an answer, gives up after a minute of silence, reads the lists once a minute, and looks every five seconds
-    /// for a server that is away.
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { poll: seconds(1), answer: seconds(20), silence: seconds(60), refresh: seconds(60), retry: seconds(5) }
-    }
-}
+use crate::timing::Timing;
 
 /// A call to make.
 pub(super) struct Call {

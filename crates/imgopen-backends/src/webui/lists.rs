@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::http::{CallError, Http};
+use crate::watched::Snapshot;
 
 /// ControlNet units that a server takes unless it says otherwise.
 const CONTROL_UNITS: usize = 3;
@@ -97,9 +98,8 @@ struct Named {
     name: String,
 }
 
-impl Lists {
-    /// Reads all lists.
-    pub(super) async fn read(http: &Http) -> Result<Self, CallError> {
+impl Snapshot for Lists {
+    async fn read(http: &Http) -> Result<Self, CallError> {
         let checkpoints: Vec<Checkpoint> = http.get("sdapi/v1/sd-models").await?;
         let samplers: Vec<Sampler> = http.get("sdapi/v1/samplers").await?;
         let modules: Option<Vec<Vae>> = optional(http, "sdapi/v1/sd-modules").await?;
@@ -130,7 +130,9 @@ impl Lists {
             reports_loras: options.get("lora_add_hashes_to_infotext").and_then(Value::as_bool).unwrap_or(true),
         })
     }
+}
 
+impl Lists {
     /// Returns the models of a kind as engines list them.
     pub(super) fn models(&self) -> (Vec<Model>, Vec<Model>) {
         let checkpoints = self.checkpoints.iter().map(|checkpoint| {

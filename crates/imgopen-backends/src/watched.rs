@@ -1,0 +1,133 @@
+//! What is known of a server: its lists, read in the background, and whether it answers.
+
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use imgopen_engine::EngineError;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use crate::http::{CallError, Http};
+use crate::settings::BackendSettings;
+use crate::timing::Timing;
+
+/// What a server has, read all at once.
+pub(crate) trait Snapshot: Sized + Send + Sync + 'static {
+    /// Reads all of it.
+    fn read(http: &Http) -> impl Future<Output = Result<Self, CallError>> + Send;
+}
+
+/// A server that is asked for its lists until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watched<L> {
+    /// The name of the back end.
+    pub name: String,
+    pub settings: BackendSettings,
+    pub http: Http,
+    pub timing: Timing,
+    state: RwLock<State<L>>,
+    /// Asks for the lists to be read now.
+    stale: Notify,
+}
+
+#[derive(Debug)]
+struct State<L> {
+    /// The lists when the server last answered.
+    lists: Option<Arc<L>>,
+    /// Why it is away; `None` while it answers.
+    away: Option<String>,
+    version: Option<String>,
+}
+
+impl<L: Snapshot> Watched<L> {
+    /// Begins to ask. Needs a tokio runtime.
+    pub(crate) fn open(settings: BackendSettings, name: &str, timing: Timing) -> Result<Arc<Self>, String> {
+        let http = Http::new(&settings, timing.answer)?;
+        let state = State { lists: None, away: Some("it has not answered yet".to_owned()), version: None };
+        let (name, state, stale) = (name.to_owned(), RwLock::new(state), Notify::new());
+        let watched = Arc::new(Self { name, settings, http, timing, state, stale });
+        tokio::spawn(keep_fresh(Arc::downgrade(&watched)));
+        Ok(watched)
+    }
+
+    /// Returns the lists, and why the server is away.
+    pub(crate) fn known(&self) -> (Option<Arc<L>>, Option<String>) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        (state.lists.clone(), state.away.clone())
+    }
+
+    /// Returns the version of the program, once it has said so.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).version.clone()
+    }
+
+    /// Notes what the program says of its version.
+    pub(crate) fn note_version(&self, version: Option<String>) {
+        if version.is_some() {
+            self.state.write().unwrap_or_else(PoisonError::into_inner).version = version;
+        }
+    }
+
+    /// Returns the lists, and asks for them if the server has not answered yet.
+    pub(crate) async fn lists(&self) -> Result<Arc<L>, EngineError> {
+        if let Some(lists) = self.known().0 {
+            return Ok(lists);
+        }
+        self.refresh().await;
+        let (lists, away) = self.known();
+        let reason = away.unwrap_or_default();
+        lists.ok_or(EngineError::Unavailable { reason, retry_after: Some(self.timing.retry) })
+    }
+
+    /// Reads the lists now, and returns whether the server answers.
+    pub(crate) async fn refresh(&self) -> bool {
+        let result = L::read(&self.http).await;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(lists) => {
+                if state.away.take().is_some() {
+                    info!(backend = self.name, "back end ready");
+                }
+                state.lists = Some(Arc::new(lists));
+                true
+            }
+            Err(error) => {
+                let reason = reason(error.into_engine(&self.name));
+                if state.away.as_ref() != Some(&reason) {
+                    warn!(backend = self.name, url = %self.settings.url, reason, "back end away");
+                }
+                state.away = Some(reason);
+                false
+            }
+        }
+    }
+
+    /// Has the lists read soon, because something may have been installed.
+    pub(crate) fn refresh_soon(&self) {
+        self.stale.notify_one();
+    }
+
+    /// Notes that the server does not answer, and has it asked again soon.
+    pub(crate) fn lost(&self, error: &EngineError) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).away = Some(reason(error.clone()));
+        self.stale.notify_one();
+    }
+}
+
+/// Reads the lists until nobody watches.
+async fn keep_fresh<L: Snapshot>(watched: Weak<Watched<L>>) {
+    loop {
+        let Some(watched) = watched.upgrade() else { return };
+        let is_there = watched.refresh().await;
+        let pause = if is_there { watched.timing.refresh } else { watched.timing.retry };
+        // It is kept for one pause at most.
+        let _ = tokio::time::timeout(pause, watched.stale.notified()).await;
+    }
+}
+
+/// Says why a server is away.
+fn reason(error: EngineError) -> String {
+    match error {
+        EngineError::Unavailable { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
