@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 /// The largest error that is read, in bytes.
 const MAX_ERROR: u64 = 64 * 1024;
+/// How much memory is reserved for an answer that is said to be long, in bytes.
+const MAX_RESERVED: u64 = 256 * 1024 * 1024;
 /// How much of a server's message is shown, in characters.
 const MAX_MESSAGE: usize = 200;
 
@@ -164,7 +166,8 @@ async fn read(mut response: Response, limit: u64) -> Result<Bytes, CallError> {
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let mut body = Vec::new();
+    let expected = response.content_length().unwrap_or(0).min(MAX_RESERVED);
+    let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(away)? {
         if (body.len() + chunk.len()) as u64 > limit {
             return Err(too_large());

@@ -1,5 +1,9 @@
 //! Prompts, and the tags in them that name LoRAs.
 
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+
 /// A prompt, taken apart.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompt {
@@ -48,6 +52,24 @@ impl Prompt {
         prompt.text.push_str(rest);
         prompt.text.truncate(prompt.text.trim_end().len());
         Ok(prompt)
+    }
+
+    /// Returns the first construct that only the web UI understands: `[a:b:0.5]`, `[a|b]`, `AND` or `BREAK`. Others take it
+    /// as words.
+    ///
+    /// ```
+    /// use imgopen_backends::Prompt;
+    ///
+    /// let prompt = Prompt::parse("a [cat:dog:0.5] in (the sun:1.2)")?;
+    /// assert_eq!(prompt.web_ui_syntax(), Some("[cat:dog:0.5]"));
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn web_ui_syntax(&self) -> Option<&str> {
+        static SYNTAX: LazyLock<Regex> = LazyLock::new(|| {
+            let pattern = r"\[[^\[\]]*:\s*[0-9.]+\s*\]|\[[^\[\]]*\|[^\[\]]*\]|\bAND\b|\bBREAK\b";
+            Regex::new(pattern).expect("the pattern is valid")
+        });
+        SYNTAX.find(&self.text).map(|found| found.as_str())
     }
 }
 
@@ -131,6 +153,23 @@ mod tests {
         {
             let prompt = Prompt::parse(text).unwrap();
             assert_eq!((prompt.text.as_str(), prompt.loras.len()), (text, 0));
+        }
+    }
+
+    #[test]
+    fn syntax_of_the_web_ui_alone_is_found() {
+        let found = |text: &str| Prompt::parse(text).unwrap().web_ui_syntax().map(str::to_owned);
+        for (text, syntax) in [
+            ("a [cat:dog:0.5]", "[cat:dog:0.5]"),
+            ("[hat : 12]", "[hat : 12]"),
+            ("[a|b|c] d", "[a|b|c]"),
+            ("a cat AND a dog", "AND"),
+            ("a, BREAK b", "BREAK"),
+        ] {
+            assert_eq!(found(text).as_deref(), Some(syntax));
+        }
+        for text in ["", "[less]", "(more:1.2)", "a and b, sand, BREAKFAST", "[a] 1:2 [b]", "<lora:a:0.5>"] {
+            assert_eq!(found(text), None, "{text}");
         }
     }
 

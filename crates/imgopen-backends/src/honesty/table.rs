@@ -75,10 +75,12 @@ pub(super) const ROWS: &[Row] = &[
         ALL,
         "prompt",
         [
-            yes("LoRA tags are sent as `lora[]`; tags of LoRAs that are not listed are refused"),
             yes(
-                "LoRA tags become a chain of LoraLoader; weights in parentheses are normalised differently, which is noted",
+                "LoRA tags are sent as `lora[]`; LoRAs that are not listed, `[a:b:0.5]`, `[a\\|b]`, `AND` and `BREAK` are \
+                 refused",
             ),
+            yes("LoRA tags become a chain of LoraLoader; weights in parentheses are normalised differently, which is \
+                 noted; `[a:b:0.5]`, `[a\\|b]`, `AND` and `BREAK` are refused"),
             yes("LoRA tags of LoRAs that are not listed are refused"),
         ],
     ),
@@ -289,7 +291,8 @@ pub(super) const ROWS: &[Row] = &[
             ours("by the engine `preprocessors`; one that it lacks is refused"),
             ours("by the engine `preprocessors`; one that it lacks is refused"),
             listed(
-                "`/controlnet/module_list`; a kind such as `depth` takes the server's preprocessor of that kind, with a note",
+                "`/controlnet/module_list`; a kind such as `depth` takes the server's preprocessor of that kind, with a \
+                 note",
             ),
         ],
     ),
