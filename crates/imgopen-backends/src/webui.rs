@@ -61,6 +61,8 @@ struct Prepared {
     resolved: Resolved,
     request: Request,
     seed: i64,
+    /// The size of the finished pictures.
+    size: (u32, u32),
     notes: Vec<String>,
     is_reporting_loras: bool,
 }
@@ -191,14 +193,14 @@ impl Server {
         let seed = generation.seed.or_else(|| job.plan()?.get(SEED)?.as_i64()).unwrap_or_else(draw_seed);
         let (owned, of_job) = (generation.clone(), job.clone());
         let encoded = blocking(move || inputs::encoded(&of_job, &owned)).await?;
+        let size = finished_size(&generation, encoded.start_size);
         let task_id = server_id(job);
         let request = body::request(&generation, &resolved, encoded, lists.is_forge, (seed, &task_id));
-        Ok(Prepared { generation, resolved, request, seed, notes, is_reporting_loras: lists.reports_loras })
+        Ok(Prepared { generation, resolved, request, seed, size, notes, is_reporting_loras: lists.reports_loras })
     }
 
     /// The largest answer that could be right, in bytes: pictures in Base64 that do not compress, and those of ControlNet.
-    fn answer_limit(generation: &Generation) -> u64 {
-        let (width, height) = generation.final_size();
+    fn answer_limit(generation: &Generation, (width, height): (u32, u32)) -> u64 {
         let pictures = u64::from(generation.pictures()) + 1 + generation.control.len() as u64;
         ANSWER + pictures * u64::from(width) * u64::from(height) * 6
     }
@@ -236,7 +238,7 @@ impl Server {
     /// Makes new pictures.
     async fn generate(&self, lists: &Lists, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
         let prepared = self.prepare(&job, lists).await?;
-        let limit = Self::answer_limit(&prepared.generation);
+        let limit = Self::answer_limit(&prepared.generation, prepared.size);
         let body = self.call(&job, prepared.request.clone(), limit, &monitor).await?;
         let name = self.name.clone();
         let (output, version) = blocking(move || prepared.finish(&body, &job, &name, &monitor)).await?;
@@ -258,6 +260,7 @@ impl Prepared {
             resolved: &self.resolved,
             request: &self.request,
             seed: self.seed,
+            size: self.size,
             limits: job.limits(),
             name,
             reports_loras: self.is_reporting_loras,
@@ -265,6 +268,14 @@ impl Prepared {
         let Verified { pictures, version } = verified(body, &asked, monitor)?;
         Ok((Output { pictures, notes: self.notes, ..Output::default() }, version))
     }
+}
+
+/// Returns the size of the finished pictures. If only the masked part is redrawn, it is put back into the picture that was
+/// given, whose size stays.
+fn finished_size(generation: &Generation, start_size: Option<(u32, u32)>) -> (u32, u32) {
+    let mask = generation.start.as_ref().and_then(|start| start.mask.as_ref());
+    let is_partial = mask.is_some_and(|mask| mask.only_masked.is_some());
+    start_size.filter(|_| is_partial).unwrap_or_else(|| generation.final_size())
 }
 
 /// Runs work on a thread that may block.

@@ -198,7 +198,8 @@ pub(super) const ROWS: &[Row] = &[
         [
             no("redraws with the whole picture in view; give false"),
             no("redraws with the whole picture in view; give false"),
-            yes(""),
+            yes("the part is made at `width` x `height`, and the result has the size of the picture that is given")
+                .unverified(),
         ],
     )
     .neutral(OFF),

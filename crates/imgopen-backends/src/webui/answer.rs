@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use imgopen_engine::{EngineError, Monitor, Picture, PictureLimits};
+use imgopen_types::ComfyTaskType;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -55,6 +56,8 @@ pub(super) struct Asked<'a> {
     pub resolved: &'a Resolved,
     pub request: &'a Request,
     pub seed: i64,
+    /// The size of the finished pictures.
+    pub size: (u32, u32),
     pub limits: &'a PictureLimits,
     /// The name of the back end.
     pub name: &'a str,
@@ -145,8 +148,12 @@ fn expected(asked: &Asked<'_>, seed: i64) -> Expected {
     if let Some(schedule) = &resolved.schedule {
         settings.push(("Schedule type", Setting::Text(schedule.clone())));
     }
-    if is_flux {
-        settings.push(("Distilled CFG Scale", Setting::Number(generation.guidance)));
+    match generation.checkpoint {
+        Checkpoint::Flux(ComfyTaskType::Flux1DevFp8) => {
+            settings.push(("Distilled CFG Scale", Setting::Number(generation.guidance)));
+        }
+        // It has none, which a note says.
+        Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) | Checkpoint::Named(_) => {}
     }
     if let Some(start) = &generation.start {
         settings.push(("Denoising strength", Setting::Number(start.strength)));
@@ -161,7 +168,7 @@ fn expected(asked: &Asked<'_>, seed: i64) -> Expected {
     }
     let loras = generation.prompt.loras.iter().filter(|lora| asked.reports_loras && lora.weight != 0.0);
     Expected {
-        size: generation.final_size(),
+        size: asked.size,
         seed,
         settings,
         // The server leaves out what its list is written with.

@@ -12,6 +12,8 @@ use crate::generation::{Checkpoint, ControlUnit, Fit, Generation, Hires, Start};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Encoded {
     pub start: Option<String>,
+    /// The size of the picture to start from.
+    pub start_size: Option<(u32, u32)>,
     pub mask: Option<String>,
     /// One for each ControlNet unit.
     pub control: Vec<Option<String>>,

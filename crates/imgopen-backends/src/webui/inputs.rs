@@ -18,8 +18,10 @@ pub(super) fn encoded(job: &Job, generation: &Generation) -> Result<Encoded, Eng
         let field = unit.picture.as_deref();
         field.map(|field| png(&flatten(read(field)?))).transpose()
     });
+    let start = start.map(|start| Ok::<_, EngineError>(flatten(read(start.picture)?))).transpose()?;
     Ok(Encoded {
-        start: start.map(|start| png(&flatten(read(start.picture)?))).transpose()?,
+        start_size: start.as_ref().map(|image| (image.width(), image.height())),
+        start: start.map(|image| png(&image)).transpose()?,
         mask: mask.map(|mask| png(&marked(&read(mask.picture)?))).transpose()?,
         control: control.collect::<Result<_, _>>()?,
     })

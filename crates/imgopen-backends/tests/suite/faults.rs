@@ -252,7 +252,8 @@ async fn everything_that_has_an_effect_is_sent() {
         "inpainting_fill": 2, "inpaint_full_res": true, "inpaint_full_res_padding": 12, "inpainting_mask_invert": 1,
         "initial_noise_multiplier": 1.1, "image_cfg_scale": 1.5,
     });
-    target.run(image_to_image(&target.model, mask)).await.unwrap();
+    let partial = target.run(image_to_image(&target.model, mask)).await.unwrap().pictures.remove(0);
+    assert_eq!((partial.width, partial.height), (80, 60), "the size of the picture that was given");
     let unit = json!({
         "model": "random-cn", "module": "openpose", "image_link": "https://example.com/b.png", "guidance_start": 0.1,
         "guidance_end": 0.9, "control_mode": 2, "resize_mode": "Resize and Fill", "processor_res": 256, "threshold_a": 9,

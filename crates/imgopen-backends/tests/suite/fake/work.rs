@@ -120,7 +120,14 @@ fn made(path: &str, body: &Value, state: &State, behaviour: &Behaviour) -> Made 
     let asked = (body["width"].as_i64().unwrap_or(512), body["height"].as_i64().unwrap_or(512));
     let (sampler, schedule) = sampling(body);
     let hires = hires(body, asked, behaviour.is_a1111);
+    // The source of the web UI: the masked part is put back into the picture that was given. Not recorded.
+    let partial = (body["inpaint_full_res"] == true && body["mask"].is_string()).then(|| {
+        let file = BASE64_STANDARD.decode(body["init_images"][0].as_str().unwrap()).unwrap();
+        let header = imgopen_picture::inspect(&file, &Default::default()).unwrap();
+        (header.width, header.height)
+    });
     let size = match (&behaviour.fault, &hires) {
+        (Fault::None, _) if partial.is_some() => partial.unwrap(),
         (Fault::Makes(width, height), _) => (*width, *height),
         (_, Some((size, _))) => *size,
         _ => (asked.0 as u32 / 8 * 8, asked.1 as u32 / 8 * 8),
