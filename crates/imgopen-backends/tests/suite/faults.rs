@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use imgopen_backends::{BackendSettings, Password, SdWebui};
-use imgopen_engine::{Engine, EngineError, Monitor};
-use imgopen_types::operations::TEXT_TO_IMAGE;
+use imgopen_backends::{BackendSettings, FluxFiles, Password, SdWebui};
+use imgopen_engine::{Engine, EngineError, JobRequest, Monitor};
+use imgopen_types::operations::{FLUX_TEXT_TO_IMAGE, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
@@ -295,6 +295,41 @@ async fn everything_that_has_an_effect_is_sent() {
             "control_mode": "ControlNet is more important", "pixel_perfect": false, "processor_res": 256, "threshold_a": 9.0,
         })
     );
+}
+
+#[tokio::test]
+async fn flux_takes_the_files_that_the_operator_names() {
+    let (target, fake) = faked(Behaviour::default()).await;
+    let files = FluxFiles { checkpoint: target.model.clone(), modules: Vec::new() };
+    let engine = |files: FluxFiles| async {
+        let settings = BackendSettings { flux_dev: Some(files), ..settings(&fake.url) };
+        let engine = SdWebui::with_timing(settings, QUICK).unwrap();
+        assert!(engine.refresh().await);
+        engine
+    };
+    let request = |kind: &str| {
+        let body = json!({
+            "businessTaskId": "1", "comfyTaskType": kind, "prompt": "a cat", "width": 64, "height": 96, "steps": 2,
+            "fluxGuidance": 2.5,
+        });
+        JobRequest::new("task-1", &FLUX_TEXT_TO_IMAGE, body)
+    };
+    let flux = engine(files.clone()).await;
+    assert!(flux.offers().iter().any(|offer| *offer.operation == FLUX_TEXT_TO_IMAGE));
+    let output = flux.run(job(request("Flux1DevFP8")), Monitor::new().0).await.unwrap();
+    assert_eq!((output.pictures[0].width, output.pictures[0].height), (64, 96));
+    let call = &fake.calls()[0];
+    assert_eq!((&call["cfg_scale"], &call["distilled_cfg_scale"]), (&json!(1), &json!(2.5)));
+    let settings = &call["override_settings"];
+    assert_eq!(
+        (&settings["sd_model_checkpoint"], &settings["forge_additional_modules"]),
+        (&json!(target.model), &json!([]))
+    );
+    let error = flux.check(&request("Flux1SchnellFP8")).unwrap_err().to_string();
+    assert!(error.starts_with("`comfyTaskType`: the back end `mine` (Forge) does not offer files for"), "{error}");
+    let absent = engine(FluxFiles { modules: vec!["ae.safetensors".to_owned()], ..files }).await;
+    assert!(!absent.offers().iter().any(|offer| *offer.operation == FLUX_TEXT_TO_IMAGE));
+    assert!(absent.report().to_string().contains("flux_text_to_image: needs the file \"ae.safetensors\""));
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ pub struct Made {
     pub sampler: String,
     pub schedule: String,
     pub cfg_scale: f64,
+    /// Of FLUX.1 alone. The source of Forge; not recorded.
+    pub distilled: Option<f64>,
     /// As it was asked for.
     pub asked: (i64, i64),
     /// As it is.
@@ -34,13 +36,14 @@ pub fn infotext(made: &Made, seed: i64) -> String {
         if negative_prompt.is_empty() { String::new() } else { format!("\nNegative prompt: {negative_prompt}") };
     let optional =
         |name: &str, value: Option<String>| value.map(|value| format!(", {name}: {value}")).unwrap_or_default();
+    let distilled = optional("Distilled CFG Scale", made.distilled.map(|guidance| format!("{guidance:?}")));
     let vae = optional("VAE", made.vae.clone());
     let strength = optional("Denoising strength", made.strength.map(|strength| strength.to_string()));
     let clip_skip = optional("Clip skip", (made.clip_skip > 1).then(|| made.clip_skip.to_string()));
     let hashes = made.loras.iter().map(|lora| format!("{lora}: 1235fd58d87f")).collect::<Vec<_>>().join(", ");
     let hashes = optional("Lora hashes", (!hashes.is_empty()).then(|| Value::from(hashes).to_string()));
     format!(
-        "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, Schedule type: {schedule}, CFG scale: {:?}, Seed: {seed}, \
+        "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, Schedule type: {schedule}, CFG scale: {:?}{distilled}, Seed: {seed}, \
          Size: {width}x{height}, Model hash: 860760b08a, Model: random-sd15{vae}{strength}{clip_skip}{}{hashes}{}, \
          Version: f2.0.1v1.10.1-1.10.1",
         made.cfg_scale, made.extra, made.control

@@ -147,6 +147,7 @@ fn made(path: &str, body: &Value, state: &State, behaviour: &Behaviour) -> Made 
         sampler,
         schedule,
         cfg_scale: body["cfg_scale"].as_f64().unwrap_or(7.0),
+        distilled: body["distilled_cfg_scale"].as_f64(),
         asked,
         size,
         strength: has_strength.then(|| body["denoising_strength"].as_f64().unwrap_or(0.75)),
