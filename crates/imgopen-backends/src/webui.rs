@@ -180,7 +180,7 @@ impl Server {
         })
     }
 
-    async fn prepare(&self, job: &Job, lists: &Lists) -> Result<Prepared, EngineError> {
+    async fn prepare(&self, job: &Job, lists: &Lists, monitor: &Monitor) -> Result<Prepared, EngineError> {
         let (generation, mut notes) = self.check(job.checked_request())?;
         let (width, height) = generation.final_size();
         let limit = job.limits().pixels;
@@ -191,8 +191,8 @@ impl Server {
         let mut resolved = self.resolve(&generation, lists)?;
         notes.append(&mut resolved.notes);
         let seed = generation.seed.or_else(|| job.plan()?.get(SEED)?.as_i64()).unwrap_or_else(draw_seed);
-        let (owned, of_job) = (generation.clone(), job.clone());
-        let encoded = blocking(move || inputs::encoded(&of_job, &owned)).await?;
+        let (owned, of_job, watching) = (generation.clone(), job.clone(), monitor.clone());
+        let encoded = blocking(move || inputs::encoded(&of_job, &owned, &watching)).await?;
         let size = finished_size(&generation, encoded.start_size);
         let task_id = server_id(job);
         let request = body::request(&generation, &resolved, encoded, lists.is_forge, (seed, &task_id));
@@ -227,8 +227,8 @@ impl Server {
     /// Does something with a finished picture.
     async fn process(&self, extra: Extra, lists: &Lists, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
         extra.check(&self.settings, lists, &self.name)?;
-        let (reading, of_job) = (extra.clone(), job.clone());
-        let (request, size) = blocking(move || reading.request(&of_job)).await?;
+        let (reading, of_job, watching) = (extra.clone(), job.clone(), monitor.clone());
+        let (request, size) = blocking(move || reading.request(&of_job, &watching)).await?;
         let pixels = size.map_or(job.limits().pixels, |(width, height)| u64::from(width) * u64::from(height));
         let body = self.call(&job, request, ANSWER + pixels * 6, &monitor).await?;
         let (name, limits) = (self.name.clone(), *job.limits());
@@ -237,7 +237,7 @@ impl Server {
 
     /// Makes new pictures.
     async fn generate(&self, lists: &Lists, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
-        let prepared = self.prepare(&job, lists).await?;
+        let prepared = self.prepare(&job, lists, &monitor).await?;
         let limit = Self::answer_limit(&prepared.generation, prepared.size);
         let body = self.call(&job, prepared.request.clone(), limit, &monitor).await?;
         let name = self.name.clone();

@@ -4,13 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::FutureExt;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
@@ -288,9 +286,7 @@ impl Service {
         let (tasks, context) = (TaskTracker::new(), self.context.clone());
         let workers = tasks.clone();
         tasks.spawn(async move {
-            if AssertUnwindSafe(worker::run_suspects(&context, suspects)).catch_unwind().await.is_err() {
-                error!("the runs of suspects panicked, which is a bug; they are run like others");
-            }
+            worker::run_suspects(&context, suspects, worker::ALONE, &workers).await;
             for (index, pool) in context.dispatch.pools().iter().enumerate() {
                 // One that fetches goes on to work.
                 for (begin, count) in [(Begin::Working, pool.slots), (Begin::Fetching, pool.slots + pool.fetching)] {

@@ -3,15 +3,15 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use image::{DynamicImage, GrayImage};
-use imgopen_engine::{EngineError, Job};
+use imgopen_engine::{EngineError, Job, Monitor};
 use imgopen_picture::{Attached, Format, decode_input, encode, flatten};
 
 use super::body::Encoded;
 use crate::generation::Generation;
 
 /// Reads the pictures of a job, and writes them as PNG: upright, with 8 bits, on white where they are transparent. Blocks.
-pub(super) fn encoded(job: &Job, generation: &Generation) -> Result<Encoded, EngineError> {
-    let read = |field: &str| Ok::<_, EngineError>(decode_input(job.input(field)?, job.limits())?.image);
+pub(super) fn encoded(job: &Job, generation: &Generation, monitor: &Monitor) -> Result<Encoded, EngineError> {
+    let read = |field: &str| Ok::<_, EngineError>(decode_input(job.input(field)?, job.limits(), monitor)?.image);
     let start = generation.start.as_ref();
     let mask = start.and_then(|start| start.mask.as_ref());
     let control = generation.control.iter().map(|unit| {

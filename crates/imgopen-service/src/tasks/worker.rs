@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use imgopen_engine::Watch;
 use imgopen_store::{Claim, End, Ending, RunId, State, TaskId, TaskRow};
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::ending::{Next, end, hand_back, write_end};
@@ -24,6 +25,9 @@ use crate::live::Entry;
 
 /// How long an engine may go on after its run before that is reported.
 const SLOW_END: Duration = Duration::from_secs(30);
+
+/// How long a task that may be to blame for deaths of the process keeps the others waiting. Longer than most time limits.
+pub const ALONE: Duration = Duration::from_secs(10 * 60);
 
 /// Runs one task after the other of a pool whose runs begin in that way, until the service stops.
 pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
@@ -51,19 +55,29 @@ pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
 }
 
 /// Runs the tasks that may be to blame for deaths of the process, each alone, before the workers begin. If the process
-/// dies again, no other task suffers.
-pub async fn run_suspects(context: &Context, suspects: Vec<TaskRow>) {
+/// dies again, no other task suffers. One that has gone on for `alone` goes on beside the others, so that a training of many
+/// hours does not keep them waiting.
+pub async fn run_suspects(context: &Arc<Context>, suspects: Vec<TaskRow>, alone: Duration, tasks: &TaskTracker) {
     for task in suspects {
         if context.stopping.is_cancelled() {
             return;
         }
         info!(task = %task.id, attempt = task.attempt + 1, "task run alone, because the process died during earlier runs");
-        let slot = Needs::parse(&task.needs).slot(context, task.key);
-        context.dispatch.take(&slot);
-        // It fetches in its slot, because no other run wants it.
-        let places = Places { pool: slot.pool, fetching: None, slot: context.dispatch.slot(slot.pool).await };
-        run_slot(context, &slot, places, Some(task.id)).await;
+        let id = task.id.clone();
+        match tokio::time::timeout(alone, tasks.spawn(run_alone(context.clone(), task))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => error!(task = %id, "the run of a suspect panicked, which is a bug"),
+            Err(_) => info!(task = %id, ?alone, "task has run alone for long enough; it goes on beside the others"),
+        }
     }
+}
+
+async fn run_alone(context: Arc<Context>, task: TaskRow) {
+    let slot = Needs::parse(&task.needs).slot(&context, task.key);
+    context.dispatch.take(&slot);
+    // It fetches in its slot, because no other run wants it.
+    let places = Places { pool: slot.pool, fetching: None, slot: context.dispatch.slot(slot.pool).await };
+    run_slot(&context, &slot, places, Some(task.id)).await;
 }
 
 /// Claims a task for a slot, that one if it is given, and runs it. Gives the slot back.

@@ -16,25 +16,23 @@ async fn context(directory: &tempfile::TempDir) -> Arc<Context> {
     Service::open(settings, imgopen_store::Clock::system(), engines).await.unwrap().context()
 }
 
-/// Submits and claims a task that never ends by itself, for a new run.
-async fn claimed(context: &Context) -> (TaskRow, Entry) {
-    let entry = context.running.enter(RunId::new().unwrap());
+/// Submits a task that never ends by itself.
+async fn submitted(context: &Context) -> TaskRow {
     let request = r#"{"businessTaskId":"mine","sourceImage":"https://example.com/a.png","scale":1}"#;
+    let id = TaskId("img1".to_owned());
     let task = NewTask {
-        id: TaskId("img1".to_owned()),
-        key: KeyId("a".to_owned()),
-        operation: "enlarge_image",
         needs: "sandbox/enlarge_image".to_owned(),
-        caller_id: "mine".to_owned(),
-        unique_id: false,
-        request: request.to_owned(),
         options: needs::write_options(&TaskOptions { sandbox: Some("hang".to_owned()) }).unwrap(),
-        plan: None,
-        callback_url: None,
-        created_at: Moment(0),
-        idempotency: None,
+        ..NewTask::new(id.clone(), KeyId("a".to_owned()), "enlarge_image", request, Moment(0))
     };
     context.store.submit(task).await.unwrap();
+    context.store.task(id).await.unwrap().unwrap()
+}
+
+/// Submits and claims such a task, for a new run.
+async fn claimed(context: &Context) -> (TaskRow, Entry) {
+    let entry = context.running.enter(RunId::new().unwrap());
+    submitted(context).await;
     (claim(context, &context.owner, &entry.id).await, entry)
 }
 
@@ -103,4 +101,25 @@ async fn a_stale_run_leaves_nothing_behind() {
     assert_eq!(hand_back(&context, &task, None).await, Next::Queued(Duration::ZERO));
     end(&context, run(false), Outcome::Failed("too late".to_owned())).await;
     assert_eq!(context.store.task(task.id.clone()).await.unwrap().unwrap(), next);
+}
+
+#[tokio::test]
+async fn a_suspect_that_runs_for_long_does_not_keep_the_others_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, tasks) = (context(&directory).await, TaskTracker::new());
+    let task = submitted(&context).await;
+    context.dispatch.refill(Needs::parse(&task.needs).slot(&context, task.key.clone()), 1);
+    run_suspects(&context, vec![task.clone()], Duration::from_secs(1), &tasks).await;
+    // It goes on, and counts as a run.
+    let running = async {
+        while context.store.task(task.id.clone()).await.unwrap().unwrap().state != State::Running {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), running).await.expect("the run has ended");
+    assert_eq!(context.dispatch.counts(), (0, 1));
+    assert!(matches!(cancel(&context, &task.key, &task.id).await.unwrap(), Cancelled::Now(_)));
+    tasks.close();
+    tasks.wait().await;
+    assert_eq!(context.dispatch.counts(), (0, 0));
 }
