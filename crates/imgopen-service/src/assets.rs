@@ -261,7 +261,7 @@ fn some_names(directory: &Path, most: usize) -> io::Result<Vec<AssetToken>> {
 /// keeps pictures, because others' directories, such as that for lost files of a disk, may not be readable.
 pub(crate) fn names(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<(AssetToken, PathBuf)>> + use<>> {
     let shelves = std::fs::read_dir(directory)?;
-    let shelves = shelves.filter(|entry| entry.as_ref().map_or(true, |entry| is_shelf(entry)));
+    let shelves = shelves.filter(|entry| entry.as_ref().map_or(true, is_shelf));
     let files = shelves.flat_map(|shelf| match shelf.and_then(|shelf| std::fs::read_dir(shelf.path())) {
         Ok(files) => Box::new(files) as Box<dyn Iterator<Item = io::Result<std::fs::DirEntry>>>,
         Err(error) => Box::new(std::iter::once(Err(error))),
