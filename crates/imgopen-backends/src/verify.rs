@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn whatever_differs_is_found() {
-        let cases: [(fn(&mut Expected), &str); 9] = [
+        type Change = fn(&mut Expected);
+        let cases: [(Change, &str); 9] = [
             (|expected| expected.size = (24, 24), "24x24 pixels were asked for, and a picture of 24x16 came back"),
             (|expected| expected.seed = 8, "\"Seed\" was to be \"8\", and it reports \"7\""),
             (

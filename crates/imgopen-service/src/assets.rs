@@ -445,7 +445,7 @@ mod tests {
         assert!(matches!(assets.stream(&token, 0..1, 1).await.err(), Some(AssetError::Away { .. })));
         std::fs::remove_dir(&directory).unwrap();
         std::fs::rename(&disk, &directory).unwrap();
-        assert_eq!(assets.delete_each([&token]).await.0, [token.clone()]);
+        assert_eq!(assets.delete_each([&token]).await.0, std::slice::from_ref(&token));
         assert_eq!(assets.delete_orphans(&run).await.unwrap(), 0);
         assert!(matches!(assets.stream(&token, 0..1, 1).await.err(), Some(AssetError::Lost)));
     }

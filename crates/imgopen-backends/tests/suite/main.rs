@@ -1,5 +1,6 @@
 //! Engines against fakes made of recordings, and against real programs where variables name them: `IMGOPEN_TEST_SDWEBUI` is
 //! the address of A1111 or Forge, with a Stable Diffusion 1.5 model.
+#![allow(clippy::unwrap_used)]
 
 mod conformance;
 mod discovery;
