@@ -69,8 +69,8 @@ async fn a_picture_that_ends_the_process_takes_no_neighbour_along() {
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.len(), 3);
     assert!(rows.iter().all(|row| row["state"] == "succeeded"), "{rows:?}");
-    let large = all(&attacker.client(&program.url), "list_tasks", json!({})).await;
-    assert!(ends > 0, "the picture was not too large for the limit: {large:?}");
+    // The attacker's task may still end the process, so it cannot be asked any more.
+    assert!(ends > 0, "the picture was not too large for the limit: {}", program.log());
 }
 
 /// What is cancelled still takes its memory until it has really ended, so it keeps its place.

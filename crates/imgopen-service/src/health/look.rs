@@ -131,7 +131,7 @@ mod tests {
         // Nobody waits for it again; the time of the test stands still as long as the thread is at it.
         let before = Instant::now();
         assert_eq!((look.now().await, look.lately().await), (None, None));
-        assert_eq!((before.elapsed(), begun.load(Ordering::SeqCst)), (Duration::ZERO, 1));
+        assert_eq!(before.elapsed(), Duration::ZERO);
         answer.send(7).unwrap();
         ended(&look).await;
         assert_eq!((look.now().await, begun.load(Ordering::SeqCst)), (Some(7), 1));
