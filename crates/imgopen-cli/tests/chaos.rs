@@ -19,11 +19,8 @@ use common::load::{Load, Trouble};
 use common::program::Key;
 use common::proof::Proof;
 use common::receiver::{Receiver, Reply};
-use common::rows::all;
-use common::until;
-use imgopen_client::Client;
+use common::rows::drain;
 use machine::Machine;
-use serde_json::json;
 use tokio::task::block_in_place;
 
 /// How many keys there are, and how many submitters each has.
@@ -117,16 +114,6 @@ async fn whatever_goes_wrong_nothing_is_lost_doubled_or_blamed() {
     let kept: usize = proofs.iter().map(Proof::kept).sum();
     common::proof::no_file_is_orphaned(folder.path(), kept);
     report(&proofs, &trouble, &summary);
-}
-
-/// Waits until all tasks have ended and all callbacks are acknowledged.
-async fn drain(client: &Client) {
-    let living = json!({"states": ["queued", "running"]});
-    until("every task has ended", async || all(client, "list_tasks", living.clone()).await.is_empty().then_some(()))
-        .await;
-    let pending = json!({"states": ["pending"]});
-    let pending = async || all(client, "list_callbacks", pending.clone()).await.is_empty().then_some(());
-    until("every callback is acknowledged", pending).await;
 }
 
 /// Prints the figures. What must be none is none here, because it was checked.

@@ -11,10 +11,8 @@ use common::load::Load;
 use common::program::{Key, Program};
 use common::proof::{Proof, no_file_is_orphaned, state_behind};
 use common::receiver::{Receiver, Reply};
-use common::rows::{all, task, text};
+use common::rows::{drain, task, text};
 use common::until;
-use imgopen_client::Client;
-use serde_json::json;
 use tokio::task::block_in_place;
 
 /// Returns the number of kills: 60, or `CRASH_KILLS`.
@@ -119,16 +117,6 @@ fn moody(seed: u64, folder: &Path, early: Early) -> impl Fn(&str, usize) -> Repl
             _ => Reply::Acknowledge,
         }
     }
-}
-
-/// Waits until all tasks have ended and all callbacks are acknowledged.
-async fn drain(client: &Client) {
-    let living = json!({"states": ["queued", "running"]});
-    until("every task has ended", async || all(client, "list_tasks", living.clone()).await.is_empty().then_some(()))
-        .await;
-    let pending = json!({"states": ["pending"]});
-    let pending = async || all(client, "list_callbacks", pending.clone()).await.is_empty().then_some(());
-    until("every callback is acknowledged", pending).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,11 @@
 //! Fills the model from parsed documents. An error names the document, the line, the place and the fix.
 
-use anyhow::{Context, Result, anyhow, bail};
+mod members;
+
+use anyhow::{Context, Result, bail};
 use serde_json::Number;
 
+use self::members::{boolean, member, optional_text, text, texts, unsigned};
 use super::*;
 use crate::document::source::Source;
 use crate::document::yaml::{Data, Node};
@@ -489,37 +492,4 @@ fn provenance(node: &Node) -> Result<Provenance> {
 /// Where the facts come from, in sentences.
 fn source(node: &Node) -> Result<Option<String>> {
     optional_text(node, "x-source")
-}
-
-fn member<'a>(node: &'a Node, key: &str) -> Result<&'a Node> {
-    node.get(key).ok_or_else(|| anyhow!("line {}: `{key}` is missing", node.line))
-}
-
-fn text(node: &Node, key: &str) -> Result<String> {
-    let value = member(node, key)?;
-    let text = value.text().with_context(|| format!("line {}: `{key}` must be a text", value.line))?;
-    Ok(text.trim_end().to_owned())
-}
-
-fn optional_text(node: &Node, key: &str) -> Result<Option<String>> {
-    node.get(key).map(|_| text(node, key)).transpose()
-}
-
-fn texts(node: &Node, key: &str) -> Result<Vec<String>> {
-    let items = node.get(key).map(Node::items).unwrap_or_default();
-    let text = |item: &Node| item.text().map(str::to_owned);
-    items.iter().map(|item| text(item).with_context(|| format!("line {}: `{key}` lists texts", item.line))).collect()
-}
-
-fn boolean(node: &Node, key: &str) -> Result<bool> {
-    match node.get(key) {
-        None => Ok(false),
-        Some(value) => value.boolean().with_context(|| format!("line {}: `{key}` is true or false", value.line)),
-    }
-}
-
-fn unsigned(node: &Node, key: &str) -> Result<Option<u64>> {
-    let Some(value) = node.get(key) else { return Ok(None) };
-    let number = value.number().and_then(Number::as_u64);
-    Ok(Some(number.with_context(|| format!("line {}: `{key}` is a whole number from 0", value.line))?))
 }

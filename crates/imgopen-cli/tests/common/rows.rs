@@ -49,6 +49,16 @@ pub async fn drawn(client: &Client) -> Vec<String> {
     rows.await.iter().map(|row| row["outputImageUrlList"][0].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until all tasks have ended and all callbacks are acknowledged.
+pub async fn drain(client: &Client) {
+    let living = json!({"states": ["queued", "running"]});
+    until("every task has ended", async || all(client, "list_tasks", living.clone()).await.is_empty().then_some(()))
+        .await;
+    let pending = json!({"states": ["pending"]});
+    let pending = async || all(client, "list_callbacks", pending.clone()).await.is_empty().then_some(());
+    until("every callback is acknowledged", pending).await;
+}
+
 /// Returns a text member of a JSON object.
 pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {value}"))
