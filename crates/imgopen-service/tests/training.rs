@@ -86,7 +86,7 @@ async fn an_invalid_picture_is_named_and_its_data_set_deleted() {
         let task = started(&server, train(last, last).await).await;
         let reason = server.failed(&task).await;
         assert!(reason.starts_with("`fileUrlList[9]`: ") && reason.contains(problem), "{reason}");
-        assert_eq!(datasets(&server), [] as [PathBuf; 0]);
+        until("the data set is deleted", || async { datasets(&server).is_empty().then_some(()) }).await;
     }
 }
 

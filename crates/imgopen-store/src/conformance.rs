@@ -32,6 +32,7 @@ pub mod model;
 pub mod pages;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use async_trait::async_trait;
 
@@ -196,7 +197,8 @@ async fn claim(store: &dyn Store, key_name: &str) -> TaskRow {
 }
 
 fn back(run: &TaskRow, is_fault: bool) -> HandBack {
-    HandBack { task: run.id.clone(), run: run.run.clone().unwrap(), is_fault, now: NOW }
+    let (task, run, deferred_for) = (run.id.clone(), run.run.clone().unwrap(), Duration::ZERO);
+    HandBack { task, run, is_fault, deferred_for, now: NOW }
 }
 
 fn end(run: &TaskRow, ending: Ending, assets: Vec<NewAsset>) -> End {

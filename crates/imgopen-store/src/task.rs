@@ -1,5 +1,7 @@
 //! Tasks as rows, and what is done to them.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::clock::Moment;
@@ -55,8 +57,10 @@ pub struct TaskRow {
     pub finished_at: Option<Moment>,
     /// How many of its runs were handed back because of a fault of the server.
     pub deferrals: i64,
-    /// When the first of them was.
-    pub deferred_since: Option<Moment>,
+    /// When the last of them was.
+    pub deferred_at: Option<Moment>,
+    /// How long the task's runs had met faults by then; see [`HandBack::deferred_for`].
+    pub deferred_for: Duration,
     /// How many times the process died while this was its only run.
     pub crashes_alone: i64,
 }
@@ -180,7 +184,8 @@ impl NewTask {
             started_at: None,
             finished_at: None,
             deferrals: 0,
-            deferred_since: None,
+            deferred_at: None,
+            deferred_for: Duration::ZERO,
             crashes_alone: 0,
         }
     }
@@ -226,6 +231,9 @@ pub struct HandBack {
     /// Whether a fault of the server ended the run, rather than an orderly stop. Faults are counted in
     /// [`TaskRow::deferrals`].
     pub is_fault: bool,
+    /// How long the task's runs have met faults, this one included, as far as the service measured it. Ignored unless a fault
+    /// ended the run.
+    pub deferred_for: Duration,
     /// When it ended.
     pub now: Moment,
 }

@@ -62,7 +62,8 @@ fn row(operation: &Operation, state: State) -> TaskRow {
         finished_at: state.is_final().then_some(Moment(1)),
         plan: None,
         deferrals: 0,
-        deferred_since: None,
+        deferred_at: None,
+        deferred_for: std::time::Duration::ZERO,
         crashes_alone: 0,
     }
 }

@@ -106,7 +106,8 @@ impl Process {
     /// Only a service that stops hands runs back; the counts are made again by the next start.
     async fn hand_back(&mut self, index: usize) {
         let (task, slot, _fetching) = self.runs.remove(index);
-        let back = HandBack { task: task.id, run: task.run.unwrap(), is_fault: index % 2 == 1, now: Moment(3) };
+        let (task, run, is_fault) = (task.id, task.run.unwrap(), index % 2 == 1);
+        let back = HandBack { task, run, is_fault, deferred_for: Duration::ZERO, now: Moment(3) };
         match self.store.hand_back(back).await.unwrap() {
             true => self.dispatch.put_back(&slot),
             false => self.dispatch.finished(&slot),

@@ -39,7 +39,9 @@ pub async fn cancel(context: &Arc<Context>, key: &KeyId, id: &TaskId) -> Result<
                 State::Queued => {
                     context.dispatch.left(key, &task.needs);
                     release_if_idle(context);
-                    forget(context, &task).await;
+                    // Spawned, so that a disk that does not answer does not keep the caller waiting.
+                    let (context, task) = (context.clone(), task.clone());
+                    tokio::spawn(async move { forget(&context, &task).await });
                 }
                 _ => task.run.iter().for_each(|run| context.running.cancel(run)),
             }

@@ -1,12 +1,20 @@
 //! Writes how runs end, or hands them back.
+//!
+//! The row comes first, because a disk that does not answer must keep neither a caller from the end of a task nor a run from
+//! being handed back. What a run has left is listed as orphaned in the same transaction, so that nothing is lost if it cannot
+//! be removed now.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use imgopen_engine::Engine;
 use imgopen_store::{AssetToken, End, Ending, HandBack, State, TaskRow};
 use tracing::{error, info, warn};
 
 use super::announce::announce;
-use super::faults::{Fault, defer, hold, lasts_too_long, release};
+use super::faults::{Fault, defer, faulty_for, hold, lasts_too_long, release};
 use super::needs::Needs;
 use super::run::{Outcome, Run};
 use crate::callbacks;
@@ -14,6 +22,9 @@ use crate::context::Context;
 
 /// The pause between two attempts to read a row.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a worker waits for the removal of what a run has left.
+const SLOW: Duration = Duration::from_secs(30);
 
 /// What becomes of a task after a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,34 +37,85 @@ pub enum Next {
 
 /// What becomes of what an engine has done in a run without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
+pub enum Work {
     /// The next run of the task may go on with it.
     Kept,
+    /// It is removed, because the run is stale.
     Discarded,
+    /// It is removed with what earlier runs have left, because the task has ended.
+    Over,
 }
 
-/// Deletes the files of a run without a result. If pictures cannot be deleted, records the run as orphaned.
-async fn discard(context: &Context, run: &Run<'_>, work: Work) {
-    if let Some(choice) = &run.choice {
-        let (task, id) = (run.task.id.as_str(), run.id.as_str());
-        match work {
-            Work::Kept => choice.engine.interrupt(task, id).await,
-            Work::Discarded => choice.engine.discard(task, id).await,
+/// Cleans up after a run without a result, whose end or hand-back is written.
+pub async fn clean_up(context: &Context, run: &Run<'_>, work: Work) {
+    settle(context, run, work).await;
+    delete_pictures(context, run).await;
+}
+
+/// Has the engine keep or remove what it has done in a run.
+async fn settle(context: &Context, run: &Run<'_>, work: Work) {
+    let (task, id) = (run.task.id.as_str(), run.id.as_str());
+    let settling = AssertUnwindSafe(async {
+        match (&run.choice, work) {
+            (Some(choice), Work::Kept) => choice.engine.interrupt(task, id).await,
+            (Some(choice), Work::Discarded | Work::Over) => choice.engine.discard(task, id).await,
+            // It did not get as far as an engine, but earlier runs may have.
+            (None, Work::Over) => forget_work(context, run.task).await,
+            (None, Work::Kept | Work::Discarded) => {}
         }
+    });
+    match in_time(context, settling.catch_unwind()).await {
+        Some(Ok(())) => {}
+        Some(Err(_)) => error!(task, "an engine panicked while it cleaned up after a run, which is a bug"),
+        None => warn!(task, "an engine could not clean up after a run in time; the next start sees to it"),
     }
+}
+
+/// Deletes the pictures of a run without a result. Its row lists the run as orphaned, so upkeep deletes what stays.
+async fn delete_pictures(context: &Context, run: &Run<'_>) {
     let tokens: Vec<&AssetToken> = run.assets.iter().map(|asset| &asset.token).collect();
-    if let Err(error) = context.assets.delete(tokens).await {
-        warn!(task = %run.task.id, %error, "partial results could not be deleted; they are deleted later");
-        if let Err(error) = context.store.orphan_run(run.id.clone(), context.clock.now()).await {
-            error!(task = %run.task.id, %error, "partial results are left in the data directory");
-        }
+    if tokens.is_empty() {
+        return;
+    }
+    let task = run.task.id.as_str();
+    match in_time(context, context.assets.delete(tokens)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => warn!(task, %error, "partial results could not be deleted; they are deleted later"),
+        None => warn!(task, "partial results could not be deleted in time; they are deleted later"),
     }
 }
 
-/// Has the engine remove what interrupted runs of a task left for the next one, because the task has ended.
+/// Waits for work that depends on a disk. Returns `None` if the disk does not answer, or the stop has no more time for it.
+async fn in_time<T>(context: &Context, work: impl Future<Output = T>) -> Option<T> {
+    let out_of_time = async {
+        context.ending.cancelled().await;
+        if let Some(times) = context.stop_times.get() {
+            tokio::time::sleep_until(times.answers).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = tokio::time::sleep(SLOW) => None,
+        () = out_of_time => None,
+    }
+}
+
+/// Has engines remove what interrupted runs of a task left for the next one, because the task has ended.
 pub async fn forget(context: &Context, task: &TaskRow) {
-    if let Ok(choice) = Needs::parse(&task.needs).choose(&context.engines) {
-        choice.engine.forget(task.id.as_str()).await;
+    if in_time(context, forget_work(context, task)).await.is_none() {
+        warn!(task = %task.id, "what runs of a task have left could not be removed in time; the next start removes it");
+    }
+}
+
+/// Does so with the engine that serves the task, or if none does now, with all, because any may have served it before.
+async fn forget_work(context: &Context, task: &TaskRow) {
+    let engines: Vec<Arc<dyn Engine>> = match Needs::parse(&task.needs).choose(&context.engines) {
+        Ok(choice) => vec![choice.engine],
+        Err(_) => context.engines.engines().to_vec(),
+    };
+    for engine in engines {
+        engine.forget(task.id.as_str()).await;
     }
 }
 
@@ -62,26 +124,14 @@ pub async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
     let is_fault = matches!(outcome, Outcome::Deferred(_));
     let ending = match outcome {
         Outcome::Succeeded(output) => Ending::Succeeded(output),
-        Outcome::HandedBack => {
-            discard(context, &run, Work::Kept).await;
-            return hand_back(context, run.task, None).await;
-        }
+        Outcome::Failed(reason) => Ending::Failed(reason),
+        Outcome::HandedBack => return hand_back(context, &run, None).await,
         Outcome::Deferred(fault) => match lasts_too_long(context, run.task) {
-            Some(since) => {
-                discard(context, &run, Work::Discarded).await;
-                Ending::Failed(format!("{}, for {since}; not tried again", fault.public))
-            }
-            None => {
-                discard(context, &run, Work::Kept).await;
-                return hand_back(context, run.task, Some(fault)).await;
-            }
+            Some(time) => Ending::Failed(format!("{}, for {time}; not tried again", fault.public)),
+            None => return hand_back(context, &run, Some(fault)).await,
         },
-        Outcome::Failed(reason) => {
-            discard(context, &run, Work::Discarded).await;
-            Ending::Failed(reason)
-        }
         Outcome::Cancelled => {
-            discard(context, &run, Work::Discarded).await;
+            clean_up(context, &run, Work::Over).await;
             return Next::Over;
         }
     };
@@ -90,15 +140,21 @@ pub async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
         run.choice.as_ref().map(|choice| (choice.engine.name().to_owned(), choice.offer.grade.as_str().to_owned()));
     let task = run.task.clone().ended(ending, engine, context.clock.now());
     let assets = if has_succeeded { run.assets.clone() } else { Vec::new() };
+    let orphans_run = run.is_writing || assets.len() < run.assets.len();
     let callback = callbacks::reporting(&task, context.urls());
-    let end = End { before: State::Running, task, assets, callback, orphans_run: run.is_writing };
-    if write_end(context, &run, &end).await && !is_fault {
-        release(context, &run.task.needs, run.is_answered);
+    let end = End { before: State::Running, task, assets, callback, orphans_run };
+    if write_end(context, &run, &end).await {
+        if !is_fault {
+            release(context, &run.task.needs, run.is_answered);
+        }
+        if !has_succeeded {
+            clean_up(context, &run, Work::Over).await;
+        }
     }
     Next::Over
 }
 
-/// Writes the end of a task, however long it takes. Returns whether the end is this run's.
+/// Writes the end of a task, however long it takes. Returns whether the end is this run's. If it is another's, cleans up.
 pub async fn write_end(context: &Context, run: &Run<'_>, end: &End) -> bool {
     loop {
         match context.store.end(end.clone()).await {
@@ -106,7 +162,8 @@ pub async fn write_end(context: &Context, run: &Run<'_>, end: &End) -> bool {
             Ok(false) if is_own_end(context, &end.task).await => break,
             // The task was cancelled or given to another run, so nothing of this run may remain.
             Ok(false) => {
-                discard(context, run, Work::Discarded).await;
+                let work = if is_over(context, run.task).await { Work::Over } else { Work::Discarded };
+                clean_up(context, run, work).await;
                 return false;
             }
             Err(error) => {
@@ -141,33 +198,50 @@ async fn is_own_end(context: &Context, ended: &TaskRow) -> bool {
     }
 }
 
-/// Returns a task's run to the queue: because of a fault, or because the service stops. Returns what becomes of the task.
-pub async fn hand_back(context: &Context, task: &TaskRow, fault: Option<Fault>) -> Next {
-    let Some(run) = task.run.clone() else { return Next::Over };
-    let now = context.clock.now();
-    let handed_back = HandBack { task: task.id.clone(), run: run.clone(), is_fault: fault.is_some(), now };
+/// Whether a task is known to have ended. If its row cannot be read, the next start sees to what its runs have left.
+async fn is_over(context: &Context, task: &TaskRow) -> bool {
+    let now = context.store.task(task.id.clone()).await;
+    now.is_ok_and(|now| now.is_some_and(|now| now.state.is_final()))
+}
+
+/// Returns a run to the queue: because of a fault, or because the service stops. Returns what becomes of its task.
+pub async fn hand_back(context: &Context, run: &Run<'_>, fault: Option<Fault>) -> Next {
+    // After a fault, the next run may begin as soon as the task is queued, and it looks for what this one has done. While
+    // the service stops, none begins.
+    let is_fault = fault.is_some();
+    if is_fault {
+        settle(context, run, Work::Kept).await;
+    }
+    let (next, work) = requeue(context, run.task, fault).await;
+    if !is_fault || work != Work::Kept {
+        settle(context, run, work).await;
+    }
+    delete_pictures(context, run).await;
+    next
+}
+
+/// Queues a task again. Returns what becomes of it, and of what its run has done.
+async fn requeue(context: &Context, task: &TaskRow, fault: Option<Fault>) -> (Next, Work) {
+    let Some(run) = task.run.clone() else { return (Next::Over, Work::Kept) };
+    let (id, is_fault, deferred_for) = (task.id.clone(), fault.is_some(), faulty_for(task, context.clock.read()));
+    let back = HandBack { task: id, run: run.clone(), is_fault, deferred_for, now: context.clock.now() };
     let faults = u32::try_from(task.deferrals + 1).unwrap_or(u32::MAX);
     let pause = fault.map_or(Duration::ZERO, |fault| defer(context, &task.id, &fault, faults));
     loop {
-        match context.store.hand_back(handed_back.clone()).await {
+        match context.store.hand_back(back.clone()).await {
             Ok(true) => {
                 info!(task = %task.id, run = run.as_str(), "task handed back; it is run again");
-                return Next::Queued(pause);
+                return (Next::Queued(pause), Work::Kept);
             }
             // It was cancelled or taken away, or the answer to an earlier try was lost.
             // A place in the queue without a task is dropped by the next claim; a task without a place would be lost.
             Ok(false) => {
-                // If this cannot be read, the next start sees to it.
-                if let Ok(Some(now)) = context.store.task(task.id.clone()).await
-                    && now.state.is_final()
-                {
-                    forget(context, &now).await;
-                }
-                return Next::Queued(pause);
+                let work = if is_over(context, task).await { Work::Over } else { Work::Kept };
+                return (Next::Queued(pause), work);
             }
             Err(error) if context.ending.is_cancelled() => {
                 warn!(task = %task.id, %error, "a task could not be handed back; the next start queues it again");
-                return Next::Over;
+                return (Next::Over, Work::Kept);
             }
             Err(error) => {
                 let problem = format!("the task {} cannot be handed back: {error}", task.id);
@@ -180,3 +254,6 @@ pub async fn hand_back(context: &Context, task: &TaskRow, fault: Option<Fault>) 
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

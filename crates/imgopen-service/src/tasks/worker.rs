@@ -10,10 +10,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use imgopen_engine::Watch;
 use imgopen_store::{Claim, End, Ending, RunId, State, TaskId, TaskRow};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::ending::{Next, end, hand_back, write_end};
+use super::ending::{Next, Work, clean_up, end, hand_back, write_end};
 use super::faults::{Fault, hold, lasts_too_long, release_if_idle};
 use super::needs::Needs;
 use super::run::{Outcome, Places, Run, carry_out};
@@ -56,15 +58,27 @@ pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
 
 /// Runs the tasks that may be to blame for deaths of the process, each alone, before the workers begin. If the process
 /// dies again, no other task suffers. One that has gone on for `alone` goes on beside the others, so that a training of many
-/// hours does not keep them waiting.
+/// hours does not keep them waiting. One that gets no slot in that time, because such trainings have them, is left to the
+/// workers.
 pub async fn run_suspects(context: &Arc<Context>, suspects: Vec<TaskRow>, alone: Duration, tasks: &TaskTracker) {
     for task in suspects {
-        if context.stopping.is_cancelled() {
-            return;
-        }
+        let slot = Needs::parse(&task.needs).slot(context, task.key.clone());
+        let free = timeout(alone, context.dispatch.slot(slot.pool));
+        let permit = match context.stopping.run_until_cancelled(free).await {
+            Some(Ok(permit)) => permit,
+            Some(Err(_)) => {
+                warn!(task = %task.id, "task not run alone, because no slot is free; it may still end the process");
+                continue;
+            }
+            None => return,
+        };
         info!(task = %task.id, attempt = task.attempt + 1, "task run alone, because the process died during earlier runs");
+        let (claimed, is_claimed) = oneshot::channel();
         let id = task.id.clone();
-        match tokio::time::timeout(alone, tasks.spawn(run_alone(context.clone(), task))).await {
+        let run = tasks.spawn(run_alone(context.clone(), slot, permit, Particular { task: task.id, claimed }));
+        // An error means that it was not claimed, and the run is over.
+        let _ = is_claimed.await;
+        match timeout(alone, run).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => error!(task = %id, "the run of a suspect panicked, which is a bug"),
             Err(_) => info!(task = %id, ?alone, "task has run alone for long enough; it goes on beside the others"),
@@ -72,17 +86,24 @@ pub async fn run_suspects(context: &Arc<Context>, suspects: Vec<TaskRow>, alone:
     }
 }
 
-async fn run_alone(context: Arc<Context>, task: TaskRow) {
-    let slot = Needs::parse(&task.needs).slot(&context, task.key);
+/// A task that a slot is for.
+struct Particular {
+    task: TaskId,
+    /// Notified once it is claimed.
+    claimed: oneshot::Sender<()>,
+}
+
+async fn run_alone(context: Arc<Context>, slot: Slot, permit: Option<OwnedSemaphorePermit>, only: Particular) {
     context.dispatch.take(&slot);
     // It fetches in its slot, because no other run wants it.
-    let places = Places { pool: slot.pool, fetching: None, slot: context.dispatch.slot(slot.pool).await };
-    run_slot(&context, &slot, places, Some(task.id)).await;
+    let places = Places { pool: slot.pool, fetching: None, slot: permit };
+    run_slot(&context, &slot, places, Some(only)).await;
 }
 
 /// Claims a task for a slot, that one if it is given, and runs it. Gives the slot back.
-async fn run_slot(context: &Context, slot: &Slot, places: Places, only: Option<TaskId>) {
+async fn run_slot(context: &Context, slot: &Slot, places: Places, only: Option<Particular>) {
     let (dispatch, is_particular) = (&context.dispatch, only.is_some());
+    let (only, is_claimed) = only.map(|only| (only.task, only.claimed)).unzip();
     let entry = RunId::new().map(|id| context.running.enter(id)).map_err(|error| error.to_string());
     let claimed = match &entry {
         Ok(entry) => claim(context, slot, &entry.id, only).await.map(|task| task.map(|task| (task, entry))),
@@ -90,6 +111,8 @@ async fn run_slot(context: &Context, slot: &Slot, places: Places, only: Option<T
     };
     match claimed {
         Ok(Some((task, entry))) => {
+            // Nobody waits for it any more if this fails.
+            let _ = is_claimed.map(|is_claimed| is_claimed.send(()));
             let next = match AssertUnwindSafe(run_task(context, &task, entry, places)).catch_unwind().await {
                 Ok(next) => next,
                 Err(_) => {
@@ -125,14 +148,19 @@ async fn run_slot(context: &Context, slot: &Slot, places: Places, only: Option<T
 
 /// Puts a task off whose run panicked, or fails it if its runs have met faults for too long.
 async fn after_panic(context: &Context, task: &TaskRow, fault: Fault) -> Next {
-    let Some(since) = lasts_too_long(context, task) else { return hand_back(context, task, Some(fault)).await };
     let Some(id) = &task.run else { return Next::Over };
+    // The engine has what the run has done, if it got so far.
+    let choice = Needs::parse(&task.needs).choose(&context.engines).ok();
+    let run = Run { choice, is_writing: true, ..Run::new(task, id, Places::default()) };
+    let Some(time) = lasts_too_long(context, task) else { return hand_back(context, &run, Some(fault)).await };
     error!(task = %task.id, problem = fault.problem, "a task fails, because its runs panic");
-    let ending = Ending::Failed(format!("the server failed on it for {since}; not tried again"));
+    let ending = Ending::Failed(format!("the server failed on it for {time}; not tried again"));
     let ended = task.clone().ended(ending, None, context.clock.now());
     let callback = callbacks::reporting(&ended, context.urls());
     let end = End { before: State::Running, task: ended, assets: Vec::new(), callback, orphans_run: true };
-    write_end(context, &Run::new(task, id, Places::default()), &end).await;
+    if write_end(context, &run, &end).await {
+        clean_up(context, &run, Work::Over).await;
+    }
     Next::Over
 }
 

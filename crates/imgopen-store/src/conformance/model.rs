@@ -271,7 +271,7 @@ impl<D: Database> World<D> {
             let found = (row.state, row.attempt, row.run.clone());
             assert_eq!(found, (expected.state, expected.attempt, expected.run.clone()), "{id}");
             assert_eq!((row.deferrals, row.crashes_alone), (expected.deferrals, expected.crashes_alone), "{id}");
-            assert_eq!(row.deferred_since, (row.deferrals > 0).then_some(NOW), "{id}");
+            assert_eq!(row.deferred_at, (row.deferrals > 0).then_some(NOW), "{id}");
             assert_eq!(row.finished_at.is_some(), row.state.is_final(), "{id}");
             assert_eq!(callbacks_of(&**store, id.as_str()).await.len(), usize::from(row.state.is_final()), "{id}");
             if row.state == State::Queued {

@@ -1,8 +1,10 @@
 -- What survives faults of the machine, and what a clock or a key may do.
 
--- How many runs were handed back because of a fault of the server, and when the first was.
+-- How many runs were handed back because of a fault of the server, when the last was, and how many milliseconds of faults the
+-- task had met by then while the service ran.
 ALTER TABLE tasks ADD COLUMN deferrals INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE tasks ADD COLUMN deferred_since INTEGER;
+ALTER TABLE tasks ADD COLUMN deferred_at INTEGER;
+ALTER TABLE tasks ADD COLUMN deferred_for INTEGER NOT NULL DEFAULT 0;
 -- How often the process died while this was its only run: nothing else can have ended it.
 ALTER TABLE tasks ADD COLUMN crashes_alone INTEGER NOT NULL DEFAULT 0;
 DROP INDEX tasks_queued;

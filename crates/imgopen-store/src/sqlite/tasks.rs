@@ -2,6 +2,7 @@
 //! caller saw it.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -21,7 +22,7 @@ macro_rules! columns {
             "seq, id, key_id, operation, needs, caller_id, ",
             $request,
             ", options, plan, callback_url, state, attempt, run, owner, output, failure, engine, grade, created_at, started_at, \
-             finished_at, deferrals, deferred_since, crashes_alone"
+             finished_at, deferrals, deferred_at, deferred_for, crashes_alone"
         )
     };
 }
@@ -56,8 +57,9 @@ pub fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         started_at: row.get(19)?,
         finished_at: row.get(20)?,
         deferrals: row.get(21)?,
-        deferred_since: row.get(22)?,
-        crashes_alone: row.get(23)?,
+        deferred_at: row.get(22)?,
+        deferred_for: Duration::from_millis(u64::try_from(row.get::<_, i64>(23)?).unwrap_or(0)),
+        crashes_alone: row.get(24)?,
     })
 }
 
@@ -175,14 +177,15 @@ pub fn hand_back(connection: &Connection, hand_back: &HandBack) -> Result<bool, 
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL,
-                              deferrals = deferrals + ?3,
-                              deferred_since = iif(?3, coalesce(deferred_since, ?4), deferred_since)
+                              deferrals = deferrals + ?3, deferred_at = iif(?3, ?4, deferred_at),
+                              deferred_for = iif(?3, ?5, deferred_for)
              WHERE id = ?1 AND run = ?2 AND {}",
             may_become(State::Queued)
         )
     });
-    let HandBack { task, run, is_fault, now } = hand_back;
-    let is_back = connection.prepare_cached(&SQL)?.execute(params![task, run, is_fault, now])? == 1;
+    let HandBack { task, run, is_fault, deferred_for, now } = hand_back;
+    let deferred_for = i64::try_from(deferred_for.as_millis()).unwrap_or(i64::MAX);
+    let is_back = connection.prepare_cached(&SQL)?.execute(params![task, run, is_fault, now, deferred_for])? == 1;
     if is_back {
         orphan(connection, run, *now)?;
     }

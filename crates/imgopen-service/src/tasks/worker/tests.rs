@@ -98,7 +98,7 @@ async fn a_stale_run_leaves_nothing_behind() {
     assert!(file.exists());
     end(&context, ended, outcome).await;
     assert!(!file.exists() && context.store.asset(token).await.unwrap().is_none());
-    assert_eq!(hand_back(&context, &task, None).await, Next::Queued(Duration::ZERO));
+    assert_eq!(hand_back(&context, &run(false), None).await, Next::Queued(Duration::ZERO));
     end(&context, run(false), Outcome::Failed("too late".to_owned())).await;
     assert_eq!(context.store.task(task.id.clone()).await.unwrap().unwrap(), next);
 }
@@ -122,4 +122,53 @@ async fn a_suspect_that_runs_for_long_does_not_keep_the_others_waiting() {
     tasks.close();
     tasks.wait().await;
     assert_eq!(context.dispatch.counts(), (0, 0));
+}
+
+/// Waits for a suspect that gets no slot.
+async fn without_slot(context: &Arc<Context>, task: TaskRow, alone: Duration) {
+    let slot = Needs::parse(&task.needs).slot(context, task.key.clone());
+    context.dispatch.refill(slot, 1);
+    // As taken by trainings that have run alone for long enough.
+    let mut taken = Vec::new();
+    for _ in 0..context.settings.workers {
+        taken.push(context.dispatch.slot(0).await);
+    }
+    let waiting = run_suspects(context, vec![task], alone, &TaskTracker::new());
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it waits for a slot");
+    // Nothing was taken for it from the queue.
+    assert_eq!(context.dispatch.counts(), (1, 0));
+}
+
+#[tokio::test]
+async fn a_suspect_without_a_free_slot_is_left_to_the_workers() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(&directory).await;
+    let task = submitted(&context).await;
+    without_slot(&context, task, Duration::from_millis(20)).await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_of_a_suspect_for_a_slot() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(&directory).await;
+    let task = submitted(&context).await;
+    let stop = async {
+        tokio::task::yield_now().await;
+        context.stopping.cancel();
+    };
+    tokio::join!(without_slot(&context, task, ALONE), stop);
+}
+
+#[tokio::test]
+async fn what_a_run_has_done_outlives_its_panic() {
+    use crate::tasks::ending::tests::{Cleaner, claimed, context};
+
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Arc::new(Cleaner::default());
+    let context = context(&directory, engine.clone()).await;
+    let task = claimed(&context, "enlarge_image").await;
+    let fault = Fault::of_engine(&task.needs, "a bug", None);
+    assert_eq!(after_panic(&context, &task, fault).await, Next::Queued(Duration::ZERO));
+    assert_eq!(context.store.task(task.id.clone()).await.unwrap().unwrap().state, State::Queued);
+    assert_eq!(engine.calls(), [format!("interrupt img1 {}", task.run.unwrap().as_str())]);
 }

@@ -112,20 +112,34 @@ pub async fn a_run_that_met_a_fault_queues_behind_the_others(database: &impl Dat
         store.submit(task("a", name)).await.unwrap();
     }
     let first = claim(&*store, "a").await;
-    assert!(store.hand_back(HandBack { now: later(5), ..back(&first, true) }).await.unwrap());
-    assert!(!store.hand_back(back(&first, true)).await.unwrap());
+    let fault = |run: &TaskRow, ms: i64, faulty: u64| {
+        let deferred_for = Duration::from_millis(faulty);
+        HandBack { now: later(ms), deferred_for, ..back(run, true) }
+    };
+    assert!(store.hand_back(fault(&first, 5, 0)).await.unwrap());
+    assert!(!store.hand_back(fault(&first, 6, 1)).await.unwrap());
     let deferred = row(&*store, "1").await;
     assert_eq!((deferred.state, deferred.attempt), (State::Queued, 0));
-    assert_eq!((deferred.deferrals, deferred.deferred_since), (1, Some(later(5))));
+    assert_eq!((deferred.deferrals, deferred.deferred_at), (1, Some(later(5))));
+    assert_eq!(deferred.deferred_for, Duration::ZERO);
     let second = claim(&*store, "a").await;
     assert_eq!(second.id, id("2"));
-    assert!(store.hand_back(back(&second, false)).await.unwrap());
-    assert_eq!(row(&*store, "2").await.deferred_since, None);
+    // A stop is not a fault.
+    let stop = HandBack { deferred_for: Duration::from_secs(1), ..back(&second, false) };
+    assert!(store.hand_back(stop).await.unwrap());
+    let stopped = row(&*store, "2").await;
+    assert_eq!((stopped.deferrals, stopped.deferred_at, stopped.deferred_for), (0, None, Duration::ZERO));
     assert_eq!(claim(&*store, "a").await.id, id("2"));
     let again = claim(&*store, "a").await;
-    assert!(store.hand_back(HandBack { now: later(9), ..back(&again, true) }).await.unwrap());
+    assert!(store.hand_back(fault(&again, 9, 4)).await.unwrap());
     let deferred = row(&*store, "1").await;
-    assert_eq!((deferred.deferrals, deferred.deferred_since), (2, Some(later(5))));
+    assert_eq!((deferred.deferrals, deferred.deferred_at), (2, Some(later(9))));
+    assert_eq!(deferred.deferred_for, Duration::from_millis(4));
+    // Runs, and the stop of the next one, keep it.
+    let next = claim(&*store, "a").await;
+    assert_eq!((next.id.as_str(), next.deferred_for), ("1", Duration::from_millis(4)));
+    assert!(store.hand_back(back(&next, false)).await.unwrap());
+    assert_eq!(row(&*store, "1").await.deferred_for, Duration::from_millis(4));
 }
 
 pub async fn a_claim_that_was_carried_out_is_found_by_its_run(database: &impl Database) {
