@@ -35,7 +35,7 @@ use crate::settings::{InvalidSetting, Settings};
 use crate::stop_times::StopTimes;
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
-use crate::upkeep::recovery::{Recovered, forget_data_sets, recover};
+use crate::upkeep::recovery::{Recovered, recover, settle_data_sets};
 use crate::upkeep::supervision::supervise;
 use crate::upkeep::sweep::{Sweeper, Writers};
 use crate::upkeep::unknown::warn_of_unknown;
@@ -258,7 +258,7 @@ impl Service {
         // The lock of the data directory proves that every other owner is dead.
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
         let orphans = Sweeper::default().sweep(context, Writers::None).await?;
-        forget_data_sets(context, &context.trainer).await?;
+        settle_data_sets(context, &context.trainer).await?;
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered what an earlier process left");
         }

@@ -132,9 +132,8 @@ async fn partial_data_sets_of_tasks_that_have_ended_are_deleted() {
     until("only the unknown one is left", || async { (names(&data_sets) == ["img0.part"]).then_some(()) }).await;
 }
 
-/// What is whole is not fetched again, and what is not whole is.
-#[tokio::test]
-async fn a_training_goes_on_where_a_stop_interrupted_it() {
+/// What is whole is not fetched again, and what is not whole is. Nothing that a run was writing when it was interrupted stays.
+async fn goes_on(left: impl FnOnce(&Path, &str)) {
     let (asked, (go, gate)) = (Arc::new(Mutex::new(Vec::new())), watch::channel(false));
     let answer = {
         let asked = asked.clone();
@@ -162,6 +161,10 @@ async fn a_training_goes_on_where_a_stop_interrupted_it() {
     // As after a crash of the machine, in which the disk lost the end of a file.
     let whole = picture();
     std::fs::write(kept.join("0003.png"), &whole[..whole.len() / 2]).unwrap();
+    for name in ["0003.txt", "0006.jpg", "0006.txt", "0011.png"] {
+        std::fs::write(kept.join(name), "half").unwrap();
+    }
+    left(&data_sets, &task);
 
     go.send(true).unwrap();
     let server = bench.with(|settings| settings.shutdown = std::time::Duration::from_secs(10)).start().await;
@@ -174,6 +177,21 @@ async fn a_training_goes_on_where_a_stop_interrupted_it() {
     let expected: Vec<_> = (1..=10).map(|number| format!("{number:04}.png")).collect();
     assert_eq!(names(&pictures), expected);
     assert!(expected.iter().all(|name| std::fs::read(pictures.join(name)).unwrap() == whole));
+}
+
+#[tokio::test]
+async fn a_training_goes_on_where_a_stop_interrupted_it() {
+    goes_on(|_, _| {}).await;
+}
+
+/// The process died, and so did the next one, after it had queued the task again and before it kept the pictures.
+#[tokio::test]
+async fn a_training_goes_on_although_a_recovery_was_cut_short() {
+    goes_on(|data_sets, task| {
+        let of_run = data_sets.join(format!("{task}.0a1b.part"));
+        std::fs::rename(data_sets.join(format!("{task}.part")), of_run).unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]

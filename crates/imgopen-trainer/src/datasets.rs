@@ -5,10 +5,14 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::fetched;
 use crate::plan::{DATASETS, OUTPUT};
 
 /// The extension of a data set that is not complete.
 const PARTIAL: &str = "part";
+
+/// The end of the name of a data set that is being removed. A process that was killed leaves it among the incomplete ones.
+const ASIDE: &str = ".aside.part";
 
 /// The directory that a run fetches into. It is renamed once it is complete, so that no other run, not even one of a process
 /// that is presumed dead, writes into the same one.
@@ -36,6 +40,25 @@ pub(crate) fn keep(data_dir: &Path, task: &str, run: &str) -> io::Result<()> {
 /// Gives a run what an earlier one of its task has fetched, if there is anything.
 pub(crate) fn take_over(data_dir: &Path, task: &str, run: &str) -> io::Result<()> {
     unless_missing(std::fs::rename(kept(data_dir, task), partial(data_dir, task, run)))
+}
+
+/// Keeps what runs of a task have fetched that ended with their process, for its next run: of several data sets the one with
+/// the longest record. No run of the task may be in progress.
+pub(crate) fn keep_most(data_dir: &Path, task: &str) -> io::Result<()> {
+    let kept = kept(data_dir, task);
+    let mut partials = directories(data_dir)?;
+    partials.retain(|directory| of_partial(directory).is_some_and(|(of, _)| of == task));
+    // Between equal ones, that which is kept already.
+    let rank = |directory: &PathBuf| (!is_aside(directory), fetched::recorded(directory), *directory == kept);
+    partials.sort_by_key(rank);
+    let most = partials.pop_if(|directory| !is_aside(directory));
+    for other in partials {
+        unless_missing(std::fs::remove_dir_all(other))?;
+    }
+    match most {
+        Some(most) if most != kept => unless_missing(std::fs::rename(most, kept)),
+        _ => Ok(()),
+    }
 }
 
 fn unless_missing(outcome: io::Result<()>) -> io::Result<()> {
@@ -67,6 +90,10 @@ fn of_partial(directory: &Path) -> Option<(&str, Option<&str>)> {
 /// output directory is kept, because the service did not make that.
 pub(crate) fn remove_expired(data_dir: &Path, lifetime: Duration) -> io::Result<usize> {
     remove_where(data_dir, |directory| {
+        // An earlier removal was cut short.
+        if is_aside(directory) {
+            return Ok(true);
+        }
         let is_in_progress = of_partial(directory).is_some_and(|(_, run)| run.is_some());
         if is_in_progress || has_output(directory)? {
             return Ok(false);
@@ -74,6 +101,24 @@ pub(crate) fn remove_expired(data_dir: &Path, lifetime: Duration) -> io::Result<
         // A training in progress writes somewhere below the directory.
         Ok(last_change(directory)?.elapsed().is_ok_and(|age| age >= lifetime))
     })
+}
+
+fn is_aside(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ASIDE))
+}
+
+/// Renames a data set that is to be removed, so that no run takes it over while it is emptied. That of a run keeps its name,
+/// because no other run takes it over.
+fn set_aside(directory: &Path) -> io::Result<PathBuf> {
+    let name = match of_partial(directory) {
+        Some((_, Some(_))) => return Ok(directory.to_owned()),
+        Some((task, None)) => task.to_owned(),
+        None => directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let aside = directory.with_file_name(name + ASIDE);
+    unless_missing(std::fs::remove_dir_all(&aside))?;
+    std::fs::rename(directory, &aside)?;
+    Ok(aside)
 }
 
 fn has_output(directory: &Path) -> io::Result<bool> {
@@ -110,7 +155,7 @@ fn remove_where(data_dir: &Path, condition: impl Fn(&Path) -> io::Result<bool>) 
     for directory in directories(data_dir)? {
         let was_removed = condition(&directory).and_then(|is_to_go| {
             if is_to_go {
-                std::fs::remove_dir_all(&directory)?;
+                std::fs::remove_dir_all(set_aside(&directory)?)?;
             }
             Ok(is_to_go)
         });
@@ -240,6 +285,66 @@ mod tests {
             assert!(!kept(path, "img1").exists() && partial(path, "img1", next).join(run).exists());
         }
         assert!(partial(path, "img1", "third").join("first").exists());
+    }
+
+    /// Makes a data set with a record of that many pictures.
+    fn partial_with(directory: &Path, pictures: usize) {
+        fs::create_dir_all(directory).unwrap();
+        fs::write(directory.join(fetched::RECORD), "{}\n".repeat(pictures)).unwrap();
+        fs::write(directory.join("pictures"), pictures.to_string()).unwrap();
+    }
+
+    #[test]
+    fn the_most_that_was_fetched_is_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path();
+        keep_most(path, "img1").unwrap();
+        let other = partial(path, "img2", "0a1b");
+        // The pictures of the data set that is kept, and of those of runs.
+        for (waits, of_runs) in [
+            (None, vec![3]),
+            (None, vec![2, 5, 4]),
+            (Some(7), vec![]),
+            (Some(1), vec![2]),
+            (Some(2), vec![1]),
+            (Some(0), vec![0]),
+        ] {
+            partial_with(&other, 1);
+            waits.iter().for_each(|pictures| partial_with(&kept(path, "img1"), *pictures));
+            for (run, pictures) in of_runs.iter().enumerate() {
+                partial_with(&partial(path, "img1", &format!("run{run}")), *pictures);
+            }
+            // A removal that was cut short is not what was fetched.
+            partial_with(&path.join(DATASETS).join(format!("img1{ASIDE}")), 9);
+            keep_most(path, "img1").unwrap();
+            let most = of_runs.iter().chain(&waits).max().unwrap();
+            let found = fs::read_to_string(kept(path, "img1").join("pictures")).unwrap();
+            assert_eq!(found, most.to_string(), "{waits:?} {of_runs:?}");
+            let left = directories(path).unwrap();
+            assert_eq!((left.len(), other.exists()), (2, true), "{left:?}");
+            fs::remove_dir_all(kept(path, "img1")).unwrap();
+        }
+    }
+
+    /// A file in the place of a directory cannot be removed as one, as if the removal went on for long.
+    #[test]
+    fn what_is_being_removed_is_not_taken_over() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path();
+        fs::create_dir_all(path.join(DATASETS)).unwrap();
+        fs::write(kept(path, "img1"), "fetched").unwrap();
+        let aside = path.join(DATASETS).join(format!("img1{ASIDE}"));
+        for _ in 0..2 {
+            assert!(remove_where(path, |_| Ok(true)).is_err());
+            take_over(path, "img1", "next").unwrap();
+            assert!(!partial(path, "img1", "next").exists() && aside.exists());
+        }
+        // The next pass goes on, and so does a start after the task has ended.
+        fs::remove_file(&aside).unwrap();
+        fs::create_dir(&aside).unwrap();
+        assert_eq!(unfinished(path).unwrap(), ["img1"].map(str::to_owned).into());
+        assert_eq!(remove_expired(path, MONTH).unwrap(), 1);
+        assert!(!aside.exists());
     }
 
     #[test]

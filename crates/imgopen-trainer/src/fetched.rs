@@ -3,7 +3,7 @@
 //! A picture counts as fetched only if its file has the size and the hash of the record. One that was half written when the
 //! run was interrupted, or whose bytes the disk lost in a crash of the machine, is fetched again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use crate::files::{failed, remove};
 
 /// The record: a line of JSON for each picture. A run that is interrupted may leave its last line incomplete.
-const RECORD: &str = "fetched.jsonl";
+pub(crate) const RECORD: &str = "fetched.jsonl";
 
 /// Files that are being written. A thread of an interrupted run may still write one, so their names begin with the run's.
 const UNFINISHED: &str = "unfinished";
@@ -40,6 +40,8 @@ pub(crate) struct Fetched {
     pictures: PathBuf,
     run: String,
     entries: HashMap<String, Entry>,
+    /// The files that were there before, by their names without the extension.
+    earlier: HashMap<String, Vec<PathBuf>>,
 }
 
 impl Fetched {
@@ -55,7 +57,9 @@ impl Fetched {
         let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
         let entries = lines.map(|entry| (entry.field.clone(), entry)).collect();
         let (directory, pictures) = (directory.to_owned(), pictures.to_owned());
-        Ok(Self { directory, pictures, run: run.to_owned(), entries })
+        let listed = pictures.clone();
+        let earlier = on_thread(&pictures, move || by_stem(&listed)).await?;
+        Ok(Self { directory, pictures, run: run.to_owned(), entries, earlier })
     }
 
     /// Returns the picture of a field if an earlier run has fetched it and its file is whole.
@@ -70,13 +74,22 @@ impl Fetched {
         whole.await.ok().flatten()
     }
 
-    /// Writes a picture under this name, and records it.
+    /// Returns the name of the file of a field that an earlier run has fetched.
+    pub(crate) fn name(&self, field: &str) -> Option<&str> {
+        self.entries.get(field).map(|entry| entry.file.as_str())
+    }
+
+    /// Writes a picture under this name, and records it. Removes what earlier runs have left of it before, so that neither a
+    /// file of another format nor another caption stays beside it.
     pub(crate) async fn add(&self, input: &Input, name: &str) -> Result<(), EngineError> {
         let Input { field, url, bytes } = input.clone();
         let unfinished = self.directory.join(UNFINISHED).join(format!("{}-{name}", self.run));
         let (file, record, name) = (self.pictures.join(name), self.directory.join(RECORD), name.to_owned());
+        let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let earlier = self.earlier.get(&stem).cloned().unwrap_or_default();
         let shown = file.clone();
-        let written = spawn_blocking(move || {
+        on_thread(&shown, move || {
+            earlier.iter().try_for_each(|earlier| remove_file(earlier))?;
             // Nothing here makes a directory, so that a thread of an interrupted run fails once its directory is renamed.
             fs::write(&unfinished, &bytes)?;
             fs::rename(unfinished, file)?;
@@ -84,19 +97,66 @@ impl Fetched {
             // The line before may be incomplete.
             let line = format!("\n{}\n", serde_json::to_string(&entry)?);
             OpenOptions::new().create(true).append(true).open(record)?.write_all(line.as_bytes())
-        });
-        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        written.map_err(|error| failed(&shown, &error))
+        })
+        .await
     }
 
-    /// Removes the record, once the data set is complete.
-    pub(crate) async fn close(self) -> Result<(), EngineError> {
+    /// Removes the record once the data set is complete, and all but these files from its pictures: the trainer reads whatever
+    /// is there.
+    pub(crate) async fn close(self, names: BTreeSet<String>) -> Result<(), EngineError> {
         remove(&self.directory.join(UNFINISHED)).await?;
-        let record = self.directory.join(RECORD);
-        match tokio::fs::remove_file(&record).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&record, &error)),
-            _ => Ok(()),
+        let (pictures, record) = (self.pictures.clone(), self.directory.join(RECORD));
+        on_thread(&self.pictures, move || {
+            remove_others(&pictures, &names)?;
+            remove_file(&record)
+        })
+        .await
+    }
+}
+
+/// Returns how much a data set's record holds.
+pub(crate) fn recorded(directory: &Path) -> u64 {
+    fs::metadata(directory.join(RECORD)).map_or(0, |record| record.len())
+}
+
+/// Runs work on a file of the data set on a thread where it may block.
+async fn on_thread<T: Send + 'static>(
+    shown: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, EngineError> {
+    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(|error| failed(shown, &error))
+}
+
+fn by_stem(directory: &Path) -> io::Result<HashMap<String, Vec<PathBuf>>> {
+    let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        by_stem.entry(stem).or_default().push(path);
+    }
+    Ok(by_stem)
+}
+
+fn remove_others(directory: &Path, names: &BTreeSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
+            continue;
         }
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => remove_file(&entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file. If it does not exist, does nothing.
+fn remove_file(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -142,7 +202,37 @@ mod tests {
         fetched.add(&input("cut", "picture"), "cut").await.unwrap();
         let fetched = open(path).await;
         assert_eq!(fetched.picture("cut").await, Some(input("cut", "picture")));
-        fetched.close().await.unwrap();
+        fetched.close(["cut".to_owned()].into()).await.unwrap();
         assert!(!record.exists() && !path.join(UNFINISHED).exists() && path.join("cut").exists());
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn nothing_stays_beside_a_picture_that_replaces_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, pictures) = (directory.path(), directory.path().join("img"));
+        fs::create_dir(&pictures).unwrap();
+        // What a run was writing when it was cut short is not recorded, and the source may have changed since.
+        for name in ["0001.jpg", "0001.txt", "0002.webp", "0010.txt"] {
+            fs::write(pictures.join(name), "earlier").unwrap();
+        }
+        let fetched = Fetched::open(path, &pictures, "run").await.unwrap();
+        fetched.add(&input("first", "picture"), "0001.png").await.unwrap();
+        assert_eq!(names(&pictures), ["0001.png", "0002.webp", "0010.txt"]);
+        // What this run has written stays.
+        fs::write(pictures.join("0002.txt"), "caption").unwrap();
+        fetched.add(&input("second", "picture"), "0002.png").await.unwrap();
+        assert_eq!(names(&pictures), ["0001.png", "0002.png", "0002.txt", "0010.txt"]);
+        assert_eq!(Fetched::open(path, &pictures, "next").await.unwrap().name("second"), Some("0002.png"));
+        fs::create_dir(pictures.join("stray")).unwrap();
+        fetched.close(["0001.png", "0002.png", "0002.txt"].map(str::to_owned).into()).await.unwrap();
+        assert_eq!(names(&pictures), ["0001.png", "0002.png", "0002.txt"]);
+        assert_eq!(names(path), ["img"]);
     }
 }

@@ -1,6 +1,7 @@
 //! The directory of a training, as sd-scripts of kohya-ss expects it: pictures with captions beside them, directories for
 //! what is trained and for logs, a link to the base model, and the command as a script.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use imgopen_engine::{EngineError, Input, Job};
@@ -27,25 +28,31 @@ pub(crate) async fn lay_out(
     let pictures = directory.join(plan::pictures(request));
     create(&pictures).await?;
     let fetched = Fetched::open(directory, &pictures, job.run_id()).await?;
+    let mut names = BTreeSet::new();
     for index in 0..request.file_url_list.len() {
         let field = format!("fileUrlList[{index}]");
-        let earlier = fetched.picture(&field).await;
-        let is_new = earlier.is_none();
-        let input = match earlier {
-            Some(input) => input,
-            None => job.fetch(&field).await?,
+        let (input, earlier) = match fetched.picture(&field).await {
+            Some(input) => (input, fetched.name(&field)),
+            None => (job.fetch(&field).await?, None),
         };
         let header = inspect(&input.bytes, job.limits()).map_err(|problem| InputError::new(&input, problem))?;
         check_size(&input, &header, request, plan)?;
-        let name = format!("{:04}.{}", index + 1, header.format.extension());
+        let name = match earlier {
+            Some(name) => name.to_owned(),
+            None => {
+                let name = format!("{:04}.{}", index + 1, header.format.extension());
+                fetched.add(&input, &name).await?;
+                name
+            }
+        };
         if let Some(caption) = caption(&input.bytes) {
-            write(&pictures.join(&name).with_extension("txt"), caption.as_bytes()).await?;
+            let text = format!("{:04}.txt", index + 1);
+            write(&pictures.join(&text), caption.as_bytes()).await?;
+            names.insert(text);
         }
-        if is_new {
-            fetched.add(&input, &name).await?;
-        }
+        names.insert(name);
     }
-    fetched.close().await?;
+    fetched.close(names).await?;
     create(&directory.join(OUTPUT)).await?;
     create(&directory.join(LOGS)).await?;
     remove(&directory.join(BASE)).await?;

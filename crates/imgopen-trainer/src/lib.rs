@@ -68,6 +68,16 @@ impl Trainer {
         datasets::unfinished(&self.data_dir)
     }
 
+    /// Keeps what runs of a task have fetched that ended with their process, for its next run. No run of the task may be in
+    /// progress.
+    ///
+    /// # Errors
+    ///
+    /// When its incomplete data sets cannot be listed, renamed or removed.
+    pub fn keep_unfinished(&self, task: &str) -> io::Result<()> {
+        datasets::keep_most(&self.data_dir, task)
+    }
+
     async fn work_out(&self, task: &str, request: &SubmitTrainingRequest) -> Result<TrainingPlan, EngineError> {
         let library = self.models.clone();
         let models = spawn_blocking(move || library.models()).await;
@@ -164,8 +174,10 @@ impl Engine for Trainer {
     }
 
     fn interrupt<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
+        let (data_dir, of, by) = (self.data_dir.clone(), task.to_owned(), run.to_owned());
         Box::pin(async move {
-            if let Err(error) = datasets::keep(&self.data_dir, task, run) {
+            let kept = spawn_blocking(move || datasets::keep(&data_dir, &of, &by)).await;
+            if let Err(error) = kept.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 tracing::warn!(task, %error, "a partial data set could not be kept; its pictures are fetched again");
                 self.discard(task, run).await;
             }

@@ -60,9 +60,10 @@ async fn lost(context: &Context, task: &TaskRow, next: Then) {
     }
 }
 
-/// Removes the incomplete data sets of trainings that have ended: their process died, or the removal failed. A data set
-/// whose task is unknown is left to the operator, and expires like the complete ones.
-pub async fn forget_data_sets(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
+/// Removes the incomplete data sets of trainings that have ended: their process died, or the removal failed. Those of others
+/// are kept for the next run, because this process may be the second to start since the one that fetched them died. One whose
+/// task is unknown is left to the operator, and expires like the complete ones.
+pub async fn settle_data_sets(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
     let own = trainer.clone();
     let unfinished = match spawn_blocking(move || own.unfinished()).await {
         Ok(Ok(unfinished)) => unfinished,
@@ -76,12 +77,22 @@ pub async fn forget_data_sets(context: &Context, trainer: &Trainer) -> Result<()
         }
     };
     for id in unfinished {
-        let task = context.store.task(TaskId(id.clone())).await?;
-        if task.is_some_and(|task| task.state.is_final()) {
-            trainer.forget(&id).await;
+        match context.store.task(TaskId(id.clone())).await?.map(|task| task.state) {
+            Some(State::Queued) | None => keep(trainer, id).await,
+            Some(State::Running) => {}
+            Some(State::Succeeded | State::Failed | State::Cancelled) => trainer.forget(&id).await,
         }
     }
     Ok(())
+}
+
+async fn keep(trainer: &Trainer, task: String) {
+    let (own, id) = (trainer.clone(), task.clone());
+    match spawn_blocking(move || own.keep_unfinished(&id)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(task, %error, "a partial data set cannot be kept; its pictures are fetched again"),
+        Err(error) => warn!(task, %error, "the keeping of a partial data set panicked, which is a bug"),
+    }
 }
 
 /// Fails a task. Returns `false` if its owner was alive after all and has ended it.
