@@ -35,7 +35,7 @@ use crate::settings::{InvalidSetting, Settings};
 use crate::stop_times::StopTimes;
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
-use crate::upkeep::recovery::{Recovered, recover, settle_data_sets};
+use crate::upkeep::recovery::{Recovered, recover, settle_data_sets, suspect_from};
 use crate::upkeep::supervision::supervise;
 use crate::upkeep::sweep::{Sweeper, Writers};
 use crate::upkeep::unknown::warn_of_unknown;
@@ -267,11 +267,10 @@ impl Service {
         for lane in context.store.queued().await? {
             context.dispatch.refill(Needs::parse(&lane.needs).slot(context, lane.key), lane.count);
         }
-        // One crash more, and a task has had all its attempts, if it was to blame for them.
-        let last = |attempts: u32| i64::from(attempts - 1).max(1);
         let settings = &context.settings;
-        let mut suspects = context.store.suspects(last(settings.attempts.min(settings.training.attempts))).await?;
-        suspects.retain(|task| task.attempt >= last(settings.attempts(&task.operation)));
+        let mut suspects =
+            context.store.suspects(suspect_from(settings.attempts.min(settings.training.attempts))).await?;
+        suspects.retain(|task| task.attempt >= suspect_from(settings.attempts(&task.operation)));
         Ok(suspects)
     }
 

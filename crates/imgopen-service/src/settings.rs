@@ -1,5 +1,7 @@
 //! What an operator can set. The defaults suit one person on one machine.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -13,6 +15,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::durations;
+
+/// The most runs that may work at once, or be in places for fetching: each has a task that waits for it.
+const MOST_RUNS: usize = 4096;
 
 /// The settings of the service. In files, durations are strings such as `30s` or `2h 30m`, and sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +39,7 @@ pub struct Settings {
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
     pub allow_network: Vec<IpNet>,
-    /// How many tasks run at once on engines that use this machine.
+    /// How many tasks run at once on engines that use this machine, at most 4096.
     pub workers: usize,
     /// How many times the process may die while a task is its only run, before the task fails. A task that was running when
     /// the process died is run alone before this limit is reached.
@@ -111,7 +116,8 @@ pub struct QueueSettings {
     /// How many runs fetch their pictures, or have them and wait for a slot, beside those that work; for the workers, and for
     /// each engine with its own slots. A key takes a further place only while it holds fewer than are free, so about half of
     /// them. Their files are not counted in `pictures.memory`: each run holds what its request names, at most
-    /// `pictures.bytes` a picture. Unless set, twice as many as there are slots, at least 2 and at most 8.
+    /// `pictures.bytes` a picture. From 2 to 4096. Unless set, twice as many as there are slots, so that a single key can fetch
+    /// for all of them.
     pub fetching: Option<usize>,
 }
 
@@ -231,8 +237,8 @@ pub struct FaultSettings {
 pub struct TrainingSettings {
     /// The same as `attempts`, for trainings.
     pub attempts: u32,
-    /// How many bytes of `pictures.memory` a training takes, for the processes that it starts; less than all of them. None
-    /// are started so far.
+    /// How many bytes of `pictures.memory` a training takes, for the processes that it starts; less than all of them. It holds
+    /// them from its start, while it fetches its pictures. No processes are started so far.
     pub memory: u64,
 }
 
@@ -275,7 +281,7 @@ impl Default for Settings {
             sandbox: false,
             open: false,
             allow_network: Vec::new(),
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            workers: std::thread::available_parallelism().map_or(2, usize::from).min(MOST_RUNS),
             attempts: 3,
             shutdown: Duration::from_secs(30),
             log: LogForm::default(),
@@ -383,7 +389,7 @@ impl Settings {
 
     /// Returns how many runs of a pool with this number of slots fetch pictures without working yet.
     pub(crate) fn fetching(&self, slots: usize) -> usize {
-        self.queue.fetching.unwrap_or(slots.saturating_mul(2).clamp(2, 8))
+        self.queue.fetching.unwrap_or(slots.saturating_mul(2).clamp(2, MOST_RUNS))
     }
 
     /// Returns the limits of fetching an input picture.
@@ -414,84 +420,6 @@ impl Settings {
     /// Returns the longest pause between delivery attempts.
     pub(crate) fn longest_callback_pause(&self) -> Duration {
         self.callbacks.pauses.iter().map(|pause| pause.0).max().unwrap_or_default()
-    }
-
-    /// Checks the settings against each other and against the contract.
-    ///
-    /// # Errors
-    ///
-    /// When a setting is invalid; names the first one.
-    pub fn check(&self) -> Result<(), InvalidSetting> {
-        let wrong = |setting: &str, problem: String| Err(InvalidSetting { setting: setting.to_owned(), problem });
-        if self.open && !self.listen.ip().is_loopback() {
-            let problem = format!(
-                "callers without keys are served on a loopback address only, and `listen` is {}; listen on \
-                 127.0.0.1 or leave `open` out",
-                self.listen
-            );
-            return wrong("open", problem);
-        }
-        let counts = [
-            ("workers", self.workers),
-            ("connections.at_most", self.connections.at_most.unwrap_or(usize::MAX)),
-            ("queue.length", self.queue.length),
-            ("queue.running_per_key", self.running_per_key(self.workers)),
-            ("attempts", self.attempts as usize),
-            ("training.attempts", self.training.attempts as usize),
-            ("callbacks.tries", self.callbacks.tries as usize),
-            ("callbacks.at_once", self.callbacks.at_once),
-            ("callbacks.at_once_per_host", self.callbacks.at_once_per_host),
-            ("requests.body_bytes", self.requests.body_bytes),
-            ("pictures.memory", usize::try_from(self.pictures.memory).unwrap_or(usize::MAX)),
-            ("assets.bytes_per_key", self.assets.bytes_per_key.map_or(1, |bytes| bytes.min(1) as usize)),
-        ];
-        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return wrong(setting, "0 given; give at least 1".to_owned());
-        }
-        if let Some(count @ 0..2) = self.queue.fetching {
-            return wrong("queue.fetching", format!("{count} given; give at least 2, so that no key takes them all"));
-        }
-        if self.training.memory >= self.pictures.memory {
-            let problem = format!(
-                "{} given, which leaves nothing of `pictures.memory` ({}) to other tasks for as long as a training takes; \
-                 give less, or raise that",
-                self.training.memory, self.pictures.memory
-            );
-            return wrong("training.memory", problem);
-        }
-        let times = [
-            ("time_limit.default", self.time_limit.default),
-            ("pictures.time", self.pictures.time),
-            ("callbacks.time", self.callbacks.time),
-            ("requests.answer_time", self.requests.answer_time),
-            ("requests.body_time", self.requests.body_time),
-            ("connections.idle", self.connections.idle),
-            ("connections.stall", self.connections.stall),
-        ];
-        if let Some((setting, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
-            return wrong(setting, "0 given; give a time such as \"10s\"".to_owned());
-        }
-        if self.callbacks.pauses.is_empty() && self.callbacks.tries > 1 {
-            return wrong("callbacks.pauses", "empty; give at least one pause, such as \"3s\"".to_owned());
-        }
-        self.check_names()
-    }
-
-    fn check_names(&self) -> Result<(), InvalidSetting> {
-        let known = |id: &str| operations::ALL.iter().any(|operation| operation.id == id);
-        if let Some(id) = self.time_limit.operations.keys().find(|id| !known(id)) {
-            let setting = format!("time_limit.operations.{id}");
-            let problem = "no operation has that id; use one such as `enlarge_image`".to_owned();
-            return Err(InvalidSetting { setting, problem });
-        }
-        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-        match &self.public_url {
-            Some(url) if !is_url(url) => Err(InvalidSetting {
-                setting: "public_url".to_owned(),
-                problem: format!("{url:?} is not a URL; give one such as `https://images.example.com`"),
-            }),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Defaults, and settings that are rejected.
 
+use proptest::option;
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -49,7 +52,30 @@ fn trainings_leave_memory_to_others() {
 #[test]
 fn one_place_for_fetching_is_not_enough() {
     let mut settings = Settings::default();
-    assert_eq!([1, 2, 3, 100].map(|slots| settings.fetching(slots)), [2, 4, 6, 8]);
+    assert_eq!([1, 2, 16, usize::MAX].map(|slots| settings.fetching(slots)), [2, 4, 32, MOST_RUNS]);
     settings.queue.fetching = Some(1);
     assert!(settings.check().unwrap_err().to_string().starts_with("`queue.fetching`: 1 given; give at least 2"));
+}
+
+proptest! {
+    #[test]
+    fn numbers_of_runs_are_bounded(
+        workers in prop_oneof![0..4usize, 4090..4100usize, Just(usize::MAX)],
+        fetching in option::of(prop_oneof![0..4usize, 4090..4100usize, Just(usize::MAX)]),
+    ) {
+        let mut settings = Settings { workers, ..Settings::default() };
+        settings.queue.fetching = fetching;
+        let is_valid = (1..=4096).contains(&workers) && fetching.is_none_or(|count| (2..=4096).contains(&count));
+        prop_assert_eq!(settings.check().is_ok(), is_valid, "{:?}", settings.check());
+        let places = settings.fetching(workers);
+        prop_assert!(!is_valid || (2..=4096).contains(&places));
+    }
+
+    /// A key takes a place while it holds fewer than are free. Alone, it gets one for each slot.
+    #[test]
+    fn a_single_key_fetches_for_all_slots(slots in 1..=2048usize) {
+        let places = Settings::default().fetching(slots);
+        let held = (0..places).find(|held| *held >= places - held).unwrap_or(places);
+        prop_assert!(held >= slots, "{held} of {places} places for {slots} slots");
+    }
 }

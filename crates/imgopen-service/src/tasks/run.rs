@@ -1,8 +1,9 @@
 //! Carries out one run: fetches the pictures, waits for a slot and for memory, has the engine do the work, and writes the
 //! results.
 //!
-//! What a run waits for is taken in one order: a place for fetching, a slot, memory. What holds memory waits for nothing, so
-//! no runs wait for each other in a circle.
+//! What a run waits for is taken in one order: a place for fetching, a slot, memory. What holds memory waits for none of them,
+//! so no runs wait for each other in a circle. It may wait for hosts: an engine that fetches on demand, such as a training,
+//! does so in its slot and with its memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -11,6 +11,9 @@ use crate::callbacks;
 use crate::context::Context;
 use crate::tasks::needs::Needs;
 
+/// From this number of runs on that were cut short, a task is run alone.
+const SUSPECT: i64 = 2;
+
 /// The outcome of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovered {
@@ -34,6 +37,12 @@ pub async fn recover(context: &Context, proof: Proof) -> Result<Recovered, Store
     let failed = try_join_all(recovered.exhausted.into_iter().map(|task| fail(context, task))).await?;
     let failed = failed.into_iter().filter(|failed| *failed).count();
     Ok(Recovered { requeued: recovered.requeued.len(), failed })
+}
+
+/// Returns from which number of runs on that were cut short a queued task is run alone: from the second one on, so that the
+/// others do not suffer from each attempt of one that has many, and before its last one.
+pub fn suspect_from(attempts: u32) -> i64 {
+    (i64::from(attempts) - 1).clamp(1, SUSPECT)
 }
 
 /// What becomes of the task of a lost run.
@@ -104,4 +113,21 @@ async fn fail(context: &Context, task: TaskRow) -> Result<bool, StoreError> {
     let task = task.ended(Ending::Failed(reason), None, context.clock.now());
     let callback = callbacks::reporting(&task, context.urls());
     context.store.end(End { before: State::Running, task, assets: Vec::new(), callback, orphans_run: true }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_task_is_run_alone_after_two_crashes_and_before_its_last_attempt(attempts in 1..=u32::MAX) {
+            let from = suspect_from(attempts);
+            prop_assert!((1..=2).contains(&from));
+            prop_assert!(attempts == 1 || from < i64::from(attempts));
+            prop_assert!(attempts < 3 || from == 2);
+        }
+    }
 }
