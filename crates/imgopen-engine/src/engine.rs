@@ -75,20 +75,23 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// Carries out a job. Soon after `monitor` is cancelled, the future ends with [`EngineError::Cancelled`], and so does
-    /// the work: what may take longer than a tenth of a second for the largest picture looks for it within. The future may also
-    /// be dropped at any point, after which [`discard`](Engine::discard) is called. Work that may go on after that, such as
-    /// on a thread, keeps a clone of `monitor`: until the last one is dropped, the run keeps its slot and its memory.
+    /// the work: what may take longer than a tenth of a second for the largest picture looks for it within, but for calls of
+    /// libraries that cannot be stopped, such as a decoder, whose time the limits of pictures bound. The future may also be
+    /// dropped at any point, after which [`discard`](Engine::discard) or [`interrupt`](Engine::interrupt) is called. Work that
+    /// may go on after that, such as on a thread, keeps a clone of `monitor`: until the last one is dropped, the run keeps its
+    /// slot and its memory.
     ///
     /// # Errors
     ///
     /// See [`EngineError`]. The variant decides what becomes of the task.
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>>;
 
-    /// Removes what a run that ended without a result left behind, such as partial files. Called by the worker after the
-    /// run, and at recovery for runs of processes that died, when there may be nothing to remove, or the run may not
+    /// Removes what a run that ended without a result left behind, such as partial files. Called by the worker once the end is
+    /// written, and at recovery for runs of processes that died, when there may be nothing to remove, or the run may not
     /// even have started. If the task will be run again, [`interrupt`](Engine::interrupt) is called instead.
     ///
-    /// Failing to remove something is logged by the engine; the task does not depend on it.
+    /// Failing to remove something is logged by the engine; the task does not depend on it. If it takes longer than half a
+    /// minute, or than a stop of the service has time for, the future is dropped.
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         let _ = (task, run);
         future::ready(()).boxed()
@@ -96,8 +99,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Called for a run that was cut short and whose task will be run again: the service stops, the run met a fault, or
     /// its process died. An engine whose work can be resumed keeps what the run has done where the next run finds it by
-    /// the id of the task. The next run must check it, because this one may have been cut short at any point. Discards it by
-    /// default.
+    /// the id of the task. The next run must check it, because this one may have been cut short at any point. The future may be
+    /// dropped as that of [`discard`](Engine::discard). Discards it by default.
     fn interrupt<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         self.discard(task, run)
     }

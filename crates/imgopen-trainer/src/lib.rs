@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -22,6 +23,7 @@ use imgopen_engine::{
 };
 use imgopen_types::{SubmitTrainingRequest, operations};
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 pub use plan::TrainingPlan;
@@ -36,6 +38,8 @@ pub struct Trainer {
     data_dir: PathBuf,
     models: Library,
     memory: u64,
+    /// Held while a data set is renamed, even if the run that does so has been dropped.
+    moving: Arc<Mutex<()>>,
 }
 
 /// How many data sets are fetched at once. It is mostly waiting, so it does not take the workers' slots.
@@ -50,7 +54,7 @@ impl Trainer {
     ///
     /// Only one process may train in a data directory at a time.
     pub fn open(data_dir: &Path, models: Library) -> Self {
-        Self { data_dir: data_dir.to_owned(), models, memory: 0 }
+        Self { data_dir: data_dir.to_owned(), models, memory: 0, moving: Arc::default() }
     }
 
     /// Sets what a training takes of the server's memory, in bytes: the processes that it starts, which are none so far.
@@ -87,6 +91,22 @@ impl Trainer {
         TrainingPlan::new(task, request, &base).map_err(|problem| EngineError::Rejected { field: None, problem })
     }
 
+    /// Renames a data set on a thread where that may block. If the caller is dropped, that goes on, and what comes next waits
+    /// for it.
+    async fn rename(&self, work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let (moving, data_dir) = (self.moving.clone().lock_owned().await, self.data_dir.clone());
+        let renamed = spawn_blocking(move || {
+            let _moving = moving;
+            work(&data_dir)
+        });
+        renamed.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Waits for the renames in progress, because they must not meet the removal of their directories.
+    async fn moved(&self) {
+        drop(self.moving.lock().await);
+    }
+
     /// Lays out the data set of a job, and returns where it is and what is missing for a result.
     async fn prepare(&self, job: &Job) -> Result<String, EngineError> {
         let request = job.request::<SubmitTrainingRequest>()?;
@@ -100,12 +120,13 @@ impl Trainer {
         // An earlier run may have ended just after the directory was complete.
         if !tokio::fs::try_exists(&directory).await.map_err(|error| files::failed(&directory, &error))? {
             let partial = datasets::partial(&self.data_dir, job.task_id(), job.run_id());
-            // Renames are not asynchronous: one that goes on after this run was dropped would meet the removal of its
-            // directory.
-            datasets::take_over(&self.data_dir, job.task_id(), job.run_id())
-                .map_err(|error| files::failed(&partial, &error))?;
+            let (task, run) = (job.task_id().to_owned(), job.run_id().to_owned());
+            let taken_over = self.rename(move |data_dir| datasets::take_over(data_dir, &task, &run)).await;
+            taken_over.map_err(|error| files::failed(&partial, &error))?;
             layout::lay_out(job, &request, &plan, &partial).await?;
-            std::fs::rename(&partial, &directory).map_err(|error| files::failed(&directory, &error))?;
+            let complete = directory.clone();
+            let completed = self.rename(move |_| std::fs::rename(&partial, &complete)).await;
+            completed.map_err(|error| files::failed(&directory, &error))?;
         }
         Ok(ended(&plan, request.pretrained_model_or_default()))
     }
@@ -160,6 +181,7 @@ impl Engine for Trainer {
 
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            self.moved().await;
             // The second is there if the run has not taken it over.
             let partials = [datasets::partial(&self.data_dir, task, run), datasets::kept(&self.data_dir, task)];
             for partial in partials {
@@ -174,10 +196,9 @@ impl Engine for Trainer {
     }
 
     fn interrupt<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
-        let (data_dir, of, by) = (self.data_dir.clone(), task.to_owned(), run.to_owned());
+        let (of, by) = (task.to_owned(), run.to_owned());
         Box::pin(async move {
-            let kept = spawn_blocking(move || datasets::keep(&data_dir, &of, &by)).await;
-            if let Err(error) = kept.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            if let Err(error) = self.rename(move |data_dir| datasets::keep(data_dir, &of, &by)).await {
                 tracing::warn!(task, %error, "a partial data set could not be kept; its pictures are fetched again");
                 self.discard(task, run).await;
             }
@@ -187,6 +208,7 @@ impl Engine for Trainer {
     fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
         let (data_dir, id) = (self.data_dir.clone(), task.to_owned());
         Box::pin(async move {
+            self.moved().await;
             let removed = spawn_blocking(move || datasets::remove_partials(&data_dir, &id)).await;
             if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 tracing::warn!(task, %error, "the partial data set of a task that has ended could not be removed");
@@ -201,5 +223,40 @@ impl Engine for Trainer {
             let expired = expired.unwrap_or_else(|error| Err(io::Error::other(error)));
             expired.map_err(|error| EngineError::Failed(format!("old data sets cannot be deleted: {error}")))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// A run is dropped while its rename waits for the disk.
+    #[tokio::test]
+    async fn a_rename_that_goes_on_does_not_meet_the_removal_of_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let trainer = Trainer::open(path, Library::open(path.join("models"), None));
+        let kept = datasets::kept(path, "img1");
+        for ends_task in [false, true] {
+            std::fs::create_dir_all(&kept).unwrap();
+            let (go, disk) = mpsc::channel::<()>();
+            let mut renaming = Box::pin(trainer.rename(move |data_dir| {
+                // An error means that the test has failed.
+                let _ = disk.recv();
+                datasets::take_over(data_dir, "img1", "0a1b")
+            }));
+            assert!((&mut renaming).now_or_never().is_none());
+            drop(renaming);
+            let mut removing = if ends_task { trainer.forget("img1") } else { trainer.discard("img1", "0a1b") };
+            assert!((&mut removing).now_or_never().is_none());
+            assert!(kept.exists());
+            go.send(()).unwrap();
+            removing.await;
+            assert_eq!(trainer.unfinished().unwrap(), BTreeSet::new());
+        }
     }
 }
