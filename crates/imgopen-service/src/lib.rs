@@ -12,6 +12,7 @@ mod disk;
 mod dispatch;
 pub mod doctor;
 pub mod durations;
+mod fault_time;
 mod health;
 mod home;
 mod jumps;

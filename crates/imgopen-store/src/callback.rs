@@ -54,8 +54,10 @@ pub struct CallbackRow {
     pub rung: i64,
     /// How often an attempt was put off since the last one that counts, because the server could not make it.
     pub deferrals: i64,
-    /// Since when attempts are put off.
-    pub deferred_since: Option<Moment>,
+    /// When the last of them was.
+    pub deferred_at: Option<Moment>,
+    /// For how long attempts had been put off by then; see [`Deferral::deferred_for`].
+    pub deferred_for: Duration,
     /// When the next attempt is due.
     pub next_at: Option<Moment>,
     /// When the task ended.
@@ -151,6 +153,8 @@ pub struct Deferral {
     pub seen: CallbackRow,
     /// When the attempt was put off.
     pub now: Moment,
+    /// For how long attempts have been put off since the last one that counts, as far as the service measured it.
+    pub deferred_for: Duration,
     /// When it is tried again.
     pub next: NextAttempt,
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::receipt::{Refused, receipt};
 use super::sign;
 use crate::context::Context;
+use crate::fault_time::faulty_for;
 use crate::settings::RevokedCallbacks;
 
 /// The largest answer of a receiver that is read, in bytes.
@@ -95,12 +96,15 @@ impl Attempts {
     /// Logs a fault of the server. Returns a failure that counts if attempts have been put off for too long.
     fn prevented(&self, callback: &CallbackRow, problem: &str) -> Option<Refused> {
         self.log_fault(callback, problem);
-        let (now, limit) = (self.context.clock.now(), self.context.settings.faults.give_up);
-        // At most the time since the start: neither a clock that was set nor a stop of the service uses it up.
-        let lasted = now.since(callback.deferred_since?).min(self.context.clock.uptime());
+        callback.deferred_at?;
+        let (lasted, limit) = (self.faulty_for(callback), self.context.settings.faults.give_up);
         let hours = limit.as_secs_f64() / 3600.0;
         let text = format!("this service could not make the attempt for {hours} h; its operator's log has the reason");
         (lasted >= limit).then(|| Refused::failed(text))
+    }
+
+    fn faulty_for(&self, callback: &CallbackRow) -> Duration {
+        faulty_for(callback.deferred_at, callback.deferred_for, self.context.clock.read())
     }
 
     fn log_fault(&self, callback: &CallbackRow, problem: &str) {
@@ -125,7 +129,7 @@ impl Attempts {
         let now = self.context.clock.now();
         let pause = pause_after(callback.deferrals);
         let next = NextAttempt { at: now.plus(pause), pause };
-        let deferral = Deferral { seen: callback.clone(), now, next };
+        let deferral = Deferral { seen: callback.clone(), now, deferred_for: self.faulty_for(callback), next };
         // Until it is written, the push counts as in progress, so that the callback is not due again at once.
         while let Err(error) = self.context.store.defer_callback(deferral.clone()).await {
             self.log_fault(callback, &error.to_string());

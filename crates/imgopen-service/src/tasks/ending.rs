@@ -14,11 +14,12 @@ use imgopen_store::{AssetToken, End, Ending, HandBack, State, TaskRow};
 use tracing::{error, info, warn};
 
 use super::announce::announce;
-use super::faults::{Fault, defer, faulty_for, hold, lasts_too_long, release};
+use super::faults::{Fault, defer, hold, lasts_too_long, release};
 use super::needs::Needs;
 use super::run::{Outcome, Run};
 use crate::callbacks;
 use crate::context::Context;
+use crate::fault_time::faulty_for;
 
 /// The pause between two attempts to read a row.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -223,7 +224,8 @@ pub async fn hand_back(context: &Context, run: &Run<'_>, fault: Option<Fault>) -
 /// Queues a task again. Returns what becomes of it, and of what its run has done.
 async fn requeue(context: &Context, task: &TaskRow, fault: Option<Fault>) -> (Next, Work) {
     let Some(run) = task.run.clone() else { return (Next::Over, Work::Kept) };
-    let (id, is_fault, deferred_for) = (task.id.clone(), fault.is_some(), faulty_for(task, context.clock.read()));
+    let (id, is_fault) = (task.id.clone(), fault.is_some());
+    let deferred_for = faulty_for(task.deferred_at, task.deferred_for, context.clock.read());
     let back = HandBack { task: id, run: run.clone(), is_fault, deferred_for, now: context.clock.now() };
     let faults = u32::try_from(task.deferrals + 1).unwrap_or(u32::MAX);
     let pause = fault.map_or(Duration::ZERO, |fault| defer(context, &task.id, &fault, faults));

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use imgopen_store::{Reading, TaskId, TaskRow};
+use imgopen_store::{TaskId, TaskRow};
 use tracing::{info, warn};
 
 use crate::context::Context;
 use crate::dispatch::{Scope, pause};
 use crate::durations;
+use crate::fault_time::faulty_for;
 
 /// The source of these faults in the service's health.
 const WORKERS: &str = "workers";
@@ -90,72 +91,10 @@ pub fn release_if_idle(context: &Context) {
     }
 }
 
-/// Returns for how long runs of a task have met faults, if it meets another one at this reading of the clock. The time between
-/// two faults counts as far as the service ran: neither a stop of the service nor a clock that was set during it uses it up,
-/// and a service that is restarted every night still gives up.
-pub fn faulty_for(task: &TaskRow, reading: Reading) -> Duration {
-    let since_last = task.deferred_at.map_or(Duration::ZERO, |last| reading.now.since(last).min(reading.uptime));
-    task.deferred_for.saturating_add(since_last)
-}
-
 /// Returns for how long runs of the task have met faults, if this one is not the first and that is longer than the setting
 /// allows.
 pub fn lasts_too_long(context: &Context, task: &TaskRow) -> Option<String> {
     task.deferred_at?;
-    let time = faulty_for(task, context.clock.read());
+    let time = faulty_for(task.deferred_at, task.deferred_for, context.clock.read());
     (time >= context.settings.faults.give_up).then(|| durations::text(time))
-}
-
-#[cfg(test)]
-mod tests {
-    use imgopen_store::{Clock, KeyId, Moment, NewTask};
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const START: Moment = Moment(1_769_904_000_000);
-
-    fn task() -> TaskRow {
-        NewTask::new(TaskId("img1".to_owned()), KeyId("a".to_owned()), "enlarge_image", "{}", START).row()
-    }
-
-    fn faulty(task: &TaskRow, clock: &Clock) -> TaskRow {
-        let reading = clock.read();
-        TaskRow { deferred_for: faulty_for(task, reading), deferred_at: Some(reading.now), ..task.clone() }
-    }
-
-    proptest! {
-        /// Each process is down for some seconds, and then meets faults after pauses. Only the pauses count, from the first
-        /// fault on.
-        #[test]
-        fn the_time_between_faults_adds_up_over_restarts(
-            processes in vec((0..1_000_000_u64, vec(0..100_000_u64, 0..5)), 1..6),
-        ) {
-            let (mut task, mut now, mut expected, mut is_first) = (task(), START, Duration::ZERO, true);
-            for (down, pauses) in processes {
-                now = now.plus(Duration::from_secs(down));
-                let clock = Clock::fixed(now);
-                for pause in pauses {
-                    let pause = Duration::from_secs(pause);
-                    now = now.plus(pause);
-                    clock.set(now);
-                    task = faulty(&task, &clock);
-                    if !is_first {
-                        expected += pause;
-                    }
-                    is_first = false;
-                }
-            }
-            prop_assert_eq!(task.deferred_for, expected);
-        }
-    }
-
-    #[test]
-    fn a_clock_that_was_set_while_the_service_was_stopped_uses_nothing_up() {
-        let met = faulty(&task(), &Clock::fixed(START));
-        for now in [START.plus(Duration::from_secs(365 * 86400)), Moment(0)] {
-            assert_eq!(faulty_for(&met, Clock::fixed(now).read()), Duration::ZERO);
-        }
-    }
 }

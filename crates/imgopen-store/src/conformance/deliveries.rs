@@ -137,25 +137,29 @@ pub async fn keys_and_their_origins_take_turns(database: &impl Database) {
 pub async fn an_attempt_that_was_put_off_does_not_count(database: &impl Database) {
     let store = open(database).await;
     let seen = pending(&*store, "a", "1", "http://a", NOW).await;
-    let put_off = async |seen: CallbackRow, now: Moment| {
+    let put_off = async |seen: CallbackRow, now: Moment, ms: u64| {
+        let deferred_for = Duration::from_millis(ms);
         let next = NextAttempt { at: now.plus(Duration::from_millis(50)), pause: Duration::from_millis(50) };
-        store.defer_callback(Deferral { seen, now, next }).await.unwrap();
+        store.defer_callback(Deferral { seen, now, deferred_for, next }).await.unwrap();
         callbacks_of(&*store, "1").await.remove(0)
     };
-    let first = put_off(seen.clone(), later(1)).await;
-    assert_eq!((first.rung, first.deferrals, first.deferred_since), (0, 1, Some(later(1))));
+    let first = put_off(seen.clone(), later(1), 0).await;
+    assert_eq!((first.rung, first.deferrals, first.deferred_at), (0, 1, Some(later(1))));
     assert_eq!((first.next_at, first.tries.len()), (Some(later(51)), 0));
     assert_eq!(store.due_callbacks(later(50), slots(9, 9)).await.unwrap(), []);
-    let second = put_off(first, later(60)).await;
-    assert_eq!((second.deferrals, second.deferred_since), (2, Some(later(1))));
+    let second = put_off(first, later(60), 59).await;
+    let found = (second.deferrals, second.deferred_at, second.deferred_for);
+    assert_eq!(found, (2, Some(later(60)), Duration::from_millis(59)));
     // What was seen before a redelivery changes nothing.
     store.redeliver(None, seen.id.clone(), later(70)).await.unwrap().unwrap();
-    let again = put_off(second.clone(), later(80)).await;
-    assert_eq!((again.next_at, again.deferrals, again.deferred_since), (Some(later(70)), 0, None));
-    let third = put_off(again, later(90)).await;
+    let again = put_off(second.clone(), later(80), 79).await;
+    assert_eq!((again.next_at, again.deferrals, again.deferred_at), (Some(later(70)), 0, None));
+    assert_eq!(again.deferred_for, Duration::ZERO);
+    let third = put_off(again, later(90), 20).await;
     failed_once(&*store, third, later(99), Duration::ZERO).await;
     let counted = callbacks_of(&*store, "1").await.remove(0);
-    assert_eq!((counted.rung, counted.deferrals, counted.deferred_since), (1, 0, None));
+    assert_eq!((counted.rung, counted.deferrals, counted.deferred_at), (1, 0, None));
+    assert_eq!(counted.deferred_for, Duration::ZERO);
 }
 
 pub async fn a_clock_that_was_put_back_does_not_prolong_a_pause(database: &impl Database) {

@@ -15,8 +15,8 @@ use crate::{
     Page, TaskRow,
 };
 
-const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_since, next_at, \
-                       created_at, seq";
+const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_at, deferred_for, \
+                       next_at, created_at, seq";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
     Ok(CallbackRow {
@@ -30,11 +30,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
         starts: row.get(7)?,
         rung: row.get(8)?,
         deferrals: row.get(9)?,
-        deferred_since: row.get(10)?,
-        next_at: row.get(11)?,
-        created_at: row.get(12)?,
+        deferred_at: row.get(10)?,
+        deferred_for: Duration::from_millis(u64::try_from(row.get::<_, i64>(11)?).unwrap_or(0)),
+        next_at: row.get(12)?,
+        created_at: row.get(13)?,
         tries: Vec::new(),
-        place: row.get(13)?,
+        place: row.get(14)?,
     })
 }
 
@@ -69,7 +70,7 @@ pub fn record(connection: &Connection, delivery: &Delivery) -> Result<(), Proble
     let DeliveryAttempt { started_at, duration_ms, http_status, outcome, .. } = attempt;
     connection.prepare_cached(sql)?.execute(params![seen.id, started_at, duration_ms, http_status, outcome])?;
     let sql = "UPDATE callbacks SET state = ?4, rung = rung + 1, next_at = ?5, pause = ?6, deferrals = 0, \
-                                    deferred_since = NULL
+                                    deferred_at = NULL, deferred_for = 0
                WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3";
     let (at, pause) = next.map(|next| (next.at, milliseconds(next.pause))).unzip();
     connection.prepare_cached(sql)?.execute(params![seen.id, seen.starts, seen.rung, state, at, pause])?;
@@ -77,11 +78,12 @@ pub fn record(connection: &Connection, delivery: &Delivery) -> Result<(), Proble
 }
 
 pub fn defer(connection: &Connection, deferral: &Deferral) -> Result<(), Problem> {
-    let Deferral { seen, now, next } = deferral;
+    let Deferral { seen, now, deferred_for, next } = deferral;
     let sql = "UPDATE callbacks SET next_at = ?4, pause = ?5, deferrals = deferrals + 1, \
-                                    deferred_since = coalesce(deferred_since, ?6)
+                                    deferred_at = ?6, deferred_for = ?7
                WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3";
-    let values = params![seen.id, seen.starts, seen.rung, next.at, milliseconds(next.pause), now];
+    let (pause, deferred_for) = (milliseconds(next.pause), milliseconds(*deferred_for));
+    let values = params![seen.id, seen.starts, seen.rung, next.at, pause, now, deferred_for];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
@@ -99,7 +101,7 @@ pub fn redeliver(
 ) -> Result<Option<CallbackRow>, Problem> {
     let sql = format!(
         "UPDATE callbacks SET state = 'pending', starts = starts + 1, rung = 0, next_at = ?3, pause = 0, deferrals = 0,
-                               deferred_since = NULL
+                               deferred_at = NULL, deferred_for = 0
          WHERE id = ?1 AND (?2 IS NULL OR key_id = ?2) RETURNING {COLUMNS}"
     );
     let row = connection.query_row(&sql, params![id, key, now], read).optional()?;

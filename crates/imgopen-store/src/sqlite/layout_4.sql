@@ -31,9 +31,11 @@ INSERT INTO notes (name, value) SELECT 'last_seen', moment FROM (SELECT max(mome
 ALTER TABLE callbacks ADD COLUMN pause INTEGER;
 -- How often a callback was started: when its task ended, and by every redelivery. Guards what an attempt records.
 ALTER TABLE callbacks ADD COLUMN starts INTEGER NOT NULL DEFAULT 1;
--- Attempts that a fault of the server prevented since the last one that counts, and since when.
+-- Attempts that a fault of the server prevented since the last one that counts, when the last was, and for how many
+-- milliseconds they had been prevented by then while the service ran.
 ALTER TABLE callbacks ADD COLUMN deferrals INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE callbacks ADD COLUMN deferred_since INTEGER;
+ALTER TABLE callbacks ADD COLUMN deferred_at INTEGER;
+ALTER TABLE callbacks ADD COLUMN deferred_for INTEGER NOT NULL DEFAULT 0;
 DROP INDEX callbacks_due;
 CREATE INDEX callbacks_due ON callbacks (next_at, pause) WHERE state = 'pending';
 -- First and repeated attempts, each by key and origin, which take turns.
