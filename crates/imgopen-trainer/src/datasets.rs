@@ -176,6 +176,8 @@ fn remove_where(data_dir: &Path, condition: impl Fn(&Path) -> io::Result<bool>) 
 mod tests {
     use std::fs::{self, File};
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::plan::{IMAGES, LOGS};
 
@@ -196,6 +198,21 @@ mod tests {
 
     fn age(path: &Path) {
         File::open(path).unwrap().set_modified(SystemTime::now() - 2 * MONTH).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn names_of_incomplete_data_sets_are_read_back(task in "[A-Za-z0-9_-]{1,20}", run in "[0-9a-f]{1,32}") {
+            let data = Path::new("data");
+            let (of_run, waits) = (partial(data, &task, &run), kept(data, &task));
+            let aside = data.join(DATASETS).join(format!("{task}{ASIDE}"));
+            prop_assert_eq!(of_partial(&of_run), Some((task.as_str(), Some(run.as_str()))));
+            prop_assert_eq!(of_partial(&waits), Some((task.as_str(), None)));
+            // It is removed with the others of its task, and no run waits for it.
+            prop_assert_eq!(of_partial(&aside), Some((task.as_str(), Some("aside"))));
+            prop_assert!(is_aside(&aside) && !is_aside(&of_run) && !is_aside(&waits));
+            prop_assert_eq!(of_partial(&data.join(DATASETS).join(&task)), None);
+        }
     }
 
     #[test]

@@ -130,7 +130,8 @@ async fn without_slot(context: &Arc<Context>, task: TaskRow, alone: Duration) {
     for _ in 0..context.settings.workers {
         taken.push(context.dispatch.slot(0).await);
     }
-    let waiting = run_suspects(context, vec![task], alone, &TaskTracker::new());
+    let tasks = TaskTracker::new();
+    let waiting = run_suspects(context, vec![task], alone, &tasks);
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it waits for a slot");
     // Nothing was taken for it from the queue.
     assert_eq!(context.dispatch.counts(), (1, 0));
