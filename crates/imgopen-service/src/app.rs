@@ -123,11 +123,10 @@ impl Service {
         let store = data_dir::open_store(&settings.data_dir)?;
         let assets = Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?;
         match assets.settle().await {
-            // The disk may come back while the service runs.
-            Err(error @ AssetError::Away { .. }) => {
-                warn!(%error, "the pictures are away; tasks wait until they are back")
-            }
-            settled => settled?,
+            Err(error @ (AssetError::Store(_) | AssetError::NoRandomness(_))) => return Err(error.into()),
+            // That may pass while the service runs, and what needs no pictures goes on meanwhile.
+            Err(error) => warn!(%error, "no picture can be written; tasks that make pictures wait until that is over"),
+            Ok(()) => {}
         }
         let owner = OwnerId::new()?;
         // Without a lease: the lock proves that this process lives.

@@ -1,21 +1,30 @@
 //! Files of result pictures: written whole or not at all, and named by tokens that cannot be guessed.
 
+mod access;
+
 use std::collections::HashSet;
+use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::stream::{BoxStream, try_unfold};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use imgopen_engine::Picture;
 use imgopen_store::{AssetToken, Moment, NewAsset, NoRandomness, Note, RunId, Store, StoreError, number};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
+use tokio::sync::Mutex;
 
 use crate::disk;
-use crate::home::Home;
+use crate::home::{self, Home, Marks};
+use access::Access;
+
+/// How many files are compared with the database to find out whether a directory without its mark is that of the database.
+const SAMPLE: usize = 4096;
 
 /// An error of writing, reading or deleting a picture.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +43,16 @@ pub enum AssetError {
     Files(#[from] object_store::Error),
     /// The directory is the mount point of a disk that is away.
     #[error(
-        "{directory} is empty, but the database knows pictures in it; mount its disk, or restore a backup; if the pictures are lost \
-         for good, make a directory `.imgopen-adopt` in it to go on without them"
+        "{directory} {found}, so it is not the directory that the database knows; mount its disk, or restore a backup; if the \
+         pictures are lost for good, run `mkdir -p {adopt}` to go on without them"
     )]
     Away {
         /// Its path.
         directory: String,
+        /// What is so instead, such as "does not exist".
+        found: &'static str,
+        /// The directory to make if it is to be taken nevertheless.
+        adopt: String,
     },
     /// A picture has no file any more.
     #[error("the file of the picture does not exist")]
@@ -63,50 +76,97 @@ pub enum AssetError {
 /// The pictures in a directory. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Assets {
+    /// Those of the data directory, so that they can be opened while the directory of the pictures is away.
     files: Arc<dyn ObjectStore>,
+    /// The name of the directory in the data directory.
+    name: String,
     home: Arc<Home>,
+    access: Access,
+    /// Held while the directory is marked, so that it gets one number.
+    settling: Arc<Mutex<()>>,
     store: Arc<dyn Store>,
 }
 
 impl Assets {
-    /// Opens a directory, and creates it if it does not exist. The store has the rows of its pictures.
+    /// Opens a directory in a data directory. It need not exist: [`settle`](Self::settle) looks at it. The store has the rows of
+    /// its pictures.
     ///
     /// # Errors
     ///
-    /// When it cannot be created or read.
+    /// When the data directory cannot be read.
     pub fn open(directory: &Path, store: Arc<dyn Store>) -> Result<Self, AssetError> {
-        let home = Home::open(directory).map_err(|error| in_directory(directory, &error))?;
-        let files = LocalFileSystem::new_with_prefix(directory).map_err(|error| in_directory(directory, &error))?;
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let files = LocalFileSystem::new_with_prefix(parent).map_err(|error| in_directory(parent, &error))?;
         let files = Arc::new(files.with_automatic_cleanup(false).with_fsync(true));
-        Ok(Self { files, home: Arc::new(home), store })
+        let (home, settling) = (Arc::new(Home::new(directory)), Arc::default());
+        Ok(Self { files, name, home, access: Access::new(), settling, store })
     }
 
-    /// Makes sure that the directory is the one that the database knows, not the empty mount point of a disk that is away.
+    /// Makes sure that the directory is the one that the database knows, not the mount point of a disk that is away.
     ///
-    /// It is if it bears the mark that the database names, or is to be adopted; otherwise, if there are any pictures in it, or
-    /// none can be missing in it. Then it is marked, which earlier versions did not do. Pictures of another database are
-    /// another matter, for warnings.
+    /// It is if it bears the mark that the database names. Without that, it is taken if an operator says so, if files in it
+    /// belong to pictures of the database, or if none can be missing: nothing was ever marked and there are no pictures, or it
+    /// does not exist and there are none. It then gets a new mark.
     ///
     /// # Errors
     ///
     /// When it is not, or that cannot be found out.
     pub async fn settle(&self) -> Result<(), AssetError> {
-        if self.with_home(Home::is_here_or_made).await? {
+        if self.with_home(|home| Ok(home.is_here())).await? {
             return Ok(());
         }
+        let _settling = self.settling.lock().await;
         let (noted, marks) = (self.store.note(Note::Pictures).await?, self.with_home(Home::marks).await?);
-        let is_marked = marks.is_adopted || noted.is_some_and(|number| marks.numbers.contains(&number));
-        if !is_marked && self.store.asset_bytes().await? != 0 && self.some_names(1).await?.is_empty() {
-            return Err(AssetError::Away { directory: self.directory().display().to_string() });
+        if let (Some(noted), Some(marks)) = (noted, &marks)
+            && marks.numbers.contains(&noted)
+        {
+            self.home.know(noted);
+            return Ok(());
         }
-        let mark = match noted.or(marks.numbers.first().copied()) {
-            Some(mark) => mark,
-            None => number()?,
+        if let Some(found) = self.lacks(noted, marks.as_ref()).await? {
+            return Err(self.away(noted, found));
+        }
+        let mark = number()?;
+        self.with_home(move |home| home.mark(mark)).await?;
+        // Only now: if the process dies in between, the directory is looked at again as it was before.
+        self.store.set_note(Note::Pictures, mark).await?;
+        self.home.know(mark);
+        self.with_home(move |home| home.keep_only(mark)).await
+    }
+
+    /// Returns what keeps a directory without its mark from being taken for that of the database. `None` if it is.
+    async fn lacks(&self, noted: Option<i64>, marks: Option<&Marks>) -> Result<Option<&'static str>, AssetError> {
+        let Some(marks) = marks else {
+            let is_lossless = self.store.asset_bytes().await? == 0;
+            return Ok((!is_lossless).then_some("does not exist"));
         };
-        if noted != Some(mark) {
-            self.store.set_note(Note::Pictures, mark).await?;
+        if marks.adopters.contains(&noted.unwrap_or_default()) {
+            return Ok(None);
         }
-        self.with_home(move |home| home.settle(mark)).await
+        if noted.is_none() && self.store.asset_bytes().await? == 0 {
+            return Ok(None);
+        }
+        let names = self.some_names(SAMPLE).await?;
+        let found =
+            if names.is_empty() { "has no pictures and no mark" } else { "has only unknown pictures and no mark" };
+        let known = self.store.kept_assets(names).await?;
+        Ok(known.is_empty().then_some(found))
+    }
+
+    /// The error that the directory is not that of the database with that number.
+    fn away(&self, noted: Option<i64>, found: &'static str) -> AssetError {
+        let directory = self.directory();
+        let adopt = home::adoption_of(directory, noted).display().to_string();
+        AssetError::Away { directory: directory.display().to_string(), found, adopt }
+    }
+
+    /// The same for one that was not looked at closely.
+    async fn unmarked(&self) -> AssetError {
+        match self.store.note(Note::Pictures).await {
+            Ok(noted) => self.away(noted, "lacks its mark"),
+            Err(error) => error.into(),
+        }
     }
 
     /// Whether the directory is surely the one that the database knows, so that what is not in it does not exist.
@@ -130,8 +190,25 @@ impl Assets {
         work: impl FnOnce(&Home) -> io::Result<T> + Send + 'static,
     ) -> Result<T, AssetError> {
         let home = self.home.clone();
-        let done = tokio::task::spawn_blocking(move || work(&home)).await.map_err(io::Error::other).flatten();
+        let done = self.access.run(async move { tokio::task::spawn_blocking(move || work(&home)).await }).await;
+        let done = done.and_then(|done| done.map_err(io::Error::other)?);
         done.map_err(|error| in_directory(self.directory(), &error))
+    }
+
+    /// Does work on files that a caller waits for.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, object_store::Error>> + Send + 'static,
+    ) -> Result<Result<T, object_store::Error>, AssetError> {
+        self.access.run(work).await.map_err(|error| in_directory(self.directory(), &error))
+    }
+
+    /// Does work on files that may take long.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, object_store::Error>> + Send + 'static,
+    ) -> Result<Result<T, object_store::Error>, AssetError> {
+        self.access.run_to_end(work).await.map_err(|error| in_directory(self.directory(), &error))
     }
 
     /// Writes a picture of a run. It becomes an asset only when its row is written too.
@@ -145,20 +222,24 @@ impl Assets {
         let bytes = picture.bytes.len() as u64;
         // What is written into the mount point of a disk is out of reach when the disk is back.
         self.settle().await?;
-        self.files.put(&place(&token), PutPayload::from_bytes(picture.bytes.clone())).await?;
+        let (files, place) = (self.files.clone(), self.place(&token));
+        let payload = PutPayload::from_bytes(picture.bytes.clone());
+        self.write(async move { files.put(&place, payload).await }).await??;
         Ok(NewAsset { token, media_type: picture.format.media_type(), bytes, expires_at })
     }
 
-    /// Streams a part of a picture that has that many bytes. Fails before the first byte if the file is lost or cut.
+    /// Streams a part of a picture that has that many bytes. Fails before the first byte if the file is lost or cut, or if the
+    /// disk does not answer.
     pub(crate) async fn stream(
         &self,
         token: &AssetToken,
         range: Range<u64>,
         expected: u64,
-    ) -> Result<impl Stream<Item = Result<Bytes, object_store::Error>> + Send + 'static, AssetError> {
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static, AssetError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        let found = match self.files.get_opts(&place(token), options).await {
-            Ok(read) if read.meta.size == expected => return Ok(read.into_stream()),
+        let (files, place) = (self.files.clone(), self.place(token));
+        let found = match self.read(async move { files.get_opts(&place, options).await }).await? {
+            Ok(read) if read.meta.size == expected => return Ok(in_places(read.into_stream(), self.access.clone())),
             Ok(read) => read.meta.size,
             Err(error) => self.size(token).await.and_then(|found| {
                 // Reading failed although the file is whole.
@@ -170,11 +251,12 @@ impl Assets {
 
     /// Returns the size of a picture's file.
     async fn size(&self, token: &AssetToken) -> Result<u64, AssetError> {
-        match self.files.head(&place(token)).await {
+        let (files, place) = (self.files.clone(), self.place(token));
+        match self.read(async move { files.head(&place).await }).await? {
             Ok(file) => Ok(file.size),
             Err(object_store::Error::NotFound { .. }) => match self.is_here().await {
                 true => Err(AssetError::Lost),
-                false => Err(AssetError::Away { directory: self.directory().display().to_string() }),
+                false => Err(self.unmarked().await),
             },
             Err(error) => Err(error.into()),
         }
@@ -194,10 +276,12 @@ impl Assets {
     ) -> (Vec<AssetToken>, Option<AssetError>) {
         let (mut deleted, mut first) = (Vec::new(), None);
         for token in tokens {
-            match self.files.delete(&place(token)).await {
-                Ok(()) => deleted.push(token.clone()),
-                Err(object_store::Error::NotFound { .. }) if self.is_here().await => deleted.push(token.clone()),
-                Err(error) => first = first.or(Some(error.into())),
+            let (files, place) = (self.files.clone(), self.place(token));
+            match self.write(async move { files.delete(&place).await }).await {
+                Ok(Ok(())) => deleted.push(token.clone()),
+                Ok(Err(object_store::Error::NotFound { .. })) if self.is_here().await => deleted.push(token.clone()),
+                Ok(Err(error)) => first = first.or(Some(error.into())),
+                Err(error) => first = first.or(Some(error)),
             }
         }
         (deleted, first)
@@ -212,44 +296,72 @@ impl Assets {
     /// are not touched. If some cannot be deleted, the others still are, and the first error is returned.
     pub(crate) async fn delete_orphans(&self, run: &RunId) -> Result<usize, AssetError> {
         if !self.is_here().await {
-            return Err(AssetError::Away { directory: self.directory().display().to_string() });
+            return Err(self.unmarked().await);
         }
-        let files = self.files.list(Some(&Place::from(shelf(run.as_str()))));
+        let files = self.files.list(Some(&Place::from_iter([self.name.as_str(), shelf(run.as_str())])));
         let files: Vec<_> = files.map_ok(|file| file.location).try_collect().await?;
         let names = files.iter().filter_map(Place::filename).filter(|name| name.starts_with(run.as_str()));
         let tokens: Vec<_> = names.map(|name| AssetToken(name.to_owned())).collect();
         let kept: HashSet<_> = self.store.kept_assets(tokens.clone()).await?.into_iter().collect();
         let orphans: Vec<_> = tokens.iter().filter(|token| !kept.contains(token)).collect();
         let count = orphans.len();
-        let (whole, partial) = (self.delete(orphans).await, self.delete_partial(run));
+        let (whole, partial) = (self.delete(orphans).await, self.delete_partial(run).await);
         whole?;
         Ok(count + partial?)
     }
 
     /// The object store writes a file beside its place, with a number after `#`, and then renames it. It does not list
     /// such partial files.
-    fn delete_partial(&self, run: &RunId) -> Result<usize, AssetError> {
-        let shelf = self.directory().join(shelf(run.as_str()));
-        let to_error = |error: io::Error| in_directory(&shelf, &error);
-        let files = match std::fs::read_dir(&shelf) {
-            Ok(files) => files,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(to_error(error)),
-        };
-        let (mut deleted, mut outcome) = (0, Ok(()));
-        for file in files {
-            let file = file.map_err(to_error)?;
-            let name = file.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(run.as_str()) && name.contains('#') {
-                match std::fs::remove_file(file.path()) {
-                    Ok(()) => deleted += 1,
-                    Err(error) => outcome = outcome.and(Err(to_error(error))),
-                }
+    async fn delete_partial(&self, run: &RunId) -> Result<usize, AssetError> {
+        let run = run.as_str().to_owned();
+        self.with_home(move |home| delete_partial(&home.directory().join(shelf(&run)), &run)).await
+    }
+
+    /// Two levels, because directories of a million files are slow to list.
+    fn place(&self, token: &AssetToken) -> Place {
+        Place::from_iter([self.name.as_str(), shelf(token.as_str()), token.as_str()])
+    }
+}
+
+/// Deletes the partial files of a run, and returns how many. If some cannot be deleted, the others still are.
+fn delete_partial(shelf: &Path, run: &str) -> io::Result<usize> {
+    let files = match std::fs::read_dir(shelf) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let (mut deleted, mut outcome) = (0, Ok(()));
+    for file in files {
+        let file = file?;
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(run) && name.contains('#') {
+            match std::fs::remove_file(file.path()) {
+                Ok(()) => deleted += 1,
+                Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        outcome.map(|()| deleted)
     }
+    outcome.map(|()| deleted)
+}
+
+/// Reads each part of a file in a place of its own, so that a slow caller keeps none.
+fn in_places(
+    file: BoxStream<'static, Result<Bytes, object_store::Error>>,
+    access: Access,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    try_unfold(file, move |mut file| {
+        let access = access.clone();
+        async move {
+            let read = access.run(async move {
+                let part = file.next().await;
+                (part, file)
+            });
+            let (part, file) = read.await?;
+            let part = part.transpose().map_err(io::Error::other)?;
+            Ok::<_, io::Error>(part.map(|part| (part, file)))
+        }
+    })
 }
 
 /// Returns the names of some files in a directory of pictures that are named like one, at most so many.
@@ -296,11 +408,6 @@ pub(crate) fn path(directory: &Path, token: &AssetToken) -> PathBuf {
     directory.join(shelf(token.as_str())).join(token.as_str())
 }
 
-/// Two levels, because directories of a million files are slow to list.
-fn place(token: &AssetToken) -> Place {
-    Place::from_iter([shelf(token.as_str()), token.as_str()])
-}
-
 /// The directory of a token, or of all tokens of a run.
 fn shelf(name: &str) -> &str {
     name.get(..2).unwrap_or("_")
@@ -311,142 +418,4 @@ fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> AssetError {
 }
 
 #[cfg(test)]
-mod tests {
-    use imgopen_engine::Format;
-    use imgopen_store::{Claim, End, Ending, KeyId, NewTask, OwnerId, SqliteStore, State, TaskId, TaskOutput};
-
-    use super::*;
-
-    #[test]
-    fn only_files_named_like_pictures_are_listed() {
-        let directory = tempfile::tempdir().unwrap();
-        let run = RunId::new().unwrap();
-        let token = AssetToken::new(&run, "png").unwrap();
-        let old = AssetToken(format!("{}.webp", "0a".repeat(16)));
-        for known in [&token, &old] {
-            let path = path(directory.path(), known);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        }
-        let others = [format!("{token}#1"), "notes.txt".to_owned(), "0a.png".to_owned(), "a".repeat(40)];
-        for other in &others {
-            std::fs::write(directory.path().join("0a").join(other), "").unwrap();
-            std::fs::write(directory.path().join(other), "").unwrap();
-        }
-        let mut names: Vec<_> = names(directory.path()).unwrap().map(|file| file.unwrap().0).collect();
-        names.sort();
-        let mut expected = [token, old];
-        expected.sort();
-        assert_eq!(names, expected);
-        for name in ["../../../../../../../../../../etc/passwd", "", ".png", "0a0a.png"] {
-            assert!(!is_token(&AssetToken(name.to_owned())), "{name}");
-        }
-    }
-
-    /// The pictures in a directory, with their store in another.
-    async fn assets(directory: &Path) -> (Assets, tempfile::TempDir) {
-        let data = tempfile::tempdir().unwrap();
-        let assets = Assets::open(directory, Arc::new(SqliteStore::open(data.path()).unwrap())).unwrap();
-        assets.settle().await.unwrap();
-        (assets, data)
-    }
-
-    /// A directory in the place of a file cannot be deleted as one, not even by root.
-    #[tokio::test]
-    async fn a_file_that_cannot_be_deleted_does_not_keep_the_others() {
-        let directory = tempfile::tempdir().unwrap();
-        let (assets, _) = assets(directory.path()).await;
-        let run = RunId::new().unwrap();
-        let tokens: Vec<_> = (0..3).map(|_| AssetToken::new(&run, "png").unwrap()).collect();
-        let paths: Vec<_> = tokens.iter().map(|token| path(directory.path(), token)).collect();
-        std::fs::create_dir_all(paths[0].join("in the way")).unwrap();
-        std::fs::write(&paths[1], "a picture").unwrap();
-        let (deleted, error) = assets.delete_each(&tokens).await;
-        assert_eq!(deleted, tokens[1..]);
-        assert!(error.is_some() && paths[0].exists() && !paths[1].exists());
-        assert!(assets.delete(&tokens).await.is_err());
-    }
-
-    fn picture() -> Picture {
-        Picture { bytes: vec![1, 2, 3].into(), format: Format::Png, width: 1, height: 1, seed: None }
-    }
-
-    /// Ends a task with a picture.
-    async fn keep_one(assets: &Assets) {
-        let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
-        store.register_owner(owner.clone(), None).await.unwrap();
-        let (key, now) = (KeyId("a".to_owned()), Moment(1));
-        store.submit(NewTask::new(TaskId("1".to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
-        let needs = "enlarge_image".to_owned();
-        let claim = Claim { key, needs, run: run.clone(), owner, now, only: None };
-        let task = store.claim(claim).await.unwrap().unwrap();
-        let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, now);
-        let assets = vec![assets.put(&run, &picture(), None).await.unwrap()];
-        assert!(
-            store.end(End { before: State::Running, task, assets, callback: None, orphans_run: false }).await.unwrap()
-        );
-    }
-
-    #[tokio::test]
-    async fn an_empty_directory_is_taken_only_if_nothing_can_be_missing_in_it() {
-        let parent = tempfile::tempdir().unwrap();
-        let (directory, disk) = (parent.path().join("assets"), parent.path().join("disk"));
-        std::fs::create_dir(&directory).unwrap();
-        let (first, _data) = assets(&directory).await;
-        keep_one(&first).await;
-        let open = || Assets::open(&directory, first.store.clone()).unwrap();
-        // The disk is not mounted at the start.
-        std::fs::rename(&directory, &disk).unwrap();
-        std::fs::create_dir(&directory).unwrap();
-        let away = open();
-        assert!(matches!(away.settle().await, Err(AssetError::Away { .. })));
-        assert!(matches!(away.put(&RunId::new().unwrap(), &picture(), None).await, Err(AssetError::Away { .. })));
-        // It holds nothing, or this would fail.
-        std::fs::remove_dir(&directory).unwrap();
-        std::fs::rename(&disk, &directory).unwrap();
-        away.settle().await.unwrap();
-        // Earlier versions made no mark.
-        for mark in std::fs::read_dir(&directory).unwrap() {
-            let mark = mark.unwrap();
-            if mark.file_name().to_string_lossy().starts_with(".imgopen-") {
-                std::fs::remove_dir(mark.path()).unwrap();
-            }
-        }
-        assert!(!away.is_here().await);
-        let unmarked = open();
-        unmarked.settle().await.unwrap();
-        assert!(unmarked.is_here().await && away.is_here().await);
-        // All pictures are lost, and the operator says so.
-        std::fs::remove_dir_all(&directory).unwrap();
-        std::fs::create_dir(&directory).unwrap();
-        assert!(matches!(open().settle().await, Err(AssetError::Away { .. })));
-        crate::home::adopt(&directory).unwrap();
-        open().settle().await.unwrap();
-        assert!(first.is_here().await && !directory.join(".imgopen-adopt").exists());
-        // A directory that does not exist is no mount point.
-        std::fs::remove_dir_all(&directory).unwrap();
-        open().settle().await.unwrap();
-        assert!(first.is_here().await);
-    }
-
-    #[tokio::test]
-    async fn what_is_away_is_not_deleted() {
-        let parent = tempfile::tempdir().unwrap();
-        let (directory, disk) = (parent.path().join("assets"), parent.path().join("disk"));
-        let (assets, _data) = assets(&directory).await;
-        let run = RunId::new().unwrap();
-        let token = AssetToken::new(&run, "png").unwrap();
-        // The disk is not mounted: the directory is there, and empty.
-        std::fs::rename(&directory, &disk).unwrap();
-        std::fs::create_dir(&directory).unwrap();
-        let (deleted, error) = assets.delete_each([&token]).await;
-        assert!(deleted.is_empty() && error.is_some());
-        assert!(matches!(assets.delete_orphans(&run).await, Err(AssetError::Away { .. })));
-        assert!(matches!(assets.stream(&token, 0..1, 1).await.err(), Some(AssetError::Away { .. })));
-        std::fs::remove_dir(&directory).unwrap();
-        std::fs::rename(&disk, &directory).unwrap();
-        assert_eq!(assets.delete_each([&token]).await.0, std::slice::from_ref(&token));
-        assert_eq!(assets.delete_orphans(&run).await.unwrap(), 0);
-        assert!(matches!(assets.stream(&token, 0..1, 1).await.err(), Some(AssetError::Lost)));
-    }
-}
+mod tests;

@@ -244,13 +244,26 @@ impl Dispatch {
         is_released
     }
 
-    /// Ends the hold of the server if no task is queued or running. Returns whether there was one.
-    pub fn release_if_idle(&self) -> bool {
-        let mut counts = self.lock();
-        counts.queued == 0 && counts.running == 0 && counts.holds.release_server()
+    /// Ends the hold of what makes pictures, because one was written. Returns whether it was in force.
+    pub fn release_pictures(&self) -> bool {
+        let is_released = self.lock().holds.release_pictures();
+        if is_released {
+            self.notify_all();
+        }
+        is_released
     }
 
-    /// Whether all tasks are held, because of a fault of the server.
+    /// Ends the holds of the server and its pictures if no task is queued or running. Returns whether there was one.
+    pub fn release_if_idle(&self) -> bool {
+        let mut counts = self.lock();
+        if counts.queued > 0 || counts.running > 0 {
+            return false;
+        }
+        let pictures = counts.holds.release_pictures();
+        counts.holds.release_server() || pictures
+    }
+
+    /// Whether tasks are held because of a fault of the server: all, or those that make pictures.
     pub fn is_held(&self) -> bool {
         self.lock().holds.is_server_held()
     }

@@ -21,6 +21,7 @@ mod live;
 mod memory;
 mod metrics;
 pub mod plurals;
+mod results;
 mod settings;
 mod stop_times;
 mod tasks;

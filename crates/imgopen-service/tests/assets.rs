@@ -175,6 +175,67 @@ async fn a_lost_picture_is_gone_until_it_is_put_back() {
     assert_eq!(got(&server, &url, &[]).await.status(), 200);
 }
 
+/// A file that cannot be opened for now, as on a disk that does not answer: a pipe that nobody writes into.
+#[cfg(unix)]
+struct Hung(PathBuf);
+
+#[cfg(unix)]
+impl Hung {
+    fn new(path: PathBuf) -> Self {
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self(path)
+    }
+}
+
+/// Lets go of all who wait, also if the test fails; the runtime would wait for their threads.
+#[cfg(unix)]
+impl Drop for Hung {
+    fn drop(&mut self) {
+        // Opened for both, it waits for nobody. Those who come later find no file.
+        let ends = std::fs::OpenOptions::new().read(true).write(true).open(&self.0).unwrap();
+        std::fs::remove_file(&self.0).unwrap();
+        std::mem::forget(ends);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn hung_pictures_leave_threads_to_the_database() {
+    const THREADS: usize = 96;
+
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(THREADS).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (server, url) = with_picture(Bench::new()).await;
+        let hung = Hung::new(file(&server, &url));
+        let reads = futures_util::future::join_all((0..2 * THREADS).map(|_| got(&server, &url, &[])));
+        // Whatever reads the database is answered while all reads hang, and they are answered, too.
+        let ((), answers) = tokio::join!(
+            async {
+                for _ in 0..20 {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    server.call("list_tasks", json!({})).await.ok();
+                }
+            },
+            reads,
+        );
+        for answer in answers {
+            let answer = Answer::of(answer).await;
+            assert_eq!(answer.headers["retry-after"], "5");
+            assert!(answer.refused(503).contains("cannot be read at the moment"));
+        }
+        server.call("list_tasks", json!({})).await.ok();
+        drop(hung);
+        let after = crate::common::until("the disk answers", || async {
+            let answer = got(&server, &url, &[]).await;
+            (answer.status() != 503).then_some(answer.status())
+        });
+        // The file itself is lost.
+        assert_eq!(after.await, 410);
+    });
+}
+
 #[tokio::test]
 async fn a_damaged_picture_is_an_error_before_its_first_byte() {
     let (server, url) = with_picture(Bench::new()).await;

@@ -200,18 +200,52 @@ async fn a_result_that_cannot_be_stored_waits_for_the_disk() {
         async { Ok(Output { pictures: vec![dot_picture(), dot_picture()], ..Output::default() }) }
     });
     let server = Bench::new().engines(vec![engine]).start().await;
+    // A picture lies in one of these directories.
     let assets = server.data_dir().join("assets");
-    std::fs::remove_dir_all(&assets).unwrap();
-    std::fs::write(&assets, "in the way").unwrap();
+    let shelves: Vec<_> = (0..=255).map(|shelf| assets.join(format!("{shelf:02x}"))).collect();
+    shelves.iter().for_each(|shelf| std::fs::write(shelf, "in the way").unwrap());
     let task = server.submitted("enlarge_image", enlarge("1")).await;
     calls(&count, 2).await;
     let row = server.reached(&task, "queued").await;
     assert_eq!(row["attempts"], json!(0));
-    std::fs::remove_file(&assets).unwrap();
-    std::fs::create_dir(&assets).unwrap();
+    shelves.iter().for_each(|shelf| std::fs::remove_file(shelf).unwrap());
     let row = server.reached(&task, "succeeded").await;
     assert_eq!(row["attempts"], json!(1));
     assert_eq!(server.call("list_tasks", json!({"states": ["failed"]})).await.ok()["rows"], json!([]));
+}
+
+/// No engine works for a result that cannot be stored, and what has no pictures goes on.
+#[tokio::test]
+async fn no_run_begins_while_the_pictures_are_away() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let called = count.clone();
+    let enlarge_image = Own::new(&operations::ENLARGE_IMAGE, move |_, _| {
+        called.fetch_add(1, Ordering::SeqCst);
+        async { Ok(dot()) }
+    });
+    let blind = Own::new(&operations::DETECT_FACES, |_, _| async { Ok(Output::default()) });
+    let server = Bench::new().engines(vec![enlarge_image, blind]).start().await;
+    let (assets, disk) = (server.data_dir().join("assets"), server.data_dir().join("disk"));
+    std::fs::rename(&assets, &disk).unwrap();
+    std::fs::create_dir(&assets).unwrap();
+    let task = server.submitted("enlarge_image", enlarge("1")).await;
+    until("it is held", async || {
+        let answer = server.get("/readyz").send().await.unwrap().text().await.unwrap();
+        answer.contains("no task can run that makes pictures").then_some(())
+    })
+    .await;
+    // The end of another run says nothing about the disk.
+    let request = json!({"businessTaskId": "2", "imageUrl": "https://example.com/a.png"});
+    let other = server.submitted("detect_faces", request).await;
+    server.reached(&other, "succeeded").await;
+    let answer = server.get("/readyz").send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains("no task can run that makes pictures"), "{answer}");
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    // It holds nothing, or this would fail.
+    std::fs::remove_dir(&assets).unwrap();
+    std::fs::rename(&disk, &assets).unwrap();
+    assert_eq!(server.reached(&task, "succeeded").await["attempts"], json!(1));
+    assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
 /// An engine that is unavailable for its first calls, and counts them.

@@ -69,7 +69,9 @@ async fn a_key_keeps_no_more_bytes_than_it_may() {
     assert_eq!(full.headers["retry-after"], "60");
     let msg = full.refused(429);
     assert!(msg.contains("1 are kept (`assets.bytes_per_key`)") && msg.contains("have expired"), "{msg}");
-    // It concerns neither a repeated submit nor another key.
+    // It concerns neither what makes no pictures, nor a repeated submit, nor another key.
+    let faces = json!({"businessTaskId": "faces", "imageUrl": "https://example.com/a.png"});
+    server.call("detect_faces", faces).await.ok();
     assert_eq!(id(&server.call_with(&server.key, "enlarge_image", &headers, enlarge("1")).await.ok()), first);
     let other = server.service.keys().create("other").await.unwrap();
     server.call_as(&other, "enlarge_image", enlarge("3")).await.ok();

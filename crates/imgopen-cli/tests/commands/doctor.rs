@@ -44,6 +44,32 @@ async fn a_sound_data_directory_has_no_findings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mount_point_of_a_disk_that_is_away_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = with_pictures(folder.path(), 2).await;
+    std::fs::rename(data.join("assets"), data.join("disk")).unwrap();
+    std::fs::create_dir(data.join("assets")).unwrap();
+    let (code, report) = examined(folder.path(), &[]);
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!((code, findings.len()), (1, 2), "{report}");
+    let unmarked = &findings[1];
+    assert!(unmarked["problem"].as_str().unwrap().contains("lacks the mark `.imgopen-"), "{report}");
+    let fix = unmarked["fix"].as_str().unwrap();
+    // What the advice makes, the next start takes.
+    let adopt = fix.split("`mkdir -p ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+    std::fs::create_dir(folder.path().join(adopt)).unwrap();
+    let (_, report) = examined(folder.path(), &[]);
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{report}");
+    Program::serve(&data, &[]).stop();
+    assert!(!folder.path().join(adopt).exists());
+    // It has a new number, so that the disk is not taken for it.
+    std::fs::rename(data.join("assets"), data.join("adopted")).unwrap();
+    std::fs::rename(data.join("disk"), data.join("assets")).unwrap();
+    let (_, report) = examined(folder.path(), &[]);
+    assert!(report["findings"].to_string().contains("lacks the mark"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_damaged_and_unknown_pictures_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let data = with_pictures(folder.path(), 3).await;

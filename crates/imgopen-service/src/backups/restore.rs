@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use imgopen_store::{Clock, Inspection, Moment, SqliteStore};
+use imgopen_store::{Clock, Inspection, Moment, Note, SqliteStore};
 
 use super::files::{copy_directory, copy_if_there};
 use super::manifest::{BackupError, Manifest};
@@ -149,8 +149,10 @@ fn copy(backup: &Path, staging: &Path) -> Result<(), BackupError> {
     for name in [ASSETS, DATA_SETS] {
         copy_directory(&backup.join(name), &staging.join(name), |_| false)?;
     }
+    // The number that marks the directory in use stays with that: another one may come back as a disk.
+    let noted = Inspection::open(backup)?.note(Note::Pictures)?;
     let pictures = staging.join(ASSETS);
-    let adopted = data_dir::make_private(&pictures).and_then(|()| home::adopt(&pictures));
+    let adopted = data_dir::make_private(&pictures).and_then(|()| home::adopt(&pictures, noted));
     adopted.map_err(BackupError::at(&pictures))?;
     for name in [HASHES, SqliteStore::FILE] {
         let from = backup.join(name);

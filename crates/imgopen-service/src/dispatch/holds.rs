@@ -1,13 +1,15 @@
 //! Pauses after faults that are not the tasks' own.
 //!
 //! A fault of the server, such as a full disk, concerns all tasks; one of an engine, such as a back end that does not
-//! answer, those with the same needs. They are held for a pause that grows with every fault in a row. When it is over, one
+//! answer, those with the same needs; one of the disk of the pictures, those that make pictures. They are held for a pause that grows with every fault in a row. When it is over, one
 //! task is let through to try: if its run meets the fault again, a longer pause begins; if it gets on, the hold is over.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::results::has_pictures;
 
 /// The first pause.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -23,6 +25,8 @@ const LONGEST_ASKED: Duration = Duration::from_secs(600);
 pub enum Scope {
     /// Every task.
     Server,
+    /// Tasks that make pictures.
+    Pictures,
     /// Tasks with these needs.
     Needs(String),
 }
@@ -36,6 +40,7 @@ pub fn pause(faults: u32) -> Duration {
 #[derive(Debug, Default)]
 pub struct Holds {
     server: Option<Hold>,
+    pictures: Option<Hold>,
     needs: HashMap<String, Hold>,
 }
 
@@ -71,7 +76,8 @@ impl Holds {
     /// Whether a task with these needs may begin.
     pub fn allow(&self, needs: &str, now: Instant) -> bool {
         let allows = |hold: Option<&Hold>| hold.is_none_or(|hold| hold.allows(now));
-        allows(self.server.as_ref()) && allows(self.needs.get(needs))
+        let pictures = self.pictures.as_ref().filter(|_| makes_pictures(needs));
+        allows(self.server.as_ref()) && allows(pictures) && allows(self.needs.get(needs))
     }
 
     /// A task with these needs begins. If it was held, it is the one that tries. Returns whether it was.
@@ -98,18 +104,20 @@ impl Holds {
     pub fn fault(&mut self, scope: Scope, least: Option<Duration>, now: Instant) -> Duration {
         let before = match &scope {
             Scope::Server => self.server,
+            Scope::Pictures => self.pictures,
             Scope::Needs(needs) => self.needs.get(needs).copied(),
         };
         let hold = Hold::after(before, least, now);
         match scope {
             Scope::Server => self.server = Some(hold),
+            Scope::Pictures => self.pictures = Some(hold),
             Scope::Needs(needs) => drop(self.needs.insert(needs, hold)),
         }
         hold.until.saturating_duration_since(now)
     }
 
     /// A run with these needs has ended without a fault. Returns whether a hold is over by that. One of an engine is over
-    /// only if the engine did its work: the run may not have got as far.
+    /// only if the engine did its work: the run may not have got as far. That of the pictures is not: other runs write none.
     pub fn release(&mut self, needs: &str, is_answered: bool) -> bool {
         let of_needs = is_answered && self.needs.remove(needs).is_some();
         self.release_server() || of_needs
@@ -120,14 +128,27 @@ impl Holds {
         self.server.take().is_some()
     }
 
-    /// Whether the server is held.
+    /// Ends the hold of what makes pictures, because one was written, and returns whether there was one.
+    pub fn release_pictures(&mut self) -> bool {
+        self.pictures.take().is_some()
+    }
+
+    /// Whether the server or what makes pictures is held.
     pub fn is_server_held(&self) -> bool {
-        self.server.is_some()
+        self.server.is_some() || self.pictures.is_some()
     }
 
     fn of(&mut self, needs: &str) -> impl Iterator<Item = &mut Hold> {
-        self.server.iter_mut().chain(self.needs.get_mut(needs))
+        let pictures = self.pictures.as_mut().filter(|_| makes_pictures(needs));
+        self.server.iter_mut().chain(pictures).chain(self.needs.get_mut(needs))
     }
+}
+
+/// Whether tasks with these needs make pictures.
+fn makes_pictures(needs: &str) -> bool {
+    // Before the operation stands whether the task is for the sandbox, after it the model.
+    let operation = needs.split(':').next().unwrap_or_default();
+    has_pictures(operation.rsplit('/').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -187,5 +208,21 @@ mod tests {
         assert!(holds.over("a") && holds.allow("a", now + SECOND));
         assert!(!holds.release("a", false) && !holds.allow("a", now));
         assert!(holds.release("a", true) && holds.allow("a", now));
+    }
+
+    #[test]
+    fn a_fault_of_the_pictures_is_over_only_when_one_was_written() {
+        let (mut holds, now) = (Holds::default(), Instant::now());
+        let (maker, reader) = ("sandbox/enlarge_image:a/b", "sandbox/detect_faces:a/b");
+        holds.fault(Scope::Pictures, None, now);
+        assert!(!holds.allow(maker, now) && holds.allow(reader, now) && holds.is_server_held());
+        // Runs that write no picture say nothing about their disk.
+        assert!(!holds.begin(reader, now) && !holds.over(reader) && !holds.release(reader, true));
+        assert!(!holds.allow(maker, now) && holds.allow(maker, now + SECOND));
+        holds.begin(maker, now + SECOND);
+        assert!(!holds.allow(maker, now + SECOND), "one task tries at a time");
+        assert!(!holds.release(maker, true) && holds.is_server_held());
+        assert!(holds.release_pictures() && holds.allow(maker, now) && !holds.is_server_held());
+        assert!(!holds.release_pictures());
     }
 }

@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use imgopen_store::{AssetFile, AssetToken, Inspection, Moment};
+use imgopen_store::{AssetFile, AssetToken, Inspection, Moment, Note};
 
 use super::finding::{Finding, Pictures};
-use crate::assets;
 use crate::data_dir::ASSETS;
 use crate::plurals::counted;
 use crate::upkeep::watermark;
+use crate::{assets, home};
 
 /// How many rows or files are compared at once.
 const BATCH: usize = 1000;
@@ -77,8 +77,28 @@ pub fn pictures(rows: &Inspection, directory: &Path, now: Moment) -> Result<(Pic
         batch.into_iter().for_each(|row| compare(&mut pictures, row, &directory, now));
     }
     find_unknown(rows, &mut pictures, &directory)?;
-    let findings = findings(&pictures);
+    let mut findings = findings(&pictures);
+    findings.extend(unmarked(rows, &directory)?);
     Ok((pictures, findings))
+}
+
+/// Finds out whether the directory lacks the mark that the database names, as the mount point of a disk does.
+fn unmarked(rows: &Inspection, directory: &Path) -> Result<Option<Finding>, Finding> {
+    let Some(noted) = rows.note(Note::Pictures).map_err(|error| Finding::of(&error))? else { return Ok(None) };
+    let cannot = |error| Finding::on(directory.display(), error, "check the disk and the permissions of the directory");
+    let marks = home::marks(directory).map_err(cannot)?.unwrap_or_default();
+    if marks.numbers.contains(&noted) || marks.adopters.contains(&noted) {
+        return Ok(None);
+    }
+    let (path, adopt) = (directory.display(), home::adoption_of(directory, Some(noted)));
+    let problem =
+        format!("{path} lacks the mark `.imgopen-{noted:016x}`: it may be the mount point of a disk that is away");
+    let fix = format!(
+        "mount its disk; if it is the right directory, run `mkdir -p {}` to have the service take it; `--json` lists the \
+         pictures that are missing",
+        adopt.display()
+    );
+    Ok(Some(Finding::new(problem, fix)))
 }
 
 fn compare(pictures: &mut Pictures, row: AssetFile, directory: &Path, now: Moment) {

@@ -32,6 +32,11 @@ impl Fault {
         Self { scope: Some(Scope::Server), problem: problem.to_string(), public: public.to_owned(), retry_after: None }
     }
 
+    /// A fault of the pictures' disk.
+    pub fn of_pictures(problem: impl ToString, public: &str) -> Self {
+        Self { scope: Some(Scope::Pictures), ..Self::of_server(problem, public) }
+    }
+
     /// A fault of what serves these needs.
     pub fn of_engine(needs: &str, problem: impl ToString, retry_after: Option<Duration>) -> Self {
         let problem = problem.to_string();
@@ -61,14 +66,16 @@ pub fn defer(context: &Context, task: &TaskId, fault: &Fault, faults: u32) -> Du
 pub fn hold(context: &Context, fault: &Fault) -> Duration {
     let Fault { scope, problem, retry_after, .. } = fault;
     let Some(scope) = scope else { return Duration::ZERO };
-    if *scope == Scope::Server {
-        context.health.fault(WORKERS, "no task can run, because of a fault of the server; its log has the details");
+    if matches!(scope, Scope::Server | Scope::Pictures) {
+        let held = if *scope == Scope::Server { "no task can run" } else { "no task can run that makes pictures" };
+        context.health.fault(WORKERS, format!("{held}, because of a fault of the server; its log has the details"));
     }
     let pause = context.dispatch.hold(scope.clone(), *retry_after);
     match scope {
         Scope::Server => {
             warn!(?pause, %problem, "no task can run; trying again after a pause");
         }
+        Scope::Pictures => warn!(?pause, %problem, "no task can run that makes pictures; trying again after a pause"),
         Scope::Needs(needs) => warn!(needs, ?pause, %problem, "tasks cannot run; trying again after a pause"),
     }
     pause
@@ -81,6 +88,16 @@ pub fn release(context: &Context, needs: &str, is_answered: bool) {
     }
     if !context.dispatch.is_held() {
         context.health.well(WORKERS);
+    }
+}
+
+/// Ends the hold of what makes pictures, because a run has written one.
+pub fn release_pictures(context: &Context) {
+    if context.dispatch.release_pictures() {
+        info!("tasks that make pictures run again");
+        if !context.dispatch.is_held() {
+            context.health.well(WORKERS);
+        }
     }
 }
 

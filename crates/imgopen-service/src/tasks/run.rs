@@ -19,12 +19,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 use tracing::info;
 
-use super::faults::Fault;
+use super::faults::{Fault, release_pictures};
 use super::inputs::RequestPictures;
 use super::needs::{self, Needs};
 use crate::context::Context;
 use crate::dispatch::Fetching;
 use crate::live::Entry;
+use crate::results;
 
 /// What callers see if results could not be stored for too long.
 const UNSTORED: &str = "its result could not be stored";
@@ -160,7 +161,7 @@ fn too_long(operation: &Operation, limit: Duration, run: &Run<'_>) -> Outcome {
     }
     if run.is_writing {
         let problem = format!("a picture could not be written within the {seconds} s of its run; check the disk");
-        return Outcome::Deferred(Fault::of_server(problem, UNSTORED));
+        return Outcome::Deferred(Fault::of_pictures(problem, UNSTORED));
     }
     Outcome::Failed(format!(
         "it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)",
@@ -180,6 +181,11 @@ async fn prepare(
     let needs = run.task.needs.as_str();
     let choice = Needs::parse(needs).choose(&context.engines);
     let choice = choice.map_err(|unavailable| Stopped::Fault(Fault::of_engine(needs, unavailable, None)))?;
+    // What would be lost in the end is not begun.
+    if results::has_pictures(operation.id) {
+        let settled = context.assets.settle().await;
+        settled.map_err(|error| Stopped::Fault(Fault::of_pictures(error, UNSTORED)))?;
+    }
     let (monitor, watch) = Monitor::new();
     let cancel = watch.cancel.clone().drop_guard();
     entry.watch(&choice, watch.clone());
@@ -231,11 +237,12 @@ pub async fn write(context: &Context, operation: &Operation, output: Output, run
         run.is_writing = true;
         match context.assets.put(run.id, picture, expires_at).await {
             Ok(asset) => {
+                release_pictures(context);
                 let (token, seed) = (asset.token.clone(), picture.seed);
                 stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
                 run.assets.push(asset);
             }
-            Err(error) => return Outcome::Deferred(Fault::of_server(error, UNSTORED)),
+            Err(error) => return Outcome::Deferred(Fault::of_pictures(error, UNSTORED)),
         }
     }
     run.is_writing = false;

@@ -7,9 +7,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::problem::Problem;
-use super::{assets, open, tasks};
+use super::{assets, notes, open, tasks};
 use crate::ids::AssetToken;
-use crate::{AssetFile, Moment, StoreError};
+use crate::{AssetFile, Moment, Note, StoreError};
 
 /// How much damage is listed.
 const DAMAGES: u32 = 20;
@@ -98,6 +98,15 @@ impl Inspection {
     /// When the database cannot be read.
     pub fn latest(&self) -> Result<Option<Moment>, StoreError> {
         self.read(|connection| tasks::latest(connection, self.layout))
+    }
+
+    /// Returns the value of a note. Databases of earlier layouts have none.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read.
+    pub fn note(&self, note: Note) -> Result<Option<i64>, StoreError> {
+        self.read(|connection| if self.layout >= 4 { notes::note(connection, note) } else { Ok(None) })
     }
 
     /// Copies the database into another directory as it is at one moment, even while a service writes it. The copy is one
