@@ -298,8 +298,9 @@ impl Assets {
         if !self.is_here().await {
             return Err(self.unmarked().await);
         }
-        let files = self.files.list(Some(&Place::from_iter([self.name.as_str(), shelf(run.as_str())])));
-        let files: Vec<_> = files.map_ok(|file| file.location).try_collect().await?;
+        let (files, place) = (self.files.clone(), Place::from_iter([self.name.as_str(), shelf(run.as_str())]));
+        let listed = async move { files.list(Some(&place)).map_ok(|file| file.location).try_collect::<Vec<_>>().await };
+        let files = self.write(listed).await??;
         let names = files.iter().filter_map(Place::filename).filter(|name| name.starts_with(run.as_str()));
         let tokens: Vec<_> = names.map(|name| AssetToken(name.to_owned())).collect();
         let kept: HashSet<_> = self.store.kept_assets(tokens.clone()).await?.into_iter().collect();

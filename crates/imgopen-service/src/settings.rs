@@ -165,8 +165,8 @@ pub struct AssetSettings {
     /// How long they are kept and their URLs work. Forever unless set.
     #[serde(with = "durations::optional")]
     pub lifetime: Option<Duration>,
-    /// How many bytes of result pictures are kept for one key: as soon as it has that many, its further submits are answered
-    /// with the status 429, until some have expired. What was accepted before still ends. Any number unless set.
+    /// How many bytes of result pictures are kept for one key: as soon as it has that many, its further submits that make
+    /// pictures are answered with the status 429, until some have expired. What was accepted before still ends. Any number unless set.
     pub bytes_per_key: Option<u64>,
 }
 

@@ -9,7 +9,7 @@ use reqwest::Response;
 use serde_json::json;
 
 use crate::common::engines::{Own, dot, dot_picture};
-use crate::common::{Answer, Bench, Server, enlarge};
+use crate::common::{Answer, Bench, DEADLINE, Server, enlarge};
 
 /// Starts a server with one picture; returns it with the picture's URL.
 async fn with_picture(bench: Bench) -> (Server, String) {
@@ -211,15 +211,14 @@ fn hung_pictures_leave_threads_to_the_database() {
         let hung = Hung::new(file(&server, &url));
         let reads = futures_util::future::join_all((0..2 * THREADS).map(|_| got(&server, &url, &[])));
         // Whatever reads the database is answered while all reads hang, and they are answered, too.
-        let ((), answers) = tokio::join!(
-            async {
-                for _ in 0..20 {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    server.call("list_tasks", json!({})).await.ok();
-                }
-            },
-            reads,
-        );
+        let queries = async {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                server.call("list_tasks", json!({})).await.ok();
+            }
+        };
+        let both = tokio::time::timeout(DEADLINE, async { tokio::join!(queries, reads) }).await;
+        let ((), answers) = both.expect("the database or the pictures are not answered");
         for answer in answers {
             let answer = Answer::of(answer).await;
             assert_eq!(answer.headers["retry-after"], "5");

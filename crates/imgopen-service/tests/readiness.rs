@@ -136,6 +136,9 @@ async fn a_directory_that_takes_no_pictures_is_not_ready() {
     std::fs::remove_dir_all(&assets).unwrap();
     std::fs::write(&assets, "in the way").unwrap();
     assert!(unready(&server).await.contains("no picture can be written"));
+    // It starts nevertheless: what needs no pictures can be done.
+    let server = server.stop().await.start().await;
+    assert!(unready(&server).await.contains("no picture can be written"));
     std::fs::remove_file(&assets).unwrap();
     ready(&server).await;
     assert!(assets.is_dir());

@@ -1,7 +1,7 @@
 //! Pauses after faults that are not the tasks' own.
 //!
 //! A fault of the server, such as a full disk, concerns all tasks; one of an engine, such as a back end that does not
-//! answer, those with the same needs; one of the disk of the pictures, those that make pictures. They are held for a pause that grows with every fault in a row. When it is over, one
+//! answer, those with the same needs; one of the pictures' disk, those that make pictures. They are held for a pause that grows with every fault in a row. When it is over, one
 //! task is let through to try: if its run meets the fault again, a longer pause begins; if it gets on, the hold is over.
 
 use std::collections::HashMap;
