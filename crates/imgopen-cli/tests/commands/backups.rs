@@ -175,6 +175,27 @@ async fn a_restore_replaces_nothing_unasked_and_keeps_what_it_replaces() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_was_away_during_a_restore_is_not_taken_for_what_was_restored() {
+    let (place, key) = Place::with_pictures(2).await;
+    assert!(place.on_data(&["backup", "copy"]).starts_with("ends with 0\n"));
+    let (assets, disk) = (place.data.join("assets"), place.path("disk"));
+    std::fs::rename(&assets, &disk).unwrap();
+    std::fs::create_dir(&assets).unwrap();
+    let restored = place.on_data(&["restore", "copy", "--replace"]);
+    assert!(restored.starts_with("ends with 0\n"), "{restored}");
+    let program = Program::serve(&place.data, &[]);
+    assert_served(&drawn(&key.client(&program.url)).await).await;
+    program.stop();
+    let examined = place.on_data(&["doctor"]);
+    assert!(!examined.contains("lacks the mark"), "{examined}");
+    // The disk is mounted over what was restored.
+    std::fs::rename(&assets, place.path("hidden")).unwrap();
+    std::fs::rename(&disk, &assets).unwrap();
+    let examined = place.on_data(&["doctor"]);
+    assert!(examined.contains("lacks the mark"), "{examined}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_backup_is_not_restored() {
     let (place, key) = Place::with_pictures(3).await;
     assert!(place.on_data(&["backup", "copy"]).starts_with("ends with 0\n"));

@@ -1,8 +1,9 @@
 //! Pauses after faults that are not the tasks' own.
 //!
-//! A fault of the server, such as a full disk, concerns all tasks; one of an engine, such as a back end that does not
-//! answer, those with the same needs; one of the pictures' disk, those that make pictures. They are held for a pause that grows with every fault in a row. When it is over, one
-//! task is let through to try: if its run meets the fault again, a longer pause begins; if it gets on, the hold is over.
+//! A fault of the server, such as a database that cannot be written, concerns all tasks; one of the pictures' disk, those that
+//! make pictures; one of an engine, such as a back end that does not answer, those with the same needs. They are held for a
+//! pause that grows with every fault in a row. When it is over, one task is let through to try: if its run meets the fault
+//! again, a longer pause begins; if it gets on, the hold is over.
 
 use std::collections::HashMap;
 use std::time::Duration;
