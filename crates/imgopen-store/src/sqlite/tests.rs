@@ -337,6 +337,7 @@ fn an_older_database_is_looked_at_without_a_migration() {
     assert_eq!(inspection.unaccounted(&[token("a.png"), token("c.png")]).unwrap(), [token("c.png")]);
     assert_eq!((inspection.last_place().unwrap(), inspection.latest().unwrap()), (0, None));
     assert_eq!(inspection.layout(), 1);
+    assert_eq!(inspection.note(crate::Note::Pictures).unwrap(), None);
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(layout, 1);
 }
