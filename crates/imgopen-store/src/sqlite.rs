@@ -209,6 +209,9 @@ impl Store for SqliteStore {
         after: Option<(Moment, i64)>,
         most: usize,
     ) -> Result<Deletable, StoreError> {
+        if after.is_none() {
+            self.write(lifetimes::keep_index).await?;
+        }
         self.read(move |connection| lifetimes::deletable(connection, before, after, most)).await
     }
 

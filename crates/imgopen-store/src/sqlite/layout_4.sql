@@ -47,7 +47,6 @@ CREATE INDEX callbacks_again_due ON callbacks (key_id, next_at) WHERE state = 'p
 ALTER TABLE keys ADD COLUMN previous_secrets TEXT NOT NULL DEFAULT '[]';
 
 -- Rows of tasks are deleted by age, with what belongs to them.
-CREATE INDEX tasks_ended ON tasks (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX assets_by_task ON assets (task_id);
 CREATE INDEX idempotency_by_task ON idempotency (task_id);
 
