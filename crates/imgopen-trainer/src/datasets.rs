@@ -211,7 +211,8 @@ mod tests {
             // It is removed with the others of its task, and no run waits for it.
             prop_assert_eq!(of_partial(&aside), Some((task.as_str(), Some("aside"))));
             prop_assert!(is_aside(&aside) && !is_aside(&of_run) && !is_aside(&waits));
-            prop_assert_eq!(of_partial(&data.join(DATASETS).join(&task)), None);
+            let complete = data.join(DATASETS).join(&task);
+            prop_assert_eq!(of_partial(&complete), None);
         }
     }
 
