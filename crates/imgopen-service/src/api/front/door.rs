@@ -74,7 +74,7 @@ mod tests {
     /// More than the system takes at once where nothing limits it.
     const BYTES: usize = 6 * 1024 * 1024;
 
-    const STALL: Duration = Duration::from_secs(3);
+    const STALL: Duration = Duration::from_secs(4);
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_caller_who_reads_slowly_is_seen_to_read() {
