@@ -11,10 +11,6 @@ const SAMPLE: usize = 256;
 
 /// Warns if there are pictures without a row among some of the files. Only while nothing writes pictures.
 pub async fn warn_of_unknown(context: &Context) -> Result<(), StoreError> {
-    // A start has warned if the pictures are away.
-    if !context.assets.is_here().await {
-        return Ok(());
-    }
     let names = match context.assets.some_names(SAMPLE).await {
         Ok(names) => names,
         Err(error) => {
