@@ -14,6 +14,7 @@ use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
 use imgopen_store::{Clock, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
 use imgopen_trainer::Trainer;
+use imgopen_types::operations;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, timeout_at};
@@ -267,9 +268,12 @@ impl Service {
             context.dispatch.refill(Needs::parse(&lane.needs).slot(context, lane.key), lane.count);
         }
         let settings = &context.settings;
-        let mut suspects =
-            context.store.suspects(suspect_from(settings.attempts.min(settings.training.attempts))).await?;
-        suspects.retain(|task| task.attempt >= suspect_from(settings.attempts(&task.operation)));
+        let is_training = |operation: &str| operation == operations::SUBMIT_TRAINING.id;
+        let least = suspect_from(settings.attempts, false).min(suspect_from(settings.training.attempts, true));
+        let mut suspects = context.store.suspects(least).await?;
+        suspects.retain(|TaskRow { operation, attempt, .. }| {
+            *attempt >= suspect_from(settings.attempts(operation), is_training(operation))
+        });
         Ok(suspects)
     }
 

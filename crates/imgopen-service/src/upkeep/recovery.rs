@@ -11,7 +11,7 @@ use crate::callbacks;
 use crate::context::Context;
 use crate::tasks::needs::Needs;
 
-/// From this number of runs on that were cut short, a task is run alone.
+/// From this number of runs on that were cut short, a training is run alone.
 const SUSPECT: i64 = 2;
 
 /// The outcome of a recovery.
@@ -39,10 +39,12 @@ pub async fn recover(context: &Context, proof: Proof) -> Result<Recovered, Store
     Ok(Recovered { requeued: recovered.requeued.len(), failed })
 }
 
-/// Returns from which number of runs on that were cut short a queued task is run alone: from the second one on, so that the
-/// others do not suffer from each attempt of one that has many, and before its last one.
-pub fn suspect_from(attempts: u32) -> i64 {
-    (i64::from(attempts) - 1).clamp(1, SUSPECT)
+/// Returns from which number of runs on that were cut short a queued task is run alone: before its last attempt. A training,
+/// which has many, from the second one on, so that the others do not suffer from each. Of other tasks, many may be cut short by
+/// no fault of theirs, and each that is run alone keeps all others waiting.
+pub fn suspect_from(attempts: u32, is_training: bool) -> i64 {
+    let before_last = (i64::from(attempts) - 1).max(1);
+    if is_training { before_last.min(SUSPECT) } else { before_last }
 }
 
 /// What becomes of the task of a lost run.
@@ -123,11 +125,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_task_is_run_alone_after_two_crashes_and_before_its_last_attempt(attempts in 1..=u32::MAX) {
-            let from = suspect_from(attempts);
-            prop_assert!((1..=2).contains(&from));
-            prop_assert!(attempts == 1 || from < i64::from(attempts));
-            prop_assert!(attempts < 3 || from == 2);
+        fn a_task_is_run_alone_before_its_last_attempt(attempts in 2..=u32::MAX) {
+            prop_assert_eq!(suspect_from(attempts, false), i64::from(attempts) - 1);
+        }
+
+        #[test]
+        fn a_training_is_run_alone_after_two_crashes(attempts in 3..=u32::MAX) {
+            prop_assert_eq!(suspect_from(attempts, true), 2);
+        }
+    }
+
+    #[test]
+    fn a_task_with_few_attempts_is_run_alone_after_its_first_crash() {
+        for (attempts, is_training) in [(1, false), (1, true), (2, false), (2, true)] {
+            assert_eq!(suspect_from(attempts, is_training), 1);
         }
     }
 }
