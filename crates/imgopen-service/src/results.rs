@@ -1,4 +1,4 @@
-//! Which operations make pictures: only they need room, and the disk of the pictures.
+//! Which operations make pictures: only they count against `assets.bytes_per_key`, and wait for the disk of the pictures.
 
 use imgopen_types::{Operation, operations};
 

@@ -50,6 +50,7 @@ impl AddrListener<Stream, Peer> for Door {
         // A picture's head and its bytes are two writes. Without this, the system would hold back the second until the
         // caller has acknowledged the first, which callers delay by 40 ms. It fails only if the caller has gone away.
         let _ = stream.set_nodelay(true);
+        // Where this fails, as in a sandbox that does not have it, slow callers are cut sooner.
         #[cfg(any(target_os = "android", target_os = "linux"))]
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let place = self.lines.admit(address.ip()).await;
