@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::pages::List;
 use super::problem::Problem;
-use super::values::any_of;
+use super::values::{any_of, duration, milliseconds};
 use crate::ids::{CallbackId, KeyId};
 use crate::{
     ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, Deferral, Delivery, DeliveryAttempt, Moment, NewCallback,
@@ -31,7 +31,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
         rung: row.get(8)?,
         deferrals: row.get(9)?,
         deferred_at: row.get(10)?,
-        deferred_for: Duration::from_millis(u64::try_from(row.get::<_, i64>(11)?).unwrap_or(0)),
+        deferred_for: duration(row.get(11)?),
         next_at: row.get(12)?,
         created_at: row.get(13)?,
         tries: Vec::new(),
@@ -86,11 +86,6 @@ pub fn defer(connection: &Connection, deferral: &Deferral) -> Result<(), Problem
     let values = params![seen.id, seen.starts, seen.rung, next.at, pause, now, deferred_for];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    // Half the range, so that a sum with any moment stays within it.
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
 pub fn redeliver(

@@ -2,7 +2,6 @@
 //! caller saw it.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::orphans::orphan;
 use super::pages::List;
 use super::problem::Problem;
-use super::values::{Json, any_of, list as json_list};
+use super::values::{Json, any_of, duration, list as json_list, milliseconds};
 use super::{assets, callbacks};
 use crate::ids::{KeyId, OwnerId, RunId, TaskId};
 use crate::{Claim, End, Find, HandBack, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
@@ -58,7 +57,7 @@ pub fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         finished_at: row.get(20)?,
         deferrals: row.get(21)?,
         deferred_at: row.get(22)?,
-        deferred_for: Duration::from_millis(u64::try_from(row.get::<_, i64>(23)?).unwrap_or(0)),
+        deferred_for: duration(row.get(23)?),
         crashes_alone: row.get(24)?,
     })
 }
@@ -184,7 +183,7 @@ pub fn hand_back(connection: &Connection, hand_back: &HandBack) -> Result<bool, 
         )
     });
     let HandBack { task, run, is_fault, deferred_for, now } = hand_back;
-    let deferred_for = i64::try_from(deferred_for.as_millis()).unwrap_or(i64::MAX);
+    let deferred_for = milliseconds(*deferred_for);
     let is_back = connection.prepare_cached(&SQL)?.execute(params![task, run, is_fault, now, deferred_for])? == 1;
     if is_back {
         orphan(connection, run, *now)?;

@@ -1,5 +1,7 @@
 //! How the types of rows are stored in columns.
 
+use std::time::Duration;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +26,16 @@ macro_rules! text {
             }
         )+
     };
+}
+
+/// A duration as a column holds it, in milliseconds. At most half the range, so that a sum with any moment stays within it.
+pub(super) fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
+}
+
+/// The duration of a column in milliseconds.
+pub(super) fn duration(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
 text! { AssetToken CallbackId KeyId OwnerId RunId TaskId }
