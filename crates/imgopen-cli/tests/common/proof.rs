@@ -114,30 +114,21 @@ impl Proof {
         let found: BTreeSet<_> = self.callbacks.iter().map(|callback| text(callback, "taskId")).collect();
         assert_eq!(found, expected);
         assert_eq!(self.callbacks.len(), expected.len(), "a task has two callbacks");
+        let mut pushes: HashMap<&str, Vec<&Seen>> = HashMap::new();
+        self.seen.iter().for_each(|seen| pushes.entry(seen.id.as_str()).or_default().push(seen));
         for callback in &self.callbacks {
             assert_eq!(text(callback, "state"), "acknowledged", "{callback}");
             let tries = callback["tries"].as_array().unwrap();
             let good = tries.iter().filter(|one| one["outcome"] == "acknowledged").count();
             assert_eq!((good, &tries.last().unwrap()["outcome"]), (1, &json!("acknowledged")), "{callback}");
-            self.check_pushes(callback);
+            check_pushes(callback, &pushes.remove(text(callback, "callbackId")).unwrap_or_default());
         }
-        let ids: HashSet<_> = self.callbacks.iter().map(|callback| text(callback, "callbackId")).collect();
-        assert!(self.seen.iter().all(|seen| ids.contains(seen.id.as_str())), "a push that belongs to no callback");
+        assert!(pushes.is_empty(), "a push that belongs to no callback");
     }
 
     /// Receivers reject what was signed while the clock was wrong; otherwise they trust every push.
     pub fn every_push_is_trusted(&self) {
         assert!(self.seen.iter().all(|seen| seen.is_trusted), "a push with a wrong signature");
-    }
-
-    /// A push may arrive several times, but always with the same body, and is acknowledged at least once.
-    fn check_pushes(&self, callback: &Value) {
-        let seen: Vec<_> = self.seen.iter().filter(|seen| seen.id == text(callback, "callbackId")).collect();
-        assert!(seen.iter().any(|seen| seen.is_trusted && seen.reply == Reply::Acknowledge), "{callback}");
-        for one in &seen {
-            assert_eq!(one.body, seen[0].body);
-            assert!(one.task().is_none_or(|id| id == text(callback, "taskId") || one.operation == "submit_training"));
-        }
     }
 
     /// A kill may precede the log line, but no end is logged twice.
@@ -180,6 +171,15 @@ impl Proof {
             "{submits} submits, {cut_off} of them cut off for good, {tasks} tasks, {interrupted} interrupted runs, \
              {pictures} pictures, {callbacks} callbacks in {pushes} pushes"
         )
+    }
+}
+
+/// A push may arrive several times, but always with the same body, and is acknowledged at least once.
+fn check_pushes(callback: &Value, seen: &[&Seen]) {
+    assert!(seen.iter().any(|seen| seen.is_trusted && seen.reply == Reply::Acknowledge), "{callback}");
+    for one in seen {
+        assert_eq!(one.body, seen[0].body);
+        assert!(one.task().is_none_or(|id| id == text(callback, "taskId") || one.operation == "submit_training"));
     }
 }
 
