@@ -3,22 +3,29 @@
 //! The operator chose the address, so it may be private. Nothing of it reaches callers: messages name the back end, and what
 //! the server said goes through [`shown`].
 
-use std::net::IpAddr;
+mod transfer;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use imgopen_engine::EngineError;
-use reqwest::{Client, Method, Response, StatusCode};
+use regex_lite::Regex;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::debug;
 use url::Url;
 
+use crate::exhausted::exhausted;
 use crate::settings::{BackendSettings, Password};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// The largest answer that holds no pictures, in bytes.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
+/// The slowest connection that large answers are expected over, in bytes per second.
+const SLOWEST: u64 = 4 * 1024 * 1024;
 /// The largest error that is read, in bytes.
 const MAX_ERROR: u64 = 64 * 1024;
 /// How much memory is reserved for an answer that is said to be long, in bytes.
@@ -55,6 +62,14 @@ pub(crate) enum CallError {
     Unusable(String),
 }
 
+/// What was answered, if it is not a fault of the way there.
+pub(crate) enum Answer {
+    /// It is a success.
+    Success(Bytes),
+    /// It has status 400.
+    Refusal(Bytes),
+}
+
 impl CallError {
     /// What a failed call means for a task. Errors of proxies, logins and missing routes are not the request's fault.
     pub(crate) fn into_engine(self, name: &str) -> EngineError {
@@ -74,7 +89,11 @@ impl CallError {
             Self::Status { status: 400..=499, message } => {
                 EngineError::Rejected { field: None, problem: format!("the back end `{name}` refuses it: {message}") }
             }
-            Self::Status { .. } | Self::Unusable(_) => EngineError::Failed(text),
+            Self::Status { message, .. } => match exhausted(&message) {
+                Some(advice) => unavailable(format!("{text}; {advice}")),
+                None => EngineError::Failed(text),
+            },
+            Self::Unusable(_) => EngineError::Failed(text),
         }
     }
 
@@ -88,6 +107,12 @@ impl Http {
     /// Creates a client. Redirects are not followed, because the login would be sent along.
     pub(crate) fn new(settings: &BackendSettings, answer: Duration) -> Result<Self, String> {
         settings.check()?;
+        let url = settings.url.clone().ok_or("`url` is missing; give the address of the program")?;
+        Self::to(url, settings.login()?, answer)
+    }
+
+    /// Creates a client for an address.
+    pub(crate) fn to(url: Url, login: Option<(String, Option<Password>)>, answer: Duration) -> Result<Self, String> {
         let mut builder = Client::builder()
             .user_agent(concat!("imgopen/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -97,10 +122,10 @@ impl Http {
             .no_brotli()
             .no_deflate()
             .no_zstd();
-        if is_here(&settings.url) {
+        if is_here(&url) {
             builder = builder.no_proxy();
         }
-        let mut base = settings.url.clone();
+        let mut base = url;
         base.set_query(None);
         base.set_fragment(None);
         if !base.path().ends_with('/') {
@@ -108,7 +133,6 @@ impl Http {
             base.set_path(&path);
         }
         let client = builder.build().map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        let login = settings.user.clone().map(|user| (user, settings.password.clone()));
         Ok(Self { client, base, login, answer })
     }
 
@@ -120,6 +144,12 @@ impl Http {
     /// Sends JSON to a path that answers at once, and returns the answer.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, CallError> {
         parse(&self.call(Method::POST, path, Some(body), Some(self.answer), MAX_ANSWER).await?)
+    }
+
+    /// Fetches an answer of at most that many bytes, which may take longer the larger it may be.
+    pub(crate) async fn fetch(&self, path: &str, limit: u64) -> Result<Bytes, CallError> {
+        let time = self.answer + Duration::from_secs(limit / SLOWEST);
+        self.call(Method::GET, path, None, Some(time), limit).await
     }
 
     /// Sends JSON to a path that works for as long as it takes, and returns an answer of at most that many bytes.
@@ -135,26 +165,42 @@ impl Http {
         time: Option<Duration>,
         limit: u64,
     ) -> Result<Bytes, CallError> {
-        let url = self.base.join(path).map_err(|error| CallError::Unusable(format!("`{path}`: {error}")))?;
-        let mut request = self.client.request(method, url);
-        if let Some((user, password)) = &self.login {
-            request = request.basic_auth(user, password.as_ref().map(Password::expose));
-        }
+        let mut request = self.request(method, path)?;
         if let Some(body) = body {
             request = request.json(body);
         }
         if let Some(time) = time {
             request = request.timeout(time);
         }
-        let response = request.send().await.map_err(away)?;
-        let status = response.status();
-        if status.is_success() {
-            return read(response, limit).await;
-        }
-        let body = read(response, MAX_ERROR).await.unwrap_or_default();
-        debug!(path, status = status.as_u16(), body = %String::from_utf8_lossy(&body), "a back end answered with an error");
-        Err(CallError::Status { status: status.as_u16(), message: message(status, &body) })
+        succeeded(path, request, limit).await
     }
+
+    /// Begins a request, with the login.
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, CallError> {
+        let url = self.base.join(path).map_err(|error| CallError::Unusable(format!("`{path}`: {error}")))?;
+        let request = self.client.request(method, url);
+        Ok(match &self.login {
+            Some((user, password)) => request.basic_auth(user, password.as_ref().map(Password::expose)),
+            None => request,
+        })
+    }
+}
+
+/// Sends a request, and returns the answer of at most that many bytes if it is a success.
+async fn succeeded(path: &str, request: RequestBuilder, limit: u64) -> Result<Bytes, CallError> {
+    let response = request.send().await.map_err(away)?;
+    let status = response.status();
+    if status.is_success() {
+        return read(response, limit).await;
+    }
+    let body = read(response, MAX_ERROR).await.unwrap_or_default();
+    Err(refused(path, status, &body))
+}
+
+/// What an answer with an error means.
+fn refused(path: &str, status: StatusCode, body: &[u8]) -> CallError {
+    debug!(path, status = status.as_u16(), body = %String::from_utf8_lossy(body), "a back end answered with an error");
+    CallError::Status { status: status.as_u16(), message: message(status, body) }
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
@@ -212,13 +258,24 @@ fn message(status: StatusCode, body: &[u8]) -> String {
 
 /// Makes a server's message fit to be shown to callers: one short line without paths and addresses.
 pub(crate) fn shown(message: &str) -> String {
-    let is_place = |word: &&str| word.contains(['\\', '/']) && word.len() > 1;
-    let words = message.split_whitespace().map(|word| if is_place(&word) { "…" } else { word });
+    let words = message.split_whitespace().map(|word| if is_place(word) { "…" } else { word });
     let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_MESSAGE) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
+}
+
+/// Whether a word has a path, an IP address, a host with its port, or a host that is called so.
+fn is_place(word: &str) -> bool {
+    static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r"(?i)host(?:name)?=|\d{1,3}(?:\.\d{1,3}){3}|[a-z][a-z0-9.-]*:\d{2,5}(?:[^0-9]|$)";
+        Regex::new(pattern).expect("the pattern is valid")
+    });
+    let is_path = word.contains(['\\', '/']) && word.len() > 1;
+    // Only whole parts, because `std::bad_alloc` ends like an address.
+    let mut parts = word.split(|c: char| !(c.is_alphanumeric() || c == ':' || c == '_' || c == '.'));
+    is_path || ADDRESS.is_match(word) || parts.any(|part| part.contains(':') && part.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Whether an address leads to this machine, which no proxy could reach.
@@ -240,6 +297,9 @@ mod tests {
         assert!(matches!(status(422, "Script 'Nope' not found"), EngineError::Rejected { .. }));
         assert!(matches!(status(404, "Init image not found"), EngineError::Rejected { .. }));
         assert!(matches!(status(500, "ZeroDivisionError"), EngineError::Failed(_)));
+        assert!(matches!(status(500, "OutOfMemoryError: CUDA out of memory"), EngineError::Failed(_)));
+        let full = status(500, "OSError: [Errno 28] No space left on device");
+        assert!(matches!(&full, EngineError::Unavailable { reason, .. } if reason.contains("make room")), "{full:?}");
         assert!(matches!(CallError::Unusable(String::new()).into_engine("mine"), EngineError::Failed(_)));
         for (code, message) in
             [(404, "Not Found"), (405, "Method Not Allowed"), (401, ""), (502, "Bad Gateway"), (429, "")]
@@ -254,6 +314,22 @@ mod tests {
         let long = "x".repeat(1000);
         assert_eq!(shown("No such file:\n '/home/me/models/a.pt' (see C:\\x) a / b"), "No such file: … (see … a / b");
         assert_eq!(shown(&long).chars().count(), MAX_MESSAGE + 1);
+    }
+
+    #[test]
+    fn messages_have_no_addresses() {
+        for (message, expected) in [
+            ("cannot reach 10.0.0.5:8188", "cannot reach …"),
+            ("cannot reach (10.0.0.5)", "cannot reach …"),
+            ("HTTPConnectionPool(host='proxy.corp', port=8080): Max retries", "… port=8080): Max retries"),
+            ("connect to comfy.internal:8188: refused", "connect to … refused"),
+            ("connect to localhost:80 failed", "connect to … failed"),
+            ("no route to [::1]:8188 or fe80::1%eth0", "no route to … or …"),
+            ("torch 2.1.0 at node 5: std::bad_alloc", "torch 2.1.0 at node 5: std::bad_alloc"),
+            ("generation_failed: 64 of 128", "generation_failed: 64 of 128"),
+        ] {
+            assert_eq!(shown(message), expected);
+        }
     }
 
     #[test]

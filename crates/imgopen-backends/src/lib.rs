@@ -1,12 +1,22 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod blocking;
+mod comfyui;
+mod driver;
+mod exhausted;
+mod fleet;
 mod generation;
 pub mod honesty;
 mod http;
 mod infotext;
+mod inpaint;
 mod kind;
+mod names;
+mod pictures;
 mod report;
+mod sd_server;
+mod seed;
 mod settings;
 mod timing;
 mod verify;
@@ -14,12 +24,17 @@ mod watched;
 mod webui;
 
 pub use backend::{Backend, DiscoverError};
+pub use comfyui::ComfyUi;
+pub use driver::{Driver, Surroundings};
+pub use fleet::{Fleet, name_all};
 pub use generation::{
     Checkpoint, ControlMode, ControlUnit, Fill, Fit, Generation, Hires, LoraUse, MAX_SIDE, MAX_STEPS, MOST_PICTURES,
     Mask, Prompt, Sampling, Schedule, Start,
 };
+pub use inpaint::Inpainter;
 pub use kind::Kind;
 pub use report::{OperationReport, Report};
-pub use settings::{BackendSettings, FluxFiles, Password};
+pub use sd_server::SdServer;
+pub use settings::{BackendSettings, FluxFiles, FluxVariant, InpaintSettings, ModelFiles, Password};
 pub use timing::Timing;
 pub use webui::SdWebui;

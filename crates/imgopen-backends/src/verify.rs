@@ -1,8 +1,9 @@
 //! Verification of finished pictures: what came back is compared with what was asked for, because servers replace what they
 //! do not know and report success.
 
+use image::DynamicImage;
 use imgopen_engine::{Format, Picture, PictureLimits};
-use imgopen_picture::{Attached, decode, encode};
+use imgopen_picture::{Attached, Decoded, decode, encode};
 
 use crate::infotext::Infotext;
 
@@ -68,24 +69,59 @@ pub(crate) fn finish(
     format: Format,
     limits: &PictureLimits,
 ) -> Result<Picture, String> {
+    let decoded = opened(&file, expected.size, limits)?;
+    let text = decoded.parameters.clone();
+    let text = text.as_deref().or(reported).unwrap_or_default();
+    settings(&Infotext::parse(text), expected)?;
+    written(file, &decoded, text, expected.seed, format)
+}
+
+/// Decodes a picture that came back, and checks its size.
+pub(crate) fn opened(file: &[u8], size: (u32, u32), limits: &PictureLimits) -> Result<Decoded, String> {
     let limits = PictureLimits { bytes: file.len() as u64, ..*limits };
-    let decoded = decode(&file, &limits).map_err(|problem| format!("a picture that came back {problem}"))?;
+    let decoded = decode(file, &limits).map_err(|problem| format!("a picture that came back {problem}"))?;
+    check_size(&decoded.image, size)?;
+    Ok(decoded)
+}
+
+/// Writes a picture in a format, with the text about it. One that has the format already is kept byte for byte.
+pub(crate) fn written(
+    file: Vec<u8>,
+    decoded: &Decoded,
+    text: &str,
+    seed: i64,
+    format: Format,
+) -> Result<Picture, String> {
+    let bytes = match decoded.header.format == format {
+        true => file.into(),
+        false => return encoded(&decoded.image, decoded.profile.as_deref(), text, seed, format),
+    };
     let (width, height) = (decoded.image.width(), decoded.image.height());
-    if (width, height) != expected.size {
-        let (wanted_width, wanted_height) = expected.size;
+    Ok(Picture { bytes, format, width, height, seed: Some(seed) })
+}
+
+/// Encodes a picture with the text about it.
+pub(crate) fn encoded(
+    image: &DynamicImage,
+    profile: Option<&[u8]>,
+    text: &str,
+    seed: i64,
+    format: Format,
+) -> Result<Picture, String> {
+    let attached = Attached { profile, parameters: Some(text), ..Attached::default() };
+    let bytes = encode(image, format, &attached).map_err(|error| error.to_string())?;
+    Ok(Picture { bytes, format, width: image.width(), height: image.height(), seed: Some(seed) })
+}
+
+/// Compares the size of a picture with the one that was asked for.
+pub(crate) fn check_size(image: &DynamicImage, (width, height): (u32, u32)) -> Result<(), String> {
+    let (made_width, made_height) = (image.width(), image.height());
+    if (made_width, made_height) != (width, height) {
         return Err(format!(
-            "{wanted_width}x{wanted_height} pixels were asked for, and a picture of {width}x{height} came back"
+            "{width}x{height} pixels were asked for, and a picture of {made_width}x{made_height} came back"
         ));
     }
-    let text = decoded.parameters.as_deref().or(reported).unwrap_or_default();
-    settings(&Infotext::parse(text), expected)?;
-    let bytes = if decoded.header.format == format {
-        file.into()
-    } else {
-        let attached = Attached { profile: decoded.profile.as_deref(), parameters: Some(text), ..Attached::default() };
-        encode(&decoded.image, format, &attached).map_err(|error| error.to_string())?
-    };
-    Ok(Picture { bytes, format, width, height, seed: Some(expected.seed) })
+    Ok(())
 }
 
 /// Compares what is reported about a picture.
@@ -110,8 +146,6 @@ pub(crate) fn settings(reported: &Infotext, expected: &Expected) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
-    use image::DynamicImage;
-
     use super::*;
 
     const TEXT: &str = "a cat\nSteps: 4, Sampler: Euler a, CFG scale: 7.0, Seed: 7, Lora hashes: \"one: 12\"";

@@ -1,5 +1,6 @@
 //! What is known of a server: its lists, read in the background, and whether it answers.
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use imgopen_engine::EngineError;
@@ -14,6 +15,12 @@ use crate::timing::Timing;
 pub(crate) trait Snapshot: Sized + Send + Sync + 'static {
     /// Reads all of it.
     fn read(http: &Http) -> impl Future<Output = Result<Self, CallError>> + Send;
+
+    /// Reads all of it, and what an operator's own files need beside it.
+    fn read_with(http: &Http, further: &[String]) -> impl Future<Output = Result<Self, CallError>> + Send {
+        let _ = further;
+        Self::read(http)
+    }
 }
 
 /// A server that is asked for its lists until this is dropped.
@@ -24,9 +31,21 @@ pub(crate) struct Watched<L> {
     pub settings: BackendSettings,
     pub http: Http,
     pub timing: Timing,
+    /// What an operator's own files need of the lists.
+    further: Vec<String>,
+    arrived: Arrived<L>,
     state: RwLock<State<L>>,
     /// Asks for the lists to be read now.
     stale: Notify,
+}
+
+/// What is called with lists that have arrived.
+struct Arrived<L>(Box<dyn Fn(&L) + Send + Sync>);
+
+impl<L> fmt::Debug for Arrived<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Arrived")
+    }
 }
 
 #[derive(Debug)]
@@ -41,10 +60,22 @@ struct State<L> {
 impl<L: Snapshot> Watched<L> {
     /// Begins to ask. Needs a tokio runtime.
     pub(crate) fn open(settings: BackendSettings, name: &str, timing: Timing) -> Result<Arc<Self>, String> {
+        Self::open_with(settings, name, timing, Vec::new(), |_| ())
+    }
+
+    /// The same for lists that are read with what an operator's own files need. `arrived` is called with them.
+    pub(crate) fn open_with(
+        settings: BackendSettings,
+        name: &str,
+        timing: Timing,
+        further: Vec<String>,
+        arrived: impl Fn(&L) + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, String> {
         let http = Http::new(&settings, timing.answer)?;
         let state = State { lists: None, away: Some("it has not answered yet".to_owned()), version: None };
         let (name, state, stale) = (name.to_owned(), RwLock::new(state), Notify::new());
-        let watched = Arc::new(Self { name, settings, http, timing, state, stale });
+        let arrived = Arrived(Box::new(arrived));
+        let watched = Arc::new(Self { name, settings, http, timing, further, arrived, state, stale });
         tokio::spawn(keep_fresh(Arc::downgrade(&watched)));
         Ok(watched)
     }
@@ -80,20 +111,23 @@ impl<L: Snapshot> Watched<L> {
 
     /// Reads the lists now, and returns whether the server answers.
     pub(crate) async fn refresh(&self) -> bool {
-        let result = L::read(&self.http).await;
+        let result = L::read_with(&self.http, &self.further).await;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(lists) => {
                 if state.away.take().is_some() {
                     info!(backend = self.name, "back end ready");
                 }
-                state.lists = Some(Arc::new(lists));
+                let lists = Arc::new(lists);
+                state.lists = Some(lists.clone());
+                drop(state);
+                (self.arrived.0)(&lists);
                 true
             }
             Err(error) => {
                 let reason = reason(error.into_engine(&self.name));
                 if state.away.as_ref() != Some(&reason) {
-                    warn!(backend = self.name, url = %self.settings.url, reason, "back end away");
+                    warn!(backend = self.name, place = self.settings.place(), reason, "back end away");
                 }
                 state.away = Some(reason);
                 false

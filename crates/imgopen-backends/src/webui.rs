@@ -23,13 +23,16 @@ use imgopen_engine::{
 use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
+use tracing::debug;
 
+use crate::blocking::blocking;
+use crate::driver::Driver;
 use crate::generation::Generation;
 use crate::honesty;
 use crate::http::{CallError, Http};
 use crate::kind::Kind;
-use crate::report::{OperationReport, Report};
+use crate::report::{OperationReport, Report, Standing};
+use crate::seed;
 use crate::settings::BackendSettings;
 use crate::timing::Timing;
 use crate::watched::Watched;
@@ -88,13 +91,7 @@ impl SdWebui {
         Ok(Self { server })
     }
 
-    /// Reads the server's lists now, and returns whether it answers.
-    pub async fn refresh(&self) -> bool {
-        self.server.refresh().await
-    }
-
-    /// Returns what is known of the server, without asking it.
-    pub fn report(&self) -> Report {
+    fn described(&self) -> Report {
         let server = &self.server;
         let (lists, away) = server.known();
         let program = match lists.as_ref().map(|lists| lists.is_forge) {
@@ -135,14 +132,12 @@ const OPERATIONS: [&Operation; 8] = [
 impl Server {
     fn offers(&self) -> Vec<Offer> {
         let (lists, away) = self.known();
-        let offered = OPERATIONS.into_iter().filter(|operation| match &lists {
-            Some(lists) => missing(operation, &self.settings, Some(lists)).is_none(),
-            // What the server has is not known yet; what its operator chose is.
-            None => is_chosen(operation, &self.settings),
-        });
-        let offers = offered.map(|operation| {
+        let chosen = OPERATIONS.into_iter().filter(|operation| is_chosen(operation, &self.settings));
+        let offers = chosen.filter_map(|operation| {
+            let missing = missing(operation, &self.settings, lists.as_deref());
+            let Standing { away, is_known } = Standing::of(operation, &self.settings, missing, away.clone())?;
             let models = match (&lists, operation.model) {
-                (Some(lists), Some(_)) => Models::Listed(lists.models().0),
+                (Some(lists), Some(_)) if is_known => Models::Listed(lists.models().0),
                 _ => Models::Any,
             };
             let values = match (&lists, operation.id) {
@@ -151,7 +146,7 @@ impl Server {
                 }
                 _ => Vec::new(),
             };
-            Offer { models, values, away: away.clone(), ..Offer::new(operation, self.grade(operation)) }
+            Some(Offer { models, values, away, is_known, ..Offer::new(operation, self.grade(operation)) })
         });
         offers.collect()
     }
@@ -182,15 +177,10 @@ impl Server {
 
     async fn prepare(&self, job: &Job, lists: &Lists, monitor: &Monitor) -> Result<Prepared, EngineError> {
         let (generation, mut notes) = self.check(job.checked_request())?;
-        let (width, height) = generation.final_size();
-        let limit = job.limits().pixels;
-        if u64::from(width) * u64::from(height) > limit {
-            let problem = format!("{width}x{height} pixels asked for; at most {limit} pixels in all are allowed");
-            return Err(EngineError::rejected("width", problem));
-        }
+        generation.check_pixels(job.limits())?;
         let mut resolved = self.resolve(&generation, lists)?;
         notes.append(&mut resolved.notes);
-        let seed = generation.seed.or_else(|| job.plan()?.get(SEED)?.as_i64()).unwrap_or_else(draw_seed);
+        let seed = seed::of(generation.seed, job);
         let (owned, of_job, watching) = (generation.clone(), job.clone(), monitor.clone());
         let encoded = blocking(move || inputs::encoded(&of_job, &owned, &watching)).await?;
         let size = finished_size(&generation, encoded.start_size);
@@ -278,24 +268,36 @@ fn finished_size(generation: &Generation, start_size: Option<(u32, u32)>) -> (u3
     start_size.filter(|_| is_partial).unwrap_or_else(|| generation.final_size())
 }
 
-/// Runs work on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    spawn_blocking(work).await.unwrap_or_else(|panic| Err(EngineError::Failed(panic.to_string())))
-}
-
-/// The member of a plan that keeps the seed, so that a second run makes the same pictures.
-const SEED: &str = "seed";
-
-/// A seed that every back end takes.
-fn draw_seed() -> i64 {
-    i64::from(fastrand::u32(..=u32::MAX - crate::generation::MOST_PICTURES))
-}
-
 /// The id by which the server knows the job. All runs of a task share it, so that a later one finds an earlier one.
 fn server_id(job: &Job) -> String {
     format!("task(imgopen-{})", job.task_id())
+}
+
+impl Driver for SdWebui {
+    fn settings(&self) -> &BackendSettings {
+        &self.server.settings
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, bool> {
+        Box::pin(self.server.refresh())
+    }
+
+    fn report(&self) -> Report {
+        self.described()
+    }
+
+    /// Only Forge loads the model again by itself. A1111 leaves it in the computer's memory, where the next job fails.
+    fn free(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let server = &self.server;
+            if !server.known().0.is_some_and(|lists| lists.is_forge) {
+                return;
+            }
+            if let Err(error) = server.http.command("sdapi/v1/unload-checkpoint", &json!({})).await {
+                debug!(backend = server.name, %error, "a back end could not free its memory");
+            }
+        })
+    }
 }
 
 impl Engine for SdWebui {
@@ -331,7 +333,7 @@ impl Engine for SdWebui {
                 return Ok(None);
             }
             let (generation, _) = self.server.check(request)?;
-            Ok(generation.seed.is_none().then(|| json!({ SEED: draw_seed() })))
+            Ok(seed::plan(generation.seed))
         })
     }
 

@@ -1,5 +1,6 @@
 //! The command line: definitions only, one file for each group of commands.
 
+pub mod backends;
 pub mod backup;
 pub mod callbacks;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod job;
 pub mod keys;
+pub mod launch;
 pub mod models;
 pub mod run;
 pub mod serve;
@@ -18,12 +20,14 @@ pub mod train;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use backends::Backends;
 use backup::{Backup, Restore};
 use callbacks::Callbacks;
 use config::Config;
 use demo::Demo;
 use doctor::Doctor;
 use keys::Keys;
+use launch::{Guard, Launch};
 use models::Models;
 use run::Call;
 use serve::Serve;
@@ -63,6 +67,9 @@ pub enum Command {
     /// Run the service.
     #[command(after_help = SERVE)]
     Serve(Serve),
+    /// Check the programs that make pictures for the service; works while the service runs.
+    #[command(subcommand, after_help = "Example:\n  imgopen backends check --backend http://127.0.0.1:8188")]
+    Backends(Backends),
     /// Create, list and revoke access keys, and replace signing secrets; works while the service runs.
     #[command(subcommand, after_help = "Example:\n  imgopen keys create --name \"my application\"")]
     Keys(Keys),
@@ -87,6 +94,12 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Start a program that ends with the service.
+    #[command(hide = true)]
+    Launch(Launch),
+    /// End the processes of a program when the service ends.
+    #[command(hide = true)]
+    Guard(Guard),
 }
 
 const ALL: &str = "\
@@ -162,6 +175,7 @@ or from the file given with --config. `imgopen config show` takes the same flags
 
 Examples:
   imgopen serve --sandbox
+  imgopen serve --backend http://127.0.0.1:8188
   imgopen serve --listen 0.0.0.0:8080 --public-url https://images.example.com
   imgopen serve --data-dir /var/lib/imgopen --allow-network 10.1.0.0/16
   imgopen serve --set queue.length=500 --set assets.lifetime=30d";

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod backends;
 mod backup;
 mod callbacks;
 mod completions;
@@ -10,6 +11,7 @@ mod doctor;
 mod engines;
 mod first_key;
 mod keys;
+mod launch;
 mod listen;
 mod models;
 mod restore;
@@ -30,6 +32,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Models(command) => models::run(command, json),
         Command::Train(command) => train::run(command, json),
         Command::Serve(args) => serve::run(&args),
+        Command::Backends(command) => backends::run(command, json),
         Command::Keys(command) => keys::run(command, json),
         Command::Backup(args) => backup::run(&args, json),
         Command::Restore(args) => restore::run(&args, json),
@@ -37,5 +40,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Config(command) => config::run(command, json),
         Command::Callbacks(command) => callbacks::run(command, json),
         Command::Completions { shell } => completions::run(shell),
+        Command::Launch(args) => launch::launch(args),
+        Command::Guard(args) => launch::guard(&args),
     }
 }

@@ -1,6 +1,7 @@
 //! The command `imgopen`.
 
 mod args;
+mod backends;
 mod commands;
 mod failure;
 mod files;

@@ -1,6 +1,8 @@
 //! The command line: output, rejections and exit codes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "commands/backends.rs"]
+mod backends;
 #[path = "commands/backups.rs"]
 mod backups;
 mod common;
@@ -8,8 +10,14 @@ mod common;
 mod demo;
 #[path = "commands/doctor.rs"]
 mod doctor;
+#[cfg(target_os = "linux")]
+#[path = "../../imgopen-trainer/tests/fake/mod.rs"]
+mod fake_trainer;
 #[path = "commands/files.rs"]
 mod files;
+#[cfg(target_os = "linux")]
+#[path = "commands/launching.rs"]
+mod launching;
 #[path = "commands/listening.rs"]
 mod listening;
 #[path = "commands/outputs.rs"]
@@ -22,6 +30,9 @@ mod running;
 mod serving;
 #[path = "commands/tasks.rs"]
 mod tasks;
+#[cfg(target_os = "linux")]
+#[path = "commands/training.rs"]
+mod training;
 
 use std::path::Path;
 use std::process::{Command, Output};

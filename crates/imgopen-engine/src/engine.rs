@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture, FutureExt};
+use imgopen_types::Operation;
 use serde_json::Value;
 
 use crate::error::EngineError;
@@ -33,9 +34,23 @@ pub trait Engine: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Returns what is known of the programs that it drives. Cheap, as [`offers`](Engine::offers). None by default.
+    fn backends(&self) -> Vec<BackendStatus> {
+        Vec::new()
+    }
+
     /// Returns how its runs are counted. The answer must not change.
     fn slots(&self) -> Slots {
         Slots::Shared
+    }
+
+    /// Returns how many further jobs for an operation and a model would begin at once, if jobs wait for each other within the
+    /// engine, as for the members of a group of back ends. Jobs for other models then go first, rather than wait in a slot.
+    /// `None`, the default, if its slots are all that a job waits for, or if it waits for a back end that is away. Called for
+    /// each choice of the next task, so it must be cheap.
+    fn free_places(&self, operation: &Operation, model: Option<&str>) -> Option<usize> {
+        let _ = (operation, model);
+        None
     }
 
     /// Checks a request before it is accepted, so that what [`run`](Engine::run) would reject is rejected at once, while
@@ -105,8 +120,9 @@ pub trait Engine: Send + Sync + 'static {
         self.discard(task, run)
     }
 
-    /// Removes what [`interrupt`](Engine::interrupt) has kept for a task that has ended without another run, such as one
-    /// that was cancelled while it was queued again. There may be nothing.
+    /// Removes all that runs of a task have left, because it has ended without a result: what [`interrupt`](Engine::interrupt)
+    /// has kept, and what an earlier run has made. Called after [`discard`](Engine::discard) for the last run, or alone if the
+    /// task has ended between two runs. There may be nothing.
     fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
         let _ = task;
         future::ready(()).boxed()
@@ -122,6 +138,23 @@ pub trait Engine: Send + Sync + 'static {
         let _ = lifetime;
         future::ready(Ok(0)).boxed()
     }
+}
+
+/// What an engine knows of a program that it drives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendStatus {
+    /// The name that the operator gave it.
+    pub name: String,
+    /// The program, such as `ComfyUI`.
+    pub program: String,
+    /// Its version, once it has said so.
+    pub version: Option<String>,
+    /// Why it is away; `None` while it answers.
+    pub away: Option<String>,
+    /// How many jobs it works on for this service.
+    pub jobs: usize,
+    /// The operations that it serves.
+    pub operations: Vec<&'static str>,
 }
 
 /// How the runs of an engine are counted, so that slow ones never hold the others' places.

@@ -27,6 +27,9 @@ pub enum EngineError {
         /// When another try makes sense, if the engine knows.
         retry_after: Option<Duration>,
     },
+    /// What the job needs is there, but in use by something else, such as a device by a training. Another try may succeed.
+    #[error("the engine is busy: {0}")]
+    Busy(String),
     /// The engine failed, through no fault of the request.
     #[error("the engine failed: {0}")]
     Failed(String),

@@ -1,6 +1,7 @@
 //! What goes into an engine and what comes out.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -172,6 +173,17 @@ pub struct Output {
     /// What differs from the request, or could not be verified, in sentences for the caller, such as "`module`: `canny` was
     /// made by the preprocessor `canny_v2` of the back end".
     pub notes: Vec<String>,
+    /// The files beside pictures, for `submit_training`.
+    pub files: Vec<OutputFile>,
+}
+
+/// A file of a result that is not a picture, such as a trained LoRA. It is on this machine, because it may be large.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputFile {
+    /// The name for those who download it, such as `my-style.safetensors`.
+    pub name: String,
+    /// Where it is. What takes the output copies it and leaves it there.
+    pub path: PathBuf,
 }
 
 #[cfg(test)]

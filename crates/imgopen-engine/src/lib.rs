@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod devices;
 mod engine;
 mod error;
 mod job;
@@ -10,13 +11,15 @@ mod offer;
 mod picture;
 mod registry;
 mod request;
+pub mod tags;
 
-pub use engine::{Engine, Slots};
+pub use devices::{DeviceGuard, Devices, Tenant};
+pub use engine::{BackendStatus, Engine, Slots};
 pub use error::EngineError;
-pub use job::{FetchInput, Input, Job, Output};
+pub use job::{FetchInput, Input, Job, Output, OutputFile};
 pub use library::Library;
 pub use model::{Model, ModelKind};
-pub use monitor::{Checks, Monitor, Progress, Watch};
+pub use monitor::{Checks, Monitor, Part, Progress, Watch};
 pub use offer::{FieldValues, Grade, Inputs, Models, Offer, UnknownGrade};
 pub use picture::{Format, Picture, PictureLimits, UnknownFormat};
 pub use registry::{Choice, Registry, Unavailable};

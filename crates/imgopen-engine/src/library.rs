@@ -11,6 +11,8 @@
 //!   listed if their directory determines the kind.
 //! - **Links** are followed, but not in cycles. Hidden files and directories, and models in the layout of diffusers, are
 //!   skipped.
+//! - **LoRAs that were trained here** belong to one access key, which a file beside each names: `ink.imgopen` beside
+//!   `ink.safetensors`. Deleting that file shares the LoRA with all keys.
 //! - **Hashes** are computed in the background, one file at a time; until then a model has none. They are cached in a file
 //!   and stay valid as long as path, size and modification time are the same.
 
@@ -18,8 +20,10 @@ mod files;
 mod hashes;
 mod header;
 mod metadata;
+mod owned;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +33,7 @@ use crate::model::{Model, ModelKind};
 use files::{ModelFile, Stamp};
 use hashes::Hashes;
 use metadata::ModelMetadata;
+pub use owned::{Owner, PublishError};
 
 /// A directory of models. Clones share its caches.
 #[derive(Debug, Clone)]
@@ -96,6 +101,49 @@ impl Library {
         models.sort_by(|a, b| a.name.cmp(&b.name));
         models
     }
+
+    /// Copies a LoRA into the directory of LoRAs, or one that is made, as that of an owner. It gets its name once it is complete.
+    /// Returns its file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is one of that name, or a file cannot be read or written.
+    pub fn publish(&self, file: &Path, name: &str, owner: &Owner) -> Result<PathBuf, PublishError> {
+        owned::publish(&self.loras(), file, name, owner)
+    }
+
+    /// Returns the LoRA that an earlier run of the owner's task has [published](Self::publish). From now on it is that of the
+    /// owner's run. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be read, or a file cannot be written.
+    pub fn adopt(&self, owner: &Owner) -> io::Result<Option<PathBuf>> {
+        owned::adopt(&self.loras(), owner)
+    }
+
+    /// Removes what a task has [published](Self::publish), or what one run of it has, and what it has left incomplete. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be read, or a file cannot be removed.
+    pub fn withdraw(&self, task: &str, run: Option<&str>) -> io::Result<()> {
+        owned::withdraw(&self.loras(), task, run)
+    }
+
+    /// Returns the ids of the tasks that have [published](Self::publish) a LoRA that is still theirs, or have left one incomplete.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be read.
+    pub fn publishers(&self) -> io::Result<BTreeSet<String>> {
+        owned::publishers(&self.loras())
+    }
+
+    fn loras(&self) -> PathBuf {
+        owned::directory(&self.inner.folder)
+    }
 }
 
 impl Inner {
@@ -134,6 +182,7 @@ impl Inner {
         model.base_model = metadata.base;
         model.version = metadata::version(stem);
         model.hash = self.hashes.of(&file.path, file.stamp);
+        model.owner = if kind == ModelKind::Lora { owned::key_of(&file.path) } else { None };
         model.path = Some(file.path);
         Some(model)
     }

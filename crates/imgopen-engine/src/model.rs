@@ -20,6 +20,8 @@ pub struct Model {
     pub version: Option<String>,
     /// The path of the file, if it is on this machine.
     pub path: Option<PathBuf>,
+    /// The id of the access key that alone may see and use it; `None` if all may.
+    pub owner: Option<String>,
 }
 
 /// The kinds of model that the API lists, each with its own operation.
@@ -38,7 +40,27 @@ pub enum ModelKind {
 impl Model {
     /// Creates a model of which only this is known.
     pub fn new(kind: ModelKind, name: impl Into<String>, title: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), title: title.into(), base_model: None, hash: None, version: None, path: None }
+        Self {
+            kind,
+            name: name.into(),
+            title: title.into(),
+            base_model: None,
+            hash: None,
+            version: None,
+            path: None,
+            owner: None,
+        }
+    }
+
+    /// Returns whether an access key may see and use it.
+    pub fn is_for(&self, key: &str) -> bool {
+        self.owner.as_deref().is_none_or(|owner| owner == key)
+    }
+
+    /// Returns the name without directories and extension.
+    pub fn stem(&self) -> &str {
+        let short = self.short_name();
+        short.rsplit(['/', '\\']).next().unwrap_or(short)
     }
 
     /// Returns the name without the file's extension, as prompts name LoRAs and embeddings.
@@ -59,5 +81,20 @@ mod tests {
         for (name, short) in [("a_v1.5.safetensors", "a_v1.5"), ("plain", "plain"), (".hidden", ".hidden")] {
             assert_eq!(Model::new(ModelKind::Lora, name, "").short_name(), short);
         }
+    }
+
+    #[test]
+    fn a_stem_has_no_directories() {
+        for name in ["ink.v2.safetensors", "style/ink.v2.safetensors", "style\\sub\\ink.v2.pt"] {
+            assert_eq!(Model::new(ModelKind::Lora, name, "").stem(), "ink.v2");
+        }
+    }
+
+    #[test]
+    fn a_model_with_an_owner_is_for_no_other() {
+        let mut model = Model::new(ModelKind::Lora, "ink.safetensors", "");
+        assert!(model.is_for("a"));
+        model.owner = Some("a".to_owned());
+        assert!(model.is_for("a") && !model.is_for("b") && !model.is_for(""));
     }
 }

@@ -28,6 +28,21 @@ pub struct Monitor {
     preview: watch::Sender<Option<Picture>>,
     cancel: CancellationToken,
     checks: Option<Arc<Checks>>,
+    /// What this is a monitor for a part of.
+    within: Option<Arc<Within>>,
+}
+
+/// Lives as long as the monitors of a part of a job.
+#[derive(Debug)]
+struct Within {
+    _ended: watch::Sender<()>,
+    _outer: Option<Arc<Within>>,
+}
+
+/// A part of a job, such as what one of several back ends does of it.
+#[derive(Debug)]
+pub struct Part {
+    ended: watch::Receiver<()>,
 }
 
 /// How often a job has looked for its cancellation. For tests of engines.
@@ -75,6 +90,13 @@ impl Watch {
     }
 }
 
+impl Part {
+    /// Waits until the part's work has really ended: no clone of its [`Monitor`] is left.
+    pub async fn ended(mut self) {
+        while self.ended.changed().await.is_ok() {}
+    }
+}
+
 impl Monitor {
     /// Creates a channel and returns both ends.
     #[allow(clippy::new_ret_no_self)]
@@ -83,7 +105,7 @@ impl Monitor {
         let (preview, preview_seen) = watch::channel(None);
         let cancel = CancellationToken::new();
         let watch = Watch { progress: progress_seen, preview: preview_seen, cancel: cancel.clone() };
-        (Monitor { progress, preview, cancel, checks: None }, watch)
+        (Monitor { progress, preview, cancel, checks: None, within: None }, watch)
     }
 
     /// Creates a channel whose job is cancelled when it looks for that for the `last`-th time, with a count of how often it
@@ -100,6 +122,14 @@ impl Monitor {
         let (monitor, watch) = Self::new();
         let checks = Arc::new(Checks { seen: AtomicU64::new(0), last });
         (Monitor { checks: Some(checks.clone()), ..monitor }, watch, checks)
+    }
+
+    /// Returns a monitor for a part of the job, which reports to the same watcher and is cancelled with the job, and what
+    /// waits for the end of that part.
+    pub fn part(&self) -> (Monitor, Part) {
+        let (sender, ended) = watch::channel(());
+        let within = Some(Arc::new(Within { _ended: sender, _outer: self.within.clone() }));
+        (Monitor { within, ..self.clone() }, Part { ended })
     }
 
     /// Reports that `step` of `steps` steps are done.
@@ -204,6 +234,26 @@ mod tests {
         assert!(ended.as_mut().now_or_never().is_none());
         drop(thread);
         ended.await;
+    }
+
+    #[tokio::test]
+    async fn a_part_ends_before_the_job_does() {
+        let (monitor, watch) = Monitor::new();
+        let (own, part) = monitor.part();
+        let (inner, innermost) = own.part();
+        own.step(1, 4);
+        assert_eq!(watch.progress.borrow().percent, 25.0);
+        drop(own);
+        let mut ended = std::pin::pin!(part.ended());
+        assert!(ended.as_mut().now_or_never().is_none(), "a part of it goes on");
+        drop(inner);
+        innermost.ended().await;
+        ended.await;
+        assert!(watch.ended().now_or_never().is_none());
+        watch.cancel.cancel();
+        assert!(monitor.part().0.is_cancelled());
+        drop(monitor);
+        watch.ended().await;
     }
 
     #[test]

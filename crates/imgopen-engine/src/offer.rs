@@ -23,6 +23,10 @@ pub struct Offer {
     /// Why the offer cannot be used now, such as "http://127.0.0.1:8188 does not answer"; `None` if it can. An offer that
     /// is away keeps its place: requests wait for it and never go to a lower grade.
     pub away: Option<String>,
+    /// Whether it is known that the engine can serve this, as it is unless the program that it drives has not answered since the
+    /// engine was created, or lacks something for what its operator named. While an offer is away, requests wait for it if it is
+    /// known, and are rejected otherwise.
+    pub is_known: bool,
     /// Whether runs only prepare the work and end without a result, because what would finish it is not configured. Such an
     /// offer accepts tasks, but the operation counts as missing.
     pub prepares_only: bool,
@@ -105,10 +109,11 @@ impl FromStr for Grade {
 }
 
 impl Offer {
-    /// Creates an offer that takes any model and fetched inputs, and is not away.
+    /// Creates an offer that takes any model and fetched inputs, is not away, and is known.
     pub fn new(operation: &'static Operation, grade: Grade) -> Self {
         let (models, inputs) = (Models::Any, Inputs::Fetched);
-        Self { operation, grade, models, inputs, values: Vec::new(), away: None, prepares_only: false }
+        let values = Vec::new();
+        Self { operation, grade, models, inputs, values, away: None, is_known: true, prepares_only: false }
     }
 }
 

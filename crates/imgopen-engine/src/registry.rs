@@ -1,20 +1,24 @@
 //! The engines of a server, and the choice among them.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::devices::Devices;
 use crate::engine::Engine;
 use crate::library::Library;
 use crate::model::{Model, ModelKind};
-use crate::offer::{Models, Offer};
+use crate::offer::{Grade, Models, Offer};
 
 /// The engines of a server.
 #[derive(Clone, Default)]
 pub struct Registry {
     engines: Vec<Arc<dyn Engine>>,
     library: Option<Library>,
+    devices: Devices,
+    launcher: Option<PathBuf>,
 }
 
 /// An engine with its offer for an operation.
@@ -60,12 +64,37 @@ pub enum Unavailable {
 impl Registry {
     /// Creates a registry. Among equally good engines, earlier ones are preferred.
     pub fn new(engines: Vec<Arc<dyn Engine>>) -> Self {
-        Self { engines, library: None }
+        Self { engines, ..Self::default() }
+    }
+
+    /// Sets the devices that its engines share.
+    pub fn with_devices(self, devices: Devices) -> Self {
+        Self { devices, ..self }
+    }
+
+    /// Returns the devices that its engines share.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// Sets the program that starts others by its command `launch`, so that they end with this process.
+    pub fn with_launcher(self, launcher: PathBuf) -> Self {
+        Self { launcher: Some(launcher), ..self }
+    }
+
+    /// Returns the program that starts others. Without one, they are started directly.
+    pub fn launcher(&self) -> Option<&Path> {
+        self.launcher.as_deref()
     }
 
     /// Also lists the models of a directory.
     pub fn with_library(self, library: Library) -> Self {
         Self { library: Some(library), ..self }
+    }
+
+    /// Returns the directory whose models it lists, if there is one.
+    pub fn library(&self) -> Option<&Library> {
+        self.library.as_ref()
     }
 
     /// Adds an engine after the others.
@@ -79,17 +108,36 @@ impl Registry {
         &self.engines
     }
 
+    /// Returns the engine with that name.
+    pub fn engine(&self, name: &str) -> Option<&Arc<dyn Engine>> {
+        self.engines.iter().find(|engine| engine.name() == name)
+    }
+
     /// Returns the best engine that offers the operation with the model; without a model, the best that offers the
     /// operation.
     ///
     /// The best is one of the highest grade. If it is away, another of the same grade that has the model is taken, but
-    /// never one of a lower grade: a caller who was promised a result by a neural network does not get a test card.
+    /// never one of a lower grade: a caller who was promised a result by a neural network does not get a test card. So the
+    /// sandbox serves only operations that no other engine offers, whatever the model.
     ///
     /// # Errors
     ///
     /// Says whether the operation or only the model is missing, with what to install or configure, or which engine is away.
     pub fn pick(&self, operation_id: &str, model: Option<&str>) -> Result<Choice, Unavailable> {
-        let offers = self.offers(operation_id);
+        self.find(operation_id, model)?.there()
+    }
+
+    /// As [`pick`](Self::pick), but returns an engine that is away if no other may take its place: one that is
+    /// [known](Offer::is_known) to serve the request, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Says whether the operation or only the model is missing, with what to install or configure.
+    pub fn find(&self, operation_id: &str, model: Option<&str>) -> Result<Choice, Unavailable> {
+        let mut offers = self.offers(operation_id);
+        if offers.first().is_some_and(|best| best.offer.grade > Grade::Sandbox) {
+            offers.retain(|choice| choice.offer.grade > Grade::Sandbox);
+        }
         if offers.is_empty() {
             return Err(Unavailable::Operation { operation: operation_id.to_owned() });
         }
@@ -101,13 +149,10 @@ impl Registry {
                 models: distinct(offers.iter().flat_map(|choice| choice.offer.models.names())),
             });
         };
-        let Some(reason) = &best.offer.away else { return Ok(best.clone()) };
-        let mut equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
-        equals.find(|choice| choice.offer.away.is_none()).cloned().ok_or_else(|| Unavailable::Away {
-            operation: operation_id.to_owned(),
-            engine: best.engine.name().to_owned(),
-            reason: reason.clone(),
-        })
+        let equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
+        let rank = |choice: &&Choice| (choice.offer.away.is_some(), !choice.offer.is_known);
+        // The first of several with the same rank.
+        Ok(std::iter::once(best).chain(equals).min_by_key(rank).unwrap_or(best).clone())
     }
 
     /// Returns all engines that offer the operation, the best first, those that are away included.
@@ -122,7 +167,8 @@ impl Registry {
     }
 
     /// Returns all models of a kind: those of the engines in their order, then those of the library. Of several with the
-    /// same name, the first is listed. Reading the library blocks.
+    /// same name, the first is listed. A LoRA that has an owner in the library has it in the lists of engines, too, whatever
+    /// directory they name it in. Reading the library blocks.
     pub fn models(&self, kind: ModelKind) -> Vec<Model> {
         let of = |engine: &Arc<dyn Engine>| {
             let listed = engine.offers().into_iter().flat_map(|offer| match offer.models {
@@ -131,10 +177,39 @@ impl Registry {
             });
             listed.chain(engine.models()).collect::<Vec<_>>()
         };
-        let library = self.library.iter().flat_map(Library::models);
+        let library: Vec<Model> = self.library.iter().flat_map(Library::models).collect();
+        let owned = library.iter().filter(|model| model.kind == ModelKind::Lora && model.owner.is_some());
+        let owners: HashMap<_, _> = owned.map(|model| (model.stem().to_lowercase(), model.owner.clone())).collect();
+        // A file of another kind may have the name of a LoRA.
+        let open = library.iter().filter(|model| model.kind == ModelKind::Lora && model.owner.is_none());
+        let open: HashSet<_> = open.map(|model| model.name.clone()).collect();
+        let with_owner = |mut model: Model| {
+            if model.kind == ModelKind::Lora && model.owner.is_none() && !open.contains(&model.name) {
+                model.owner = owners.get(&model.stem().to_lowercase()).cloned().flatten();
+            }
+            model
+        };
         let mut names = HashSet::new();
-        let models = self.engines.iter().flat_map(of).chain(library);
+        let models = self.engines.iter().flat_map(of).map(with_owner).chain(library);
         models.filter(|model| model.kind == kind && names.insert(model.name.clone())).collect()
+    }
+}
+
+impl Choice {
+    /// Returns this if the engine is not away.
+    ///
+    /// # Errors
+    ///
+    /// Says that it is away, and why.
+    pub fn there(self) -> Result<Self, Unavailable> {
+        match &self.offer.away {
+            None => Ok(self),
+            Some(reason) => Err(Unavailable::Away {
+                operation: self.offer.operation.id.to_owned(),
+                engine: self.engine.name().to_owned(),
+                reason: reason.clone(),
+            }),
+        }
     }
 }
 

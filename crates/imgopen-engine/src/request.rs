@@ -15,6 +15,7 @@ pub struct JobRequest {
     operation: &'static Operation,
     body: Value,
     options: TaskOptions,
+    key: String,
 }
 
 /// What travels with a task beside its request.
@@ -29,7 +30,17 @@ impl JobRequest {
     /// Creates the request of a task. `body` is canonical, as [`read_value`](imgopen_types::read_value) and the
     /// `Serialize` of typed requests write it.
     pub fn new(task_id: impl Into<String>, operation: &'static Operation, body: Value) -> Self {
-        Self { task_id: task_id.into(), operation, body, options: TaskOptions::default() }
+        Self { task_id: task_id.into(), operation, body, options: TaskOptions::default(), key: String::new() }
+    }
+
+    /// Sets the id of the access key that submitted the task.
+    pub fn with_key(self, key: impl Into<String>) -> Self {
+        Self { key: key.into(), ..self }
+    }
+
+    /// Returns the id of the access key that submitted the task; empty if the caller of the engine has none.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Sets the options.

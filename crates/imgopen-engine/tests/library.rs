@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use imgopen_engine::library::Owner;
 use imgopen_engine::{Engine, EngineError, Job, Library, Model, ModelKind, Monitor, Offer, Output, Registry};
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -343,4 +344,51 @@ proptest! {
             prop_assert!(path.extension().is_none_or(|ending| ending != "txt"));
         }
     }
+}
+
+/// An engine lists LoRAs by the paths that its own program gives them.
+#[test]
+fn a_lora_with_an_owner_has_it_in_the_lists_of_engines() {
+    struct WithLoras;
+
+    impl Engine for WithLoras {
+        fn name(&self) -> &'static str {
+            "with LoRAs"
+        }
+
+        fn offers(&self) -> Vec<Offer> {
+            Vec::new()
+        }
+
+        fn models(&self) -> Vec<Model> {
+            let names = ["ours\\Ink.safetensors", "open/ink.safetensors", "other.safetensors", "ink.safetensors"];
+            names.map(|name| Model::new(ModelKind::Lora, name, "")).to_vec()
+        }
+
+        fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+            Box::pin(async { Ok(Output::default()) })
+        }
+    }
+
+    let folder = folder(&[
+        ("trained", lora("ink")),
+        ("Lora/open/ink.safetensors", lora("ink")),
+        // Open models of other kinds share nothing.
+        ("VAE/ink.safetensors", vae()),
+        ("checkpoints/ink.safetensors", checkpoint(768)),
+    ]);
+    let library = Library::open(folder.path(), None);
+    let owner = Owner { key: "ak_1".to_owned(), task: "t1".to_owned(), run: "r1".to_owned() };
+    library.publish(&folder.path().join("trained"), "ink", &owner).unwrap();
+    let registry = Registry::new(vec![std::sync::Arc::new(WithLoras)]).with_library(library);
+    let models = registry.models(ModelKind::Lora);
+    let listed: Vec<_> = models.iter().map(|model| (model.name.as_str(), model.owner.as_deref())).collect();
+    let expected = [
+        ("ours\\Ink.safetensors", Some("ak_1")),
+        ("open/ink.safetensors", None),
+        ("other.safetensors", None),
+        ("ink.safetensors", Some("ak_1")),
+    ];
+    assert_eq!(listed, expected);
+    assert!(models[0].is_for("ak_1") && !models[0].is_for("ak_2"));
 }

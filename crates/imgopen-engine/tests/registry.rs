@@ -60,7 +60,9 @@ fn the_best_grade_that_has_the_model_is_picked() {
     assert_eq!(grade("text_to_image", None), Grade::Neural);
     assert_eq!(grade("text_to_image", Some("b")), Grade::Neural);
     assert_eq!(grade("text_to_image", Some("a")), Grade::Draft);
-    assert_eq!(grade("text_to_image", Some("c")), Grade::Sandbox);
+    // A test card is no replacement for a model that is missing.
+    let error = registry.pick("text_to_image", Some("c")).unwrap_err().to_string();
+    assert_eq!(error, "no engine for `text_to_image` has the model \"c\"; give one of \"b\", \"a\"");
     assert_eq!(grade("enlarge_image", None), Grade::Classical);
     let offers: Vec<_> = registry.offers("text_to_image").iter().map(|choice| choice.offer.grade).collect();
     assert_eq!(offers, [Grade::Neural, Grade::Draft, Grade::Sandbox]);
@@ -147,6 +149,7 @@ fn an_engine_that_is_away_never_yields_to_a_lower_grade() {
     let only = |name: &str| Models::Listed(vec![Model::new(ModelKind::Checkpoint, name, "")]);
     let registry = Registry::new(vec![
         Instance::boxed("sandbox", Grade::Sandbox, Models::Any, None),
+        Instance::boxed("draft", Grade::Draft, Models::Any, None),
         Instance::boxed("gpu-1", Grade::Neural, only("a"), Some("http://127.0.0.1:8188 does not answer")),
     ]);
     let away = Unavailable::Away {
@@ -161,9 +164,9 @@ fn an_engine_that_is_away_never_yields_to_a_lower_grade() {
         "the engine `gpu-1` for `text_to_image` is away: http://127.0.0.1:8188 does not answer"
     );
     // A model that it lacks is left to one that has it.
-    assert_eq!(registry.pick("text_to_image", Some("b")).unwrap().engine.name(), "sandbox");
+    assert_eq!(registry.pick("text_to_image", Some("b")).unwrap().engine.name(), "draft");
     // It is still listed.
-    assert_eq!(registry.offers("text_to_image").len(), 2);
+    assert_eq!(registry.offers("text_to_image").len(), 3);
 }
 
 #[test]
@@ -174,4 +177,33 @@ fn another_instance_of_the_same_grade_takes_over() {
         Instance::boxed("gpu-3", Grade::Neural, Models::Any, None),
     ]);
     assert_eq!(registry.pick("text_to_image", None).unwrap().engine.name(), "gpu-2");
+}
+
+/// A request waits for an engine that is away rather than for one that has never answered.
+#[test]
+fn an_engine_that_is_away_is_found() {
+    struct Unknown;
+
+    impl Engine for Unknown {
+        fn name(&self) -> &str {
+            "new"
+        }
+
+        fn offers(&self) -> Vec<Offer> {
+            let away = Some("it has not answered yet".to_owned());
+            vec![Offer { away, is_known: false, ..Offer::new(&operations::TEXT_TO_IMAGE, Grade::Neural) }]
+        }
+
+        fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+            Box::pin(async { Ok(Output::default()) })
+        }
+    }
+    let down = Instance::boxed("gpu-1", Grade::Neural, Models::Any, Some("down"));
+    let registry = Registry::new(vec![Arc::new(Unknown), down]).with(Fake(Grade::Sandbox, &["a"]));
+    assert_eq!(registry.find("text_to_image", None).unwrap().engine.name(), "gpu-1");
+    let only = Registry::new(vec![Arc::new(Unknown)]);
+    assert!(!only.find("text_to_image", Some("a")).unwrap().offer.is_known);
+    let error = only.pick("text_to_image", Some("a")).unwrap_err().to_string();
+    assert_eq!(error, "the engine `new` for `text_to_image` is away: it has not answered yet");
+    assert!(only.find("outpaint", None).is_err() && only.engine("new").is_some() && only.engine("old").is_none());
 }

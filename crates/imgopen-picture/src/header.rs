@@ -138,6 +138,18 @@ pub(crate) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
     None
 }
 
+/// Returns where the first chunk of pixels of a PNG file begins.
+pub(crate) fn png_pixels(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes.strip_prefix(PNG)?;
+    loop {
+        let (kind, _, after) = png_chunk(rest)?;
+        if kind == b"IDAT" {
+            return Some(bytes.len() - rest.len());
+        }
+        rest = after;
+    }
+}
+
 /// Returns the kind and the body of the first chunk, and what follows it.
 fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     const AROUND: usize = 12;

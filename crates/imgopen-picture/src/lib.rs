@@ -2,18 +2,26 @@
 
 mod decode;
 mod encode;
+mod expansion;
 mod flatten;
 mod header;
 mod jpeg;
+mod mask;
 mod metadata;
+mod notes;
 pub mod parallel;
 mod problem;
+mod results;
 mod user_comment;
 
 pub use decode::{Decoded, InputError, decode, decode_input, inspect};
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};
+pub use expansion::{Expansion, LONGEST_SIDE, centred};
 pub use flatten::flatten;
 pub use header::{Chroma, Header};
 pub use imgopen_engine::{Format, PictureLimits};
+pub use mask::read_mask;
 pub use metadata::{description, parameters};
+pub use notes::{notes, with_notes};
 pub use problem::Problem;
+pub use results::{write, write_like, write_png};

@@ -82,6 +82,7 @@ impl Report<'_> {
             "desc" => Some(json!(self.desc())),
             "progress" => Some(json!(self.percent())),
             "temporaryImageDto" => Some(self.temporary_image()),
+            "epoch" => self.epoch(),
             "maxEpochs" => self.max_epochs(),
             _ => self.result(field),
         }
@@ -95,6 +96,8 @@ impl Report<'_> {
             "outputImageUrl" => urls.first().map(|url| json!(url)),
             "outputImageUrlList" if self.task.operation == operations::OUTPAINT.id => Some(json!(urls)),
             "differentialImageRspList" => Some(self.pictures()),
+            "modelName" => output.files.first().map(|file| json!(file.name)),
+            "modelUrl" => output.files.first().map(|file| json!(self.urls.asset(&file.token))),
             "caption" => output.caption.as_ref().map(|caption| json!(caption)),
             "prompts" => (!output.prompts.is_empty()).then(|| json!(output.prompts)),
             "styleLabels" => output.style_labels.as_ref().map(|labels| json!(labels)),
@@ -155,6 +158,18 @@ impl Report<'_> {
             shown
         });
         shown.collect()
+    }
+
+    /// The number of the epoch that a training is in. All have the same number of steps.
+    fn epoch(&self) -> Option<Value> {
+        let epochs = self.max_epochs()?.as_u64()?;
+        match (self.task.state, self.live) {
+            (State::Succeeded, _) => Some(json!(epochs)),
+            (State::Running, Some(Live { step, steps: steps @ 1.., .. })) => {
+                Some(json!((u64::from(*step) * epochs / u64::from(*steps) + 1).min(epochs)))
+            }
+            _ => None,
+        }
     }
 
     fn max_epochs(&self) -> Option<Value> {

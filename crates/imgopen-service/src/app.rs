@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
 use imgopen_store::{Clock, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
-use imgopen_trainer::Trainer;
+use imgopen_trainer::{InvalidSetup, SdScripts, Trainer};
 use imgopen_types::operations;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::absences::Absences;
 use crate::api::front::{Front, Serving, raise_open_files};
 use crate::assets::{AssetError, Assets};
 use crate::context::Context;
@@ -32,15 +33,15 @@ use crate::keys::{KeyError, Keys};
 use crate::live::Running;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::settings::{InvalidSetting, Settings};
+use crate::settings::{InvalidSetting, Settings, TrainingSettings};
 use crate::stop_times::StopTimes;
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
-use crate::upkeep::recovery::{Recovered, recover, settle_data_sets, suspect_from};
+use crate::upkeep::recovery::{Recovered, recover, settle_trainings, suspect_from};
 use crate::upkeep::supervision::supervise;
 use crate::upkeep::sweep::{Sweeper, Writers};
 use crate::upkeep::unknown::warn_of_unknown;
-use crate::upkeep::{retention, watermark};
+use crate::upkeep::{retention, returns, watermark};
 use crate::urls::Urls;
 use crate::{api, callbacks};
 
@@ -107,7 +108,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the data directory.
+    /// Opens the data directory. The models listed are those of the engines' library; without one, of the
+    /// [models directory](Self::library).
     ///
     /// # Errors
     ///
@@ -118,8 +120,13 @@ impl Service {
             return Err(StartError::Clock(clock.now().rfc3339()));
         }
         let lock = occupy(&settings.data_dir)?;
-        let library = library(&settings)?;
-        let trainer = Trainer::open(&settings.data_dir, library.clone()).with_memory(settings.training.memory);
+        let library = match engines.library() {
+            Some(library) => library.clone(),
+            None => Self::library(&settings)?,
+        };
+        let first = library.clone();
+        drop(tokio::task::spawn_blocking(move || first.models()));
+        let trainer = trainer(&settings, &engines, library.clone())?;
         let engines = engines.with(trainer.clone()).with_library(library);
         let store = data_dir::open_store(&settings.data_dir)?;
         let assets = Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?;
@@ -137,9 +144,11 @@ impl Service {
             assets,
             keys: Keys::new(store.clone(), clock.clone()),
             fetcher: Fetcher::new(Guard::new(settings.allow_network.clone()))?,
-            dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length),
+            dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length)
+                .with_room(needs::room(engines.clone())),
             limiter: settings.requests.per_minute.map(|count| RateLimiter::keyed(Quota::per_minute(count))),
             running: Running::default(),
+            absences: Absences::default(),
             memory: Memory::new(settings.pictures.memory),
             metrics: Metrics::default(),
             endings: broadcast::channel(1024).0,
@@ -157,6 +166,22 @@ impl Service {
             trainer,
         };
         Ok(Self { context: Arc::new(context) })
+    }
+
+    /// Opens the models directory, for engines that use its models and the service alike. If the setting `models` is set, it
+    /// must exist.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exist.
+    pub fn library(settings: &Settings) -> Result<Library, InvalidSetting> {
+        let directory = settings.models_dir();
+        if settings.models.is_some() && !directory.is_dir() {
+            let problem =
+                format!("{} is not a directory; give the directory that holds the models", directory.display());
+            return Err(InvalidSetting { setting: "models".to_owned(), problem });
+        }
+        Ok(Library::open(directory, Some(settings.data_dir.join(data_dir::HASHES))))
     }
 
     /// Returns the access keys.
@@ -258,7 +283,7 @@ impl Service {
         // The lock of the data directory proves that every other owner is dead.
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
         let orphans = Sweeper::default().sweep(context, Writers::None).await?;
-        settle_data_sets(context, &context.trainer).await?;
+        settle_trainings(context, &context.trainer).await?;
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered what an earlier process left");
         }
@@ -302,6 +327,7 @@ impl Service {
         tasks.spawn(supervise(self.context.clone(), "callbacks", callbacks::push::run));
         tasks.spawn(supervise(self.context.clone(), "upkeep", retention::run));
         tasks.spawn(supervise(self.context.clone(), "watermark", watermark::run));
+        tasks.spawn(supervise(self.context.clone(), "returns", returns::run));
         tasks.close();
         tasks
     }
@@ -376,17 +402,23 @@ fn occupy(data_dir: &Path) -> Result<File, StartError> {
     Ok(lock)
 }
 
-/// Opens the models directory, and reads it in the background. If it is set, it must exist.
-fn library(settings: &Settings) -> Result<Library, InvalidSetting> {
-    let directory = settings.models_dir();
-    if settings.models.is_some() && !directory.is_dir() {
-        let problem = format!("{} is not a directory; give the directory that holds the models", directory.display());
-        return Err(InvalidSetting { setting: "models".to_owned(), problem });
-    }
-    let library = Library::open(directory, Some(settings.data_dir.join(data_dir::HASHES)));
-    let first = library.clone();
-    drop(tokio::task::spawn_blocking(move || first.models()));
-    Ok(library)
+/// Opens the trainer, which trains if sd-scripts is configured.
+fn trainer(settings: &Settings, engines: &Registry, library: Library) -> Result<Trainer, InvalidSetting> {
+    let TrainingSettings { memory, scripts, accelerate, tokenizers, arguments, device, cpu, .. } = &settings.training;
+    let trainer = Trainer::open(&settings.data_dir, library).with_memory(*memory);
+    let Some(scripts) = scripts else { return Ok(trainer) };
+    let scripts = SdScripts {
+        scripts: scripts.clone(),
+        accelerate: accelerate.clone(),
+        tokenizers: tokenizers.clone(),
+        arguments: arguments.clone(),
+        device: device.clone(),
+        cpu: *cpu,
+        launcher: engines.launcher().map(Path::to_owned),
+    };
+    trainer
+        .with_scripts(&scripts, engines.devices().clone())
+        .map_err(|InvalidSetup { setting, problem }| InvalidSetting { setting: format!("training.{setting}"), problem })
 }
 
 impl fmt::Debug for Service {

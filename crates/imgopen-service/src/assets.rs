@@ -1,4 +1,4 @@
-//! Files of result pictures: written whole or not at all, and named by tokens that cannot be guessed.
+//! Files of results, most of which are pictures: written whole or not at all, and named by tokens that cannot be guessed.
 
 mod access;
 
@@ -12,11 +12,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, try_unfold};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use imgopen_engine::Picture;
+use imgopen_engine::{OutputFile, Picture};
+use imgopen_picture::with_notes;
 use imgopen_store::{AssetToken, Moment, NewAsset, NoRandomness, Note, RunId, Store, StoreError, number};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
+use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
 
 use crate::disk;
@@ -25,6 +27,12 @@ use access::Access;
 
 /// How many files are compared with the database to find out whether a directory without its mark is that of the database.
 const SAMPLE: usize = 4096;
+
+/// The media type of files that are not pictures. No browser opens it.
+const FILE: &str = "application/octet-stream";
+
+/// How much of a file is copied at a time, in bytes.
+const PART: usize = 8 << 20;
 
 /// An error of writing, reading or deleting a picture.
 #[derive(Debug, thiserror::Error)]
@@ -211,21 +219,38 @@ impl Assets {
         self.access.run_to_end(work).await.map_err(|error| in_directory(self.directory(), &error))
     }
 
-    /// Writes a picture of a run. It becomes an asset only when its row is written too.
+    /// Writes a picture of a run, with notes in its text if there are any and it is a PNG file. It becomes an asset only when
+    /// its row is written too.
     pub(crate) async fn put(
         &self,
         run: &RunId,
         picture: &Picture,
+        notes: &[String],
         expires_at: Option<Moment>,
     ) -> Result<NewAsset, AssetError> {
         let token = AssetToken::new(run, picture.format.extension())?;
-        let bytes = picture.bytes.len() as u64;
+        let noted = if notes.is_empty() { None } else { with_notes(&picture.bytes, &notes.join("\n")) };
+        let payload = noted.map_or_else(|| picture.bytes.clone().into(), PutPayload::from_iter);
+        let bytes = payload.content_length() as u64;
         // What is written into the mount point of a disk is out of reach when the disk is back.
         self.settle().await?;
         let (files, place) = (self.files.clone(), self.place(&token));
-        let payload = PutPayload::from_bytes(picture.bytes.clone());
         self.write(async move { files.put(&place, payload).await }).await??;
-        Ok(NewAsset { token, media_type: picture.format.media_type(), bytes, expires_at })
+        Ok(NewAsset { token, media_type: picture.format.media_type(), bytes, expires_at, name: None })
+    }
+
+    /// Copies a file of a run's result, part by part. It becomes an asset only when its row is written too.
+    pub(crate) async fn put_file(
+        &self,
+        run: &RunId,
+        file: &OutputFile,
+        expires_at: Option<Moment>,
+    ) -> Result<NewAsset, AssetError> {
+        let token = AssetToken::new(run, extension(&file.name))?;
+        self.settle().await?;
+        let (files, place, from) = (self.files.clone(), self.place(&token), file.path.clone());
+        let bytes = self.write(async move { copy(&from, &*files, &place).await }).await??;
+        Ok(NewAsset { token, media_type: FILE, bytes, expires_at, name: Some(file.name.clone()) })
     }
 
     /// Streams a part of a picture that has that many bytes. Fails before the first byte if the file is lost or cut, or if the
@@ -322,6 +347,39 @@ impl Assets {
     fn place(&self, token: &AssetToken) -> Place {
         Place::from_iter([self.name.as_str(), shelf(token.as_str()), token.as_str()])
     }
+}
+
+/// The extension of a file's name, as it may be in a token.
+fn extension(name: &str) -> &str {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let is_plain = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    extension.filter(is_plain).unwrap_or("bin")
+}
+
+/// Copies a file of this machine, and returns its size.
+async fn copy(from: &Path, files: &dyn ObjectStore, place: &Place) -> Result<u64, object_store::Error> {
+    let unread = |error: io::Error| object_store::Error::Generic { store: "a file of a result", source: error.into() };
+    let mut from = tokio::fs::File::open(from).await.map_err(unread)?;
+    let mut upload = files.put_multipart(place).await?;
+    let copied = async {
+        let mut bytes = 0;
+        loop {
+            let mut part = Vec::with_capacity(PART);
+            (&mut from).take(PART as u64).read_to_end(&mut part).await.map_err(unread)?;
+            if part.is_empty() {
+                return upload.complete().await.map(|_| bytes);
+            }
+            bytes += part.len() as u64;
+            upload.put_part(PutPayload::from(part)).await?;
+        }
+    };
+    let copied = copied.await;
+    if copied.is_err()
+        && let Err(error) = upload.abort().await
+    {
+        tracing::warn!(%error, "what was copied of a file could not be deleted; it is deleted later");
+    }
+    copied
 }
 
 /// Deletes the partial files of a run, and returns how many. If some cannot be deleted, the others still are.

@@ -1,16 +1,18 @@
 //! The state that all parts of the service share.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
 use governor::DefaultKeyedRateLimiter;
-use imgopen_engine::Registry;
+use imgopen_engine::{BackendStatus, Registry};
 use imgopen_fetch::Fetcher;
 use imgopen_store::{Clock, KeyId, OwnerId, Store, TaskId};
 use imgopen_trainer::Trainer;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::absences::Absences;
 use crate::assets::Assets;
 use crate::dispatch::Dispatch;
 use crate::health::Health;
@@ -39,6 +41,8 @@ pub(crate) struct Context {
     /// Where parts of the service report what keeps tasks from being accepted or finished.
     pub health: Health,
     pub running: Running,
+    /// The back ends that tasks wait for.
+    pub absences: Absences,
     /// For the pictures of runs.
     pub memory: Memory,
     pub metrics: Metrics,
@@ -61,6 +65,18 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Returns what is known of all back ends, each once, although several engines may use one.
+    pub fn backends(&self) -> Vec<BackendStatus> {
+        let mut names = HashSet::new();
+        let all = self.engines.engines().iter().flat_map(|engine| engine.backends());
+        all.filter(|backend| names.insert(backend.name.clone())).collect()
+    }
+
+    /// Returns whether an engine drives back ends.
+    pub fn drives_backends(&self, engine: &str) -> bool {
+        self.engines.engine(engine).is_some_and(|engine| !engine.backends().is_empty())
+    }
+
     /// Returns the URLs of pictures.
     pub fn urls(&self) -> &Urls {
         self.base.get_or_init(|| Urls { base: String::new() })

@@ -10,9 +10,10 @@
 //! hold no slots. A key takes a further place only while it holds fewer than are free, so that it never holds them all. With
 //! its pictures, the run waits for a slot, and it keeps its place until it works. Places therefore bound how many files wait
 //! in memory. Slots are given in the order in which they are asked for, by runs with their pictures and by workers
-//! for tasks that need none.
+//! for tasks that need none, as far as the engine has room for what they need; see [`room`].
 
 mod holds;
+mod room;
 mod waiting;
 
 use std::collections::HashMap;
@@ -21,12 +22,17 @@ use std::time::Duration;
 
 use imgopen_store::KeyId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use holds::Holds;
 pub use holds::{Scope, pause};
+use room::Asked;
+pub use room::Room;
 pub use waiting::Begin;
-use waiting::{Lane, Lanes};
+use waiting::{Lane, Lanes, Taken};
+
+/// The pause before engines are asked again for which there was no room: what takes it may be no run of this pool.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A number of slots for runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +56,10 @@ pub struct Dispatch {
     slots: Arc<[Arc<Semaphore>]>,
     /// What wakes the workers of each pool, by how the runs that they claim begin.
     changed: Arc<[[Notify; 2]]>,
+    /// What wakes the runs of each pool that have their pictures and wait for room.
+    freed: Arc<[Notify]>,
     length: usize,
+    room: Room,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +72,8 @@ struct Counts {
     slots_taken: u64,
     pools: Vec<Lanes>,
     holds: Holds,
+    /// Whether all are woken soon, because there was no room for some.
+    looks_again: bool,
 }
 
 /// The queue is full.
@@ -90,6 +101,14 @@ pub struct Fetching {
     key: KeyId,
 }
 
+/// The time from when a run holds a slot until it has begun in its engine. Over on drop.
+#[derive(Debug)]
+#[must_use = "the run counts as begun once this is dropped"]
+pub struct Starting {
+    dispatch: Dispatch,
+    pool: usize,
+}
+
 /// A slot for a run: its holder claims a task of this key with these needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
@@ -109,7 +128,14 @@ impl Dispatch {
         let counts = Counts { pools: pools.iter().map(|_| Lanes::default()).collect(), ..Counts::default() };
         let slots = pools.iter().map(|pool| Arc::new(Semaphore::new(pool.slots.min(Semaphore::MAX_PERMITS)))).collect();
         let changed = pools.iter().map(|_| <[Notify; 2]>::default()).collect();
-        Self { counts: Arc::new(Mutex::new(counts)), pools: pools.into(), slots, changed, length }
+        let freed = pools.iter().map(|_| Notify::new()).collect();
+        let (counts, room) = (Arc::new(Mutex::new(counts)), Room::default());
+        Self { counts, pools: pools.into(), slots, changed, freed, length, room }
+    }
+
+    /// Sets how engines with their own slots are asked whether they have room.
+    pub fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// Returns the pools, in the order of their indexes.
@@ -152,39 +178,59 @@ impl Dispatch {
         Ok(Place { dispatch: self.clone(), key: key.clone(), kept: false })
     }
 
-    /// Takes a task of a key whose run begins in that way: of those with such a task that is not held, a free run in this
-    /// pool and, if it fetches, a free place, the key that has waited longest. The task counts as running from now on.
+    /// Takes a task of a key whose run begins in that way: of those with such a task that is not held and for which its engine
+    /// has room, a free run in this pool and, if it fetches, a free place, the key that has waited longest. The task counts as
+    /// running from now on.
     ///
     /// Does not limit how many work: a worker that claims such a task holds a [`slot`](Self::slot). A run that fetches
-    /// holds its place until [`Fetching`] is dropped.
+    /// holds its place until [`Fetching`] is dropped, and one that works counts as [`Starting`] until that is. Needs a runtime
+    /// if engines are asked for room.
     pub fn next(&self, pool: usize, begin: Begin) -> Option<Slot> {
+        let mut counts = self.lock();
+        let asked = self.asked(pool);
+        let next = self.take_next(&mut counts, pool, begin, &asked);
+        if asked.is_short() {
+            self.look_again(&mut counts);
+        }
+        next
+    }
+
+    fn asked(&self, pool: usize) -> Asked<'_> {
+        let Pool { engine, fetching, .. } = &self.pools[pool];
+        self.room.of(engine.as_deref(), *fetching)
+    }
+
+    fn take_next(&self, counts: &mut Counts, pool: usize, begin: Begin, asked: &Asked<'_>) -> Option<Slot> {
         let Pool { running_per_key: most, fetching: places, .. } = self.pools[pool];
         let now = Instant::now();
-        let mut counts = self.lock();
         let Counts { pools, holds, slots_taken, .. } = &mut *counts;
-        let Lanes { by_key, fetching } = &mut pools[pool];
-        let has_room = |lane: &Lane, fetching: usize| {
-            lane.running < most && (begin == Begin::Working || lane.fetching < places.saturating_sub(fetching))
+        let Lanes { by_key, taken } = &mut pools[pool];
+        let has_place = |lane: &Lane, taken: Taken| {
+            lane.running < most && (begin == Begin::Working || lane.fetching < places.saturating_sub(taken.fetching))
         };
-        let is_free = |needs: &str| holds.allow(needs, now);
-        let is_ready = |lane: &Lane| has_room(lane, *fetching) && lane.waiting.has(begin, is_free);
+        let before = *taken;
+        let is_free = |needs: &str| holds.allow(needs, now) && asked.lets(needs, begin, before);
+        let is_ready = |lane: &Lane| has_place(lane, before) && lane.waiting.has(begin, is_free);
         let ready = by_key.iter_mut().filter(|(_, lane)| is_ready(lane));
         let (key, lane) = ready.min_by_key(|(_, lane)| lane.last_slot)?;
         let needs = lane.waiting.pop_first(begin, is_free)?;
         *slots_taken += 1;
         lane.running += 1;
         lane.last_slot = *slots_taken;
-        if begin == Begin::Fetching {
-            lane.fetching += 1;
-            *fetching += 1;
+        match begin {
+            Begin::Fetching => {
+                lane.fetching += 1;
+                taken.fetching += 1;
+            }
+            Begin::Working => taken.starting += 1,
         }
-        let key = key.clone();
+        let (key, after) = (key.clone(), *taken);
         if holds.begin(&needs, now) {
             self.notify_after(holds::LONGEST);
         }
         // `Notify` stores several notices as one, so a woken worker wakes the next.
-        let is_free = |needs: &str| holds.allow(needs, now);
-        if by_key.values().any(|lane| has_room(lane, *fetching) && lane.waiting.has(begin, is_free)) {
+        let is_free = |needs: &str| holds.allow(needs, now) && asked.lets(needs, begin, after);
+        if by_key.values().any(|lane| has_place(lane, after) && lane.waiting.has(begin, is_free)) {
             self.notify(pool, begin);
         }
         counts.left(&key);
@@ -196,6 +242,36 @@ impl Dispatch {
     pub fn fetching(&self, slot: &Slot) -> Option<Fetching> {
         let fetching = || Fetching { dispatch: self.clone(), pool: slot.pool, key: slot.key.clone() };
         (slot.begin == Begin::Fetching).then(fetching)
+    }
+
+    /// Returns what counts the run of a task that [`next`](Self::next) took as starting, if it works.
+    pub fn starting(&self, slot: &Slot) -> Option<Starting> {
+        let starting = || Starting { dispatch: self.clone(), pool: slot.pool };
+        (slot.begin == Begin::Working).then(starting)
+    }
+
+    /// Waits for a slot for a run that has its pictures, and until its engine has room for it.
+    pub async fn slot_for(&self, pool: usize, needs: &str) -> (Option<OwnedSemaphorePermit>, Starting) {
+        loop {
+            let freed = self.freed[pool].notified();
+            let slot = self.slot(pool).await;
+            if let Some(starting) = self.try_start(pool, needs) {
+                return (slot, starting);
+            }
+            drop(slot);
+            // What takes the room may be no run of this pool.
+            let _ = timeout(LOOK, freed).await;
+        }
+    }
+
+    fn try_start(&self, pool: usize, needs: &str) -> Option<Starting> {
+        let mut counts = self.lock();
+        if !self.asked(pool).lets(needs, Begin::Working, counts.pools[pool].taken) {
+            self.look_again(&mut counts);
+            return None;
+        }
+        counts.pools[pool].taken.starting += 1;
+        Some(Starting { dispatch: self.clone(), pool })
     }
 
     /// Waits for a slot of a pool, in the order in which slots are asked for. It is given back on drop.
@@ -225,6 +301,19 @@ impl Dispatch {
         pause
     }
 
+    /// Wakes all soon, because there was no room for some.
+    fn look_again(&self, counts: &mut Counts) {
+        if std::mem::replace(&mut counts.looks_again, true) {
+            return;
+        }
+        let dispatch = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOK).await;
+            dispatch.lock().looks_again = false;
+            dispatch.notify_all();
+        });
+    }
+
     /// Wakes a worker of each kind in each pool after a pause. Needs a runtime.
     fn notify_after(&self, pause: Duration) {
         let dispatch = self.clone();
@@ -238,6 +327,15 @@ impl Dispatch {
     /// that of its needs. Returns whether any was in force.
     pub fn release(&self, needs: &str, is_answered: bool) -> bool {
         let is_released = self.lock().holds.release(needs, is_answered);
+        if is_released {
+            self.notify_all();
+        }
+        is_released
+    }
+
+    /// Ends the hold of what has these needs, because their engine is there. Returns whether it was in force.
+    pub fn release_needs(&self, needs: &str) -> bool {
+        let is_released = self.lock().holds.release_needs(needs);
         if is_released {
             self.notify_all();
         }
@@ -280,7 +378,7 @@ impl Dispatch {
 
     /// Gives back a slot whose run has ended, or whose task was cancelled before the claim.
     pub fn finished(&self, slot: &Slot) {
-        {
+        let others_wait = {
             let mut counts = self.lock();
             counts.running = counts.running.saturating_sub(1);
             let lanes = &mut counts.pools[slot.pool].by_key;
@@ -290,12 +388,13 @@ impl Dispatch {
                     lanes.remove(&slot.key);
                 }
             }
-            if counts.holds.over(&slot.needs) {
-                self.notify_all();
-            }
+            // A device may be free that engines of other pools wait for.
+            counts.holds.over(&slot.needs) || counts.looks_again
+        };
+        if others_wait {
+            self.notify_all();
         }
-        // The key may have had as many runs as it may, of either kind.
-        Begin::ALL.into_iter().for_each(|begin| self.notify(slot.pool, begin));
+        self.notify_pool(slot.pool);
     }
 
     /// Removes a task that left the queue without a run.
@@ -319,11 +418,19 @@ impl Dispatch {
         self.changed[pool][begin as usize].notified().await;
     }
 
+    /// Wakes those that wait for what a run of a pool held: its key may have had as many runs as it may, of either kind, and its
+    /// engine no room.
+    fn notify_pool(&self, pool: usize) {
+        self.freed[pool].notify_waiters();
+        Begin::ALL.into_iter().for_each(|begin| self.notify(pool, begin));
+    }
+
     fn notify(&self, pool: usize, begin: Begin) {
         self.changed[pool][begin as usize].notify_one();
     }
 
     fn notify_all(&self) {
+        self.freed.iter().for_each(Notify::notify_waiters);
         self.changed.iter().flatten().for_each(Notify::notify_one);
     }
 
@@ -381,12 +488,27 @@ impl Drop for Fetching {
         {
             let mut counts = self.dispatch.lock();
             let lanes = &mut counts.pools[self.pool];
-            lanes.fetching = lanes.fetching.saturating_sub(1);
+            lanes.taken.fetching = lanes.taken.fetching.saturating_sub(1);
             if let Some(lane) = lanes.by_key.get_mut(&self.key) {
                 lane.fetching = lane.fetching.saturating_sub(1);
             }
         }
         self.dispatch.notify(self.pool, Begin::Fetching);
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let others_wait = {
+            let mut counts = self.dispatch.lock();
+            let taken = &mut counts.pools[self.pool].taken;
+            taken.starting = taken.starting.saturating_sub(1);
+            counts.looks_again
+        };
+        // It may have kept others from room that it did not need.
+        if others_wait {
+            self.dispatch.notify_pool(self.pool);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod absences;
 mod answers;
 mod api;
 mod app;
@@ -18,6 +19,7 @@ mod home;
 mod jumps;
 mod keys;
 mod live;
+mod loras;
 mod memory;
 mod metrics;
 pub mod plurals;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use imgopen_engine::BackendStatus;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +29,8 @@ pub struct Metrics {
     tries: Family<Tried, Counter>,
     restarts: Family<Part, Counter>,
     asset_bytes: Gauge,
+    backend_up: Family<Backend, Gauge>,
+    backend_jobs: Family<Backend, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +63,11 @@ struct Part {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Backend {
+    backend: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tried {
     outcome: &'static str,
 }
@@ -80,6 +88,8 @@ impl Default for Metrics {
             tries: Family::default(),
             restarts: Family::default(),
             asset_bytes: Gauge::default(),
+            backend_up: Family::default(),
+            backend_jobs: Family::default(),
         };
         metrics.register();
         metrics
@@ -103,6 +113,8 @@ impl Metrics {
         registry.register("part_restarts", restarts, self.restarts.clone());
         let bytes = "Bytes of all result pictures that are kept";
         registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
+        registry.register("backend_up", "Whether a back end answers", self.backend_up.clone());
+        registry.register("backend_jobs", "Jobs that a back end works on for this service", self.backend_jobs.clone());
     }
 
     /// Counts a submit that became a task.
@@ -141,10 +153,16 @@ impl Metrics {
     }
 
     /// Formats all metrics, with these values of the gauges.
-    pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64) -> String {
-        self.queued.set(queued.try_into().unwrap_or(i64::MAX));
-        self.running.set(running.try_into().unwrap_or(i64::MAX));
+    pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64, backends: Vec<BackendStatus>) -> String {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.queued.set(count(queued));
+        self.running.set(count(running));
         self.asset_bytes.set(asset_bytes);
+        for BackendStatus { name, away, jobs, .. } in backends {
+            let backend = Backend { backend: name };
+            self.backend_up.get_or_create(&backend).set(i64::from(away.is_none()));
+            self.backend_jobs.get_or_create(&backend).set(count(jobs));
+        }
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
             // Writing to a string does not fail; if it does, the reader sees why.
@@ -166,7 +184,16 @@ mod tests {
         metrics.started("outpaint", Duration::from_millis(7));
         metrics.finished("outpaint", Some("sandbox"), "succeeded", Some(Duration::from_secs(2)));
         metrics.tried("acknowledged");
-        let text = metrics.text((3, 1), 77);
+        let backend = |name: &str, away: Option<&str>, jobs| BackendStatus {
+            name: name.to_owned(),
+            program: "ComfyUI".to_owned(),
+            version: None,
+            away: away.map(str::to_owned),
+            jobs,
+            operations: Vec::new(),
+        };
+        let backends = vec![backend("comfyui", None, 2), backend("comfyui-2", Some("it does not answer"), 0)];
+        let text = metrics.text((3, 1), 77, backends);
         for line in [
             "imgopen_tasks_accepted_total{operation=\"outpaint\"} 1",
             "imgopen_submits_refused_total{operation=\"outpaint\",status=\"429\"} 1",
@@ -177,6 +204,9 @@ mod tests {
             "imgopen_run_time_seconds_sum{operation=\"outpaint\",engine=\"sandbox\"} 2.0",
             "imgopen_callback_tries_total{outcome=\"acknowledged\"} 1",
             "imgopen_assets_bytes 77",
+            "imgopen_backend_up{backend=\"comfyui\"} 1",
+            "imgopen_backend_jobs{backend=\"comfyui\"} 2",
+            "imgopen_backend_up{backend=\"comfyui-2\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

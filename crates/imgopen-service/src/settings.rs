@@ -39,6 +39,9 @@ pub struct Settings {
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
     pub allow_network: Vec<IpNet>,
+    /// The operations that the service is there for, by id: it is not ready while one of them has no engine, or one that is away.
+    /// None unless set: back ends that are away make other operations wait.
+    pub required: Vec<String>,
     /// How many tasks run at once on engines that use this machine, at most 4096.
     pub workers: usize,
     /// How many times the process may die while a task is its only run, before the task fails. A task that was running when
@@ -229,6 +232,10 @@ pub struct FaultSettings {
     /// for the callback it counts as an attempt.
     #[serde(with = "durations::required")]
     pub give_up: Duration,
+    /// How long tasks wait for back ends that went away. Then they fail. Those for back ends that have not answered since the start
+    /// are not accepted. A stop of the service begins to count again.
+    #[serde(with = "durations::required")]
+    pub away: Duration,
 }
 
 /// Trainings. Their time limit is that of `submit_training` among the time limits.
@@ -238,8 +245,21 @@ pub struct TrainingSettings {
     /// The same as `attempts`, for trainings.
     pub attempts: u32,
     /// How many bytes of `pictures.memory` a training takes, for the processes that it starts; less than all of them. It holds
-    /// them from its start, while it fetches its pictures. No processes are started so far.
+    /// them from its start, while it fetches its pictures.
     pub memory: u64,
+    /// The directory of sd-scripts of kohya-ss, which trains. Unless set, data sets are only prepared.
+    pub scripts: Option<PathBuf>,
+    /// The program `accelerate`, which runs the scripts: its path, or its name if it is in one of the directories of `PATH`.
+    pub accelerate: PathBuf,
+    /// The directory with the tokenizers, so that the trainer need not fetch them: `openai_clip-vit-large-patch14`, and for SDXL
+    /// `laion_CLIP-ViT-bigG-14-laion2B-39B-b160k`.
+    pub tokenizers: Option<PathBuf>,
+    /// Further words for the scripts, such as `--sdpa`. They count more than what a request says.
+    pub arguments: Vec<String>,
+    /// The device that a training needs for itself. Back ends with the same name for theirs take turns with it.
+    pub device: Option<String>,
+    /// Whether to train on the processor, where `mixedPrecision` does not work.
+    pub cpu: bool,
 }
 
 /// Limits of requests.
@@ -281,6 +301,7 @@ impl Default for Settings {
             sandbox: false,
             open: false,
             allow_network: Vec::new(),
+            required: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(MOST_RUNS),
             attempts: 3,
             shutdown: Duration::from_secs(30),
@@ -355,13 +376,22 @@ impl Default for RequestSettings {
 
 impl Default for FaultSettings {
     fn default() -> Self {
-        Self { give_up: Duration::from_secs(24 * 60 * 60) }
+        Self { give_up: Duration::from_secs(24 * 60 * 60), away: Duration::from_secs(10 * 60) }
     }
 }
 
 impl Default for TrainingSettings {
     fn default() -> Self {
-        Self { attempts: 10, memory: 0 }
+        Self {
+            attempts: 10,
+            memory: 0,
+            scripts: None,
+            accelerate: PathBuf::from("accelerate"),
+            tokenizers: None,
+            arguments: Vec::new(),
+            device: None,
+            cpu: false,
+        }
     }
 }
 

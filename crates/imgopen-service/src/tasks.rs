@@ -2,7 +2,7 @@
 
 mod announce;
 pub(crate) mod cancel;
-mod ending;
+pub(crate) mod ending;
 pub(crate) mod faults;
 pub(crate) mod inputs;
 pub(crate) mod needs;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use imgopen_engine::{Format, Output, Picture};
 use imgopen_service::Moment;
 use imgopen_service::store::AssetToken;
 use reqwest::Response;
@@ -61,6 +62,39 @@ async fn a_picture_is_served_with_the_headers_of_a_cacheable_file() {
     }
     let other = got(&server, &url, &[("if-none-match", "\"other\"")]).await;
     assert_eq!(other.status(), 200);
+}
+
+/// Notes are listed with the task and are in the PNG file; files of other formats, and those without notes, stay as they are.
+#[tokio::test]
+async fn notes_of_an_engine_reach_the_caller() {
+    let jpeg =
+        imgopen_picture::encode(&image::DynamicImage::new_rgb8(3, 2), Format::Jpeg, &Default::default()).unwrap();
+    let jpeg = Picture { bytes: jpeg, format: Format::Jpeg, ..dot_picture() };
+    let pictures = vec![dot_picture(), jpeg.clone()];
+    let engine = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, move |_, _| {
+        let notes = vec!["`scale`: rounded to 2".to_owned(), "x".repeat(600)];
+        let output = Output { pictures: pictures.clone(), notes, ..Output::default() };
+        async move { Ok(output) }
+    });
+    let server = Bench::new().engines(vec![engine]).start().await;
+    let task = server.submitted("enlarge_image", enlarge("mine")).await;
+    let row = server.reached(&task, "succeeded").await;
+    let cut = format!("{}…", "x".repeat(499));
+    assert_eq!(row["notes"], json!(["`scale`: rounded to 2", cut]));
+    // After a restart, too, with a file whose length is that of its row.
+    let server = server.stop().await.start().await;
+    assert_eq!(server.task(&task).await["notes"], row["notes"]);
+    let file = |number: usize| {
+        let url = row["outputImageUrlList"][number].as_str().unwrap();
+        let path = url.split_once("/assets/").unwrap().1.to_owned();
+        let server = &server;
+        async move { got(server, &format!("/assets/{path}"), &[]).await.bytes().await.unwrap() }
+    };
+    let noted = file(0).await;
+    assert_eq!(imgopen_picture::notes(&noted), Some(format!("`scale`: rounded to 2\n{cut}")));
+    assert_eq!(image::load_from_memory(&noted).unwrap(), image::load_from_memory(&dot_picture().bytes).unwrap());
+    assert_eq!(file(1).await, jpeg.bytes);
+    assert!(server.tool("imgEnlarge", &task).await.ok().get("notes").is_none());
 }
 
 #[tokio::test]

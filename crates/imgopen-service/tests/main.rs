@@ -2,11 +2,17 @@
 
 #[cfg(test)]
 mod common;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[path = "../../imgopen-trainer/tests/fake/mod.rs"]
+mod fake_trainer;
 
 #[cfg(test)]
 mod access;
 #[cfg(test)]
 mod assets;
+#[cfg(test)]
+mod backends;
 #[cfg(test)]
 mod callbacks;
 #[cfg(test)]
@@ -37,6 +43,9 @@ mod prompts;
 mod readiness;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod trained;
 #[cfg(test)]
 mod training;
 #[cfg(test)]

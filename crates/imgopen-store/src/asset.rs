@@ -14,6 +14,8 @@ pub struct NewAsset {
     pub bytes: u64,
     /// When it is to be deleted, if ever.
     pub expires_at: Option<Moment>,
+    /// The name for those who download it; `None` for a picture.
+    pub name: Option<String>,
 }
 
 /// An asset.
@@ -29,6 +31,8 @@ pub struct AssetRow {
     pub expires_at: Option<Moment>,
     /// When its file was deleted, if it was.
     pub deleted_at: Option<Moment>,
+    /// The name for those who download it; `None` for a picture.
+    pub name: Option<String>,
 }
 
 /// The file of an asset, as its row describes it.

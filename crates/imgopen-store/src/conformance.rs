@@ -83,6 +83,7 @@ macro_rules! conformance {
             an_idempotency_key_holds_until_it_expires
             one_of_many_concurrent_repetitions_is_new
             a_unique_id_is_unique_among_its_operation_and_key
+            a_name_is_reserved_until_its_task_has_ended
             options_and_plan_are_returned
             queued_tasks_are_counted_by_lane
             tasks_are_found_by_either_id
@@ -170,7 +171,13 @@ fn with_key(name: &str, idempotency_key: &str, now: Moment, expires_at: Moment) 
 }
 
 fn picture(token: &str) -> NewAsset {
-    NewAsset { token: crate::AssetToken(token.to_owned()), media_type: "image/png", bytes: 7, expires_at: None }
+    NewAsset {
+        token: crate::AssetToken(token.to_owned()),
+        media_type: "image/png",
+        bytes: 7,
+        expires_at: None,
+        name: None,
+    }
 }
 
 fn callback(task: &TaskRow) -> Option<NewCallback> {

@@ -26,7 +26,7 @@ pub use ids::{
     AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,
 };
 pub use key::{KeyRow, PreviousSecret};
-pub use output::{StoredPicture, TaskOutput};
+pub use output::{StoredFile, StoredPicture, TaskOutput};
 pub use owner::{Attempts, OrphanedRun, Proof, Recovered, Recovery};
 pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};

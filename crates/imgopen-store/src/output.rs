@@ -24,6 +24,12 @@ pub struct TaskOutput {
     /// Detected faces from left to right, of `detect_faces`. No face is a result too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faces: Option<Vec<Face>>,
+    /// The files beside pictures, of `submit_training`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<StoredFile>,
+    /// What differs from the request, or could not be verified, in sentences for the caller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A picture of a result.
@@ -38,4 +44,34 @@ pub struct StoredPicture {
     /// The seed of its noise, if the operation has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seed: Option<i64>,
+}
+
+/// A file of a result that is not a picture, such as a trained LoRA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// The asset that holds the file.
+    pub token: AssetToken,
+    /// The name for those who download it, such as `my-style.safetensors`.
+    pub name: String,
+    /// The size in bytes.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_kept_and_rows_of_earlier_versions_have_none() {
+        let with = |notes: &[&str]| TaskOutput {
+            caption: Some("a cat".into()),
+            notes: notes.iter().map(|&note| note.to_owned()).collect(),
+            ..TaskOutput::default()
+        };
+        let earlier = r#"{"caption":"a cat"}"#;
+        assert_eq!(serde_json::from_str::<TaskOutput>(earlier).unwrap(), with(&[]));
+        assert_eq!(serde_json::to_string(&with(&[])).unwrap(), earlier);
+        let noted = with(&["`steps`: not used by \"DPM adaptive\""]);
+        assert_eq!(serde_json::from_str::<TaskOutput>(&serde_json::to_string(&noted).unwrap()).unwrap(), noted);
+    }
 }

@@ -28,7 +28,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// closing it again.
     async fn close(&self) -> Result<(), StoreError>;
 
-    /// Accepts a task, or finds the one that the same submit started before.
+    /// Accepts a task, or finds the one that the same submit started before. One that reserves a name is not accepted while an
+    /// active task has it; of several that are submitted at once, one is.
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError>;
 
     /// Finds the task that the same submit started before, and accepts nothing.

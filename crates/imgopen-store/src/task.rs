@@ -112,6 +112,8 @@ pub struct NewTask {
     pub options: Option<Value>,
     /// What was worked out at submit for the run.
     pub plan: Option<Value>,
+    /// A name that no other active task may reserve, such as that of what it makes. It is free once the task has ended.
+    pub reserves: Option<String>,
     /// The address that its end is pushed to.
     pub callback_url: Option<String>,
     /// When it is accepted.
@@ -148,6 +150,7 @@ impl NewTask {
             request: request.into(),
             options: None,
             plan: None,
+            reserves: None,
             callback_url: None,
             created_at,
             idempotency: None,
@@ -200,6 +203,8 @@ pub enum Submitted {
     Again(Box<TaskRow>),
     /// The task of another submit, which has used the id or the idempotency key before.
     Conflict(Box<TaskRow>),
+    /// An active task, of any key, has reserved the same name. Nothing was accepted.
+    Reserved,
 }
 
 /// A claim: the oldest of the key's queued tasks with these needs becomes this run of this owner. For each run that was

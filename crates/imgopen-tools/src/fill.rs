@@ -30,11 +30,11 @@ use image::DynamicImage;
 use imgopen_engine::{
     Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Offer, Output, Picture, PictureLimits,
 };
-use imgopen_picture::{self as picture, Decoded, EncodeError};
+use imgopen_picture::{self as picture, Decoded, EncodeError, write_like};
+pub use imgopen_picture::{Expansion, LONGEST_SIDE};
 use imgopen_types::{OutpaintRequest, RemoveObjectRequest, operations};
 
 use crate::fields::{self, MOST_PICTURES};
-use crate::results::write_like;
 use crate::{blocking, memory};
 use canvas::Area;
 use clusters::clusters;
@@ -44,13 +44,8 @@ use paint::Task;
 /// How far a mask is grown, in pixels.
 pub const MASK_GROWTH: usize = mask::GROWTH;
 
-/// The longest side of an outpainted picture, in pixels, which is also that of input pictures.
-pub const LONGEST_SIDE: u32 = u16::MAX as u32;
-
 /// The least width of the surroundings from which patches are taken, in pixels.
 const SURROUNDINGS: usize = 128;
-/// The fields of the ratios of width and height.
-const RATIOS: [&str; 2] = ["horizontalExpansionRatio", "verticalExpansionRatio"];
 
 /// The engine `patchmatch`, which fills parts of a picture. It offers `remove_object`, and `outpaint` as a draft, which
 /// ignores the prompts and the sampling settings.
@@ -75,14 +70,14 @@ impl Engine for Fill {
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
         if *request.operation() == operations::OUTPAINT {
-            Expansion::of(&request.typed()?)?;
+            expansion(&request.typed()?)?;
         }
         Ok(())
     }
 
     fn memory(&self, job: &Job) -> u64 {
         let expansion = match *job.operation() == operations::OUTPAINT {
-            true => job.request().and_then(|request| Expansion::of(&request)).ok(),
+            true => job.request().and_then(|request| expansion(&request)).ok(),
             false => None,
         };
         memory::of(job, expansion.map_or(1.0, |expansion| expansion.horizontal * expansion.vertical))
@@ -96,7 +91,7 @@ impl Engine for Fill {
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let source = job.input("sourceImage")?;
     let pictures = match *job.operation() == operations::OUTPAINT {
-        true => outpaint(source, &Expansion::of(&job.request()?)?, job.limits(), monitor)?,
+        true => outpaint(source, &expansion(&job.request()?)?, job.limits(), monitor)?,
         false => {
             job.request::<RemoveObjectRequest>()?;
             vec![remove(source, job.input("maskImage")?, job.limits(), monitor)?]
@@ -167,90 +162,13 @@ fn erase(image: &mut DynamicImage, hole: &[bool], monitor: &Monitor) -> Result<(
     Ok(())
 }
 
-/// How a picture is extended.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expansion {
-    /// The new width as a multiple of the old one, from 1 to 4. No side may exceed [`LONGEST_SIDE`].
-    pub horizontal: f64,
-    /// The new height as a multiple of the old one, from 1 to 4.
-    pub vertical: f64,
-    /// The number of pictures to make, from 1 to 64.
-    pub count: u32,
-    /// The seed of the first picture; further ones count up.
-    pub seed: i64,
-}
-
-impl Expansion {
-    fn of(request: &OutpaintRequest) -> Result<Self, EngineError> {
-        let count = fields::whole("imageCount", request.image_count.into(), &(1..=MOST_PICTURES), "the engine")?;
-        let (horizontal, vertical) = (request.horizontal_expansion_ratio, request.vertical_expansion_ratio);
-        let expansion = Self { horizontal, vertical, count, seed: fields::seed(request.seed) };
-        expansion.check()?;
-        Ok(expansion)
-    }
-
-    fn ratios(&self) -> [(&'static str, f64); 2] {
-        [(RATIOS[0], self.horizontal), (RATIOS[1], self.vertical)]
-    }
-
-    fn check(&self) -> Result<(), EngineError> {
-        for (field, ratio) in self.ratios() {
-            if !(1.0..=4.0).contains(&ratio) {
-                return Err(EngineError::rejected(field, format!("{ratio} given, a number from 1 to 4 expected")));
-            }
-        }
-        if !(1..=MOST_PICTURES).contains(&self.count.into()) {
-            let problem = format!("{} given, a whole number from 1 to {MOST_PICTURES} expected", self.count);
-            return Err(EngineError::rejected("imageCount", problem));
-        }
-        Ok(())
-    }
-
-    /// Returns the new size, if it is allowed for that number of pictures.
-    fn size(&self, (width, height): (u32, u32), limits: &PictureLimits) -> Result<(u32, u32), EngineError> {
-        let grown = |side: u32, ratio: f64| (f64::from(side) * ratio).round();
-        let (wide, high) = (grown(width, self.horizontal), grown(height, self.vertical));
-        for ((field, ratio), (before, side)) in self.ratios().into_iter().zip([(width, wide), (height, high)]) {
-            if side > f64::from(LONGEST_SIDE) {
-                return Err(too_long(field, ratio, before, side));
-            }
-        }
-        let limit = limits.pixels;
-        if wide * high > limit as f64 {
-            let (field, ratio) = self.larger();
-            let problem = format!(
-                "{ratio} given, which with the other ratio makes {wide}x{high} pixels out of {width}x{height}; at most \
-                 {limit} pixels in all are allowed"
-            );
-            return Err(EngineError::rejected(field, problem));
-        }
-        let most = (limit as f64 / (wide * high)).floor();
-        if f64::from(self.count) > most {
-            let count = self.count;
-            let problem = format!(
-                "{count} given, which makes {count} pictures of {wide}x{high} pixels; at most {limit} pixels in all \
-                 are allowed, so give at most {most}"
-            );
-            return Err(EngineError::rejected("imageCount", problem));
-        }
-        Ok((wide as u32, high as u32))
-    }
-
-    /// Returns the larger ratio with its field.
-    fn larger(&self) -> (&'static str, f64) {
-        let [horizontal, vertical] = self.ratios();
-        if vertical.1 > horizontal.1 { vertical } else { horizontal }
-    }
-}
-
-/// Rejects a side that would be too long.
-fn too_long(field: &str, ratio: f64, before: u32, side: f64) -> EngineError {
-    let most = (f64::from(LONGEST_SIDE) / f64::from(before) * 1000.0).floor() / 1000.0;
-    let problem = format!(
-        "{ratio} given, which makes a side of {side} pixels out of {before}; a side has at most {LONGEST_SIDE}, so give \
-         at most {most}"
-    );
-    EngineError::rejected(field, problem)
+/// Reads how a request asks for a picture to be extended.
+fn expansion(request: &OutpaintRequest) -> Result<Expansion, EngineError> {
+    let count = fields::whole("imageCount", request.image_count.into(), &(1..=MOST_PICTURES), "the engine")?;
+    let (horizontal, vertical) = (request.horizontal_expansion_ratio, request.vertical_expansion_ratio);
+    let expansion = Expansion { horizontal, vertical, count, seed: fields::seed(request.seed) };
+    expansion.check()?;
+    Ok(expansion)
 }
 
 /// Paints beyond the edges of a picture file, which is centred in each result.
@@ -315,8 +233,9 @@ fn extended(
     if (small.width(), small.height()) == (width, height) {
         return Ok(small.clone());
     }
-    let mut image = paint::centred(small, width, height)?;
-    let (left, top) = ((width - small.width()) as usize / 2, (height - small.height()) as usize / 2);
+    let mut image = picture::centred(small, (width, height));
+    let (left, top) = Expansion::corner((small.width(), small.height()), (width, height));
+    let (left, top) = (left as usize, top as usize);
     let inside = Area { left, top, right: left + small.width() as usize, bottom: top + small.height() as usize };
     let (width, height) = (width as usize, height as usize);
     let mut hole = vec![true; width * height];

@@ -10,10 +10,9 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, Picture, PictureLimits};
-use imgopen_picture::{self as picture, EncodeError};
+use imgopen_picture::{self as picture, EncodeError, write_like};
 use imgopen_types::{EnlargeImageRequest, SuperResolutionRequest, operations};
 
-use crate::results::write_like;
 use crate::{blocking, memory};
 
 /// The default scale of `super_resolution`, from the contract.

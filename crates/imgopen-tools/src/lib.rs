@@ -10,7 +10,6 @@ mod memory;
 mod morphology;
 pub mod preprocess;
 pub mod prompts;
-mod results;
 pub mod sandbox;
 pub mod style;
 pub mod watermark;

@@ -39,11 +39,10 @@ use std::str::FromStr;
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, JobRequest, Monitor, Offer, Output};
-use imgopen_picture as picture;
+use imgopen_picture::{self as picture, write_png};
 use imgopen_types::{PreviewControlnetRequest, operations};
 
 use self::raster::Raster;
-use crate::results::write_png;
 use crate::{blocking, memory};
 
 /// Names with more characters are not compared with known ones, and not repeated in full.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer, Output};
-use imgopen_picture as picture;
+use imgopen_picture::{self as picture, write_like};
 use imgopen_types::{WatermarkImageRequest, operations};
 
 use self::blend::Blend;
@@ -38,7 +38,6 @@ use self::fonts::Library;
 use self::layer::Mark;
 use self::place::Space;
 use self::request::{Content, Print};
-use crate::results::write_like;
 use crate::{blocking, lanczos, memory};
 
 /// The engine `watermark`, which prints marks. It offers `watermark_image`. Clones share their fonts, which are read when

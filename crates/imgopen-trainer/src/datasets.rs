@@ -86,13 +86,17 @@ fn of_partial(directory: &Path) -> Option<(&str, Option<&str>)> {
     Some(name.split_once('.').map_or((name, None), |(task, run)| (task, Some(run))))
 }
 
-/// Removes the data sets in which nothing has changed for a lifetime; returns how many. A data set with something in its
-/// output directory is kept, because the service did not make that.
-pub(crate) fn remove_expired(data_dir: &Path, lifetime: Duration) -> io::Result<usize> {
+/// Removes the data sets in which nothing has changed for a lifetime, but those of tasks that use them; returns how many. A data
+/// set with something in its output directory is kept, because the service did not make that, or it is not whole.
+pub(crate) fn remove_expired(data_dir: &Path, lifetime: Duration, in_use: &BTreeSet<String>) -> io::Result<usize> {
     remove_where(data_dir, |directory| {
         // An earlier removal was cut short.
         if is_aside(directory) {
             return Ok(true);
+        }
+        let name = directory.file_name().unwrap_or_default().to_string_lossy();
+        if in_use.contains(&*name) {
+            return Ok(false);
         }
         let is_in_progress = of_partial(directory).is_some_and(|(_, run)| run.is_some());
         if is_in_progress || has_output(directory)? {
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn only_data_sets_that_were_never_used_expire() {
         let data = tempfile::tempdir().unwrap();
-        assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 0);
+        assert_eq!(remove_expired(data.path(), MONTH, &BTreeSet::new()).unwrap(), 0);
         old(data.path(), "unused");
         let trained = old(data.path(), "trained");
         fs::write(trained.join("output/lora.safetensors"), "weights").unwrap();
@@ -229,12 +233,14 @@ mod tests {
         for changed in [trained.join("output/lora.safetensors"), trained.join("output"), in_progress.join("logs")] {
             age(&changed);
         }
-        assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
+        assert_eq!(remove_expired(data.path(), MONTH, &BTreeSet::new()).unwrap(), 1);
         assert!(trained.exists() && in_progress.exists() && !data.path().join(DATASETS).join("unused").exists());
-        assert_eq!(remove_expired(data.path(), 3 * MONTH).unwrap(), 0);
+        assert_eq!(remove_expired(data.path(), 3 * MONTH, &BTreeSet::new()).unwrap(), 0);
         age(&in_progress.join("logs/run/events"));
         age(&in_progress.join("logs/run"));
-        assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
+        let in_use = BTreeSet::from(["in-progress".to_owned()]);
+        assert_eq!(remove_expired(data.path(), MONTH, &in_use).unwrap(), 0);
+        assert_eq!(remove_expired(data.path(), MONTH, &BTreeSet::new()).unwrap(), 1);
         assert!(trained.exists());
     }
 
@@ -361,7 +367,7 @@ mod tests {
         fs::remove_file(&aside).unwrap();
         fs::create_dir(&aside).unwrap();
         assert_eq!(unfinished(path).unwrap(), ["img1"].map(str::to_owned).into());
-        assert_eq!(remove_expired(path, MONTH).unwrap(), 1);
+        assert_eq!(remove_expired(path, MONTH, &BTreeSet::new()).unwrap(), 1);
         assert!(!aside.exists());
     }
 
@@ -369,7 +375,7 @@ mod tests {
     fn what_waits_for_a_run_expires_but_not_what_a_run_fetches_into() {
         let data = tempfile::tempdir().unwrap();
         let (waits, in_progress) = (old(data.path(), "img1.part"), old(data.path(), "img1.0a1b.part"));
-        assert_eq!(remove_expired(data.path(), MONTH).unwrap(), 1);
+        assert_eq!(remove_expired(data.path(), MONTH, &BTreeSet::new()).unwrap(), 1);
         assert!(!waits.exists() && in_progress.exists());
     }
 }

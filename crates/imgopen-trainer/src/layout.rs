@@ -170,8 +170,12 @@ mod tests {
             "--network_args",
             "preset=my.py",
         ];
-        let plan =
-            TrainingPlan { folder: "datasets/1".into(), command: words.map(str::to_owned).to_vec(), base_model: None };
+        let plan = TrainingPlan {
+            folder: "datasets/1".into(),
+            command: words.map(str::to_owned).to_vec(),
+            base_model: None,
+            name: None,
+        };
         let file = directory.path().join(SCRIPT);
         std::fs::write(&file, script(&plan).unwrap()).unwrap();
         let run = |sd_scripts: Option<&str>| {

@@ -2,13 +2,20 @@
 
 mod base_model;
 mod captions;
+mod carry_out;
 mod datasets;
+mod diagnosis;
 mod fetched;
 mod files;
+mod group;
 mod layout;
+mod log;
+mod output;
 mod plan;
 mod rules;
+mod sd_scripts;
 mod settings;
+mod training;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,31 +26,36 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{
-    Engine, EngineError, Grade, Inputs, Job, JobRequest, Library, ModelKind, Monitor, Offer, Output, Slots,
+    Devices, Engine, EngineError, Grade, Inputs, Job, JobRequest, Library, ModelKind, Monitor, Offer, Output, Slots,
 };
 use imgopen_types::{SubmitTrainingRequest, operations};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 pub use plan::TrainingPlan;
+pub use sd_scripts::{InvalidSetup, SdScripts};
 
 use base_model::BaseModel;
+use carry_out::{InUse, Moving, Prepared, carry_out, withdraw};
 use layout::SCRIPT;
+use training::Training;
 
-/// The engine that prepares trainings. No trainer is connected to it, so every run fails with a message that names the data
-/// set.
+/// The engine that carries out trainings. Without sd-scripts it prepares them: every run fails with a message that names the
+/// data set.
 #[derive(Debug, Clone)]
 pub struct Trainer {
     data_dir: PathBuf,
     models: Library,
     memory: u64,
-    /// Held while a data set is renamed, even if the run that does so has been dropped.
-    moving: Arc<Mutex<()>>,
+    /// What trains, if sd-scripts is there.
+    training: Option<Arc<Training>>,
+    in_use: InUse,
+    /// Held while a data set is renamed, or a LoRA is put into the models directory or removed.
+    moving: Moving,
 }
 
-/// How many data sets are fetched at once. It is mostly waiting, so it does not take the workers' slots.
-const TRAININGS: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not zero");
+/// How many data sets are prepared at once where nothing is trained. It is mostly waiting, so it does not take the workers' slots.
+const PREPARED: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not zero");
 
 /// How many times the removal of a partial data set is tried: a file that was being written at that moment may appear
 /// while the directory is emptied.
@@ -54,10 +66,27 @@ impl Trainer {
     ///
     /// Only one process may train in a data directory at a time.
     pub fn open(data_dir: &Path, models: Library) -> Self {
-        Self { data_dir: data_dir.to_owned(), models, memory: 0, moving: Arc::default() }
+        Self {
+            data_dir: data_dir.to_owned(),
+            models,
+            memory: 0,
+            training: None,
+            in_use: InUse::default(),
+            moving: Moving::default(),
+        }
     }
 
-    /// Sets what a training takes of the server's memory, in bytes: the processes that it starts, which are none so far.
+    /// Has it train with sd-scripts, one training at a time. The LoRAs go into the models directory, each as that of the key that
+    /// submitted its training.
+    ///
+    /// # Errors
+    ///
+    /// When a directory or the program does not exist.
+    pub fn with_scripts(self, scripts: &SdScripts, devices: Devices) -> Result<Self, InvalidSetup> {
+        Ok(Self { training: Some(Arc::new(Training::new(scripts.checked()?, devices))), ..self })
+    }
+
+    /// Sets what a training takes of the server's memory, in bytes: the processes that it starts.
     pub fn with_memory(self, memory: u64) -> Self {
         Self { memory, ..self }
     }
@@ -72,6 +101,16 @@ impl Trainer {
         datasets::unfinished(&self.data_dir)
     }
 
+    /// Returns the tasks that have put LoRAs into the models directory, or have begun to. Those of a task that has ended without
+    /// a result are removed by [`forget`](Engine::forget).
+    ///
+    /// # Errors
+    ///
+    /// When the directory of LoRAs cannot be read.
+    pub fn published(&self) -> io::Result<BTreeSet<String>> {
+        self.models.publishers()
+    }
+
     /// Keeps what runs of a task have fetched that ended with their process, for its next run. No run of the task may be in
     /// progress.
     ///
@@ -82,35 +121,54 @@ impl Trainer {
         datasets::keep_most(&self.data_dir, task)
     }
 
+    /// Removes the incomplete data sets of a task that has ended.
+    pub async fn remove_unfinished(&self, task: &str) {
+        // The renames in progress must not meet the removal of their directories.
+        self.moving.over().await;
+        let (data_dir, id) = (self.data_dir.clone(), task.to_owned());
+        let removed = spawn_blocking(move || datasets::remove_partials(&data_dir, &id)).await;
+        if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::warn!(task, %error, "the partial data set of a task that has ended could not be removed");
+        }
+    }
+
     async fn work_out(&self, task: &str, request: &SubmitTrainingRequest) -> Result<TrainingPlan, EngineError> {
         let library = self.models.clone();
         let models = spawn_blocking(move || library.models()).await;
         let models = models.map_err(|error| EngineError::Failed(format!("the models cannot be listed: {error}")))?;
         let checkpoints: Vec<_> = models.into_iter().filter(|model| model.kind == ModelKind::Checkpoint).collect();
         let base = BaseModel::find(request.pretrained_model_or_default().trim(), &checkpoints);
-        TrainingPlan::new(task, request, &base).map_err(|problem| EngineError::Rejected { field: None, problem })
+        let plan = TrainingPlan::new(task, request, &base);
+        let mut plan = plan.map_err(|problem| EngineError::Rejected { field: None, problem })?;
+        if let Some(training) = &self.training {
+            if base.file.is_none() {
+                let problem = format!(
+                    "there is no file of the base model {:?}; give another that `list_models` names",
+                    base.name
+                );
+                return Err(EngineError::rejected("pretrainedModel", problem));
+            }
+            if let Some(precision) = request.mixed_precision.as_ref().filter(|_| training.is_on_cpu()) {
+                let problem =
+                    format!("{:?} given, but this server trains without a GPU; leave it out", precision.as_str());
+                return Err(EngineError::rejected("mixedPrecision", problem));
+            }
+            plan.name = plan.output_name().map(str::to_owned);
+        }
+        Ok(plan)
     }
 
     /// Renames a data set on a thread where that may block. If the caller is dropped, that goes on, and what comes next waits
     /// for it.
     async fn rename(&self, work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        let (moving, data_dir) = (self.moving.clone().lock_owned().await, self.data_dir.clone());
-        let renamed = spawn_blocking(move || {
-            let _moving = moving;
-            work(&data_dir)
-        });
-        renamed.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        let data_dir = self.data_dir.clone();
+        self.moving.alone(move || work(&data_dir)).await?
     }
 
-    /// Waits for the renames in progress, because they must not meet the removal of their directories.
-    async fn moved(&self) {
-        drop(self.moving.lock().await);
-    }
-
-    /// Lays out the data set of a job, and returns where it is and what is missing for a result.
-    async fn prepare(&self, job: &Job) -> Result<String, EngineError> {
+    /// Lays out the data set of a job, unless it is there.
+    async fn prepare(&self, job: &Job) -> Result<Prepared, EngineError> {
         let request = job.request::<SubmitTrainingRequest>()?;
-        let plan = match job.plan() {
+        let plan: TrainingPlan = match job.plan() {
             Some(plan) => serde_json::from_value(plan.clone())
                 .map_err(|error| EngineError::Failed(format!("the training plan cannot be read: {error}")))?,
             // Tasks of the first version have none.
@@ -128,11 +186,12 @@ impl Trainer {
             let completed = self.rename(move |_| std::fs::rename(&partial, &complete)).await;
             completed.map_err(|error| files::failed(&directory, &error))?;
         }
-        Ok(ended(&plan, request.pretrained_model_or_default()))
+        Ok(Prepared { plan, directory, base: request.pretrained_model_or_default().to_owned() })
     }
 }
 
-fn ended(plan: &TrainingPlan, base: &str) -> String {
+/// Says where a data set is, and what is missing for a result.
+fn ended(Prepared { plan, base, .. }: &Prepared) -> String {
     let TrainingPlan { folder, base_model, .. } = plan;
     let ended = format!(
         "no training engine configured; the data set is kept in `{folder}` within the server's data directory, with the \
@@ -151,11 +210,12 @@ impl Engine for Trainer {
 
     fn offers(&self) -> Vec<Offer> {
         let offer = Offer::new(&operations::SUBMIT_TRAINING, Grade::Neural);
-        vec![Offer { inputs: Inputs::OnDemand, prepares_only: true, ..offer }]
+        vec![Offer { inputs: Inputs::OnDemand, prepares_only: self.training.is_none(), ..offer }]
     }
 
     fn slots(&self) -> Slots {
-        Slots::Own(TRAININGS)
+        // A training that waits for another has not begun, so that its time limit does not count the wait.
+        Slots::Own(if self.training.is_some() { NonZeroUsize::MIN } else { PREPARED })
     }
 
     fn memory(&self, _: &Job) -> u64 {
@@ -173,15 +233,27 @@ impl Engine for Trainer {
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
         let trainer = self.clone();
         Box::pin(async move {
-            let problem = monitor.until_cancelled(trainer.prepare(&job)).await??;
-            // Until a trainer is configured, trying again cannot help.
-            Err(EngineError::Rejected { field: None, problem })
+            match &trainer.training {
+                Some(training) => {
+                    let _used = trainer.in_use.enter(job.task_id());
+                    carry_out(training, (&trainer.models, &trainer.moving), &job, &monitor, trainer.prepare(&job)).await
+                }
+                None => {
+                    let prepared = monitor.until_cancelled(trainer.prepare(&job)).await??;
+                    // Until a trainer is configured, trying again cannot help.
+                    Err(EngineError::Rejected { field: None, problem: ended(&prepared) })
+                }
+            }
         })
     }
 
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            self.moved().await;
+            if let Some(training) = &self.training {
+                training.gone(task).await;
+                withdraw((&self.models, &self.moving), task, Some(run)).await;
+            }
+            self.moving.over().await;
             // The second is there if the run has not taken it over.
             let partials = [datasets::partial(&self.data_dir, task, run), datasets::kept(&self.data_dir, task)];
             for partial in partials {
@@ -198,6 +270,9 @@ impl Engine for Trainer {
     fn interrupt<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         let (of, by) = (task.to_owned(), run.to_owned());
         Box::pin(async move {
+            if let Some(training) = &self.training {
+                training.gone(task).await;
+            }
             if let Err(error) = self.rename(move |data_dir| datasets::keep(data_dir, &of, &by)).await {
                 tracing::warn!(task, %error, "a partial data set could not be kept; its pictures are fetched again");
                 self.discard(task, run).await;
@@ -206,20 +281,20 @@ impl Engine for Trainer {
     }
 
     fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
-        let (data_dir, id) = (self.data_dir.clone(), task.to_owned());
         Box::pin(async move {
-            self.moved().await;
-            let removed = spawn_blocking(move || datasets::remove_partials(&data_dir, &id)).await;
-            if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                tracing::warn!(task, %error, "the partial data set of a task that has ended could not be removed");
+            if let Some(training) = &self.training {
+                training.gone(task).await;
             }
+            // Training may have been configured when it was put there.
+            withdraw((&self.models, &self.moving), task, None).await;
+            self.remove_unfinished(task).await;
         })
     }
 
     fn expire(&self, lifetime: Duration) -> BoxFuture<'_, Result<usize, EngineError>> {
-        let data_dir = self.data_dir.clone();
+        let (data_dir, in_use) = (self.data_dir.clone(), self.in_use.tasks());
         Box::pin(async move {
-            let expired = spawn_blocking(move || datasets::remove_expired(&data_dir, lifetime)).await;
+            let expired = spawn_blocking(move || datasets::remove_expired(&data_dir, lifetime, &in_use)).await;
             let expired = expired.unwrap_or_else(|error| Err(io::Error::other(error)));
             expired.map_err(|error| EngineError::Failed(format!("old data sets cannot be deleted: {error}")))
         })

@@ -3,7 +3,7 @@
 //!
 //! The flags are those of `train_network.py` and `sdxl_train_network.py`. Every word with a value is written as
 //! `--flag=value`, so that no text of a caller can be taken for a flag. Paths are relative to the directory of the training;
-//! the path of the script is left to the person who runs it.
+//! the path of the script is added when it is run.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -40,6 +40,9 @@ pub struct TrainingPlan {
     /// The file of the base model, which a link in the directory points to; `None` if the models directory does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<PathBuf>,
+    /// The name that the LoRA gets, without an extension; `None` if the training is only prepared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// The value of a flag, or `None` to leave it to the trainer.
@@ -95,7 +98,12 @@ impl TrainingPlan {
     pub(crate) fn new(task: &str, request: &SubmitTrainingRequest, base: &BaseModel) -> Result<Self, String> {
         rules::check(request, base)?;
         let folder = format!("{DATASETS}/{task}");
-        Ok(Self { folder, command: command(request, base), base_model: base.file.clone() })
+        Ok(Self { folder, command: command(request, base), base_model: base.file.clone(), name: None })
+    }
+
+    /// Returns the name that the trainer gives the LoRA, without an extension.
+    pub(crate) fn output_name(&self) -> Option<&str> {
+        self.command.iter().find_map(|word| word.strip_prefix("--output_name="))
     }
 }
 

@@ -8735,6 +8735,19 @@ pub struct Task {
     /// (`outputImageUrlList` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
     pub output_image_url_list: Option<Vec<String>>,
+    /// URLs of the result files that are not pictures, such as a trained LoRA, in order; present after a success
+    /// that made any.
+    ///
+    /// (`outputFileUrlList` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "outputFileUrlList", skip_serializing_if = "Option::is_none")]
+    pub output_file_url_list: Option<Vec<String>>,
+    /// What differs from the request or could not be verified, for people: at most 64 sentences of at most 500
+    /// characters; present only after a success of which there is something to say. PNG files hold the same in their
+    /// text "notes", one to a line.
+    ///
+    /// (`notes` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "notes", skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Vec<String>>,
     /// How the training is run; present only for tasks of `submit_training`.
     ///
     /// (`training` on the wire; optional; also read from `null` (as left out); inferred, not published)
@@ -8752,7 +8765,7 @@ impl Task {
 object!(
     Task : TASK { task_id, caller_id, operation, state, progress, step, steps, attempts,
     engine, grade, desc, created_at, started_at, finished_at, output_image_url_list,
-    training }
+    output_file_url_list, notes, training }
 );
 
 static TASK: Object = Object {
@@ -8822,6 +8835,21 @@ static TASK: Object = Object {
             .provenance(Provenance::Inferred),
         Field::optional("outputImageUrlList", Shape::List(&List::of(Shape::Text(Text::ANY))))
             .about("URLs of the result pictures, in order; present after a success that made any.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("outputFileUrlList", Shape::List(&List::of(Shape::Text(Text::ANY))))
+            .about(concat!(
+                "URLs of the result files that are not pictures, such as a trained LoRA, in order; present ",
+                "after a success that made any."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("notes", Shape::List(&List::of(Shape::Text(Text::ANY))))
+            .about(concat!(
+                "What differs from the request or could not be verified, for people: at most 64 sentences ",
+                "of at most 500 characters; present only after a success of which there is something to ",
+                "say. PNG files hold the same in their text \"notes\", one to a line."
+            ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("training", Shape::Object(&TRAINING_PLAN))
@@ -9913,6 +9941,18 @@ pub struct EngineOffer {
     /// (`values` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<FieldValues>>,
+    /// Why the engine cannot be used now, such as a program that does not answer; absent while it can. Requests wait
+    /// for it, and no engine of a lower grade takes its place.
+    ///
+    /// (`away` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "away", skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
+    /// The programs that the engine drives for the operation, in the order of the server's settings; absent for an
+    /// engine that drives none.
+    ///
+    /// (`backends` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "backends", skip_serializing_if = "Option::is_none")]
+    pub backends: Option<Vec<Backend>>,
 }
 
 impl EngineOffer {
@@ -9922,7 +9962,7 @@ impl EngineOffer {
     }
 }
 
-object!(EngineOffer : ENGINE_OFFER { name, grade, models, values });
+object!(EngineOffer : ENGINE_OFFER { name, grade, models, values, away, backends });
 
 static ENGINE_OFFER: Object = Object {
     name: "EngineOffer",
@@ -9944,6 +9984,80 @@ static ENGINE_OFFER: Object = Object {
                 "Values that it accepts in fields for which the document does not list them; absent when ",
                 "there are no such fields."
             ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("away", Shape::Text(Text::ANY))
+            .about(concat!(
+                "Why the engine cannot be used now, such as a program that does not answer; absent while ",
+                "it can. Requests wait for it, and no engine of a lower grade takes its place."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("backends", Shape::List(&List::of(Shape::Object(&BACKEND))))
+            .about(concat!(
+                "The programs that the engine drives for the operation, in the order of the server's ",
+                "settings; absent for an engine that drives none."
+            ))
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+    ],
+    unknown: Unknown::Ignored,
+    exactly_one: &[],
+};
+
+/// A program that an engine drives, such as an instance of ComfyUI.
+///
+/// Provenance: inferred, not published.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Backend {
+    /// Name of the back end, by the server's settings.
+    ///
+    /// (`name` on the wire; required; inferred, not published)
+    #[serde(rename = "name")]
+    pub name: String,
+    /// Name of the program, such as "ComfyUI".
+    ///
+    /// (`program` on the wire; required; inferred, not published)
+    #[serde(rename = "program")]
+    pub program: String,
+    /// Version of the program, as it says; absent if it has not said any.
+    ///
+    /// (`version` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "version", skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it cannot be used now; absent while it can.
+    ///
+    /// (`away` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "away", skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
+}
+
+impl Backend {
+    /// Returns a builder, which takes plain values and reports every fault at the end.
+    pub fn builder() -> builder::Backend {
+        builder::Backend::default()
+    }
+}
+
+object!(Backend : BACKEND { name, program, version, away });
+
+static BACKEND: Object = Object {
+    name: "Backend",
+    about: "A program that an engine drives, such as an instance of ComfyUI.",
+    source: None,
+    fields: &[
+        Field::required("name", Shape::Text(Text::ANY))
+            .about("Name of the back end, by the server's settings.")
+            .provenance(Provenance::Inferred),
+        Field::required("program", Shape::Text(Text::ANY))
+            .about("Name of the program, such as \"ComfyUI\".")
+            .provenance(Provenance::Inferred),
+        Field::optional("version", Shape::Text(Text::ANY))
+            .about("Version of the program, as it says; absent if it has not said any.")
+            .accepts(&[JsonType::Null])
+            .provenance(Provenance::Inferred),
+        Field::optional("away", Shape::Text(Text::ANY))
+            .about("Why it cannot be used now; absent while it can.")
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
     ],
@@ -20311,6 +20425,10 @@ pub mod builder {
         finished_at: Option<String>,
         #[serde(rename = "outputImageUrlList", skip_serializing_if = "Option::is_none")]
         output_image_url_list: Option<Vec<String>>,
+        #[serde(rename = "outputFileUrlList", skip_serializing_if = "Option::is_none")]
+        output_file_url_list: Option<Vec<String>>,
+        #[serde(rename = "notes", skip_serializing_if = "Option::is_none")]
+        notes: Option<Vec<String>>,
         #[serde(rename = "training", skip_serializing_if = "Option::is_none")]
         training: Option<TrainingPlan>,
     }
@@ -20391,6 +20509,16 @@ pub mod builder {
             self.output_image_url_list = Some(value.into_iter().map(Into::into).collect());
             self
         }
+        /// Sets `outputFileUrlList`.
+        pub fn output_file_url_list(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.output_file_url_list = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `notes`.
+        pub fn notes(mut self, value: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.notes = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
         /// Sets `training`.
         pub fn training(mut self, value: impl Into<TrainingPlan>) -> Self {
             self.training = Some(value.into());
@@ -20432,6 +20560,8 @@ pub mod builder {
                 started_at: value.started_at,
                 finished_at: value.finished_at,
                 output_image_url_list: value.output_image_url_list,
+                output_file_url_list: value.output_file_url_list,
+                notes: value.notes,
                 training: value.training.map(Into::into),
             }
         }
@@ -21406,6 +21536,10 @@ pub mod builder {
         models: Option<Vec<String>>,
         #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
         values: Option<Vec<FieldValues>>,
+        #[serde(rename = "away", skip_serializing_if = "Option::is_none")]
+        away: Option<String>,
+        #[serde(rename = "backends", skip_serializing_if = "Option::is_none")]
+        backends: Option<Vec<Backend>>,
     }
 
     impl EngineOffer {
@@ -21427,6 +21561,16 @@ pub mod builder {
         /// Sets `values`.
         pub fn values(mut self, value: impl IntoIterator<Item = impl Into<FieldValues>>) -> Self {
             self.values = Some(value.into_iter().map(Into::into).collect());
+            self
+        }
+        /// Sets `away`.
+        pub fn away(mut self, value: impl Into<String>) -> Self {
+            self.away = Some(value.into());
+            self
+        }
+        /// Sets `backends`.
+        pub fn backends(mut self, value: impl IntoIterator<Item = impl Into<Backend>>) -> Self {
+            self.backends = Some(value.into_iter().map(Into::into).collect());
             self
         }
         /// The finished value.
@@ -21454,6 +21598,8 @@ pub mod builder {
                 grade: Some(value.grade),
                 models: value.models,
                 values: value.values.map(|value| value.into_iter().map(Into::into).collect()),
+                away: value.away,
+                backends: value.backends.map(|value| value.into_iter().map(Into::into).collect()),
             }
         }
     }
@@ -21461,6 +21607,71 @@ pub mod builder {
     impl TryFrom<EngineOffer> for super::EngineOffer {
         type Error = Violations;
         fn try_from(value: EngineOffer) -> Result<Self, Violations> {
+            value.build()
+        }
+    }
+
+    /// Puts together a [`Backend`](super::Backend).
+    #[derive(Debug, Clone, Default, serde::Serialize)]
+    pub struct Backend {
+        #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(rename = "program", skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+        #[serde(rename = "version", skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        #[serde(rename = "away", skip_serializing_if = "Option::is_none")]
+        away: Option<String>,
+    }
+
+    impl Backend {
+        /// Sets `name`.
+        pub fn name(mut self, value: impl Into<String>) -> Self {
+            self.name = Some(value.into());
+            self
+        }
+        /// Sets `program`.
+        pub fn program(mut self, value: impl Into<String>) -> Self {
+            self.program = Some(value.into());
+            self
+        }
+        /// Sets `version`.
+        pub fn version(mut self, value: impl Into<String>) -> Self {
+            self.version = Some(value.into());
+            self
+        }
+        /// Sets `away`.
+        pub fn away(mut self, value: impl Into<String>) -> Self {
+            self.away = Some(value.into());
+            self
+        }
+        /// The finished value.
+        ///
+        /// # Errors
+        ///
+        /// Lists every field that is missing or breaks a rule.
+        pub fn build(&self) -> Result<super::Backend, Violations> {
+            reread(self)
+        }
+        /// The finished value as JSON text in canonical form.
+        ///
+        /// # Errors
+        ///
+        /// The same.
+        pub fn to_json(&self) -> Result<Vec<u8>, Violations> {
+            text::<super::Backend>(self)
+        }
+    }
+
+    impl From<super::Backend> for Backend {
+        fn from(value: super::Backend) -> Self {
+            Self { name: Some(value.name), program: Some(value.program), version: value.version, away: value.away }
+        }
+    }
+
+    impl TryFrom<Backend> for super::Backend {
+        type Error = Violations;
+        fn try_from(value: Backend) -> Result<Self, Violations> {
             value.build()
         }
     }

@@ -29,10 +29,18 @@ const LAYERS: [Layer; 16] = [
     Layer { name: "imgopen-backends", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: true },
     Layer { name: "imgopen-trainer", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
     Layer { name: STORE, below: &["imgopen-types"], http: false },
-    // It knows engines by their trait, and the trainer, which shares its data directory. The command line chooses the others.
+    // It knows engines by their trait, the files of pictures, and the trainer, which shares its data directory. The command line chooses the others.
     Layer {
         name: "imgopen-service",
-        below: &["imgopen-types", "imgopen-fetch", "imgopen-server", "imgopen-engine", "imgopen-trainer", STORE],
+        below: &[
+            "imgopen-types",
+            "imgopen-fetch",
+            "imgopen-server",
+            "imgopen-engine",
+            "imgopen-picture",
+            "imgopen-trainer",
+            STORE,
+        ],
         http: true,
     },
     Layer {
@@ -43,6 +51,7 @@ const LAYERS: [Layer; 16] = [
             "imgopen-engine",
             "imgopen-picture",
             "imgopen-tools",
+            "imgopen-backends",
             "imgopen-trainer",
             "imgopen-service",
         ],

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use imgopen_engine::tags;
 use regex_lite::Regex;
 
 /// A prompt, taken apart.
@@ -44,7 +45,7 @@ impl Prompt {
     pub fn parse(full: &str) -> Result<Self, String> {
         let mut prompt = Self { full: full.to_owned(), text: String::new(), loras: Vec::new() };
         let mut rest = full;
-        while let Some((before, tag, after)) = next_tag(rest) {
+        while let Some((before, tag, after)) = tags::next(rest) {
             prompt.text.push_str(before);
             prompt.loras.push(LoraUse::parse(tag)?);
             rest = after;
@@ -71,23 +72,6 @@ impl Prompt {
         });
         SYNTAX.find(&self.text).map(|found| found.as_str())
     }
-}
-
-/// Splits a text at the first tag that the web UI would take for an extra network: `<kind:arguments>`.
-fn next_tag(text: &str) -> Option<(&str, &str, &str)> {
-    let mut from = 0;
-    while let Some(start) = text[from..].find('<').map(|at| from + at) {
-        let end = start + text[start..].find('>')?;
-        let tag = &text[start + 1..end];
-        let is_tag = tag
-            .split_once(':')
-            .is_some_and(|(kind, _)| !kind.is_empty() && kind.chars().all(|c| c.is_alphanumeric() || c == '_'));
-        if is_tag {
-            return Some((&text[..start], tag, &text[end + 1..]));
-        }
-        from = start + 1;
-    }
-    None
 }
 
 impl LoraUse {

@@ -1,6 +1,6 @@
 //! What a generation consists of.
 
-use imgopen_engine::Format;
+use imgopen_engine::{EngineError, Format, PictureLimits};
 use imgopen_types::{ComfyTaskType, Operation};
 use serde_json::{Map, Value};
 
@@ -142,6 +142,16 @@ impl Generation {
     /// Returns how many pictures are made in all.
     pub fn pictures(&self) -> u32 {
         self.batches * self.batch_size
+    }
+
+    /// Rejects pictures that are larger than results may be.
+    pub(crate) fn check_pixels(&self, limits: &PictureLimits) -> Result<(), EngineError> {
+        let ((width, height), limit) = (self.final_size(), limits.pixels);
+        if u64::from(width) * u64::from(height) > limit {
+            let problem = format!("{width}x{height} pixels asked for; at most {limit} pixels in all are allowed");
+            return Err(EngineError::rejected("width", problem));
+        }
+        Ok(())
     }
 
     /// Returns the size of the finished pictures.

@@ -22,8 +22,6 @@ Generated from `src/honesty/table.rs`, by which requests are also checked.
 
 A star marks what was read in the program's source and not seen in a program that ran. `*` as a field stands for members
 that no other row names.
-
-This version has an engine for A1111 and Forge. The other columns say what those programs can do.
 ";
 
 /// Returns the table as Markdown.

@@ -76,11 +76,11 @@ pub(super) const ROWS: &[Row] = &[
         "prompt",
         [
             yes(
-                "LoRA tags are sent as `lora[]`; LoRAs that are not listed, `[a:b:0.5]`, `[a\\|b]`, `AND` and `BREAK` are \
-                 refused",
+                "LoRA tags are sent as `lora[]`; LoRAs that are not listed or made for another base model, two weights for one, \
+                 `[a:b:0.5]`, `[a\\|b]`, `AND` and `BREAK` are refused",
             ),
             yes("LoRA tags become a chain of LoraLoader; weights in parentheses are normalised differently, which is \
-                 noted; `[a:b:0.5]`, `[a\\|b]`, `AND` and `BREAK` are refused"),
+                 noted; brackets, `AND`, `BREAK` and embeddings that are not listed are refused"),
             yes("LoRA tags of LoRAs that are not listed are refused"),
         ],
     ),
@@ -103,7 +103,7 @@ pub(super) const ROWS: &[Row] = &[
             yes(""),
         ],
     ),
-    row(ALL, "steps", HONOURED),
+    row(ALL, "steps", [yes("at most 100; two or more with the schedule Karras"), yes(""), yes("")]),
     row(SD, "seed", [ours("a random seed is drawn here, so that the result names it"); 3]),
     row(
         ALL,
@@ -129,7 +129,7 @@ pub(super) const ROWS: &[Row] = &[
         "sampler_index",
         [
             listed("Euler a, Euler, Heun, DPM2, DPM++ 2S a, DPM++ 2M, LCM; DDIM is approximated by `ddim_trailing`"),
-            listed("all but PLMS"),
+            listed("all but PLMS, as far as KSampler lists them; the names of ComfyUI are taken too"),
             listed("a name without a schedule takes the model's own schedule, as the web UI did before 1.9"),
         ],
     ),
@@ -143,19 +143,29 @@ pub(super) const ROWS: &[Row] = &[
         ],
     )
     .neutral(OFF),
-    row(FROM_NOISE, "enable_hr", [yes(""), ours("enlarged, then a second KSampler"), yes("not with a base picture")]),
+    row(&[T2I], "enable_hr", [yes(""), ours("enlarged, then a second KSampler"), yes("")]),
+    row(
+        &[CN],
+        "enable_hr",
+        [
+            no("has no hi-res fix with ControlNet; enlarge the result with `super_resolution`").unverified(),
+            ours("enlarged, then a second KSampler; not with a base picture"),
+            yes("not with a base picture"),
+        ],
+    )
+    .neutral(OFF),
     row(&[I2I], "enable_hr", [no(HIRES_OF_IMAGES); 3]).neutral(OFF),
     row(FROM_NOISE, "hr_scale", [yes("the size must be a multiple of 64"), ours(""), yes("")]),
     row(
         FROM_NOISE,
         "hr_upscaler",
         [
-            listed("Latent kinds, Lanczos, Nearest, None, and models of `--hires-upscalers-dir`"),
-            listed("Latent, Lanczos, Nearest, and models of UpscaleModelLoader"),
+            listed("Latent kinds, Lanczos, Nearest, and models of `--hires-upscalers-dir`"),
+            listed("Latent (also bicubic and nearest-exact), Lanczos, Nearest, None, and models of UpscaleModelLoader"),
             listed("`/upscalers` and `/latent-upscale-modes`"),
         ],
     ),
-    row(FROM_NOISE, "hr_second_pass_steps", HONOURED),
+    row(FROM_NOISE, "hr_second_pass_steps", [yes("at most 100"), yes(""), yes("")]),
     row(
         FROM_NOISE,
         "hr_resize_x",
@@ -183,7 +193,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(&[I2I], "resize_mode", [ours("0, 1 and 2"), ours("0, 1 and 2"), yes("0 to 3")]),
     row(&[CN], "resize_mode", [ours("0, 1 and 2"), ours("0, 1 and 2"), yes("0, 1 and 2")]),
-    row(&[I2I], "mask_blur", [ours(""), ours(""), yes("")]),
+    row(
+        &[I2I],
+        "mask_blur",
+        [ours("what is outside the mask is put back from the picture that is given"), ours(""), yes("")],
+    ),
     row(&[I2I], "mask_blur_x", [ours(""), ours(""), yes("")]),
     row(&[I2I], "mask_blur_y", [ours(""), ours(""), yes("")]),
     row(
@@ -289,14 +303,15 @@ pub(super) const ROWS: &[Row] = &[
         &[CN],
         "controlnet.args[].module",
         [
-            ours("by the engine `preprocessors`; one that it lacks is refused"),
-            ours("by the engine `preprocessors`; one that it lacks is refused"),
+            no("has no preprocessors; make the control picture with `preview_controlnet`, and give \"none\""),
+            no("has no preprocessors; make the control picture with `preview_controlnet`, and give \"none\""),
             listed(
                 "`/controlnet/module_list`; a kind such as `depth` takes the server's preprocessor of that kind, with a \
                  note",
             ),
         ],
-    ),
+    )
+    .neutral(&["\"none\"", "\"None\"", "\"\""]),
     row(
         &[CN],
         "controlnet.args[].model",
@@ -319,10 +334,10 @@ pub(super) const ROWS: &[Row] = &[
     )
     .neutral(&["0", "\"Balanced\""]),
     row(&[CN], "controlnet.args[].resize_mode", [ours(""), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].pixel_perfect", [ours(""), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].processor_res", [ours(""), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].threshold_a", [ours(""), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].threshold_b", [ours(""), ours(""), yes("")]),
+    row(&[CN], "controlnet.args[].pixel_perfect", [yes("no effect without `module`"), ours(""), yes("")]),
+    row(&[CN], "controlnet.args[].processor_res", [yes("no effect without `module`"), ours(""), yes("")]),
+    row(&[CN], "controlnet.args[].threshold_a", [yes("no effect without `module`"), ours(""), yes("")]),
+    row(&[CN], "controlnet.args[].threshold_b", [yes("no effect without `module`"), ours(""), yes("")]),
     row(
         &[CN],
         "controlnet.args[].*",

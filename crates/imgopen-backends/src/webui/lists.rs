@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::http::{CallError, Http};
+use crate::names::stem;
 use crate::watched::Snapshot;
 
 /// ControlNet units that a server takes unless it says otherwise.
@@ -230,12 +231,6 @@ impl Control {
     }
 }
 
-/// Removes the extension of a file of weights.
-pub(super) fn stem(name: &str) -> &str {
-    let extensions = [".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf"];
-    extensions.iter().find_map(|extension| name.strip_suffix(extension)).unwrap_or(name)
-}
-
 /// Reads a list that some versions do not have.
 async fn optional<T: DeserializeOwned>(http: &Http, path: &str) -> Result<Option<T>, CallError> {
     match http.get(path).await {
@@ -276,7 +271,6 @@ mod tests {
         let lora = |name: &str, path: &str| Lora { name: name.to_owned(), alias: None, path: path.to_owned() };
         assert_eq!(lora("a_v1.5", "x/Lora/a_v1.5.safetensors").file(), "a_v1.5.safetensors");
         assert_eq!(lora("a", "C:\\Lora\\other.pt").file(), "a");
-        assert_eq!((stem("a.v1.safetensors"), stem("a.v1")), ("a.v1", "a.v1"));
     }
 
     #[test]

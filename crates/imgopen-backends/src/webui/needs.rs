@@ -3,18 +3,18 @@
 use imgopen_types::{ComfyTaskType, Operation};
 
 use super::lists::Lists;
-use super::resolve::flux_files;
+use crate::report::{UNANSWERED, WITHHELD};
 use crate::settings::BackendSettings;
 
 /// Returns what an operation lacks, if anything. `lists` is `None` if the server has not answered yet.
 pub(super) fn missing(operation: &Operation, settings: &BackendSettings, lists: Option<&Lists>) -> Option<String> {
     if !settings.has_operation(operation.id) {
-        return Some("withheld by the settings".to_owned());
+        return Some(WITHHELD.to_owned());
     }
     if let Some(missing) = setting(operation, settings) {
         return Some(missing.to_owned());
     }
-    let Some(lists) = lists else { return Some("the server has not answered yet".to_owned()) };
+    let Some(lists) = lists else { return Some(UNANSWERED.to_owned()) };
     match operation.id {
         "flux_text_to_image" => flux(settings, lists),
         "super_resolution" => unlisted(settings.upscaler.iter(), &lists.upscalers, "upscaler"),
@@ -70,7 +70,7 @@ fn flux(settings: &BackendSettings, lists: &Lists) -> Option<String> {
         return Some("Forge; A1111 cannot load FLUX.1".to_owned());
     }
     let variants = [ComfyTaskType::Flux1DevFp8, ComfyTaskType::Flux1SchnellFp8];
-    let files = variants.into_iter().filter_map(|variant| flux_files(settings, variant));
+    let files = variants.into_iter().filter_map(|variant| settings.flux_files(variant));
     let mut absent = files.flat_map(|files| {
         let checkpoint = lists.checkpoint(&files.checkpoint).is_none().then_some(&files.checkpoint);
         checkpoint.into_iter().chain(files.modules.iter().filter(|module| lists.vae(module).is_none()))

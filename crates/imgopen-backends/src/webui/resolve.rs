@@ -2,12 +2,13 @@
 //!
 //! The server takes any name and replaces those that it does not know, so nothing is sent that is not in its lists.
 
-use imgopen_engine::EngineError;
+use imgopen_engine::{EngineError, tags};
 use imgopen_types::ComfyTaskType;
 
-use super::lists::{Control, Lists, stem};
+use super::lists::{Control, Lists};
 use crate::generation::{Checkpoint, ControlUnit, Generation, Sampling};
-use crate::settings::{BackendSettings, FluxFiles};
+use crate::names;
+use crate::settings::BackendSettings;
 
 /// The sampler of requests that name none.
 const DEFAULT_SAMPLER: &str = "Euler";
@@ -23,8 +24,6 @@ const ADETAILER: &str = "adetailer";
 const MIN_SIDE: u32 = 64;
 const SIDES: u32 = 8;
 const FLUX_SIDES: u32 = 16;
-/// How many names a refusal lists.
-const SHOWN: usize = 20;
 
 /// The server's names for what a generation asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,14 +58,6 @@ pub(super) fn resolve(
     name: &str,
 ) -> Result<Resolved, EngineError> {
     Resolver { generation, lists, settings, name, notes: Vec::new() }.resolve()
-}
-
-/// Returns the files that an operator configured for a variant of FLUX.1.
-pub(super) fn flux_files(settings: &BackendSettings, variant: ComfyTaskType) -> Option<&FluxFiles> {
-    match variant {
-        ComfyTaskType::Flux1DevFp8 => settings.flux_dev.as_ref(),
-        ComfyTaskType::Flux1SchnellFp8 => settings.flux_schnell.as_ref(),
-    }
 }
 
 struct Resolver<'a> {
@@ -121,8 +112,7 @@ impl Resolver<'_> {
 
     fn check_prompt(&self) -> Result<(), EngineError> {
         let unknown = self.generation.prompt.loras.iter().find(|lora| !self.lists.has_lora(&lora.name));
-        let names = || self.lists.loras.iter().map(|lora| lora.name.clone()).collect::<Vec<_>>();
-        unknown.map_or(Ok(()), |lora| Err(self.missing("prompt", "LoRA", &lora.name, &names())))
+        unknown.map_or(Ok(()), |lora| Err(EngineError::rejected("prompt", tags::unknown_lora(&lora.name))))
     }
 
     fn check_extras(&self) -> Result<(), EngineError> {
@@ -184,7 +174,7 @@ impl Resolver<'_> {
             }
             Checkpoint::Flux(variant) => {
                 let field = self.checkpoint_field();
-                let Some(files) = flux_files(self.settings, *variant) else {
+                let Some(files) = self.settings.flux_files(*variant) else {
                     let problem = format!("files for {}; its operator can name them in the settings", variant.as_str());
                     return Err(self.refused(field, &problem));
                 };
@@ -306,12 +296,7 @@ impl Resolver<'_> {
     }
 
     fn missing(&self, field: &str, what: &str, asked: &str, available: &[String]) -> EngineError {
-        let mut listed = available.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        if available.len() > SHOWN {
-            listed = format!("{listed} and {} more", available.len() - SHOWN);
-        }
-        let choice = if available.is_empty() { "it has none".to_owned() } else { format!("give one of {listed}") };
-        self.refused(field, &format!("the {what} \"{}\"; {choice}", stem(asked)))
+        self.refused(field, &names::missing(what, asked, available))
     }
 }
 

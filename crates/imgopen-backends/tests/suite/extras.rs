@@ -1,6 +1,6 @@
 //! What web UIs do with finished pictures.
 
-use imgopen_backends::{BackendSettings, SdWebui};
+use imgopen_backends::{BackendSettings, Driver, SdWebui};
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Output};
 use imgopen_types::Operation;
 use imgopen_types::operations::{DESCRIBE_IMAGE, PREVIEW_CONTROLNET, RESTORE_FACE, SUPER_RESOLUTION};

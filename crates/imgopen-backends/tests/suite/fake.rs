@@ -2,7 +2,7 @@
 //! when its caller hangs up, interrupts whatever runs, and answers interrupted calls with half-done pictures.
 
 mod extras;
-mod picture;
+pub mod picture;
 mod server;
 mod work;
 
@@ -84,6 +84,7 @@ struct State {
     interrupted: bool,
     /// The bodies of all calls that made pictures.
     calls: Vec<Value>,
+    unloads: u32,
 }
 
 impl Fake {
@@ -119,6 +120,11 @@ impl Fake {
     /// Returns the bodies of all calls that made pictures.
     pub fn calls(&self) -> Vec<Value> {
         self.shared.state().calls.clone()
+    }
+
+    /// Returns how often it was asked to unload its model.
+    pub fn unloads(&self) -> u32 {
+        self.shared.state().unloads
     }
 
     /// Sets the clip skip that sticks.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imgopen_backends::{BackendSettings, FluxFiles, Password, SdWebui};
+use imgopen_backends::{BackendSettings, Driver, FluxFiles, Password, SdWebui};
 use imgopen_engine::{Engine, EngineError, JobRequest, Monitor};
 use imgopen_types::operations::{FLUX_TEXT_TO_IMAGE, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ async fn a_server_that_never_answered_is_named_and_found_when_it_comes() {
     let engine = SdWebui::with_timing(settings(&address), QUICK).unwrap();
     let offers = engine.offers();
     assert!(offers.iter().any(|offer| *offer.operation == TEXT_TO_IMAGE), "{offers:?}");
-    assert!(offers.iter().all(|offer| offer.away.is_some()));
+    assert!(offers.iter().all(|offer| offer.away.is_some() && !offer.is_known));
     let request = text_to_image("any.safetensors", json!({}));
     assert_eq!(engine.check(&request), Ok(()));
     let error = engine.run(job(request), Monitor::new().0).await.unwrap_err();
@@ -224,6 +224,16 @@ async fn a_login_is_sent_and_a_wrong_one_is_named() {
     assert!(!engine.refresh().await);
     let away = engine.report().away.unwrap();
     assert!(away.contains("check its `user` and `password`") && !away.contains("wrong"), "{away}");
+}
+
+#[tokio::test]
+async fn memory_is_freed_where_the_next_job_loads_the_model_again() {
+    for (is_a1111, unloads) in [(false, 1), (true, 0)] {
+        let (target, fake) = faked(Behaviour { is_a1111, ..Behaviour::default() }).await;
+        target.engine.free().await;
+        assert_eq!(fake.unloads(), unloads);
+        assert!(target.run(text_to_image(&target.model, json!({}))).await.is_ok());
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,15 @@
 //! Engines against fakes made of recordings, and against real programs where variables name them: `IMGOPEN_TEST_SDWEBUI` is
-//! the address of A1111 or Forge, with a Stable Diffusion 1.5 model.
+//! the address of A1111 or Forge, with a Stable Diffusion 1.5 model; `IMGOPEN_TEST_SD_SERVER` is the path of sd-server, and
+//! `IMGOPEN_TEST_SD_MODELS` a directory with its models; `IMGOPEN_TEST_COMFYUI` is the address of a ComfyUI.
 #![allow(clippy::unwrap_used)]
 
+mod comfy_conformance;
+mod comfy_fake;
+mod comfy_graphs;
+mod comfy_honest_fake;
+mod comfy_running;
+mod comfy_target;
+mod comfy_workflows;
 mod conformance;
 mod discovery;
 mod document;
@@ -9,8 +17,18 @@ mod drift;
 mod extras;
 mod fake;
 mod faults;
+mod fleet;
 mod generation;
 mod honest_fake;
+mod inpaint;
 mod jobs;
 mod recordings;
+mod sd_child;
+mod sd_conformance;
+mod sd_fake;
+mod sd_faults;
+mod sd_honest_fake;
+mod sd_program;
+mod sd_real;
+mod sd_target;
 mod target;

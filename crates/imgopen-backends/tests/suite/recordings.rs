@@ -1,6 +1,6 @@
 //! The recordings, see `tests/recordings/README.md`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ pub struct Recording {
 
 /// Reads a recording, such as `webui/txt2img`.
 pub fn recording(name: &str) -> Recording {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(format!("{name}.json"));
+    let path = folder().join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let recording: Value = serde_json::from_str(&text).unwrap();
     Recording {
@@ -27,6 +27,13 @@ pub fn recording(name: &str) -> Recording {
         status: recording["answer"]["status"].as_u64().unwrap().try_into().unwrap(),
         answer: recording["answer"]["body"].clone(),
     }
+}
+
+/// Tests of other crates of the workspace use them too.
+fn folder() -> PathBuf {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut folders = crates.map(|folder| folder.join("crates/imgopen-backends/tests/recordings"));
+    folders.find(|folder| folder.is_dir()).expect("the workspace has recordings")
 }
 
 /// Returns what an answer of the web UI says about its pictures.

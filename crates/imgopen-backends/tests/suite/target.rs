@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imgopen_backends::{BackendSettings, SdWebui, Timing};
+use imgopen_backends::{BackendSettings, Driver, SdWebui, Timing};
 use imgopen_engine::{Engine, EngineError, JobRequest, ModelKind, Monitor, Output};
 
 use crate::fake::{Behaviour, Fake};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
+use url::Url;
 
 /// The flags of the service. All but `--config` are settings.
 #[derive(Debug, Default, clap::Args)]
@@ -19,6 +20,10 @@ pub struct Serve {
     /// directory].
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
+    /// A program that makes pictures: sd-server, ComfyUI, or A1111 or Forge with `--api`. What answers there is found out. In
+    /// place of those in the settings file; repeatable.
+    #[arg(long = "backend", value_name = "URL")]
+    pub backends: Vec<Url>,
     /// Answer operations that have no real engine with labelled test cards.
     #[arg(long)]
     pub sandbox: bool,

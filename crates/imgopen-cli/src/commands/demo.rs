@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::engines::engines;
+use super::engines::built_in;
 use crate::args::demo::Demo;
 use crate::failure::{Exit, Failure};
 use crate::files::local;
@@ -96,7 +96,7 @@ async fn demo(args: &Demo, as_json: bool) -> anyhow::Result<()> {
     let cannot = || format!("--output: cannot create the directory {}", args.output.display());
     std::fs::create_dir_all(&args.output).with_context(cannot)?;
 
-    let service = Service::open(settings(&data)?, Clock::system(), engines(true)).await?;
+    let service = Service::open(settings(&data)?, Clock::system(), built_in(true)).await?;
     let listener = TcpListener::bind(service.settings().listen).await?;
     let remote = Remote { client: remote::client(&service.url(listener.local_addr()?)).build()? };
     note(&format!("a service runs at {} until the demo ends", remote.url()));
@@ -154,6 +154,7 @@ async fn steps(remote: &Remote, pictures: &Path, args: &Demo, as_json: bool) -> 
                 step.about,
                 outcome.as_text().replace('\n', "\n   ")
             ))?;
+            outcome.print_notes();
         }
         outcomes.push(outcome);
     }

@@ -1,10 +1,49 @@
 //! The engines of a service that this program runs.
 
-use imgopen_engine::Registry;
+use imgopen_backends::{DiscoverError, Fleet};
+use imgopen_engine::{Devices, Library, Registry};
 use imgopen_tools::Sandbox;
 
-/// Returns the engines. The order decides between engines of the same grade only.
-pub fn engines(sandbox: bool) -> Registry {
-    let classical = imgopen_tools::classical();
-    if sandbox { classical.with(Sandbox::new()) } else { classical }
+use crate::backends;
+use crate::failure::Failure;
+use crate::settings::Backends;
+
+/// Returns the engines that are built in. The order decides between engines of the same grade only.
+pub fn built_in(sandbox: bool) -> Registry {
+    with_sandbox(imgopen_tools::classical(), sandbox)
+}
+
+/// Returns the engines that are built in, and those for back ends.
+///
+/// # Errors
+///
+/// If the settings of a back end are invalid, or it is not known what it is: nothing answers, and its kind is not given.
+pub async fn engines(sandbox: bool, backends: &Backends, library: Library) -> anyhow::Result<Registry> {
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for (index, opened) in backends::open(&backends.list, library.clone()).await?.into_iter().enumerate() {
+        match opened {
+            Ok(backend) => found.push(backend),
+            Err(error) => failed.push((index, error)),
+        }
+    }
+    if !failed.is_empty() {
+        let is_invalid = failed.iter().any(|(_, error)| matches!(error, DiscoverError::Settings(_)));
+        let lines = failed.into_iter().map(|(index, error)| format!("{}: {error}", backends.place(index)));
+        let message = lines.collect::<Vec<_>>().join("\n");
+        return Err(if is_invalid { Failure::usage(message).into() } else { anyhow::Error::msg(message) });
+    }
+    let devices = Devices::default();
+    let invalid = |problem: String| Failure::usage(format!("`backends`: {problem}"));
+    let fleets = Fleet::of(found, &devices).map_err(invalid)?;
+    let inpainters = fleets.iter().map(Fleet::inpainter).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    let mut registry = imgopen_tools::classical().with_library(library).with_devices(devices);
+    if let Some(launcher) = backends::launcher() {
+        registry = registry.with_launcher(launcher);
+    }
+    let registry = fleets.into_iter().fold(registry, Registry::with);
+    Ok(with_sandbox(inpainters.into_iter().flatten().fold(registry, Registry::with), sandbox))
+}
+
+fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {
+    if sandbox { registry.with(Sandbox::new()) } else { registry }
 }

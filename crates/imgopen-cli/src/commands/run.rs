@@ -155,7 +155,7 @@ pub async fn finish(
         outcome.interrupted();
     }
     stop_serving(server, patience).await;
-    outcome.print(as_json)
+    outcome.print(as_json, patience.quiet)
 }
 
 /// After Ctrl-C, serves local pictures until the server has fetched them, or until Ctrl-C is pressed again. Returns how many

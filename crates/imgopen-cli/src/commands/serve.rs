@@ -1,30 +1,32 @@
 //! `imgopen serve`.
 
 use anyhow::Context;
-use imgopen_service::{Clock, Service, Settings};
+use imgopen_service::{Clock, Service};
 use tokio::net::TcpListener;
 
 use super::engines::engines;
 use super::{data, first_key};
 use crate::args::serve::Serve;
-use crate::{log, output, runtime, settings};
+use crate::settings::{self, Loaded};
+use crate::{log, output, runtime};
 
 /// Runs the service until Ctrl-C or SIGTERM.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
-    let settings = settings::load(args)?;
+    let loaded = settings::load(args)?;
     data::keep_private();
     // Before the log, which has a thread: if there cannot be any, this says so.
     let runtime = runtime::for_service()?;
-    let _log = log::start(settings.log);
-    let outcome = runtime.block_on(serve(settings));
+    let _log = log::start(loaded.service.log);
+    let outcome = runtime.block_on(serve(loaded));
     // An engine that hangs must not block the exit; its task was handed back.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let (listen, sandbox, open) = (settings.listen, settings.sandbox, settings.open);
-    let service = Service::open(settings, Clock::system(), engines(sandbox)).await?;
+async fn serve(Loaded { service: settings, backends }: Loaded) -> anyhow::Result<()> {
+    let (listen, open) = (settings.listen, settings.open);
+    let engines = engines(settings.sandbox, &backends, Service::library(&settings)?).await?;
+    let service = Service::open(settings, Clock::system(), engines).await?;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; give another address or port with --listen"))?;

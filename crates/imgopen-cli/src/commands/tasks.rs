@@ -138,8 +138,11 @@ fn text_of_row(task: &Task) -> String {
     text += &field("started", task.started_at.clone());
     text += &field("finished", task.finished_at.clone());
     text += &field("training", task.training.as_ref().map(|plan| plan.folder.clone()));
-    for url in task.output_image_url_list.iter().flatten() {
+    for url in task.output_image_url_list.iter().chain(&task.output_file_url_list).flatten() {
         text += &field("result", Some(url.clone()));
+    }
+    for note in task.notes.iter().flatten() {
+        text += &field("note", Some(note.clone()));
     }
     text
 }

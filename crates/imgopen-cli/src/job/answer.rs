@@ -15,7 +15,9 @@ const HIDDEN: &[&str] = &[
     "progress",
     "temporaryImageDto",
     "differentialImageRspList",
+    "epoch",
     "maxEpochs",
+    "loss",
 ];
 
 /// Returns the name of a state as JSON has it.

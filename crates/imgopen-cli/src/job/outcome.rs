@@ -11,7 +11,7 @@ use super::save::{Saved, save};
 use super::target::Target;
 use super::wait::Waited;
 use crate::failure::{Exit, Failure};
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use crate::remote::Remote;
 
 /// The outcome of a job.
@@ -25,6 +25,8 @@ pub struct Outcome {
     pub engine: Option<(String, Option<String>)>,
     /// The saved results.
     pub files: Vec<Saved>,
+    /// What differs from the request, or could not be verified, if the server reports it.
+    pub notes: Vec<String>,
     /// The `data` of the last answer.
     pub data: Value,
     /// Why the command does not succeed, and what to do.
@@ -45,10 +47,10 @@ impl Outcome {
                 (Some(progress.report.state()), progress.data, failure)
             }
         };
-        Self { job: job.clone(), state, engine: None, files: Vec::new(), data, failure }
+        Self { job: job.clone(), state, engine: None, files: Vec::new(), notes: Vec::new(), data, failure }
     }
 
-    /// Saves the results of a job that has ended, one by one, and looks up its engine.
+    /// Saves the results of a job that has ended, one by one, and looks up its engine and the notes on its result.
     pub async fn complete(&mut self, remote: &Remote, target: &Target) {
         if !self.state.is_some_and(JobState::is_final) {
             return;
@@ -66,7 +68,10 @@ impl Outcome {
             let message = format!("{problems}save the results again with {}", self.job.wait_command());
             self.failure = Some(Failure::new(Exit::Failed, message));
         }
-        self.engine = task(remote, &self.job).await.as_ref().and_then(lookup::engine);
+        if let Some(task) = task(remote, &self.job).await {
+            self.engine = lookup::engine(&task);
+            self.notes = task.notes.unwrap_or_default();
+        }
     }
 
     /// Records that Ctrl-C was pressed while the results were being saved.
@@ -76,15 +81,20 @@ impl Outcome {
         self.failure = Some(Failure::new(Exit::Interrupted, message));
     }
 
-    /// Prints the outcome.
+    /// Prints the outcome; in text, its notes on standard error unless `quiet`.
     ///
     /// # Errors
     ///
     /// Returns the failure of the outcome, if it has one.
-    pub fn print(self, as_json: bool) -> anyhow::Result<()> {
+    pub fn print(self, as_json: bool, quiet: bool) -> anyhow::Result<()> {
         match as_json {
             true => print_json(&self.as_json())?,
-            false if self.failure.is_none() || !self.files.is_empty() => print(&self.as_text())?,
+            false if self.failure.is_none() || !self.files.is_empty() => {
+                print(&self.as_text())?;
+                if !quiet {
+                    self.print_notes();
+                }
+            }
             false => {}
         }
         match self.failure {
@@ -92,6 +102,11 @@ impl Outcome {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
+    }
+
+    /// Prints the notes on standard error.
+    pub fn print_notes(&self) {
+        self.notes.iter().for_each(|text| note(&format!("note: {text}")));
     }
 
     /// Describes the outcome in JSON.
@@ -105,6 +120,7 @@ impl Outcome {
             "engine": engine,
             "grade": grade.flatten(),
             "files": self.files.iter().map(Saved::as_json).collect::<Value>(),
+            "notes": self.notes,
             "answer": self.data,
             "error": self.failure.as_ref().map(Failure::as_json),
         })

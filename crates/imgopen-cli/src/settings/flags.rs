@@ -7,6 +7,9 @@ use imgopen_service::LogForm;
 use crate::args::serve::{Log, Serve};
 use crate::failure::Failure;
 
+/// The setting with the back ends.
+pub const BACKENDS: &str = "backends";
+
 /// The flags as settings.
 pub struct Flags(Dict);
 
@@ -31,6 +34,10 @@ impl Flags {
         }
         if let Some(directory) = &flags.models {
             set("models", Value::serialize(directory)?);
+        }
+        if !flags.backends.is_empty() {
+            let backends = flags.backends.iter().map(|url| Dict::from([("url".to_owned(), text(url.to_string()))]));
+            set(BACKENDS, Value::from(backends.collect::<Vec<_>>()));
         }
         if flags.sandbox {
             set("sandbox", Value::from(true));

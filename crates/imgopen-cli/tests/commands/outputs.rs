@@ -36,6 +36,8 @@ fn every_command_has_help() {
         ("help_callbacks_listen", &["callbacks", "listen"]),
         ("help_completions", &["completions"]),
         ("help_serve", &["serve"]),
+        ("help_backends", &["backends"]),
+        ("help_backends_check", &["backends", "check"]),
         ("help_keys", &["keys"]),
         ("help_keys_create", &["keys", "create"]),
         ("help_keys_list", &["keys", "list"]),

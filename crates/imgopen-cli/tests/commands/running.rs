@@ -183,6 +183,45 @@ async fn results_are_saved_one_by_one() {
     assert!(text.starts_with("ends with 1\ntext_to_image-p1-1.bin  [size]\n"), "{text}");
 }
 
+/// The server's notes are printed after the files, and are in the JSON of the outcome and of the task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notes_on_a_result_are_printed() {
+    let routes = Router::new().route("/card", get(async || "no picture"));
+    let host = url(serve(routes).await);
+    let notes = ["`steps`: not used by the sampler \"DPM adaptive\"", "\u{1b}[2J the seed is unverified"];
+    let vendor = Vendor::start(move |call, _| match call.path.as_str() {
+        "sd/v2/text2image" => success(json!({ "task_id": "p1" })),
+        "sd/v2/queryTaskInfo" => {
+            let picture = json!({ "image_url": format!("{host}/card"), "seed": 1 });
+            success(json!({ "id_task": "p1", "status": 2, "desc": "success", "differentialImageRspList": [picture] }))
+        }
+        "/imgopen/v1/tasks/list" => success(json!({ "rows": [{
+            "taskId": "p1", "operation": "text_to_image", "state": "succeeded", "progress": 100, "attempts": 1,
+            "engine": "forge", "grade": "neural", "desc": "success", "createdAt": "2026-01-31T08:00:00Z", "notes": notes,
+        }] })),
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        crate::command(folder.path(), arguments).env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap()
+    };
+    let text = transcript(&run(&card("x", &["--output", "a.bin"])));
+    let expected = "ends with 0\na.bin  [size], by forge (neural)\nerrors:\n\
+                    imgopen: generated `alwayson_scripts.id_task`: [id]\nimgopen: text_to_image p1 was started\n\
+                    imgopen: note: `steps`: not used by the sampler \"DPM adaptive\"\n\
+                    imgopen: note: \\u{1b}[2J the seed is unverified\n";
+    assert_eq!(text, expected);
+    let text = transcript(&run(&card("x", &["--output", "b.bin", "--quiet"])));
+    assert_eq!(text, "ends with 0\nb.bin  [size], by forge (neural)\n");
+    let outcome: Value = serde_json::from_slice(&run(&card("x", &["--output", "c.bin", "--json"])).stdout).unwrap();
+    assert_eq!(outcome["notes"], json!(notes));
+    let task: Value = serde_json::from_slice(&run(&["tasks", "show", "p1", "--json"]).stdout).unwrap();
+    assert_eq!(task["notes"], json!(notes));
+    let text = transcript(&run(&["tasks", "show", "p1"]));
+    assert!(text.contains("\n  note       `steps`: not used by the sampler \"DPM adaptive\"\n"), "{text}");
+}
+
 /// Returns the URL of a result that announces its length and then stalls.
 fn endless(bytes: u64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -68,6 +68,8 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     book: Arc<Mutex<Vec<Submitted>>>,
     trouble: Option<Arc<Trouble>>,
+    /// The model for pictures by a back end; without it, the sandbox makes test cards.
+    model: Option<&'static str>,
 }
 
 impl Load {
@@ -91,7 +93,13 @@ impl Load {
             stop: Arc::default(),
             book: Arc::default(),
             trouble,
+            model: None,
         }
+    }
+
+    /// Has a model of a back end make pictures in place of test cards.
+    pub fn with_model(self, model: &'static str) -> Self {
+        Self { model: Some(model), ..self }
     }
 
     /// Sets the current URL of the service.
@@ -237,7 +245,7 @@ impl Load {
 
     fn request(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
         let mut submitted = match random.u8(0..10) {
-            0..4 => cards(random, caller_id),
+            0..4 => cards(random, caller_id, self.model),
             4..6 => self.pushed_card(random, caller_id),
             6..9 => self.enlarged(random, caller_id),
             _ => self.training(caller_id),
@@ -287,20 +295,24 @@ impl Load {
 
     /// Submits the same request with the same idempotency key each time, and returns the id in the answer.
     pub async fn repeat(&self, caller_id: &str) -> String {
-        let mut submitted = cards(&mut fastrand::Rng::with_seed(1), caller_id);
+        let mut submitted = cards(&mut fastrand::Rng::with_seed(1), caller_id, self.model);
         submitted.idempotency = Some(caller_id.to_owned());
         self.send(&submitted).await.expect("the service runs").expect("the answer contains an id")
     }
 }
 
-fn cards(random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
-    let (prompt, seed) = (prompt(random, caller_id), random.i64(0..1 << 40));
-    let (width, height) = size(random);
+fn cards(random: &mut fastrand::Rng, caller_id: &str, model: Option<&str>) -> Submitted {
+    let (prompt, (width, height)) = match model {
+        // Back ends make multiples of 8 pixels, and a directive would call the sandbox.
+        Some(_) => (format!("picture of {caller_id}"), (8 * random.u32(8..20), 8 * random.u32(8..20))),
+        None => (prompt(random, caller_id), size(random)),
+    };
+    let seed = random.i64(0..1 << 31);
     let (batches, batch) = (random.usize(1..3), random.usize(1..3));
     let body = json!({
         "prompt": prompt, "n_iter": batches, "batch_size": batch, "steps": random.u8(1..6), "seed": seed.to_string(),
         "width": width, "height": height, "alwayson_scripts": {
-            "sd_model_checkpoint": "any.safetensors", "id_task": caller_id, "output_image_format": "png",
+            "sd_model_checkpoint": model.unwrap_or("any.safetensors"), "id_task": caller_id, "output_image_format": "png",
         },
     });
     let truth = Truth::Cards { count: batches * batch, size: (width, height), prompt, seed: Some(seed) };

@@ -13,6 +13,7 @@ pub mod shell;
 #[cfg(unix)]
 pub mod shim;
 pub mod vendor;
+pub mod webui;
 
 use std::time::{Duration, Instant};
 

@@ -99,6 +99,12 @@ impl Proof {
         }
     }
 
+    /// The ids of the tasks of an operation that have ended, each with the number of its runs.
+    pub fn runs(&self, operation: &str) -> Vec<(&str, usize)> {
+        let tasks = self.all_tasks().filter(|task| task["operation"] == operation);
+        tasks.map(|task| (text(task, "taskId"), task["attempts"].as_u64().unwrap() as usize)).collect()
+    }
+
     /// The number of runs that were interrupted and repeated.
     pub fn interrupted(&self) -> i64 {
         self.all_tasks().map(|task| task["attempts"].as_i64().unwrap() - 1).sum()

@@ -7,6 +7,7 @@ use image::RgbImage;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::PATIENCE;
 use super::pictures::scene;
 use super::program::{Key, Program, imgopen};
 
@@ -17,7 +18,8 @@ pub struct Shell {
     /// The key.
     pub key: Key,
     folder: TempDir,
-    _data: TempDir,
+    data: TempDir,
+    flags: Vec<String>,
 }
 
 impl Shell {
@@ -28,11 +30,22 @@ impl Shell {
 
     /// Starts a service with the sandbox and these flags.
     pub fn with(flags: &[&str]) -> Self {
+        Self::without_sandbox(&[&["--sandbox"], flags].concat())
+    }
+
+    /// Starts a service with these flags.
+    pub fn without_sandbox(flags: &[&str]) -> Self {
         let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut serve = imgopen();
-        serve.args(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(flags);
-        let (program, key) = (Program::start(serve), Key::create(data.path()));
-        Self { program, key, folder, _data: data }
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (program, key) = (serve(data.path(), &flags), Key::create(data.path()));
+        Self { program, key, folder, data, flags }
+    }
+
+    /// Kills the service with SIGKILL, and starts it again in the same way.
+    pub fn kill_and_restart(&mut self) {
+        self.program.signal("KILL");
+        self.program.exit(PATIENCE);
+        self.program = serve(self.data.path(), &self.flags);
     }
 
     /// Returns a command in the directory, with the service and the key in its environment.
@@ -78,6 +91,12 @@ impl Shell {
         let path: PathBuf = self.folder.path().join(name);
         image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_rgb8()
     }
+}
+
+fn serve(data: &Path, flags: &[String]) -> Program {
+    let mut command = imgopen();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(flags);
+    Program::start(command)
 }
 
 /// Returns the paths of all files in and below a directory, sorted.

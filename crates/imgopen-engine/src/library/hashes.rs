@@ -197,7 +197,7 @@ fn key(path: &Path) -> String {
 fn read(file: &Path) -> BTreeMap<String, Kept> {
     let read = std::fs::read(file).and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from));
     read.unwrap_or_else(|error| {
-        if error.kind() != io::ErrorKind::NotFound {
+        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             warn!(file = %file.display(), %error, "the hashes of models cannot be read; they will be computed again");
         }
         BTreeMap::new()

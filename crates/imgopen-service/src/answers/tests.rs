@@ -1,6 +1,6 @@
 //! Every operation in every state, read back by the contract's types.
 
-use imgopen_store::{AssetToken, KeyId, Moment, StoredPicture, TaskId, TaskOutput};
+use imgopen_store::{AssetToken, KeyId, Moment, StoredFile, StoredPicture, TaskId, TaskOutput};
 use imgopen_types::{
     Callback, DescribeImageResponse, ExpandPromptResponse, Face, FaceBox, FluxTextToImageResponse, InstantIdResponse,
     JobReport, JobState, QueryArchivedTaskResponse, QueryTaskResponse, QueryToolTaskResponse, QueryTrainingResponse,
@@ -30,6 +30,9 @@ fn output() -> TaskOutput {
         prompts: vec!["a cat, sharp".into()],
         style_labels: Some(vec![StyleLabel { label: "ink".into(), confidence: Some(0.5) }]),
         faces: Some(vec![Face { index: 1, box_: face_box, score: None, landmarks: None }]),
+        files: vec![StoredFile { token: AssetToken("l.safetensors".into()), name: "ink.safetensors".into(), bytes: 7 }],
+        // The vendor's answers have no place for notes.
+        notes: vec!["a note".into()],
     }
 }
 
@@ -173,6 +176,10 @@ proptest! {
                 let data = read_back(report.answer::<QueryTrainingResponse>().unwrap()).data;
                 prop_assert_eq!(data.state(), generation(state));
                 prop_assert_eq!((&data.task_id, data.progress()), (&"mine-1".to_owned(), Some(percent)));
+                let is_there = state == State::Succeeded;
+                let url = is_there.then(|| urls.asset(&AssetToken("l.safetensors".into())));
+                let name = is_there.then(|| "ink.safetensors".to_owned());
+                prop_assert_eq!((data.model_name, data.model_url), (name, url));
             }
             _ => {
                 let data = read_back(report.answer::<QueryToolTaskResponse>().unwrap()).data;
@@ -230,6 +237,21 @@ fn a_training_is_reported_with_the_callers_id_and_its_epochs() {
     assert_eq!(report(r#"{"maxEpochs":33}"#), ("mine-1".to_owned(), Some(33)));
     let default = operations::SUBMIT_TRAINING.request.field("maxEpochs").unwrap().default.unwrap();
     assert_eq!(report("{}").1, Some(default.parse().unwrap()));
+}
+
+#[test]
+fn a_training_is_in_the_epoch_of_its_next_step() {
+    let urls = urls();
+    let epoch = |state: State, live: Option<(u32, u32)>| {
+        let live = live.map(|(step, steps)| Live { step, steps, ..Live::default() });
+        let task = TaskRow { request: r#"{"maxEpochs":2}"#.into(), ..row(&operations::SUBMIT_TRAINING, state) };
+        let answer: QueryTrainingResponse = asked(&task, live.as_ref(), &urls).answer().unwrap();
+        answer.data.epoch
+    };
+    let running = [(0, 0), (0, 6), (2, 6), (3, 6), (5, 6), (6, 6)].map(|at| epoch(State::Running, Some(at)));
+    assert_eq!(running, [None, Some(1), Some(1), Some(2), Some(2), Some(2)]);
+    let others = [State::Queued, State::Failed, State::Succeeded].map(|state| epoch(state, None));
+    assert_eq!(others, [None, None, Some(2)]);
 }
 
 #[test]

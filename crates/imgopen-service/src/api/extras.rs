@@ -1,6 +1,6 @@
 //! The operations that the vendor's contract lacks: cancelling, lists, deliveries of callbacks, capabilities.
 
-use imgopen_engine::{Choice, ModelKind, Models, Unavailable};
+use imgopen_engine::{BackendStatus, Choice, ModelKind, Models, Unavailable};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpenExtras, types};
 use imgopen_store::{
     CallbackFilter, CallbackId, CallbackRow, CallbackState as Delivered, DeliveryAttempt, KeyId, Moment, State,
@@ -126,6 +126,8 @@ impl Api {
         let (engine, grade) = live.as_ref().and_then(|live| live.engine.clone()).unzip();
         let output = task.output.as_ref().filter(|output| !output.pictures.is_empty());
         let pictures = output.map(|output| output.pictures.iter().map(|picture| urls.asset(&picture.token)).collect());
+        let output = task.output.as_ref().filter(|output| !output.files.is_empty());
+        let files = output.map(|output| output.files.iter().map(|file| urls.asset(&file.token)).collect());
         Task {
             task_id: task.id.0.clone(),
             caller_id: Some(task.caller_id.clone()).filter(|id| !id.is_empty()),
@@ -142,6 +144,8 @@ impl Api {
             started_at: task.started_at.map(Moment::rfc3339),
             finished_at: task.finished_at.map(Moment::rfc3339),
             output_image_url_list: pictures,
+            notes: task.output.as_ref().map(|output| output.notes.clone()).filter(|notes| !notes.is_empty()),
+            output_file_url_list: files,
             training: training_plan(task),
         }
     }
@@ -199,12 +203,20 @@ fn offer(choice: &Choice) -> EngineOffer {
         }
     };
     let values: Vec<_> = choice.offer.values.iter().map(field_values).collect();
+    let serves = |backend: &BackendStatus| backend.operations.contains(&choice.offer.operation.id);
+    let backends: Vec<_> = choice.engine.backends().into_iter().filter(serves).map(backend).collect();
     EngineOffer {
         name: choice.engine.name().to_owned(),
         grade: EngineGrade::from(choice.offer.grade.as_str()),
         models,
         values: Some(values).filter(|values| !values.is_empty()),
+        away: choice.offer.away.clone(),
+        backends: Some(backends).filter(|backends| !backends.is_empty()),
     }
+}
+
+fn backend(BackendStatus { name, program, version, away, .. }: BackendStatus) -> Backend {
+    Backend { name, program, version, away }
 }
 
 fn field_values(of: &imgopen_engine::FieldValues) -> FieldValues {

@@ -55,6 +55,7 @@ impl From<Rejected> for Failure {
             Rejected::Conflict(msg) => Failure::conflict(msg),
             Rejected::Full(msg, wait) => Failure::too_many_requests(msg, wait),
             Rejected::Unavailable(msg) => Failure::unavailable(msg),
+            Rejected::Away(msg, wait) => Failure::unavailable(msg).retry_after(wait),
             Rejected::NotNow(problem) => not_now(&problem),
             Rejected::Failed(msg) => Failure::internal(msg),
             Rejected::Store(error) => of_store(error),

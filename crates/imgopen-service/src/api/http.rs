@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -17,6 +17,7 @@ use axum::routing::get;
 use http_range_header::parse_range_header;
 use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
 use imgopen_store::{AssetRow, AssetToken, KeyId};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::hosts::{self, Hosts};
 use super::waiting::Waiting;
@@ -24,6 +25,7 @@ use super::{Api, failures, front};
 use crate::assets::AssetError;
 use crate::context::Context;
 use crate::metrics;
+use crate::tasks::needs;
 
 /// How long a cache may keep a picture, in seconds: a year, because it never changes.
 const YEAR: u64 = 365 * 24 * 60 * 60;
@@ -60,20 +62,24 @@ pub fn routes_of(context: &Arc<Context>) -> Router {
     complete(vendor.merge(extras).merge(own))
 }
 
-/// Whether a task could be accepted and finished now.
-async fn ready(State(context): State<Arc<Context>>) -> Result<&'static str, Failure> {
+/// Whether a task could be accepted and finished now. Back ends that are away are listed, but only the operations that the
+/// operator requires make the service unready.
+async fn ready(State(context): State<Arc<Context>>) -> Result<String, Failure> {
     if context.stopping.is_cancelled() {
         return Err(failures::not_now("the service is stopping"));
     }
-    match context.health.check().await {
-        Ok(()) => Ok("ready\n"),
-        Err(faults) => Err(failures::not_now(&faults.join("; "))),
+    let mut faults = context.health.check().await.err().unwrap_or_default();
+    faults.extend(needs::lacking(&context.engines, &context.settings.required));
+    if !faults.is_empty() {
+        return Err(failures::not_now(&faults.join("; ")));
     }
+    let away = context.backends().into_iter().filter_map(|backend| Some((backend.name, backend.away?)));
+    Ok(away.fold("ready\n".to_owned(), |text, (name, reason)| format!("{text}away: {name}: {reason}\n")))
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> Result<Response, Failure> {
     let bytes = context.store.asset_bytes().await.map_err(failures::of_store)?;
-    let text = context.metrics.text(context.dispatch.counts(), bytes);
+    let text = context.metrics.text(context.dispatch.counts(), bytes, context.backends());
     Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
 }
 
@@ -99,6 +105,9 @@ async fn asset(
     answered.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     insert(answered, CACHE_CONTROL, &format!("private, max-age={left}, immutable"));
     insert(answered, ETAG, &etag(&token));
+    if let Some(name) = &row.name {
+        insert(answered, CONTENT_DISPOSITION, &attachment(name));
+    }
     Ok(response)
 }
 
@@ -179,6 +188,13 @@ async fn preview(
     let headers =
         [(CONTENT_TYPE, picture.format.media_type()), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((headers, picture.bytes).into_response())
+}
+
+/// Names a file for those who download it, by RFC 6266: for old clients in ASCII, and as it is.
+fn attachment(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let (plain, encoded) = (name.chars().map(plain).collect::<String>(), utf8_percent_encode(name, NON_ALPHANUMERIC));
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }
 
 /// The picture behind a token never changes, so the token identifies its version.

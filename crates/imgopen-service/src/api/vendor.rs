@@ -30,9 +30,9 @@ macro_rules! jobs {
 macro_rules! lists {
     ($($operation:ident $request:ident $response:ident $page:ident $kind:ident $row:ident, $($name:ident)|+;)*) => {
         $(
-            async fn $operation(&self, _: Caller, request: $request) -> Result<$response, Failure> {
+            async fn $operation(&self, caller: Caller, request: $request) -> Result<$response, Failure> {
                 let names = [$(request.$name.as_deref()),+];
-                let models = matching(self.models(ModelKind::$kind).await?, &names);
+                let models = matching(self.models(&caller, ModelKind::$kind).await?, &names);
                 let total = models.len() as i64;
                 let (page_size, page_num) = (request.page_size, request.page_num);
                 let rows = page(models, page_size, page_num).into_iter().map(|(id, model)| $row(id, model)).collect();
@@ -174,11 +174,12 @@ impl Api {
         submitted.inspect_err(|failure| self.context.metrics.refused(operation.id, failure.status().as_u16()))
     }
 
-    /// Returns all models of a kind, sorted by name, each with its number in the list.
-    async fn models(&self, kind: ModelKind) -> Result<Vec<(i64, Model)>, Failure> {
+    /// Returns all models of a kind that the caller may see, sorted by name, each with its number in the list.
+    async fn models(&self, caller: &Caller, kind: ModelKind) -> Result<Vec<(i64, Model)>, Failure> {
         let engines = self.context.engines.clone();
         let models = tokio::task::spawn_blocking(move || engines.models(kind)).await;
         let mut models = models.map_err(|error| failures::of_panic("the list of models", &error))?;
+        models.retain(|model| model.is_for(caller.access_key_id()));
         models.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((1..).zip(models).collect())
     }

@@ -67,7 +67,7 @@ async fn keep_one(assets: &Assets) {
     let claim = Claim { key, needs, run: run.clone(), owner, now, only: None };
     let task = store.claim(claim).await.unwrap().unwrap();
     let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, now);
-    let assets = vec![assets.put(&run, &picture(), None).await.unwrap()];
+    let assets = vec![assets.put(&run, &picture(), &[], None).await.unwrap()];
     assert!(store.end(End { before: State::Running, task, assets, callback: None, orphans_run: false }).await.unwrap());
 }
 
@@ -84,7 +84,7 @@ async fn an_empty_directory_is_taken_only_if_nothing_can_be_missing_in_it() {
     std::fs::create_dir(&directory).unwrap();
     let away = open();
     assert!(matches!(away.settle().await, Err(AssetError::Away { .. })));
-    assert!(matches!(away.put(&RunId::new().unwrap(), &picture(), None).await, Err(AssetError::Away { .. })));
+    assert!(matches!(away.put(&RunId::new().unwrap(), &picture(), &[], None).await, Err(AssetError::Away { .. })));
     // It holds nothing, or this would fail.
     std::fs::remove_dir(&directory).unwrap();
     std::fs::rename(&disk, &directory).unwrap();
@@ -163,6 +163,36 @@ async fn stray_files_do_not_make_a_mount_point_the_directory_of_the_database() {
     stray(&kept);
     assets.settle().await.unwrap();
     assert!(assets.is_here().await);
+}
+
+/// Of several parts, and of none.
+#[tokio::test]
+async fn a_file_is_copied_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let (assets, data) = assets(directory.path()).await;
+    let run = RunId::new().unwrap();
+    let path_of = |name: &str| data.path().join(name);
+    for (name, bytes, extension) in
+        [("big.safetensors", 2 * PART + 7, "safetensors"), ("empty.x y", 0, "bin"), ("n", 1, "bin")]
+    {
+        let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        std::fs::write(path_of(name), &content).unwrap();
+        let file = OutputFile { name: name.to_owned(), path: path_of(name) };
+        let asset = assets.put_file(&run, &file, None).await.unwrap();
+        assert_eq!((asset.bytes, asset.name.as_deref(), asset.media_type), (bytes as u64, Some(name), FILE));
+        assert!(is_token(&asset.token) && asset.token.as_str().ends_with(&format!(".{extension}")));
+        assert!(std::fs::read(path(directory.path(), &asset.token)).unwrap() == content);
+        assert!(path_of(name).exists());
+    }
+    let before = names(directory.path()).unwrap().count();
+    let missing = OutputFile { name: "missing.safetensors".to_owned(), path: path_of("missing.safetensors") };
+    assert!(matches!(assets.put_file(&run, &missing, None).await, Err(AssetError::Files(_))));
+    // A directory can be opened, but not read.
+    let unreadable = OutputFile { name: "a.safetensors".to_owned(), path: data.path().to_owned() };
+    assert!(assets.put_file(&run, &unreadable, None).await.is_err());
+    assert_eq!((names(directory.path()).unwrap().count(), before), (3, 3));
+    // Nothing partial is left, either.
+    assert_eq!(assets.delete_orphans(&run).await.unwrap(), 3);
 }
 
 #[tokio::test]

@@ -120,8 +120,13 @@ impl Holds {
     /// A run with these needs has ended without a fault. Returns whether a hold is over by that. One of an engine is over
     /// only if the engine did its work: the run may not have got as far. That of the pictures is not: other runs write none.
     pub fn release(&mut self, needs: &str, is_answered: bool) -> bool {
-        let of_needs = is_answered && self.needs.remove(needs).is_some();
+        let of_needs = is_answered && self.release_needs(needs);
         self.release_server() || of_needs
+    }
+
+    /// Ends the hold of what has these needs, because their engine is there, and returns whether there was one.
+    pub fn release_needs(&mut self, needs: &str) -> bool {
+        self.needs.remove(needs).is_some()
     }
 
     /// Ends the hold of the server, and returns whether there was one.

@@ -230,3 +230,61 @@ async fn slots_are_given_in_the_order_in_which_they_are_asked_for() {
     drop(second);
     assert!(third.await.is_some());
 }
+
+/// How many further runs an engine could begin, by their needs.
+type Free = Arc<Mutex<HashMap<&'static str, usize>>>;
+
+/// A pool of an engine with two slots and four places for fetching, and its room.
+fn grouped(free: [(&'static str, usize); 2]) -> (Dispatch, Free) {
+    let pool = Pool { engine: Some("group".to_owned()), slots: 2, fetching: 4, running_per_key: 10 };
+    let free: Free = Arc::new(Mutex::new(HashMap::from(free)));
+    let asked = free.clone();
+    let room = Room::new(move |_, needs| asked.lock().unwrap().get(needs).copied());
+    (Dispatch::new(vec![pool], 100).with_room(room), free)
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_for_a_busy_model_leave_slots_to_others() {
+    let (queue, free) = grouped([("busy", 0), ("free", 1)]);
+    queue.refill(slot(0, "a", "busy"), 5);
+    queue.refill(slot(0, "a", "free"), 2);
+    let first = next(&queue, 0).unwrap();
+    let starting = queue.starting(&first);
+    assert_eq!((first.needs.as_str(), next(&queue, 0)), ("free", None), "it is about to take the place");
+    drop(starting);
+    let second = next(&queue, 0).unwrap();
+    assert_eq!(second.needs, "free", "it has begun, and there is still room");
+    drop(queue.starting(&second));
+    assert_eq!(next(&queue, 0), None);
+    while queue.changed(0, Begin::Working).now_or_never().is_some() {}
+    // What had the room was no run of this pool.
+    free.lock().unwrap().insert("busy", 1);
+    timeout(LOOK * 2, queue.changed(0, Begin::Working)).await.expect("nobody looks again");
+    assert_eq!((next(&queue, 0).unwrap().needs.as_str(), queue.counts()), ("busy", (4, 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_for_a_busy_model_fetch_in_half_of_the_places() {
+    let (queue, _) = grouped([("busy", 0), ("free", 1)]);
+    let fetching = |name: &str, needs: &str| Slot { begin: Begin::Fetching, ..slot(0, name, needs) };
+    for name in ["a", "b", "c"] {
+        queue.refill(fetching(name, "busy"), 5);
+    }
+    queue.refill(fetching("c", "free"), 2);
+    let taken: Vec<_> = std::iter::from_fn(|| queue.next(0, Begin::Fetching)).map(|slot| slot.needs).collect();
+    assert_eq!(taken, ["busy", "busy", "free"], "the key holds no more than it leaves");
+    queue.refill(fetching("d", "free"), 2);
+    assert_eq!(queue.next(0, Begin::Fetching).map(|slot| slot.needs).as_deref(), Some("free"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_with_its_pictures_waits_for_room_without_a_slot() {
+    let (queue, free) = grouped([("busy", 0), ("free", 1)]);
+    let mut busy = Box::pin(queue.slot_for(0, "busy"));
+    assert!((&mut busy).now_or_never().is_none());
+    let (slot, starting) = queue.slot_for(0, "free").now_or_never().expect("the other holds a slot");
+    let other = queue.slot(0).now_or_never().expect("the other holds a slot");
+    free.lock().unwrap().insert("busy", 1);
+    drop((slot, starting, other));
+    assert!(timeout(LOOK * 2, busy).await.is_ok());
+}

@@ -18,12 +18,20 @@ impl Begin {
     pub const ALL: [Self; 2] = [Self::Fetching, Self::Working];
 }
 
+/// What runs hold of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many runs hold a slot and have not begun in their engine.
+    pub starting: usize,
+    /// How many places for fetching are taken.
+    pub fetching: usize,
+}
+
 /// The tasks of one pool.
 #[derive(Debug, Default)]
 pub struct Lanes {
     pub by_key: HashMap<KeyId, Lane>,
-    /// How many places for fetching are taken.
-    pub fetching: usize,
+    pub taken: Taken,
 }
 
 /// The tasks of one key in one pool.

@@ -77,6 +77,10 @@ impl Settings {
             let problem = "no operation has that id; use one such as `enlarge_image`".to_owned();
             return Err(InvalidSetting { setting, problem });
         }
+        if let Some(id) = self.required.iter().find(|id| !known(id)) {
+            let problem = format!("no operation has the id {id:?}; use one such as `text_to_image`");
+            return Err(InvalidSetting { setting: "required".to_owned(), problem });
+        }
         let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
         match &self.public_url {
             Some(url) if !is_url(url) => Err(InvalidSetting {

@@ -32,6 +32,14 @@ fn an_invalid_setting_is_named() {
 }
 
 #[test]
+fn what_is_required_is_an_operation() {
+    let requiring = |id: &str| Settings { required: vec![id.to_owned()], ..Settings::default() };
+    assert_eq!(requiring("text_to_image").check(), Ok(()));
+    let error = requiring("text2image").check().unwrap_err().to_string();
+    assert!(error.starts_with("`required`: no operation has the id \"text2image\""), "{error}");
+}
+
+#[test]
 fn a_training_has_a_day() {
     let settings = Settings::default();
     let limits = ["submit_training", "enlarge_image"].map(|operation| settings.time_limit(operation).as_secs());

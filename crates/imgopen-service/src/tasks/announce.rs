@@ -10,6 +10,7 @@ use crate::context::Context;
 pub fn announce(context: &Context, task: &TaskRow) {
     let run = task.started_at.and_then(|start| Some(task.finished_at?.since(start)));
     let (id, state) = (operation_id(task), task.state.as_str());
+    context.absences.over(&task.id);
     context.metrics.finished(id, task.engine.as_deref(), state, run);
     info!(task = %task.id, operation = id, state, engine = task.engine, failure = task.failure, ?run, "task ended");
     // An error means that no call is waiting.

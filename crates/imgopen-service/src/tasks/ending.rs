@@ -43,7 +43,7 @@ pub enum Work {
     Kept,
     /// It is removed, because the run is stale.
     Discarded,
-    /// It is removed with what earlier runs have left, because the task has ended.
+    /// It is removed with what earlier runs have left, because the task has ended without a result.
     Over,
 }
 
@@ -59,7 +59,11 @@ async fn settle(context: &Context, run: &Run<'_>, work: Work) {
     let settling = AssertUnwindSafe(async {
         match (&run.choice, work) {
             (Some(choice), Work::Kept) => choice.engine.interrupt(task, id).await,
-            (Some(choice), Work::Discarded | Work::Over) => choice.engine.discard(task, id).await,
+            (Some(choice), Work::Discarded) => choice.engine.discard(task, id).await,
+            (Some(choice), Work::Over) => {
+                choice.engine.discard(task, id).await;
+                choice.engine.forget(task).await;
+            }
             // It did not get as far as an engine, but earlier runs may have.
             (None, Work::Over) => forget_work(context, run.task).await,
             (None, Work::Kept | Work::Discarded) => {}
@@ -68,7 +72,10 @@ async fn settle(context: &Context, run: &Run<'_>, work: Work) {
     match in_time(context, settling.catch_unwind()).await {
         Some(Ok(())) => {}
         Some(Err(_)) => error!(task, "an engine panicked while it cleaned up after a run, which is a bug"),
-        None => warn!(task, "an engine could not clean up after a run in time; the next start sees to it"),
+        None => warn!(
+            task,
+            "an engine could not clean up after a run in time; the next start removes what it has made here"
+        ),
     }
 }
 
@@ -105,13 +112,13 @@ async fn in_time<T>(context: &Context, work: impl Future<Output = T>) -> Option<
 /// Has engines remove what interrupted runs of a task left for the next one, because the task has ended.
 pub async fn forget(context: &Context, task: &TaskRow) {
     if in_time(context, forget_work(context, task)).await.is_none() {
-        warn!(task = %task.id, "what runs of a task have left could not be removed in time; the next start removes it");
+        warn!(task = %task.id, "what runs of a task have left here could not be removed in time; the next start removes it");
     }
 }
 
 /// Does so with the engine that serves the task, or if none does now, with all, because any may have served it before.
 async fn forget_work(context: &Context, task: &TaskRow) {
-    let engines: Vec<Arc<dyn Engine>> = match Needs::parse(&task.needs).choose(&context.engines) {
+    let engines: Vec<Arc<dyn Engine>> = match Needs::parse(&task.needs).find(&context.engines) {
         Ok(choice) => vec![choice.engine],
         Err(_) => context.engines.engines().to_vec(),
     };
@@ -123,11 +130,14 @@ async fn forget_work(context: &Context, task: &TaskRow) {
 /// Writes how a run ended. Returns what becomes of its task.
 pub async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
     let is_fault = matches!(outcome, Outcome::Deferred(_));
+    if !matches!(&outcome, Outcome::Deferred(fault) if fault.absence.is_some()) {
+        context.absences.over(&run.task.id);
+    }
     let ending = match outcome {
         Outcome::Succeeded(output) => Ending::Succeeded(output),
         Outcome::Failed(reason) => Ending::Failed(reason),
         Outcome::HandedBack => return hand_back(context, &run, None).await,
-        Outcome::Deferred(fault) => match lasts_too_long(context, run.task) {
+        Outcome::Deferred(fault) => match lasts_too_long(context, run.task, &fault) {
             Some(time) => Ending::Failed(format!("{}, for {time}; not tried again", fault.public)),
             None => return hand_back(context, &run, Some(fault)).await,
         },
@@ -163,8 +173,7 @@ pub async fn write_end(context: &Context, run: &Run<'_>, end: &End) -> bool {
             Ok(false) if is_own_end(context, &end.task).await => break,
             // The task was cancelled or given to another run, so nothing of this run may remain.
             Ok(false) => {
-                let work = if is_over(context, run.task).await { Work::Over } else { Work::Discarded };
-                clean_up(context, run, work).await;
+                clean_up(context, run, stale_work(context, run.task, Work::Discarded).await).await;
                 return false;
             }
             Err(error) => {
@@ -199,10 +208,15 @@ async fn is_own_end(context: &Context, ended: &TaskRow) -> bool {
     }
 }
 
-/// Whether a task is known to have ended. If its row cannot be read, the next start sees to what its runs have left.
-async fn is_over(context: &Context, task: &TaskRow) -> bool {
-    let now = context.store.task(task.id.clone()).await;
-    now.is_ok_and(|now| now.is_some_and(|now| now.state.is_final()))
+/// What becomes of the work of a run that may not be its task's any more; `otherwise` unless the task is known to have ended. If
+/// its row cannot be read, the next start sees to what its runs have left.
+async fn stale_work(context: &Context, task: &TaskRow, otherwise: Work) -> Work {
+    match context.store.task(task.id.clone()).await.ok().flatten().map(|now| now.state) {
+        // Another run has the result, and what it has made stays.
+        Some(State::Succeeded) => Work::Discarded,
+        Some(State::Failed | State::Cancelled) => Work::Over,
+        Some(State::Queued | State::Running) | None => otherwise,
+    }
 }
 
 /// Returns a run to the queue: because of a fault, or because the service stops. Returns what becomes of its task.
@@ -238,8 +252,7 @@ async fn requeue(context: &Context, task: &TaskRow, fault: Option<Fault>) -> (Ne
             // It was cancelled or taken away, or the answer to an earlier try was lost.
             // A place in the queue without a task is dropped by the next claim; a task without a place would be lost.
             Ok(false) => {
-                let work = if is_over(context, task).await { Work::Over } else { Work::Kept };
-                return (Next::Queued(pause), work);
+                return (Next::Queued(pause), stale_work(context, task, Work::Kept).await);
             }
             Err(error) if context.ending.is_cancelled() => {
                 warn!(task = %task.id, %error, "a task could not be handed back; the next start queues it again");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use imgopen_store::{TaskId, TaskRow};
 use tracing::{info, warn};
 
+use crate::absences::Absence;
 use crate::context::Context;
 use crate::dispatch::{Scope, pause};
 use crate::durations;
@@ -24,12 +25,15 @@ pub struct Fault {
     pub public: String,
     /// When another run makes sense, if the engine knows.
     pub retry_after: Option<Duration>,
+    /// For back ends that are away, how the run found that.
+    pub absence: Option<Absence>,
 }
 
 impl Fault {
     /// A fault of the server, whose details are not for the caller.
     pub fn of_server(problem: impl ToString, public: &str) -> Self {
-        Self { scope: Some(Scope::Server), problem: problem.to_string(), public: public.to_owned(), retry_after: None }
+        let (problem, public) = (problem.to_string(), public.to_owned());
+        Self { scope: Some(Scope::Server), problem, public, retry_after: None, absence: None }
     }
 
     /// A fault of the pictures' disk.
@@ -40,13 +44,14 @@ impl Fault {
     /// A fault of what serves these needs.
     pub fn of_engine(needs: &str, problem: impl ToString, retry_after: Option<Duration>) -> Self {
         let problem = problem.to_string();
-        Self { scope: Some(Scope::Needs(needs.to_owned())), public: problem.clone(), problem, retry_after }
+        let scope = Some(Scope::Needs(needs.to_owned()));
+        Self { scope, public: problem.clone(), problem, retry_after, absence: None }
     }
 
     /// A fault of the way to an address that the task names. Others may name other addresses, so they are not held.
     pub fn of_network(problem: impl ToString) -> Self {
         let problem = problem.to_string();
-        Self { scope: None, public: problem.clone(), problem, retry_after: None }
+        Self { scope: None, public: problem.clone(), problem, retry_after: None, absence: None }
     }
 }
 
@@ -67,6 +72,7 @@ pub fn hold(context: &Context, fault: &Fault) -> Duration {
     let Fault { scope, problem, retry_after, .. } = fault;
     let Some(scope) = scope else { return Duration::ZERO };
     if matches!(scope, Scope::Server | Scope::Pictures) {
+        context.absences.clear();
         let held = if *scope == Scope::Server { "no task can run" } else { "no task can run that makes pictures" };
         context.health.fault(WORKERS, format!("{held}, because of a fault of the server; its log has the details"));
     }
@@ -91,6 +97,14 @@ pub fn release(context: &Context, needs: &str, is_answered: bool) {
     }
 }
 
+/// Ends the hold of tasks whose back ends were away and are there now.
+pub fn release_returned(context: &Context, needs: &str) {
+    context.absences.seen(needs);
+    if context.dispatch.release_needs(needs) {
+        info!(needs, "tasks run again, because their back ends are there");
+    }
+}
+
 /// Ends the hold of what makes pictures, because a run has written one.
 pub fn release_pictures(context: &Context) {
     if context.dispatch.release_pictures() {
@@ -108,10 +122,12 @@ pub fn release_if_idle(context: &Context) {
     }
 }
 
-/// Returns for how long runs of the task have met faults, if this one is not the first and that is longer than the setting
-/// allows.
-pub fn lasts_too_long(context: &Context, task: &TaskRow) -> Option<String> {
-    task.deferred_at?;
-    let time = faulty_for(task.deferred_at, task.deferred_for, context.clock.read());
-    (time >= context.settings.faults.give_up).then(|| durations::text(time))
+/// Returns for how long runs of the task have met faults, if that is longer than the settings allow: faults of any kind, if
+/// this one is not the first, or back ends that are away.
+pub fn lasts_too_long(context: &Context, task: &TaskRow, fault: &Fault) -> Option<String> {
+    let (reading, settings) = (context.clock.read(), &context.settings.faults);
+    let away = fault.absence.map(|absence| context.absences.met(task, absence, reading));
+    let any = task.deferred_at.map(|last| faulty_for(Some(last), task.deferred_for, reading));
+    let too_long = away.filter(|time| *time >= settings.away).or(any.filter(|time| *time >= settings.give_up));
+    too_long.map(durations::text)
 }

@@ -2,11 +2,12 @@
 
 use imgopen_engine::{Choice, Grade, Inputs, Offer, Registry, Slots, TaskOptions, Unavailable};
 use imgopen_store::KeyId;
+use imgopen_types::operations;
 use serde_json::Value;
 
 use super::inputs;
 use crate::context::Context;
-use crate::dispatch::{Begin, Pool, Slot};
+use crate::dispatch::{Begin, Pool, Room, Slot};
 use crate::settings::Settings;
 
 /// The prefix of tasks with directives for the sandbox.
@@ -44,10 +45,15 @@ impl<'a> Needs<'a> {
         format!("{sandbox}{}{separator}{model}", self.operation)
     }
 
-    /// Returns the engine for such a task. Directives select the sandbox even if there is a better engine.
+    /// Returns the engine that is there for such a task.
     pub fn choose(self, engines: &Registry) -> Result<Choice, Unavailable> {
+        self.find(engines)?.there()
+    }
+
+    /// Returns the engine for such a task, even if it is away. Directives select the sandbox even if there is a better engine.
+    pub fn find(self, engines: &Registry) -> Result<Choice, Unavailable> {
         if !self.is_for_sandbox {
-            return engines.pick(self.operation, self.model);
+            return engines.find(self.operation, self.model);
         }
         let is_sandbox = |offer: &Offer| offer.grade == Grade::Sandbox;
         let sandbox = engines.offers(self.operation).into_iter().find(|choice| is_sandbox(&choice.offer));
@@ -56,7 +62,7 @@ impl<'a> Needs<'a> {
         }
         // A sandbox that leaves the operation to others, as it does with trainings, ignores directives.
         if engines.engines().iter().any(|engine| engine.offers().iter().any(is_sandbox)) {
-            return engines.pick(self.operation, self.model);
+            return engines.find(self.operation, self.model);
         }
         Err(Unavailable::Away {
             operation: self.operation.to_owned(),
@@ -67,7 +73,7 @@ impl<'a> Needs<'a> {
 
     /// Returns where a task of a key waits, and how its run will begin.
     pub fn slot(self, context: &Context, key: KeyId) -> Slot {
-        match self.choose(&context.engines) {
+        match self.find(&context.engines) {
             Ok(choice) => self.slot_with(context, key, &choice),
             // Without an engine the task waits for one, in any pool.
             Err(_) => Slot { pool: 0, key, needs: self.to_text(), begin: Begin::Working },
@@ -95,6 +101,28 @@ pub fn pools(engines: &Registry, settings: &Settings) -> Vec<Pool> {
         Slots::Own(slots) => Some(pool(Some(engine.name().to_owned()), slots.get())),
     });
     std::iter::once(pool(None, settings.workers)).chain(own).collect()
+}
+
+/// Returns how the engines with their own slots are asked whether they have room for a task.
+pub fn room(engines: Registry) -> Room {
+    Room::new(move |engine, needs| {
+        let Needs { operation, model, .. } = Needs::parse(needs);
+        let operation = operations::ALL.iter().find(|known| known.id == operation)?;
+        engines.engine(engine)?.free_places(operation, model)
+    })
+}
+
+/// Returns what the operations that an operator requires lack now, in words for callers.
+pub fn lacking(engines: &Registry, required: &[String]) -> Vec<String> {
+    let problem = |id: &String| {
+        let problem = match engines.pick(id, None) {
+            Ok(choice) if choice.offer.prepares_only => format!("no engine is configured that finishes `{id}`"),
+            Ok(_) => return None,
+            Err(unavailable) => unavailable.to_string(),
+        };
+        Some(format!("the operation `{id}` is required: {problem}"))
+    };
+    required.iter().filter_map(problem).collect()
 }
 
 /// Returns a task's options as its row holds them; `None` for the defaults.

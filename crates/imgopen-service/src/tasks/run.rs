@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use imgopen_engine::{Choice, EngineError, Inputs, Job, JobRequest, Monitor, Output, Watch};
-use imgopen_store::{NewAsset, RunId, StoredPicture, TaskOutput, TaskRow};
+use imgopen_engine::{Choice, Engine, EngineError, Inputs, Job, JobRequest, Monitor, Output, Unavailable, Watch};
+use imgopen_store::{NewAsset, RunId, StoredFile, StoredPicture, TaskOutput, TaskRow};
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,9 +22,11 @@ use tracing::info;
 use super::faults::{Fault, release_pictures};
 use super::inputs::RequestPictures;
 use super::needs::{self, Needs};
+use crate::absences::Absence;
 use crate::context::Context;
-use crate::dispatch::Fetching;
+use crate::dispatch::{Fetching, Starting};
 use crate::live::Entry;
+use crate::loras::{self, NameError};
 use crate::results;
 
 /// What callers see if results could not be stored for too long.
@@ -55,8 +57,30 @@ impl Stopped {
         match error {
             EngineError::Cancelled => Self::Cancelled,
             EngineError::Unavailable { retry_after, .. } => Self::Fault(Fault::of_engine(needs, error, retry_after)),
+            EngineError::Busy(_) => Self::Fault(Fault::of_engine(needs, error, None)),
             error => Self::Reason(error.to_string()),
         }
+    }
+
+    /// The same for an error of the work itself. An engine without back ends is unavailable for other reasons, and one that is busy
+    /// is there.
+    fn by_work(error: EngineError, engine: &dyn Engine, needs: &str) -> Self {
+        let is_unavailable = matches!(error, EngineError::Unavailable { .. });
+        match Self::by(error, needs) {
+            Self::Fault(fault) if is_unavailable && !engine.backends().is_empty() => {
+                Self::Fault(Fault { absence: Some(Absence::During), ..fault })
+            }
+            stopped => stopped,
+        }
+    }
+
+    /// That no engine is there for these needs.
+    fn without_engine(context: &Context, unavailable: Unavailable, needs: &str) -> Self {
+        let absence = match &unavailable {
+            Unavailable::Away { engine, .. } if context.drives_backends(engine) => Some(Absence::Before),
+            _ => None,
+        };
+        Self::Fault(Fault { absence, ..Fault::of_engine(needs, unavailable, None) })
     }
 
     fn outcome(self) -> Outcome {
@@ -78,6 +102,8 @@ pub struct Places {
     pub fetching: Option<Fetching>,
     /// The slot, from when it works until its engine has ended.
     pub slot: Option<OwnedSemaphorePermit>,
+    /// Until its engine has begun.
+    pub starting: Option<Starting>,
 }
 
 /// The state of a run, which decides what must be deleted if it ends without a result.
@@ -138,7 +164,8 @@ pub async fn carry_out(context: &Context, operation: &'static Operation, entry: 
     };
     let left = limit.saturating_sub(began.elapsed());
     if run.places.slot.is_none() {
-        run.places.slot = context.dispatch.slot(run.places.pool).await;
+        let (slot, starting) = context.dispatch.slot_for(run.places.pool, &run.task.needs).await;
+        (run.places.slot, run.places.starting) = (slot, Some(starting));
     }
     let finished = timeout(left, async {
         match work(context, prepared, run).await {
@@ -160,13 +187,21 @@ fn too_long(operation: &Operation, limit: Duration, run: &Run<'_>) -> Outcome {
         return Outcome::Deferred(Fault::of_engine(&run.task.needs, problem, None));
     }
     if run.is_writing {
-        let problem = format!("a picture could not be written within the {seconds} s of its run; check the disk");
-        return Outcome::Deferred(Fault::of_pictures(problem, UNSTORED));
+        let problem = format!("a result could not be written within the {seconds} s of its run; check the disk");
+        return Outcome::Deferred(unstored(operation, run, problem));
     }
     Outcome::Failed(format!(
         "it took longer than {seconds} s, the time limit of `{}` (setting `time_limit`)",
         operation.id
     ))
+}
+
+/// A fault of the disk of results. It holds the tasks that need that disk: all that make pictures, or those with the same needs.
+fn unstored(operation: &Operation, run: &Run<'_>, problem: impl ToString) -> Fault {
+    match results::has_pictures(operation.id) {
+        true => Fault::of_pictures(problem, UNSTORED),
+        false => Fault { public: UNSTORED.to_owned(), ..Fault::of_engine(&run.task.needs, problem, None) },
+    }
 }
 
 /// Chooses the engine, and fetches the pictures if it needs them.
@@ -180,11 +215,17 @@ async fn prepare(
         .map_err(|error| Stopped::Reason(format!("its request cannot be read: {error}")))?;
     let needs = run.task.needs.as_str();
     let choice = Needs::parse(needs).choose(&context.engines);
-    let choice = choice.map_err(|unavailable| Stopped::Fault(Fault::of_engine(needs, unavailable, None)))?;
+    let choice = choice.map_err(|unavailable| Stopped::without_engine(context, unavailable, needs))?;
+    context.absences.seen(needs);
+    // One that was open or not there at the submit may be another key's now.
+    loras::check_named(context, &run.task.key, &request).await.map_err(|error| match error {
+        NameError::Rejected(msg) => Stopped::Reason(msg),
+        NameError::Broken => Stopped::Fault(Fault::of_engine(needs, "the LoRAs cannot be listed", None)),
+    })?;
     // What would be lost in the end is not begun.
-    if results::has_pictures(operation.id) {
+    if results::makes_assets(&choice.offer) {
         let settled = context.assets.settle().await;
-        settled.map_err(|error| Stopped::Fault(Fault::of_pictures(error, UNSTORED)))?;
+        settled.map_err(|error| Stopped::Fault(unstored(operation, run, error)))?;
     }
     let (monitor, watch) = Monitor::new();
     let cancel = watch.cancel.clone().drop_guard();
@@ -202,7 +243,8 @@ async fn prepare(
     };
     let options = needs::read_options(run.task.options.as_ref());
     let options = options.map_err(|error| Stopped::Reason(format!("its options cannot be read: {error}")))?;
-    let request = JobRequest::new(run.task.id.as_str(), operation, request).with_options(options);
+    let request =
+        JobRequest::new(run.task.id.as_str(), operation, request).with_options(options).with_key(run.task.key.as_str());
     let job = Job::new(request, run.id.as_str())
         .with_inputs(inputs)
         .with_limits(context.settings.picture_limits())
@@ -223,26 +265,46 @@ async fn work(context: &Context, prepared: Prepared, run: &mut Run<'_>) -> Resul
     // Only now, so that places bound the files that no budget counts.
     run.places.fetching = None;
     run.watch = Some(watch);
-    let running = AssertUnwindSafe(async { choice.engine.run(job, monitor).await }).catch_unwind();
-    let stopped = running.await.map_err(panicked)?.map_err(|error| Stopped::by(error, &run.task.needs));
+    let starting = run.places.starting.take();
+    let running = AssertUnwindSafe(async {
+        let running = choice.engine.run(job, monitor);
+        // It counts as one of the engine's jobs from here on.
+        drop(starting);
+        running.await
+    });
+    let result = running.catch_unwind().await.map_err(panicked)?;
+    let stopped = result.map_err(|error| Stopped::by_work(error, &*choice.engine, &run.task.needs));
     run.is_answered = !matches!(stopped, Err(Stopped::Fault(_)));
     stopped
 }
 
-/// Writes the pictures. They become visible only with the end of the task.
+/// Writes the pictures and files. They become visible only with the end of the task.
 pub async fn write(context: &Context, operation: &Operation, output: Output, run: &mut Run<'_>) -> Outcome {
     let expires_at = context.settings.assets.lifetime.map(|lifetime| context.clock.now().plus(lifetime));
+    let notes = results::bounded_notes(output.notes);
     let mut stored = Vec::new();
     for picture in &output.pictures {
         run.is_writing = true;
-        match context.assets.put(run.id, picture, expires_at).await {
+        match context.assets.put(run.id, picture, &notes, expires_at).await {
             Ok(asset) => {
                 release_pictures(context);
                 let (token, seed) = (asset.token.clone(), picture.seed);
                 stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
                 run.assets.push(asset);
             }
-            Err(error) => return Outcome::Deferred(Fault::of_pictures(error, UNSTORED)),
+            Err(error) => return Outcome::Deferred(unstored(operation, run, error)),
+        }
+    }
+    let mut files = Vec::new();
+    for file in &output.files {
+        run.is_writing = true;
+        match context.assets.put_file(run.id, file, expires_at).await {
+            Ok(asset) => {
+                let (token, name, bytes) = (asset.token.clone(), file.name.clone(), asset.bytes);
+                files.push(StoredFile { token, name, bytes });
+                run.assets.push(asset);
+            }
+            Err(error) => return Outcome::Deferred(unstored(operation, run, error)),
         }
     }
     run.is_writing = false;
@@ -250,5 +312,5 @@ pub async fn write(context: &Context, operation: &Operation, output: Output, run
     // An empty list is a result, too.
     let style_labels = (*operation == operations::RECOGNIZE_STYLE).then_some(style_labels);
     let faces = (*operation == operations::DETECT_FACES).then_some(faces);
-    Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces })
+    Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces, files, notes })
 }

@@ -14,6 +14,7 @@ use super::inputs;
 use super::needs::{self, Needs};
 use crate::context::Context;
 use crate::dispatch::{Full, Place, Slot};
+use crate::loras::{self, NameError};
 use crate::results;
 use crate::settings::AssetSettings;
 
@@ -25,6 +26,9 @@ pub const SANDBOX: &str = "x-sandbox";
 
 /// The pause between two attempts to read a row.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// When to try again what a back end is needed for that has not answered yet.
+const COMES: Duration = Duration::from_secs(10);
 
 /// How often expired pictures are deleted.
 const EXPIRY: Duration = Duration::from_secs(60);
@@ -59,6 +63,8 @@ pub enum Rejected {
     Full(String, Duration),
     /// The service or the engine cannot do it now.
     Unavailable(String),
+    /// The same, and it makes sense to try again after about this time.
+    Away(String, Duration),
     /// The machine cannot do it now, for a reason that may pass.
     NotNow(String),
     /// The task failed.
@@ -84,8 +90,18 @@ impl From<Unavailable> for Rejected {
 impl From<EngineError> for Rejected {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            EngineError::Unavailable { retry_after: Some(after), .. } => Self::Away(error.to_string(), after),
+            EngineError::Unavailable { .. } | EngineError::Busy(_) => Self::Unavailable(error.to_string()),
             _ => Self::Request(error.to_string()),
+        }
+    }
+}
+
+impl From<NameError> for Rejected {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Rejected(msg) => Self::Request(msg),
+            NameError::Broken => Self::Broken,
         }
     }
 }
@@ -114,6 +130,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         request: request.to_string(),
         options: needs::write_options(&options).map_err(|_| Rejected::Broken)?,
         plan: None,
+        reserves: None,
         created_at: now,
         idempotency: idempotency(context, idempotency_key)?,
     };
@@ -128,17 +145,29 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         return Err(Rejected::Header(msg));
     }
     context.health.room().await.map_err(Rejected::NotNow)?;
-    if results::has_pictures(operation.id) {
+    let found = needs.find(&context.engines)?;
+    // A task waits for what went away. What never came may never come.
+    let choice = match found.offer.is_known {
+        true => found,
+        false => found.there().map_err(|away| Rejected::Away(format!("{away}; submit again later"), COMES))?,
+    };
+    if results::makes_assets(&choice.offer) {
         check_kept(context, &task.key).await?;
     }
-    let choice = needs.choose(&context.engines)?;
     let slot = needs.slot_with(context, task.key.clone(), &choice);
     let engine = choice.engine;
     let addresses = check_addresses(context, operation, &request);
-    let request = JobRequest::new(task.id.as_str(), operation, request).with_options(options);
+    // Before the engine, which may know the LoRAs of all keys.
+    loras::check_named(context, &task.key, &request).await?;
+    let request =
+        JobRequest::new(task.id.as_str(), operation, request).with_options(options).with_key(task.key.as_str());
     engine.check(&request)?;
     addresses?;
     task.plan = engine.plan(&request).await?;
+    if let Some(name) = loras::made_by(operation, task.plan.as_ref()) {
+        loras::check_free(context, &name).await?;
+        task.reserves = Some(name.to_lowercase());
+    }
     // Spawned, so that a disconnect cannot land between the insert and the queue's count.
     let stored = tokio::spawn(store(context.clone(), task.clone(), slot)).await.map_err(|error| {
         tracing::error!(%error, "a submit panicked");
@@ -244,6 +273,7 @@ fn answered(operation: &Operation, task: &NewTask, submitted: Submitted) -> Resu
         Submitted::New => Ok(task.row()),
         Submitted::Again(earlier) => Ok(*earlier),
         Submitted::Conflict(earlier) => Err(conflict(operation, task, &earlier)),
+        Submitted::Reserved => Err(loras::taken(task.reserves.as_deref().unwrap_or_default()).into()),
     }
 }
 

@@ -51,7 +51,8 @@ pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
             }
             continue;
         };
-        let places = Places { pool, fetching: dispatch.fetching(&taken), slot };
+        let (fetching, starting) = (dispatch.fetching(&taken), dispatch.starting(&taken));
+        let places = Places { pool, fetching, slot, starting };
         run_slot(&context, &taken, places, None).await;
     }
 }
@@ -96,7 +97,7 @@ struct Particular {
 async fn run_alone(context: Arc<Context>, slot: Slot, permit: Option<OwnedSemaphorePermit>, only: Particular) {
     context.dispatch.take(&slot);
     // It fetches in its slot, because no other run wants it.
-    let places = Places { pool: slot.pool, fetching: None, slot: permit };
+    let places = Places { pool: slot.pool, slot: permit, ..Places::default() };
     run_slot(&context, &slot, places, Some(only)).await;
 }
 
@@ -150,9 +151,9 @@ async fn run_slot(context: &Context, slot: &Slot, places: Places, only: Option<P
 async fn after_panic(context: &Context, task: &TaskRow, fault: Fault) -> Next {
     let Some(id) = &task.run else { return Next::Over };
     // The engine has what the run has done, if it got so far.
-    let choice = Needs::parse(&task.needs).choose(&context.engines).ok();
+    let choice = Needs::parse(&task.needs).find(&context.engines).ok();
     let run = Run { choice, is_writing: true, ..Run::new(task, id, Places::default()) };
-    let Some(time) = lasts_too_long(context, task) else { return hand_back(context, &run, Some(fault)).await };
+    let Some(time) = lasts_too_long(context, task, &fault) else { return hand_back(context, &run, Some(fault)).await };
     error!(task = %task.id, problem = fault.problem, "a task fails, because its runs panic");
     let ending = Ending::Failed(format!("the server failed on it for {time}; not tried again"));
     let ended = task.clone().ended(ending, None, context.clock.now());

@@ -1,5 +1,8 @@
 //! Recovers the runs of dead owners.
 
+use std::collections::BTreeSet;
+use std::io;
+
 use futures_util::future::try_join_all;
 use imgopen_engine::Engine;
 use imgopen_store::{End, Ending, OwnerId, Proof, Recovery, RunId, State, StoreError, TaskId, TaskRow};
@@ -9,6 +12,7 @@ use tracing::warn;
 
 use crate::callbacks;
 use crate::context::Context;
+use crate::tasks::ending::forget;
 use crate::tasks::needs::Needs;
 
 /// From this number of runs on that were cut short, a training is run alone.
@@ -63,7 +67,7 @@ async fn lost(context: &Context, task: &TaskRow, next: Then) {
     let (run, owner) = (task.run.as_ref().map(RunId::as_str), task.owner.as_ref().map(OwnerId::as_str));
     let attempt = task.attempt;
     warn!(task = %task.id, attempt, run, owner, "run lost: its process ended without handing it back; {then}");
-    if let (Some(run), Ok(choice)) = (&task.run, Needs::parse(&task.needs).choose(&context.engines)) {
+    if let (Some(run), Ok(choice)) = (&task.run, Needs::parse(&task.needs).find(&context.engines)) {
         match next {
             Then::Queued => choice.engine.interrupt(task.id.as_str(), run.as_str()).await,
             Then::Failed => choice.engine.discard(task.id.as_str(), run.as_str()).await,
@@ -71,30 +75,50 @@ async fn lost(context: &Context, task: &TaskRow, next: Then) {
     }
 }
 
-/// Removes the incomplete data sets of trainings that have ended: their process died, or the removal failed. Those of others
-/// are kept for the next run, because this process may be the second to start since the one that fetched them died. One whose
-/// task is unknown is left to the operator, and expires like the complete ones.
-pub async fn settle_data_sets(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
+/// Settles what trainings have left whose process died, or where the removal failed.
+pub async fn settle_trainings(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
+    settle_data_sets(context, trainer).await?;
+    settle_loras(context, trainer).await
+}
+
+/// Removes the incomplete data sets of trainings that have ended. Those of others are kept for the next run, because this process
+/// may be the second to start since the one that fetched them died. One whose task is unknown is left to the operator, and expires
+/// like the complete ones.
+async fn settle_data_sets(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
     let own = trainer.clone();
-    let unfinished = match spawn_blocking(move || own.unfinished()).await {
-        Ok(Ok(unfinished)) => unfinished,
-        Ok(Err(error)) => {
-            warn!(%error, "partial data sets cannot be listed; the next start tries again");
-            return Ok(());
-        }
-        Err(error) => {
-            warn!(%error, "the list of partial data sets panicked, which is a bug");
-            return Ok(());
-        }
-    };
-    for id in unfinished {
+    for id in listed("partial data sets", move || own.unfinished()).await {
         match context.store.task(TaskId(id.clone())).await?.map(|task| task.state) {
             Some(State::Queued) | None => keep(trainer, id).await,
             Some(State::Running) => {}
-            Some(State::Succeeded | State::Failed | State::Cancelled) => trainer.forget(&id).await,
+            // Its LoRA stays.
+            Some(State::Succeeded) => trainer.remove_unfinished(&id).await,
+            Some(State::Failed | State::Cancelled) => trainer.forget(&id).await,
         }
     }
     Ok(())
+}
+
+/// Removes the LoRAs of trainings that have ended without a result, so that their names are free. One whose task is unknown stays:
+/// it may be that of an older database, or of another service.
+async fn settle_loras(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
+    let own = trainer.clone();
+    for id in listed("LoRAs", move || own.published()).await {
+        let state = context.store.task(TaskId(id.clone())).await?.map(|task| task.state);
+        if matches!(state, Some(State::Failed | State::Cancelled)) {
+            trainer.forget(&id).await;
+        }
+    }
+    Ok(())
+}
+
+/// Lists the tasks that have left something. If that fails, none, because the service starts all the same.
+async fn listed(what: &str, list: impl FnOnce() -> io::Result<BTreeSet<String>> + Send + 'static) -> BTreeSet<String> {
+    match spawn_blocking(list).await {
+        Ok(Ok(tasks)) => return tasks,
+        Ok(Err(error)) => warn!(what, %error, "what trainings have left cannot be listed; the next start tries again"),
+        Err(error) => warn!(what, %error, "the list of what trainings have left panicked, which is a bug"),
+    }
+    BTreeSet::new()
 }
 
 async fn keep(trainer: &Trainer, task: String) {
@@ -114,7 +138,13 @@ async fn fail(context: &Context, task: TaskRow) -> Result<bool, StoreError> {
     );
     let task = task.ended(Ending::Failed(reason), None, context.clock.now());
     let callback = callbacks::reporting(&task, context.urls());
-    context.store.end(End { before: State::Running, task, assets: Vec::new(), callback, orphans_run: true }).await
+    let end = End { before: State::Running, task: task.clone(), assets: Vec::new(), callback, orphans_run: true };
+    let has_failed = context.store.end(end).await?;
+    if has_failed {
+        // What earlier runs have left, too.
+        forget(context, &task).await;
+    }
+    Ok(has_failed)
 }
 
 #[cfg(test)]

@@ -237,6 +237,44 @@ pub async fn a_unique_id_is_unique_among_its_operation_and_key(database: &impl D
     }
 }
 
+/// By any key, and however its task ends.
+pub async fn a_name_is_reserved_until_its_task_has_ended(database: &impl Database) {
+    let store = open(database).await;
+    let named = |key: &str, id: &str| NewTask { reserves: Some("ink".to_owned()), ..task(key, id) };
+    let all = futures_util::future::join_all((0..8).map(|number| {
+        let store = store.clone();
+        let new = NewTask { reserves: Some("at once".to_owned()), ..task("a", &format!("at once {number}")) };
+        async move { store.submit(new).await.unwrap() }
+    }));
+    let all = all.await;
+    assert_eq!(all.iter().filter(|submitted| **submitted == Submitted::New).count(), 1, "{all:?}");
+    assert_eq!(all.iter().filter(|submitted| **submitted == Submitted::Reserved).count(), 7, "{all:?}");
+    assert_eq!(store.submit(named("b", "1")).await.unwrap(), Submitted::New);
+    for key in ["a", "b"] {
+        assert_eq!(store.submit(named(key, "2")).await.unwrap(), Submitted::Reserved);
+    }
+    assert_eq!(store.task(id("2")).await.unwrap(), None);
+    // While it runs, and when its run was handed back.
+    let run = claim(&*store, "b").await;
+    assert_eq!(store.submit(named("a", "2")).await.unwrap(), Submitted::Reserved);
+    assert!(store.hand_back(back(&run, true)).await.unwrap());
+    assert_eq!(store.submit(named("a", "2")).await.unwrap(), Submitted::Reserved);
+    let run = claim(&*store, "b").await;
+    assert!(store.end(failed(&run)).await.unwrap());
+    assert_eq!(store.submit(named("b", "3")).await.unwrap(), Submitted::New);
+    assert!(store.end(cancelled(&row(&*store, "3").await)).await.unwrap());
+    assert_eq!(store.submit(named("b", "4")).await.unwrap(), Submitted::New);
+    let run = claim(&*store, "b").await;
+    let file = NewAsset { name: Some("ink.safetensors".to_owned()), ..picture("lora.safetensors") };
+    assert!(store.end(end(&run, Ending::Succeeded(crate::TaskOutput::default()), vec![file])).await.unwrap());
+    let asset = store.asset(AssetToken("lora.safetensors".into())).await.unwrap().unwrap();
+    assert_eq!(asset.name.as_deref(), Some("ink.safetensors"));
+    // A repeated submit finds its own task rather than the name.
+    let again = NewTask { reserves: Some("ink".to_owned()), ..with_key("5", "k", NOW, later(9)) };
+    assert_eq!(store.submit(again.clone()).await.unwrap(), Submitted::New);
+    assert!(matches!(store.submit(again).await.unwrap(), Submitted::Again(_)));
+}
+
 pub async fn options_and_plan_are_returned(database: &impl Database) {
     let store = open(database).await;
     let options = Some(serde_json::json!({"sandbox": "delay=2s"}));

@@ -8,7 +8,7 @@ use crate::ids::{AssetToken, KeyId, TaskId};
 use crate::{AssetFile, AssetRow, Moment, NewAsset};
 
 pub fn asset(connection: &Connection, token: &AssetToken) -> Result<Option<AssetRow>, Problem> {
-    let sql = "SELECT media_type, bytes, created_at, expires_at, deleted_at FROM assets WHERE token = ?1";
+    let sql = "SELECT media_type, bytes, created_at, expires_at, deleted_at, name FROM assets WHERE token = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let row = statement.query_row([token], |row| {
         Ok(AssetRow {
@@ -17,6 +17,7 @@ pub fn asset(connection: &Connection, token: &AssetToken) -> Result<Option<Asset
             created_at: row.get(2)?,
             expires_at: row.get(3)?,
             deleted_at: row.get(4)?,
+            name: row.get(5)?,
         })
     });
     Ok(row.optional()?)
@@ -110,8 +111,8 @@ pub fn kept_bytes_by_key(connection: &Connection) -> Result<Vec<(KeyId, i64)>, P
 }
 
 pub fn insert(connection: &Connection, task: &TaskId, asset: &NewAsset, now: Moment) -> Result<(), Problem> {
-    let sql = "INSERT INTO assets (token, task_id, media_type, bytes, created_at, expires_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO assets (token, task_id, media_type, bytes, created_at, expires_at, name)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let bytes = i64::try_from(asset.bytes).unwrap_or(i64::MAX);
     connection.prepare_cached(sql)?.execute(params![
         asset.token,
@@ -119,7 +120,8 @@ pub fn insert(connection: &Connection, task: &TaskId, asset: &NewAsset, now: Mom
         asset.media_type,
         bytes,
         now,
-        asset.expires_at
+        asset.expires_at,
+        asset.name
     ])?;
     Ok(())
 }

@@ -74,6 +74,9 @@ pub fn submit(connection: &Connection, task: &NewTask) -> Result<Submitted, Prob
     if let Some(earlier) = repeated(connection, task)? {
         return Ok(earlier);
     }
+    if is_reserved(connection, task)? {
+        return Ok(Submitted::Reserved);
+    }
     insert(connection, task)?;
     Ok(Submitted::New)
 }
@@ -97,11 +100,18 @@ pub fn repeated(connection: &Connection, task: &NewTask) -> Result<Option<Submit
     Ok(Some(if is_same { Submitted::Again(earlier) } else { Submitted::Conflict(earlier) }))
 }
 
+/// Whether an active task has reserved the same name.
+fn is_reserved(connection: &Connection, task: &NewTask) -> Result<bool, Problem> {
+    let Some(name) = &task.reserves else { return Ok(false) };
+    let sql = "SELECT EXISTS (SELECT 1 FROM tasks WHERE reserves = ?1 AND state IN ('queued', 'running'))";
+    Ok(connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))?)
+}
+
 fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
     let sql =
         "INSERT INTO tasks (id, key_id, operation, needs, caller_id, unique_id, request, options, plan, callback_url,
-                                  state, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                                  state, created_at, reserves)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     connection.prepare_cached(sql)?.execute(params![
         task.id,
         task.key,
@@ -115,6 +125,7 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
         task.callback_url,
         State::Queued,
         task.created_at,
+        task.reserves,
     ])?;
     if let Some(idempotency) = &task.idempotency {
         // An existing row has expired, or it would have been found above.

@@ -157,7 +157,11 @@ async fn the_database_keeps_the_sum_of_its_assets() {
     assert_eq!(store.asset_bytes().await.unwrap(), 16);
     assert_eq!(store.kept_bytes(KeyId("a".into())).await.unwrap(), 16);
     for (change, sum) in [
-        ("INSERT INTO assets SELECT token || 'x', task_id, media_type, 100, 7, NULL, NULL FROM assets", 316),
+        (
+            "INSERT INTO assets (token, task_id, media_type, bytes, created_at)
+             SELECT token || 'x', task_id, media_type, 100, 7 FROM assets",
+            316,
+        ),
         ("UPDATE assets SET bytes = bytes + 1", 321),
         ("UPDATE assets SET deleted_at = 9 WHERE token = 'a' OR token = 'b'", 315),
         ("UPDATE assets SET deleted_at = NULL WHERE token = 'b'", 386),

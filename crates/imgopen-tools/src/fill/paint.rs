@@ -1,6 +1,6 @@
 //! Converts between decoded pictures and canvases: all depths, gray, transparency.
 
-use image::{DynamicImage, ImageBuffer, Pixel, imageops};
+use image::DynamicImage;
 use imgopen_engine::{EngineError, Monitor};
 
 use super::canvas::{Area, Canvas, NOWHERE, nearest, places};
@@ -54,22 +54,6 @@ pub(super) fn fill(
     of_kind!(image, buffer, CHANNELS => {
         Samples::<_, CHANNELS> { samples: buffer, width, height }.fill(task, monitor, span)
     })
-}
-
-/// Returns a larger black picture with this one in the middle.
-pub(super) fn centred(image: &DynamicImage, width: u32, height: u32) -> Result<DynamicImage, EngineError> {
-    of_kind!(image, buffer, _CHANNELS => Ok(middle(buffer, width, height).into()))
-}
-
-fn middle<P: Pixel>(
-    source: &ImageBuffer<P, Vec<P::Subpixel>>,
-    width: u32,
-    height: u32,
-) -> ImageBuffer<P, Vec<P::Subpixel>> {
-    let mut larger = ImageBuffer::new(width, height);
-    let (left, top) = ((width - source.width()) / 2, (height - source.height()) / 2);
-    imageops::replace(&mut larger, source, left.into(), top.into());
-    larger
 }
 
 /// Returns the factor, on each axis, by which an area is scaled down for the canvas.

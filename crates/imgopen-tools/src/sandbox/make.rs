@@ -2,12 +2,11 @@
 
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Format, Monitor, Output, Picture};
-use imgopen_picture::Attached;
+use imgopen_picture::{Attached, write};
 use imgopen_types::{Face, FaceBox, Point, StyleLabel};
 
 use super::card::Card;
 use super::plan::{Cards, Kind, Plan};
-use crate::results::write;
 
 /// The longer side of a preview in pixels.
 const PREVIEW_SIDE: u32 = 256;

@@ -40,6 +40,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/sdapi/v1/progress", get(progress))
         .route("/sdapi/v1/interrupt", post(interrupt))
+        .route("/sdapi/v1/unload-checkpoint", post(unload))
         .route("/sdapi/v1/txt2img", post(|state, body| make(state, "/sdapi/v1/txt2img", body)))
         .route("/sdapi/v1/img2img", post(|state, body| make(state, "/sdapi/v1/img2img", body)))
         .route("/sdapi/v1/extra-single-image", post(extras::extra))
@@ -169,6 +170,12 @@ async fn own_progress(State(shared): State<Arc<Shared>>, Json(body): Json<Value>
 async fn interrupt(State(shared): State<Arc<Shared>>) -> Response {
     shared.state().interrupted = true;
     recorded("interrupt")
+}
+
+/// The source of the web UI; not recorded.
+async fn unload(State(shared): State<Arc<Shared>>) -> Response {
+    shared.state().unloads += 1;
+    answer(200, json!({}))
 }
 
 async fn make(State(shared): State<Arc<Shared>>, path: &'static str, body: Bytes) -> Response {

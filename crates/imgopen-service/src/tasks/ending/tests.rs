@@ -145,7 +145,8 @@ async fn the_work_of_a_task_that_ended_meanwhile_is_removed() {
     let end = End { before: State::Running, task: ended, assets: Vec::new(), callback: None, orphans_run: true };
     assert!(context.store.end(end).await.unwrap());
     hand_back(&context, &run(&context, &task), None).await;
-    assert_eq!(engine.calls(), [format!("discard img1 {}", task.run.unwrap().as_str())]);
+    let discard = format!("discard img1 {}", task.run.unwrap().as_str());
+    assert_eq!(engine.calls(), [discard, "forget img1".to_owned()]);
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Bench {
         if let Some(expires_at) = picture {
             let bytes = vec![1, 2, 3].into();
             let picture = Picture { bytes, format: Format::Png, width: 1, height: 1, seed: None };
-            assets.push(self.context.assets.put(&run, &picture, expires_at).await.unwrap());
+            assets.push(self.context.assets.put(&run, &picture, &[], expires_at).await.unwrap());
         }
         let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, self.clock.now());
         let end = End { before: State::Running, task: task.clone(), assets, callback: None, orphans_run: false };

@@ -1,13 +1,19 @@
-//! Writes the results of tools.
+//! Writes the results of jobs.
 
 use image::DynamicImage;
-use imgopen_engine::{EngineError, Monitor, Picture};
-use imgopen_picture::{Attached, Decoded, EncodeError, Format, encode_output};
+use imgopen_engine::{EngineError, Format, Monitor, Picture};
+
+use crate::decode::Decoded;
+use crate::encode::{Attached, EncodeError, encode_output};
 
 /// Writes a modified picture in the format of its source, with its colour profile, its chroma subsampling and the text of
 /// how it was made. `done` says what was done to it, as the web UI's tab of extras does. `to_error` says what it means if
 /// the picture cannot be written.
-pub(crate) fn write_like(
+///
+/// # Errors
+///
+/// [`EngineError::Cancelled`], and what `to_error` returns.
+pub fn write_like(
     source: &Decoded,
     image: &DynamicImage,
     done: &str,
@@ -24,13 +30,21 @@ pub(crate) fn write_like(
 }
 
 /// Writes a new picture, such as a drawing of edges, as PNG.
-pub(crate) fn write_png(image: &DynamicImage, done: &str, monitor: &Monitor) -> Result<Picture, EngineError> {
+///
+/// # Errors
+///
+/// [`EngineError::Cancelled`] and [`EngineError::Failed`].
+pub fn write_png(image: &DynamicImage, done: &str, monitor: &Monitor) -> Result<Picture, EngineError> {
     let attached = Attached { postprocessing: Some(done), ..Attached::default() };
     write(image, Format::Png, &attached, monitor, |error| EngineError::Failed(error.to_string()))
 }
 
 /// Writes a picture for a job.
-pub(crate) fn write(
+///
+/// # Errors
+///
+/// [`EngineError::Cancelled`], and what `to_error` returns.
+pub fn write(
     image: &DynamicImage,
     format: Format,
     attached: &Attached<'_>,

@@ -1,0 +1,118 @@
+//! The pictures of a job, made ready for the server and uploaded.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use image::{DynamicImage, GrayImage, RgbImage};
+use imgopen_engine::{EngineError, Job, Monitor};
+use imgopen_picture::flatten;
+use serde::Deserialize;
+
+use super::build::Uploads;
+use super::ids::{FOLDER, digest};
+use crate::generation::Generation;
+use crate::http::{CallError, Http};
+use crate::pictures::{self, fitted, marked, png, prepared};
+
+/// How long an upload may take.
+const UPLOAD: Duration = Duration::from_secs(300);
+
+/// The pictures of a generation as PNG files.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    start: Option<Bytes>,
+    mask: Option<Bytes>,
+    control: Vec<Bytes>,
+    /// The picture that is given and its mask, to be put together with the result.
+    pub kept: Option<Kept>,
+}
+
+/// What is left of a picture that is given.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub given: RgbImage,
+    pub mask: GrayImage,
+}
+
+/// Where the server has put a file.
+#[derive(Debug, Deserialize)]
+struct Place {
+    name: String,
+    #[serde(default)]
+    subfolder: String,
+}
+
+impl Inputs {
+    /// Reads the pictures of a job, and fits them to the size of the result. Blocks.
+    pub(super) fn read(job: &Job, generation: &Generation, monitor: &Monitor) -> Result<Self, EngineError> {
+        let size = (generation.width, generation.height);
+        let opaque = |field: &str| Ok::<_, EngineError>(flatten(pictures::read(job, field, monitor)?));
+        let mut inputs = Self::default();
+        let given = match &generation.start {
+            Some(start) => Some((start, opaque(start.picture)?)),
+            None => None,
+        };
+        for unit in &generation.control {
+            let picture = match (&unit.picture, &given) {
+                (Some(field), _) => opaque(field)?,
+                (None, Some((_, given))) => given.clone(),
+                (None, None) => return Err(EngineError::Failed(format!("`{}` has no picture", unit.path))),
+            };
+            inputs.control.push(png(&fitted(&picture, unit.fit, size))?);
+        }
+        let Some((start, given)) = given else { return Ok(inputs) };
+        let given = fitted(&given, start.fit, size);
+        inputs.start = Some(png(&given)?);
+        if let Some(rules) = &start.mask {
+            let shades = marked(&pictures::read(job, rules.picture, monitor)?);
+            let mask = prepared(&fitted(&shades.into(), start.fit, size), rules, monitor)?;
+            // Its red channel is read.
+            inputs.mask = Some(png(&DynamicImage::from(mask.clone()).into_rgb8().into())?);
+            inputs.kept = Some(Kept { given: given.into_rgb8(), mask });
+        }
+        Ok(inputs)
+    }
+
+    /// Uploads the files, and returns the server's names for them.
+    pub(super) async fn upload(&self, http: &Http) -> Result<Uploads, CallError> {
+        let mut uploads = Uploads::default();
+        if let Some(start) = &self.start {
+            uploads.start = Some(upload(http, start).await?);
+        }
+        if let Some(mask) = &self.mask {
+            uploads.mask = Some(upload(http, mask).await?);
+        }
+        for control in &self.control {
+            uploads.control.push(upload(http, control).await?);
+        }
+        Ok(uploads)
+    }
+}
+
+/// Uploads a PNG file under the digest of what it holds, and returns the server's name for it. The same file gets the
+/// same name again, so that the graphs of two runs of a task are the same.
+pub(super) async fn upload(http: &Http, file: &[u8]) -> Result<String, CallError> {
+    let name = digest(file);
+    let boundary = format!("imgopen-{name}");
+    let body = form(&boundary, &format!("{name}.png"), file);
+    let place: Place = http.upload("upload/image", &boundary, body, UPLOAD).await?;
+    Ok(match place.subfolder.as_str() {
+        "" => place.name,
+        folder => format!("{}/{}", folder.replace('\\', "/"), place.name),
+    })
+}
+
+fn form(boundary: &str, name: &str, file: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(file.len() + 1024);
+    for (field, value) in [("type", "input"), ("subfolder", FOLDER), ("overwrite", "true")] {
+        let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+        body.extend_from_slice(part.as_bytes());
+    }
+    let head = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\nContent-Type: image/png\r\n\r\n"
+    );
+    body.extend_from_slice(head.as_bytes());
+    body.extend_from_slice(file);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    body
+}

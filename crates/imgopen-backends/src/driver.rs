@@ -1,0 +1,42 @@
+//! What drivers have in common.
+
+use std::path::PathBuf;
+
+use futures_util::future::{self, BoxFuture, FutureExt};
+use imgopen_engine::{Engine, Library};
+
+use crate::report::Report;
+use crate::settings::BackendSettings;
+
+/// An engine that drives a back end.
+pub trait Driver: Engine {
+    /// Returns the settings.
+    fn settings(&self) -> &BackendSettings;
+
+    /// Asks the back end what it has, and returns whether it answers.
+    fn refresh(&self) -> BoxFuture<'_, bool>;
+
+    /// Returns what is known of the back end, without asking it.
+    fn report(&self) -> Report;
+
+    /// Returns whether it has this model in memory, so that a job for it begins sooner than elsewhere.
+    fn has_loaded(&self, model: Option<&str>) -> bool {
+        let _ = model;
+        false
+    }
+
+    /// Has it free the memory of its device for others, where it can. Called while no job of it runs.
+    fn free(&self) -> BoxFuture<'_, ()> {
+        future::ready(()).boxed()
+    }
+}
+
+/// What back ends find around them.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The models directory: an `sd-server` that is started gets its LoRAs, embeddings and upscalers.
+    pub library: Option<Library>,
+    /// This program, which starts others by its hidden command `launch`, so that they end with it. Without it, they are started
+    /// directly and may outlive a process that is killed.
+    pub launcher: Option<PathBuf>,
+}

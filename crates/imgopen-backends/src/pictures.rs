@@ -1,0 +1,199 @@
+//! Pictures on their way to a back end, for what it cannot do itself: fitting, masks, and putting a redrawn part back.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, GrayImage, Rgb, RgbImage};
+use imgopen_engine::{EngineError, Job, Monitor};
+use imgopen_picture::{Attached, Format, decode_input, encode};
+
+use crate::generation::{Fit, Mask};
+
+/// Reads a picture of a job, upright. Blocks.
+pub(crate) fn read(job: &Job, field: &str, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
+    Ok(decode_input(job.input(field)?, job.limits(), monitor)?.image)
+}
+
+/// Writes a picture as PNG.
+pub(crate) fn png(image: &DynamicImage) -> Result<Bytes, EngineError> {
+    let file = encode(image, Format::Png, &Attached::default());
+    file.map_err(|error| EngineError::Failed(format!("a picture cannot be sent: {error}")))
+}
+
+/// Writes a picture as PNG in Base64.
+pub(crate) fn sent(image: &DynamicImage) -> Result<String, EngineError> {
+    Ok(BASE64_STANDARD.encode(png(image)?))
+}
+
+/// Returns a mask in shades of gray, in which what is transparent is black. Programs differ in what they make of
+/// transparency.
+pub(crate) fn marked(mask: &DynamicImage) -> GrayImage {
+    let (width, height) = (mask.width(), mask.height());
+    let pixels = mask.to_luma_alpha8().into_raw();
+    let shade = |pixel: &[u8; 2]| (u32::from(pixel[0]) * u32::from(pixel[1]) / 255) as u8;
+    let shades = pixels.as_chunks::<2>().0.iter().map(shade).collect();
+    GrayImage::from_raw(width, height, shades).unwrap_or_default()
+}
+
+/// Returns a mask as the web UI prepares it: inverted if asked for, and with a blurred edge.
+pub(crate) fn prepared(mask: &DynamicImage, rules: &Mask, monitor: &Monitor) -> Result<GrayImage, EngineError> {
+    let mut shades = marked(mask);
+    if rules.inverted {
+        imageops::invert(&mut shades);
+    }
+    blurred(shades, rules.blur, monitor)
+}
+
+/// Fits a picture to a size.
+pub(crate) fn fitted(image: &DynamicImage, fit: Fit, (width, height): (u32, u32)) -> DynamicImage {
+    if (image.width(), image.height()) == (width, height) {
+        return image.clone();
+    }
+    match fit {
+        Fit::Stretch | Fit::Latent => image.resize_exact(width, height, FilterType::Lanczos3),
+        Fit::Crop => image.resize_to_fill(width, height, FilterType::Lanczos3),
+        Fit::Pad => padded(&image.resize(width, height, FilterType::Lanczos3), (width, height)),
+    }
+}
+
+/// Puts a picture into the middle of a larger one, whose margin has the colours of its edges.
+fn padded(inner: &DynamicImage, (width, height): (u32, u32)) -> DynamicImage {
+    let (left, top) = ((width - inner.width()) / 2, (height - inner.height()) / 2);
+    let within = |at: u32, margin: u32, size: u32| at.saturating_sub(margin).min(size - 1);
+    match inner {
+        DynamicImage::ImageLuma8(inner) => {
+            let at = |x, y| *inner.get_pixel(within(x, left, inner.width()), within(y, top, inner.height()));
+            GrayImage::from_fn(width, height, at).into()
+        }
+        other => {
+            let inner = other.to_rgb8();
+            let at = |x, y| *inner.get_pixel(within(x, left, inner.width()), within(y, top, inner.height()));
+            RgbImage::from_fn(width, height, at).into()
+        }
+    }
+}
+
+/// Blurs as the web UI does: by a Gaussian of these deviations in pixels, cut off at 2.5 of them.
+fn blurred(image: GrayImage, (x, y): (u32, u32), monitor: &Monitor) -> Result<GrayImage, EngineError> {
+    let across = along(image, x, monitor)?;
+    if y == 0 {
+        return Ok(across);
+    }
+    let (width, height) = across.dimensions();
+    let turned = GrayImage::from_fn(height, width, |a, b| *across.get_pixel(b, a));
+    let down = along(turned, y, monitor)?;
+    Ok(GrayImage::from_fn(width, height, |a, b| *down.get_pixel(b, a)))
+}
+
+/// Blurs each row; the pixels at its ends are repeated beyond them.
+fn along(mut image: GrayImage, deviation: u32, monitor: &Monitor) -> Result<GrayImage, EngineError> {
+    let length = image.width() as usize;
+    if deviation == 0 || length == 0 {
+        return Ok(image);
+    }
+    let sigma = deviation as f32;
+    let reach = (2.5 * sigma + 0.5) as usize;
+    let weight = |at: usize| (-(at.abs_diff(reach) as f32 / sigma).powi(2) / 2.0).exp();
+    let weights: Vec<f32> = (0..=2 * reach).map(weight).collect();
+    let sum: f32 = weights.iter().sum();
+    let mut long = vec![0.0_f32; length + 2 * reach];
+    let mut sums = vec![0.0_f32; length];
+    for row in image.chunks_exact_mut(length) {
+        monitor.check_cancelled()?;
+        for (at, shade) in long.iter_mut().enumerate() {
+            *shade = f32::from(row[at.saturating_sub(reach).min(length - 1)]);
+        }
+        sums.fill(0.0);
+        for (at, weight) in weights.iter().enumerate() {
+            sums.iter_mut().zip(&long[at..]).for_each(|(sum, shade)| *sum += shade * weight);
+        }
+        row.iter_mut().zip(&sums).for_each(|(shade, weighted)| *shade = (weighted / sum).round() as u8);
+    }
+    Ok(image)
+}
+
+/// Puts a redrawn picture over the one that it was made from, where the mask is white.
+pub(crate) fn put_back(made: &DynamicImage, under: &RgbImage, mask: &GrayImage) -> RgbImage {
+    let made = made.to_rgb8();
+    RgbImage::from_fn(under.width(), under.height(), |x, y| {
+        let share = u32::from(mask.get_pixel(x, y).0[0]);
+        let (new, old) = (made.get_pixel(x, y).0, under.get_pixel(x, y).0);
+        let mixed =
+            |index: usize| ((u32::from(new[index]) * share + u32::from(old[index]) * (255 - share) + 127) / 255) as u8;
+        Rgb([mixed(0), mixed(1), mixed(2)])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Luma, LumaA, Rgba};
+
+    use super::*;
+    use crate::generation::Fill;
+
+    #[test]
+    fn a_mask_marks_what_is_light_and_opaque() {
+        let mask = image::RgbaImage::from_fn(4, 1, |x, _| {
+            [Rgba([255; 4]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([255, 255, 255, 128])][x as usize]
+        });
+        assert_eq!(marked(&mask.into()).as_raw(), &[255, 0, 0, 128]);
+        let deep = image::ImageBuffer::from_pixel(1, 1, LumaA([65535_u16, 65535]));
+        assert_eq!(marked(&deep.into()), GrayImage::from_pixel(1, 1, Luma([255])));
+    }
+
+    #[test]
+    fn a_mask_is_inverted_and_blurred_in_each_direction_by_itself() {
+        let monitor = Monitor::new().0;
+        let done = |mask: &DynamicImage, blur: (u32, u32), inverted: bool| {
+            let rules = Mask { picture: "", blur, fill: Fill::Original, only_masked: None, inverted };
+            prepared(mask, &rules, &monitor).unwrap()
+        };
+        let half = DynamicImage::from(GrayImage::from_fn(40, 30, |x, _| Luma([if x < 20 { 255 } else { 0 }])));
+        assert_eq!(done(&half, (0, 0), false), half.to_luma8());
+        // Down the edge, nothing changes; across it, the edge becomes a slope.
+        assert_eq!(done(&half, (0, 4), false), half.to_luma8());
+        assert_eq!(done(&half, (0, 8), true).get_pixel(5, 5).0, [0]);
+        let across = done(&half, (4, 0), false);
+        let row: Vec<u8> = (0..40).map(|x| across.get_pixel(x, 7).0[0]).collect();
+        assert!(row.is_sorted_by(|a, b| a >= b), "{row:?}");
+        assert_eq!((row[9], row[10], row[29], row[30]), (255, 254, 1, 0), "{row:?}");
+        assert!(row[19].abs_diff(255 - row[20]) <= 1, "{row:?}");
+        let turned = done(&half.rotate90(), (0, 4), false);
+        assert_eq!((0..40).map(|y| turned.get_pixel(7, y).0[0]).collect::<Vec<_>>(), row);
+        let (cancelled, watch) = Monitor::new();
+        watch.cancel.cancel();
+        assert_eq!(blurred(half.to_luma8(), (4, 0), &cancelled), Err(EngineError::Cancelled));
+    }
+
+    #[test]
+    fn pictures_are_stretched_cropped_or_padded() {
+        let wide =
+            DynamicImage::from(RgbImage::from_fn(
+                80,
+                20,
+                |x, _| if x < 40 { Rgb([200, 0, 0]) } else { Rgb([0, 0, 200]) },
+            ));
+        let size = (40, 40);
+        let at = |fit, x, y| fitted(&wide, fit, size).to_rgb8().get_pixel(x, y).0;
+        for fit in [Fit::Stretch, Fit::Crop, Fit::Pad] {
+            let image = fitted(&wide, fit, size);
+            assert_eq!((image.width(), image.height()), size);
+            assert_eq!((at(fit, 2, 20), at(fit, 37, 20)), ([200, 0, 0], [0, 0, 200]), "{fit:?}");
+        }
+        // The margin repeats the edge.
+        assert_eq!((at(Fit::Pad, 2, 0), at(Fit::Pad, 37, 39)), ([200, 0, 0], [0, 0, 200]));
+        let mask = DynamicImage::from(GrayImage::from_pixel(10, 20, Luma([255])));
+        assert_eq!(fitted(&mask, Fit::Pad, (20, 20)).color(), image::ColorType::L8);
+    }
+
+    #[test]
+    fn what_is_outside_the_mask_stays_as_it_was() {
+        let made = DynamicImage::from(RgbImage::from_pixel(3, 1, Rgb([10, 20, 30])));
+        let under = RgbImage::from_pixel(3, 1, Rgb([250, 250, 250]));
+        let mask = GrayImage::from_raw(3, 1, vec![255, 0, 128]).unwrap();
+        let back = put_back(&made, &under, &mask);
+        assert_eq!((back.get_pixel(0, 0).0, back.get_pixel(1, 0).0), ([10, 20, 30], [250, 250, 250]));
+        assert_eq!(back.get_pixel(2, 0).0, [130, 135, 140]);
+    }
+}

@@ -1,0 +1,49 @@
+//! The pictures of a job, fitted to its size.
+
+use image::{GrayImage, RgbImage};
+use imgopen_engine::{EngineError, Job, Monitor};
+use imgopen_picture::flatten;
+
+use super::body::Encoded;
+use crate::generation::Generation;
+use crate::pictures::{fitted, prepared, read, sent};
+
+/// The pictures of a job.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inputs {
+    pub encoded: Encoded,
+    /// The picture that is given, with the mask, for what is not redrawn.
+    pub under: Option<(RgbImage, GrayImage)>,
+}
+
+impl Inputs {
+    /// Reads the pictures. Blocks.
+    pub(super) fn read(job: &Job, generation: &Generation, monitor: &Monitor) -> Result<Self, EngineError> {
+        let size = (generation.width, generation.height);
+        let opaque = |field: &str| Ok::<_, EngineError>(flatten(read(job, field, monitor)?));
+        let (mut inputs, mut start) = (Self::default(), None);
+        if let Some(rules) = &generation.start {
+            let given = opaque(rules.picture)?;
+            let picture = fitted(&given, rules.fit, size);
+            inputs.encoded.start = Some(sent(&picture)?);
+            if let Some(mask) = &rules.mask {
+                let shades = prepared(&read(job, mask.picture, monitor)?, mask, monitor)?;
+                let shades = fitted(&shades.into(), rules.fit, size);
+                inputs.encoded.mask = Some(sent(&shades)?);
+                inputs.under = Some((picture.to_rgb8(), shades.to_luma8()));
+            }
+            start = Some(given);
+        }
+        if let Some(unit) = generation.control.first() {
+            let picture = match (&unit.picture, start) {
+                (Some(field), _) => opaque(field)?,
+                (None, Some(start)) => start,
+                (None, None) => {
+                    return Err(EngineError::rejected(format!("{}.image_link", unit.path), "missing; give its URL"));
+                }
+            };
+            inputs.encoded.control = Some(sent(&fitted(&picture, unit.fit, size))?);
+        }
+        Ok(inputs)
+    }
+}
