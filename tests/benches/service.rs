@@ -5,18 +5,21 @@
 //! transaction, as a service without its own writer would do, and as many together as there are callers. All runs on
 //! one machine, the callers included.
 
+#[path = "support/served.rs"]
+mod served;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Monitor, Offer, Output, Registry};
-use imgopen_service::{Clock, Service, Settings};
 use imgopen_tests::document;
 use imgopen_tests::load::{Call, Load, runtime};
-use imgopen_types::{Credentials, operations};
+use imgopen_types::operations;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
+use served::Served;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -57,46 +60,13 @@ impl Engine for Fake {
     }
 }
 
-/// A service on its own threads and in its own data directory.
-struct Served {
-    service: Service,
-    address: std::net::SocketAddr,
-    keys: Credentials,
-    directory: TempDir,
+/// Starts a service with an engine.
+fn serve(engine: Fake) -> Served {
+    Served::start(10 * LONG, || std::future::ready(Registry::new(vec![Arc::new(engine)])))
 }
 
-impl Served {
-    fn start(engine: Fake) -> Self {
-        let directory = TempDir::new().expect("a directory");
-        let mut settings = Settings { data_dir: directory.path().to_owned(), ..Settings::default() };
-        settings.queue.length = 10 * LONG;
-        settings.shutdown = Duration::from_millis(100);
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let engines = Registry::new(vec![Arc::new(engine)]);
-                let service = Service::open(settings, Clock::system(), engines).await.expect("the directory is empty");
-                let keys = service.keys().create("bench").await.expect("a key").credentials;
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                let address = listener.local_addr().expect("an address");
-                let ready = |_: &str| send.send((service.clone(), address, keys)).expect("someone waits");
-                service.serve(listener, ready, std::future::pending()).await.expect("the port stays open");
-            });
-        });
-        let (service, address, keys) = receive.recv().expect("the service starts");
-        Self { service, address, keys, directory }
-    }
-
-    fn load(&self, runtime: &Runtime, call: &Call, connections: usize) -> Load {
-        runtime.block_on(Load::open_as(self.address, call, connections, &self.keys)).expect("a success")
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.service.stop();
-    }
+fn load(served: &Served, runtime: &Runtime, call: &Call, connections: usize) -> Load {
+    runtime.block_on(Load::open_as(served.address, call, connections, &served.keys)).expect("a success")
 }
 
 fn submit() -> Call {
@@ -155,8 +125,8 @@ impl Bare {
 
 fn submits(criterion: &mut Criterion) {
     let runtime = runtime();
-    let served = Served::start(Fake::Stuck);
-    let mut load = served.load(&runtime, &submit(), CONNECTIONS);
+    let served = serve(Fake::Stuck);
+    let mut load = load(&served, &runtime, &submit(), CONNECTIONS);
     let mut bare = Bare::new(served.directory.path());
     let rounds = 41;
     let (mut to_single, mut to_batched, mut waits) = (Vec::new(), Vec::new(), Vec::new());
@@ -205,14 +175,9 @@ fn middle(ratios: &mut [f64]) -> String {
 /// From the submit to a success, asked for without a pause, one task at a time.
 fn overhead(_: &mut Criterion) {
     let runtime = runtime();
-    let served = Served::start(Fake::NoOp);
+    let served = serve(Fake::NoOp);
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let post = async |call: &Call| -> Value {
-        let request = http.post(format!("http://{}{}", served.address, call.operation.path)).json(&call.request);
-        let request = request.header(Credentials::ID_HEADER, served.keys.access_key_id());
-        let request = request.header(Credentials::SECRET_HEADER, served.keys.expose_secret());
-        request.send().await.expect("an answer").json().await.expect("JSON")
-    };
+    let post = async |call: &Call| served.post(&http, call.operation, &call.request).await;
     let mut times = runtime.block_on(async {
         let mut times = Vec::new();
         for _ in 0..500 {
@@ -233,10 +198,10 @@ fn overhead(_: &mut Criterion) {
 
 fn queries(criterion: &mut Criterion) {
     let runtime = runtime();
-    let served = Served::start(Fake::Stuck);
-    let accepted: Value = serde_json::from_str(&served.load(&runtime, &submit(), 1).body()).expect("an answer");
+    let served = serve(Fake::Stuck);
+    let accepted: Value = serde_json::from_str(&load(&served, &runtime, &submit(), 1).body()).expect("an answer");
     let id = accepted["data"]["task_id"].as_str().expect("an id").to_owned();
-    let mut load = served.load(&runtime, &query(&id), CONNECTIONS);
+    let mut load = load(&served, &runtime, &query(&id), CONNECTIONS);
     let mut group = criterion.benchmark_group("service/query");
     group.throughput(Throughput::Elements(CONNECTIONS as u64));
     group.bench_function("query_task", |bencher| {
@@ -251,9 +216,9 @@ fn queries(criterion: &mut Criterion) {
 /// The whole process, its callers included.
 fn memory(_: &mut Criterion) {
     let runtime = runtime();
-    let served = Served::start(Fake::Stuck);
+    let served = serve(Fake::Stuck);
     let before = resident();
-    let mut load = served.load(&runtime, &submit(), CONNECTIONS);
+    let mut load = load(&served, &runtime, &submit(), CONNECTIONS);
     runtime.block_on(load.run(LONG / CONNECTIONS));
     let (after, bytes) = (resident(), size(served.directory.path()));
     println!(
