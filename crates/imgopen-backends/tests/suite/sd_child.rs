@@ -219,7 +219,7 @@ async fn failed_starts_are_tried_again_later_and_withdraw_the_offer() {
         // Until then it is not started.
         let began = Instant::now();
         let (again, left) = unavailable(played.run(json!({})).await.unwrap_err());
-        assert!(again == reason && left <= after && began.elapsed() < Duration::from_millis(500));
+        assert!(again == reason && left <= after && began.elapsed() < Duration::from_secs(5));
         assert_eq!(played.starts().len(), count);
         if count < 3 {
             assert!(played.engine.offers().iter().all(|offer| offer.away.is_none()));
