@@ -310,7 +310,7 @@ async fn a_trainer_that_is_not_there_is_named_at_the_start() {
     let mut request = training("ink").await;
     request["pretrainedModel"] = json!("runwayml/stable-diffusion-v1-5");
     let msg = server.call("submit_training", request).await.refused(422);
-    assert!(msg.starts_with("`pretrainedModel`: there is no file of the base model"), "{msg}");
+    assert!(msg.starts_with("`pretrainedModel`: the models directory does not have the base model"), "{msg}");
     let description = server.call("describe_server", json!({})).await.ok();
     let support =
         description["operations"].as_array().unwrap().iter().find(|row| row["operation"] == "submit_training");

@@ -143,7 +143,7 @@ impl Trainer {
         if let Some(training) = &self.training {
             if base.file.is_none() {
                 let problem = format!(
-                    "there is no file of the base model {:?}; give another that `list_models` names",
+                    "the models directory does not have the base model {:?}; give another that `list_models` names",
                     base.name
                 );
                 return Err(EngineError::rejected("pretrainedModel", problem));
