@@ -186,7 +186,7 @@ pub(super) const ROWS: &[Row] = &[
         &[I2I, CN],
         "denoising_strength",
         [
-            yes("of `steps`, this share is made"),
+            yes("of `steps`, this share is made, and at 1 all but one"),
             near("all `steps` are made, where others make the share that `denoising_strength` says"),
             yes("of `steps`, this share is made"),
         ],
