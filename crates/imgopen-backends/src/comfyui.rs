@@ -148,6 +148,10 @@ impl Engine for ComfyUi {
         planned.boxed()
     }
 
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.server.rescan())
+    }
+
     fn memory(&self, job: &Job) -> u64 {
         self.inner.memory(job)
     }

@@ -325,6 +325,10 @@ impl Engine for Fleet {
         Box::pin(async move { members.carry_out(job, monitor, first).await })
     }
 
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        future::join_all(self.members.all.iter().map(|member| member.driver().rescan())).map(drop).boxed()
+    }
+
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {
         let discards = self.members.all.iter().map(|member| member.driver().discard(task, run));
         future::join_all(discards).map(drop).boxed()

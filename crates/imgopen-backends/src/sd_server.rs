@@ -289,6 +289,16 @@ impl Engine for SdServer {
         }
     }
 
+    /// A server lists the LoRAs that it finds at that moment.
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            match &self.server.place {
+                Place::Address(watched) => watched.rescan().await,
+                Place::Program(host) => host.list().await,
+            }
+        })
+    }
+
     /// A program makes one job after the other, because ending a job ends it.
     fn slots(&self) -> Slots {
         match &self.server.place {

@@ -1,10 +1,11 @@
 //! What is known of a server: its lists, read in the background, and whether it answers.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use imgopen_engine::EngineError;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
 use crate::http::{CallError, Http};
@@ -20,6 +21,12 @@ pub(crate) trait Snapshot: Sized + Send + Sync + 'static {
     fn read_with(http: &Http, further: &[String]) -> impl Future<Output = Result<Self, CallError>> + Send {
         let _ = further;
         Self::read(http)
+    }
+
+    /// Has the server look for models that were added, if it does not do so by itself whenever its lists are read.
+    fn rescan(http: &Http) -> impl Future<Output = Result<(), CallError>> + Send {
+        let _ = http;
+        std::future::ready(Ok(()))
     }
 }
 
@@ -37,6 +44,10 @@ pub(crate) struct Watched<L> {
     state: RwLock<State<L>>,
     /// Asks for the lists to be read now.
     stale: Notify,
+    /// How often the server was to look for models that were added.
+    rescans: AtomicU64,
+    /// How many of these looks are done. Held while the lists are read, so that older ones never replace newer ones.
+    rescanned: Mutex<u64>,
 }
 
 /// What is called with lists that have arrived.
@@ -75,7 +86,9 @@ impl<L: Snapshot> Watched<L> {
         let state = State { lists: None, away: Some("it has not answered yet".to_owned()), version: None };
         let (name, state, stale) = (name.to_owned(), RwLock::new(state), Notify::new());
         let arrived = Arrived(Box::new(arrived));
-        let watched = Arc::new(Self { name, settings, http, timing, further, arrived, state, stale });
+        let (rescans, rescanned) = (AtomicU64::new(0), Mutex::new(0));
+        let watched =
+            Arc::new(Self { name, settings, http, timing, further, arrived, state, stale, rescans, rescanned });
         tokio::spawn(keep_fresh(Arc::downgrade(&watched)));
         Ok(watched)
     }
@@ -109,9 +122,18 @@ impl<L: Snapshot> Watched<L> {
         lists.ok_or(EngineError::Unavailable { reason, retry_after: Some(self.timing.retry) })
     }
 
+    /// Reads the lists after the server has looked for models that were added. One that is away looks once it is back.
+    pub(crate) async fn rescan(&self) {
+        self.rescans.fetch_add(1, Ordering::SeqCst);
+        if !self.refresh().await {
+            self.stale.notify_one();
+        }
+    }
+
     /// Reads the lists now, and returns whether the server answers.
     pub(crate) async fn refresh(&self) -> bool {
-        let result = L::read_with(&self.http, &self.further).await;
+        let mut rescanned = self.rescanned.lock().await;
+        let result = self.read(&mut rescanned).await;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(lists) => {
@@ -133,6 +155,15 @@ impl<L: Snapshot> Watched<L> {
                 false
             }
         }
+    }
+
+    async fn read(&self, rescanned: &mut u64) -> Result<L, CallError> {
+        let due = self.rescans.load(Ordering::SeqCst);
+        if *rescanned < due {
+            L::rescan(&self.http).await?;
+            *rescanned = due;
+        }
+        L::read_with(&self.http, &self.further).await
     }
 
     /// Has the lists read soon, because something may have been installed.

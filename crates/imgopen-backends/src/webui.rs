@@ -337,6 +337,10 @@ impl Engine for SdWebui {
         })
     }
 
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.server.rescan())
+    }
+
     fn memory(&self, job: &Job) -> u64 {
         if let Ok(Some(extra)) = Extra::read(job.checked_request(), &self.server.settings) {
             return extra.pixels(job) * PIXEL;

@@ -101,6 +101,13 @@ pub trait Engine: Send + Sync + 'static {
     /// See [`EngineError`]. The variant decides what becomes of the task.
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>>;
 
+    /// Learns of models that were added a moment ago, such as a LoRA that was trained: the programs that it drives look for them,
+    /// and their lists are read again, so that requests that name them are accepted from now on. A program that is away does so
+    /// once it is back. The future may be dropped, after which it may take until the next regular look. Does nothing by default.
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        future::ready(()).boxed()
+    }
+
     /// Removes what a run that ended without a result left behind, such as partial files. Called by the worker once the end is
     /// written, and at recovery for runs of processes that died, when there may be nothing to remove, or the run may not
     /// even have started. If the task will be run again, [`interrupt`](Engine::interrupt) is called instead.

@@ -1,13 +1,21 @@
-//! LoRAs that belong to one access key: which of them a request names, and which names are taken.
+//! LoRAs that belong to one access key: which of them a request names, which names are taken, and how engines learn of new ones.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use imgopen_engine::{Model, ModelKind, tags};
 use imgopen_store::KeyId;
 use imgopen_trainer::TrainingPlan;
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::{error, warn};
 
 use crate::context::Context;
+
+/// How long the end of a training waits for engines to learn of its LoRA.
+const LEARNING: Duration = Duration::from_secs(10);
 
 /// Why a name cannot be used.
 #[derive(Debug)]
@@ -51,10 +59,26 @@ pub fn taken(name: &str) -> NameError {
     NameError::Rejected(format!("`taskId`: the LoRA would be named \"{name}\", which is taken; give another id"))
 }
 
+/// Has all engines learn of a LoRA that was put into the models directory, so that requests that name it are accepted as soon as
+/// its training has ended. Those that take too long go on meanwhile.
+pub async fn announce(context: &Context) {
+    let engines = context.engines.engines().to_vec();
+    let rescans = tokio::spawn(async move {
+        join_all(engines.iter().map(|engine| engine.rescan())).await;
+    });
+    match timeout(LEARNING, rescans).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error!(%error, "an engine panicked while it looked for a new LoRA, which is a bug"),
+        Err(_) => {
+            warn!("an engine takes long to look for a new LoRA; requests that name it may be refused until it has")
+        }
+    }
+}
+
 async fn all(context: &Context) -> Result<Vec<Model>, NameError> {
     let engines = context.engines.clone();
     spawn_blocking(move || engines.models(ModelKind::Lora)).await.map_err(|error| {
-        tracing::error!(%error, "the list of LoRAs panicked");
+        error!(%error, "the list of LoRAs panicked");
         NameError::Broken
     })
 }

@@ -1,10 +1,13 @@
 //! Trainings by a trainer that is made of recordings: the LoRA is a result, is listed for its key alone, and is used.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use futures_util::future::BoxFuture;
+use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, JobRequest, Monitor, Offer, Output, tags};
 use imgopen_service::{NewKey, Settings, StartError};
 use imgopen_types::{TextToImageRequest, operations};
 use serde_json::{Value, json};
@@ -139,6 +142,56 @@ async fn a_lora_is_trained_downloaded_listed_and_used() {
     server.call_as(&other, "submit_training", training("ink.v2").await).await.ok();
     assert_eq!(ended(&server, &other, "ink.v2").await["status"], 2);
     assert_eq!((loras(&server, &server.key).await.len(), loras(&server, &other).await.len()), (0, 1));
+}
+
+/// An engine that takes the LoRAs which it found when it last looked, and looks only when it is asked to.
+struct Looking {
+    folder: PathBuf,
+    found: Mutex<Vec<String>>,
+}
+
+impl Engine for Looking {
+    fn name(&self) -> &'static str {
+        "looking"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        vec![Offer { inputs: Inputs::Unused, ..Offer::new(&operations::TEXT_TO_IMAGE, Grade::Draft) }]
+    }
+
+    fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
+        let prompt = request.typed::<TextToImageRequest>()?.prompt;
+        let found = self.found.lock().unwrap();
+        match tags::networks(&prompt).into_iter().find(|name| !found.contains(&format!("{name}.safetensors"))) {
+            Some(name) => Err(EngineError::rejected("prompt", tags::unknown_lora(name))),
+            None => Ok(()),
+        }
+    }
+
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        let files = std::fs::read_dir(&self.folder).unwrap().map(|file| file.unwrap().file_name());
+        *self.found.lock().unwrap() = files.map(|name| name.into_string().unwrap()).collect();
+        Box::pin(async {})
+    }
+
+    fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        Box::pin(async { Ok(dot()) })
+    }
+}
+
+#[tokio::test]
+async fn engines_have_learned_of_a_lora_when_its_training_ends() {
+    let fake = FakeTrainer::new();
+    let bench = bench(&fake);
+    let folder = bench.data_dir.path().join("models/Lora");
+    let server = bench.engines(vec![Arc::new(Looking { folder, found: Mutex::default() })]).start().await;
+    let request = |id: &str| drawing(id, "a cat <lora:ink:0.8>");
+    let msg = server.call("text_to_image", request("before")).await.refused(422);
+    assert!(msg.contains("there is no LoRA \"ink\""), "{msg}");
+    server.call("submit_training", training("ink").await).await.ok();
+    assert_eq!(ended(&server, &server.key, "ink").await["status"], 2);
+    let id = server.submitted("text_to_image", request("after")).await;
+    server.reached(&id, "succeeded").await;
 }
 
 /// A LoRA that a task names becomes another key's while the task waits.

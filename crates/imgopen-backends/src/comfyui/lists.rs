@@ -1,6 +1,7 @@
 //! What a server has: the classes of nodes that are used, with the files in their lists, read all at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use imgopen_engine::{Model, ModelKind};
@@ -41,6 +42,9 @@ const CLASSES: [&str; 26] = [
     "PreviewImage",
 ];
 
+/// How long programs of 2024 repeat a list of files without a look at its directory.
+const REPEATED: Duration = Duration::from_millis(500);
+
 /// A server that is asked for its lists.
 pub(super) type Server = Watched<Lists>;
 
@@ -70,6 +74,12 @@ impl Snapshot for Lists {
             embeddings: http.get("embeddings").await?,
             version,
         })
+    }
+
+    /// The server looks at the directories for each list, unless it did so a moment ago.
+    async fn rescan(_: &Http) -> Result<(), CallError> {
+        tokio::time::sleep(REPEATED).await;
+        Ok(())
     }
 }
 

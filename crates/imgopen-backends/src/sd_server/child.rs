@@ -156,6 +156,11 @@ impl Child {
         self.log.subscribe()
     }
 
+    /// Returns whether it has the LoRAs of a job, as far as it is known.
+    pub(super) fn has(&self, loras: &[(String, f64)]) -> bool {
+        loras.iter().all(|(name, _)| self.capabilities.lora(name).is_some())
+    }
+
     /// Waits until the process has ended. May be dropped and called again.
     pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.process.wait().await

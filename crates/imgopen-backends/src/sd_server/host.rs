@@ -11,9 +11,9 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::capabilities::Capabilities;
+use super::capabilities::{self, Capabilities};
 use super::child::{Child, Start, StartError, printed};
-use super::disk::Disk;
+use super::disk::{Disk, LORAS, loras_in};
 use super::served::{Files, Served};
 use crate::blocking::blocking;
 use crate::driver::Surroundings;
@@ -46,7 +46,7 @@ pub(super) struct Host {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the program last said; samplers, LoRAs and upscalers are the same for all models.
+    /// What the program last said, with the LoRAs that are there now; samplers and upscalers are the same for all models.
     capabilities: Option<Arc<Capabilities>>,
     /// The model of the process.
     loaded: Option<String>,
@@ -125,7 +125,7 @@ impl Host {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the models directory, where base models and hashes come from, and looks for the files of the models.
+    /// Reads the models directory, where base models and hashes come from, and looks for the files of the models and for LoRAs.
     pub(super) async fn list(&self) {
         self.look().await;
         let Some(library) = self.library.clone() else { return };
@@ -134,12 +134,24 @@ impl Host {
         }
     }
 
-    /// Looks for the files of the models.
+    /// Looks for the files of the models, and for LoRAs, which the program looks for with each job.
     async fn look(&self) {
         let (models, library) = (self.models.clone(), self.library.clone());
-        let looking = move || Ok(Disk::look(&models, library.as_ref().map(Library::folder)));
-        if let Ok(disk) = blocking(looking).await {
-            self.state().disk = Arc::new(disk);
+        let own = self.given(LORAS).map(PathBuf::from);
+        let has_folder = own.is_some() || self.knows(LORAS);
+        let looking = move || {
+            let disk = Disk::look(&models, library.as_ref().map(Library::folder));
+            let loras = own.as_deref().or(disk.loras()).filter(|_| has_folder).map(loras_in).unwrap_or_default();
+            Ok((disk, loras))
+        };
+        let Ok((disk, loras)) = blocking(looking).await else { return };
+        let mut state = self.state();
+        state.disk = Arc::new(disk);
+        if let Some(known) = state.capabilities.take() {
+            state.capabilities = Some(match known.loras == loras {
+                true => known,
+                false => Arc::new(Capabilities { loras, ..Capabilities::clone(&known) }),
+            });
         }
     }
 
@@ -225,7 +237,9 @@ impl Host {
         let is_ready = match child.as_mut() {
             Some(running) => {
                 let is_clean = running.loras.is_empty() || running.loras == loras || !self.leaves_traces();
-                self.loaded().as_deref() == Some(model) && is_clean && !running.has_ended()
+                let is_kept = self.loaded().as_deref() == Some(model) && is_clean && !running.has_ended();
+                // One that lacks a LoRA may have been started without the directory that the LoRA is in.
+                is_kept && monitor.until_cancelled(self.finds(running, &loras)).await?
             }
             None => false,
         };
@@ -244,22 +258,39 @@ impl Host {
         Ok(Turn { host: self.clone(), child })
     }
 
-    /// Returns how the operator has LoRAs applied.
-    fn lora_mode(&self) -> Option<&str> {
-        let given: Vec<&String> =
-            self.settings.arguments.iter().chain(self.models.iter().flat_map(|files| &files.arguments)).collect();
-        let at = given.iter().position(|argument| *argument == LORA_MODE)?;
-        given.get(at + 1).map(|mode| mode.as_str())
+    /// Returns whether a process has the LoRAs of a job. It is asked if some are new, and looks for them then.
+    async fn finds(&self, running: &mut Child, loras: &[(String, f64)]) -> bool {
+        if running.has(loras) {
+            return true;
+        }
+        let Ok(now) = running.http.get::<Capabilities>(capabilities::PATH).await else { return false };
+        running.capabilities = Arc::new(now);
+        self.state().capabilities = Some(running.capabilities.clone());
+        running.has(loras)
     }
 
-    fn knows_lora_mode(&self) -> bool {
-        self.state().options.as_ref().is_some_and(|options| options.has(LORA_MODE))
+    /// Returns what the operator gives with an option.
+    fn given(&self, option: &str) -> Option<&str> {
+        let given: Vec<&String> =
+            self.settings.arguments.iter().chain(self.models.iter().flat_map(|files| &files.arguments)).collect();
+        let at = given.iter().position(|argument| *argument == option)?;
+        given.get(at + 1).map(|value| value.as_str())
+    }
+
+    /// Returns whether the program is known to have an option.
+    fn knows(&self, option: &str) -> bool {
+        self.state().options.as_ref().is_some_and(|options| options.has(option))
+    }
+
+    /// Returns how the operator has LoRAs applied.
+    fn lora_mode(&self) -> Option<&str> {
+        self.given(LORA_MODE)
     }
 
     /// Returns whether a LoRA leaves traces in the weights when it is taken out again, so that only a new process is as if
     /// it had never been there. It does unless LoRAs are applied at run time.
     fn leaves_traces(&self) -> bool {
-        self.lora_mode().map_or_else(|| !self.knows_lora_mode(), |mode| mode != AT_RUNTIME)
+        self.lora_mode().map_or_else(|| !self.knows(LORA_MODE), |mode| mode != AT_RUNTIME)
     }
 
     /// Starts the program with a model, unless starts of it have failed a moment ago.

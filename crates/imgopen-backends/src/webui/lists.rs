@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use imgopen_engine::{Model, ModelKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tracing::warn;
 
 use crate::http::{CallError, Http};
 use crate::names::stem;
@@ -130,6 +131,19 @@ impl Snapshot for Lists {
             control: Control::read(http, &options).await?,
             reports_loras: options.get("lora_add_hashes_to_infotext").and_then(Value::as_bool).unwrap_or(true),
         })
+    }
+
+    /// The server lists the LoRAs that it found when it started, until it is asked to look again. Versions before 1.3 cannot be
+    /// asked.
+    async fn rescan(http: &Http) -> Result<(), CallError> {
+        match http.command("sdapi/v1/refresh-loras", &json!({})).await {
+            Err(error @ CallError::Away(_)) => Err(error),
+            Err(error) if !error.is_missing() => {
+                warn!(%error, "a back end could not look for LoRAs that were added");
+                Ok(())
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -259,8 +273,6 @@ fn members(description: &Value, path: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

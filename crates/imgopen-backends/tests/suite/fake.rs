@@ -36,6 +36,8 @@ pub struct Behaviour {
     pub step: Duration,
     /// User and password.
     pub login: Option<(String, String)>,
+    /// LoRAs that were put into its directory after it had started, which it lists once it was asked to look.
+    pub added_loras: Vec<&'static str>,
     /// What is wrong with it.
     pub fault: Fault,
 }
@@ -82,6 +84,8 @@ struct State {
     step: u64,
     steps: u64,
     interrupted: bool,
+    /// The LoRAs that it has found beside those recorded.
+    found_loras: Vec<&'static str>,
     /// The bodies of all calls that made pictures.
     calls: Vec<Value>,
     unloads: u32,
@@ -164,6 +168,20 @@ impl Shared {
     fn behaviour(&self) -> Behaviour {
         self.behaviour.lock().unwrap().clone()
     }
+}
+
+/// The LoRAs that it has found, in the form of its list.
+fn loras(state: &State) -> Value {
+    let mut list = recording("webui/loras").answer;
+    let rows = list.as_array_mut().unwrap();
+    let recorded = rows[0].clone();
+    rows.extend(state.found_loras.iter().map(|name| {
+        let mut lora = recorded.clone();
+        (lora["name"], lora["alias"]) = ((*name).into(), (*name).into());
+        lora["path"] = format!("forge/models/Lora/{name}.safetensors").into();
+        lora
+    }));
+    list
 }
 
 /// The members that the requests of a path have: those that the answer repeats.

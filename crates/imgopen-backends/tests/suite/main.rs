@@ -23,6 +23,7 @@ mod honest_fake;
 mod inpaint;
 mod jobs;
 mod recordings;
+mod rescans;
 mod sd_child;
 mod sd_conformance;
 mod sd_fake;

@@ -10,6 +10,7 @@ mod work;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ pub struct SdBehaviour {
     pub seed: i64,
     /// The path of its model, if it is another than the recorded one.
     pub model: Option<String>,
-    /// The paths of its LoRAs, if they are others than the recorded ones.
-    pub loras: Option<Vec<String>>,
+    /// The directory of its LoRAs, in place of the recorded ones; `Some` of nothing is none. It looks there for each question and job.
+    pub lora_folder: Option<Option<PathBuf>>,
     /// How many jobs may wait or run.
     pub queue: usize,
     /// What is wrong with it.
@@ -76,7 +77,7 @@ impl Default for SdBehaviour {
             has_control_net: true,
             seed: 42,
             model: None,
-            loras: None,
+            lora_folder: None,
             queue: 64,
             fault: SdFault::None,
         }

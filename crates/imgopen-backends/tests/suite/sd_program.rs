@@ -110,10 +110,6 @@ fn plays() {
         }
         _ => {}
     }
-    let loras = arguments.after("--lora-model-dir").map(PathBuf::from);
-    let files = loras.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
-    let mut loras: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    loras.sort();
     let own = arguments.after("--seed").map_or(42, |seed| seed.parse().unwrap());
     let model = arguments.after("--model").or(arguments.after("--diffusion-model")).unwrap();
     let behaviour = SdBehaviour {
@@ -123,7 +119,7 @@ fn plays() {
         // Another's server, whose seed is the default.
         seed: if script == "stranger" && start == 1 { 42 } else { own },
         model: Some(if script == "other-model" { "other/model.safetensors".to_owned() } else { model.to_owned() }),
-        loras: Some(loras),
+        lora_folder: Some(arguments.after("--lora-model-dir").map(PathBuf::from)),
         ..SdBehaviour::default()
     };
     let script = script.to_owned();

@@ -169,7 +169,12 @@ pub async fn carry_out(context: &Context, operation: &'static Operation, entry: 
     }
     let finished = timeout(left, async {
         match work(context, prepared, run).await {
-            Ok(output) => write(context, operation, output, run).await,
+            Ok(output) => {
+                if *operation == operations::SUBMIT_TRAINING {
+                    loras::announce(context).await;
+                }
+                write(context, operation, output, run).await
+            }
             Err(stopped) => stopped.outcome(),
         }
     });

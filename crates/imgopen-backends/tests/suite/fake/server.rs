@@ -16,17 +16,16 @@ use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::picture::draw;
-use super::{Fault, Shared, extras, members, work};
+use super::{Fault, Shared, extras, loras, members, work};
 use crate::recordings::recording;
 
 /// The lists that are answered as recorded.
-const LISTS: [&str; 13] = [
+const LISTS: [&str; 12] = [
     "sd-models",
     "samplers",
     "schedulers",
     "upscalers",
     "latent-upscale-modes",
-    "loras",
     "embeddings",
     "face-restorers",
     "scripts",
@@ -46,6 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/sdapi/v1/extra-single-image", post(extras::extra))
         .route("/sdapi/v1/interrogate", post(extras::interrogate))
         .route("/controlnet/detect", post(extras::detect))
+        .route("/sdapi/v1/refresh-loras", post(refresh_loras))
         .route("/sdapi/v1/{list}", get(list))
         .route("/controlnet/{list}", get(control))
         .route("/internal/progress", post(own_progress))
@@ -88,9 +88,16 @@ async fn list(State(shared): State<Arc<Shared>>, Path(list): Path<String>) -> Re
     match (shared.behaviour().is_a1111, list.as_str()) {
         (true, "sd-modules") => recorded("unknown"),
         (true, "sd-vae") => answer(200, json!([{"model_name": "kl-f8.ckpt", "filename": "models/VAE/kl-f8.ckpt"}])),
+        (_, "loras") => answer(200, loras(&shared.state())),
         (_, list) if LISTS.contains(&list) && list != "nope" => recorded(list),
         _ => recorded("unknown"),
     }
+}
+
+async fn refresh_loras(State(shared): State<Arc<Shared>>) -> Response {
+    let added = shared.behaviour().added_loras;
+    shared.state().found_loras = added;
+    recorded("refresh-loras")
 }
 
 async fn control(Path(list): Path<String>) -> Response {

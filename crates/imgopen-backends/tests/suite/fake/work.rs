@@ -136,7 +136,7 @@ fn made(path: &str, body: &Value, state: &State, behaviour: &Behaviour) -> Made 
     if body.get("mask").is_some_and(Value::is_string) {
         extra.push_str(&format!(", Mask blur: {}", body["mask_blur"].as_i64().unwrap_or(4)));
     }
-    let loras = recording("webui/loras").answer;
+    let loras = super::loras(state);
     let prompt = text("prompt");
     let loras = loras.as_array().unwrap().iter().filter_map(|lora| lora["name"].as_str());
     let loras = loras.filter(|name| prompt.contains(&format!("<lora:{name}:")));

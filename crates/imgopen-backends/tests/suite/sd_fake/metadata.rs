@@ -31,11 +31,16 @@ pub fn listed(member: &str) -> Vec<String> {
 
 /// The paths of the LoRAs.
 pub fn loras(behaviour: &SdBehaviour) -> Vec<String> {
-    behaviour.loras.clone().unwrap_or_else(|| {
+    let Some(folder) = &behaviour.lora_folder else {
         let capabilities = recording("sd-server/capabilities").answer;
         let loras = capabilities["loras"].as_array().unwrap().iter();
-        loras.map(|lora| lora["path"].as_str().unwrap().to_owned()).collect()
-    })
+        return loras.map(|lora| lora["path"].as_str().unwrap().to_owned()).collect();
+    };
+    let files = folder.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut loras: Vec<String> = names.filter(|name| name.ends_with(".safetensors")).collect();
+    loras.sort();
+    loras
 }
 
 fn rounded(side: i64, multiple: i64) -> u32 {

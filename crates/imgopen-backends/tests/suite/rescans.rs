@@ -1,0 +1,153 @@
+//! LoRAs that are added while a back end runs: they are found when the engine is asked to look, and not a minute later.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use imgopen_backends::{Backend, Driver, Fleet, Kind, SdServer, SdWebui};
+use imgopen_engine::{Devices, Engine, EngineError, Job, JobRequest, Monitor};
+use imgopen_types::operations::TEXT_TO_IMAGE;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::comfy_fake;
+use crate::comfy_target::comfy;
+use crate::fake::{Behaviour, Fake};
+use crate::jobs::text_to_image;
+use crate::sd_fake::SdBehaviour;
+use crate::sd_program::{program, starts};
+use crate::sd_target::{around, models, sd_faked, sd_run};
+use crate::target::{QUICK, Target, faked, until};
+
+const SD_MODEL: &str = "random-sd15.safetensors";
+
+fn with_ink(model: &str) -> JobRequest {
+    text_to_image(model, json!({"prompt": "a lighthouse <lora:ink:0.8>"}))
+}
+
+/// Asserts that a request is refused for its LoRA.
+fn is_unknown(result: Result<(), EngineError>) {
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("there is no LoRA \"ink\""), "{error}");
+}
+
+fn add_ink(folder: &Path) {
+    std::fs::create_dir_all(folder.join("Lora")).unwrap();
+    std::fs::write(folder.join("Lora/ink.safetensors"), "weights").unwrap();
+}
+
+#[tokio::test]
+async fn a_web_ui_looks_for_loras_when_it_is_asked() {
+    for is_a1111 in [false, true] {
+        let (target, fake) = faked(Behaviour { is_a1111, ..Behaviour::default() }).await;
+        fake.set(|behaviour| behaviour.added_loras = vec!["ink"]);
+        // Its list is that of its start.
+        assert!(target.engine.refresh().await);
+        is_unknown(target.engine.check(&with_ink(&target.model)));
+        target.engine.rescan().await;
+        assert!(target.engine.models().iter().any(|model| model.name == "ink.safetensors"));
+        assert_eq!(target.run(with_ink(&target.model)).await.unwrap().pictures.len(), 1);
+        assert_eq!(fake.calls()[0]["prompt"], "a lighthouse <lora:ink:0.8>");
+    }
+}
+
+#[tokio::test]
+async fn a_web_ui_that_was_away_looks_for_loras_once_it_is_back() {
+    let (target, fake) = faked(Behaviour::default()).await;
+    let address = fake.url.trim_start_matches("http://").to_owned();
+    drop(fake);
+    target.engine.rescan().await;
+    assert!(target.engine.report().away.is_some());
+    let _back = Fake::start_at(Behaviour { added_loras: vec!["ink"], ..Behaviour::default() }, &address).await;
+    until("the LoRA is known", async || target.engine.check(&with_ink(&target.model)).is_ok()).await;
+}
+
+#[tokio::test]
+async fn comfyui_is_asked_for_its_lists_again() {
+    let target = comfy(comfy_fake::Behaviour::default()).await;
+    target.fake().set(|behaviour| behaviour.files.push(("LoraLoader", "lora_name", vec!["ink.safetensors"])));
+    is_unknown(target.engine.check(&with_ink(&target.model)));
+    target.engine.rescan().await;
+    assert!(target.run(with_ink(&target.model)).await.is_ok());
+    let loaders = target.fake().posts()[0]["prompt"].as_object().unwrap().clone();
+    let loader = loaders.values().find(|node| node["class_type"] == "LoraLoader").unwrap();
+    assert_eq!(loader["inputs"]["lora_name"], "ink.safetensors");
+}
+
+#[tokio::test]
+async fn a_server_at_an_address_is_asked_for_its_lists_again() {
+    let (engine, fake) = sd_faked(SdBehaviour::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    add_ink(folder.path());
+    fake.set(|behaviour| behaviour.lora_folder = Some(Some(folder.path().join("Lora"))));
+    is_unknown(engine.check(&with_ink(SD_MODEL)));
+    engine.rescan().await;
+    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert_eq!(fake.calls()[0]["lora"], json!([{"path": "ink.safetensors", "multiplier": 0.8}]));
+}
+
+/// A program that has made a picture, and the directory of its models, in which it records its starts.
+async fn started(folder: TempDir) -> (SdServer, TempDir) {
+    let record = folder.path().join("starts").display().to_string();
+    let settings = program("checkpoints/random-sd15.safetensors", &["--record", &record]);
+    let engine = SdServer::with_timing(settings, &around(folder.path()), QUICK).unwrap();
+    assert!(sd_run(&engine, text_to_image(SD_MODEL, json!({}))).await.is_ok());
+    (engine, folder)
+}
+
+#[tokio::test]
+async fn a_program_that_runs_takes_a_lora_that_was_added() {
+    let (engine, folder) = started(models()).await;
+    is_unknown(engine.check(&with_ink(SD_MODEL)));
+    add_ink(folder.path());
+    engine.rescan().await;
+    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert_eq!(starts(&folder.path().join("starts")).len(), 1, "it was not started again");
+    // What it knows outlives the process.
+    engine.free().await;
+    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    std::fs::remove_file(folder.path().join("Lora/ink.safetensors")).unwrap();
+    engine.rescan().await;
+    is_unknown(engine.check(&with_ink(SD_MODEL)));
+}
+
+/// The first training makes the directory of LoRAs.
+#[tokio::test]
+async fn a_program_that_was_started_without_a_directory_of_loras_is_started_with_it() {
+    let folder = models();
+    std::fs::remove_dir_all(folder.path().join("Lora")).unwrap();
+    let (engine, folder) = started(folder).await;
+    is_unknown(engine.check(&with_ink(SD_MODEL)));
+    add_ink(folder.path());
+    engine.rescan().await;
+    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    let starts = starts(&folder.path().join("starts"));
+    let has_folder: Vec<_> = starts.iter().map(|(_, arguments)| arguments.contains("--lora-model-dir")).collect();
+    assert_eq!(has_folder, [false, true]);
+}
+
+#[tokio::test]
+async fn a_fleet_has_all_its_members_look() {
+    let (one, fake) = faked(Behaviour::default()).await;
+    let (other, second) = faked(Behaviour::default()).await;
+    let model = one.model.clone();
+    let named = |target: Target, name: &str| {
+        let mut settings = target.engine.settings().clone();
+        settings.name = Some(name.to_owned());
+        let engine = SdWebui::with_timing(settings, QUICK).unwrap();
+        Backend::with_driver(Kind::SdWebui, Arc::new(engine))
+    };
+    let backends = vec![named(one, "one"), named(other, "two")];
+    let [fleet] = &Fleet::of(backends, &Devices::default()).unwrap()[..] else { panic!("one fleet") };
+    fake.set(|behaviour| behaviour.added_loras = vec!["ink"]);
+    second.set(|behaviour| behaviour.added_loras = vec!["ink"]);
+    fleet.rescan().await;
+    assert!(fleet.offers().iter().any(|offer| *offer.operation == TEXT_TO_IMAGE && offer.away.is_none()));
+    assert_eq!(fleet.check(&with_ink(&model)), Ok(()));
+    let runs = ["a", "b"].map(|task| {
+        let request = JobRequest::new(task, &TEXT_TO_IMAGE, with_ink(&model).view().unwrap());
+        fleet.run(Job::new(request, "run"), Monitor::new().0)
+    });
+    let [first, last] = runs.map(tokio::spawn);
+    assert!(first.await.unwrap().is_ok() && last.await.unwrap().is_ok());
+    assert_eq!((fake.calls().len(), second.calls().len()), (1, 1), "each had one");
+}
