@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::common::pictures::scene;
 use crate::common::program::{Key, Program, imgopen};
 use crate::common::until;
+use crate::common::webui::WebUi;
 use crate::fake_trainer::{FakeTrainer, processes};
 
 /// A service with a trainer, and the directory that it is used from.
@@ -30,11 +31,12 @@ impl Workshop {
         made
     }
 
-    fn serve(&self) -> Program {
+    fn serve(&self, further: &[&str]) -> Program {
         let setting = |name: &str, path: &Path| format!("training.{name}={}", path.display());
         let (scripts, accelerate) =
             (setting("scripts", &self.fake.scripts()), setting("accelerate", &self.fake.accelerate()));
-        Program::serve(self.data.path(), &["--set", &scripts, "--set", &accelerate, "--set", "shutdown=2s"])
+        let arguments = ["--set", scripts.as_str(), "--set", accelerate.as_str(), "--set", "shutdown=2s"];
+        Program::serve(self.data.path(), &[&arguments[..], further].concat())
     }
 
     fn run(&self, program: &Program, key: &Key, arguments: &[&str]) -> Output {
@@ -55,10 +57,12 @@ fn submit(id: &str) -> [&str; 8] {
     ["train", "submit", "--images", "photos", "--pretrained-model", "base", "--task-id", id]
 }
 
+/// From the pictures to a picture with the LoRA, by a web UI that has the same models directory.
 #[test]
 fn a_lora_is_saved_listed_and_used() {
     let workshop = Workshop::new();
-    let program = workshop.serve();
+    let webui = WebUi::with_loras(workshop.data.path().join("models/Lora"));
+    let program = workshop.serve(&["--backend", &webui.url]);
     let (key, other) = (Key::create(workshop.data.path()), Key::create(workshop.data.path()));
     let outcome = workshop.json(&program, &key, &submit("ink"));
     assert_eq!((&outcome["state"], &outcome["engine"]), (&"succeeded".into(), &"trainer".into()), "{outcome}");
@@ -74,13 +78,23 @@ fn a_lora_is_saved_listed_and_used() {
     let taken = workshop.run(&program, &other, &submit("Ink"));
     let errors = String::from_utf8_lossy(&taken.stderr).into_owned();
     assert!(!taken.status.success() && errors.contains("which is taken"), "{errors}");
-    let draw = ["run", "text_to_image", "--prompt", "a cat <lora:ink:0.8>", "--sd-model-checkpoint", "a.safetensors"];
-    let draw = [&draw[..], &["--batch-size", "1", "--width", "64", "--height", "64"]].concat();
+    let draw = ["run", "text_to_image", "--prompt", "a cat <lora:ink:0.8>", "--output", "cat.png"];
+    let draw = [&draw[..], &["--sd-model-checkpoint", "random-sd15.safetensors", "--sampler-index", "Euler"]].concat();
+    let draw = [&draw[..], &["--batch-size", "1", "--width", "64", "--height", "64", "--steps", "1"]].concat();
     let drawn = workshop.run(&program, &key, &draw);
     assert!(drawn.status.success(), "{drawn:?}");
+    let prompts: Vec<_> = webui.calls().iter().map(|call| call["prompt"].clone()).collect();
+    assert_eq!(prompts, ["a cat <lora:ink:0.8>"]);
+    let picture = std::fs::read(workshop.folder.path().join("cat.png")).unwrap();
+    let text = imgopen_picture::parameters(&picture).unwrap();
+    assert!(
+        text.starts_with("a cat <lora:ink:0.8>\n") && text.contains("Lora hashes: \"ink: 1235fd58d87f\""),
+        "{text}"
+    );
     let refused = workshop.run(&program, &other, &draw);
     let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && errors.contains("there is no LoRA"), "{errors}");
+    assert_eq!(webui.calls().len(), 1, "the back end got what was refused");
     let log = program.stop();
     assert!(log.contains("epoch begins") && log.contains("trained"), "{log}");
 }
@@ -89,7 +103,7 @@ fn a_lora_is_saved_listed_and_used() {
 #[tokio::test]
 async fn a_training_survives_the_death_of_the_service() {
     let workshop = Workshop::new();
-    let (program, key) = (workshop.serve(), Key::create(workshop.data.path()));
+    let (program, key) = (workshop.serve(&[]), Key::create(workshop.data.path()));
     // It waits for the end only so long that the pictures are fetched.
     let mut submitting = imgopen();
     submitting.current_dir(workshop.folder.path()).args(submit("hangs")).env("IMGOPEN_BASE_URL", &program.url);
@@ -108,7 +122,7 @@ async fn a_training_survives_the_death_of_the_service() {
     submitting.kill().unwrap();
     submitting.wait().unwrap();
     until("the trainer has ended with its service", async || (processes(&task) == 0).then_some(())).await;
-    let program = workshop.serve();
+    let program = workshop.serve(&[]);
     assert_eq!(at_work(&program).await, task);
     assert_eq!(workshop.fake.starts(), ["hangs", "hangs"]);
     assert!(processes(&task) > 0);

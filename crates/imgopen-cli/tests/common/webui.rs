@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ struct Shared {
     permits: Semaphore,
     /// The bodies of calls that make pictures.
     calls: Mutex<Vec<Value>>,
+    /// The directory of its LoRAs, in place of the recorded one.
+    folder: Option<PathBuf>,
+    /// The names of the LoRAs that it found there when it last looked: at its start, and whenever it is asked to.
+    found: Mutex<Vec<String>>,
 }
 
 impl WebUi {
@@ -40,8 +44,17 @@ impl WebUi {
         Self::at("127.0.0.1:0".parse().unwrap(), Semaphore::MAX_PERMITS)
     }
 
+    /// Starts one that finishes its pictures at once, and has the LoRAs of a directory, which need not exist yet.
+    pub fn with_loras(folder: PathBuf) -> Self {
+        Self::open("127.0.0.1:0".parse().unwrap(), Semaphore::MAX_PERMITS, Some(folder))
+    }
+
     /// Starts one at an address that finishes so many pictures.
     pub fn at(address: SocketAddr, pictures: usize) -> Self {
+        Self::open(address, pictures, None)
+    }
+
+    fn open(address: SocketAddr, pictures: usize, folder: Option<PathBuf>) -> Self {
         let listener = loop {
             match TcpListener::bind(address) {
                 Ok(listener) => break listener,
@@ -52,7 +65,9 @@ impl WebUi {
         };
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { permits: Semaphore::new(pictures), calls: Mutex::default() });
+        let (permits, calls, found) = (Semaphore::new(pictures), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { permits, calls, folder, found });
+        shared.look();
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await });
@@ -70,6 +85,29 @@ impl WebUi {
     }
 }
 
+impl Shared {
+    /// Looks for LoRAs.
+    fn look(&self) {
+        let files = self.folder.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names = names.filter_map(|name| name.strip_suffix(".safetensors").map(str::to_owned));
+        *self.found.lock().unwrap() = names.collect();
+    }
+
+    /// The list of LoRAs, if they are not the recorded ones.
+    fn loras(&self) -> Option<Value> {
+        self.folder.as_ref()?;
+        let recorded = recording("loras")["answer"]["body"][0].clone();
+        let row = |name: &String| {
+            let mut row = recorded.clone();
+            (row["name"], row["alias"]) = (name.as_str().into(), name.as_str().into());
+            row["path"] = format!("forge/models/Lora/{name}.safetensors").into();
+            row
+        };
+        Some(self.found.lock().unwrap().iter().map(row).collect())
+    }
+}
+
 impl Drop for WebUi {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -84,7 +122,15 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
             let body: Value = serde_json::from_slice(&body).unwrap();
             shared.calls.lock().unwrap().push(body.clone());
             shared.permits.acquire().await.unwrap().forget();
-            Json(made(&body)).into_response()
+            let found = shared.found.lock().unwrap().clone();
+            Json(made(&body, &found)).into_response()
+        }
+        ("POST", "/sdapi/v1/refresh-loras") => {
+            shared.look();
+            recorded("refresh-loras")
+        }
+        ("GET", "/sdapi/v1/loras") => {
+            shared.loras().map_or_else(|| recorded("loras"), |list| Json(list).into_response())
         }
         ("POST", "/internal/progress") => recorded("internal_progress"),
         ("GET", path) => match path.strip_prefix("/sdapi/v1/") {
@@ -95,8 +141,8 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
     }
 }
 
-/// Makes a picture, and repeats in the answer what was sent.
-fn made(body: &Value) -> Value {
+/// Makes a picture with those LoRAs that it has and the prompt names, and repeats in the answer what was sent.
+fn made(body: &Value, loras: &[String]) -> Value {
     let mut answer = recording("txt2img")["answer"]["body"].clone();
     let known = answer["parameters"].as_object_mut().unwrap();
     for (name, value) in body.as_object().unwrap() {
@@ -106,10 +152,13 @@ fn made(body: &Value) -> Value {
     }
     let number = |name: &str| body[name].as_i64().unwrap();
     let (width, height, seed) = (number("width"), number("height"), number("seed"));
+    let prompt = body["prompt"].as_str().unwrap();
+    let used = loras.iter().filter(|name| prompt.contains(&format!("<lora:{name}:")));
+    let hashes = used.map(|name| format!("{name}: 1235fd58d87f")).collect::<Vec<_>>().join(", ");
+    let hashes = if hashes.is_empty() { hashes } else { format!(", Lora hashes: \"{hashes}\"") };
     let text = format!(
-        "{}\nSteps: {}, Sampler: {}, Schedule type: {}, CFG scale: {:?}, Seed: {seed}, Size: {width}x{height}, Model hash: \
-         860760b08a, Model: random-sd15, Version: f2.0.1v1.10.1-1.10.1",
-        body["prompt"].as_str().unwrap(),
+        "{prompt}\nSteps: {}, Sampler: {}, Schedule type: {}, CFG scale: {:?}, Seed: {seed}, Size: {width}x{height}, Model hash: \
+         860760b08a, Model: random-sd15{hashes}, Version: f2.0.1v1.10.1-1.10.1",
         number("steps"),
         body["sampler_name"].as_str().unwrap(),
         body["scheduler"].as_str().unwrap(),
