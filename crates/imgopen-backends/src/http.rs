@@ -236,13 +236,13 @@ fn away(error: reqwest::Error) -> CallError {
     CallError::Away(text.to_owned())
 }
 
-/// Finds what an error says: `message` of the web UI's exceptions, `detail` of FastAPI.
+/// Finds what an error says: `message` of the web UI's exceptions, or `errors` of those of A1111, and `detail` of FastAPI.
 fn message(status: StatusCode, body: &[u8]) -> String {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         return status.canonical_reason().unwrap_or_default().to_owned();
     };
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(message) = text("message") {
+    if let Some(message) = text("message").or_else(|| text("errors").filter(|_| text("detail").is_none())) {
         return match text("error") {
             Some(error) => shown(&format!("{error}: {message}")),
             None => shown(message),
@@ -337,6 +337,12 @@ mod tests {
         let of = |body: &str| message(StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes());
         let cases = [
             (r#"{"error":"KeyError","detail":"","body":"","message":"'nope'"}"#, "KeyError: 'nope'"),
+            (r#"{"error":"OSError","detail":"","body":"","errors":"[Errno 28] x"}"#, "OSError: [Errno 28] x"),
+            (
+                r#"{"error":"HTTPException","detail":"Sampler not found","body":"","errors":"404: Sampler not found"}"#,
+                "Sampler not found",
+            ),
+            (r#"{"error":"AssertionError","detail":"","body":"","errors":""}"#, "AssertionError"),
             (r#"{"detail":"Invalid encoded image"}"#, "Invalid encoded image"),
             (
                 r#"{"detail":[{"type":"int_parsing","loc":["body","width"],"msg":"not a number"}]}"#,

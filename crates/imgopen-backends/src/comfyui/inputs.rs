@@ -95,11 +95,22 @@ pub(super) async fn upload(http: &Http, file: &[u8]) -> Result<String, CallError
     let name = digest(file);
     let boundary = format!("imgopen-{name}");
     let body = form(&boundary, &format!("{name}.png"), file);
-    let place: Place = http.upload("upload/image", &boundary, body, UPLOAD).await?;
+    let place: Place = http.upload("upload/image", &boundary, body, UPLOAD).await.map_err(unkept)?;
     Ok(match place.subfolder.as_str() {
         "" => place.name,
         folder => format!("{}/{}", folder.replace('\\', "/"), place.name),
     })
+}
+
+/// The server fails with a file of ours only where its disk does. It says no more than that it failed.
+fn unkept(error: CallError) -> CallError {
+    match error {
+        CallError::Status { status: 500, .. } => CallError::Away(
+            "it cannot keep a picture that it was sent; its operator must make room on its disk, or let it write there"
+                .to_owned(),
+        ),
+        error => error,
+    }
 }
 
 fn form(boundary: &str, name: &str, file: &[u8]) -> Vec<u8> {

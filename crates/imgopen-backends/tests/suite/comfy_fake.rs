@@ -74,6 +74,8 @@ pub enum Fault {
     Makes(u32, u32),
     /// It takes a graph, and says that a node of it is wrong.
     TakesPartly,
+    /// No file can be written.
+    FullDisk,
 }
 
 #[derive(Default)]

@@ -259,13 +259,6 @@ async fn what_nodes_say_when_they_fail_is_shown_without_paths() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_not_the_tasks_fault() {
-    let fault = Fault::Fails("OSError", "[Errno 28] No space left on device: '/srv/x.png'");
-    let error = failure(Behaviour { fault, ..Behaviour::default() }).await;
-    assert!(matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("make room")), "{error:?}");
-}
-
-#[tokio::test]
 async fn a_refusal_names_no_other_loras() {
     let target = comfy(Behaviour::default()).await;
     let request = text_to_image(&target.model, json!({"prompt": "a <lora:nope:1>"}));

@@ -18,6 +18,7 @@ mod extras;
 mod fake;
 mod faults;
 mod fleet;
+mod full_disks;
 mod generation;
 mod honest_fake;
 mod inpaint;

@@ -149,6 +149,10 @@ async fn free(State(shared): Server, Json(body): Json<Value>) -> Response {
 }
 
 async fn upload(State(shared): Server, headers: HeaderMap, body: Bytes) -> Response {
+    if shared.behaviour().fault == Fault::FullDisk {
+        // The source of aiohttp, for any exception; not recorded.
+        return answer(500, "500 Internal Server Error\n\nServer got itself in trouble".into());
+    }
     let kind = headers[header::CONTENT_TYPE].to_str().unwrap();
     let boundary = format!("--{}", kind.split_once("boundary=").unwrap().1);
     let mut fields = HashMap::new();

@@ -85,6 +85,10 @@ async fn execute(shared: &Arc<Shared>, prompt: &Prompt) -> Result<Map<String, Va
             if kind == "KSampler" {
                 sample(shared, prompt, &node).await?;
             }
+            if kind == "SaveImage" && shared.behaviour().fault == Fault::FullDisk {
+                let message = "[Errno 28] No space left on device: '/srv/comfyui/output/imgopen/task-1_0_00001_.png'";
+                return Err(failed(prompt, &node, "OSError", message));
+            }
             if kind == "SaveImage" {
                 let images = json!({"images": [save(shared, prompt, &node)]});
                 say(shared, prompt, "executed", json!({"node": node, "output": images, "prompt_id": id}));
