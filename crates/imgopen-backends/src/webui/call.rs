@@ -71,6 +71,8 @@ struct Watcher<'a> {
     before: Option<State>,
     /// Whether `/internal/progress` is there; `None` until it is known.
     has_own: Option<bool>,
+    /// The time at which the job began, once `/internal/progress` has said that it is at work.
+    began: Option<String>,
     preview: i64,
     /// Whether someone interrupted the job, or skipped a part of it.
     is_cut: bool,
@@ -86,6 +88,7 @@ impl Call {
             monitor,
             before: None,
             has_own: None,
+            began: None,
             preview: -1,
             is_cut: false,
             last_answer: Instant::now(),
@@ -175,11 +178,15 @@ impl Watcher<'_> {
             return Ok(());
         }
         let progress = self.progress(own.is_some()).await?;
-        if own.is_none() && !self.is_new(&progress.state) {
+        let state = &progress.state;
+        // Without jobs, the state is still that of the one before.
+        if own.is_some() && state.job_count != 0 && self.began.is_none() {
+            self.began = Some(state.job_timestamp.clone());
+        }
+        if !self.is_own(state) {
             return Ok(());
         }
-        let state = &progress.state;
-        self.is_cut |= self.is_new(state) && (state.interrupted || state.skipped);
+        self.is_cut |= state.interrupted || state.skipped;
         if let (Ok(jobs @ 1..), steps @ 1..) = (u32::try_from(state.job_count), state.sampling_steps) {
             let step = state.job_no.saturating_mul(steps).saturating_add(state.sampling_step.min(steps));
             self.monitor.step(step, jobs.saturating_mul(steps));
@@ -199,7 +206,7 @@ impl Watcher<'_> {
     /// Looks after the end whether someone cut the job short. A server that does not say so is believed.
     async fn look_back(&mut self) {
         if let Ok(Progress { state, .. }) = self.progress(true).await {
-            self.is_cut |= self.is_new(&state) && (state.interrupted || state.skipped);
+            self.is_cut |= self.is_own(&state) && (state.interrupted || state.skipped);
         }
     }
 
@@ -211,6 +218,15 @@ impl Watcher<'_> {
                 let state = self.progress(true).await?.state;
                 Ok(state.job_count > 0 && self.is_new(&state))
             }
+        }
+    }
+
+    /// Whether a state is that of this job, and not of another's that the server has begun since.
+    fn is_own(&self, state: &State) -> bool {
+        match &self.began {
+            Some(began) => *began == state.job_timestamp,
+            // Without the page, nothing distinguishes them.
+            None => self.is_new(state),
         }
     }
 

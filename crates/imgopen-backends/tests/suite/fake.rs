@@ -34,6 +34,8 @@ pub struct Behaviour {
     pub is_a1111: bool,
     /// How long a diffusion step takes.
     pub step: Duration,
+    /// How long an answer with pictures is on its way, while the next job may run.
+    pub delivery: Duration,
     /// User and password.
     pub login: Option<(String, String)>,
     /// LoRAs that were put into its directory after it had started, which it lists once it was asked to look.

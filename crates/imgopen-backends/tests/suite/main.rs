@@ -23,6 +23,7 @@ mod generation;
 mod honest_fake;
 mod inpaint;
 mod jobs;
+mod neighbours;
 mod recordings;
 mod rescans;
 mod sd_child;

@@ -200,5 +200,6 @@ async fn make(State(shared): State<Arc<Shared>>, path: &'static str, body: Bytes
     }
     // By itself, because it works on when its caller hangs up.
     let made = tokio::spawn(work::job(shared, path.to_owned(), body)).await.unwrap();
+    tokio::time::sleep(behaviour.delivery).await;
     answer(200, made)
 }
