@@ -18,7 +18,8 @@ use std::time::Duration;
 use futures_util::future::{self, BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use imgopen_engine::{
-    BackendStatus, DeviceGuard, Devices, Engine, EngineError, Job, JobRequest, Model, Monitor, Offer, Output, Slots,
+    BackendStatus, DeviceGuard, Devices, Engine, EngineError, Expected, Job, JobRequest, Model, Monitor, Offer, Output,
+    Slots,
 };
 use imgopen_types::Operation;
 use serde_json::Value;
@@ -302,6 +303,11 @@ impl Engine for Fleet {
     fn free_places(&self, operation: &Operation, model: Option<&str>) -> Option<usize> {
         let there = self.members.there(operation, model);
         (!there.is_empty()).then(|| self.members.places.free(&there))
+    }
+
+    fn expect_job(&self, operation: &Operation, model: Option<&str>) -> Option<Expected> {
+        let there = self.members.there(operation, model);
+        (!there.is_empty()).then(|| Expected::new(self.members.places.expect(there)))
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_engine::{
-    BackendStatus, Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Offer, Output, Picture, PictureLimits,
-    Slots,
+    BackendStatus, Engine, EngineError, Expected, Grade, Input, Job, JobRequest, Monitor, Offer, Output, Picture,
+    PictureLimits, Slots,
 };
 use imgopen_picture::{
     Decoded, EncodeError, Expansion, centred, check_sides, decode_input, inspect, read_mask, write_like,
@@ -122,7 +122,8 @@ impl Inpainter {
         self.request(asked, of, (self.settings.side, self.settings.side), asked.seed.unwrap_or(0))
     }
 
-    async fn carry_out(self, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
+    /// `expected` counts the job at the engine that is used, until that has it.
+    async fn carry_out(self, job: Job, monitor: Monitor, expected: Option<Expected>) -> Result<Output, EngineError> {
         let asked = Asked::read(job.checked_request(), &self.settings)?;
         let planned = |member: &str| job.plan().and_then(|plan| plan.get(member)).filter(|value| !value.is_null());
         let seed = asked.seed.or_else(|| planned(SEED)?.as_i64()).unwrap_or_else(draw_seed);
@@ -141,7 +142,9 @@ impl Inpainter {
                     .with_inputs(vec![input(START, &parts.start), input(MASK, &parts.mask)])
                     .with_limits(limits(job.limits(), parts))
                     .with_plan(planned(OF_ENGINE).cloned());
-                let output = self.engine.run(inner, monitor.clone()).await.map_err(|error| asked.error(error))?;
+                let running = self.engine.run(inner, monitor.clone());
+                drop(expected);
+                let output = running.await.map_err(|error| asked.error(error))?;
                 made = output.pictures;
                 notes = self.notes(&parts.region);
                 notes.extend(output.notes.iter().filter_map(|note| asked.note(note)));
@@ -150,7 +153,10 @@ impl Inpainter {
                     return Err(EngineError::Failed(problem));
                 }
             }
-            None => notes.push("the size stays as it is, so that nothing was painted".to_owned()),
+            None => {
+                drop(expected);
+                notes.push("the size stays as it is, so that nothing was painted".to_owned());
+            }
         }
         let (asked, model, watching) = (asked.clone(), self.settings.model.clone(), monitor.clone());
         let writing = blocking(move || work.finish(&made, &asked, (model.as_str(), seed), &watching));
@@ -305,8 +311,14 @@ impl Engine for Inpainter {
         used.map(|used| BackendStatus { operations: operations(), ..used }).collect()
     }
 
-    fn free_places(&self, _: &Operation, _: Option<&str>) -> Option<usize> {
-        self.engine.free_places(&IMAGE_TO_IMAGE, Some(&self.settings.model))
+    /// Its runs take places of the engine that is used.
+    fn pool(&self) -> &str {
+        self.engine.pool()
+    }
+
+    fn free_places(&self, operation: &Operation, _: Option<&str>) -> Option<usize> {
+        let is_own = self.operations.iter().any(|own| **own == *operation);
+        is_own.then(|| self.engine.free_places(&IMAGE_TO_IMAGE, Some(&self.settings.model))).flatten()
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
@@ -340,7 +352,9 @@ impl Engine for Inpainter {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        Box::pin(self.clone().carry_out(job, monitor))
+        // The pictures are read before the engine that is used gets its job.
+        let expected = self.engine.expect_job(&IMAGE_TO_IMAGE, Some(&self.settings.model));
+        Box::pin(self.clone().carry_out(job, monitor, expected))
     }
 
     fn discard<'a>(&'a self, task: &'a str, run: &'a str) -> BoxFuture<'a, ()> {

@@ -1,5 +1,7 @@
 //! The trait of an engine.
 
+use std::any::Any;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -44,11 +46,24 @@ pub trait Engine: Send + Sync + 'static {
         Slots::Shared
     }
 
+    /// Returns the name of the engine among whose runs its own are counted, because they take what that one has: its own name, the
+    /// default, or that of the engine which it has do the work. The answer must not change.
+    fn pool(&self) -> &str {
+        self.name()
+    }
+
     /// Returns how many further jobs for an operation and a model would begin at once, if jobs wait for each other within the
     /// engine, as for the members of a group of back ends. Jobs for other models then go first, rather than wait in a slot.
     /// `None`, the default, if its slots are all that a job waits for, or if it waits for a back end that is away. Called for
     /// each choice of the next task, so it must be cheap.
     fn free_places(&self, operation: &Operation, model: Option<&str>) -> Option<usize> {
+        let _ = (operation, model);
+        None
+    }
+
+    /// Counts a job that it will be given soon by another engine, which prepares it, so that [`free_places`](Engine::free_places)
+    /// leaves a place for it. Counts until the returned value is dropped. `None`, the default, if it does not count its jobs.
+    fn expect_job(&self, operation: &Operation, model: Option<&str>) -> Option<Expected> {
         let _ = (operation, model);
         None
     }
@@ -144,6 +159,25 @@ pub trait Engine: Send + Sync + 'static {
     fn expire(&self, lifetime: Duration) -> BoxFuture<'_, Result<usize, EngineError>> {
         let _ = lifetime;
         future::ready(Ok(0)).boxed()
+    }
+}
+
+/// A job that an engine is told to expect. Over on drop.
+#[must_use = "the job is expected no more once this is dropped"]
+pub struct Expected {
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Expected {
+    /// Wraps what counts the job, and uncounts it when it is dropped.
+    pub fn new(guard: impl Any + Send + Sync) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expected").finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,7 @@ mod request;
 pub mod tags;
 
 pub use devices::{DeviceGuard, Devices, Tenant};
-pub use engine::{BackendStatus, Engine, Slots};
+pub use engine::{BackendStatus, Engine, Expected, Slots};
 pub use error::EngineError;
 pub use job::{FetchInput, Input, Job, Output, OutputFile};
 pub use library::Library;

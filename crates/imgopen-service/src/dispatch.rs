@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A number of slots for runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// The engine whose slots these are; `None` for those that engines share.
+    /// The engine whose slots these are, and those of engines that have it do the work; `None` for those that engines share.
     pub engine: Option<String>,
     /// How many runs work at once.
     pub slots: usize,
@@ -143,7 +143,7 @@ impl Dispatch {
         &self.pools
     }
 
-    /// Returns the index of the pool that an engine's runs count in.
+    /// Returns the index of the pool with the slots of an engine.
     pub fn pool_of(&self, engine: &str) -> usize {
         self.pools.iter().position(|pool| pool.engine.as_deref() == Some(engine)).unwrap_or(0)
     }

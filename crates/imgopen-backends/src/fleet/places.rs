@@ -37,6 +37,8 @@ struct State {
     jobs: Vec<usize>,
     /// The members that can do the jobs that wait, by the jobs' tickets.
     waiting: BTreeMap<u64, Vec<usize>>,
+    /// The same for jobs that another engine prepares. They keep no place from others.
+    expected: BTreeMap<u64, Vec<usize>>,
     last_ticket: u64,
 }
 
@@ -57,6 +59,13 @@ pub(super) struct Place {
     device: Option<DeviceGuard>,
 }
 
+/// A job that is expected. Over on drop.
+#[derive(Debug)]
+pub(super) struct Coming {
+    places: Arc<Places>,
+    number: u64,
+}
+
 /// A job's place among those that wait. Given up on drop.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -75,7 +84,7 @@ impl Places {
         self.lock().jobs.clone()
     }
 
-    /// Returns how many further jobs these members could begin now, beside those that wait for them.
+    /// Returns how many further jobs these members could begin now, beside those that wait for them or are expected.
     pub(super) fn free(&self, members: &[usize]) -> usize {
         let state = self.lock();
         let mut devices = HashSet::new();
@@ -88,7 +97,16 @@ impl Places {
         };
         let free: usize = members.iter().map(free_of).sum();
         let is_wanted = |able: &&Vec<usize>| able.iter().any(|member| members.contains(member));
-        free.saturating_sub(state.waiting.values().filter(is_wanted).count())
+        free.saturating_sub(state.waiting.values().chain(state.expected.values()).filter(is_wanted).count())
+    }
+
+    /// Counts a job that some of these members will be given soon.
+    pub(super) fn expect(self: &Arc<Self>, members: Vec<usize>) -> Coming {
+        let mut state = self.lock();
+        state.last_ticket += 1;
+        let number = state.last_ticket;
+        state.expected.insert(number, members);
+        Coming { places: self.clone(), number }
     }
 
     /// Begins to wait.
@@ -188,6 +206,12 @@ impl Drop for Place {
     }
 }
 
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.places.lock().expected.remove(&self.number);
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.places.lock().waiting.remove(&self.number);
@@ -244,6 +268,19 @@ mod tests {
         let early_place = places.take(Some(&early), &able(&[0])).unwrap();
         drop((early, early_place));
         assert!(places.take(Some(&late), &able(&[0])).is_some());
+    }
+
+    #[test]
+    fn a_job_that_is_expected_takes_a_place_in_the_count_alone() {
+        let places = places(&[(1, None), (1, None)]);
+        let coming = places.expect(vec![0]);
+        assert_eq!((places.free(&[0]), places.free(&[1]), places.free(&[0, 1])), (0, 1, 1));
+        let other = places.take(None, &able(&[0])).expect("a job that is here does not wait for it");
+        assert_eq!((places.free(&[0]), places.free(&[0, 1])), (0, 0));
+        drop(coming);
+        assert_eq!((places.free(&[0]), places.free(&[0, 1])), (0, 1));
+        drop(other);
+        assert_eq!(places.free(&[0, 1]), 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! fake web UI.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -366,6 +367,7 @@ async fn the_offers_are_those_of_the_engine_that_is_used() {
         (engine.name(), engine.slots(), engine.free_places(&OUTPAINT, None)),
         ("painter-inpaint", painter.slots(), Some(2))
     );
+    assert_eq!((engine.pool(), engine.free_places(&IMAGE_TO_IMAGE, Some(MODEL))), ("painter", None));
     let away = |engine: Arc<dyn Engine>, settings| {
         Inpainter::new(engine, "a", settings).unwrap().offers()[0].away.clone().unwrap()
     };
@@ -422,9 +424,26 @@ async fn back_ends_of_one_kind_inpaint_together() {
     let fleet = Fleet::of(both, &Devices::default()).unwrap().remove(0);
     let inpainter = fleet.inpainter().unwrap().unwrap();
     assert_eq!((inpainter.name(), inpainter.slots()), ("sd-webui-inpaint", fleet.slots()));
-    let job = outpainting(file("sourceImage", textured(40, 40), Format::Png), json!({}));
-    let output = run(&inpainter, job).await.unwrap();
+    let job = || outpainting(file("sourceImage", textured(40, 40), Format::Png), json!({}));
+    let output = run(&inpainter, job()).await.unwrap();
     assert_eq!((output.pictures[0].width, output.pictures[0].height), (80, 60));
+    // Counted by both before the job is polled, and once while the back end has it.
+    let free = || {
+        let of_fleet = fleet.free_places(&IMAGE_TO_IMAGE, Some("random-sd15.safetensors"));
+        (of_fleet, inpainter.free_places(&OUTPAINT, None))
+    };
+    until("the place is free again", async || free() == (Some(2), Some(2))).await;
+    let running = inpainter.run(job(), Monitor::new().0);
+    assert_eq!(free(), (Some(1), Some(1)));
+    fakes.iter().for_each(|fake| fake.set(|behaviour| behaviour.step = Duration::from_millis(500)));
+    let running = tokio::spawn(running);
+    until("a back end works", async || fakes.iter().any(|fake| fake.current().is_some())).await;
+    assert_eq!(free(), (Some(1), Some(1)));
+    assert!(running.await.unwrap().is_ok());
+    until("the place is free once more", async || free() == (Some(2), Some(2))).await;
+    // One that is dropped is expected no more.
+    drop(inpainter.run(job(), Monitor::new().0));
+    assert_eq!(free(), (Some(2), Some(2)));
     let none = vec![open("1", &fakes[0], None).await];
     assert!(Fleet::of(none, &Devices::default()).unwrap()[0].inpainter().unwrap().is_none());
     let other = InpaintSettings { steps: 3, ..small.clone() };

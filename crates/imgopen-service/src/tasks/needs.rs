@@ -85,30 +85,37 @@ impl<'a> Needs<'a> {
         let fetches =
             choice.offer.inputs == Inputs::Fetched && inputs::may_name_pictures(choice.offer.operation.request);
         let begin = if fetches { Begin::Fetching } else { Begin::Working };
-        Slot { pool: context.dispatch.pool_of(choice.engine.name()), key, needs: self.to_text(), begin }
+        Slot { pool: context.dispatch.pool_of(choice.engine.pool()), key, needs: self.to_text(), begin }
     }
 }
 
-/// Returns the pools: first the workers, which most engines share, then those of engines with their own slots.
+/// Returns the pools: first the workers, which most engines share, then those of engines with their own slots. An engine that has
+/// another one do the work counts in the pool of that one.
 pub fn pools(engines: &Registry, settings: &Settings) -> Vec<Pool> {
     let pool = |engine: Option<String>, slots: usize| {
         let fetching = settings.fetching(slots);
         let running_per_key = settings.running_per_key(slots);
         Pool { engine, slots, fetching, running_per_key }
     };
-    let own = engines.engines().iter().filter_map(|engine| match engine.slots() {
-        Slots::Shared => None,
-        Slots::Own(slots) => Some(pool(Some(engine.name().to_owned()), slots.get())),
-    });
-    std::iter::once(pool(None, settings.workers)).chain(own).collect()
+    let mut pools = vec![pool(None, settings.workers)];
+    for engine in engines.engines() {
+        let name = engine.pool();
+        if let Slots::Own(slots) = engine.slots()
+            && !pools.iter().any(|known| known.engine.as_deref() == Some(name))
+        {
+            pools.push(pool(Some(name.to_owned()), slots.get()));
+        }
+    }
+    pools
 }
 
 /// Returns how the engines with their own slots are asked whether they have room for a task.
 pub fn room(engines: Registry) -> Room {
-    Room::new(move |engine, needs| {
+    Room::new(move |pool, needs| {
         let Needs { operation, model, .. } = Needs::parse(needs);
         let operation = operations::ALL.iter().find(|known| known.id == operation)?;
-        engines.engine(engine)?.free_places(operation, model)
+        let mut of_pool = engines.engines().iter().filter(|engine| engine.pool() == pool);
+        of_pool.find_map(|engine| engine.free_places(operation, model))
     })
 }
 
@@ -137,7 +144,64 @@ pub fn read_options(options: Option<&Value>) -> Result<TaskOptions, serde_json::
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use futures_util::future::BoxFuture;
+    use imgopen_engine::{Engine, EngineError, Job, Monitor, Output};
+    use imgopen_types::Operation;
+
     use super::*;
+    use crate::dispatch::Dispatch;
+
+    /// An engine that takes the only place of `fleet`.
+    struct Taker(&'static str, &'static Operation);
+
+    impl Engine for Taker {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn pool(&self) -> &str {
+            "fleet"
+        }
+
+        fn offers(&self) -> Vec<Offer> {
+            vec![Offer::new(self.1, Grade::Neural)]
+        }
+
+        fn slots(&self) -> Slots {
+            Slots::Own(NonZeroUsize::new(2).unwrap())
+        }
+
+        fn free_places(&self, operation: &Operation, _: Option<&str>) -> Option<usize> {
+            (*operation == *self.1).then_some(1)
+        }
+
+        fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+            Box::pin(async { Ok(Output::default()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn engines_that_take_the_same_places_share_a_pool() {
+        let inpainter = Taker("fleet-inpaint", &operations::OUTPAINT);
+        let engines = Registry::default().with(Taker("fleet", &operations::TEXT_TO_IMAGE)).with(inpainter);
+        let pools = pools(&engines, &Settings::default());
+        assert_eq!(pools.iter().map(|pool| pool.engine.as_deref()).collect::<Vec<_>>(), [None, Some("fleet")]);
+        let dispatch = Dispatch::new(pools, 100).with_room(room(engines));
+        assert_eq!(dispatch.pool_of("fleet"), 1);
+        for (key, needs) in [("a", "text_to_image"), ("b", "outpaint")] {
+            let key = KeyId(key.to_owned());
+            dispatch.refill(Slot { pool: 1, key, needs: needs.to_owned(), begin: Begin::Working }, 1);
+        }
+        let first = dispatch.next(1, Begin::Working).unwrap();
+        let starting = dispatch.starting(&first);
+        assert!(starting.is_some());
+        assert_eq!(dispatch.next(1, Begin::Working), None, "the place is that of the first, which has not begun");
+        drop(starting);
+        let second = dispatch.next(1, Begin::Working).unwrap();
+        assert_ne!(second.needs, first.needs);
+    }
 
     #[test]
     fn needs_are_read_back() {
