@@ -2,20 +2,11 @@
 //! disk of the pictures.
 
 use imgopen_engine::Offer;
-use imgopen_types::{Operation, operations};
+use imgopen_types::{Operation, operation, operations};
 
-/// The operations whose results are texts, faces, data sets or files.
-static WITHOUT_PICTURES: [&Operation; 5] = [
-    &operations::EXPAND_PROMPT,
-    &operations::DESCRIBE_IMAGE,
-    &operations::DETECT_FACES,
-    &operations::RECOGNIZE_STYLE,
-    &operations::SUBMIT_TRAINING,
-];
-
-/// Whether an operation makes pictures, by its id.
-pub fn has_pictures(operation: &str) -> bool {
-    WITHOUT_PICTURES.iter().all(|known| known.id != operation)
+/// Whether an operation makes pictures, by its id. One that is not known may.
+pub fn has_pictures(id: &str) -> bool {
+    operation::find(id).is_none_or(Operation::makes_pictures)
 }
 
 /// Whether what carries out an offer makes pictures or files. A trainer makes a file, unless it only prepares.

@@ -16,6 +16,10 @@ pub fn find(id: &str) -> Option<&'static Operation> {
     crate::operations::ALL.iter().copied().find(|operation| operation.id == id)
 }
 
+/// The operations whose jobs have other results than pictures: texts, faces, a LoRA. A test compares them with what the document
+/// says of each operation.
+const WITHOUT_PICTURES: [&str; 4] = ["submit_training", "describe_image", "detect_faces", "recognize_style"];
+
 /// One call of the API.
 #[derive(Debug)]
 pub struct Operation {
@@ -110,6 +114,17 @@ impl CallerId {
 }
 
 impl Operation {
+    /// Returns whether its results are pictures.
+    ///
+    /// ```
+    /// use imgopen_types::operations;
+    ///
+    /// assert!(operations::TEXT_TO_IMAGE.makes_pictures() && !operations::DETECT_FACES.makes_pictures());
+    /// ```
+    pub fn makes_pictures(&self) -> bool {
+        self.job.is_some() && !WITHOUT_PICTURES.contains(&self.id)
+    }
+
     /// Returns the model that a request of this operation names, if it names one.
     ///
     /// ```
@@ -210,3 +225,21 @@ impl PartialEq for Operation {
 }
 
 impl Eq for Operation {}
+
+#[cfg(test)]
+mod tests {
+    /// Descriptions name the member of the answer that holds the result, where the answer may hold several.
+    #[test]
+    fn the_document_says_whose_results_are_pictures() {
+        for operation in crate::operations::ALL {
+            let named = operation.about.split_once("Read the result, `").and_then(|(_, rest)| rest.split('`').next());
+            let expected = match (named, &operation.job) {
+                (Some(member), _) => member.starts_with("outputImage"),
+                // Trainings have a query of their own.
+                (None, Some(job)) => job.query != "query_training",
+                (None, None) => false,
+            };
+            assert_eq!(operation.makes_pictures(), expected, "{}", operation.id);
+        }
+    }
+}

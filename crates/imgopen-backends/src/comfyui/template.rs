@@ -17,9 +17,6 @@ use super::graph::{SAVE, saving};
 use super::lists::{Lists, find};
 use fields::{MODEL, Source, VARIANT, leaves, source};
 
-/// Operations whose results are no pictures.
-const WITHOUT_PICTURES: &[&str] =
-    &["submit_training", "describe_image", "expand_prompt", "recognize_style", "detect_faces"];
 /// The inputs that name a model.
 const MODEL_INPUTS: &[&str] = &["ckpt_name", "unet_name"];
 /// An input that older versions of the page write and no node has.
@@ -55,7 +52,7 @@ impl Template {
         let place = format!("`workflows.{operation}`");
         let found = imgopen_types::operation::find(operation);
         let found = found.ok_or_else(|| format!("{place}: there is no such operation; give the id of one"))?;
-        if found.job.is_none() || WITHOUT_PICTURES.contains(&operation) {
+        if !found.makes_pictures() {
             return Err(format!("{place}: the operation does not make pictures"));
         }
         let shown = path.display();
