@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use imgopen_types::{ComfyTaskType, operations};
+use imgopen_types::{ComfyTaskType, operations, utf8};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -364,9 +364,13 @@ impl BackendSettings {
         };
         let password = match (&self.password_file, &self.password_variable) {
             (Some(file), _) => {
-                let text = std::fs::read_to_string(file);
-                let text = text.map_err(|error| format!("{} cannot be read: {error}", file.display()));
-                Some(read("password_file", text)?)
+                let bytes = std::fs::read(file);
+                let bytes = bytes.map_err(|error| format!("{} cannot be read: {error}", file.display()));
+                let text = |bytes: Vec<u8>| match utf8(&bytes) {
+                    Ok(text) => Ok(text.to_owned()),
+                    Err(error) => Err(format!("{} is {error}", file.display())),
+                };
+                Some(read("password_file", bytes.and_then(text))?)
             }
             (None, Some(variable)) => {
                 let text = std::env::var(variable);
@@ -439,6 +443,10 @@ mod tests {
         assert_eq!(kept("password_file", path).unwrap_err(), "`password_file`: there is no password in it");
         std::fs::write(&file, "se cret\r\n").unwrap();
         assert_eq!(kept("password_file", path), Ok(Some("se cret".to_owned())));
+        std::fs::write(&file, "\u{FEFF}secret\r\n").unwrap();
+        assert_eq!(kept("password_file", path), Ok(Some("secret".to_owned())));
+        std::fs::write(&file, "secret".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+        assert!(kept("password_file", path).unwrap_err().contains("is encoded as UTF-16"));
         // Cargo sets it for tests.
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(kept("password_variable", "CARGO_PKG_VERSION"), Ok(Some(version.to_owned())));

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::args::connection::Connection;
 use crate::failure::{Exit, Failure};
+use crate::files::text;
 
 /// The environment variable of the secret.
 const SECRET: &str = Credentials::SECRET_VARIABLE;
@@ -42,7 +43,7 @@ fn secret(connection: &Connection) -> anyhow::Result<Option<String>> {
         return Ok(std::env::var(SECRET).ok().filter(|secret| !secret.is_empty()));
     };
     let cannot = || format!("--access-key-secret-file: cannot read {}", file.display());
-    Ok(Some(std::fs::read_to_string(file).with_context(cannot)?.trim().to_owned()))
+    Ok(Some(text::read(file).with_context(cannot)?.trim().to_owned()))
 }
 
 /// Returns a builder for the client of a server; proxies are not used for a server on this machine.

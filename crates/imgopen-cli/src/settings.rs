@@ -15,6 +15,7 @@ use imgopen_service::Settings;
 use crate::args::data::Data;
 use crate::args::serve::Serve;
 use crate::failure::Failure;
+use crate::files::text;
 pub use backends::Backends;
 use backends::Without;
 use flags::Flags;
@@ -71,7 +72,7 @@ impl Sources {
         let mut sources = none.merge(Serialized::defaults(Settings::default()));
         if let Some(file) = &flags.config {
             let cannot = || format!("--config: cannot read {}", file.display());
-            let text = std::fs::read_to_string(file).with_context(cannot)?;
+            let text = text::read(file).with_context(cannot)?;
             let invalid = |error| Failure::usage(format!("--config: {} is not TOML: {error}", file.display()));
             text.parse::<toml::Table>().map_err(invalid)?;
             sources = sources.merge(Toml::file_exact(file));

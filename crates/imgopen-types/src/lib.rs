@@ -4,6 +4,7 @@ mod admit;
 mod callback;
 mod choice;
 mod credentials;
+mod encoding;
 mod envelope;
 mod job;
 #[cfg(feature = "schemars")]
@@ -25,6 +26,7 @@ mod generated;
 
 pub use choice::UnknownChoice;
 pub use credentials::{Credentials, MissingKey};
+pub use encoding::{NotUtf8, utf8};
 pub use envelope::{Answer, SUCCESS_CODE, SUCCESS_MSG};
 pub use generated::*;
 pub use job::{JobReport, JobState};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::admit::{Admitted, Record, admit};
+use crate::encoding::{NotUtf8, utf8};
 use crate::node::Node;
 use crate::numbers::whole;
 use crate::probe::fits;
@@ -26,6 +27,9 @@ pub trait Wire: Serialize + DeserializeOwned + build::Build {
 /// Why a text could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// It is not UTF-8.
+    #[error(transparent)]
+    Encoding(#[from] NotUtf8),
     /// It is not JSON.
     #[error("not valid JSON: {0}")]
     Syntax(#[from] serde_json::Error),
@@ -34,11 +38,12 @@ pub enum ReadError {
     Violations(#[from] Violations),
 }
 
-/// Reads a type of the contract from JSON text.
+/// Reads a type of the contract from JSON text, which may begin with a byte order mark.
 ///
 /// # Errors
 ///
-/// [`ReadError::Syntax`] if the text is not JSON, otherwise [`ReadError::Violations`] with every fault.
+/// [`ReadError::Encoding`] if the text is not UTF-8, [`ReadError::Syntax`] if it is not JSON, otherwise
+/// [`ReadError::Violations`] with every fault.
 ///
 /// ```
 /// use imgopen_types::{QueryTaskRequest, ReadError, read};
@@ -51,7 +56,7 @@ pub enum ReadError {
 /// # Ok::<(), ReadError>(())
 /// ```
 pub fn read<T: Wire>(json: &[u8]) -> Result<T, ReadError> {
-    let node: Node<'_> = serde_json::from_slice(json)?;
+    let node: Node<'_> = serde_json::from_str(utf8(json)?)?;
     Ok(read_node(node)?)
 }
 
@@ -79,7 +84,7 @@ pub fn check<T: Wire>(value: &T) -> Result<(), Violations> {
 /// assert_eq!(request.unwrap_err().to_string(), faults);
 /// ```
 pub fn read_value(schema: &'static Object, json: &[u8]) -> Result<Value, ReadError> {
-    let node: Node<'_> = serde_json::from_slice(json)?;
+    let node: Node<'_> = serde_json::from_str(utf8(json)?)?;
     Ok(admit(schema, node)?.into_json(&Shape::Object(schema)))
 }
 

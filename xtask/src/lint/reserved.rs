@@ -102,6 +102,7 @@ pub(super) const SCHEMAS: &[Taken] = &[
             "JsonType",
             "List",
             "MissingKey",
+            "NotUtf8",
             "Number",
             "Numeric",
             "Object",

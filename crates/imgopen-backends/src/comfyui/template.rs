@@ -9,7 +9,7 @@ mod fill;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use imgopen_types::{ComfyTaskType, Operation};
+use imgopen_types::{ComfyTaskType, Operation, utf8};
 use regex_lite::Regex;
 use serde_json::Value;
 
@@ -56,10 +56,11 @@ impl Template {
             return Err(format!("{place}: the operation does not make pictures"));
         }
         let shown = path.display();
-        let text = std::fs::read_to_string(path);
-        let text =
-            text.map_err(|error| format!("{place}: {shown} cannot be read: {error}; give the path of a file"))?;
-        let graph = serde_json::from_str(&text);
+        let bytes = std::fs::read(path);
+        let bytes =
+            bytes.map_err(|error| format!("{place}: {shown} cannot be read: {error}; give the path of a file"))?;
+        let text = utf8(&bytes).map_err(|error| format!("{place}: {shown} is {error}"))?;
+        let graph = serde_json::from_str(text);
         let graph = graph.map_err(|error| format!("{place}: {shown} is not JSON: {error}; {SAVE_IT}"))?;
         Self::read(found, graph).map_err(|problem| format!("{place}: {shown}: {problem}"))
     }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::args::callbacks::Listen;
 use crate::failure::Failure;
 use crate::files::reach::network_of;
+use crate::files::text;
 use crate::interrupt::Interrupt;
 use crate::job::answer::state_name;
 use crate::output::{note, print, print_line};
@@ -44,7 +45,7 @@ fn secrets(args: &Listen) -> anyhow::Result<Vec<SigningSecret>> {
     let mut texts = Vec::new();
     for file in &args.secret_file {
         let cannot = || format!("--secret-file: cannot read {}", file.display());
-        let lines = std::fs::read_to_string(file).with_context(cannot)?;
+        let lines = text::read(file).with_context(cannot)?;
         texts.extend(lines.lines().map(|line| (line.trim().to_owned(), file.display().to_string())));
     }
     if args.secret_file.is_empty() {

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::args::job::JobOptions;
 use crate::args::run::{Call, Options};
 use crate::failure::Exit;
-use crate::files::local;
 use crate::files::server::FileServer;
+use crate::files::{local, text};
 use crate::interrupt::Interrupt;
 use crate::job::handle::Job;
 use crate::job::outcome::Outcome;
@@ -53,17 +53,18 @@ fn document(call: &Call) -> anyhow::Result<Option<(String, String)>> {
     let file = call.options.request.as_ref();
     match file {
         Some(file) if file.as_os_str() != "-" => {
-            let read = std::fs::read_to_string(file);
+            let read = text::read(file);
             let read = read.with_context(|| format!("--request: cannot read {}", file.display()))?;
             return Ok(Some((read, file.display().to_string())));
         }
         None if !is_piped() => return Ok(None),
         _ => {}
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    let is_absent = text.trim().is_empty() && file.is_none();
-    Ok((!is_absent).then(|| (text, "standard input".to_owned())))
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut bytes).and_then(|_| text::of(&bytes));
+    let read = read.context("cannot read standard input")?;
+    let is_absent = read.trim().is_empty() && file.is_none();
+    Ok((!is_absent).then(|| (read, "standard input".to_owned())))
 }
 
 /// Whether fields are required and none is given. Only then is standard input read without `--request`, because it may belong

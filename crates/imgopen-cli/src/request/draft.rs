@@ -123,7 +123,7 @@ impl Draft {
                 // A value that is invalid as a picture or as JSON also violates the contract; one report is enough.
                 faults.extend(more.filter(|fault| !reported.contains(&fault.field)));
             }
-            Err(ReadError::Syntax(error)) => return Err(Failure::usage(error.to_string())),
+            Err(error) => return Err(Failure::usage(error.to_string())),
         }
         Err(fault::report(self.operation, &self.command, &faults))
     }

@@ -371,6 +371,14 @@ fn flags_override_a_json_request() {
     let (code, outcome) = shell.json(&["run", "text_to_image", "--request", "request.json", "--output", "d.png"]);
     assert_eq!((code, &outcome["error"]), (0, &json!(null)));
     assert!(shown("d.png").contains("Seed: 5"), "{}", shown("d.png"));
+    // Some editors write a byte order mark, and some shells UTF-16.
+    std::fs::write(shell.folder().join("marked.json"), format!("\u{FEFF}{request}")).unwrap();
+    let (code, _) = shell.json(&["run", "text_to_image", "--request", "marked.json", "--output", "e.png"]);
+    assert!(code == 0 && shown("e.png").contains("Seed: 5"), "{}", shown("e.png"));
+    let wide: Vec<_> = format!("\u{FEFF}{request}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(shell.folder().join("wide.json"), wide).unwrap();
+    let refused = transcript(&shell.run(&["run", "text_to_image", "--request", "wide.json"]));
+    assert!(refused.contains("cannot read wide.json: it is encoded as UTF-16; encode it as UTF-8"), "{refused}");
     let missing = shell.run(&["run", "text_to_image", "--request", "nowhere.json"]);
     assert_eq!(missing.status.code(), Some(1), "{}", transcript(&missing));
     std::fs::write(shell.folder().join("broken.json"), "{").unwrap();

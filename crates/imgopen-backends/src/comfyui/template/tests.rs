@@ -202,6 +202,8 @@ fn files_are_named_in_what_is_wrong_with_them() {
     }
     std::fs::write(&path, workflow().to_string()).unwrap();
     assert!(Template::open("text_to_image", &path).is_ok());
+    std::fs::write(&path, format!("\u{FEFF}{}", workflow())).unwrap();
+    assert!(Template::open("text_to_image", &path).is_ok());
     std::fs::remove_file(&path).unwrap();
     let error = Template::open("text_to_image", &path).unwrap_err();
     assert!(error.contains("cannot be read") && error.contains("imgopen-workflow"), "{error}");
