@@ -1,7 +1,10 @@
 //! The server's failures: each is the envelope with a message that says what is wrong.
 
+use std::io::Write;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpen, Options, router, router_with, types};
 use imgopen_tests::document;
 use imgopen_tests::recorder::Recorder;
@@ -98,6 +101,73 @@ async fn every_failure_is_the_envelope_and_says_what_to_do() {
     expect(latin, 415, wrong).await;
     let nowhere = "there is nothing at `/nowhere`; the paths are listed at /openapi.json";
     expect(post(&server, "/nowhere"), 404, nowhere).await;
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(text: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_taken_within_the_limit() {
+    let recorder = Recorder::default();
+    let server = url(serve(router_with(recorder.clone(), Options::default().body_limit(1000))).await);
+    let call = |coding: &'static str, body: Vec<u8>| {
+        let call = post(&server, QUERY_TASK).header("content-type", "application/json");
+        call.header("content-encoding", coding).body(body)
+    };
+    let request = br#"{"businessTaskId": "1"}"#;
+    // What the program `zstd` writes for it: one block of 23 bytes as they are.
+    let zstd = [b"\x28\xB5\x2F\xFD\x20\x17\xB9\0\0".as_slice(), request].concat();
+    for (coding, body) in [("gzip", gzip(request)), ("deflate", deflate(request)), ("zstd", zstd)] {
+        assert_eq!(call(coding, body).send().await.unwrap().status(), 200, "{coding}");
+        assert_eq!(recorder.take().len(), 1);
+    }
+    let large = format!("{{\"businessTaskId\": \"{}\"}}", "x".repeat(1000));
+    let too_large = "the body is larger than 1000 bytes; send less";
+    expect(call("gzip", gzip(large.as_bytes())), 413, too_large).await;
+    expect(call("deflate", deflate(large.as_bytes())), 413, too_large).await;
+    let (status, msg) = envelope(call("gzip", request.to_vec()).send().await.unwrap()).await;
+    assert!(status == 400 && msg.starts_with("the body is not valid gzip: "), "{msg}");
+    let response = call("br", request.to_vec()).send().await.unwrap();
+    assert_eq!(response.headers()["accept-encoding"], "gzip, deflate, zstd");
+    let msg = "the header `Content-Encoding` is `br`; send the body as it is, or as one of gzip, deflate, zstd";
+    assert_eq!(envelope(response).await, (415, msg.to_owned()));
+    assert!(recorder.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_is_utf_8_with_or_without_a_mark() {
+    let recorder = Recorder::default();
+    let server = url(serve(router(recorder.clone())).await);
+    let call = |media_type: &'static str, body: Vec<u8>| {
+        post(&server, QUERY_TASK).header("content-type", media_type).body(body)
+    };
+    let (request, json) = (r#"{"businessTaskId": "1"}"#, "application/json");
+    for media_type in [json, "application/json;charset=utf8", "Application/JSON; Charset=\"UTF-8\"; q=1;"] {
+        for text in [request.to_owned(), format!("\u{FEFF}{request}")] {
+            assert_eq!(call(media_type, text.into_bytes()).send().await.unwrap().status(), 200, "{media_type}");
+        }
+    }
+    assert_eq!(recorder.take().len(), 6);
+    for media_type in ["application/json; charset=utf-16", "application/json; charset=utf-80", "text/json"] {
+        let response = call(media_type, request.into()).send().await.unwrap();
+        assert_eq!(response.headers()["accept"], "application/json");
+        assert_eq!(envelope(response).await.0, 415, "{media_type}");
+    }
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let encoded = "the body is encoded as UTF-16; encode it as UTF-8";
+    expect(call(json, wide(request)), 400, encoded).await;
+    expect(call(json, wide(&format!("\u{FEFF}{request}"))), 400, encoded).await;
+    let latin = b"{\"businessTaskId\": \"\xE9\"}".to_vec();
+    expect(call(json, latin), 400, "the body is not UTF-8 from byte 21 on; encode it as UTF-8").await;
 }
 
 #[tokio::test]

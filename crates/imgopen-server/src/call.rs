@@ -5,15 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use imgopen_types::{Credentials, Operation, read};
+use imgopen_types::{Credentials, Operation, ReadError};
 
-use crate::{Caller, Failure, Options};
+use crate::refusal::Refusal;
+use crate::{Caller, Failure, Options, body};
 
 /// Extracts the caller's keys in a hand-written route; the generated routes do it themselves.
 ///
@@ -81,8 +79,9 @@ impl<S: Send + Sync + 'static> FromRequestParts<Shared<S>> for Service<S> {
 
 /// Extracts a call: the caller, whose keys the service allowed, and a request that fits the document.
 ///
-/// The first thing that is wrong decides the answer: 401 for the keys, 415 for the media type, 413 for the size, 400 for
-/// what is not JSON, 422 for what breaks the document's rules, which lists every fault.
+/// The first thing that is wrong decides the answer: 401 for the keys, 415 for the media type and the content coding, 413 for
+/// the size, as it is sent and decoded, 400 for what is not JSON, 422 for what breaks the document's rules, which lists every
+/// fault.
 #[derive(Debug)]
 pub struct Call<T> {
     /// The caller.
@@ -96,13 +95,24 @@ impl<T: imgopen_types::Request, S: Send + Sync + 'static> FromRequest<Shared<S>>
 
     async fn from_request(http: Request, shared: &Shared<S>) -> Result<Self, Failure> {
         let (parts, body) = http.into_parts();
-        let keys = keys(&parts.headers, shared.options.anonymous.as_ref())?;
-        (shared.authorize)(T::operation(), keys.clone()).await?;
-        media_type(&parts.headers)?;
-        let body = bytes(&parts.headers, body, &shared.options).await?;
-        let request = read(&body)?;
+        let refused = |failure: Failure| match failure.status().as_u16() {
+            401 | 403 => failure.for_refusal(Refusal::Keys),
+            _ => failure,
+        };
+        let keys = keys(&parts.headers, shared.options.anonymous.as_ref()).map_err(refused)?;
+        (shared.authorize)(T::operation(), keys.clone()).await.map_err(refused)?;
+        let body = body::read(&parts.headers, body, &shared.options).await?;
+        let request = imgopen_types::read(&body).map_err(unreadable)?;
         Ok(Self { caller: Caller::new(keys, parts.headers), request })
     }
+}
+
+fn unreadable(error: ReadError) -> Failure {
+    let refusal = match error {
+        ReadError::Violations(_) => Refusal::Bounds,
+        _ => Refusal::Json,
+    };
+    Failure::from(error).for_refusal(refusal)
 }
 
 fn keys(headers: &HeaderMap, anonymous: Option<&Credentials>) -> Result<Credentials, Failure> {
@@ -125,45 +135,4 @@ fn keys(headers: &HeaderMap, anonymous: Option<&Credentials>) -> Result<Credenti
         Err(_) => Err(Failure::unauthorized(format!("the header `{name}` is not a text; send your access key in it"))),
     };
     Ok(Credentials::new(text(Credentials::ID_HEADER, id)?, text(Credentials::SECRET_HEADER, secret)?))
-}
-
-fn media_type(headers: &HeaderMap) -> Result<(), Failure> {
-    let given: Vec<_> = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or("?")).collect();
-    let given = given.join(", ");
-    let (essence, parameters) = given.split_once(';').unwrap_or((&given, ""));
-    let charset = parameters.to_ascii_lowercase().replace([' ', '"'], "");
-    let is_utf8 = !charset.contains("charset=") || charset.contains("charset=utf-8");
-    if essence.trim().eq_ignore_ascii_case("application/json") && is_utf8 {
-        return Ok(());
-    }
-    let problem = if given.is_empty() { "missing".to_owned() } else { format!("`{given}`") };
-    let msg = format!("the header `Content-Type` is {problem}; send JSON as `application/json`");
-    Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, msg))
-}
-
-async fn bytes(headers: &HeaderMap, body: Body, options: &Options) -> Result<Vec<u8>, Failure> {
-    let limit = options.body_limit;
-    let too_large =
-        || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes; send less"));
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(options.body_timeout, Limited::new(body, limit).collect()).await;
-    let slow = |_| {
-        let seconds = options.body_timeout.as_secs_f64();
-        Failure::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body took longer than {seconds} seconds; send it faster"),
-        )
-    };
-    let bytes = collected.map_err(slow)?.map_err(|error| match error.is::<LengthLimitError>() {
-        true => too_large(),
-        false => Failure::bad_request(format!("the body did not arrive whole: {error}")),
-    })?;
-    let bytes = bytes.to_bytes();
-    if bytes.is_empty() {
-        return Err(Failure::bad_request("the body is empty; send a JSON object"));
-    }
-    Ok(bytes.into())
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use imgopen_types::{Credentials, Envelope, ReadError, Violations};
+
+use crate::coding::ACCEPTED;
+use crate::refusal::Refusal;
 
 /// A failure of a call, as its caller sees it.
 ///
@@ -23,6 +26,7 @@ pub struct Failure {
     code: String,
     msg: String,
     retry_after: Option<Duration>,
+    refusal: Option<Refusal>,
 }
 
 impl Failure {
@@ -31,7 +35,7 @@ impl Failure {
     pub fn new(status: StatusCode, msg: impl Into<String>) -> Self {
         let is_failure = status.is_client_error() || status.is_server_error();
         let status = if is_failure { status } else { StatusCode::INTERNAL_SERVER_ERROR };
-        Self { status, code: status.as_str().to_owned(), msg: msg.into(), retry_after: None }
+        Self { status, code: status.as_str().to_owned(), msg: msg.into(), retry_after: None, refusal: None }
     }
 
     /// 400: the request cannot be understood.
@@ -95,6 +99,11 @@ impl Failure {
         Self { retry_after: Some(after), ..self }
     }
 
+    /// Says what the call is refused for, before its method runs.
+    pub(crate) fn for_refusal(self, refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..self }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -134,9 +143,17 @@ impl IntoResponse for Failure {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        match self.refusal {
+            Some(Refusal::MediaType) => drop(headers.insert(ACCEPT, HeaderValue::from_static("application/json"))),
+            Some(Refusal::Coding) => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED))),
+            _ => {}
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = format!("AccessKey headers=\"{}, {}\"", Credentials::ID_HEADER, Credentials::SECRET_HEADER);
             headers.extend(HeaderValue::try_from(challenge).ok().map(|value| (WWW_AUTHENTICATE, value)));
+        }
+        if let Some(refusal) = self.refusal {
+            response.extensions_mut().insert(refusal);
         }
         response
     }

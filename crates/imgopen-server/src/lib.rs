@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod body;
 mod call;
 mod caller;
+mod coding;
 mod failure;
 mod options;
+mod refusal;
 mod routing;
 
 #[rustfmt::skip]
@@ -15,4 +18,5 @@ pub use failure::Failure;
 pub use generated::*;
 pub use imgopen_types::Credentials;
 pub use options::Options;
+pub use refusal::Refusal;
 pub use routing::complete;

@@ -14,7 +14,8 @@ use imgopen_types::Credentials;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// The most bytes that a request body may have; 1 MiB unless set. A larger one is answered with 413.
+    /// The most bytes that a request body may have, as it is sent and decoded; 1 MiB unless set. A larger one is answered with
+    /// 413.
     pub body_limit: usize,
     /// How long a caller may take to send a body; 30 seconds unless set. A slower one is answered with 408.
     pub body_timeout: Duration,

@@ -266,7 +266,7 @@ pub struct TrainingSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestSettings {
-    /// The largest body in bytes.
+    /// The largest body in bytes, as it is sent and as it is decoded.
     pub body_bytes: usize,
     /// How long a body may take to arrive.
     #[serde(with = "durations::required")]
