@@ -328,6 +328,9 @@ impl BackendSettings {
                     .to_owned(),
             );
         }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("`url` has a query or a fragment, which calls would not have; leave it out".to_owned());
+        }
         self.check_operations()?;
         let passwords = self.passwords();
         match (&self.user, &passwords[..]) {
@@ -467,6 +470,8 @@ mod tests {
         for (json, problem) in [
             (r#"{"url": "ftp://a.example"}"#, "not an HTTP address"),
             (r#"{"url": "http://me:secret@a.example"}"#, "where logs would show them"),
+            (r#"{"url": "http://a.example/sd?token=secret"}"#, "has a query or a fragment"),
+            (r#"{"url": "http://a.example/#txt2img"}"#, "has a query or a fragment"),
             (r#"{"url": "http://a.example", "password": "secret"}"#, "`password` is given without `user`"),
             (r#"{"url": "http://a.example", "password_file": "secret"}"#, "`password_file` is given without `user`"),
             (

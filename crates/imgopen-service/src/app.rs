@@ -33,6 +33,7 @@ use crate::keys::{KeyError, Keys};
 use crate::live::Running;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::settings::addresses::base;
 use crate::settings::{InvalidSetting, Settings, TrainingSettings};
 use crate::stop_times::StopTimes;
 use crate::tasks::needs::{self, Needs};
@@ -262,7 +263,8 @@ impl Service {
     /// address. If that stands for all addresses of the machine, the URL is that of `localhost`.
     pub fn url(&self, address: SocketAddr) -> String {
         if let Some(url) = &self.context.settings.public_url {
-            return url.trim_end_matches('/').to_owned();
+            // It was checked when the service was opened.
+            return base(url).unwrap_or_else(|_| url.clone());
         }
         if address.ip().is_unspecified() {
             return format!("http://localhost:{}", address.port());

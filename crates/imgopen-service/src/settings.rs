@@ -1,5 +1,6 @@
 //! What an operator can set. The defaults suit one person on one machine.
 
+pub(crate) mod addresses;
 mod check;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ pub struct Settings {
     /// directory, which need not exist.
     pub models: Option<PathBuf>,
     /// The address under which callers reach the service, such as `https://images.example.com`; URLs of pictures begin
-    /// with it. Unless set, the address that the service listens on.
+    /// with it. It has no user, query or fragment. Unless set, the address that the service listens on.
     pub public_url: Option<String>,
     /// Whether operations without another engine return labelled test cards.
     pub sandbox: bool,

@@ -383,7 +383,7 @@ async fn an_expired_file_that_cannot_be_deleted_does_not_keep_the_others() {
 
 #[tokio::test]
 async fn urls_begin_with_the_public_address() {
-    let bench = Bench::new().with(|settings| settings.public_url = Some("https://images.example.com/".to_owned()));
+    let bench = Bench::new().with(|settings| settings.public_url = Some("HTTPS://images.example.com/".to_owned()));
     let engine = Own::new(&imgopen_types::operations::ENLARGE_IMAGE, |_, _| async { Ok(dot()) });
     let service = bench.clone().engines(vec![engine]);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,6 +2,7 @@
 
 use imgopen_types::operations;
 
+use super::addresses::base;
 use super::{InvalidSetting, MOST_RUNS, Settings};
 
 impl Settings {
@@ -81,13 +82,7 @@ impl Settings {
             let problem = format!("no operation has the id {id:?}; use one such as `text_to_image`");
             return Err(InvalidSetting { setting: "required".to_owned(), problem });
         }
-        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-        match &self.public_url {
-            Some(url) if !is_url(url) => Err(InvalidSetting {
-                setting: "public_url".to_owned(),
-                problem: format!("{url:?} is not a URL; give one such as `https://images.example.com`"),
-            }),
-            _ => Ok(()),
-        }
+        let public_url = self.public_url.as_deref().map(base).transpose();
+        public_url.map(drop).map_err(|problem| InvalidSetting { setting: "public_url".to_owned(), problem })
     }
 }

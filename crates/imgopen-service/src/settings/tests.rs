@@ -32,6 +32,14 @@ fn an_invalid_setting_is_named() {
 }
 
 #[test]
+fn a_public_url_can_be_followed_by_a_path() {
+    let at = |url: &str| Settings { public_url: Some(url.to_owned()), ..Settings::default() };
+    assert_eq!(at("HTTPS://images.example.com/base/").check(), Ok(()));
+    let error = at("https://x.example/base/?q=1").check().unwrap_err().to_string();
+    assert!(error.starts_with("`public_url`: the URL has a query") && error.ends_with("`https://x.example/base`"));
+}
+
+#[test]
 fn what_is_required_is_an_operation() {
     let requiring = |id: &str| Settings { required: vec![id.to_owned()], ..Settings::default() };
     assert_eq!(requiring("text_to_image").check(), Ok(()));
