@@ -1,5 +1,6 @@
 //! The API over HTTP, the only part of the service that serves it.
 
+mod cors;
 mod extras;
 mod failures;
 pub(crate) mod front;

@@ -40,6 +40,9 @@ pub struct Settings {
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
     pub allow_network: Vec<IpNet>,
+    /// The origins of web pages that may call the service from a browser, such as `https://app.example.com`; `*` for all, but
+    /// not for a service without keys. None unless set.
+    pub allow_origin: Vec<String>,
     /// The operations that the service is there for, by id: it is not ready while one of them has no engine, or one that is away.
     /// None unless set: back ends that are away make other operations wait.
     pub required: Vec<String>,
@@ -302,6 +305,7 @@ impl Default for Settings {
             sandbox: false,
             open: false,
             allow_network: Vec::new(),
+            allow_origin: Vec::new(),
             required: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(MOST_RUNS),
             attempts: 3,

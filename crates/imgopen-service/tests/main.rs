@@ -20,6 +20,8 @@ mod cancel;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod deliveries;
 #[cfg(test)]
 mod describe;

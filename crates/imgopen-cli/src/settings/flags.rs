@@ -48,6 +48,9 @@ impl Flags {
         if !flags.allow_network.is_empty() {
             set("allow_network", Value::serialize(&flags.allow_network)?);
         }
+        if !flags.allow_origin.is_empty() {
+            set("allow_origin", Value::serialize(&flags.allow_origin)?);
+        }
         if let Some(url) = &flags.public_url {
             set("public_url", text(url.clone()));
         }

@@ -21,7 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::hosts::{self, Hosts};
 use super::waiting::Waiting;
-use super::{Api, failures, front};
+use super::{Api, cors, failures, front};
 use crate::assets::AssetError;
 use crate::context::Context;
 use crate::metrics;
@@ -59,7 +59,11 @@ pub fn routes_of(context: &Arc<Context>) -> Router {
         .route("/assets/{token}", get(asset))
         .route("/previews/{token}", get(preview))
         .with_state(context.clone());
-    complete(vendor.merge(extras).merge(own))
+    let routes = complete(vendor.merge(extras).merge(own));
+    match cors::layer(&settings.allow_origin) {
+        Some(layer) => routes.layer(layer),
+        None => routes,
+    }
 }
 
 /// Whether a task could be accepted and finished now. Back ends that are away are listed, but only the operations that the

@@ -2,7 +2,7 @@
 
 use imgopen_types::operations;
 
-use super::addresses::base;
+use super::addresses::{EVERY_ORIGIN, base, origin};
 use super::{InvalidSetting, MOST_RUNS, Settings};
 
 impl Settings {
@@ -20,6 +20,11 @@ impl Settings {
                 self.listen
             );
             return wrong("open", problem);
+        }
+        if self.open && self.allow_origin.iter().any(|origin| origin == EVERY_ORIGIN) {
+            let problem = "\"*\" would let every page that is open in a browser call the service without a key, and `open` is \
+                           set; list the origins of your pages, or leave `open` out";
+            return wrong("allow_origin", problem.to_owned());
         }
         let counts = [
             ("workers", self.workers),
@@ -81,6 +86,9 @@ impl Settings {
         if let Some(id) = self.required.iter().find(|id| !known(id)) {
             let problem = format!("no operation has the id {id:?}; use one such as `text_to_image`");
             return Err(InvalidSetting { setting: "required".to_owned(), problem });
+        }
+        if let Some(problem) = self.allow_origin.iter().find_map(|text| origin(text).err()) {
+            return Err(InvalidSetting { setting: "allow_origin".to_owned(), problem });
         }
         let public_url = self.public_url.as_deref().map(base).transpose();
         public_url.map(drop).map_err(|problem| InvalidSetting { setting: "public_url".to_owned(), problem })

@@ -40,6 +40,22 @@ fn a_public_url_can_be_followed_by_a_path() {
 }
 
 #[test]
+fn pages_are_allowed_by_origin_and_not_all_of_them_without_keys() {
+    let with = |origins: &[&str], open: bool| {
+        let allow_origin = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        Settings { allow_origin, open, ..Settings::default() }.check()
+    };
+    assert_eq!(with(&["*"], false), Ok(()));
+    assert_eq!(with(&["https://app.example.com", "http://localhost:3000"], true), Ok(()));
+    for origins in [&["*"][..], &["https://app.example.com", "*"]] {
+        let error = with(origins, true).unwrap_err().to_string();
+        assert!(error.starts_with("`allow_origin`: \"*\" would let every page"), "{error}");
+    }
+    let error = with(&["https://app.example.com", "app.example.com"], false).unwrap_err().to_string();
+    assert!(error.starts_with("`allow_origin`: \"app.example.com\" is not an origin"), "{error}");
+}
+
+#[test]
 fn what_is_required_is_an_operation() {
     let requiring = |id: &str| Settings { required: vec![id.to_owned()], ..Settings::default() };
     assert_eq!(requiring("text_to_image").check(), Ok(()));
