@@ -1,6 +1,7 @@
 //! The API over HTTP, the only part of the service that serves it.
 
 mod cors;
+mod counting;
 mod extras;
 mod failures;
 pub(crate) mod front;

@@ -1,4 +1,6 @@
-//! The metrics of the service, in the text format of OpenMetrics.
+//! The metrics of the service.
+
+pub mod form;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,15 +14,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The media type of OpenMetrics.
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// The metrics of one service.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    calls: Family<Answered, Counter>,
+    refused_calls: Family<RefusedCall, Counter>,
     accepted: Family<Accepted, Counter>,
-    refused: Family<Refused, Counter>,
+    refused: Family<Answered, Counter>,
     finished: Family<Finished, Counter>,
     queued: Gauge,
     running: Gauge,
@@ -39,9 +40,15 @@ struct Accepted {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Refused {
+struct Answered {
     operation: &'static str,
     status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedCall {
+    operation: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +85,8 @@ impl Default for Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 18));
         let mut metrics = Self {
             registry: Registry::with_prefix("imgopen"),
+            calls: Family::default(),
+            refused_calls: Family::default(),
             accepted: Family::default(),
             refused: Family::default(),
             finished: Family::default(),
@@ -99,6 +108,9 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
+        registry.register("calls", "Calls answered, by operation and HTTP status", self.calls.clone());
+        let refused = "Calls refused before their operation began, by what was wrong";
+        registry.register("calls_refused", refused, self.refused_calls.clone());
         registry.register("tasks_accepted", "Tasks accepted", self.accepted.clone());
         registry.register("submits_refused", "Submits rejected, by HTTP status", self.refused.clone());
         registry.register("tasks_finished", "Tasks ended, by the state they ended in", self.finished.clone());
@@ -117,6 +129,16 @@ impl Metrics {
         registry.register("backend_jobs", "Jobs that a back end works on for this service", self.backend_jobs.clone());
     }
 
+    /// Counts a call that was answered with this HTTP status.
+    pub fn called(&self, operation: &'static str, status: u16) {
+        self.calls.get_or_create(&Answered { operation, status }).inc();
+    }
+
+    /// Counts a call that was refused before its operation began.
+    pub fn call_refused(&self, operation: &'static str, reason: &'static str) {
+        self.refused_calls.get_or_create(&RefusedCall { operation, reason }).inc();
+    }
+
     /// Counts a submit that became a task.
     pub fn accepted(&self, operation: &'static str) {
         self.accepted.get_or_create(&Accepted { operation }).inc();
@@ -129,7 +151,7 @@ impl Metrics {
 
     /// Counts a submit that was rejected with this HTTP status.
     pub fn refused(&self, operation: &'static str, status: u16) {
-        self.refused.get_or_create(&Refused { operation, status }).inc();
+        self.refused.get_or_create(&Answered { operation, status }).inc();
     }
 
     /// Records how long a task waited for its run.
@@ -152,7 +174,7 @@ impl Metrics {
         self.tries.get_or_create(&Tried { outcome }).inc();
     }
 
-    /// Formats all metrics, with these values of the gauges.
+    /// Formats all metrics as OpenMetrics, with these values of the gauges.
     pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64, backends: Vec<BackendStatus>) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.queued.set(count(queued));
@@ -179,6 +201,8 @@ mod tests {
     #[test]
     fn every_metric_is_written() {
         let metrics = Metrics::default();
+        metrics.called("outpaint", 200);
+        metrics.call_refused("outpaint", "json");
         metrics.accepted("outpaint");
         metrics.refused("outpaint", 429);
         metrics.started("outpaint", Duration::from_millis(7));
@@ -195,6 +219,8 @@ mod tests {
         let backends = vec![backend("comfyui", None, 2), backend("comfyui-2", Some("it does not answer"), 0)];
         let text = metrics.text((3, 1), 77, backends);
         for line in [
+            "imgopen_calls_total{operation=\"outpaint\",status=\"200\"} 1",
+            "imgopen_calls_refused_total{operation=\"outpaint\",reason=\"json\"} 1",
             "imgopen_tasks_accepted_total{operation=\"outpaint\"} 1",
             "imgopen_submits_refused_total{operation=\"outpaint\",status=\"429\"} 1",
             "imgopen_tasks_finished_total{operation=\"outpaint\",engine=\"sandbox\",state=\"succeeded\"} 1",

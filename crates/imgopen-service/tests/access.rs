@@ -95,6 +95,72 @@ async fn rejected_submits_are_counted() {
 }
 
 #[tokio::test]
+async fn calls_are_counted_by_operation_status_and_refusal() {
+    let server = Bench::new().with(|settings| settings.requests.body_bytes = 1000).start().await;
+    let wrong = other(&server.key, "ak_0", "wrong");
+    server.call_as(&wrong, "enlarge_image", enlarge("1")).await.refused(401);
+    let url = format!("{}/AIGCImgOpenServ/saas/tool/imgEnlarge", server.url);
+    let post = |headers: &[(&str, &str)], body: String| {
+        let keys = &server.key.credentials;
+        let request = http().post(&url).header(Credentials::ID_HEADER, keys.access_key_id());
+        let request = request.header(Credentials::SECRET_HEADER, keys.expose_secret()).body(body);
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+    };
+    let json = ("content-type", "application/json");
+    for (headers, body, status) in [
+        (&[("content-type", "text/plain")][..], "{}".to_owned(), 415),
+        (&[json, ("content-encoding", "br")], "{}".to_owned(), 415),
+        (&[json], " ".repeat(1001), 413),
+        (&[json], "{".to_owned(), 400),
+        (&[json], "{}".to_owned(), 422),
+        (&[json], "[]".to_owned(), 422),
+    ] {
+        Answer::of(post(headers, body).send().await.unwrap()).await.refused(status);
+    }
+    server.call("enlarge_image", enlarge("1")).await.ok();
+    server.tool("hair/change", "1").await.refused(404);
+    for path in ["/nothing", "/neither", "/assets/0"] {
+        server.get(path).send().await.unwrap();
+    }
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let counts = |name: &str| metrics.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    let has = |line: String| assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    for (status, count) in [(200, 1), (400, 1), (401, 1), (413, 1), (415, 2), (422, 2)] {
+        has(format!("imgopen_calls_total{{operation=\"enlarge_image\",status=\"{status}\"}} {count}"));
+    }
+    has("imgopen_calls_total{operation=\"query_tool_task\",status=\"404\"} 1".to_owned());
+    has("imgopen_calls_total{operation=\"other\",status=\"404\"} 3".to_owned());
+    for (reason, count) in [("keys", 1), ("media_type", 1), ("coding", 1), ("size", 1), ("json", 1), ("bounds", 2)] {
+        has(format!("imgopen_calls_refused_total{{operation=\"enlarge_image\",reason=\"{reason}\"}} {count}"));
+    }
+    assert_eq!(counts("imgopen_calls_refused_total").len(), 6);
+    assert_eq!(counts("imgopen_calls_total").len(), 8);
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let server = Bench::new().start().await;
+    server.submitted("enlarge_image", enlarge("1")).await;
+    let text = async |accept: &str| {
+        let response = server.get("/metrics").header("accept", accept).send().await.unwrap();
+        assert_eq!(response.headers()["vary"], "accept");
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (media_type, response.text().await.unwrap())
+    };
+    let sample = "imgopen_tasks_accepted_total{operation=\"enlarge_image\"} 1\n";
+    for accept in ["*/*", "text/plain;version=0.0.4"] {
+        let (media_type, metrics) = text(accept).await;
+        assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
+        assert!(metrics.contains(&format!("# TYPE imgopen_tasks_accepted_total counter\n{sample}")), "{metrics}");
+        assert!(!metrics.contains("# EOF") && !metrics.contains("# UNIT"), "{metrics}");
+    }
+    let (media_type, metrics) = text("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
+    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(metrics.contains(&format!("# TYPE imgopen_tasks_accepted counter\n{sample}")), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+}
+
+#[tokio::test]
 async fn models_are_listed_in_pages() {
     let server = Bench::new().start().await;
     let page = server.call("list_models", json!({"pageSize": 10, "pageNum": 1})).await.ok();

@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -21,10 +21,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::hosts::{self, Hosts};
 use super::waiting::Waiting;
-use super::{Api, cors, failures, front};
+use super::{Api, cors, counting, failures, front};
 use crate::assets::AssetError;
 use crate::context::Context;
-use crate::metrics;
+use crate::metrics::form::Form;
 use crate::tasks::needs;
 
 /// How long a cache may keep a picture, in seconds: a year, because it never changes.
@@ -60,6 +60,7 @@ pub fn routes_of(context: &Arc<Context>) -> Router {
         .route("/previews/{token}", get(preview))
         .with_state(context.clone());
     let routes = complete(vendor.merge(extras).merge(own));
+    let routes = routes.layer(from_fn_with_state(context.clone(), counting::count));
     match cors::layer(&settings.allow_origin) {
         Some(layer) => routes.layer(layer),
         None => routes,
@@ -81,10 +82,13 @@ async fn ready(State(context): State<Arc<Context>>) -> Result<String, Failure> {
     Ok(away.fold("ready\n".to_owned(), |text, (name, reason)| format!("{text}away: {name}: {reason}\n")))
 }
 
-async fn metrics(State(context): State<Arc<Context>>) -> Result<Response, Failure> {
+async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let form = Form::preferred(&accept.join(","));
     let bytes = context.store.asset_bytes().await.map_err(failures::of_store)?;
     let text = context.metrics.text(context.dispatch.counts(), bytes, context.backends());
-    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+    let headers = [(CONTENT_TYPE, form.media_type()), (VARY, "accept")];
+    Ok((headers, form.write(text)).into_response())
 }
 
 async fn asset(
