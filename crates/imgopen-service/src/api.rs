@@ -7,6 +7,7 @@ mod failures;
 pub(crate) mod front;
 mod hosts;
 pub(crate) mod http;
+mod open;
 mod vendor;
 mod waiting;
 

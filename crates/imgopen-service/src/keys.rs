@@ -169,6 +169,11 @@ impl Keys {
         Ok(())
     }
 
+    /// Whether there is a key with that id, active or revoked.
+    pub(crate) async fn knows(&self, id: &KeyId) -> Result<bool, StoreError> {
+        Ok(self.find(id).await?.is_some())
+    }
+
     /// Whether these are the id and the secret of an active key.
     pub(crate) async fn admits(&self, credentials: &Credentials) -> Result<bool, StoreError> {
         let given = hash(credentials.expose_secret());

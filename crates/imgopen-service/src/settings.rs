@@ -36,7 +36,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Whether operations without another engine return labelled test cards.
     pub sandbox: bool,
-    /// Whether callers need no key. Allowed only while listening on a loopback address.
+    /// Whether callers need no key, and may send any placeholder for one. A key that the service has must still be right.
+    /// Allowed only while listening on a loopback address.
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
     pub allow_network: Vec<IpNet>,

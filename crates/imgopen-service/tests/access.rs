@@ -57,6 +57,37 @@ async fn an_open_service_needs_no_key_and_still_checks_keys() {
 }
 
 #[tokio::test]
+async fn an_open_service_takes_any_placeholder_for_a_key() {
+    let server = Bench::new().with(|settings| settings.open = true).start().await;
+    let listed = async |headers: &[(&str, &str)]| {
+        let request = http().post(format!("{}/imgopen/v1/tasks/list", server.url)).json(&json!({}));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.send().await.unwrap()).await
+    };
+    const ENLARGE: &str = "/AIGCImgOpenServ/saas/tool/imgEnlarge";
+    let task = id(&without_key(&server, ENLARGE, enlarge("1")).await.ok());
+    let (id, secret) = (Credentials::ID_HEADER, Credentials::SECRET_HEADER);
+    for headers in [
+        &[(id, "accessKeyId"), (secret, "accessKeySecret")][..],
+        &[(id, "x"), (secret, "")],
+        &[(id, ""), (secret, "sk-none")],
+        &[(id, "none")],
+        &[(secret, "none")],
+        &[(id, "open"), (secret, "open")],
+    ] {
+        assert_eq!(listed(headers).await.ok()["rows"][0]["taskId"], json!(task), "{headers:?}");
+    }
+    // A key that the service has must be right, and is not used up by a placeholder's name.
+    let own = server.key.credentials.access_key_id();
+    for wrong in [&[(id, own), (secret, "wrong")][..], &[(id, own)], &[(id, "a"), (id, "b"), (secret, "c")]] {
+        listed(wrong).await.refused(401);
+    }
+    server.service.keys().revoke(KeyId(own.to_owned())).await.unwrap();
+    until("the key is revoked", || async { (server.call("list_tasks", json!({})).await.status == 401).then_some(()) })
+        .await;
+}
+
+#[tokio::test]
 async fn health_readiness_metrics_and_documents_need_no_key() {
     let server = Bench::new().start().await;
     let task = server.submitted("enlarge_image", enlarge("1")).await;

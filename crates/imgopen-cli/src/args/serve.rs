@@ -27,7 +27,7 @@ pub struct Serve {
     /// Answer operations that have no real engine with labelled test cards.
     #[arg(long)]
     pub sandbox: bool,
-    /// Accept callers without a key; only on a loopback address.
+    /// Accept callers without a key, or with any placeholder; only on a loopback address.
     #[arg(long)]
     pub open: bool,
     /// A private network to fetch pictures from and push callbacks to; repeatable.

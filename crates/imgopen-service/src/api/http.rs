@@ -21,7 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::hosts::{self, Hosts};
 use super::waiting::Waiting;
-use super::{Api, cors, counting, failures, front};
+use super::{Api, cors, counting, failures, front, open};
 use crate::assets::AssetError;
 use crate::context::Context;
 use crate::metrics::form::Form;
@@ -60,6 +60,10 @@ pub fn routes_of(context: &Arc<Context>) -> Router {
         .route("/previews/{token}", get(preview))
         .with_state(context.clone());
     let routes = complete(vendor.merge(extras).merge(own));
+    let routes = match settings.open {
+        true => routes.layer(from_fn_with_state(context.clone(), open::ignore_placeholder)),
+        false => routes,
+    };
     let routes = routes.layer(from_fn_with_state(context.clone(), counting::count));
     match cors::layer(&settings.allow_origin) {
         Some(layer) => routes.layer(layer),
