@@ -163,6 +163,29 @@ async fn a_request_that_does_not_come_whole_is_cut() {
 }
 
 #[tokio::test]
+async fn answers_announce_how_long_an_idle_connection_is_kept() {
+    for (idle, announced) in [(60_000, Some("timeout=60")), (7_900, Some("timeout=7")), (900, None)] {
+        let idle = Duration::from_millis(idle);
+        let server = Bench::new().with(|settings| settings.connections.idle = idle).start().await;
+        // Failures announce it, too.
+        for path in ["/healthz", "/nothing", "/assets/0"] {
+            let answer = server.get(path).send().await.unwrap();
+            let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((header("keep-alive"), header("connection")), (announced, announced.map(|_| "keep-alive")));
+        }
+        server.stop().await;
+    }
+    // Not where the connection ends with the answer.
+    let server = Bench::new().start().await;
+    for head in ["GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: Close\r\n", "GET /healthz HTTP/1.0\r\n"] {
+        let mut caller = server.connect().await;
+        caller.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        let answer = String::from_utf8(rest(&mut caller).await).unwrap().to_lowercase();
+        assert!(answer.contains(" 200 ok\r\n") && !answer.contains("keep-alive"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_open_service_answers_at_names_of_this_machine_only() {
     let server = Bench::new().with(|settings| settings.open = true).start().await;
     let at = async |path: &str, host: &str| {

@@ -9,6 +9,7 @@
 mod calls;
 mod descriptors;
 mod door;
+mod keep_alive;
 mod line;
 mod lines;
 mod stream;
@@ -29,6 +30,7 @@ use crate::settings::ConnectionSettings;
 use calls::Attach;
 pub(crate) use descriptors::raise as raise_open_files;
 use door::{Door, Peer};
+use keep_alive::KeepAlive;
 use lines::Lines;
 use stream::Patience;
 use throttle::Throttle;
@@ -69,7 +71,8 @@ impl Front {
         let lines = Arc::new(Lines::new(at_most));
         let front = Self { handle: Handle::new(), lines: lines.clone() };
         let door = Door::new(listener, lines, Patience::new(settings.stall));
-        let server = front.server(door, hosts, settings.idle).serve(routes.into_make_service());
+        let attach = Attach { hosts, keep_alive: KeepAlive::new(settings.idle, front.lines.clone()) };
+        let server = front.server(door, attach, settings.idle).serve(routes.into_make_service());
         (front, tokio::spawn(server))
     }
 
@@ -89,9 +92,9 @@ impl Front {
         self.handle.shutdown();
     }
 
-    fn server(&self, door: Door, hosts: Hosts, idle: Duration) -> Server<Peer, Attach> {
+    fn server(&self, door: Door, attach: Attach, idle: Duration) -> Server<Peer, Attach> {
         let throttle = Throttle::default();
-        let server = Server::<Peer>::from_listener(door).acceptor(Attach { hosts }).handle(self.handle.clone());
+        let server = Server::<Peer>::from_listener(door).acceptor(attach).handle(self.handle.clone());
         let mut server = server.http1_only().accept_error_handler(move |_, error| {
             if let Some(count) = throttle.count(std::time::Instant::now()) {
                 warn!(%error, count, "connections could not be accepted");

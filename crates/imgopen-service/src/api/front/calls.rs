@@ -19,15 +19,18 @@ use imgopen_server::Failure;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::keep_alive::KeepAlive;
 use super::line::Line;
 use super::stream::Stream;
 use crate::api::hosts::Hosts;
 
 /// Ties the calls of a connection to it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Attach {
     /// Which hosts are answered.
     pub hosts: Hosts,
+    /// What answers announce.
+    pub keep_alive: KeepAlive,
 }
 
 impl<S> Accept<Stream, S> for Attach {
@@ -36,7 +39,8 @@ impl<S> Accept<Stream, S> for Attach {
     type Future = Ready<io::Result<(Stream, Calls<S>)>>;
 
     fn accept(&self, stream: Stream, inner: S) -> Self::Future {
-        let calls = Calls { inner, line: stream.line().clone(), hosts: self.hosts };
+        let keep_alive = self.keep_alive.clone();
+        let calls = Calls { inner, line: stream.line().clone(), hosts: self.hosts, keep_alive };
         ready(Ok((stream, calls)))
     }
 }
@@ -47,6 +51,7 @@ pub struct Calls<S> {
     inner: S,
     line: Arc<Line>,
     hosts: Hosts,
+    keep_alive: KeepAlive,
 }
 
 impl<S, B> Service<Request<B>> for Calls<S>
@@ -64,7 +69,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let line = self.line.clone();
+        let (line, keep_alive) = (self.line.clone(), self.keep_alive.of(&request));
         let admitted = match line.begin(request.body().is_end_stream()) {
             true => self.hosts.admit(&request),
             // Nobody reads this: the connection is being closed.
@@ -77,7 +82,7 @@ where
             }
             Err(failure) => Either::Right(ready(Ok(failure.into_response()))),
         };
-        Answering { answer, line: Some(line) }
+        Answering { answer, line: Some(line), keep_alive }
     }
 }
 
@@ -90,6 +95,7 @@ pin_project! {
         #[pin]
         answer: Either<F, Refused<E>>,
         line: Option<Arc<Line>>,
+        keep_alive: Option<KeepAlive>,
     }
 }
 
@@ -101,7 +107,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.answer.poll(cx).map_ok(|response| {
+        this.answer.poll(cx).map_ok(|mut response| {
+            if let Some(keep_alive) = this.keep_alive.take() {
+                keep_alive.announce(response.headers_mut());
+            }
             let line = this.line.take();
             if let Some(line) = &line {
                 line.answer();
@@ -181,6 +190,7 @@ mod tests {
     use std::convert::Infallible;
     use std::net::{IpAddr, Ipv4Addr};
     use std::pin::pin;
+    use std::time::Duration;
 
     use futures_util::FutureExt;
     use futures_util::future::poll_fn;
@@ -222,7 +232,8 @@ mod tests {
     }
 
     fn calls(place: &Place) -> Calls<Length> {
-        Calls { inner: Length, line: place.line.clone(), hosts: Hosts { is_open: false } }
+        let keep_alive = KeepAlive::new(Duration::from_secs(60), Arc::new(Lines::new(1)));
+        Calls { inner: Length, line: place.line.clone(), hosts: Hosts { is_open: false }, keep_alive }
     }
 
     fn request(host: &str, body: Body) -> Request<Body> {

@@ -105,7 +105,8 @@ impl Lines {
         }
     }
 
-    fn is_stopping(&self) -> bool {
+    /// Whether the service is stopping.
+    pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
     }
 
