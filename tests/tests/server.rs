@@ -1,9 +1,10 @@
 //! The server's failures: each is the envelope with a message that says what is wrong.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpen, Options, router, router_with, types};
 use imgopen_tests::document;
@@ -294,6 +295,40 @@ async fn the_document_is_served_unchanged() {
     let json = reqwest::get(format!("{server}/openapi.json")).await.unwrap();
     assert_eq!(json.headers()["content-type"], "application/json");
     assert_eq!(&json.json::<Value>().await.unwrap(), document::vendor());
+}
+
+#[tokio::test]
+async fn documents_are_compressed_and_not_sent_twice() {
+    let server = url(serve(Recorder::default().router()).await);
+    let http = reqwest::Client::new();
+    let paths = ["/docs", "/openapi.yaml", "/openapi.json", "/extras/openapi.yaml", "/extras/openapi.json"];
+    let mut tags = Vec::new();
+    for path in paths {
+        let get = || http.get(format!("{server}{path}"));
+        let plain = get().send().await.unwrap();
+        assert!(!plain.headers().contains_key("content-encoding"), "{path}");
+        let tag = plain.headers()["etag"].clone();
+        let text = plain.bytes().await.unwrap();
+        let packed = get().header("accept-encoding", "br, gzip").send().await.unwrap();
+        assert_eq!(packed.headers()["content-encoding"], "gzip", "{path}");
+        assert_eq!((&packed.headers()["vary"], &packed.headers()["etag"]), (&"accept-encoding".parse().unwrap(), &tag));
+        let sent = packed.bytes().await.unwrap();
+        assert!(sent.len() < text.len() / 2, "{path}: {} of {} bytes", sent.len(), text.len());
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&sent[..]).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == text, "{path}");
+        for accept_encoding in ["gzip", "identity"] {
+            let again = get().header("accept-encoding", accept_encoding).header("if-none-match", &tag);
+            let again = again.send().await.unwrap();
+            assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &tag), "{path}");
+            assert!(again.bytes().await.unwrap().is_empty(), "{path}");
+        }
+        assert_eq!(get().header("if-none-match", "\"other\"").send().await.unwrap().status(), 200);
+        tags.push(tag.to_str().unwrap().to_owned());
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), paths.len());
 }
 
 #[tokio::test]

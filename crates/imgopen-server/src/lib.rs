@@ -4,6 +4,7 @@ mod body;
 mod call;
 mod caller;
 mod coding;
+mod documents;
 mod failure;
 mod options;
 mod refusal;

@@ -1,9 +1,8 @@
-//! What the generated routers are put together from: answers, path parameters, documents, and the envelope for all else.
+//! What the generated routers are put together from: answers, path parameters, and the envelope for all else.
 
 use std::any::Any;
 use std::str::FromStr;
 
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -40,27 +39,6 @@ pub(crate) fn parameter<T: FromStr>(operation: &Operation, path: &str) -> Result
         let shown: String = value.chars().take(60).collect();
         Failure::not_found(format!("`{}` is {shown:?}; use one of {}", parameter.name, known.join(", ")))
     })
-}
-
-/// A document as YAML.
-pub(crate) fn yaml(text: &'static str) -> Response {
-    ([(CONTENT_TYPE, "application/yaml")], text).into_response()
-}
-
-/// A document as JSON.
-pub(crate) fn json(text: &'static str) -> Response {
-    ([(CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-/// The page of all documents. The policy is the page's own; that nobody may frame it can only be said in the header.
-pub(crate) fn page(text: &'static str, policy: &str) -> Response {
-    let policy = format!("{policy}; frame-ancestors 'none'");
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, policy.as_str()),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (headers, text).into_response()
 }
 
 /// Adds to routes what every answer must have: the envelope for unknown paths, wrong methods and panics.

@@ -21,14 +21,14 @@ pub fn emit(api: &Api) -> Result<TokenStream> {
 
         use axum::Router;
         use axum::http::Uri;
-        use axum::routing::{get, post};
+        use axum::routing::post;
         use imgopen_types::{Credentials, operations};
 
         #[doc(inline)]
         pub use imgopen_types as types;
 
         use crate::call::{Call, Service, Shared};
-        use crate::{Caller, Failure, Options, complete, routing};
+        use crate::{Caller, Failure, Options, complete, documents, routing};
 
         #(#parts)*
     })
@@ -53,8 +53,7 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
     let router_docs = format!(
         " Serves {name} with the default [`Options`]: every operation at its path, the document at `{yaml_path}` and\n `{json_path}`,{page_docs} and the envelope for everything else."
     );
-    let page =
-        is_first.then(|| quote!(.route("/docs", get(|| async { routing::page(include_str!("docs.html"), #POLICY) }))));
+    let page = is_first.then(|| quote!(.route("/docs", documents::page(include_str!("docs.html"), #POLICY))));
     let with_docs = format!(" Like [`{router}`], with options.");
     let routes_docs = format!(
         " The routes of [`{router}`] alone, to be merged with others before [`complete`] adds the envelope for everything else."
@@ -96,8 +95,8 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
                 }
             };
             Router::new()
-                .route(#yaml_path, get(|| async { routing::yaml(include_str!(#yaml_file)) }))
-                .route(#json_path, get(|| async { routing::json(include_str!(#json_file)) }))
+                .route(#yaml_path, documents::yaml(include_str!(#yaml_file)))
+                .route(#json_path, documents::json(include_str!(#json_file)))
                 #page
                 #(#routes)*
                 .with_state(Shared::new(service, options, Arc::new(authorize)))
