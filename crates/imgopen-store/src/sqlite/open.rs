@@ -30,6 +30,10 @@ pub const BUSY: Duration = Duration::from_secs(10);
 /// the wait shares it.
 const WRITE_BUSY: Duration = Duration::from_secs(5);
 
+/// The largest size in bytes that the write-ahead log keeps once everything in it is in the database. It grows further only while
+/// a reader holds an old snapshot. Four times what SQLite lets gather before it copies the log's content.
+const LOG_BYTES: u32 = 16 * 1024 * 1024;
+
 /// The pause between attempts where SQLite itself does not wait.
 pub const PAUSE: Duration = Duration::from_millis(5);
 
@@ -41,6 +45,7 @@ pub fn read_write(file: &Path) -> Result<Connection, StoreError> {
     settings(&connection).map_err(to_error)?;
     // Every commit is on the disk before it is answered. With a write-ahead log that is one sync each.
     connection.pragma_update(None, "synchronous", "FULL").map_err(to_error)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES).map_err(to_error)?;
     match migrate(&connection).map_err(|problem| problem.at(&path()))? {
         found if found > KNOWN => Err(StoreError::Layout { path: path(), found, known: KNOWN }),
         _ => {
@@ -110,4 +115,32 @@ fn apply_layouts(connection: &Connection) -> Result<i64, Problem> {
         connection.pragma_update(None, "user_version", KNOWN)?;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shrinks_after_a_long_reader_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(FILE);
+        let log = || std::fs::metadata(directory.path().join(format!("{FILE}-wal"))).unwrap().len();
+        let writer = read_write(&file).unwrap();
+        writer.execute_batch("CREATE TABLE filler (content BLOB)").unwrap();
+        let fill = |bytes: u32| writer.execute("INSERT INTO filler VALUES (zeroblob(?1))", [bytes]).unwrap();
+        let Ok(reader) = read_only(&file) else { panic!("the database cannot be read") };
+        reader.execute_batch("BEGIN; SELECT count(*) FROM filler").unwrap();
+        for _ in 0..24 {
+            fill(1024 * 1024);
+        }
+        assert!(log() > u64::from(LOG_BYTES), "{} bytes", log());
+        drop(reader);
+        // The first write copies the log's content into the database, the second begins the log again.
+        fill(1);
+        fill(1);
+        assert!(log() <= u64::from(LOG_BYTES), "{} bytes", log());
+        let count: i64 = writer.query_row("SELECT count(*) FROM filler", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 26);
+    }
 }
