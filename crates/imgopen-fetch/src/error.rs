@@ -1,13 +1,13 @@
 //! Errors of fetches and pushes, written for the person who chose the address.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use http::StatusCode;
-use url::Url;
+
+use crate::shown::ShownUrl;
 
 /// Why a fetch or a push failed. Every message names the URL.
 ///
@@ -110,13 +110,24 @@ pub enum FetchError {
         source: reqwest::Error,
     },
 
+    /// The server answers in plain text where TLS is expected.
+    #[error(
+        "{url} answered without the encryption (TLS) that https asks for; give the URL with http://, or the port for https"
+    )]
+    NoTls {
+        /// The URL.
+        url: ShownUrl,
+    },
+
     /// The fetch or push took too long.
-    #[error("{url} did not answer within {} s", .limit.as_secs_f64())]
+    #[error("{}", slow(.url, .limit, .received))]
     Timeout {
         /// The URL.
         url: ShownUrl,
         /// [`Limits::time`](crate::Limits::time).
         limit: Duration,
+        /// How many bytes of the body had arrived; `None` if no answer had begun.
+        received: Option<u64>,
     },
 
     /// The status of the answer is not a success.
@@ -126,6 +137,8 @@ pub enum FetchError {
         url: ShownUrl,
         /// The HTTP status.
         status: StatusCode,
+        /// After which time the server asks to try again, by `Retry-After`.
+        retry_after: Option<Duration>,
     },
 
     /// The body is too large.
@@ -137,14 +150,24 @@ pub enum FetchError {
         limit: u64,
     },
 
-    /// The body is compressed although that was not requested. It is not decompressed, since a small body may expand to a huge
-    /// one.
+    /// The body is compressed, although that was not requested, in a way that is not undone here.
     #[error("{url} answered with the encoding `{encoding}`, which was not asked for; serve it without")]
     Encoding {
         /// The URL.
         url: ShownUrl,
         /// The encoding.
         encoding: String,
+    },
+
+    /// The body is not compressed as its header says.
+    #[error("{url} answered with the encoding `{encoding}`, but the body is not that ({problem}); serve it without")]
+    Packed {
+        /// The URL.
+        url: ShownUrl,
+        /// The encoding.
+        encoding: &'static str,
+        /// What is wrong with the body.
+        problem: String,
     },
 
     /// There were too many redirects.
@@ -190,15 +213,27 @@ impl FetchError {
         }
     }
 
-    /// Whether another attempt may succeed: the network or name resolution failed, or the server answered 408, 429 or 5xx
-    /// except 501.
+    /// Whether another attempt may succeed: the network or name resolution failed, or the server answered 408, 425, 429 or
+    /// 5xx except 501 and 505.
+    ///
+    /// A name without a permitted address counts as one that was not found: as the message, the time until the last attempt
+    /// must not show which of them it is.
     pub fn is_retryable(&self) -> bool {
         match self {
-            FetchError::Unresolved { .. } | FetchError::ConnectTimeout { .. } => true,
+            FetchError::Unresolved { .. } | FetchError::Resolved { .. } | FetchError::ConnectTimeout { .. } => true,
             FetchError::Transport { .. } | FetchError::Timeout { .. } => true,
             FetchError::Status { status, .. } => is_temporary(*status),
             FetchError::Redirected { source, .. } => source.is_retryable(),
             _ => false,
+        }
+    }
+
+    /// Returns after which time the server asks to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            FetchError::Status { retry_after, .. } => *retry_after,
+            FetchError::Redirected { source, .. } => source.retry_after(),
+            _ => None,
         }
     }
 
@@ -284,57 +319,23 @@ fn no_address(url: &ShownUrl) -> String {
     )
 }
 
+/// One message for a server that does not answer, and one for an answer that does not end.
+fn slow(url: &ShownUrl, limit: &Duration, received: &Option<u64>) -> String {
+    let seconds = limit.as_secs_f64();
+    match received {
+        None => format!("{url} did not answer within {seconds} s"),
+        Some(bytes) => {
+            format!("{url} answered too slowly: {bytes} bytes came within {seconds} s, and not all; serve it faster")
+        }
+    }
+}
+
 fn is_temporary(status: StatusCode) -> bool {
-    let try_later = status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS;
-    try_later || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
-}
-
-/// A URL as messages show it: without user name, password, query and fragment, which may contain secrets, and truncated if
-/// it is long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownUrl(String);
-
-impl ShownUrl {
-    const LONGEST: usize = 200;
-
-    /// Shows a text that may not be a URL.
-    pub(crate) fn of_text(text: &str) -> Self {
-        match Url::parse(text) {
-            Ok(url) if url.has_host() => Self::of(&url),
-            // Without parsing there is no way to know where user information ends, so nothing of the text is safe to show.
-            _ if text.contains('@') => Self("the given text".to_owned()),
-            _ => Self::cut(&format!("{:?}", text.split(['?', '#']).next().unwrap_or_default())),
-        }
-    }
-
-    /// Shows the beginning of a text that is too long to parse.
-    pub(crate) fn of_start(text: &str) -> Self {
-        Self::of_text(text.char_indices().nth(Self::LONGEST).map_or(text, |(end, _)| &text[..end]))
-    }
-
-    /// Shows a URL.
-    pub(crate) fn of(url: &Url) -> Self {
-        let mut shown = url.clone();
-        // These fail only for URLs that cannot have any.
-        let _ = shown.set_username("");
-        let _ = shown.set_password(None);
-        shown.set_fragment(None);
-        shown.set_query(url.query().map(|_| ""));
-        let text = shown.as_str();
-        Self::cut(&if url.query().is_some() { format!("{text}…") } else { text.to_owned() })
-    }
-
-    fn cut(text: &str) -> Self {
-        match text.char_indices().nth(Self::LONGEST) {
-            Some((end, _)) => Self(format!("{}…", &text[..end])),
-            None => Self(text.to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for ShownUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    match status.as_u16() {
+        // Too early, as some servers say of a repeated beginning of TLS.
+        408 | 425 | 429 => true,
+        501 | 505 => false,
+        _ => status.is_server_error(),
     }
 }
 

@@ -4,17 +4,21 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response};
 use url::Url;
 
 use crate::connect::{self, ConnectLimit, ConnectTimeout};
-use crate::error::{FetchError, ShownUrl, is_own};
+use crate::error::{FetchError, is_own};
 use crate::resolve::{self, GuardedResolver, NoAddress};
+use crate::retry_after::retry_after;
+use crate::shown::ShownUrl;
+use crate::unpack::{Packing, Unpacking};
 use crate::{Guard, Limits};
 
 /// How long the pool keeps an idle connection. Strangers choose the hosts, so connections are rarely reused.
@@ -126,10 +130,14 @@ impl Fetcher {
     /// If the URL or its addresses are rejected, the request fails, the status is not a success, or a limit is exceeded.
     pub async fn get(&self, url: &str, limits: &Limits) -> Result<Fetched, FetchError> {
         let asked = self.guard.check(url)?;
-        let fetching = connect::within(limits.connect, self.follow(asked.clone(), limits));
+        let progress = Progress::new();
+        let fetching = connect::within(limits.connect, self.follow(asked.clone(), limits, &progress));
         match tokio::time::timeout(limits.time, fetching).await {
             Ok(fetched) => fetched,
-            Err(_) => Err(FetchError::Timeout { url: ShownUrl::of(&asked), limit: limits.time }),
+            Err(_) => {
+                let (url, received) = (ShownUrl::of(&asked), progress.received());
+                Err(FetchError::Timeout { url, limit: limits.time, received })
+            }
         }
     }
 
@@ -150,18 +158,18 @@ impl Fetcher {
         let pushing = connect::within(limits.connect, self.push(&url, headers, body, limits));
         match tokio::time::timeout(limits.time, pushing).await {
             Ok(posted) => posted,
-            Err(_) => Err(FetchError::Timeout { url: ShownUrl::of(&url), limit: limits.time }),
+            Err(_) => Err(FetchError::Timeout { url: ShownUrl::of(&url), limit: limits.time, received: None }),
         }
     }
 
-    async fn follow(&self, asked: Url, limits: &Limits) -> Result<Fetched, FetchError> {
+    async fn follow(&self, asked: Url, limits: &Limits, progress: &Progress) -> Result<Fetched, FetchError> {
         let mut url = asked.clone();
         let behind = |error, followed| match followed {
             0 => error,
             _ => FetchError::Redirected { from: ShownUrl::of(&asked), source: Box::new(error) },
         };
         for followed in 0..=limits.redirects {
-            match self.fetch(&url, limits).await.map_err(|error| behind(error, followed))? {
+            match self.fetch(&url, limits, progress).await.map_err(|error| behind(error, followed))? {
                 Step::Arrived(fetched) => return Ok(fetched),
                 Step::Redirect(next) => url = self.guard.check(next.as_str()).map_err(|error| behind(error, 1))?,
             }
@@ -169,7 +177,7 @@ impl Fetcher {
         Err(FetchError::TooManyRedirects { url: ShownUrl::of(&asked), limit: limits.redirects })
     }
 
-    async fn fetch(&self, url: &Url, limits: &Limits) -> Result<Step, FetchError> {
+    async fn fetch(&self, url: &Url, limits: &Limits, progress: &Progress) -> Result<Step, FetchError> {
         let request = self.client.get(url.clone()).header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let response = request.send().await.map_err(|error| failure(url, error))?;
         let status = response.status();
@@ -177,11 +185,17 @@ impl Fetcher {
             return target(url, &response).map(Step::Redirect);
         }
         if !status.is_success() {
-            return Err(FetchError::Status { url: ShownUrl::of(url), status });
+            let retry_after = retry_after(response.headers(), SystemTime::now());
+            return Err(FetchError::Status { url: ShownUrl::of(url), status, retry_after });
         }
-        check_encoding(url, &response)?;
+        let packing = Packing::of(response.headers());
+        let packing = packing.map_err(|encoding| FetchError::Encoding { url: ShownUrl::of(url), encoding })?;
         let content_type = text(response.headers(), CONTENT_TYPE.as_str());
-        let bytes = read_whole(url, response, limits.bytes).await?;
+        let bytes = read_whole(url, response, limits.bytes, progress).await?;
+        let bytes = match packing {
+            Some(packing) => unpacked(url, bytes, packing, limits.bytes).await?,
+            None => bytes,
+        };
         Ok(Step::Arrived(Fetched { url: url.clone(), content_type, bytes }))
     }
 
@@ -225,38 +239,62 @@ fn target(url: &Url, response: &Response) -> Result<Url, FetchError> {
     }
 }
 
-fn check_encoding(url: &Url, response: &Response) -> Result<(), FetchError> {
-    const PACKED: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
-    let given = text(response.headers(), CONTENT_ENCODING.as_str()).unwrap_or_default().to_ascii_lowercase();
-    // Others, such as `identity` and `aws-chunked`, mark bodies that are not compressed.
-    match given.split(',').map(str::trim).find(|encoding| PACKED.contains(encoding)) {
-        Some(encoding) => Err(FetchError::Encoding { url: ShownUrl::of(url), encoding: encoding.to_owned() }),
-        None => Ok(()),
-    }
+/// Decompresses a body.
+async fn unpacked(url: &Url, body: Bytes, packing: Packing, limit: u64) -> Result<Bytes, FetchError> {
+    let url = || ShownUrl::of(url);
+    packing.unpack(body, limit).await.map_err(|error| match error {
+        Unpacking::TooLarge => FetchError::TooLarge { url: url(), limit },
+        Unpacking::Damaged(problem) => FetchError::Packed { url: url(), encoding: packing.name(), problem },
+    })
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-async fn read_whole(url: &Url, mut response: Response, limit: u64) -> Result<Bytes, FetchError> {
+async fn read_whole(url: &Url, mut response: Response, limit: u64, progress: &Progress) -> Result<Bytes, FetchError> {
     let too_large = || FetchError::TooLarge { url: ShownUrl::of(url), limit };
     if response.content_length().is_some_and(|announced| announced > limit) {
         return Err(too_large());
     }
     let mut body = BytesMut::new();
+    progress.set(0);
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(url, error))? {
         if (body.len() + chunk.len()) as u64 > limit {
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
+        progress.set(body.len() as u64);
     }
     Ok(body.freeze())
 }
 
+/// How many bytes of a body have arrived, for the message of a fetch that took too long.
+struct Progress(AtomicU64);
+
+impl Progress {
+    /// Stands for no body.
+    const NONE: u64 = u64::MAX;
+
+    fn new() -> Self {
+        Self(AtomicU64::new(Self::NONE))
+    }
+
+    fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    fn received(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|bytes| *bytes != Self::NONE)
+    }
+}
+
+/// What rustls reports of an answer in plain text.
+const PLAIN_TEXT: &str = "InvalidContentType";
+
 /// Converts the error of a request. Looks for our resolver's and connector's errors among its causes.
 fn failure(url: &Url, error: reqwest::Error) -> FetchError {
-    let url = ShownUrl::of(url);
+    let (is_encrypted, url) = (url.scheme() == "https", ShownUrl::of(url));
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if let Some(no_address) = inner.downcast_ref::<NoAddress>() {
@@ -267,6 +305,10 @@ fn failure(url: &Url, error: reqwest::Error) -> FetchError {
         }
         if let Some(ConnectTimeout(limit)) = inner.downcast_ref::<ConnectTimeout>() {
             return FetchError::ConnectTimeout { url, limit: *limit };
+        }
+        // reqwest's own message has the URL in it.
+        if is_encrypted && !inner.is::<reqwest::Error>() && inner.to_string().contains(PLAIN_TEXT) {
+            return FetchError::NoTls { url };
         }
         cause = inner.source();
     }

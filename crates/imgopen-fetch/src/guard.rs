@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use url::{Host, Url};
 
-use crate::error::{FetchError, ShownUrl};
+use crate::error::FetchError;
+use crate::shown::ShownUrl;
 use crate::{ports, ranges};
 
 /// The most bytes that a URL may have.
@@ -64,11 +65,13 @@ impl Guard {
     /// it when a URL is submitted, to reject it early; a [`Fetcher`](crate::Fetcher) checks again.
     ///
     /// Returns the URL as browsers would normalise it: `http://0x7f.1` becomes `http://127.0.0.1`, and a space in a path `%20`.
+    /// White space and byte order marks around it are no part of it.
     ///
     /// # Errors
     ///
     /// If the text is not a URL, or the URL is rejected.
     pub fn check(&self, url: &str) -> Result<Url, FetchError> {
+        let url = url.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         if url.len() > URL_LIMIT {
             let shown = ShownUrl::of_start(url);
             return Err(FetchError::TooLong { url: shown, length: url.len(), limit: URL_LIMIT });

@@ -4,6 +4,7 @@ mod announce;
 pub(crate) mod cancel;
 pub(crate) mod ending;
 pub(crate) mod faults;
+mod fetch;
 pub(crate) mod inputs;
 pub(crate) mod needs;
 mod run;

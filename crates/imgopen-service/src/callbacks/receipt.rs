@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use imgopen_fetch::{HeaderMap, StatusCode};
+use imgopen_fetch::{HeaderMap, StatusCode, retry_after};
 use imgopen_store::Moment;
 use imgopen_types::{CallbackReceipt, SUCCESS_CODE, read};
 
@@ -41,6 +41,7 @@ pub(crate) fn receipt(answered: StatusCode, headers: &HeaderMap, body: &[u8], no
         return Err(Refused { is_final: true, ..refused(problem) });
     }
     if matches!(answered, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or_default());
         let wait = retry_after(headers, now).unwrap_or_default().min(LONGEST);
         return Err(Refused { wait, ..refused(format!("answered HTTP {answered}")) });
     }
@@ -55,17 +56,6 @@ pub(crate) fn receipt(answered: StatusCode, headers: &HeaderMap, body: &[u8], no
         }
         Err(error) => Err(refused(format!("did not answer with a receipt such as {{\"code\":\"200\"}}: {error}"))),
     }
-}
-
-/// Reads `Retry-After`: seconds or a date.
-fn retry_after(headers: &HeaderMap, now: Moment) -> Option<Duration> {
-    let value = headers.get("retry-after")?.to_str().ok()?.trim();
-    if value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number beyond the range asks for the longest wait.
-        return Some(value.parse().map_or(Duration::MAX, Duration::from_secs)).filter(|_| !value.is_empty());
-    }
-    let date = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(Moment(0).plus(date).since(now))
 }
 
 #[cfg(test)]

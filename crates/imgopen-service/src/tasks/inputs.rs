@@ -2,12 +2,13 @@
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{EngineError, FetchInput, Input};
-use imgopen_fetch::{FetchError, Fetcher, Limits, Url};
+use imgopen_fetch::{Fetcher, Limits, Url};
 use imgopen_types::Operation;
 use imgopen_types::schema::{Field, Object, Shape};
 use serde_json::Value;
 use tracing::info;
 
+use super::fetch::fetch;
 use crate::context::Context;
 
 /// A URL in a request.
@@ -22,7 +23,7 @@ pub struct Named {
 impl Named {
     /// Returns the URL for people and logs, without what follows `?` or `#`, which may be secret.
     pub fn shown(&self) -> String {
-        let Ok(mut url) = Url::parse(&self.url) else { return "(no URL)".to_owned() };
+        let Ok(mut url) = Url::parse(self.url.trim()) else { return "(no URL)".to_owned() };
         url.set_query(None);
         url.set_fragment(None);
         url.to_string()
@@ -53,12 +54,7 @@ impl RequestPictures {
     }
 
     async fn fetch_one(&self, named: &Named) -> Result<Input, EngineError> {
-        let mut fetched = self.fetcher.get(&named.url, &self.limits).await;
-        // A machine that was suspended finds all its time limits passed when it wakes up.
-        if matches!(fetched, Err(FetchError::Timeout { .. } | FetchError::ConnectTimeout { .. })) {
-            fetched = self.fetcher.get(&named.url, &self.limits).await;
-        }
-        let fetched = fetched.map_err(|error| {
+        let fetched = fetch(&self.fetcher, &named.url, &self.limits).await.map_err(|error| {
             if let Some(detail) = error.detail() {
                 info!(field = named.field, url = named.shown(), detail, "the host of a picture cannot be reached");
             }
