@@ -48,7 +48,7 @@ fn every_published_body_reads_back_or_fails_as_its_quirk_says() {
             Err(error) => failures += &format!("{operation}: {error}\n"),
         }
     }
-    insta::assert_snapshot!(failures, @"describe_image: `callbackUrl`: missing; give a text that matches `^https?://.+`");
+    insta::assert_snapshot!(failures, @"describe_image: `callbackUrl`: missing; give a URL that begins with http:// or https://");
 }
 
 /// The order of members in an answer is that of the published answers.

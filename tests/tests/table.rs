@@ -39,7 +39,7 @@ fn urls(object: &'static Object, path: &str, found: &mut Vec<(String, bool)>) {
         }
         match shape {
             Shape::Object(inner) => urls(inner, &path, found),
-            Shape::Text(rules) if rules.pattern.is_some_and(|pattern| pattern.as_str().starts_with("^https?://")) => {
+            Shape::Text(rules) if rules.pattern.is_some_and(|pattern| pattern.as_str().contains("://")) => {
                 found.push((path, field.picture));
             }
             _ => assert!(!field.picture, "{path} is not a URL"),

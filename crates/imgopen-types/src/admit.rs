@@ -230,7 +230,7 @@ impl Gate {
 
     fn text<'de>(&mut self, shape: &Shape, rules: &Text, text: Cow<'de, str>) -> Option<Admitted<'de>> {
         if let Some(rule) = rules.broken(&text) {
-            self.fault(rule, || given(Node::Text(text).glimpse(), shape));
+            self.fault(rule, || rules.complaint(&text).unwrap_or_else(|| given(Node::Text(text).glimpse(), shape)));
             return None;
         }
         Some(Admitted::Text(text))

@@ -17,7 +17,7 @@ impl crate::Credentials {
     pub const SECRET_HEADER: &'static str = "X-Request-req-accessKeySecret";
 }
 
-static PATTERN_0: Pattern = Pattern::new("^https?://.+");
+static PATTERN_0: Pattern = Pattern::new("^\\s*[Hh][Tt][Tt][Pp][Ss]?://.+");
 
 /// The members that all answers share. A success adds `data` where the operation has any; a failure has these
 /// two members alone.

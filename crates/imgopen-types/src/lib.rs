@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
 mod admit;
 mod callback;
 mod choice;
@@ -24,6 +25,7 @@ mod wire;
 #[rustfmt::skip]
 mod generated;
 
+pub use address::embedded;
 pub use choice::UnknownChoice;
 pub use credentials::{Credentials, MissingKey};
 pub use encoding::{NotUtf8, utf8};

@@ -14,6 +14,8 @@
 
 use std::fmt;
 
+use crate::address::{EXPECTED, embedded};
+
 pub use crate::pattern::Pattern;
 
 /// An object of the wire.
@@ -408,10 +410,23 @@ impl Text {
             (Some(1), None) => "a text that is not empty".to_owned(),
             (min, max) => format!("a text of {}", amount(min, max, "character")),
         };
-        if let Some(pattern) = self.pattern {
-            text += &format!(" that matches `{}`", pattern.as_str());
+        match self.pattern {
+            Some(pattern) if pattern.is_address() => EXPECTED.to_owned(),
+            Some(pattern) => {
+                text += &format!(" that matches `{}`", pattern.as_str());
+                text
+            }
+            None => text,
         }
-        text
+    }
+
+    /// Describes a text that breaks the rules, and what to do about it.
+    pub(crate) fn complaint(&self, text: &str) -> Option<String> {
+        self.pattern.filter(|pattern| pattern.is_address())?;
+        let kind = embedded(text)?;
+        Some(format!(
+            "{kind} given, which is not taken; put the file where the server can fetch it, and give {EXPECTED}"
+        ))
     }
 }
 

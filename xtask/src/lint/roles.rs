@@ -59,7 +59,7 @@ fn check_pictures(document: &Document<'_>, report: &mut Report) {
     let all_found = addresses.len() == with_callback().count();
     for (_, property) in document.schemas_of(Direction::Request).iter().flat_map(Cursor::properties) {
         let holder = property.get("items").unwrap_or_else(|| property.clone());
-        let is_url = holder.text("pattern").is_some_and(|pattern| pattern.starts_with("^https?://"));
+        let is_url = holder.text("pattern").is_some_and(|pattern| pattern.contains("://"));
         let is_address = addresses.contains(&property.pointer);
         match (is_url, property.has("x-picture")) {
             (true, false) if !is_address && all_found => {
@@ -74,7 +74,7 @@ fn check_pictures(document: &Document<'_>, report: &mut Report) {
                 );
             }
             (false, true) => {
-                let fix = "add `pattern: \"^https?://.+\"`";
+                let fix = r#"add `pattern: "^\\s*[Hh][Tt][Tt][Pp][Ss]?://.+"`"#;
                 report.add(&property.or_self("x-picture"), "a picture is given by URL, and this is any text", fix);
             }
             _ => {}

@@ -9,6 +9,7 @@ use super::run::finish;
 use crate::args::job::Waiting;
 use crate::args::tasks::{Tasks, Which};
 use crate::failure::{Exit, Failure};
+use crate::files::local::LocalNames;
 use crate::interrupt::Interrupt;
 use crate::job::answer::{state_name, urls};
 use crate::job::handle::Job;
@@ -51,7 +52,13 @@ pub async fn wait_for(remote: &Remote, job: &Job, wait: &Waiting, as_json: bool)
 async fn job(remote: &Remote, which: &Which) -> Result<Job, Failure> {
     if let Some(operation) = &which.operation {
         let operation = job_operation(operation)?;
-        return Ok(Job { operation, id: which.id.clone(), platform_id: None, network: None });
+        return Ok(Job {
+            operation,
+            id: which.id.clone(),
+            platform_id: None,
+            network: None,
+            local: LocalNames::default(),
+        });
     }
     match lookup::find(remote, &which.id).await? {
         Answer::Supported(Some(task)) => of_row(&task),
@@ -69,7 +76,7 @@ fn of_row(task: &Task) -> Result<Job, Failure> {
         Some(IdSource::Request(_)) => task.caller_id.clone().unwrap_or_else(|| task.task_id.clone()),
         _ => task.task_id.clone(),
     };
-    Ok(Job { operation, id, platform_id: Some(task.task_id.clone()), network: None })
+    Ok(Job { operation, id, platform_id: Some(task.task_id.clone()), network: None, local: LocalNames::default() })
 }
 
 fn job_operation(id: &str) -> Result<&'static Operation, Failure> {

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use imgopen_engine::{Format, PictureLimits};
 use imgopen_picture as picture;
-use imgopen_types::Operation;
 use imgopen_types::schema::{Field, Object, Shape};
+use imgopen_types::{Operation, embedded};
 use serde_json::Value;
 
 use crate::failure::Failure;
+
+/// How many characters of a text are shown that names no file.
+const LONGEST_SHOWN: usize = 200;
 
 /// A local picture that a request names.
 #[derive(Debug, Clone)]
@@ -22,6 +25,20 @@ pub struct LocalFile {
     pub stand_in: String,
     /// The file's format.
     pub format: Format,
+}
+
+/// The paths of local pictures, by the URLs at which they are served.
+#[derive(Debug, Clone, Default)]
+pub struct LocalNames(pub Vec<(String, String)>);
+
+impl LocalNames {
+    /// Puts the paths in the place of URLs that only this command knows. A message about the address itself keeps it.
+    pub fn put_into(&self, message: &str) -> String {
+        if message.contains("--allow-network") {
+            return message.to_owned();
+        }
+        self.0.iter().fold(message.to_owned(), |message, (url, path)| message.replace(url, path))
+    }
 }
 
 /// Returns the local pictures of a request, and a field and problem for each that cannot be used.
@@ -69,6 +86,7 @@ pub fn put_urls(value: &mut Value, files: &[LocalFile], urls: &[String]) {
 }
 
 fn is_web_url(text: &str) -> bool {
+    let text = text.trim_start();
     let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     begins("http://") || begins("https://")
 }
@@ -118,10 +136,7 @@ fn collect_value(
 fn inspect(text: &str) -> Result<(PathBuf, Format), String> {
     let plain = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
     let path = Path::new(plain);
-    let Ok(facts) = std::fs::metadata(path) else {
-        let other = "nor a URL that begins with http:// or https://";
-        return Err(format!("{text:?} is neither an existing file {other}; check the path"));
-    };
+    let Ok(facts) = std::fs::metadata(path) else { return Err(missing(text)) };
     if !facts.is_file() {
         return Err(format!("{} is not a file; give the path of a picture", path.display()));
     }
@@ -130,6 +145,20 @@ fn inspect(text: &str) -> Result<(PathBuf, Format), String> {
     let limits = PictureLimits { bytes: u64::MAX, pixels: u64::MAX, frames: u32::MAX };
     let header = picture::inspect(&bytes, &limits).map_err(|problem| format!("{} {problem}", path.display()))?;
     Ok((path.to_owned(), header.format))
+}
+
+/// Says what is wrong with a text that is neither a URL nor the path of a file.
+fn missing(text: &str) -> String {
+    if let Some(kind) = embedded(text) {
+        return format!(
+            "{kind} given, which is not taken; save the picture to a file and give its path, or give a URL"
+        );
+    }
+    let shown = match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    };
+    format!("{shown} is neither an existing file nor a URL that begins with http:// or https://; check the path")
 }
 
 /// Returns the pictures in a directory, sorted by name.

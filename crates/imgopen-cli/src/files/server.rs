@@ -15,7 +15,7 @@ use imgopen_engine::Format;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::local::LocalFile;
+use super::local::{LocalFile, LocalNames};
 use super::reach::{Place, network_of};
 use crate::random::random_hex;
 
@@ -78,6 +78,12 @@ impl FileServer {
     /// The URLs of the files, in the order of the files.
     pub fn urls(&self) -> &[String] {
         &self.urls
+    }
+
+    /// The paths of the files, by their URLs.
+    pub fn names(&self) -> LocalNames {
+        let paths = self.shared.files.iter().map(|file| file.path.display().to_string());
+        LocalNames(self.urls.iter().cloned().zip(paths).collect())
     }
 
     /// The network that the operator of the service must allow, as the value of `--allow-network`.

@@ -3,6 +3,8 @@
 use imgopen_types::Operation;
 use serde_json::{Value, json};
 
+use crate::files::local::LocalNames;
+
 /// A job that was started: what is needed to query it.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -14,6 +16,8 @@ pub struct Job {
     pub platform_id: Option<String>,
     /// The network that the service must allow so that it can fetch local pictures, if there are any.
     pub network: Option<String>,
+    /// The local pictures that it was given.
+    pub local: LocalNames,
 }
 
 impl Job {

@@ -70,7 +70,8 @@ impl Outcome {
         }
         if let Some(task) = task(remote, &self.job).await {
             self.engine = lookup::engine(&task);
-            self.notes = task.notes.unwrap_or_default();
+            let notes = task.notes.unwrap_or_default();
+            self.notes = notes.iter().map(|note| self.job.local.put_into(note)).collect();
         }
     }
 
@@ -164,6 +165,7 @@ fn ended(job: &Job, report: &(dyn JobReport + Send)) -> Option<Failure> {
         JobState::Cancelled => Some(Failure::new(Exit::Ended, format!("the task {} was cancelled", job.id))),
         _ => {
             let hint = network_hint(&why, job.network.as_deref());
+            let why = job.local.put_into(&why);
             Some(Failure::new(Exit::Ended, format!("the task {} failed{why}{hint}", job.id)))
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::handle::{Job, network_hint};
 use crate::failure::{Exit, Failure};
-use crate::files::local::{LocalFile, put_urls};
+use crate::files::local::{LocalFile, LocalNames, put_urls};
 use crate::files::reach;
 use crate::files::server::FileServer;
 use crate::random::random_hex;
@@ -35,6 +35,7 @@ impl Submission {
     pub async fn send(mut self, remote: &Remote) -> anyhow::Result<(Job, Option<FileServer>)> {
         let server = self.serve(remote).await?;
         let network = server.as_ref().map(FileServer::network);
+        let local = server.as_ref().map(FileServer::names).unwrap_or_default();
         let mut call = remote.client.dynamic(self.operation).body(self.request.clone());
         // The hosted API documents no such header, so a second attempt there could start a second job.
         if !remote.is_hosted() {
@@ -42,13 +43,13 @@ impl Submission {
         }
         let answer = call.send().await.map_err(|error| match &error {
             Error::Transport(cause) if !cause.is_connect() => self.unanswered(Exit::Failed, &error.to_string()),
-            _ => with_hint(remote.explain(error), network.as_deref()),
+            _ => with_hint(remote.explain(error), network.as_deref(), &local),
         })?;
         let id = job_id(self.operation, &self.request, &answer);
         let id = id.ok_or_else(|| self.unanswered(Exit::Refused, "the server's answer names no task"))?;
         let platform_id = ["taskId", "task_id"].iter().find_map(|name| answer["data"][name].as_str());
         let platform_id = platform_id.map(str::to_owned);
-        Ok((Job { operation: self.operation, id, platform_id, network }, server))
+        Ok((Job { operation: self.operation, id, platform_id, network, local }, server))
     }
 
     /// Returns the failure for a request that may have arrived but was not answered. Only the caller id of the task is known.
@@ -73,7 +74,7 @@ impl Submission {
     }
 }
 
-fn with_hint(failure: Failure, network: Option<&str>) -> Failure {
+fn with_hint(failure: Failure, network: Option<&str>, local: &LocalNames) -> Failure {
     let hint = network_hint(&failure.message, network);
-    Failure { message: failure.message + &hint, ..failure }
+    Failure { message: local.put_into(&failure.message) + &hint, ..failure }
 }

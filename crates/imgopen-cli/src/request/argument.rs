@@ -39,7 +39,7 @@ pub fn jobs() -> impl TypedValueParser<Value = String> {
 
 /// Whether a text must be a URL: the contract checks its scheme.
 pub fn is_url(shape: &Shape) -> bool {
-    matches!(shape, Shape::Text(rules) if rules.pattern.is_some_and(|pattern| pattern.as_str().starts_with("^https?://")))
+    matches!(shape, Shape::Text(rules) if rules.pattern.is_some_and(|pattern| pattern.as_str().contains("://")))
 }
 
 fn value_name(field: &Field) -> &'static str {

@@ -68,13 +68,14 @@ fn one_of(operation: &Operation, flags: &[Flag], violation: &Violation) -> Fault
     Fault { flag: names.join(", "), field: violation.field.clone(), message }
 }
 
-/// Returns the message with words in place of the pattern of URLs.
+/// Returns the message with what a flag takes in place of what a field takes.
 fn in_words(flags: &[Flag], violation: &Violation) -> String {
     let bare = violation.field.split('[').next().unwrap_or_default();
-    let flag = flags.iter().find(|flag| flag.id() == bare);
-    let url = match flag.is_some_and(|flag| flag.field.picture) {
-        true => "a URL or the path of a picture",
-        false => "a URL that begins with http:// or https://",
-    };
-    violation.message.replace("a text that matches `^https?://.+`", url)
+    let is_picture = flags.iter().any(|flag| flag.id() == bare && flag.field.picture);
+    match is_picture {
+        true => {
+            violation.message.replace("a URL that begins with http:// or https://", "a URL or the path of a picture")
+        }
+        false => violation.message.clone(),
+    }
 }

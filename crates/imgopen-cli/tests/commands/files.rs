@@ -39,6 +39,37 @@ fn a_file_that_is_not_a_picture_is_rejected_before_anything_is_sent() {
 }
 
 #[test]
+fn a_picture_in_place_of_its_path_is_recognised() {
+    let shell = Shell::open();
+    let base64 = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ";
+    for (given, kind) in
+        [(format!("data:image/png;base64,{base64}"), "a `data:` URL"), (base64.to_owned(), "a file in base64")]
+    {
+        let text = transcript(&shell.run(&["run", "enlarge_image", "--scale", "2", "--source-image", &given]));
+        let fix = "given, which is not taken; save the picture to a file and give its path, or give a URL";
+        assert!(text.contains(&format!("\n  --source-image: {kind} {fix}\n")), "{text}");
+    }
+    let long = transcript(&shell.run(&["run", "enlarge_image", "--scale", "2", "--source-image", &"./x".repeat(9000)]));
+    assert!(long.contains("\"… is neither an existing file"), "{long}");
+    assert!(long.len() < 1000, "{}", long.len());
+}
+
+/// The address at which the command serves a file means nothing to anyone.
+#[test]
+fn a_failure_names_the_local_file() {
+    let shell = Shell::without_sandbox(&["--allow-network", "127.0.0.1/32"]);
+    shell.picture("broken.png");
+    let path = shell.folder().join("broken.png");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Within the pixels, so that only the decoder notices.
+    let pixels = bytes.windows(4).position(|window| window == b"IDAT").unwrap() + 40;
+    bytes[pixels] ^= 0xff;
+    std::fs::write(&path, bytes).unwrap();
+    let text = transcript(&shell.run(&["run", "enlarge_image", "--scale", "2", "--source-image", "broken.png"]));
+    assert!(text.contains("`sourceImage`: the picture at broken.png is a damaged PNG file"), "{text}");
+}
+
+#[test]
 fn a_service_that_may_not_fetch_from_here_gets_a_hint() {
     let shell = Shell::with(&[]);
     shell.picture("small.png");

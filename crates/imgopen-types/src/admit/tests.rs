@@ -3,7 +3,7 @@
 use super::*;
 use crate::schema::{Choice, Numeric, Pattern, Provenance};
 
-static URL: Pattern = Pattern::new("^https?://.+");
+static URL: Pattern = Pattern::new(crate::address::ADDRESS);
 static NAMES: List = List::of(Shape::Text(Text::ANY.min_length(1))).min_items(1).max_items(2).unique(true);
 static UNITS: List = List::of(Shape::Object(&INNER));
 static COLOURS: [Choice<&str>; 2] = [
@@ -84,6 +84,7 @@ fn every_bound_holds_just_inside_and_breaks_just_outside() {
         (r#"{"word":"äö"}"#, r#"{"word":"ä"}"#, Rule::Length),
         (r#"{"word":"äöü"}"#, r#"{"word":"äöüß"}"#, Rule::Length),
         (r#"{"url":"https://a b"}"#, r#"{"url":"ftp://a"}"#, Rule::Pattern),
+        (r#"{"url":" HTTP://a"}"#, r#"{"url":"https://"}"#, Rule::Pattern),
         (r#"{"names":["a"]}"#, r#"{"names":[]}"#, Rule::Items),
         (r#"{"names":["a","b"]}"#, r#"{"names":["a","b","c"]}"#, Rule::Items),
         (r#"{"names":["a","A"]}"#, r#"{"names":["a","a"]}"#, Rule::Items),
@@ -158,6 +159,17 @@ fn messages_name_the_field_the_value_and_the_fix() {
         (
             r#"{"size":12054219663806224000000000}"#,
             "`size`: 12054219663806224000000000 given, which no 64 bits hold; give one of 2, 4",
+        ),
+        (r#"{"url":"a.png"}"#, r#"`url`: "a.png" given, a URL that begins with http:// or https:// expected"#),
+        (
+            r#"{"url":"data:image/png;base64,iVBORw0KGgo="}"#,
+            "`url`: a `data:` URL given, which is not taken; put the file where the server can fetch it, and give a URL that \
+             begins with http:// or https://",
+        ),
+        (
+            r#"{"url":"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"}"#,
+            "`url`: a file in base64 given, which is not taken; put the file where the server can fetch it, and give a URL \
+             that begins with http:// or https://",
         ),
         (r#"7"#, "the body: 7 given, an object expected"),
     ] {

@@ -1,0 +1,104 @@
+//! URLs in requests, and what is given in their place.
+
+/// The pattern of URLs. It is matched without a regular expression, which would take longer for a list of pictures than
+/// everything else that a reader does.
+pub(crate) const ADDRESS: &str = r"^\s*[Hh][Tt][Tt][Pp][Ss]?://.+";
+
+/// What a URL is, in messages.
+pub(crate) const EXPECTED: &str = "a URL that begins with http:// or https://";
+
+/// The beginnings of pictures in base64: PNG, JPEG, WebP, GIF.
+const PICTURES: [&str; 4] = ["iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD"];
+/// From this length on, a text of nothing but the characters of base64 is taken for base64, whatever it begins with.
+const LONG: usize = 256;
+
+/// Whether a text matches [`ADDRESS`], with the white space of ECMA-262.
+pub(crate) fn matches(text: &str) -> bool {
+    let text = text.trim_start_matches(is_blank);
+    let Some((scheme, rest)) = text.split_at_checked(4) else { return false };
+    let rest = rest.strip_prefix(['s', 'S']).unwrap_or(rest);
+    let rest = rest.strip_prefix("://").filter(|_| scheme.eq_ignore_ascii_case("http"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('\n'))
+}
+
+/// Returns in what form a text holds the bytes of a file, if it holds them instead of a URL: as a `data:` URL or in base64.
+///
+/// ```
+/// use imgopen_types::embedded;
+///
+/// assert_eq!(embedded("data:image/png;base64,iVBORw0KGgo="), Some("a `data:` URL"));
+/// assert_eq!(embedded("iVBORw0KGgoAAAANSUhEUgAA"), Some("a file in base64"));
+/// assert_eq!(embedded("https://example.com/a.png"), None);
+/// ```
+pub fn embedded(text: &str) -> Option<&'static str> {
+    let text = text.trim_matches(|c| is_blank(c) || matches!(c, '"' | '\''));
+    if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+        return Some("a `data:` URL");
+    }
+    let is_picture = PICTURES.iter().any(|start| text.starts_with(start));
+    let is_long = text.len() >= LONG && !text.starts_with('/');
+    ((is_picture || is_long) && text.bytes().all(is_digit)).then_some("a file in base64")
+}
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
+}
+
+/// Whether a byte occurs in base64 of either alphabet, which may be broken into lines.
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\r' | b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_lite::Regex;
+
+    use super::*;
+
+    #[test]
+    fn addresses_match_as_the_regular_expression_says() {
+        let regex = Regex::new(ADDRESS).unwrap();
+        for text in [
+            "http://x",
+            "https://x",
+            "https://",
+            "http:///",
+            "https:/x",
+            " http://x",
+            "HTTP://x",
+            "hTTpS://x",
+            "httpss://x",
+            "ttp://x",
+            "ftp://x",
+            "\t\r\n Https://x ",
+            "",
+            "http",
+            "http://\n",
+            "häh://x",
+        ] {
+            for text in [text.to_owned(), format!("{text}\n"), format!("\n{text}"), format!("{text}\r\nä")] {
+                assert_eq!(matches(&text), regex.is_match(&text), "{text:?}");
+            }
+        }
+        // The small engine knows the blanks of ASCII only.
+        assert!(matches("\u{feff}\u{a0}\u{3000}http://x"));
+    }
+
+    #[test]
+    fn files_in_place_of_addresses_are_recognised() {
+        let long = "QUJD".repeat(64);
+        let lines = format!("{}\n{}\n", "QUJD".repeat(60), "_-8=".repeat(4));
+        for base64 in ["/9j/4AAQSkZJRgABAQAAAQABAAD/", "UklGRiQAAABXRUJQ", "\"R0lGODlhAQABAAAAACw=\"", &long, &lines] {
+            assert_eq!(embedded(base64), Some("a file in base64"), "{base64}");
+        }
+        for url in ["data:,x", " DATA:image/jpeg;base64,/9j/4AAQ", "data:image/svg+xml;utf8,<svg/>"] {
+            assert_eq!(embedded(url), Some("a `data:` URL"), "{url}");
+        }
+        let path = format!("/{}", "home/me/".repeat(40));
+        for other in
+            ["cat.png", "/9j/cat.jpg", "ftp://example.com/a.png", "", "QUJD", &path, "blob:https://example.com/1"]
+        {
+            assert_eq!(embedded(other), None, "{other}");
+        }
+    }
+}
