@@ -43,7 +43,7 @@ impl Header {
     }
 }
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The magic bytes of formats that are recognised but not supported.
 const OTHERS: &[(usize, &[u8], &str)] = &[
@@ -151,7 +151,7 @@ pub(crate) fn png_pixels(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns the kind and the body of the first chunk, and what follows it.
-fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+pub(crate) fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     const AROUND: usize = 12;
     let length = be32(bytes, 0)? as usize;
     let (chunk, after) = bytes.split_at_checked(length.checked_add(AROUND)?)?;
@@ -242,7 +242,7 @@ fn webp(bytes: &[u8]) -> Result<(Header, End), Problem> {
 }
 
 /// Returns the kind and the body of the first chunk, whose end may be missing, and what follows it.
-fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+pub(crate) fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (kind, rest) = bytes.split_at_checked(4)?;
     let length = le32(rest, 0)? as usize;
     let body = &rest[4..];

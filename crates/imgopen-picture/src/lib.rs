@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod decode;
+mod described;
 mod encode;
 mod expansion;
 mod flatten;
@@ -9,12 +10,14 @@ mod jpeg;
 mod mask;
 mod metadata;
 mod notes;
+mod orientation;
 pub mod parallel;
 mod problem;
 mod results;
 mod user_comment;
 
 pub use decode::{Decoded, InputError, decode, decode_input, inspect};
+pub use described::with_description;
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};
 pub use expansion::{Expansion, LONGEST_SIDE, centred};
 pub use flatten::flatten;
@@ -23,5 +26,6 @@ pub use imgopen_engine::{Format, PictureLimits};
 pub use mask::read_mask;
 pub use metadata::{description, parameters};
 pub use notes::{notes, with_notes};
+pub use orientation::is_upright;
 pub use problem::Problem;
 pub use results::{write, write_like, write_png};

@@ -272,6 +272,30 @@ async fn captions_are_stored_beside_their_pictures() {
     assert_eq!(names(&pictures).len(), 20);
 }
 
+/// The trainer does not read how a phone held the camera. What a file says of its content must outlive the turn.
+#[tokio::test]
+async fn pictures_are_stored_upright_with_their_captions() {
+    use image::{ExtendedColorType, ImageEncoder};
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut file);
+    // ImageDescription "a cat", and orientation 6: the left side is to be shown on top.
+    let exif =
+        b"II*\0\x08\0\0\0\x02\0\x0e\x01\x02\0\x06\0\0\0\x26\0\0\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0a cat\0";
+    encoder.set_exif_metadata(exif.to_vec()).unwrap();
+    let stored = image::RgbImage::from_fn(64, 32, |x, _| image::Rgb([if x < 32 { 255 } else { 0 }; 3]));
+    encoder.write_image(&stored, 64, 32, ExtendedColorType::Rgb8).unwrap();
+    let address = host(Router::new().route("/{number}", get(|| async { file }))).await;
+    let urls: Vec<_> = (1..=10).map(|number| format!("http://{address}/{number}")).collect();
+    let server = Bench::new().start().await;
+    let task = started(&server, json!({"taskId": "cat", "fileUrlList": urls})).await;
+    server.failed(&task).await;
+    let pictures = server.data_dir().join("datasets").join(&task).join("img").join("10_cat");
+    let seen = image::open(pictures.join("0001.jpg")).unwrap().to_rgb8();
+    assert_eq!(seen.dimensions(), (32, 64));
+    assert!(seen.get_pixel(16, 4).0[0] > 200 && seen.get_pixel(16, 60).0[0] < 50);
+    assert_eq!(std::fs::read_to_string(pictures.join("0001.txt")).unwrap(), "a cat");
+}
+
 /// A link, so that deleting the data set does not delete the model.
 #[cfg(unix)]
 #[tokio::test]

@@ -7,13 +7,15 @@ use imgopen_picture::{description, parameters};
 /// The most characters of a caption; the trainer counts 225 tokens at most.
 const MAX_LENGTH: usize = 2000;
 
-/// What cameras write into the description by themselves.
-const CAMERA_DEFAULTS: [&str; 7] = [
+/// What cameras write into the description by themselves. A caption may begin with such words.
+const CAMERA_DEFAULTS: [&str; 9] = [
     "OLYMPUS DIGITAL CAMERA",
     "SONY DSC",
     "SAMSUNG",
-    "KONICA MINOLTA",
+    "SAMSUNG CAMERA PICTURES",
+    "KONICA MINOLTA DIGITAL CAMERA",
     "DCF 1.0",
+    "DIGITAL CAMERA",
     "MINOLTA DIGITAL CAMERA",
     "Exif_JPEG_PICTURE",
 ];
@@ -21,7 +23,7 @@ const CAMERA_DEFAULTS: [&str; 7] = [
 /// The caption in one line, as the trainer reads it.
 pub(crate) fn caption(file: &[u8]) -> Option<String> {
     let described = description(file).and_then(|text| one_line(&text));
-    let described = described.filter(|text| !CAMERA_DEFAULTS.iter().any(|default| text.starts_with(default)));
+    let described = described.filter(|text| !CAMERA_DEFAULTS.contains(&text.as_str()));
     described.or_else(|| one_line(&without_syntax(prompt(&parameters(file)?))))
 }
 

@@ -29,6 +29,9 @@ struct Entry {
     file: String,
     bytes: u64,
     sha256: String,
+    /// Read from the file as it was fetched; absent in records of earlier versions.
+    #[serde(default)]
+    caption: Option<String>,
 }
 
 /// The pictures that earlier runs and this one have fetched.
@@ -62,14 +65,14 @@ impl Fetched {
         Ok(Self { directory, pictures, run: run.to_owned(), entries, earlier })
     }
 
-    /// Returns the picture of a field if an earlier run has fetched it and its file is whole.
-    pub(crate) async fn picture(&self, field: &str) -> Option<Input> {
+    /// Returns the picture of a field and its caption, if an earlier run has fetched it and its file is whole.
+    pub(crate) async fn picture(&self, field: &str) -> Option<(Input, Option<String>)> {
         let entry = self.entries.get(field)?.clone();
         let file = self.pictures.join(&entry.file);
         let whole = spawn_blocking(move || {
             let bytes = fs::read(file).ok()?;
             let is_whole = bytes.len() as u64 == entry.bytes && hash(&bytes) == entry.sha256;
-            is_whole.then(|| Input { field: entry.field, url: entry.url, bytes: bytes.into() })
+            is_whole.then(|| (Input { field: entry.field, url: entry.url, bytes: bytes.into() }, entry.caption))
         });
         whole.await.ok().flatten()
     }
@@ -79,21 +82,22 @@ impl Fetched {
         self.entries.get(field).map(|entry| entry.file.as_str())
     }
 
-    /// Writes a picture under this name, and records it. Removes what earlier runs have left of it before, so that neither a
-    /// file of another format nor another caption stays beside it.
-    pub(crate) async fn add(&self, input: &Input, name: &str) -> Result<(), EngineError> {
+    /// Writes a picture under this name, and records it with its caption. Removes what earlier runs have left of it before, so
+    /// that neither a file of another format nor another caption stays beside it.
+    pub(crate) async fn add(&self, input: &Input, name: &str, caption: Option<&str>) -> Result<(), EngineError> {
         let Input { field, url, bytes } = input.clone();
         let unfinished = self.directory.join(UNFINISHED).join(format!("{}-{name}", self.run));
         let (file, record, name) = (self.pictures.join(name), self.directory.join(RECORD), name.to_owned());
         let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let earlier = self.earlier.get(&stem).cloned().unwrap_or_default();
-        let shown = file.clone();
+        let (shown, caption) = (file.clone(), caption.map(str::to_owned));
         on_thread(&shown, move || {
             earlier.iter().try_for_each(|earlier| remove_file(earlier))?;
             // Nothing here makes a directory, so that a thread of an interrupted run fails once its directory is renamed.
             fs::write(&unfinished, &bytes)?;
             fs::rename(unfinished, file)?;
-            let entry = Entry { field, url, file: name, bytes: bytes.len() as u64, sha256: hash(&bytes) };
+            let (size, sha256) = (bytes.len() as u64, hash(&bytes));
+            let entry = Entry { field, url, file: name, bytes: size, sha256, caption };
             // The line before may be incomplete.
             let line = format!("\n{}\n", serde_json::to_string(&entry)?);
             OpenOptions::new().create(true).append(true).open(record)?.write_all(line.as_bytes())
@@ -182,7 +186,7 @@ mod tests {
         let path = directory.path();
         let fetched = open(path).await;
         for field in ["whole", "cut", "altered", "lost"] {
-            fetched.add(&input(field, "picture"), field).await.unwrap();
+            fetched.add(&input(field, "picture"), field, Some("a cat")).await.unwrap();
         }
         assert_eq!(fetched.picture("whole").await, None, "what this run has fetched is not asked for");
         fs::write(path.join("cut"), "pict").unwrap();
@@ -195,13 +199,14 @@ mod tests {
         fs::write(&record, format!("{text}{{\"field\":\"unrec")).unwrap();
 
         let fetched = open(path).await;
-        assert_eq!(fetched.picture("whole").await, Some(input("whole", "picture")));
+        let caption = Some("a cat".to_owned());
+        assert_eq!(fetched.picture("whole").await, Some((input("whole", "picture"), caption)));
         for field in ["cut", "altered", "lost", "unrecorded"] {
             assert_eq!(fetched.picture(field).await, None, "{field}");
         }
-        fetched.add(&input("cut", "picture"), "cut").await.unwrap();
+        fetched.add(&input("cut", "picture"), "cut", None).await.unwrap();
         let fetched = open(path).await;
-        assert_eq!(fetched.picture("cut").await, Some(input("cut", "picture")));
+        assert_eq!(fetched.picture("cut").await, Some((input("cut", "picture"), None)));
         fetched.close(["cut".to_owned()].into()).await.unwrap();
         assert!(!record.exists() && !path.join(UNFINISHED).exists() && path.join("cut").exists());
     }
@@ -223,11 +228,11 @@ mod tests {
             fs::write(pictures.join(name), "earlier").unwrap();
         }
         let fetched = Fetched::open(path, &pictures, "run").await.unwrap();
-        fetched.add(&input("first", "picture"), "0001.png").await.unwrap();
+        fetched.add(&input("first", "picture"), "0001.png", None).await.unwrap();
         assert_eq!(names(&pictures), ["0001.png", "0002.webp", "0010.txt"]);
         // What this run has written stays.
         fs::write(pictures.join("0002.txt"), "caption").unwrap();
-        fetched.add(&input("second", "picture"), "0002.png").await.unwrap();
+        fetched.add(&input("second", "picture"), "0002.png", None).await.unwrap();
         assert_eq!(names(&pictures), ["0001.png", "0002.png", "0002.txt", "0010.txt"]);
         assert_eq!(Fetched::open(path, &pictures, "next").await.unwrap().name("second"), Some("0002.png"));
         fs::create_dir(pictures.join("stray")).unwrap();

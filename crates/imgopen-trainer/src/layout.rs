@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use imgopen_engine::{EngineError, Input, Job};
+use imgopen_engine::{EngineError, Input, Job, PictureLimits};
 use imgopen_picture::{Header, InputError, inspect};
 use imgopen_types::SubmitTrainingRequest;
 
@@ -13,6 +13,7 @@ use crate::fetched::Fetched;
 use crate::files::{create, failed, remove, write};
 use crate::plan::{self, BASE, LOGS, OUTPUT, TrainingPlan};
 use crate::settings::{caches_latents, has_buckets, is_on};
+use crate::upright::upright;
 
 /// The command as a script.
 pub(crate) const SCRIPT: &str = "train.sh";
@@ -31,21 +32,23 @@ pub(crate) async fn lay_out(
     let mut names = BTreeSet::new();
     for index in 0..request.file_url_list.len() {
         let field = format!("fileUrlList[{index}]");
-        let (input, earlier) = match fetched.picture(&field).await {
-            Some(input) => (input, fetched.name(&field)),
-            None => (job.fetch(&field).await?, None),
+        let ((input, caption), earlier) = match fetched.picture(&field).await {
+            Some(picture) => (picture, fetched.name(&field)),
+            None => (fetch(job, &field).await?, None),
         };
-        let header = inspect(&input.bytes, job.limits()).map_err(|problem| InputError::new(&input, problem))?;
+        // Turning may have made the file larger than one that is fetched may be.
+        let limits = PictureLimits { bytes: u64::MAX, ..*job.limits() };
+        let header = inspect(&input.bytes, &limits).map_err(|problem| InputError::new(&input, problem))?;
         check_size(&input, &header, request, plan)?;
         let name = match earlier {
             Some(name) => name.to_owned(),
             None => {
                 let name = format!("{:04}.{}", index + 1, header.format.extension());
-                fetched.add(&input, &name).await?;
+                fetched.add(&input, &name, caption.as_deref()).await?;
                 name
             }
         };
-        if let Some(caption) = caption(&input.bytes) {
+        if let Some(caption) = caption {
             let text = format!("{:04}.txt", index + 1);
             write(&pictures.join(&text), caption.as_bytes()).await?;
             names.insert(text);
@@ -60,6 +63,14 @@ pub(crate) async fn lay_out(
         link(model, &directory.join(BASE)).await?;
     }
     write_script(plan, &directory.join(SCRIPT)).await
+}
+
+/// Fetches a picture. Returns it with upright pixels, and its caption.
+async fn fetch(job: &Job, field: &str) -> Result<(Input, Option<String>), EngineError> {
+    let input = job.fetch(field).await?;
+    inspect(&input.bytes, job.limits()).map_err(|problem| InputError::new(&input, problem))?;
+    let caption = caption(&input.bytes);
+    Ok((upright(input, job.limits()).await?, caption))
 }
 
 /// Without buckets pictures are neither scaled nor, unless asked for, cropped. The trainer scales them only if it encodes

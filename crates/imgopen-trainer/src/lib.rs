@@ -16,6 +16,7 @@ mod rules;
 mod sd_scripts;
 mod settings;
 mod training;
+mod upright;
 
 use std::collections::BTreeSet;
 use std::io;

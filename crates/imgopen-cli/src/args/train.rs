@@ -36,6 +36,10 @@ pub struct SubmitTraining {
     pub images: Option<PathBuf>,
 }
 
+const IMAGES: &str = "\
+A directory with the training pictures, instead of --file-url-list; the first line of a text file beside a picture, a.txt or \
+a.caption for a.png, is its caption";
+
 const SUBMIT_TRAINING: &str = "\
 Examples:
   imgopen train submit --images photos/ --max-epochs 20
@@ -44,7 +48,7 @@ Examples:
 impl Args for SubmitTraining {
     fn augment_args(command: Command) -> Command {
         let images = clap::Arg::new("images").long("images").value_name("DIR").help_heading("Required fields");
-        let images = images.help("A directory with the training pictures, instead of --file-url-list");
+        let images = images.help(IMAGES);
         let images = images.value_parser(clap::value_parser!(PathBuf)).conflicts_with("fileUrlList").display_order(0);
         operation_command(command.arg(images), &operations::SUBMIT_TRAINING).after_help(SUBMIT_TRAINING)
     }

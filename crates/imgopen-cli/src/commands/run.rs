@@ -11,7 +11,8 @@ use crate::args::job::JobOptions;
 use crate::args::run::{Call, Options};
 use crate::failure::Exit;
 use crate::files::server::FileServer;
-use crate::files::{local, text};
+use crate::files::local::{self, LocalFile};
+use crate::files::text;
 use crate::interrupt::Interrupt;
 use crate::job::handle::Job;
 use crate::job::outcome::Outcome;
@@ -118,6 +119,7 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions, as_json: b
     let remote = Remote::open(&options.connection)?;
     if !job.waiting.quiet {
         note_caller_id(&generated, operation);
+        note_captions(&local);
     }
     let submission = Submission { operation, request, local, serve_files: job.serve_files.clone() };
     let mut patience =
@@ -209,6 +211,14 @@ async fn leave(
         return Err(failure.printed().into());
     }
     Err(failure.into())
+}
+
+/// Prints how many local pictures have captions, if any has one.
+fn note_captions(local: &[LocalFile]) {
+    let captions = local.iter().filter(|file| file.caption.is_some()).count();
+    if captions > 0 {
+        note(&format!("{captions} of {} pictures have a caption beside them", local.len()));
+    }
 }
 
 /// Prints the caller id if it was generated.

@@ -6,9 +6,10 @@ use anyhow::Context;
 use imgopen_engine::{Format, PictureLimits};
 use imgopen_picture as picture;
 use imgopen_types::schema::{Field, Object, Shape};
-use imgopen_types::{Operation, embedded};
+use imgopen_types::{Operation, embedded, operations};
 use serde_json::Value;
 
+use super::captions;
 use crate::failure::Failure;
 
 /// How many characters of a text are shown that names no file.
@@ -25,6 +26,8 @@ pub struct LocalFile {
     pub stand_in: String,
     /// The file's format.
     pub format: Format,
+    /// The caption beside a training picture.
+    pub caption: Option<String>,
 }
 
 /// The paths of local pictures, by the URLs at which they are served.
@@ -50,10 +53,10 @@ pub fn find(operation: &Operation, request: &Value) -> (Vec<LocalFile>, Vec<(Str
         if is_web_url(&text) {
             continue;
         }
-        match inspect(&text) {
-            Ok((path, format)) => {
+        match usable(operation, &text) {
+            Ok((path, format, caption)) => {
                 let stand_in = format!("http://{}.local.invalid", files.len());
-                files.push(LocalFile { pointer, path, stand_in, format });
+                files.push(LocalFile { pointer, path, stand_in, format, caption });
             }
             Err(problem) => faults.push((field, problem)),
         }
@@ -130,6 +133,13 @@ fn collect_value(
         }
         _ => {}
     }
+}
+
+/// Returns the path of a picture, its format and its caption, or what is wrong with it.
+fn usable(operation: &Operation, text: &str) -> Result<(PathBuf, Format, Option<String>), String> {
+    let (path, format) = inspect(text)?;
+    let caption = if *operation == operations::SUBMIT_TRAINING { captions::beside(&path)? } else { None };
+    Ok((path, format, caption))
 }
 
 /// Checks that a text is the path of a picture, and returns its format.

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use imgopen_engine::Format;
+use imgopen_picture::with_description;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -43,6 +45,7 @@ struct Served {
     name: String,
     path: PathBuf,
     format: Format,
+    caption: Option<String>,
     is_fetched: AtomicBool,
 }
 
@@ -60,6 +63,7 @@ impl FileServer {
                 name,
                 path: file.path.clone(),
                 format: file.format,
+                caption: file.caption.clone(),
                 is_fetched: AtomicBool::new(false),
             })
         };
@@ -128,9 +132,12 @@ async fn send(State(shared): State<Arc<Shared>>, method: Method, Path(name): Pat
     let Ok(bytes) = tokio::fs::read(&file.path).await else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the file can no longer be read").into_response();
     };
+    let bytes = Bytes::from(bytes);
+    // The contract has no field for captions; a self-hosted service takes the picture's own description.
+    let described = file.caption.as_ref().and_then(|caption| with_description(&bytes, caption));
     if method == Method::GET {
         file.is_fetched.store(true, Ordering::Release);
     }
     shared.fetched.notify_waiters();
-    ([(header::CONTENT_TYPE, file.format.media_type())], bytes).into_response()
+    ([(header::CONTENT_TYPE, file.format.media_type())], described.unwrap_or(bytes)).into_response()
 }

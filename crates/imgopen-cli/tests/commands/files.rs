@@ -300,3 +300,30 @@ fn a_training_takes_the_pictures_of_a_directory() {
     let (_, task) = shell.json(&["tasks", "show", "mine"]);
     assert_eq!(task["training"]["command"][0], "accelerate", "{task}");
 }
+
+/// The data set has the captions where the trainer looks for them: in the first line of the `.txt` file of the picture's name.
+#[test]
+fn captions_beside_pictures_reach_the_trainer() {
+    let shell = Shell::open();
+    let photos = shell.folder().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    for (number, extension) in (0..10).zip(["png", "jpg", "webp", "png"].iter().cycle()) {
+        scene().save(photos.join(format!("{number}.{extension}"))).unwrap();
+        let caption = ["txt", "caption"][number % 2];
+        std::fs::write(photos.join(format!("{number}.{caption}")), format!("cat {number}, 猫\nSAMSUNG")).unwrap();
+    }
+    std::fs::remove_file(photos.join("9.caption")).unwrap();
+    let submitted = shell.run(&["train", "submit", "--images", "photos", "--task-id", "mine"]);
+    let errors = String::from_utf8_lossy(&submitted.stderr).into_owned();
+    assert!(errors.contains("9 of 10 pictures have a caption beside them"), "{errors}");
+    let (_, task) = shell.json(&["tasks", "show", "mine"]);
+    let pictures = shell.data().join(task["training"]["folder"].as_str().unwrap()).join("img/10_mine");
+    for (number, name) in (1..10).map(|number| (number - 1, format!("{number:04}.txt"))) {
+        let text = std::fs::read_to_string(pictures.join(name)).unwrap();
+        assert_eq!(text.lines().next(), Some(&*format!("cat {number}, 猫")));
+    }
+    assert!(!pictures.join("0010.txt").exists());
+    std::fs::write(photos.join("3.caption"), b"\xff\xfea\0").unwrap();
+    let text = transcript(&shell.run(&["train", "submit", "--images", "photos", "--task-id", "other"]));
+    assert!(text.contains("--file-url-list[3]: the caption photos/3.caption is not UTF-8"), "{text}");
+}

@@ -74,6 +74,11 @@ impl Shell {
         self.folder.path()
     }
 
+    /// The data directory of the service.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// Writes a picture into the directory.
     pub fn picture(&self, name: &str) -> RgbImage {
         let picture = scene();

@@ -1,0 +1,183 @@
+//! Puts a description into finished files, without decoding them.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use exif::experimental::Writer;
+use exif::{Field, In, Tag, Value};
+use imgopen_engine::Format;
+use png::text_metadata::{EncodableTextChunk, ITXtChunk};
+
+use crate::header::{self, Header};
+use crate::orientation::orientation;
+
+/// The beginning of a PNG file up to the end of its header.
+const PNG_START: usize = 33;
+const APP1: u8 = 0xe1;
+const SCAN: u8 = 0xda;
+/// The flags of a WebP file's header.
+const HAS_ALPHA: u8 = 0x10;
+const HAS_EXIF: u8 = 0x08;
+
+/// Returns a file with a description, where [`description`](crate::description) finds it first: in the text `Description` of a
+/// PNG file, in EXIF's ImageDescription of others. Other EXIF data of JPEG and WebP files is left out but for the orientation;
+/// pixels, colour profiles and all else stay as they are. `None` for files that are not pictures, and if a JPEG file has no
+/// room for the text, of some 65,000 bytes.
+///
+/// ```
+/// use image::DynamicImage;
+/// use imgopen_picture::{Format, description, encode, with_description};
+///
+/// let file = encode(&DynamicImage::new_rgb8(30, 20), Format::Jpeg, &Default::default())?;
+/// let described = with_description(&file, "a cat on a mat").unwrap();
+/// assert_eq!(description(&described).as_deref(), Some("a cat on a mat"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn with_description(file: &[u8], text: &str) -> Option<Bytes> {
+    let (header, _) = header::read(file).ok()?;
+    let text = text.replace('\0', " ");
+    let described = match header.format {
+        Format::Png => png(file, &text),
+        Format::Jpeg => jpeg(file, &exif(file, &text)?),
+        Format::WebP => webp(file, &header, &exif(file, &text)?),
+    };
+    described.map(Bytes::from)
+}
+
+/// Returns EXIF data with the description, and the orientation of the file.
+fn exif(file: &[u8], text: &str) -> Option<Vec<u8>> {
+    let field = |tag, value| Field { tag, ifd_num: In::PRIMARY, value };
+    let fields = [
+        field(Tag::ImageDescription, Value::Ascii(vec![text.as_bytes().to_vec()])),
+        field(Tag::Orientation, Value::Short(vec![orientation(file).to_exif().into()])),
+    ];
+    let mut writer = Writer::new();
+    fields.iter().for_each(|field| writer.push_field(field));
+    let mut data = Cursor::new(Vec::new());
+    writer.write(&mut data, false).ok()?;
+    Some(data.into_inner())
+}
+
+fn png(file: &[u8], text: &str) -> Option<Vec<u8>> {
+    let (start, rest) = file.split_at_checked(PNG_START)?;
+    let mut described = start.to_vec();
+    ITXtChunk::new("Description", text).encode(&mut described).ok()?;
+    described.extend(rest);
+    Some(described)
+}
+
+fn jpeg(file: &[u8], exif: &[u8]) -> Option<Vec<u8>> {
+    const NAME: &[u8] = b"Exif\0\0";
+    let length = u16::try_from(2 + NAME.len() + exif.len()).ok()?;
+    let mut described = [&[0xff, 0xd8, 0xff, APP1][..], &length.to_be_bytes(), NAME, exif].concat();
+    let mut rest = file.get(2..)?;
+    loop {
+        let (marker, after) = header::jpeg_marker(rest)?;
+        if marker == SCAN {
+            described.extend(rest);
+            return Some(described);
+        }
+        let (body, after) = header::jpeg_body(after)?;
+        if !(marker == APP1 && body.starts_with(NAME)) {
+            described.extend(&rest[..rest.len() - after.len()]);
+        }
+        rest = after;
+    }
+}
+
+fn webp(file: &[u8], header: &Header, exif: &[u8]) -> Option<Vec<u8>> {
+    let mut chunks = Vec::new();
+    let mut rest = file.get(12..)?;
+    while let Some((kind, body, after)) = header::webp_chunk(rest) {
+        chunks.push((kind, body));
+        rest = after;
+    }
+    let extended = chunks.iter().find(|(kind, _)| kind == b"VP8X").map(|(_, body)| body.to_vec());
+    let mut extended = extended.unwrap_or_else(|| extension(header, &chunks));
+    *extended.first_mut()? |= HAS_EXIF;
+    let mut described = b"RIFF\0\0\0\0WEBP".to_vec();
+    push(&mut described, b"VP8X", &extended)?;
+    for (kind, body) in chunks.iter().filter(|(kind, _)| kind != b"VP8X" && kind != b"EXIF") {
+        push(&mut described, kind, body)?;
+    }
+    push(&mut described, b"EXIF", exif)?;
+    let length = u32::try_from(described.len() - 8).ok()?;
+    described[4..8].copy_from_slice(&length.to_le_bytes());
+    Some(described)
+}
+
+/// Returns the header that a WebP file without one needs for metadata: flags and the size of the picture.
+fn extension(header: &Header, chunks: &[(&[u8], &[u8])]) -> Vec<u8> {
+    // A bit of the lossless format says that pixels may be transparent.
+    let has_alpha =
+        chunks.iter().any(|(kind, body)| *kind == b"VP8L" && body.get(4).is_some_and(|byte| byte & 0x10 != 0));
+    let flags = if has_alpha { HAS_ALPHA } else { 0 };
+    let [width, height] = [header.width, header.height].map(|side| side.saturating_sub(1).to_le_bytes());
+    [&[flags, 0, 0, 0][..], &width[..3], &height[..3]].concat()
+}
+
+/// Appends a chunk, padded to an even length.
+fn push(file: &mut Vec<u8>, kind: &[u8], body: &[u8]) -> Option<()> {
+    file.extend(kind);
+    file.extend(u32::try_from(body.len()).ok()?.to_le_bytes());
+    file.extend(body);
+    file.extend_from_slice(&[0][..body.len() % 2]);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgba, RgbaImage};
+    use imgopen_engine::PictureLimits;
+
+    use super::*;
+    use crate::{Attached, decode, description, encode, is_upright};
+
+    fn picture() -> DynamicImage {
+        RgbaImage::from_fn(9, 7, |x, y| Rgba([x as u8 * 20, y as u8 * 30, 3, 255 - x as u8])).into()
+    }
+
+    #[test]
+    fn pixels_profiles_and_transparency_stay() {
+        let limits = PictureLimits::default();
+        let profile = [&[0; 16][..], b"RGB ", &[0; 108]].concat();
+        for format in [Format::Png, Format::Jpeg, Format::WebP] {
+            for profile in [None, Some(&profile[..])] {
+                // With and without EXIF data of its own, and with and without transparency.
+                for (image, parameters) in [(picture(), None), (picture().into_rgb8().into(), Some("a dog\nSteps: 20"))]
+                {
+                    let attached = Attached { profile, parameters, ..Attached::default() };
+                    let file = encode(&image, format, &attached).unwrap();
+                    let described = with_description(&file, "a cat — 猫").unwrap();
+                    let again = with_description(&described, "another cat").unwrap();
+                    let [before, after, last] = [&file, &described, &again].map(|file| decode(file, &limits).unwrap());
+                    assert_eq!((&after.image, &after.profile), (&before.image, &before.profile), "{format}");
+                    assert_eq!((&last.image, &last.profile), (&before.image, &before.profile), "{format}");
+                    assert_eq!(description(&described).as_deref(), Some("a cat — 猫"), "{format}");
+                    assert_eq!(description(&again).as_deref(), Some("another cat"), "{format}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_orientation_stays() {
+        let mut file = Vec::new();
+        let mut encoder = JpegEncoder::new(&mut file);
+        let turned = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        encoder.set_exif_metadata(turned.to_vec()).unwrap();
+        encoder.write_image(&[0; 6], 2, 1, ExtendedColorType::Rgb8).unwrap();
+        let described = with_description(&file, "a cat").unwrap();
+        assert!(!is_upright(&described));
+        let image = decode(&described, &PictureLimits::default()).unwrap().image;
+        assert_eq!((image.width(), image.height()), (1, 2));
+    }
+
+    #[test]
+    fn what_cannot_hold_it_is_left_alone() {
+        assert_eq!(with_description(b"no picture", "a cat"), None);
+        let file = encode(&picture(), Format::Jpeg, &Attached::default()).unwrap();
+        assert_eq!(with_description(&file, &"x".repeat(70_000)), None);
+    }
+}

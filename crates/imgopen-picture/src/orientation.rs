@@ -1,0 +1,131 @@
+//! How a file says that its pixels are to be turned.
+
+use image::metadata::Orientation;
+use imgopen_engine::Format;
+
+use crate::header;
+
+/// What some programs put before EXIF data, and JPEG always has.
+const NAME: &[u8] = b"Exif\0\0";
+/// The segment of a JPEG file that holds EXIF data.
+const APP1: u8 = 0xe1;
+/// The segment of a JPEG file that the pixels follow.
+const SCAN: u8 = 0xda;
+
+/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data says how to turn or mirror
+/// them, which [`decode`](crate::decode) does, and many other programs do not.
+///
+/// ```
+/// use image::DynamicImage;
+/// use imgopen_picture::{Format, encode, is_upright};
+///
+/// let file = encode(&DynamicImage::new_rgb8(30, 20), Format::Jpeg, &Default::default())?;
+/// assert!(is_upright(&file));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn is_upright(bytes: &[u8]) -> bool {
+    orientation(bytes) == Orientation::NoTransforms
+}
+
+/// Returns the orientation that a file states.
+pub(crate) fn orientation(bytes: &[u8]) -> Orientation {
+    let data = header::read(bytes).ok().and_then(|(header, _)| exif(bytes, header.format));
+    data.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+}
+
+/// Returns the EXIF data of a file.
+fn exif(bytes: &[u8], format: Format) -> Option<&[u8]> {
+    match format {
+        Format::Png => png(bytes),
+        Format::Jpeg => jpeg(bytes),
+        Format::WebP => webp(bytes),
+    }
+}
+
+fn png(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.strip_prefix(header::PNG)?;
+    loop {
+        let (kind, body, after) = header::png_chunk(rest)?;
+        if kind == b"eXIf" {
+            return Some(bare(body));
+        }
+        rest = after;
+    }
+}
+
+fn jpeg(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(2..)?;
+    loop {
+        let (marker, after) = header::jpeg_marker(rest)?;
+        let (body, after) = header::jpeg_body(after)?;
+        match body.strip_prefix(NAME) {
+            Some(data) if marker == APP1 => return Some(data),
+            _ if marker == SCAN => return None,
+            _ => rest = after,
+        }
+    }
+}
+
+fn webp(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(12..)?;
+    loop {
+        let (kind, body, after) = header::webp_chunk(rest)?;
+        if kind == b"EXIF" {
+            return Some(bare(body));
+        }
+        rest = after;
+    }
+}
+
+fn bare(data: &[u8]) -> &[u8] {
+    data.strip_prefix(NAME).unwrap_or(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::codecs::png::PngEncoder;
+    use image::codecs::webp::WebPEncoder;
+    use image::{ExtendedColorType, ImageEncoder};
+
+    use super::*;
+
+    /// EXIF data with one field, the orientation, in either byte order.
+    fn data(orientation: u8, is_big: bool) -> Vec<u8> {
+        match is_big {
+            true => [&b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[orientation], &[0; 6]].concat(),
+            false => [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation], &[0; 7]].concat(),
+        }
+    }
+
+    fn files(exif: &[u8]) -> [Vec<u8>; 3] {
+        let [mut png, mut jpeg, mut webp] = [const { Vec::new() }; 3];
+        let mut encoder = PngEncoder::new(&mut png);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&[0; 3], 1, 1, ExtendedColorType::Rgb8).unwrap();
+        let mut encoder = JpegEncoder::new(&mut jpeg);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&[0; 3], 1, 1, ExtendedColorType::Rgb8).unwrap();
+        let mut encoder = WebPEncoder::new_lossless(&mut webp);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&[0; 3], 1, 1, ExtendedColorType::Rgb8).unwrap();
+        [png, jpeg, webp]
+    }
+
+    #[test]
+    fn the_orientation_is_found_in_every_format_and_byte_order() {
+        for number in 1..=8 {
+            for is_big in [false, true] {
+                for file in files(&data(number, is_big)) {
+                    assert_eq!(orientation(&file).to_exif(), number);
+                    assert_eq!(is_upright(&file), number == 1);
+                }
+            }
+        }
+        // Neither damaged data nor none at all turns anything.
+        for file in files(b"MM") {
+            assert!(is_upright(&file));
+        }
+        assert!(is_upright(b"no picture"));
+    }
+}
