@@ -29,6 +29,8 @@ impl Node<'_> {
             Node::Boolean(value) => value.to_string(),
             Node::Integer(value) => value.to_string(),
             Node::Unsigned(value) => value.to_string(),
+            // As it was written, so that it is seen why it is not a whole number.
+            Node::Number(value) if value.fract() == 0.0 && value.abs() < 1e16 => format!("{value:.1}"),
             Node::Number(value) => value.to_string(),
             Node::Text(text) if text.chars().nth(LONGEST).is_some() => {
                 format!("{:?}… ({} characters)", text.chars().take(LONGEST).collect::<String>(), text.chars().count())
@@ -194,5 +196,15 @@ mod tests {
         let long = Node::Text("x".repeat(10_000).into());
         assert!(long.glimpse().chars().count() < 100);
         assert_eq!(Node::List(vec![Node::Null]).glimpse(), "a list of 1 items");
+    }
+
+    #[test]
+    fn a_number_is_shown_as_it_was_written() {
+        for (value, shown) in
+            [(5.0, "5.0"), (-0.0, "-0.0"), (0.25, "0.25"), (-12.0, "-12.0"), (1e19, "10000000000000000000")]
+        {
+            assert_eq!(Node::Number(value).glimpse(), shown);
+        }
+        assert_eq!(Node::Integer(5).glimpse(), "5");
     }
 }
