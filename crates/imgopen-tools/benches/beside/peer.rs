@@ -32,10 +32,14 @@ impl Peer {
 
     /// Requests `whole`, `alone` or, as the only request of a process, `memory`.
     pub fn ask(&mut self, what: &str) -> Result<Measured> {
-        writeln!(self.requests, "{what}").map_err(|_| "the script in Python ended early")?;
+        // A script that has ended has said why.
+        let _ = writeln!(self.requests, "{what}");
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
-        let (figure, _) = answer.trim().split_once(' ').ok_or("the script in Python ended early")?;
-        Ok(Measured { figure: figure.parse()? })
+        match answer.trim().split_once(' ') {
+            Some(("missing", reason)) => Err(reason.into()),
+            Some((figure, _)) => Ok(Measured { figure: figure.parse()? }),
+            None => Err("the script in Python ended early".into()),
+        }
     }
 }
