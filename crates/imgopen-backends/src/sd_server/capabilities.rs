@@ -22,7 +22,7 @@ pub(super) struct Capabilities {
     #[serde(default)]
     pub loras: Vec<Lora>,
     #[serde(default)]
-    upscalers: Vec<Named>,
+    pub(super) upscalers: Vec<Named>,
     #[serde(default)]
     pub output_formats: Vec<String>,
     /// What the server was started for: `img_gen`, `vid_gen`.
