@@ -29,10 +29,9 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use imgopen_engine::{Engine, EngineError, Job, JobRequest, Model, Monitor, Offer, Output, Slots};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tracing::warn;
 
-use crate::driver::{Driver, Surroundings};
+use crate::driver::{Driver, Surroundings, by_itself};
 use crate::kind::Kind;
 use crate::report::{OperationReport, Report};
 use crate::seed;
@@ -157,18 +156,8 @@ impl Engine for ComfyUi {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        let inner = self.inner.clone();
-        let running = async move {
-            let (sender, receiver) = oneshot::channel();
-            let own = monitor.clone();
-            // By itself, because the server works on until its prompt is ended, whatever becomes of this run.
-            tokio::spawn(async move {
-                let _ = sender.send(inner.carry_out(job, own).await);
-            });
-            let result = monitor.until_cancelled(receiver).await?;
-            result.unwrap_or_else(|_| Err(EngineError::Failed("the job of the back end panicked".to_owned())))
-        };
-        running.boxed()
+        let work = self.inner.clone().carry_out(job, monitor.clone());
+        by_itself(work, monitor).boxed()
     }
 
     fn discard<'a>(&'a self, task: &'a str, _: &'a str) -> BoxFuture<'a, ()> {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use futures_util::future::{self, BoxFuture, FutureExt};
-use imgopen_engine::{Engine, Library};
+use imgopen_engine::{Engine, EngineError, Library, Monitor, Output};
+use tokio::sync::oneshot;
 
 use crate::report::Report;
 use crate::settings::BackendSettings;
@@ -39,4 +40,18 @@ pub struct Surroundings {
     /// This program, which starts others by its hidden command `launch`, so that they end with it. Without it, they are started
     /// directly and may outlive a process that is killed.
     pub launcher: Option<PathBuf>,
+}
+
+/// Carries out a job by itself, because a server works on whatever becomes of the run. A cancelled run ends at once, and the job
+/// once the server has ended it.
+pub(crate) async fn by_itself(
+    work: impl Future<Output = Result<Output, EngineError>> + Send + 'static,
+    monitor: Monitor,
+) -> Result<Output, EngineError> {
+    let (sender, receiver) = oneshot::channel();
+    tokio::spawn(async move {
+        let _ = sender.send(work.await);
+    });
+    let result = monitor.until_cancelled(receiver).await?;
+    result.unwrap_or_else(|_| Err(EngineError::Failed("the job of the back end panicked".to_owned())))
 }

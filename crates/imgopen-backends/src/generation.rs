@@ -14,4 +14,5 @@ pub use control::{ControlMode, ControlUnit};
 pub use fit::Fit;
 pub use prompt::{LoraUse, Prompt};
 pub use sampling::{Sampling, Schedule};
+pub(crate) use types::PIXEL;
 pub use types::{Checkpoint, Fill, Generation, Hires, MAX_SIDE, MAX_STEPS, MOST_PICTURES, Mask, Start};

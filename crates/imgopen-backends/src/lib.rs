@@ -14,6 +14,7 @@ mod inpaint;
 mod kind;
 mod names;
 mod pictures;
+mod refusals;
 mod report;
 mod sd_server;
 mod seed;

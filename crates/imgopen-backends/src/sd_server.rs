@@ -26,23 +26,20 @@ use futures_util::future::BoxFuture;
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Model, Models, Monitor, Offer, Output, Slots};
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
-use crate::driver::{Driver, Surroundings};
+use crate::driver::{Driver, Surroundings, by_itself};
 use crate::generation::{Checkpoint, Generation};
 use crate::kind::Kind;
+use crate::refusals::{CHECKPOINT, Refusals};
 use crate::report::{OperationReport, Report, Standing};
 use crate::settings::BackendSettings;
 use crate::timing::Timing;
 use crate::watched::Watched;
-use crate::{honesty, names, seed};
+use crate::{honesty, seed};
 use capabilities::Capabilities;
 use host::Host;
 use resolve::{Resolved, Resolver};
 use served::Served;
-
-/// Bytes for each pixel of a picture: as the server sends it, decoded, and encoded.
-const PIXEL: u64 = 17;
 
 /// An engine that drives sd-server. Clones drive the same one.
 #[derive(Debug, Clone)]
@@ -184,20 +181,18 @@ impl Server {
         Ok((Generation::read(request)?, notes))
     }
 
+    fn refusals(&self) -> Refusals<'_> {
+        Refusals { name: &self.name, program: Kind::SdServer.program() }
+    }
+
     /// Finds the model that a request asks for.
     fn find(&self, generation: &Generation, served: Vec<Served>) -> Result<Served, EngineError> {
-        let refused = |field: &str, problem: &str| {
-            EngineError::rejected(field, format!("the back end `{}` (sd-server) does not offer {problem}", self.name))
-        };
         let mut serving: Vec<Served> =
             served.into_iter().filter(|served| needs::serves(served, generation.operation)).collect();
         match &generation.checkpoint {
             Checkpoint::Flux(variant) => {
                 let found = serving.iter().position(|served| served.is(*variant));
-                found.map(|at| serving.swap_remove(at)).ok_or_else(|| {
-                    let problem = format!("files for {}; its operator can name them in the settings", variant.as_str());
-                    refused("comfyTaskType", &problem)
-                })
+                found.map(|at| serving.swap_remove(at)).ok_or_else(|| self.refusals().without_files(*variant))
             }
             Checkpoint::Named(name) => {
                 // A request that names none gets the first.
@@ -207,7 +202,7 @@ impl Server {
                 };
                 found.map(|at| serving.swap_remove(at)).ok_or_else(|| {
                     let names: Vec<String> = serving.iter().map(|served| served.name.clone()).collect();
-                    refused("alwayson_scripts.sd_model_checkpoint", &names::missing("model", name, &names))
+                    self.refusals().missing(CHECKPOINT, "model", name, &names)
                 })
             }
         }
@@ -223,7 +218,8 @@ impl Server {
             Place::Address(_) => None,
             Place::Program(host) => host.base_of_lora(path),
         };
-        let resolver = Resolver { generation, served, capabilities, base_of_lora: &base_of_lora, name: &self.name };
+        let backend = self.refusals();
+        let resolver = Resolver { generation, served, capabilities, base_of_lora: &base_of_lora, backend };
         resolver.resolve().inspect_err(|_| {
             if let Place::Address(watched) = &self.place {
                 // Perhaps it was installed a moment ago.
@@ -324,8 +320,7 @@ impl Engine for SdServer {
     fn memory(&self, job: &Job) -> u64 {
         // A request that cannot be read is rejected by the run.
         let Ok((generation, _)) = self.server.check(job.checked_request()) else { return 0 };
-        let (width, height) = generation.final_size();
-        let pictures = u64::from(generation.pictures()) * u64::from(width) * u64::from(height) * PIXEL;
+        let pictures = generation.memory();
         match &self.server.place {
             Place::Program(host) if self.server.settings.device.is_none() => {
                 let served = self.server.find(&generation, host.served());
@@ -336,16 +331,7 @@ impl Engine for SdServer {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        let server = self.server.clone();
-        Box::pin(async move {
-            let (sender, receiver) = oneshot::channel();
-            let own = monitor.clone();
-            // By itself, because the server works on whatever becomes of this run.
-            tokio::spawn(async move {
-                let _ = sender.send(server.carry_out(job, own).await);
-            });
-            let result = monitor.until_cancelled(receiver).await?;
-            result.unwrap_or_else(|_| Err(EngineError::Failed("the job of the back end panicked".to_owned())))
-        })
+        let work = self.server.clone().carry_out(job, monitor.clone());
+        Box::pin(by_itself(work, monitor))
     }
 }

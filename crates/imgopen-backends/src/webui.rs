@@ -22,12 +22,11 @@ use imgopen_engine::{
 };
 use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::blocking::blocking;
-use crate::driver::Driver;
-use crate::generation::Generation;
+use crate::driver::{Driver, by_itself};
+use crate::generation::{Generation, PIXEL};
 use crate::honesty;
 use crate::http::{CallError, Http};
 use crate::kind::Kind;
@@ -44,8 +43,6 @@ use lists::Lists;
 use needs::{is_chosen, missing};
 use resolve::{Resolved, resolve};
 
-/// Bytes for each pixel of a picture: as the server sends it, decoded, and encoded.
-const PIXEL: u64 = 17;
 /// Bytes of an answer beside its pictures.
 const ANSWER: u64 = 4 * 1024 * 1024;
 
@@ -347,22 +344,12 @@ impl Engine for SdWebui {
         }
         // A request that cannot be read is rejected by the run.
         let Ok((generation, _)) = self.server.check(job.checked_request()) else { return 0 };
-        let (width, height) = generation.final_size();
-        u64::from(generation.pictures()) * u64::from(width) * u64::from(height) * PIXEL
+        generation.memory()
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        let server = self.server.clone();
-        Box::pin(async move {
-            let (sender, receiver) = oneshot::channel();
-            let own = monitor.clone();
-            // By itself, because the server works on until it is interrupted, whatever becomes of this run.
-            tokio::spawn(async move {
-                let _ = sender.send(server.carry_out(job, own).await);
-            });
-            let result = monitor.until_cancelled(receiver).await?;
-            result.unwrap_or_else(|_| Err(EngineError::Failed("the job of the back end panicked".to_owned())))
-        })
+        let work = self.server.clone().carry_out(job, monitor.clone());
+        Box::pin(by_itself(work, monitor))
     }
 }
 

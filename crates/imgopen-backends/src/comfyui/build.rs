@@ -87,7 +87,7 @@ pub(super) fn picture(
     let sample = |graph: &mut Builder<'_>, latent: &Link, steps: u32, strength: f64| {
         let node = graph.node("KSampler").input("model", &model).input("positive", &positive);
         let node = node.input("negative", &negative).input("latent_image", latent).input("seed", seed);
-        let cfg = if is_flux(generation) { 1.0 } else { generation.guidance };
+        let cfg = if generation.is_flux() { 1.0 } else { generation.guidance };
         let node = node.input("steps", steps).input("cfg", cfg).input("denoise", strength);
         let node = node.input("sampler_name", resolved.sampler.sampler.as_str());
         node.input("scheduler", resolved.sampler.scheduler).add()
@@ -103,10 +103,6 @@ pub(super) fn picture(
     let image = graph.node("VAEDecode").input("samples", &made).input("vae", &vae).add()?;
     graph.node(SAVE).input("images", &image).input(PREFIX, prefix).add()?;
     Ok(Picture { graph: graph.finish(), passes })
-}
-
-fn is_flux(generation: &Generation) -> bool {
-    matches!(generation.checkpoint, Checkpoint::Flux(_))
 }
 
 fn parts(graph: &mut Builder<'_>, generation: &Generation, resolved: &Resolved) -> Result<Parts, EngineError> {
@@ -162,7 +158,7 @@ fn latent(
     let Some(start) = &generation.start else {
         // FLUX.1 has four times as many channels.
         let large = "EmptySD3LatentImage";
-        let class = if is_flux(generation) && graph.has(large) { large } else { "EmptyLatentImage" };
+        let class = if generation.is_flux() && graph.has(large) { large } else { "EmptyLatentImage" };
         let node = graph.node(class).input("width", generation.width).input("height", generation.height);
         return node.input("batch_size", 1).add();
     };

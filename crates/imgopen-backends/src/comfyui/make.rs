@@ -21,13 +21,11 @@ use super::result::{Expected, finish};
 use super::run::Runner;
 use super::template::Template;
 use crate::blocking::blocking;
-use crate::generation::Checkpoint;
+use crate::generation::{Checkpoint, PIXEL};
 use crate::http::CallError;
 use crate::pictures::{self, marked, png};
 use crate::seed;
 
-/// Bytes for each pixel of a picture: as the server sends it, decoded, and encoded.
-const PIXEL: u64 = 17;
 /// Bytes of a file beside its pixels.
 const FILE: u64 = 1024 * 1024;
 /// How long the fetching of a picture may take.
@@ -215,7 +213,7 @@ impl Instance {
                 u64::from(filling.pictures) * largest.min(job.limits().pixels) * PIXEL
             }
             None => match self.generation(job.checked_request()) {
-                Ok((generation, _)) => u64::from(generation.pictures()) * size(generation.final_size()) * PIXEL,
+                Ok((generation, _)) => generation.memory(),
                 Err(_) => 0,
             },
         }

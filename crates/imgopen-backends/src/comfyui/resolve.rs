@@ -1,23 +1,19 @@
 //! Checks a generation against what the server has, and finds the server's names for it.
 
 use imgopen_engine::{EngineError, tags};
-use imgopen_types::ComfyTaskType;
 
 use super::class::LORA;
 use super::lists::{Lists, find};
 use super::sampling::Sampler;
 use super::text::Text;
-use crate::generation::{Checkpoint, ControlUnit, Fit, Generation};
-use crate::names;
+use crate::generation::{Checkpoint, ControlUnit, Generation};
+use crate::kind::Kind;
+use crate::refusals::{CHECKPOINT, FLUX, Refusals, Sides, schnell_note};
 use crate::settings::{BackendSettings, FluxFiles};
 
-const MIN_SIDE: u32 = 16;
-const SIDES: u32 = 8;
-const FLUX_SIDES: u32 = 16;
+const SIDES: Sides = Sides { multiple: 8, flux_multiple: 16, least: 16, most: None };
 /// ComfyUI divides by it.
 const MIN_STRENGTH: f64 = 0.01;
-const CHECKPOINT: &str = "alwayson_scripts.sd_model_checkpoint";
-const FLUX: &str = "comfyTaskType";
 
 /// The server's names for what a generation asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,21 +89,23 @@ pub(super) fn resolve(
     settings: &BackendSettings,
     name: &str,
 ) -> Result<Resolved, EngineError> {
-    Resolver { generation, lists, settings, name, notes: Vec::new() }.resolve()
+    let backend = Refusals { name, program: Kind::ComfyUi.program() };
+    Resolver { generation, lists, settings, backend, notes: Vec::new() }.resolve()
 }
 
 struct Resolver<'a> {
     generation: &'a Generation,
     lists: &'a Lists,
     settings: &'a BackendSettings,
-    name: &'a str,
+    backend: Refusals<'a>,
     notes: Vec<String>,
 }
 
 impl Resolver<'_> {
     fn resolve(mut self) -> Result<Resolved, EngineError> {
-        self.check_sides()?;
+        self.backend.check_sides(self.generation, SIDES, SIDES)?;
         self.check_start()?;
+        self.backend.check_syntax(self.generation)?;
         let (model, encoders, own_vae) = self.model()?;
         let sampler = self.sampler()?;
         let loras = self.loras()?;
@@ -117,10 +115,8 @@ impl Resolver<'_> {
         };
         let upscaler = self.upscaler()?;
         let control = self.generation.control.iter().map(|unit| self.unit(unit)).collect::<Result<Vec<_>, _>>()?;
-        let translate = |text: &str, field: &str| Text::translate(text, field, &self.lists.embeddings, self.name);
-        if let Some(syntax) = self.generation.prompt.web_ui_syntax() {
-            return Err(self.refused("prompt", &format!("`{syntax}`, which only A1111 and Forge understand")));
-        }
+        let translate =
+            |text: &str, field: &str| Text::translate(text, field, &self.lists.embeddings, self.backend.name);
         let prompt = translate(&self.generation.prompt.text, "prompt")?;
         let negative_prompt = translate(&self.generation.negative_prompt, "negative_prompt")?;
         self.note(&sampler, prompt.has_weights || negative_prompt.has_weights);
@@ -138,48 +134,17 @@ impl Resolver<'_> {
         })
     }
 
-    fn is_flux(&self) -> bool {
-        matches!(self.generation.checkpoint, Checkpoint::Flux(_))
-    }
-
-    /// The server rounds other sizes down.
-    fn check_sides(&self) -> Result<(), EngineError> {
-        let multiple = if self.is_flux() { FLUX_SIDES } else { SIDES };
-        let (large, high) = self.generation.final_size();
-        let hires_field = |own| match &self.generation.hires {
-            Some(hires) if hires.scale.is_none() => own,
-            _ => "hr_scale",
-        };
-        let sides = [
-            ("width", self.generation.width),
-            ("height", self.generation.height),
-            (hires_field("hr_resize_x"), large),
-            (hires_field("hr_resize_y"), high),
-        ];
-        for (field, side) in sides {
-            if side < MIN_SIDE || side % multiple != 0 {
-                let problem = format!("a side of {side} pixels; it makes multiples of {multiple} from {MIN_SIDE}");
-                return Err(self.refused(field, &problem));
-            }
-        }
-        Ok(())
-    }
-
     fn check_start(&self) -> Result<(), EngineError> {
         let Generation { start, hires, .. } = self.generation;
         let strengths = [start.as_ref().map(|start| start.strength), hires.as_ref().map(|hires| hires.strength)];
         if let Some(strength) = strengths.into_iter().flatten().find(|strength| *strength < MIN_STRENGTH) {
             let problem = format!("a strength of {strength}; it redraws from {MIN_STRENGTH}");
-            return Err(self.refused("denoising_strength", &problem));
+            return Err(self.backend.refused("denoising_strength", &problem));
         }
-        let Some(start) = start else { return Ok(()) };
-        if hires.is_some() {
-            return Err(self.refused("enable_hr", "a hi-res fix for a picture that is given"));
+        if start.is_some() && hires.is_some() {
+            return Err(self.backend.refused("enable_hr", "a hi-res fix for a picture that is given"));
         }
-        if start.fit == Fit::Latent {
-            return Err(self.refused("resize_mode", "the mode 3; it takes 0, 1 and 2"));
-        }
-        Ok(())
+        self.backend.check_fit(self.generation)
     }
 
     /// Returns the model, and for FLUX.1 the text encoders and the VAE that the operator named.
@@ -190,11 +155,9 @@ impl Resolver<'_> {
                 Ok((Model::Checkpoint(file), None, None))
             }
             Checkpoint::Flux(variant) => {
-                let files = self.settings.flux_files(*variant).ok_or_else(|| {
-                    let problem = format!("files for {}; its operator can name them in the settings", variant.as_str());
-                    self.refused(FLUX, &problem)
-                })?;
-                flux(files, self.lists).map_err(|problem| self.refused(FLUX, &format!("it: it lacks {problem}")))
+                let files = self.settings.flux_files(*variant).ok_or_else(|| self.backend.without_files(*variant))?;
+                flux(files, self.lists)
+                    .map_err(|problem| self.backend.refused(FLUX, &format!("it: it lacks {problem}")))
             }
         }
     }
@@ -204,9 +167,9 @@ impl Resolver<'_> {
         let asked = self.generation.sampling.as_ref();
         let missing = || {
             let asked = asked.map(|asked| asked.joint.as_str()).unwrap_or_default();
-            self.missing("sampler_index", "sampler", asked, &Sampler::names(&listed))
+            self.backend.missing("sampler_index", "sampler", asked, &Sampler::names(&listed))
         };
-        let sampler = Sampler::find(asked, self.is_flux(), &listed).ok_or_else(missing)?;
+        let sampler = Sampler::find(asked, self.generation.is_flux(), &listed).ok_or_else(missing)?;
         let schedules = self.lists.listed("KSampler", "scheduler");
         match schedules.iter().any(|known| known == sampler.scheduler) {
             true => Ok(sampler),
@@ -237,7 +200,7 @@ impl Resolver<'_> {
         let found = find(&listed, asked).cloned();
         found
             .map(|model| Some(Upscaler::Model(model)))
-            .ok_or_else(|| self.missing("hr_upscaler", "upscaler", asked, &names()))
+            .ok_or_else(|| self.backend.missing("hr_upscaler", "upscaler", asked, &names()))
     }
 
     fn unit(&self, unit: &ControlUnit) -> Result<String, EngineError> {
@@ -246,7 +209,7 @@ impl Resolver<'_> {
                 "the preprocessor `{module}`; make the control picture with `preview_controlnet`, and give it without a \
                  module"
             );
-            return Err(self.refused(&format!("{}.module", unit.path), &problem));
+            return Err(self.backend.refused(&format!("{}.module", unit.path), &problem));
         }
         let field = format!("{}.model", unit.path);
         let model = unit.model.as_deref().unwrap_or_default();
@@ -260,9 +223,7 @@ impl Resolver<'_> {
         if sampler.is_adaptive() {
             self.notes.push("`steps`: the sampler DPM adaptive chooses its own steps".to_owned());
         }
-        if self.generation.checkpoint == Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) {
-            self.notes.push("`fluxGuidance`: FLUX.1 schnell was made without guidance and ignores it".to_owned());
-        }
+        self.notes.extend(schnell_note(self.generation));
         if has_weights {
             self.notes
                 .push("`prompt`: ComfyUI does not normalise weights in parentheses as the web UI does".to_owned());
@@ -271,15 +232,7 @@ impl Resolver<'_> {
 
     fn listed(&self, class: &str, input: &str, field: &str, what: &str, asked: &str) -> Result<String, EngineError> {
         let listed = self.lists.listed(class, input);
-        find(&listed, asked).cloned().ok_or_else(|| self.missing(field, what, asked, &listed))
-    }
-
-    fn refused(&self, field: &str, problem: &str) -> EngineError {
-        EngineError::rejected(field, format!("the back end `{}` (ComfyUI) does not offer {problem}", self.name))
-    }
-
-    fn missing(&self, field: &str, what: &str, asked: &str, available: &[String]) -> EngineError {
-        self.refused(field, &names::missing(what, asked, available))
+        find(&listed, asked).cloned().ok_or_else(|| self.backend.missing(field, what, asked, &listed))
     }
 }
 

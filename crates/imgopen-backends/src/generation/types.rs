@@ -16,6 +16,9 @@ pub const MAX_SIDE: u32 = 4096;
 /// The most diffusion steps of a picture.
 pub const MAX_STEPS: u32 = 1000;
 
+/// Bytes for each pixel of a picture: as the server sends it, decoded, and encoded.
+pub(crate) const PIXEL: u64 = 17;
+
 /// The pictures to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generation {
@@ -142,6 +145,17 @@ impl Generation {
     /// Returns how many pictures are made in all.
     pub fn pictures(&self) -> u32 {
         self.batches * self.batch_size
+    }
+
+    /// Returns whether FLUX.1 makes them.
+    pub(crate) fn is_flux(&self) -> bool {
+        matches!(self.checkpoint, Checkpoint::Flux(_))
+    }
+
+    /// Returns the bytes that the finished pictures take here.
+    pub(crate) fn memory(&self) -> u64 {
+        let (width, height) = self.final_size();
+        u64::from(self.pictures()) * u64::from(width) * u64::from(height) * PIXEL
     }
 
     /// Rejects pictures that are larger than results may be.

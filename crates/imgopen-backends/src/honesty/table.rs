@@ -84,7 +84,15 @@ pub(super) const ROWS: &[Row] = &[
             yes("LoRA tags of LoRAs that are not listed are refused"),
         ],
     ),
-    row(SD, "negative_prompt", HONOURED),
+    row(
+        SD,
+        "negative_prompt",
+        [
+            yes("`[a:b:0.5]`, `[a\\|b]`, `AND` and `BREAK` are refused"),
+            yes("brackets, `AND`, `BREAK` and embeddings that are not listed are refused"),
+            yes(""),
+        ],
+    ),
     row(
         SD,
         "n_iter",

@@ -4,12 +4,12 @@
 //! that is not in its lists.
 
 use imgopen_engine::{EngineError, tags};
-use imgopen_types::ComfyTaskType;
 
 use super::capabilities::{Capabilities, Limits};
 use super::served::Served;
-use crate::generation::{Checkpoint, ControlUnit, Generation, Sampling, Schedule};
-use crate::names::{self, stem};
+use crate::generation::{ControlUnit, Generation, Sampling, Schedule};
+use crate::names::stem;
+use crate::refusals::{Refusals, Sides, schnell_note};
 
 /// The sampler of requests that name none.
 const DEFAULT_SAMPLER: &str = "Euler";
@@ -30,9 +30,6 @@ const KARRAS: &str = "karras";
 /// The model's own schedule.
 const DISCRETE: &str = "discrete";
 const SIMPLE: &str = "simple";
-/// The server makes multiples of this alone of Stable Diffusion, and rounds others up.
-const SIDES: u32 = 64;
-const FLUX_SIDES: u32 = 8;
 /// The server makes no more steps.
 const MOST_STEPS: u32 = 100;
 /// The only base model whose ControlNets it can load.
@@ -57,8 +54,7 @@ pub(super) struct Resolver<'a> {
     pub capabilities: Option<&'a Capabilities>,
     /// Returns the base model of a LoRA by its path, if it is known.
     pub base_of_lora: &'a dyn Fn(&str) -> Option<String>,
-    /// The name of the back end.
-    pub name: &'a str,
+    pub backend: Refusals<'a>,
 }
 
 impl Resolver<'_> {
@@ -75,47 +71,25 @@ impl Resolver<'_> {
         Ok(Resolved { sampler, schedule, loras, notes })
     }
 
-    fn is_flux(&self) -> bool {
-        matches!(self.generation.checkpoint, Checkpoint::Flux(_))
-    }
-
     fn check_sides(&self) -> Result<(), EngineError> {
-        let multiple = if self.is_flux() { FLUX_SIDES } else { SIDES };
         let limits = self.capabilities.map_or_else(Limits::default, |capabilities| capabilities.limits);
-        let (large, high) = self.generation.final_size();
-        let hires_field = |own| match &self.generation.hires {
-            Some(hires) if hires.scale.is_none() => own,
-            _ => "hr_scale",
-        };
-        let across = (limits.min_width, limits.max_width);
-        let down = (limits.min_height, limits.max_height);
-        let sides = [
-            ("width", self.generation.width, across),
-            ("height", self.generation.height, down),
-            (hires_field("hr_resize_x"), large, across),
-            (hires_field("hr_resize_y"), high, down),
-        ];
-        for (field, side, (least, most)) in sides {
-            if side < least || side > most || side % multiple != 0 {
-                let problem =
-                    format!("a side of {side} pixels; it makes multiples of {multiple} from {least} to {most}");
-                return Err(self.refused(field, &problem));
-            }
-        }
-        Ok(())
+        let sides = |least: u32, most: u32| Sides { multiple: 64, flux_multiple: 8, least, most: Some(most) };
+        let across = sides(limits.min_width, limits.max_width);
+        let down = sides(limits.min_height, limits.max_height);
+        self.backend.check_sides(self.generation, across, down)
     }
 
     fn check_steps(&self) -> Result<(), EngineError> {
         let second = self.generation.hires.as_ref().map_or(1, |hires| hires.steps);
         for (field, steps) in [("steps", self.generation.steps), ("hr_second_pass_steps", second)] {
             if steps > MOST_STEPS {
-                return Err(self.refused(field, &format!("{steps} steps; it makes at most {MOST_STEPS}")));
+                return Err(self.backend.refused(field, &format!("{steps} steps; it makes at most {MOST_STEPS}")));
             }
         }
         if self.generation.start.is_some() && self.first_pass() == 0 {
             let (steps, strength) = (self.generation.steps, self.strength());
             let problem = format!("{strength} of {steps} steps, which is less than one; give more of either");
-            return Err(self.refused("denoising_strength", &problem));
+            return Err(self.backend.refused("denoising_strength", &problem));
         }
         Ok(())
     }
@@ -131,57 +105,52 @@ impl Resolver<'_> {
     }
 
     fn check_extras(&self) -> Result<(), EngineError> {
-        let Generation { hires, vae, prompt, negative_prompt, control, .. } = self.generation;
-        let negative = crate::generation::Prompt { text: negative_prompt.clone(), ..Default::default() };
-        for (field, prompt) in [("prompt", prompt), ("negative_prompt", &negative)] {
-            if let Some(syntax) = prompt.web_ui_syntax() {
-                let problem = format!("`{syntax}`, which it takes as words; take it out");
-                return Err(self.refused(field, &problem));
-            }
-        }
+        let Generation { hires, vae, control, .. } = self.generation;
+        self.backend.check_syntax(self.generation)?;
+        self.backend.check_fit(self.generation)?;
         if let Some(hires) = hires {
             if self.generation.start.is_some() || !control.is_empty() {
                 let problem = "a hi-res fix with ControlNet or for a picture that is given; enlarge the result with \
                                `super_resolution`";
-                return Err(self.refused("enable_hr", problem));
+                return Err(self.backend.refused("enable_hr", problem));
             }
             if hires.strength == 0.0 {
                 let problem = "a hi-res fix of strength 0; give more, or enlarge the result with `super_resolution`";
-                return Err(self.refused("denoising_strength", problem));
+                return Err(self.backend.refused("denoising_strength", problem));
             }
             let upscalers = self.capabilities.map(Capabilities::upscalers);
             if let Some(known) = upscalers.filter(|known| !known.contains(&hires.upscaler)) {
-                return Err(self.missing("hr_upscaler", "upscaler", &hires.upscaler, &known));
+                return Err(self.backend.missing("hr_upscaler", "upscaler", &hires.upscaler, &known));
             }
         }
         let Some(vae) = vae else { return Ok(()) };
         const FIELD: &str = "alwayson_scripts.sd_vae";
         match self.served.parts.as_ref().map(|parts| &parts.vae) {
             Some(Some(loaded)) if is_file(loaded, vae) => Ok(()),
-            Some(loaded) => Err(self.missing(FIELD, "VAE", vae, loaded.as_slice())),
-            None => Err(self.refused(FIELD, "a choice of VAEs; it has the one that it was started with")),
+            Some(loaded) => Err(self.backend.missing(FIELD, "VAE", vae, loaded.as_slice())),
+            None => Err(self.backend.refused(FIELD, "a choice of VAEs; it has the one that it was started with")),
         }
     }
 
     fn check_unit(&self, unit: &ControlUnit) -> Result<(), EngineError> {
         if self.generation.control.len() > 1 {
-            return Err(self.refused(&unit.path, "more than one ControlNet unit; enable one"));
+            return Err(self.backend.refused(&unit.path, "more than one ControlNet unit; enable one"));
         }
         if unit.module.is_some() {
             let problem = "preprocessors; make the control picture with `preview_controlnet`, and give \"none\"";
-            return Err(self.refused(&format!("{}.module", unit.path), problem));
+            return Err(self.backend.refused(&format!("{}.module", unit.path), problem));
         }
         let field = format!("{}.model", unit.path);
         let base = self.served.model.base_model.as_deref();
         if let Some(base) = base.filter(|base| *base != CONTROL_BASE) {
             let problem = format!("ControlNet for {base}; choose a model of {CONTROL_BASE}");
-            return Err(self.refused(&field, &problem));
+            return Err(self.backend.refused(&field, &problem));
         }
         let asked = unit.model.as_deref().unwrap_or_default();
         let Some(parts) = &self.served.parts else { return Ok(()) };
         match &parts.control_net {
             Some(loaded) if is_file(loaded, asked) => Ok(()),
-            loaded => Err(self.missing(&field, "ControlNet model", asked, loaded.as_slice())),
+            loaded => Err(self.backend.missing(&field, "ControlNet model", asked, loaded.as_slice())),
         }
     }
 
@@ -196,17 +165,17 @@ impl Resolver<'_> {
             let is_listed = |own: &&str| samplers.iter().any(|sampler| sampler == own);
             let names: Vec<String> =
                 SAMPLERS.iter().filter(|(_, own)| is_listed(own)).map(|(name, _)| (*name).to_owned()).collect();
-            return Err(self.missing(FIELD, "sampler", &sampling.joint, &names));
+            return Err(self.backend.missing(FIELD, "sampler", &sampling.joint, &names));
         }
         let schedule = match sampling.schedule {
             Some(Schedule::Karras) => KARRAS,
             Some(Schedule::Exponential) => "exponential",
-            None if self.is_flux() || own == DDIM => SIMPLE,
+            None if self.generation.is_flux() || own == DDIM => SIMPLE,
             None if own == "lcm" => "lcm",
             None => DISCRETE,
         };
         if let Some((_, schedules)) = lists.filter(|(_, schedules)| !schedules.iter().any(|known| known == schedule)) {
-            return Err(self.missing(FIELD, "schedule", schedule, schedules));
+            return Err(self.backend.missing(FIELD, "schedule", schedule, schedules));
         }
         Ok((own.to_owned(), schedule.to_owned()))
     }
@@ -215,9 +184,9 @@ impl Resolver<'_> {
     fn check_schedule(&self, schedule: &str) -> Result<(), EngineError> {
         let second = self.generation.hires.as_ref().map(|hires| (f64::from(hires.steps) / hires.strength) as u32);
         if schedule == KARRAS && (self.generation.steps == 1 || second == Some(1)) {
-            return Err(
-                self.refused("steps", "a single step with the schedule Karras; give 2, or a sampler without it")
-            );
+            return Err(self
+                .backend
+                .refused("steps", "a single step with the schedule Karras; give 2, or a sampler without it"));
         }
         Ok(())
     }
@@ -228,7 +197,7 @@ impl Resolver<'_> {
             if lora.weight != lora.text_weight {
                 let problem =
                     format!("the two weights of the LoRA \"{}\"; it has one for both, so give one", lora.name);
-                return Err(self.refused("prompt", &problem));
+                return Err(self.backend.refused("prompt", &problem));
             }
             let Some(capabilities) = self.capabilities else { continue };
             let Some(found) = capabilities.lora(&lora.name) else {
@@ -253,7 +222,7 @@ impl Resolver<'_> {
             (Some(model), Some(own)) if *model != own => {
                 let problem =
                     format!("the LoRA \"{lora}\" with this model; it was made for {own}, and the model is {model}");
-                Err(self.refused("prompt", &problem))
+                Err(self.backend.refused("prompt", &problem))
             }
             _ => Ok(()),
         }
@@ -265,9 +234,7 @@ impl Resolver<'_> {
         if sampler == DDIM {
             notes.push(format!("`sampler_index`: DDIM was approximated by the sampler `{DDIM}` of the back end"));
         }
-        if self.generation.checkpoint == Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) {
-            notes.push("`fluxGuidance`: FLUX.1 schnell was made without guidance and ignores it".to_owned());
-        }
+        notes.extend(schnell_note(self.generation));
         // What a program prints about them is read; an address does not say it.
         if !loras.is_empty() && self.served.parts.is_none() {
             notes.push(
@@ -276,14 +243,6 @@ impl Resolver<'_> {
             );
         }
         notes
-    }
-
-    fn refused(&self, field: &str, problem: &str) -> EngineError {
-        EngineError::rejected(field, format!("the back end `{}` (sd-server) does not offer {problem}", self.name))
-    }
-
-    fn missing(&self, field: &str, what: &str, asked: &str, available: &[String]) -> EngineError {
-        self.refused(field, &names::missing(what, asked, available))
     }
 }
 

@@ -136,7 +136,7 @@ impl Info {
 /// What a picture must report.
 fn expected(asked: &Asked<'_>, seed: i64) -> Expected {
     let (generation, resolved) = (asked.generation, asked.resolved);
-    let is_flux = matches!(generation.checkpoint, Checkpoint::Flux(_));
+    let is_flux = generation.is_flux();
     let mut settings = vec![
         ("Steps", Setting::Number(f64::from(generation.steps))),
         ("Sampler", Setting::Text(resolved.sampler.clone())),

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::resolve::{Resolved, Unit};
-use crate::generation::{Checkpoint, ControlUnit, Fit, Generation, Hires, Start};
+use crate::generation::{ControlUnit, Fit, Generation, Hires, Start};
 
 /// The pictures of a request as the server takes them: PNG files in Base64.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) fn request(
             body.extend(members);
         }
     };
-    if matches!(generation.checkpoint, Checkpoint::Flux(_)) {
+    if generation.is_flux() {
         set(json!({"cfg_scale": 1, "distilled_cfg_scale": generation.guidance}));
     } else {
         set(json!({"cfg_scale": generation.guidance}));

@@ -3,11 +3,10 @@
 //! The server takes any name and replaces those that it does not know, so nothing is sent that is not in its lists.
 
 use imgopen_engine::{EngineError, tags};
-use imgopen_types::ComfyTaskType;
 
 use super::lists::{Control, Lists};
 use crate::generation::{Checkpoint, ControlUnit, Generation, Sampling};
-use crate::names;
+use crate::refusals::{CHECKPOINT, FLUX, Refusals, Sides, schnell_note};
 use crate::settings::BackendSettings;
 
 /// The sampler of requests that name none.
@@ -21,9 +20,7 @@ const FLUX_SCHEDULE: &str = "Simple";
 const ADAPTIVE: &str = "DPM adaptive";
 /// The name of ADetailer in the list of scripts.
 const ADETAILER: &str = "adetailer";
-const MIN_SIDE: u32 = 64;
-const SIDES: u32 = 8;
-const FLUX_SIDES: u32 = 16;
+const SIDES: Sides = Sides { multiple: 8, flux_multiple: 16, least: 64, most: None };
 
 /// The server's names for what a generation asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,26 +54,27 @@ pub(super) fn resolve(
     settings: &BackendSettings,
     name: &str,
 ) -> Result<Resolved, EngineError> {
-    Resolver { generation, lists, settings, name, notes: Vec::new() }.resolve()
+    let program = if lists.is_forge { "Forge" } else { "A1111" };
+    Resolver { generation, lists, settings, backend: Refusals { name, program }, notes: Vec::new() }.resolve()
 }
 
 struct Resolver<'a> {
     generation: &'a Generation,
     lists: &'a Lists,
     settings: &'a BackendSettings,
-    name: &'a str,
+    backend: Refusals<'a>,
     notes: Vec<String>,
 }
 
 impl Resolver<'_> {
     fn resolve(mut self) -> Result<Resolved, EngineError> {
-        self.check_sides()?;
+        self.backend.check_sides(self.generation, SIDES, SIDES)?;
         self.check_prompt()?;
         self.check_extras()?;
         let (checkpoint, modules) = self.checkpoint()?;
         let Some(found) = self.lists.checkpoint(&checkpoint) else {
             let names: Vec<String> = self.lists.checkpoints.iter().map(super::lists::Checkpoint::name).collect();
-            return Err(self.missing(self.checkpoint_field(), "model", &checkpoint, &names));
+            return Err(self.backend.missing(self.checkpoint_field(), "model", &checkpoint, &names));
         };
         let model_name = found.model_name.clone();
         let (sampler, schedule) = self.sampling()?;
@@ -85,29 +83,6 @@ impl Resolver<'_> {
         self.note(&sampler, &units);
         let notes = self.notes;
         Ok(Resolved { checkpoint, model_name, sampler, schedule, vae, modules: vae_modules.or(modules), units, notes })
-    }
-
-    /// The server rounds other sizes down and reports what was asked for.
-    fn check_sides(&self) -> Result<(), EngineError> {
-        let multiple = if self.is_flux() { FLUX_SIDES } else { SIDES };
-        let (large, high) = self.generation.final_size();
-        let hires_field = |own| match &self.generation.hires {
-            Some(hires) if hires.scale.is_none() => own,
-            _ => "hr_scale",
-        };
-        let sides = [
-            ("width", self.generation.width),
-            ("height", self.generation.height),
-            (hires_field("hr_resize_x"), large),
-            (hires_field("hr_resize_y"), high),
-        ];
-        for (field, side) in sides {
-            if side < MIN_SIDE || side % multiple != 0 {
-                let problem = format!("a side of {side} pixels; it makes multiples of {multiple} from {MIN_SIDE}");
-                return Err(self.refused(field, &problem));
-            }
-        }
-        Ok(())
     }
 
     fn check_prompt(&self) -> Result<(), EngineError> {
@@ -119,14 +94,14 @@ impl Resolver<'_> {
         let Generation { start, hires, restore_faces, scripts, members, detailer, .. } = self.generation;
         let lists = self.lists;
         if *restore_faces && lists.face_restorers.is_empty() {
-            return Err(self.refused("restore_faces", "face restoration; send the result to `restore_face`"));
+            return Err(self.backend.refused("restore_faces", "face restoration; send the result to `restore_face`"));
         }
         if let Some(hires) = hires {
             if start.is_some() {
-                return Err(self.refused("enable_hr", "a hi-res fix for a picture that is given"));
+                return Err(self.backend.refused("enable_hr", "a hi-res fix for a picture that is given"));
             }
             if !lists.upscalers.contains(&hires.upscaler) {
-                return Err(self.missing("hr_upscaler", "upscaler", &hires.upscaler, &lists.upscalers));
+                return Err(self.backend.missing("hr_upscaler", "upscaler", &hires.upscaler, &lists.upscalers));
             }
         }
         let (known, available) = match start {
@@ -134,34 +109,32 @@ impl Resolver<'_> {
             None => (&lists.members.0, &lists.scripts.txt2img),
         };
         if let Some(member) = members.keys().find(|member| !known.contains(*member)) {
-            return Err(self.refused(member, "this member"));
+            return Err(self.backend.refused(member, "this member"));
         }
         let has = |script: &str| available.iter().any(|known| known.eq_ignore_ascii_case(script));
         if detailer.is_some() && !has(ADETAILER) {
             let problem = "the plug-in ADetailer; its operator can install it there";
-            return Err(self.refused("alwayson_scripts.ADetailer", problem));
+            return Err(self.backend.refused("alwayson_scripts.ADetailer", problem));
         }
         for script in scripts.keys() {
             let field = format!("alwayson_scripts.{script}");
             if script.eq_ignore_ascii_case("controlnet") {
-                return Err(self.refused(&field, "units there; give them in `controlnet`"));
+                return Err(self.backend.refused(&field, "units there; give them in `controlnet`"));
             }
             if !self.settings.scripts.iter().any(|allowed| allowed.eq_ignore_ascii_case(script)) {
-                return Err(self.refused(&field, "this script for requests; its operator can allow it by `scripts`"));
+                return Err(self
+                    .backend
+                    .refused(&field, "this script for requests; its operator can allow it by `scripts`"));
             }
             if !has(script) {
-                return Err(self.missing(&field, "script", script, available));
+                return Err(self.backend.missing(&field, "script", script, available));
             }
         }
         Ok(())
     }
 
-    fn is_flux(&self) -> bool {
-        matches!(self.generation.checkpoint, Checkpoint::Flux(_))
-    }
-
     fn checkpoint_field(&self) -> &'static str {
-        if self.is_flux() { "comfyTaskType" } else { "alwayson_scripts.sd_model_checkpoint" }
+        if self.generation.is_flux() { FLUX } else { CHECKPOINT }
     }
 
     /// Returns the name of the checkpoint, and the modules that FLUX.1 needs. Modules stay set in the server, so those of
@@ -173,15 +146,11 @@ impl Resolver<'_> {
                 Ok((name.clone(), (has_flux && self.lists.is_forge).then(Vec::new)))
             }
             Checkpoint::Flux(variant) => {
-                let field = self.checkpoint_field();
-                let Some(files) = self.settings.flux_files(*variant) else {
-                    let problem = format!("files for {}; its operator can name them in the settings", variant.as_str());
-                    return Err(self.refused(field, &problem));
-                };
+                let files = self.settings.flux_files(*variant).ok_or_else(|| self.backend.without_files(*variant))?;
                 if !self.lists.is_forge {
-                    return Err(self.refused(field, "FLUX.1, which takes Forge"));
+                    return Err(self.backend.refused(FLUX, "FLUX.1, which takes Forge"));
                 }
-                let modules = files.modules.iter().map(|module| self.module(field, module));
+                let modules = files.modules.iter().map(|module| self.module(FLUX, module));
                 Ok((files.checkpoint.clone(), Some(modules.collect::<Result<Vec<_>, _>>()?)))
             }
         }
@@ -189,7 +158,8 @@ impl Resolver<'_> {
 
     fn module(&self, field: &str, name: &str) -> Result<String, EngineError> {
         let names = || self.lists.vaes.iter().map(|vae| vae.model_name.clone()).collect::<Vec<_>>();
-        let found = self.lists.vae(name).ok_or_else(|| self.missing(field, "VAE or text encoder", name, &names()))?;
+        let found =
+            self.lists.vae(name).ok_or_else(|| self.backend.missing(field, "VAE or text encoder", name, &names()))?;
         Ok(found.filename.clone())
     }
 
@@ -209,7 +179,7 @@ impl Resolver<'_> {
         let sampling = self.generation.sampling.clone().unwrap_or_else(default);
         let missing = || {
             let names: Vec<String> = self.lists.samplers.iter().map(|sampler| sampler.name.clone()).collect();
-            self.missing("sampler_index", "sampler", &sampling.joint, &names)
+            self.backend.missing("sampler_index", "sampler", &sampling.joint, &names)
         };
         let find = |name: &str| self.lists.samplers.iter().find(|sampler| sampler.is(name));
         if self.lists.schedulers.is_empty() {
@@ -218,7 +188,7 @@ impl Resolver<'_> {
         let sampler = find(&sampling.method).ok_or_else(missing)?;
         let label = match sampling.schedule {
             Some(schedule) => schedule.name(),
-            None if self.is_flux() => FLUX_SCHEDULE,
+            None if self.generation.is_flux() => FLUX_SCHEDULE,
             // A plain name used to mean the model's own schedule; since 1.9 some samplers choose another by themselves.
             None if sampler.has_own_schedule() => UNIFORM,
             None => AUTOMATIC,
@@ -228,10 +198,10 @@ impl Resolver<'_> {
     }
 
     fn unit(&mut self, unit: &ControlUnit) -> Result<Unit, EngineError> {
-        let Some(control) = &self.lists.control else { return Err(self.refused(&unit.path, "ControlNet")) };
+        let Some(control) = &self.lists.control else { return Err(self.backend.refused(&unit.path, "ControlNet")) };
         if self.generation.control.len() > control.units {
             let problem = format!("more than {} ControlNet units", control.units);
-            return Err(self.refused(&unit.path, &problem));
+            return Err(self.backend.refused(&unit.path, &problem));
         }
         let module = match &unit.module {
             None => NONE.to_owned(),
@@ -247,7 +217,7 @@ impl Resolver<'_> {
             Some(model) => {
                 let found = control.model(model).map(str::to_owned);
                 let field = format!("{}.model", unit.path);
-                found.ok_or_else(|| self.missing(&field, "ControlNet model", model, &control.models))?
+                found.ok_or_else(|| self.backend.missing(&field, "ControlNet model", model, &control.models))?
             }
         };
         Ok(Unit { module, model })
@@ -262,7 +232,7 @@ impl Resolver<'_> {
         let field = format!("{}.module", unit.path);
         let of_kind = KINDS.iter().find(|(kind, _)| *kind == asked).into_iter().flat_map(|(_, names)| *names);
         let Some(found) = of_kind.copied().find_map(find) else {
-            return Err(self.missing(&field, "preprocessor", asked, &control.modules));
+            return Err(self.backend.missing(&field, "preprocessor", asked, &control.modules));
         };
         self.notes.push(format!("`{field}`: `{asked}` was made by the preprocessor `{found}` of the back end"));
         Ok(found.clone())
@@ -273,9 +243,7 @@ impl Resolver<'_> {
         if sampler == ADAPTIVE {
             self.notes.push(format!("`steps`: the sampler {ADAPTIVE} chooses its own steps"));
         }
-        if self.generation.checkpoint == Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) {
-            self.notes.push("`fluxGuidance`: FLUX.1 schnell was made without guidance and ignores it".to_owned());
-        }
+        self.notes.extend(schnell_note(self.generation));
         if !units.is_empty() {
             self.notes.push(
                 "`controlnet`: the back end reports what it was sent, which does not prove that it was applied"
@@ -288,15 +256,6 @@ impl Resolver<'_> {
         if !self.generation.scripts.is_empty() {
             self.notes.push("`alwayson_scripts`: what scripts did to the pictures cannot be verified".to_owned());
         }
-    }
-
-    fn refused(&self, field: &str, problem: &str) -> EngineError {
-        let program = if self.lists.is_forge { "Forge" } else { "A1111" };
-        EngineError::rejected(field, format!("the back end `{}` ({program}) does not offer {problem}", self.name))
-    }
-
-    fn missing(&self, field: &str, what: &str, asked: &str, available: &[String]) -> EngineError {
-        self.refused(field, &names::missing(what, asked, available))
     }
 }
 
