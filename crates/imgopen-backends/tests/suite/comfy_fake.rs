@@ -8,22 +8,21 @@ mod validate;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::Message;
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::fake::hosting::{self, ANYWHERE, Hosting};
 
 /// A fake ComfyUI. It listens until it is dropped.
 pub struct ComfyFake {
     pub url: String,
     shared: Arc<Shared>,
-    /// Its own, so that nothing of it is left when it is dropped.
-    runtime: Option<Runtime>,
+    _hosting: Hosting,
 }
 
 /// The version of a fake.
@@ -78,13 +77,8 @@ pub enum Fault {
     FullDisk,
 }
 
-#[derive(Default)]
-struct Shared {
-    behaviour: Mutex<Behaviour>,
-    state: Mutex<State>,
-    /// Wakes what makes pictures.
-    posted: Notify,
-}
+/// What makes pictures is woken by a notification.
+type Shared = hosting::Shared<Behaviour, State, Notify>;
 
 /// A prompt in the queue.
 #[derive(Debug, Clone)]
@@ -119,20 +113,20 @@ struct State {
 impl ComfyFake {
     /// Starts a fake.
     pub async fn start(behaviour: Behaviour) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), ..Shared::default() });
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let app = server::router(shared.clone());
-        runtime.spawn(work::work(shared.clone()));
-        runtime.spawn(async move { axum::serve(TcpListener::from_std(listener).unwrap(), app).await });
-        Self { url, shared, runtime: Some(runtime) }
+        Self::start_at(behaviour, ANYWHERE).await
+    }
+
+    /// Starts a fake at an address.
+    pub async fn start_at(behaviour: Behaviour, address: &str) -> Self {
+        let shared = Shared::new(behaviour, Notify::new());
+        let hosting = Hosting::start(address, server::router(shared.clone())).await;
+        hosting.spawn(work::work(shared.clone()));
+        Self { url: hosting.url.clone(), shared, _hosting: hosting }
     }
 
     /// Changes its behaviour.
     pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(&mut self.shared.behaviour.lock().unwrap());
+        self.shared.set(change);
     }
 
     /// Returns the bodies of all prompts that were posted.
@@ -195,24 +189,6 @@ impl ComfyFake {
     /// Returns the names of uploaded files.
     pub fn uploads(&self) -> Vec<String> {
         self.shared.state().uploads.keys().cloned().collect()
-    }
-}
-
-impl Drop for ComfyFake {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    fn behaviour(&self) -> Behaviour {
-        self.behaviour.lock().unwrap().clone()
     }
 }
 

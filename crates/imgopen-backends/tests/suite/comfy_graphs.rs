@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour, Year};
-use crate::comfy_target::comfy;
 use crate::jobs::{controlnet, image_to_image, text_to_image};
 use crate::recordings::recording;
+use crate::target::comfyui::comfy;
 
 /// Returns what a node is made of, all the way back, without the numbers of nodes and the names of uploaded files.
 fn tree(graph: &Value, node: &str) -> Value {
@@ -60,7 +60,7 @@ async fn graphs_are_those_that_were_run() {
         let output = target.run(request).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(output.notes.iter().any(|note| note.contains("weights in parentheses")), "{:?}", output.notes);
         let recorded = recording(&format!("comfyui/{name}")).sent["prompt"].clone();
-        let sent = target.fake().posts().last().unwrap()["prompt"].clone();
+        let sent = target.comfy().posts().last().unwrap()["prompt"].clone();
         assert_eq!(result(&sent), result(&recorded), "{name}");
     }
 }
@@ -70,7 +70,7 @@ async fn what_a_version_does_not_know_is_not_sent() {
     let target = comfy(Behaviour { year: Year::Old, ..Behaviour::default() }).await;
     let unit = json!({"model": "random-cn", "image_link": "https://example.com/b.png"});
     target.run(controlnet(&target.model, unit, json!({}))).await.unwrap();
-    let graph = target.fake().posts()[0]["prompt"].clone();
+    let graph = target.comfy().posts()[0]["prompt"].clone();
     let apply = graph.as_object().unwrap().values().find(|node| node["class_type"] == "ControlNetApplyAdvanced");
     assert!(apply.unwrap()["inputs"].get("vae").is_none());
 }
@@ -89,7 +89,7 @@ async fn several_units_loras_a_vae_and_a_clip_skip_are_chained() {
         }
     });
     target.run(controlnet(&target.model, unit(1.0), changes)).await.unwrap();
-    let graph = result(&target.fake().posts()[0]["prompt"]);
+    let graph = result(&target.comfy().posts()[0]["prompt"]);
     let sampler = &graph["inputs"]["images"][0]["inputs"]["samples"][0];
     let second = &sampler["inputs"]["positive"][0];
     assert_eq!((&second["class"], &second["inputs"]["strength"]), (&json!("ControlNetApplyAdvanced"), &json!(0.6)));

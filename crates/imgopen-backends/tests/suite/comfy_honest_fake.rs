@@ -1,32 +1,15 @@
 //! The fake answers what was recorded to the requests that were recorded.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour, ComfyFake, Year};
-use crate::recordings::{Recording, recording};
+use crate::recordings::recording;
+use crate::replay::{again, keys};
 use crate::target::until;
 
 async fn start(year: Year) -> ComfyFake {
     // The recording knows no files that were added later.
     ComfyFake::start(Behaviour { year, ..Behaviour::default() }).await
-}
-
-/// Sends what was recorded, and returns the status and the body, as text if it is not JSON.
-async fn again(fake: &ComfyFake, recording: &Recording) -> (u16, Value) {
-    let url = format!("{}{}", fake.url, recording.path);
-    let client = reqwest::Client::new();
-    let request = match &recording.sent {
-        Value::Null => client.get(url),
-        // Broken JSON was recorded as text.
-        Value::String(text) => client.post(url).body(text.clone()),
-        body => client.post(url).json(body),
-    };
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
 #[tokio::test]
@@ -45,7 +28,7 @@ async fn refusals_are_those_recorded() {
             "prompt_bad_image",
         ] {
             let recording = recording(&format!("{}/{name}", year.folder()));
-            let (status, mut answer) = again(&fake, &recording).await;
+            let (status, mut answer) = again(&fake.url, &recording).await;
             let mut expected = recording.answer;
             // Tooltips of classes that were recorded at another time.
             for answer in [&mut answer, &mut expected] {
@@ -68,7 +51,7 @@ async fn half_a_graph_is_taken_as_recorded() {
     for year in [Year::Old, Year::New] {
         let fake = start(year).await;
         let recording = recording(&format!("{}/prompt_bad_partly", year.folder()));
-        let (status, answer) = again(&fake, &recording).await;
+        let (status, answer) = again(&fake.url, &recording).await;
         assert_eq!(status, 200);
         let kinds = |answer: &Value| answer["node_errors"]["3"]["errors"][0]["type"].clone();
         assert_eq!(kinds(&answer), kinds(&recording.answer));
@@ -85,7 +68,7 @@ async fn a_finished_prompt_is_reported_as_recorded() {
         for attempt in 0..2 {
             let mut sent = recording(&format!("{}/prompt_accepted", year.folder()));
             sent.sent["prompt_id"] = "c0ffee00-0000-4000-8000-000000000001".into();
-            let (status, answer) = again(&fake, &sent).await;
+            let (status, answer) = again(&fake.url, &sent).await;
             assert_eq!((status, answer["number"].as_u64()), (200, Some(attempt)));
             assert_eq!(keys(&answer), keys(&accepted.answer));
             let id = answer["prompt_id"].as_str().unwrap().to_owned();
@@ -104,12 +87,9 @@ async fn a_finished_prompt_is_reported_as_recorded() {
             };
             assert_eq!(messages(&entry), messages(expected));
             assert_eq!(entry["status"]["completed"], true);
+            assert_eq!(entry["meta"], expected["meta"]);
         }
     }
-}
-
-fn keys(object: &Value) -> BTreeSet<&String> {
-    object.as_object().unwrap().keys().collect()
 }
 
 #[tokio::test]
@@ -118,10 +98,10 @@ async fn lists_are_those_recorded() {
         let fake = start(year).await;
         for name in ["KSampler", "CheckpointLoaderSimple", "FluxGuidance", "SaveImage", "unknown"] {
             let recording = recording(&format!("{}/object_info_{name}", year.folder()));
-            assert_eq!(again(&fake, &recording).await, (recording.status, recording.answer), "{name} of {year:?}");
+            assert_eq!(again(&fake.url, &recording).await, (recording.status, recording.answer), "{name} of {year:?}");
         }
         let recording = recording(&format!("{}/history_unknown", year.folder()));
-        assert_eq!(again(&fake, &recording).await, (200, json!({})));
+        assert_eq!(again(&fake.url, &recording).await, (200, json!({})));
     }
 }
 

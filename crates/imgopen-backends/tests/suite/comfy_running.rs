@@ -8,9 +8,9 @@ use imgopen_types::operations::{FLUX_TEXT_TO_IMAGE, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour, ComfyFake, Fault, Year};
-use crate::comfy_target::{ComfyTarget, comfy};
 use crate::jobs::{image_to_image, job, text_to_image};
-use crate::target::{QUICK, settings, until};
+use crate::target::comfyui::{comfy, comfy_with};
+use crate::target::{QUICK, Target, settings, until};
 
 const YEARS: [Year; 2] = [Year::Old, Year::New];
 /// Long enough for a test to do something meanwhile.
@@ -23,19 +23,19 @@ fn slow(year: Year) -> Behaviour {
 type Run = tokio::task::JoinHandle<Result<Output, EngineError>>;
 
 /// Starts a run, and waits until the server works on it.
-async fn begin(target: &ComfyTarget, request: JobRequest) -> (Run, imgopen_engine::Watch) {
+async fn begin(target: &Target, request: JobRequest) -> (Run, imgopen_engine::Watch) {
     let (monitor, watch) = Monitor::new();
-    let before = target.fake().posts().len();
+    let before = target.comfy().posts().len();
     let run = tokio::spawn(target.engine.run(job(request), monitor));
-    until("the prompt is posted", async || target.fake().posts().len() > before).await;
+    until("the prompt is posted", async || target.comfy().posts().len() > before).await;
     (run, watch)
 }
 
-async fn runs(target: &ComfyTarget) {
-    until("the prompt runs", async || target.fake().running().is_some()).await;
+async fn runs(target: &Target) {
+    until("the prompt runs", async || target.comfy().running().is_some()).await;
 }
 
-fn of_task(task: &str, target: &ComfyTarget, changes: Value) -> JobRequest {
+fn of_task(task: &str, target: &Target, changes: Value) -> JobRequest {
     let request = text_to_image(&target.model, changes);
     JobRequest::new(task, &TEXT_TO_IMAGE, request.view().unwrap())
 }
@@ -55,9 +55,9 @@ async fn a_job_that_waits_is_taken_out_of_the_queue_when_it_is_cancelled() {
         watch.cancel.cancel();
         assert_eq!(second.await.unwrap(), Err(EngineError::Cancelled));
         watch.ended().await;
-        assert_eq!(target.fake().waiting(), 0);
+        assert_eq!(target.comfy().waiting(), 0);
         assert!(first.await.unwrap().is_ok(), "the other job was interrupted");
-        assert_eq!(target.fake().endings(), ["success"]);
+        assert_eq!(target.comfy().endings(), ["success"]);
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_cancelled_job_keeps_its_place_until_the_server_has_ended_it() {
         assert_eq!(run.await.unwrap(), Err(EngineError::Cancelled));
         watch.ended().await;
         assert_eq!(
-            (target.fake().running(), target.fake().endings()),
+            (target.comfy().running(), target.comfy().endings()),
             (None, vec!["execution_interrupted".to_owned()])
         );
     }
@@ -81,21 +81,21 @@ async fn a_cancelled_job_keeps_its_place_until_the_server_has_ended_it() {
 async fn two_services_at_one_server_do_not_touch_each_others_jobs() {
     for year in YEARS {
         let one = comfy(slow(year)).await;
-        let other = ComfyUi::with_timing(settings(&one.fake().url), QUICK).unwrap();
+        let other = ComfyUi::with_timing(settings(&one.comfy().url), QUICK).unwrap();
         assert!(other.refresh().await);
         let (running, _) = begin(&one, of_task("one", &one, json!({"steps": 50}))).await;
         runs(&one).await;
         let (monitor, watch) = Monitor::new();
         let request = of_task("two", &one, json!({"steps": 50}));
         let waiting = tokio::spawn(other.run(job(request), monitor));
-        until("both are there", async || one.fake().waiting() == 1).await;
+        until("both are there", async || one.comfy().waiting() == 1).await;
         watch.cancel.cancel();
         assert_eq!(waiting.await.unwrap(), Err(EngineError::Cancelled));
         watch.ended().await;
         other.discard("two", "run").await;
         other.forget("on").await;
         assert!(running.await.unwrap().is_ok());
-        assert_eq!(one.fake().endings(), ["success"]);
+        assert_eq!(one.comfy().endings(), ["success"]);
     }
 }
 
@@ -109,21 +109,21 @@ async fn a_later_run_takes_over_what_an_earlier_one_has_begun() {
             let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             let engine = {
                 let _inside = dying.enter();
-                ComfyUi::with_timing(settings(&target.fake().url), QUICK).unwrap()
+                ComfyUi::with_timing(settings(&target.comfy().url), QUICK).unwrap()
             };
             dying.spawn(engine.run(job(request()), Monitor::new().0));
             runs(&target).await;
             dying.shutdown_background();
             if is_finished {
-                until("it is done", async || target.fake().running().is_none()).await;
+                until("it is done", async || target.comfy().running().is_none()).await;
             }
             target.engine.interrupt("task-1", "run").await;
             let output = target.run(request()).await.unwrap();
-            assert_eq!((output.pictures.len(), target.fake().posts().len()), (1, 1), "{year:?} {is_finished}");
-            assert_eq!(target.fake().endings(), ["success"]);
+            assert_eq!((output.pictures.len(), target.comfy().posts().len()), (1, 1), "{year:?} {is_finished}");
+            assert_eq!(target.comfy().endings(), ["success"]);
             // Another request under the same id is another job.
             assert!(target.run(text_to_image(&target.model, json!({"steps": 3}))).await.is_ok());
-            assert_eq!(target.fake().posts().len(), 2);
+            assert_eq!(target.comfy().posts().len(), 2);
         }
     }
 }
@@ -135,7 +135,7 @@ async fn pictures_are_taken_over_too_if_they_start_from_pictures() {
         for _ in 0..2 {
             target.run(image_to_image(&target.model, json!({}))).await.unwrap();
         }
-        assert_eq!((target.fake().posts().len(), target.fake().uploads().len()), (1, 1));
+        assert_eq!((target.comfy().posts().len(), target.comfy().uploads().len()), (1, 1));
     }
 }
 
@@ -146,16 +146,16 @@ async fn what_a_task_has_left_is_ended_with_it() {
         let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let engine = {
             let _inside = dying.enter();
-            ComfyUi::with_timing(settings(&target.fake().url), QUICK).unwrap()
+            ComfyUi::with_timing(settings(&target.comfy().url), QUICK).unwrap()
         };
         dying.spawn(engine.run(job(text_to_image(&target.model, json!({"steps": 1000}))), Monitor::new().0));
         runs(&target).await;
         dying.shutdown_background();
         target.engine.discard("task", "run").await;
-        assert!(target.fake().running().is_some(), "another task was ended");
+        assert!(target.comfy().running().is_some(), "another task was ended");
         target.engine.forget("task-1").await;
-        until("it is ended", async || target.fake().running().is_none()).await;
-        assert_eq!(target.fake().endings(), ["execution_interrupted"]);
+        until("it is ended", async || target.comfy().running().is_none()).await;
+        assert_eq!(target.comfy().endings(), ["execution_interrupted"]);
     }
 }
 
@@ -165,9 +165,9 @@ async fn a_picture_whose_file_is_gone_is_made_again() {
         let target = comfy(Behaviour { year, ..Behaviour::default() }).await;
         let request = || text_to_image(&target.model, json!({}));
         assert!(target.run(request()).await.is_ok());
-        target.fake().delete_files();
+        target.comfy().delete_files();
         assert!(target.run(request()).await.is_ok());
-        assert_eq!(target.fake().posts().len(), 2);
+        assert_eq!(target.comfy().posts().len(), 2);
     }
 }
 
@@ -177,12 +177,12 @@ async fn a_job_that_the_server_has_lost_is_not_the_tasks_fault() {
         let target = comfy(slow(year)).await;
         let (run, _) = begin(&target, text_to_image(&target.model, json!({"steps": 1000}))).await;
         runs(&target).await;
-        target.fake().forget();
+        target.comfy().forget();
         match run.await.unwrap() {
             Err(EngineError::Unavailable { reason, .. }) => assert!(reason.contains("it has lost the job"), "{reason}"),
             other => panic!("{other:?}"),
         }
-        target.fake().set(|behaviour| behaviour.step = Duration::ZERO);
+        target.comfy().set(|behaviour| behaviour.step = Duration::ZERO);
         until("it is back", async || target.engine.offers().iter().all(|offer| offer.away.is_none())).await;
         assert!(target.run(text_to_image(&target.model, json!({}))).await.is_ok());
     }
@@ -193,40 +193,9 @@ async fn a_job_that_someone_else_interrupts_is_a_failure() {
     let target = comfy(slow(Year::New)).await;
     let (run, _) = begin(&target, text_to_image(&target.model, json!({"steps": 1000}))).await;
     runs(&target).await;
-    target.fake().interrupt();
+    target.comfy().interrupt();
     let error = run.await.unwrap().unwrap_err();
     assert_eq!(error, EngineError::Failed("the job was interrupted at the back end `mine`".to_owned()));
-}
-
-#[tokio::test]
-async fn a_server_that_stops_answering_is_away() {
-    let target = comfy(slow(Year::New)).await;
-    let (run, _) = begin(&target, text_to_image(&target.model, json!({"steps": 1000}))).await;
-    runs(&target).await;
-    target.fake().set(|behaviour| behaviour.fault = Fault::Hangs);
-    let error = run.await.unwrap().unwrap_err();
-    assert!(
-        matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("`mine` is away")),
-        "{error:?}"
-    );
-    assert!(!error.to_string().contains("127.0.0.1"), "{error}");
-    assert!(target.engine.offers().iter().all(|offer| offer.away.is_some()));
-    let gone = comfy(Behaviour::default()).await;
-    let (engine, request) = (gone.engine.clone(), text_to_image(&gone.model, json!({})));
-    drop(gone);
-    let error = engine.run(job(request), Monitor::new().0).await.unwrap_err();
-    assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_server_that_never_answered_is_not_known() {
-    let engine = ComfyUi::with_timing(settings("http://127.0.0.1:1"), QUICK).unwrap();
-    assert!(!engine.refresh().await);
-    let offers = engine.offers();
-    assert!(offers.iter().any(|offer| *offer.operation == TEXT_TO_IMAGE), "{offers:?}");
-    assert!(offers.iter().all(|offer| offer.away.is_some() && !offer.is_known), "{offers:?}");
-    let target = comfy(Behaviour::default()).await;
-    assert!(target.engine.offers().iter().all(|offer| offer.away.is_none() && offer.is_known));
 }
 
 #[tokio::test]
@@ -282,7 +251,7 @@ async fn half_a_graph_that_is_taken_is_a_refusal_and_ended() {
             problem.contains("refuses it: `width` of the node EmptyImage (3): Value -8 smaller than min of 1"),
             "{problem}"
         );
-        assert_eq!((target.fake().waiting(), target.fake().running()), (0, None));
+        assert_eq!((target.comfy().waiting(), target.comfy().running()), (0, None));
     }
 }
 
@@ -303,7 +272,7 @@ async fn what_the_server_refuses_is_said_with_node_and_input() {
         ..Behaviour::default()
     })
     .await;
-    target.fake().set(|behaviour| behaviour.files.clear());
+    target.comfy().set(|behaviour| behaviour.files.clear());
     let error = target.run(text_to_image("removed.safetensors", json!({}))).await.unwrap_err();
     let EngineError::Rejected { problem, .. } = &error else { panic!("{error:?}") };
     let expected = "the back end `mine` (ComfyUI) refuses it: `ckpt_name` of the node CheckpointLoaderSimple (1): Value not in list";
@@ -333,13 +302,13 @@ async fn flux_takes_a_checkpoint_or_its_parts() {
     let open = async |modules: &[&str]| {
         let fake = ComfyFake::start(behaviour.clone()).await;
         let settings = BackendSettings { flux_dev: named(modules), ..settings(&fake.url) };
-        ComfyTarget::open("with FLUX.1", settings, QUICK, Some(fake)).await
+        comfy_with(settings, fake).await
     };
     let target = open(&["t5xxl.safetensors", "clip_l.safetensors", "ae.safetensors"]).await;
     let output = target.run(request()).await.unwrap();
     let text = imgopen_picture::parameters(&output.pictures[0].bytes).unwrap();
     assert!(text.contains("Schedule type: Simple, CFG scale: 1, Distilled CFG Scale: 4"), "{text}");
-    let graph = target.fake().posts()[0]["prompt"].clone();
+    let graph = target.comfy().posts()[0]["prompt"].clone();
     let inputs = |class: &str| {
         graph.as_object().unwrap().values().find(|node| node["class_type"] == class).unwrap()["inputs"].clone()
     };

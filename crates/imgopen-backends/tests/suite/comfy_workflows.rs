@@ -1,21 +1,21 @@
 //! Workflows of the operator.
 
-use imgopen_backends::{BackendSettings, ComfyUi, Driver};
-use imgopen_engine::{Engine, EngineError, Input, Job, JobRequest, Models, Monitor};
+use imgopen_backends::{BackendSettings, ComfyUi};
+use imgopen_engine::{EngineError, Input, Job, JobRequest, Models, Monitor};
 use imgopen_types::operations::{REMOVE_BACKGROUND, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour, ComfyFake, Year};
-use crate::comfy_target::{ComfyTarget, workflow_file};
 use crate::jobs::{input, text_to_image};
-use crate::target::{QUICK, settings};
+use crate::target::comfyui::{comfy_with, workflow_file};
+use crate::target::{QUICK, Target, settings};
 
 /// A fake, and an engine with this workflow for an operation.
-async fn with_workflow(operation: &str, name: &str, graph: &Value) -> ComfyTarget {
+async fn with_workflow(operation: &str, name: &str, graph: &Value) -> Target {
     let fake = ComfyFake::start(Behaviour { year: Year::New, ..Behaviour::default() }).await;
     let workflows = [(operation.to_owned(), workflow_file(name, graph))].into();
     let settings = BackendSettings { workflows, ..settings(&fake.url) };
-    ComfyTarget::open("with a workflow", settings, QUICK, Some(fake)).await
+    comfy_with(settings, fake).await
 }
 
 /// The graph that was recorded, with placeholders.
@@ -48,13 +48,13 @@ async fn a_workflow_takes_the_place_of_our_graph() {
     let text = imgopen_picture::parameters(&output.pictures[1].bytes).unwrap();
     assert!(text.starts_with("a lighthouse\nNegative prompt: blurry\nSteps: 2, Sampler: Euler"), "{text}");
     assert!(text.contains("Seed: 8, Size: 64x64, Workflow: text_to_image"), "{text}");
-    let sent = &target.fake().posts()[1]["prompt"];
+    let sent = &target.comfy().posts()[1]["prompt"];
     assert_eq!(sent["2"]["inputs"]["text"], "masterpiece, a lighthouse");
     assert_eq!((&sent["5"]["inputs"]["seed"], &sent["5"]["inputs"]["sampler_name"]), (&json!(8), &json!("euler")));
     assert_eq!(sent["7"]["inputs"]["filename_prefix"], "imgopen/task-1_2");
     // It is taken over as well.
     target.run(text_to_image(&target.model, json!({"n_iter": 2}))).await.unwrap();
-    assert_eq!(target.fake().posts().len(), 2);
+    assert_eq!(target.comfy().posts().len(), 2);
 }
 
 #[tokio::test]

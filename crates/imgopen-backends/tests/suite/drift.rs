@@ -1,14 +1,24 @@
-//! Whether a program still answers in the shape that was recorded: members and types, not values.
+//! Whether programs still answer in the shape that was recorded. What fakes make up is compared, too.
 
-use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
 
-use serde_json::Value;
+use imgopen_backends::Kind;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
 
-use crate::recordings::recording;
-use crate::target::targets;
+use crate::recordings::{Recording, info, recording};
+use crate::replay::again;
+use crate::sd_fake::SdBehaviour;
+use crate::shape::drift;
+use crate::target::sd_server::{Installed, sd_faked};
+use crate::target::{Target, Turn, targets, turn, until_within};
 
-/// The answers that the engine reads, and that every version has.
-const READ: [&str; 9] = [
+/// How long a real program may take for a picture, or to start.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// The answers of web UIs that the engine reads, and that every version has.
+const SD_WEBUI: [&str; 9] = [
     "sd-models",
     "samplers",
     "upscalers",
@@ -20,63 +30,154 @@ const READ: [&str; 9] = [
     "progress",
 ];
 
-/// The members of a value by their paths, with their types. Of a list, the first item counts.
-fn shape(value: &Value, path: &str, into: &mut BTreeMap<String, &'static str>) {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "text",
-        Value::Array(items) => {
-            items.first().into_iter().for_each(|item| shape(item, &format!("{path}[]"), into));
-            "list"
-        }
-        Value::Object(members) => {
-            members.iter().for_each(|(name, value)| shape(value, &format!("{path}.{name}"), into));
-            "object"
-        }
-    };
-    into.insert(path.to_owned(), kind);
-}
+/// The answers of ComfyUI that the engine reads.
+const COMFYUI: [&str; 21] = [
+    "system_stats",
+    "embeddings",
+    "queue_idle",
+    "history_unknown",
+    "object_info_CLIPSetLastLayer",
+    "object_info_CheckpointLoaderSimple",
+    "object_info_ControlNetApplyAdvanced",
+    "object_info_ControlNetLoader",
+    "object_info_DualCLIPLoader",
+    "object_info_FluxGuidance",
+    "object_info_ImageScale",
+    "object_info_KSampler",
+    "object_info_LatentUpscaleBy",
+    "object_info_LoadImage",
+    "object_info_LoadImageMask",
+    "object_info_LoraLoader",
+    "object_info_SaveImage",
+    "object_info_SetLatentNoiseMask",
+    "object_info_UNETLoader",
+    "object_info_UpscaleModelLoader",
+    "object_info_VAELoader",
+];
 
-/// Returns what was recorded and is not there, or has another type. What is `null` in one of them may be anything.
-fn drift(recorded: &Value, now: &Value) -> Vec<String> {
-    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
-    shape(recorded, "", &mut before);
-    shape(now, "", &mut after);
-    let differs = |path: &String, kind: &str| match after.get(path) {
-        Some(now) => *now != kind && *now != "null" && kind != "null",
-        // The list is empty here.
-        None => !path.contains("[]"),
-    };
-    let found = before.iter().filter(|(path, kind)| differs(path, kind));
-    found.map(|(path, kind)| format!("`{path}` was a {kind}, and is {:?}", after.get(path))).collect()
+/// The answers of sd-server that the engine reads, beside those to a job.
+const SD_SERVER: [&str; 4] = ["capabilities", "job_unknown", "cancel_unknown", "bad_json"];
+
+/// Sends what was recorded, and compares the answer, which is returned.
+async fn compare(url: &str, recorded: &Recording, whose: &str) -> Value {
+    let (status, now) = again(url, recorded).await;
+    assert_eq!(status, recorded.status, "{} of {whose}", recorded.path);
+    assert_eq!(drift(&recorded.answer, &now), [""; 0], "{} of {whose}", recorded.path);
+    now
 }
 
 #[tokio::test]
-async fn answers_have_the_recorded_shape() {
-    for target in targets().await {
-        for name in READ {
-            let recorded = recording(&format!("webui/{name}"));
-            let answer = reqwest::get(format!("{}{}", target.url, recorded.path)).await.unwrap();
-            assert_eq!(answer.status().as_u16(), recorded.status, "{name}");
-            let mut now: Value = answer.json().await.unwrap();
-            let mut expected = recorded.answer;
+async fn web_uis_answer_in_the_recorded_shape() {
+    for target in targets(Kind::SdWebui, Duration::ZERO).await {
+        for name in SD_WEBUI {
+            let mut recorded = recording(&format!("webui/{name}"));
             if name == "progress" {
-                // Newer versions leave `textinfo` out while nothing runs.
-                for progress in [&mut now, &mut expected] {
-                    progress.as_object_mut().unwrap().remove("textinfo");
-                }
+                // Newer versions leave it out while nothing runs.
+                recorded.answer.as_object_mut().unwrap().remove("textinfo");
             }
-            assert_eq!(drift(&expected, &now), [""; 0], "{name} of {}", target.name);
+            compare(target.url(), &recorded, target.name).await;
         }
+        let mut recorded = recording("webui/txt2img");
+        recorded.sent["override_settings"] = json!({"sd_model_checkpoint": target.model});
+        let (status, answer) = again(target.url(), &recorded).await;
+        assert_eq!(status, recorded.status, "{answer}");
+        assert_eq!(drift(&said(recorded.answer), &said(answer)), [""; 0], "a job of {}", target.name);
+    }
+}
+
+/// What an answer with pictures says of them. Versions differ in the members of requests, which it repeats.
+fn said(mut answer: Value) -> Value {
+    answer["info"] = info(&answer);
+    answer["parameters"] = json!({});
+    answer
+}
+
+#[tokio::test]
+async fn comfyuis_answer_in_the_recorded_shape() {
+    for target in targets(Kind::ComfyUi, Duration::ZERO).await {
+        // Only newer programs say their version.
+        let folder = if target.engine.report().version.is_some() { "comfyui" } else { "comfyui-2024" };
+        for name in COMFYUI {
+            compare(target.url(), &recording(&format!("{folder}/{name}")), target.name).await;
+        }
+        a_prompt_is_reported_as_recorded(&target, folder).await;
+    }
+}
+
+async fn a_prompt_is_reported_as_recorded(target: &Target, folder: &str) {
+    let mut recorded = recording(&format!("{folder}/prompt_accepted"));
+    let graph = &mut recorded.sent["prompt"];
+    graph["1"]["inputs"]["ckpt_name"] = target.model.as_str().into();
+    // It does not make again what it has made for an earlier test.
+    graph["5"]["inputs"]["seed"] = fastrand::u32(..).into();
+    let accepted = compare(target.url(), &recorded, target.name).await;
+    let id = accepted["prompt_id"].as_str().unwrap();
+    let url = format!("{}history/{id}", target.url());
+    let entry = async || -> Value { reqwest::get(&url).await.unwrap().json::<Value>().await.unwrap()[id].take() };
+    until_within(PATIENCE, "the prompt has ended", async || !entry().await.is_null()).await;
+    let expected = recording(&format!("{folder}/history_success")).answer;
+    let expected = expected.as_object().unwrap().values().next().unwrap();
+    assert_eq!(drift(expected, &entry().await), [""; 0], "the history of {}", target.name);
+}
+
+#[tokio::test]
+async fn sd_servers_answer_in_the_recorded_shape() {
+    let (_engine, fake) = sd_faked(SdBehaviour::default()).await;
+    of_sd_server(&fake.url, "a fake").await;
+    if let Some(started) = Started::real().await {
+        of_sd_server(&started.url, "the real program").await;
+    }
+}
+
+async fn of_sd_server(url: &str, whose: &str) {
+    for name in SD_SERVER {
+        compare(url, &recording(&format!("sd-server/{name}")), whose).await;
+    }
+    let submitted = compare(url, &recording("sd-server/txt2img_submit"), whose).await;
+    let url = format!("{url}{}", submitted["poll_url"].as_str().unwrap());
+    let state = async || reqwest::get(&url).await.unwrap().json::<Value>().await.unwrap();
+    until_within(PATIENCE, "the job ends", async || state().await["status"] == "completed").await;
+    let ended = state().await;
+    assert_eq!(drift(&recording("sd-server/txt2img_end").answer, &ended), [""; 0], "a job of {whose}");
+}
+
+/// A real sd-server, which ends when this is dropped.
+struct Started {
+    url: String,
+    _program: Child,
+    _turn: Turn,
+}
+
+impl Started {
+    /// Starts it with the first model, if variables name it, and waits until it answers.
+    async fn real() -> Option<Self> {
+        let installed = Installed::find()?;
+        let turn = turn().await;
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let program = Command::new(&installed.program)
+            .arg("--model")
+            .arg(installed.first("checkpoints").expect("a checkpoint is there"))
+            .args(["--listen-ip", "127.0.0.1", "--listen-port", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        let path = format!("{url}/sdcpp/v1/capabilities");
+        let answers = async || reqwest::get(&path).await.is_ok_and(|answer| answer.status().is_success());
+        until_within(PATIENCE, "sd-server answers", answers).await;
+        Some(Self { url, _program: program, _turn: turn })
     }
 }
 
 #[test]
 fn a_change_of_shape_is_found() {
-    let recorded = serde_json::json!({"a": [{"b": 1}], "c": null, "d": "x"});
-    assert_eq!(drift(&recorded, &serde_json::json!({"a": [], "c": 1, "d": "y", "e": 2})), [""; 0]);
-    let drifted = drift(&recorded, &serde_json::json!({"a": [{"b": "1"}], "c": null}));
+    let recorded = json!({"a": [{"b": 1}], "c": null, "d": "x"});
+    assert_eq!(drift(&recorded, &json!({"a": [], "c": 1, "d": "y", "e": 2})), [""; 0]);
+    let drifted = drift(&recorded, &json!({"a": [{"b": "1"}], "c": null}));
     assert_eq!(drifted, ["`.a[].b` was a number, and is Some(\"text\")", "`.d` was a text, and is None"]);
 }

@@ -2,27 +2,25 @@
 //! when its caller hangs up, interrupts whatever runs, and answers interrupted calls with half-done pictures.
 
 mod extras;
+pub mod hosting;
 pub mod picture;
 mod server;
 mod work;
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
 
 use crate::recordings::recording;
+use hosting::{ANYWHERE, Hosting};
 
 /// A fake web UI. It listens until it is dropped.
 pub struct Fake {
     pub url: String,
     shared: Arc<Shared>,
-    /// Its own, so that nothing of it is left when it is dropped.
-    runtime: Option<Runtime>,
+    _hosting: Hosting,
 }
 
 /// What a test can change while the fake runs.
@@ -65,13 +63,8 @@ pub enum Fault {
     Forgets(&'static str),
 }
 
-#[derive(Default)]
-struct Shared {
-    behaviour: Mutex<Behaviour>,
-    state: Mutex<State>,
-    /// Held by the job that runs; others queue for it.
-    running: tokio::sync::Mutex<()>,
-}
+/// The mutex is held by the job that runs; others queue for it.
+type Shared = hosting::Shared<Behaviour, State, tokio::sync::Mutex<()>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -96,31 +89,20 @@ struct State {
 impl Fake {
     /// Starts a fake.
     pub async fn start(behaviour: Behaviour) -> Self {
-        Self::start_at(behaviour, "127.0.0.1:0").await
+        Self::start_at(behaviour, ANYWHERE).await
     }
 
     /// Starts a fake at an address.
     pub async fn start_at(behaviour: Behaviour, address: &str) -> Self {
-        let mut listener = TcpListener::bind(address);
-        // An earlier one at the same address may take a moment to end.
-        while listener.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            listener = TcpListener::bind(address);
-        }
-        let listener = listener.unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), ..Shared::default() });
+        let shared = Shared::new(behaviour, tokio::sync::Mutex::default());
         shared.state().clip_skip = 1;
-        let app = server::router(shared.clone());
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await });
-        Self { url, shared, runtime: Some(runtime) }
+        let hosting = Hosting::start(address, server::router(shared.clone())).await;
+        Self { url: hosting.url.clone(), shared, _hosting: hosting }
     }
 
     /// Changes its behaviour.
     pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(&mut self.shared.behaviour.lock().unwrap());
+        self.shared.set(change);
     }
 
     /// Returns the bodies of all calls that made pictures.
@@ -154,6 +136,64 @@ impl Fake {
     }
 }
 
+/// The LoRAs that it has found beside those recorded.
+    found_loras: Vec<&'static str>,
+    /// The bodies of all calls that made pictures.
+    calls: Vec<Value>,
+    unloads: u32,
+}
+
+impl Fake {
+    /// Starts a fake.
+    pub async fn start(behaviour: Behaviour) -> Self {
+        Self::start_at(behaviour, ANYWHERE).await
+    }
+
+    /// Starts a fake at an address.
+    pub async fn start_at(behaviour: Behaviour, address: &str) -> Self {
+        let shared = Shared::new(behaviour, tokio::sync::Mutex::default());
+        shared.state().clip_skip = 1;
+        let hosting = Hosting::start(address, server::router(shared.clone())).await;
+        Self { url: hosting.url.clone(), shared, _hosting: hosting }
+    }
+
+    /// Changes its behaviour.
+    pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
+        self.shared.set(change);
+    }
+
+    /// Returns the bodies of all calls that made pictures.
+    pub fn calls(&self) -> Vec<Value> {
+        self.shared.state().calls.clone()
+    }
+
+    /// Returns how often it was asked to unload its model.
+    pub fn unloads(&self) -> u32 {
+        self.shared.state().unloads
+    }
+
+    /// Sets the clip skip that sticks.
+    pub fn stick(&self, clip_skip: i64) {
+        self.shared.state().clip_skip = clip_skip;
+    }
+
+    /// Returns the id of the job that runs.
+    pub fn current(&self) -> Option<String> {
+        self.shared.state().current.clone()
+    }
+
+    /// Returns how many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.state().pending.len()
+    }
+
+    /// Cuts the running job short, as a person at the page does.
+    pub fn interrupt(&self) {
+        self.shared.state().interrupted = true;
+    }
+}
+
+<<<<<<< HEAD
 impl Drop for Fake {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {

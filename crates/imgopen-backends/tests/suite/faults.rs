@@ -1,15 +1,17 @@
 //! What servers do wrong, and what becomes of a job then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use imgopen_backends::{BackendSettings, Driver, FluxFiles, Password, SdWebui};
 use imgopen_engine::{Engine, EngineError, JobRequest, Monitor};
-use imgopen_types::operations::{FLUX_TEXT_TO_IMAGE, TEXT_TO_IMAGE};
+use imgopen_types::operations::FLUX_TEXT_TO_IMAGE;
 use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
 use crate::jobs::{controlnet, image_to_image, job, text_to_image};
-use crate::target::{DEADLINE, QUICK, Target, faked, settings, until};
+use crate::target::sd_webui::faked;
+use crate::target::{DEADLINE, QUICK, settings, until};
 
 /// Runs a request for a picture with a fault, and returns the error.
 async fn failure(fault: Fault, changes: Value) -> EngineError {
@@ -77,48 +79,6 @@ async fn errors_of_proxies_and_of_the_way_there_are_not_the_tasks_fault() {
     let refused =
         failure(Fault::Answers(422, json!({"detail": "Script 'Nope' not found"}).to_string()), json!({})).await;
     assert!(matches!(&refused, EngineError::Rejected { problem, .. } if problem.contains("Nope")), "{refused:?}");
-}
-
-#[tokio::test]
-async fn a_server_that_stops_in_mid_run_is_away_until_it_is_back() {
-    for stop in ["killed", "hung"] {
-        let (target, fake) = faked(Behaviour { step: Duration::from_millis(5), ..Behaviour::default() }).await;
-        let (monitor, watch) = Monitor::new();
-        let run = tokio::spawn(target.engine.run(job(text_to_image(&target.model, json!({"steps": 1000}))), monitor));
-        let mut progress = watch.progress.clone();
-        progress.wait_for(|progress| progress.step > 0).await.unwrap();
-        let address = fake.url.trim_start_matches("http://").to_owned();
-        let kept = match stop {
-            "hung" => {
-                fake.set(|behaviour| behaviour.fault = Fault::Hangs);
-                Some(fake)
-            }
-            _ => {
-                drop(fake);
-                None
-            }
-        };
-        // A connection that is open stays open when the listener goes, so that silence ends the job in both cases.
-        let error = run.await.unwrap().unwrap_err();
-        assert!(
-            matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("`mine` is away")),
-            "{error:?}"
-        );
-        assert!(!error.to_string().contains("127.0.0.1"), "{error}");
-        let is_away = || target.engine.offers().iter().all(|offer| offer.away.is_some());
-        assert!(is_away() && target.engine.report().away.is_some(), "{stop}");
-        let back = match kept {
-            Some(fake) => {
-                fake.set(|behaviour| behaviour.fault = Fault::None);
-                fake.interrupt();
-                fake
-            }
-            None => Fake::start_at(Behaviour::default(), &address).await,
-        };
-        until("the server is back", async || !is_away()).await;
-        back.set(|behaviour| behaviour.step = Duration::ZERO);
-        assert!(target.run(text_to_image(&target.model, json!({}))).await.is_ok());
-    }
 }
 
 #[tokio::test]
@@ -190,27 +150,6 @@ async fn an_earlier_run_of_the_same_task_is_ended_first() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answered_is_named_and_found_when_it_comes() {
-    let address = {
-        let gone = Fake::start(Behaviour::default()).await;
-        gone.url.clone()
-    };
-    let engine = SdWebui::with_timing(settings(&address), QUICK).unwrap();
-    let offers = engine.offers();
-    assert!(offers.iter().any(|offer| *offer.operation == TEXT_TO_IMAGE), "{offers:?}");
-    assert!(offers.iter().all(|offer| offer.away.is_some() && !offer.is_known));
-    let request = text_to_image("any.safetensors", json!({}));
-    assert_eq!(engine.check(&request), Ok(()));
-    let error = engine.run(job(request), Monitor::new().0).await.unwrap_err();
-    assert!(
-        matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("`mine` is away")),
-        "{error:?}"
-    );
-    let _back = Fake::start_at(Behaviour::default(), address.trim_start_matches("http://")).await;
-    until("it is found", async || engine.offers().iter().all(|offer| offer.away.is_none())).await;
-}
-
-#[tokio::test]
 async fn a_login_is_sent_and_a_wrong_one_is_named() {
     let login = Some(("me".to_owned(), "secret".to_owned()));
     let fake = Fake::start(Behaviour { login, ..Behaviour::default() }).await;
@@ -224,16 +163,6 @@ async fn a_login_is_sent_and_a_wrong_one_is_named() {
     assert!(!engine.refresh().await);
     let away = engine.report().away.unwrap();
     assert!(away.contains("check its `user` and `password`") && !away.contains("wrong"), "{away}");
-}
-
-#[tokio::test]
-async fn memory_is_freed_where_the_next_job_loads_the_model_again() {
-    for (is_a1111, unloads) in [(false, 1), (true, 0)] {
-        let (target, fake) = faked(Behaviour { is_a1111, ..Behaviour::default() }).await;
-        target.engine.free().await;
-        assert_eq!(fake.unloads(), unloads);
-        assert!(target.run(text_to_image(&target.model, json!({}))).await.is_ok());
-    }
 }
 
 #[tokio::test]
@@ -354,11 +283,11 @@ async fn a_vae_is_sent_and_verified_where_the_server_lists_vaes() {
 
 #[tokio::test]
 async fn scripts_are_sent_if_the_operator_allows_them() {
-    let (plain, fake) = faked(Behaviour::default()).await;
+    let (mut target, fake) = faked(Behaviour::default()).await;
     let allowed = BackendSettings { scripts: vec!["refiner".to_owned()], ..settings(&fake.url) };
     let engine = SdWebui::with_timing(allowed, QUICK).unwrap();
     assert!(engine.refresh().await);
-    let target = Target { engine, fake: None, lora: None, ..plain };
+    target.engine = Arc::new(engine);
     let scripts = json!({"Refiner": {"args": [true]}});
     let output =
         target.run(text_to_image(&target.model, json!({ "alwayson_scripts": scripts.clone() }))).await.unwrap();

@@ -1,27 +1,11 @@
 //! Fakes answer what was recorded to the requests that were recorded.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use crate::fake::{Behaviour, Fake};
-use crate::recordings::{Recording, info, recording};
-
-/// Sends what was recorded to a fake.
-async fn again(fake: &Fake, recording: &Recording) -> (u16, Value) {
-    let url = format!("{}{}", fake.url, recording.path);
-    let request = match recording.sent.as_str() {
-        // Broken JSON was recorded as text.
-        Some(text) => reqwest::Client::new().post(url).body(text.to_owned()),
-        None => reqwest::Client::new().post(url).json(&recording.sent),
-    };
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
-}
-
-fn keys(object: &Value) -> BTreeSet<&String> {
-    object.as_object().unwrap().keys().collect()
-}
+use crate::recordings::{info, recording};
+use crate::replay::{again, keys};
+use crate::target::until;
 
 #[tokio::test]
 async fn pictures_are_reported_as_recorded() {
@@ -47,7 +31,7 @@ async fn pictures_are_reported_as_recorded() {
         let expected = info(&recording.answer);
         // What sticks from requests before.
         fake.stick(expected["clip_skip"].as_i64().unwrap());
-        let (status, answer) = again(&fake, &recording).await;
+        let (status, answer) = again(&fake.url, &recording).await;
         assert_eq!(status, recording.status, "{name}");
         assert_eq!(keys(&answer["parameters"]), keys(&recording.answer["parameters"]), "{name}");
         assert_eq!(
@@ -98,7 +82,7 @@ async fn pictures_from_pictures_are_reported_as_recorded() {
         recording.sent["init_images"][0] = picture.clone();
         let expected = info(&recording.answer);
         fake.stick(expected["clip_skip"].as_i64().unwrap());
-        let (status, answer) = again(&fake, &recording).await;
+        let (status, answer) = again(&fake.url, &recording).await;
         assert_eq!((status, &info(&answer)["infotexts"]), (recording.status, &expected["infotexts"]), "{name}");
         assert_eq!(keys(&answer["parameters"]), keys(&recording.answer["parameters"]), "{name}");
     }
@@ -121,7 +105,7 @@ async fn refusals_are_those_recorded() {
     ] {
         let recording = recording(&format!("webui/{name}"));
         // The list was recorded as the text "[]".
-        assert_eq!(again(&fake, &recording).await, (recording.status, recording.answer), "{name}");
+        assert_eq!(again(&fake.url, &recording).await, (recording.status, recording.answer), "{name}");
     }
 }
 
@@ -133,8 +117,8 @@ async fn an_interrupted_call_answers_with_fewer_pictures_as_recorded() {
     fake.stick(1);
     let (other, expected) = (fake.clone(), info(&recording.answer));
     let images = recording.answer["images"].as_array().unwrap().len();
-    let call = tokio::spawn(async move { again(&other, &recording).await });
-    crate::target::until("the job runs", async || fake.current().is_some()).await;
+    let call = tokio::spawn(async move { again(&other.url, &recording).await });
+    until("the job runs", async || fake.current().is_some()).await;
     fake.interrupt();
     let (status, answer) = call.await.unwrap();
     assert_eq!((status, answer["images"].as_array().unwrap().len()), (200, images));

@@ -18,7 +18,8 @@ use imgopen_types::operations::{IMAGE_TO_IMAGE, OUTPAINT, REMOVE_OBJECT};
 use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
-use crate::target::{faked, until};
+use crate::target::sd_webui::faked;
+use crate::target::until;
 
 const MODEL: &str = "inpainting.safetensors";
 const START: &str = "alwayson_scripts.image_link";
@@ -535,7 +536,7 @@ async fn memory_is_that_of_the_pictures_and_of_the_engine() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_web_ui_extends_a_picture() {
     let (target, fake) = faked(Behaviour::default()).await;
-    let engine: Arc<dyn Engine> = Arc::new(target.engine.clone());
+    let engine: Arc<dyn Engine> = target.engine.clone();
     let settings = InpaintSettings { steps: 2, side: 64, ..InpaintSettings::new(target.model.clone()) };
     let inpainter = Inpainter::new(engine, "mine-inpaint", settings).unwrap();
     assert!(inpainter.offers().iter().all(|offer| offer.away.is_none()));

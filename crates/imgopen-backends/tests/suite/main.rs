@@ -3,12 +3,11 @@
 //! `IMGOPEN_TEST_SD_MODELS` a directory with its models; `IMGOPEN_TEST_COMFYUI` is the address of a ComfyUI.
 #![allow(clippy::unwrap_used)]
 
-mod comfy_conformance;
+mod absences;
 mod comfy_fake;
 mod comfy_graphs;
 mod comfy_honest_fake;
 mod comfy_running;
-mod comfy_target;
 mod comfy_workflows;
 mod conformance;
 mod discovery;
@@ -26,12 +25,12 @@ mod jobs;
 mod neighbours;
 mod recordings;
 mod rescans;
+mod replay;
 mod sd_child;
-mod sd_conformance;
 mod sd_fake;
 mod sd_faults;
 mod sd_honest_fake;
 mod sd_program;
 mod sd_real;
-mod sd_target;
+mod shape;
 mod target;

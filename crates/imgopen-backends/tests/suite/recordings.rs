@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// One request with its answer.
 pub struct Recording {
+    /// The method of the request.
+    pub method: String,
     /// The path of the request.
     pub path: String,
     /// What was sent.
@@ -21,8 +23,10 @@ pub fn recording(name: &str) -> Recording {
     let path = folder().join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let recording: Value = serde_json::from_str(&text).unwrap();
+    let text = |member: &str| recording["request"][member].as_str().unwrap().to_owned();
     Recording {
-        path: recording["request"]["path"].as_str().unwrap().to_owned(),
+        method: text("method"),
+        path: text("path"),
         sent: recording["request"]["body"].clone(),
         status: recording["answer"]["status"].as_u64().unwrap().try_into().unwrap(),
         answer: recording["answer"]["body"].clone(),

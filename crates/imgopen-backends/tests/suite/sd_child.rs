@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::jobs::{job, text_to_image};
 use crate::sd_program::{program, runs, starts};
-use crate::sd_target::{around, models, sd_run};
-use crate::target::{DEADLINE, QUICK, until};
+use crate::target::sd_server::{around, models};
+use crate::target::{DEADLINE, QUICK, carry_out, until};
 
 const MODEL: &str = "random-sd15.safetensors";
 const OTHER: &str = "other.safetensors";
@@ -30,7 +30,7 @@ impl Played {
     }
 
     async fn run(&self, changes: serde_json::Value) -> Result<usize, EngineError> {
-        sd_run(&self.engine, text_to_image(MODEL, changes)).await.map(|output| output.pictures.len())
+        carry_out(&self.engine, text_to_image(MODEL, changes)).await.map(|output| output.pictures.len())
     }
 
     /// Waits until none of the processes runs.
@@ -105,7 +105,7 @@ async fn another_model_is_started_in_its_place() {
     let played = play(&[]);
     assert_eq!(played.run(json!({})).await, Ok(1));
     let first = played.starts()[0].0;
-    assert!(sd_run(&played.engine, text_to_image(OTHER, json!({}))).await.is_ok());
+    assert!(carry_out(&played.engine, text_to_image(OTHER, json!({}))).await.is_ok());
     assert!(!runs(first) && played.engine.has_loaded(Some(OTHER)));
     assert_eq!(played.starts().len(), 2);
     played.engine.free().await;
@@ -132,7 +132,7 @@ async fn flux_and_controlnet_are_served_where_their_files_are_named() {
     let body =
         json!({"businessTaskId": "1", "comfyTaskType": "Flux1DevFP8", "prompt": "a cat", "width": 72, "height": 64});
     let request = JobRequest::new("task-1", &FLUX_TEXT_TO_IMAGE, body);
-    assert!(sd_run(&played.engine, request).await.is_ok());
+    assert!(carry_out(&played.engine, request).await.is_ok());
     assert!(played.starts()[0].1.contains("--diffusion-model"), "{:?}", played.starts());
     let refused = played.engine.check(&text_to_image("flux-dev.safetensors", json!({}))).unwrap_err().to_string();
     assert!(refused.contains("give one of \"random-sd15.safetensors\", \"other.safetensors\""), "{refused}");
@@ -363,13 +363,13 @@ async fn a_launcher_starts_it() {
     let launcher = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/launcher");
     let around = Surroundings { launcher: Some(launcher.into()), ..around(played.folder.path()) };
     let engine = SdServer::with_timing(settings.clone(), &around, QUICK).unwrap();
-    assert!(sd_run(&engine, text_to_image(MODEL, json!({}))).await.is_ok());
+    assert!(carry_out(&engine, text_to_image(MODEL, json!({}))).await.is_ok());
     assert_eq!(played.starts().len(), 1);
     drop(engine);
     played.gone().await;
     let around = Surroundings { launcher: Some("/none".into()), ..around };
     let engine = SdServer::with_timing(settings, &around, QUICK).unwrap();
-    let (reason, _) = unavailable(sd_run(&engine, text_to_image(MODEL, json!({}))).await.unwrap_err());
+    let (reason, _) = unavailable(carry_out(&engine, text_to_image(MODEL, json!({}))).await.unwrap_err());
     assert!(reason.contains("the program cannot be run (entity not found)"), "{reason}");
 }
 

@@ -8,23 +8,21 @@ mod server;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
-use crate::sd_fake::metadata::Used;
+use crate::fake::hosting::{self, ANYWHERE, Hosting};
+use metadata::Used;
 
 /// A fake sd-server. It listens until it is dropped.
 pub struct SdFake {
     pub url: String,
     shared: Arc<Shared>,
-    /// Its own, so that nothing of it is left when it is dropped.
-    runtime: Option<Runtime>,
+    _hosting: Hosting,
 }
 
 /// What a test can change while the fake runs.
@@ -87,11 +85,12 @@ impl Default for SdBehaviour {
 /// What it prints, as the recorded logs have it.
 pub type Print = Box<dyn Fn(&str) + Send + Sync>;
 
-pub struct Shared {
-    behaviour: Mutex<SdBehaviour>,
-    state: Mutex<State>,
+type Shared = hosting::Shared<SdBehaviour, State, Own>;
+
+/// What this fake alone needs.
+struct Own {
     /// Wakes the worker.
-    submitted: tokio::sync::Notify,
+    submitted: Notify,
     print: Print,
 }
 
@@ -114,31 +113,20 @@ struct FakeJob {
 impl SdFake {
     /// Starts a fake.
     pub async fn start(behaviour: SdBehaviour) -> Self {
-        Self::start_at(behaviour, "127.0.0.1:0").await
+        Self::start_at(behaviour, ANYWHERE).await
     }
 
     /// Starts a fake at an address.
     pub async fn start_at(behaviour: SdBehaviour, address: &str) -> Self {
-        let mut listener = TcpListener::bind(address);
-        // An earlier one at the same address may take a moment to end.
-        while listener.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            listener = TcpListener::bind(address);
-        }
-        let listener = listener.unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Shared::new(behaviour, Box::new(|_| ()));
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(work::worker(shared.clone()));
-        let app = server::router(shared.clone());
-        runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await });
-        Self { url, shared, runtime: Some(runtime) }
+        let shared = shared(behaviour, Box::new(|_| ()));
+        let hosting = Hosting::start(address, server::router(shared.clone())).await;
+        hosting.spawn(work::worker(shared.clone()));
+        Self { url: hosting.url.clone(), shared, _hosting: hosting }
     }
 
     /// Changes its behaviour.
     pub fn set(&self, change: impl FnOnce(&mut SdBehaviour)) {
-        change(&mut self.shared.behaviour.lock().unwrap());
+        self.shared.set(change);
     }
 
     /// Returns the bodies of all jobs.
@@ -159,32 +147,13 @@ impl SdFake {
     }
 }
 
-impl Drop for SdFake {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Shared {
-    pub fn new(behaviour: SdBehaviour, print: Print) -> Arc<Self> {
-        let (behaviour, state, submitted) = (Mutex::new(behaviour), Mutex::default(), Default::default());
-        Arc::new(Self { behaviour, state, submitted, print })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    fn behaviour(&self) -> SdBehaviour {
-        self.behaviour.lock().unwrap().clone()
-    }
+fn shared(behaviour: SdBehaviour, print: Print) -> Arc<Shared> {
+    Shared::new(behaviour, Own { submitted: Notify::new(), print })
 }
 
 /// Serves for ever, as the fake program does.
 pub async fn serve(listener: tokio::net::TcpListener, behaviour: SdBehaviour, print: Print) {
-    let shared = Shared::new(behaviour, print);
+    let shared = shared(behaviour, print);
     tokio::spawn(work::worker(shared.clone()));
     axum::serve(listener, server::router(shared)).await.unwrap();
 }

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use imgopen_backends::{BackendSettings, Driver, FluxFiles, SdServer, Surroundings};
 use imgopen_engine::{Engine, EngineError, JobRequest, Monitor};
-use imgopen_types::operations::{CONTROLNET, FLUX_TEXT_TO_IMAGE, TEXT_TO_IMAGE};
+use imgopen_types::operations::{CONTROLNET, FLUX_TEXT_TO_IMAGE};
 use serde_json::{Value, json};
 
 use crate::jobs::{controlnet, image_to_image, job, text_to_image};
 use crate::sd_fake::{SdBehaviour, SdFake, SdFault};
-use crate::sd_target::{address, sd_faked, sd_run};
-use crate::target::{DEADLINE, QUICK, settings, until};
+use crate::target::sd_server::{address, sd_faked};
+use crate::target::{DEADLINE, QUICK, carry_out, settings, until};
 
 const MODEL: &str = "random-sd15.safetensors";
 
 /// Runs a request with a fault, and returns the error.
 async fn failure(fault: SdFault, changes: Value) -> EngineError {
     let (engine, _fake) = sd_faked(SdBehaviour { fault, ..SdBehaviour::default() }).await;
-    sd_run(&engine, text_to_image(MODEL, changes)).await.unwrap_err()
+    carry_out(&engine, text_to_image(MODEL, changes)).await.unwrap_err()
 }
 
 fn slow(milliseconds: u64) -> SdBehaviour {
@@ -110,11 +110,11 @@ async fn a_controlnet_that_is_not_loaded_is_a_failure() {
     let (engine, fake) = sd_faked(SdBehaviour { has_control_net: false, ..SdBehaviour::default() }).await;
     let unit =
         |model: &str| controlnet(MODEL, json!({"model": model, "image_link": "https://example.com/b.png"}), json!({}));
-    let error = sd_run(&engine, unit("random-cn")).await.unwrap_err().to_string();
+    let error = carry_out(&engine, unit("random-cn")).await.unwrap_err().to_string();
     assert!(error.contains("started without a ControlNet"), "{error}");
     fake.set(|behaviour| behaviour.has_control_net = true);
-    assert!(sd_run(&engine, unit("random-cn")).await.is_ok());
-    let error = sd_run(&engine, unit("other")).await.unwrap_err().to_string();
+    assert!(carry_out(&engine, unit("random-cn")).await.is_ok());
+    let error = carry_out(&engine, unit("other")).await.unwrap_err().to_string();
     assert!(
         error.contains("the ControlNet model was to be \"other\", and it reports \"random-cn.safetensors\""),
         "{error}"
@@ -146,7 +146,7 @@ async fn a_full_queue_a_lost_job_and_proxies_are_not_the_tasks_fault() {
     let error = failure(SdFault::Fails("write failed: No space left on device"), json!({})).await;
     assert!(matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("make room")), "{error:?}");
     let (engine, _fake) = sd_faked(SdBehaviour { queue: 0, ..SdBehaviour::default() }).await;
-    let error = sd_run(&engine, text_to_image(MODEL, json!({}))).await.unwrap_err();
+    let error = carry_out(&engine, text_to_image(MODEL, json!({}))).await.unwrap_err();
     assert!(
         matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("job queue is full")),
         "{error:?}"
@@ -170,43 +170,6 @@ async fn a_server_that_was_started_again_has_lost_the_job() {
         matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("has lost the job")),
         "{error:?}"
     );
-}
-
-#[tokio::test]
-async fn a_server_that_stops_answering_is_away_until_it_is_back() {
-    for stop in ["killed", "hung"] {
-        let (engine, fake) = sd_faked(slow(20)).await;
-        let run = tokio::spawn(engine.run(job(text_to_image(MODEL, json!({"steps": 100}))), Monitor::new().0));
-        until("the job runs", async || fake.count("generating") == 1).await;
-        let place = fake.url.trim_start_matches("http://").to_owned();
-        let kept = match stop {
-            "hung" => {
-                fake.set(|behaviour| behaviour.fault = SdFault::Hangs);
-                Some(fake)
-            }
-            _ => {
-                drop(fake);
-                None
-            }
-        };
-        let error = run.await.unwrap().unwrap_err();
-        assert!(
-            matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("`mine` is away")),
-            "{error:?}"
-        );
-        assert!(!error.to_string().contains("127.0.0.1"), "{error}");
-        let is_away = || engine.offers().iter().all(|offer| offer.away.is_some());
-        assert!(is_away() && engine.report().away.is_some(), "{stop}");
-        let _back = match kept {
-            Some(fake) => {
-                fake.set(|behaviour| *behaviour = SdBehaviour::default());
-                fake
-            }
-            None => SdFake::start_at(SdBehaviour::default(), &place).await,
-        };
-        until("the server is back", async || !is_away()).await;
-        assert!(sd_run(&engine, text_to_image(MODEL, json!({}))).await.is_ok());
-    }
 }
 
 #[tokio::test]
@@ -249,9 +212,9 @@ async fn everything_that_has_an_effect_is_sent() {
         "enable_hr": true, "hr_upscaler": "Lanczos", "hr_resize_x": 128, "sampler_index": "DPM++ 2M Karras",
         "alwayson_scripts": settings, "denoising_strength": 0.6,
     });
-    sd_run(&engine, text_to_image(MODEL, changes)).await.unwrap();
+    carry_out(&engine, text_to_image(MODEL, changes)).await.unwrap();
     let mask = json!({"alwayson_scripts": {"mask_link": "https://example.com/m.png"}, "image_cfg_scale": 1.5});
-    sd_run(&engine, image_to_image(MODEL, mask)).await.unwrap();
+    carry_out(&engine, image_to_image(MODEL, mask)).await.unwrap();
     let calls = fake.calls();
     assert_eq!(
         calls[0],
@@ -300,7 +263,7 @@ async fn flux_is_served_if_the_operator_names_its_file() {
     assert_eq!(there.iter().map(|offer| offer.operation.id).collect::<Vec<_>>(), ["flux_text_to_image"]);
     assert_eq!(away.len(), 3);
     assert!(away.iter().all(|offer| offer.away.as_ref().is_some_and(|away| away.starts_with("it needs a model"))));
-    let output = sd_run(&dev, request("Flux1DevFP8")).await.unwrap();
+    let output = carry_out(&dev, request("Flux1DevFP8")).await.unwrap();
     assert_eq!((output.pictures[0].width, output.pictures[0].height, output.notes.len()), (72, 80, 0));
     let params = &fake.calls()[0]["sample_params"];
     assert_eq!(
@@ -310,30 +273,8 @@ async fn flux_is_served_if_the_operator_names_its_file() {
     let error = dev.check(&request("Flux1SchnellFP8")).unwrap_err().to_string();
     assert!(error.starts_with("`comfyTaskType`: the back end `mine` (sd-server) does not offer files"), "{error}");
     let schnell = engine(BackendSettings { flux_schnell: files("flux-dev.safetensors"), ..address(&fake) }).await;
-    assert!(sd_run(&schnell, request("Flux1SchnellFP8")).await.unwrap().notes[0].contains("without guidance"));
+    assert!(carry_out(&schnell, request("Flux1SchnellFP8")).await.unwrap().notes[0].contains("without guidance"));
     let other = engine(BackendSettings { flux_dev: files("other.safetensors"), ..address(&fake) }).await;
     let report = other.report().to_string();
     assert!(report.contains("flux_text_to_image: needs the file that `flux_dev` or `flux_schnell` names"), "{report}");
-}
-
-#[tokio::test]
-async fn a_server_that_never_answered_is_named_and_found_when_it_comes() {
-    let url = {
-        let gone = SdFake::start(SdBehaviour::default()).await;
-        gone.url.clone()
-    };
-    let engine = SdServer::with_timing(settings(&url), &Surroundings::default(), QUICK).unwrap();
-    let offers = engine.offers();
-    assert!(offers.iter().any(|offer| *offer.operation == TEXT_TO_IMAGE), "{offers:?}");
-    assert!(offers.iter().all(|offer| offer.away.is_some() && !offer.is_known));
-    let request = text_to_image("any.safetensors", json!({}));
-    assert_eq!(engine.check(&request), Ok(()));
-    let error = engine.run(job(request), Monitor::new().0).await.unwrap_err();
-    assert!(
-        matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("`mine` is away")),
-        "{error:?}"
-    );
-    let _back = SdFake::start_at(SdBehaviour::default(), url.trim_start_matches("http://")).await;
-    until("it is found", async || engine.offers().iter().all(|offer| offer.away.is_none() && offer.is_known)).await;
-    assert!(engine.has_loaded(Some(MODEL)) && !engine.has_loaded(Some("other.safetensors")));
 }

@@ -1,34 +1,22 @@
 //! The fake sd-server answers what was recorded to the requests that were recorded.
 
-use std::collections::BTreeSet;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::recordings::recording;
+use crate::replay::{self, keys};
 use crate::sd_fake::{SdBehaviour, SdFake};
 use crate::target::until;
 
 /// How much of each picture was recorded, in characters: the size of the picture, and the length of its text.
 const RECORDED: usize = 60;
 
-/// Sends what was recorded to a fake.
+/// Sends what was recorded to a fake, and returns the answer with the recorded one.
 async fn again(fake: &SdFake, name: &str) -> (u16, Value, u16, Value) {
     let recording = recording(&format!("sd-server/{name}"));
-    let url = format!("{}{}", fake.url, recording.path);
-    let client = reqwest::Client::new();
-    let request = match &recording.sent {
-        // Broken JSON and nothing were recorded as text.
-        Value::String(text) => client.post(url).body(text.clone()),
-        body => client.post(url).json(body),
-    };
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap(), recording.status, recording.answer)
-}
-
-fn keys(object: &Value) -> BTreeSet<&String> {
-    object.as_object().unwrap().keys().collect()
+    let (status, answer) = replay::again(&fake.url, &recording).await;
+    (status, answer, recording.status, recording.answer)
 }
 
 async fn check(fake: &SdFake, names: &[&str]) {

@@ -110,7 +110,7 @@ async fn prompt(State(shared): Server, body: Bytes) -> Response {
     let client = json!({"client_id": body["client_id"]});
     state.pending.push(Prompt { number, id: id.clone(), graph: body["prompt"].clone(), client, outputs });
     drop(state);
-    shared.posted.notify_one();
+    shared.own.notify_one();
     answer(200, json!({"prompt_id": id, "number": number, "node_errors": errors}))
 }
 

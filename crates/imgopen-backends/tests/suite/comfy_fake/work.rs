@@ -25,7 +25,7 @@ pub async fn work(shared: Arc<Shared>) {
         };
         match next {
             Some(prompt) => run(&shared, prompt).await,
-            None => shared.posted.notified().await,
+            None => shared.own.notified().await,
         }
     }
 }
@@ -64,11 +64,19 @@ async fn run(shared: &Arc<Shared>, prompt: Prompt) {
         // A program that was restarted knows nothing of it.
         if state.running.take().is_some() {
             let status = json!({"status_str": status, "completed": status == "success", "messages": messages});
-            let entry = json!({"prompt": prompt.shown(), "outputs": outputs, "status": status});
+            let mut entry = json!({"prompt": prompt.shown(), "outputs": outputs, "status": status});
+            if shared.behaviour().year == Year::New {
+                entry["meta"] = outputs.keys().map(|node| (node.clone(), meta(node))).collect();
+            }
             state.history.insert(id.clone(), entry);
         }
     }
     say(shared, &prompt, "executing", json!({"node": null, "prompt_id": id}));
+}
+
+/// What newer programs say of a node with results.
+fn meta(node: &str) -> Value {
+    json!({"node_id": node, "display_node": node, "parent_node": null, "real_node_id": node})
 }
 
 async fn execute(shared: &Arc<Shared>, prompt: &Prompt) -> Result<Map<String, Value>, Broken> {

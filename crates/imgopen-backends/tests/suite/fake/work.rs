@@ -72,7 +72,7 @@ pub async fn job(shared: Arc<Shared>, path: String, body: Value) -> Value {
     let id = body["force_task_id"].as_str().unwrap_or("task(someone)").to_owned();
     shared.state().calls.push(body.clone());
     shared.state().pending.push(id.clone());
-    let _running = shared.running.lock().await;
+    let _running = shared.own.lock().await;
     let count = |name: &str| body[name].as_u64().unwrap_or(1);
     let (batches, size) = (count("n_iter"), count("batch_size"));
     let passes = if body["enable_hr"] == true { 2 } else { 1 };

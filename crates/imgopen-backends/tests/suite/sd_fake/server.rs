@@ -87,7 +87,7 @@ async fn submit(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     state.jobs.insert(id.clone(), FakeJob { used, status: "queued", images: Vec::new(), error: None });
     state.queue.push_back(id.clone());
     drop(state);
-    shared.submitted.notify_one();
+    shared.own.submitted.notify_one();
     let mut answered = recording("sd-server/txt2img_submit").answer;
     answered["poll_url"] = format!("/sdcpp/v1/jobs/{id}").into();
     answered["id"] = id.into();

@@ -21,7 +21,7 @@ pub async fn worker(shared: Arc<Shared>) {
             })
         };
         let Some((id, used)) = next else {
-            shared.submitted.notified().await;
+            shared.own.submitted.notified().await;
             continue;
         };
         let made = generate(&shared, &used).await;
@@ -36,17 +36,17 @@ pub async fn worker(shared: Arc<Shared>) {
 
 /// Makes the pictures of a job.
 async fn generate(shared: &Shared, used: &Used) -> Result<Vec<String>, &'static str> {
-    let print = |line: &str| (shared.print)(&format!("[INFO ] {line}\n"));
+    let print = |line: &str| (shared.own.print)(&format!("[INFO ] {line}\n"));
     let (width, height) = used.size;
     print(&format!("stable-diffusion.cpp:3367 - generate_image {width}x{height}"));
     for lora in &used.loras {
         let path = lora["path"].as_str().unwrap();
         match path {
-            "misfit.safetensors" => (shared.print)(
+            "misfit.safetensors" => (shared.own.print)(
                 "[WARN ] lora.hpp:827 - Only (3 / 9) LoRA tensors have been applied, lora_file_path = \
                  models/loras/misfit.safetensors\n",
             ),
-            "broken.safetensors" => (shared.print)(
+            "broken.safetensors" => (shared.own.print)(
                 "[WARN ] stable-diffusion.cpp:1019 - load lora tensors from models/loras/broken.safetensors failed\n",
             ),
             "silent.safetensors" => {}
@@ -104,9 +104,9 @@ async fn generate(shared: &Shared, used: &Used) -> Result<Vec<String>, &'static 
 async fn sample(shared: &Shared, steps: i64) {
     for step in 1..=steps {
         tokio::time::sleep(shared.behaviour().step).await;
-        (shared.print)(&format!("\r  |=====>     | {step}/{steps} - 1.15it/s\u{1b}[K"));
+        (shared.own.print)(&format!("\r  |=====>     | {step}/{steps} - 1.15it/s\u{1b}[K"));
         if step == steps {
-            (shared.print)("\n");
+            (shared.own.print)("\n");
         }
     }
 }
