@@ -9,7 +9,7 @@ use crate::plan::TrainingPlan;
 const SCRIPT: &str = "train_network.py";
 
 /// Flags that the plan of each training sets.
-const OWN: [&str; 7] = [
+pub(crate) const OWN: [&str; 7] = [
     "--pretrained_model_name_or_path",
     "--train_data_dir",
     "--output_dir",

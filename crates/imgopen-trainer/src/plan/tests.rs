@@ -101,6 +101,36 @@ fn the_whole_command_line() {
     assert_eq!(plan.command, expected);
 }
 
+/// The recorded options are compared with the sources of the trainer by `tests/drift`.
+#[test]
+fn every_option_that_is_passed_is_recorded() {
+    let recorded: Json = serde_json::from_str(include_str!("../../tests/recordings/options.json")).unwrap();
+    let takes = |flag: &str| {
+        let option = recorded.get(flag).unwrap_or_else(|| panic!("`{flag}` is not recorded"));
+        option["takes"].clone()
+    };
+    for (flag, _) in VALUES {
+        assert!(!takes(&format!("--{flag}")).is_boolean(), "`--{flag}` takes no value");
+    }
+    for (flag, _) in SWITCHES {
+        assert!(takes(&format!("--{flag}")).is_boolean(), "`--{flag}` takes a value");
+    }
+    for flag in crate::sd_scripts::OWN {
+        takes(flag);
+    }
+    let fields = json!({
+        "mixedPrecision": "fp16", "savePrecision": "float", "maxTokenLength": 150, "rankDropout": 0.5, "v2": true,
+    });
+    let command = command_of(fields, Family::Sd1).unwrap();
+    let script = command.iter().position(|word| word.ends_with(".py")).unwrap();
+    for word in command[script + 1..].iter().filter(|word| word.starts_with("--")) {
+        let (flag, value) = word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value)));
+        assert_eq!(value.is_none(), takes(flag).is_boolean() || takes(flag).is_array(), "{word}");
+        let choices = recorded[flag].get("choices");
+        assert!(choices.is_none_or(|choices| value.is_some_and(|value| choices.get(value).is_some())), "{word}");
+    }
+}
+
 /// Every field of the contract reaches the trainer, or is listed as one that need not.
 #[test]
 fn every_field_reaches_the_trainer() {
