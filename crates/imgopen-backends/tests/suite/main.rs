@@ -1,6 +1,8 @@
 //! Engines against fakes made of recordings, and against real programs where variables name them: `IMGOPEN_TEST_SDWEBUI` is
 //! the address of A1111 or Forge, with a Stable Diffusion 1.5 model; `IMGOPEN_TEST_SD_SERVER` is the path of sd-server, and
 //! `IMGOPEN_TEST_SD_MODELS` a directory with its models; `IMGOPEN_TEST_COMFYUI` is the address of a ComfyUI.
+//!
+//! `conformance` is what holds for every kind, `drift` whether programs still answer as recorded, `*_honest_fake` whether fakes do.
 #![allow(clippy::unwrap_used)]
 
 mod absences;

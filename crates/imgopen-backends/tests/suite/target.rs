@@ -156,7 +156,7 @@ impl Target {
     pub fn comfy(&self) -> &ComfyFake {
         match &self.fake {
             Some(AnyFake::ComfyUi(fake)) => fake,
-            _ => panic!("{} is no fake ComfyUI", self.name),
+            _ => panic!("{} is not a fake ComfyUI", self.name),
         }
     }
 
