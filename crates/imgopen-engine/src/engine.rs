@@ -162,14 +162,14 @@ pub trait Engine: Send + Sync + 'static {
     }
 }
 
-/// A job that an engine is told to expect. Over on drop.
+/// A job that an engine expects. Over on drop.
 #[must_use = "the job is expected no more once this is dropped"]
 pub struct Expected {
     _guard: Box<dyn Any + Send + Sync>,
 }
 
 impl Expected {
-    /// Wraps what counts the job, and uncounts it when it is dropped.
+    /// Wraps what counts the job until it is dropped.
     pub fn new(guard: impl Any + Send + Sync) -> Self {
         Self { _guard: Box::new(guard) }
     }

@@ -38,7 +38,8 @@ pub struct SdBehaviour {
     pub seed: i64,
     /// The path of its model, if it is another than the recorded one.
     pub model: Option<String>,
-    /// The directory of its LoRAs, in place of the recorded ones; `Some` of nothing is none. It looks there for each question and job.
+    /// The directory of its LoRAs, in place of the recorded ones, where it looks for each question and job; `Some(None)` is
+    /// no directory.
     pub lora_folder: Option<Option<PathBuf>>,
     /// How many jobs may wait or run.
     pub queue: usize,

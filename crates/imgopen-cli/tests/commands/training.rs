@@ -78,10 +78,10 @@ fn a_lora_is_saved_listed_and_used() {
     let taken = workshop.run(&program, &other, &submit("Ink"));
     let errors = String::from_utf8_lossy(&taken.stderr).into_owned();
     assert!(!taken.status.success() && errors.contains("which is taken"), "{errors}");
-    let draw = ["run", "text_to_image", "--prompt", "a cat <lora:ink:0.8>", "--output", "cat.png"];
+    let draw = ["run", "text_to_image", "--prompt", "a cat <lora:ink:0.8>"];
     let draw = [&draw[..], &["--sd-model-checkpoint", "random-sd15.safetensors", "--sampler-index", "Euler"]].concat();
     let draw = [&draw[..], &["--batch-size", "1", "--width", "64", "--height", "64", "--steps", "1"]].concat();
-    let drawn = workshop.run(&program, &key, &draw);
+    let drawn = workshop.run(&program, &key, &[&draw[..], &["--output", "cat.png"]].concat());
     assert!(drawn.status.success(), "{drawn:?}");
     let prompts: Vec<_> = webui.calls().iter().map(|call| call["prompt"].clone()).collect();
     assert_eq!(prompts, ["a cat <lora:ink:0.8>"]);
