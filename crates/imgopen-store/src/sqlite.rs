@@ -153,10 +153,6 @@ impl Store for SqliteStore {
         self.write(move |connection| owners::recover(connection, &recovery)).await
     }
 
-    async fn orphan_run(&self, run: RunId, since: Moment) -> Result<(), StoreError> {
-        self.write(move |connection| orphans::orphan(connection, &run, since)).await
-    }
-
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
         self.read(move |connection| orphans::orphaned(connection, most)).await
     }

@@ -60,10 +60,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// all their attempts, whose end is the caller's to write.
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError>;
 
-    /// Records that a run may have left files.
-    async fn orphan_run(&self, run: RunId, since: Moment) -> Result<(), StoreError>;
-
-    /// Lists up to `most` orphaned runs, oldest first.
+    /// Lists up to `most` orphaned runs, oldest first: those that may have left files, by how they ended.
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError>;
 
     /// Forgets orphaned runs whose files are deleted.

@@ -7,14 +7,21 @@ fn token(name: &str) -> AssetToken {
     AssetToken(name.to_owned())
 }
 
+/// The end of a run that may have left files.
+fn orphaning(task: TaskRow) -> End {
+    End { before: State::Running, task, assets: Vec::new(), callback: None, orphans_run: true }
+}
+
 pub async fn runs_are_orphaned_until_they_are_forgotten(database: &impl Database) {
     let store = open(database).await;
-    let runs: Vec<_> = (0..3).map(|number| RunId(format!("r{number}"))).collect();
-    for (number, run) in runs.iter().enumerate() {
-        store.orphan_run(run.clone(), later(number as i64)).await.unwrap();
+    let mut runs = Vec::new();
+    for number in 0..3 {
+        store.submit(task("a", &number.to_string())).await.unwrap();
+        let run = claim(&*store, "a").await;
+        let ended = run.clone().ended(Ending::Failed("no".to_owned()), None, later(number));
+        assert!(store.end(orphaning(ended)).await.unwrap());
+        runs.push(run.run.unwrap());
     }
-    // The first time is kept.
-    store.orphan_run(runs[0].clone(), later(100)).await.unwrap();
     let first = OrphanedRun { run: runs[0].clone(), since: NOW };
     assert_eq!(store.orphaned_runs(1).await.unwrap(), [first]);
     store.forget_orphaned_runs(runs[..2].to_vec()).await.unwrap();
@@ -103,8 +110,8 @@ pub async fn files_are_accounted_for_by_assets_deletions_and_runs(database: &imp
     let assets = ["kept.png", "deleted.png"].map(picture).to_vec();
     assert!(store.end(end(&first, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
     store.mark_assets_deleted(vec![token("deleted.png")], NOW).await.unwrap();
-    store.orphan_run(orphan.run.clone().unwrap(), NOW).await.unwrap();
-    assert!(store.end(failed(&orphan)).await.unwrap());
+    let ended = orphan.clone().ended(Ending::Failed("no".to_owned()), None, NOW);
+    assert!(store.end(orphaning(ended)).await.unwrap());
     let of = |row: &TaskRow| AssetToken::new(row.run.as_ref().unwrap(), "png").unwrap();
     let (ended, known) = (of(&first), [token("kept.png"), token("deleted.png"), of(&current), of(&orphan)]);
     let mut asked = known.to_vec();
