@@ -6,10 +6,12 @@
 //! program that was started here can be ended, and prints its steps.
 
 mod answer;
+mod arguments;
 mod body;
 mod capabilities;
 mod child;
 mod disk;
+mod failures;
 mod host;
 mod inputs;
 mod jobs;

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::capabilities::Capabilities;
 use super::log::{Lines, Log};
-use crate::http::Http;
+use crate::http::{Http, shown};
 use crate::timing::Timing;
 
 /// How many of the last errors are kept.
@@ -75,6 +75,24 @@ pub(super) struct Start<'a> {
     pub seed: Option<i64>,
     pub silence: Duration,
     pub timing: Timing,
+}
+
+impl StartError {
+    /// Describes it without paths.
+    pub(super) fn problem(&self) -> String {
+        match self {
+            Self::Ended(status, errors) => {
+                let last = errors.last().map(|line| format!(": {}", shown(&line))).unwrap_or_default();
+                format!("it ended with {status}{last}")
+            }
+            Self::PortTaken => "other programs took its ports".to_owned(),
+            Self::Silent(time) => format!("it was silent for {} seconds", time.as_secs()),
+            Self::Other => "it serves another model than the one that it was started with".to_owned(),
+            Self::System(error) => format!("the program cannot be run ({})", error.kind()),
+            Self::Client(problem) => problem.clone(),
+            Self::Cancelled => "its job was cancelled".to_owned(),
+        }
+    }
 }
 
 impl Start<'_> {

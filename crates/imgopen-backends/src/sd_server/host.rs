@@ -1,7 +1,5 @@
 //! Starts and stops the program: one process at a time, for the model that a job needs.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,9 +9,11 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::arguments::{AT_RUNTIME, Given, LORA_MODE, Options, arguments};
 use super::capabilities::{self, Capabilities};
 use super::child::{Child, Start, StartError, printed};
 use super::disk::{Disk, LORAS, loras_in};
+use super::failures::Failures;
 use super::served::{Files, Served};
 use crate::blocking::blocking;
 use crate::driver::Surroundings;
@@ -23,11 +23,6 @@ use crate::timing::Timing;
 
 /// How often a start is tried on another port.
 const PORTS: u32 = 3;
-/// The failed starts in a row after which a model counts as away.
-const FAILURES: u32 = 3;
-/// The pause after a failed start; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The program, and the process that runs, if one does.
 #[derive(Debug)]
@@ -50,32 +45,13 @@ struct State {
     capabilities: Option<Arc<Capabilities>>,
     /// The model of the process.
     loaded: Option<String>,
-    failures: BTreeMap<String, Failures>,
+    failures: Failures,
     /// The models in the models directory.
     listed: Arc<Vec<Model>>,
     disk: Arc<Disk>,
     options: Option<Options>,
     /// Stops the process once it has been idle.
     idle: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Clone)]
-struct Failures {
-    count: u32,
-    until: Instant,
-    reason: String,
-}
-
-/// What the program's help says.
-#[derive(Debug, Clone)]
-struct Options {
-    help: String,
-}
-
-impl Options {
-    fn has(&self, option: &str) -> bool {
-        self.help.split_whitespace().any(|word| word.trim_end_matches(',') == option)
-    }
 }
 
 /// The process with a model, for one job.
@@ -137,7 +113,7 @@ impl Host {
     /// Looks for the files of the models, and for LoRAs, which the program looks for with each job.
     async fn look(&self) {
         let (models, library) = (self.models.clone(), self.library.clone());
-        let own = self.given(LORAS).map(PathBuf::from);
+        let own = self.given().value(LORAS).map(PathBuf::from);
         let has_folder = own.is_some() || self.knows(LORAS);
         let looking = move || {
             let disk = Disk::look(&models, library.as_ref().map(Library::folder));
@@ -185,21 +161,14 @@ impl Host {
 
     /// Returns the version that the program says.
     pub(super) fn version(&self) -> Option<String> {
-        let state = self.state();
-        let line = state.options.as_ref()?.help.lines().find(|line| line.contains("version"))?;
-        Some(shown(line))
+        self.state().options.as_ref()?.version().map(shown)
     }
 
     /// Returns why all of these models are away, if they are.
     pub(super) fn away<'a>(&self, mut models: impl Iterator<Item = &'a str>) -> Option<String> {
         let state = self.state();
-        let failing = |name: &str| {
-            let failures = state.failures.get(name)?;
-            let is_away = failures.count >= FAILURES && failures.until > Instant::now();
-            is_away.then(|| failures.reason.clone())
-        };
-        let first = failing(models.next()?)?;
-        models.all(|name| failing(name).is_some()).then_some(first)
+        let first = state.failures.away(models.next()?)?;
+        models.all(|name| state.failures.away(name).is_some()).then(|| first.to_owned())
     }
 
     /// Returns the size of the files of a model in bytes.
@@ -269,12 +238,8 @@ impl Host {
         running.has(loras)
     }
 
-    /// Returns what the operator gives with an option.
-    fn given(&self, option: &str) -> Option<&str> {
-        let given: Vec<&String> =
-            self.settings.arguments.iter().chain(self.models.iter().flat_map(|files| &files.arguments)).collect();
-        let at = given.iter().position(|argument| *argument == option)?;
-        given.get(at + 1).map(|value| value.as_str())
+    fn given(&self) -> Given<'_> {
+        Given { settings: &self.settings, models: &self.models }
     }
 
     /// Returns whether the program is known to have an option.
@@ -282,15 +247,10 @@ impl Host {
         self.state().options.as_ref().is_some_and(|options| options.has(option))
     }
 
-    /// Returns how the operator has LoRAs applied.
-    fn lora_mode(&self) -> Option<&str> {
-        self.given(LORA_MODE)
-    }
-
     /// Returns whether a LoRA leaves traces in the weights when it is taken out again, so that only a new process is as if
     /// it had never been there. It does unless LoRAs are applied at run time.
     fn leaves_traces(&self) -> bool {
-        self.lora_mode().map_or_else(|| !self.knows(LORA_MODE), |mode| mode != AT_RUNTIME)
+        self.given().value(LORA_MODE).map_or_else(|| !self.knows(LORA_MODE), |mode| mode != AT_RUNTIME)
     }
 
     /// Starts the program with a model, unless starts of it have failed a moment ago.
@@ -300,9 +260,9 @@ impl Host {
         };
         let unavailable =
             |reason: String, after: Duration| EngineError::Unavailable { reason, retry_after: Some(after) };
-        let earlier = self.state().failures.get(model).cloned();
-        if let Some(left) = earlier.as_ref().and_then(|earlier| earlier.until.checked_duration_since(Instant::now())) {
-            return Err(unavailable(earlier.map(|earlier| earlier.reason).unwrap_or_default(), left));
+        let waits = self.state().failures.waits(model);
+        if let Some((reason, left)) = waits {
+            return Err(unavailable(reason, left));
         }
         let began = Instant::now();
         monitor.until_cancelled(self.look()).await?;
@@ -312,20 +272,17 @@ impl Host {
                 Ok(child) => {
                     let seconds = began.elapsed().as_secs_f64();
                     info!(backend = self.name, model, seconds, "program started");
-                    self.state().failures.remove(model);
+                    self.state().failures.forget(model);
                     return Ok(child);
                 }
                 // That is not its fault.
                 Err(StartError::Cancelled) => return Err(EngineError::Cancelled),
-                Err(error) => problem(&error),
+                Err(error) => error.problem(),
             },
         };
         let reason = format!("the back end `{}` cannot be started with the model \"{model}\": {problem}", self.name);
-        let count = earlier.map_or(0, |earlier| earlier.count) + 1;
-        let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << (count - 1).min(6)));
+        let (count, pause) = self.state().failures.note(model, &reason);
         warn!(backend = self.name, program = %self.program.display(), reason, count, "program not started");
-        let until = Instant::now() + pause;
-        self.state().failures.insert(model.to_owned(), Failures { count, until, reason: reason.clone() });
         Err(unavailable(reason, pause))
     }
 
@@ -334,11 +291,12 @@ impl Host {
         let options = monitor.until_cancelled(self.options()).await.map_err(|_| StartError::Cancelled)?;
         let mut tries = 1;
         loop {
-            let seed = (!self.names_seed(files)).then(|| fastrand::i64(1 << 32..1 << 48));
+            let given = self.given();
+            let seed = (!given.names_seed(files)).then(|| fastrand::i64(1 << 32..1 << 48));
             let start = Start {
                 program: &self.program,
                 launcher: self.launcher.as_deref(),
-                arguments: self.arguments(files, options.as_ref(), seed),
+                arguments: arguments(&given, files, &self.disk(), options.as_ref(), seed),
                 model: files.main.to_string_lossy().into_owned(),
                 seed,
                 silence: self.settings.start_silence,
@@ -366,33 +324,9 @@ impl Host {
             return Some(options);
         }
         let help = printed(&self.program, "--help", self.timing.answer).await.ok().filter(|help| !help.is_empty())?;
-        let options = Options { help };
+        let options = Options::new(help);
         self.state().options = Some(options.clone());
         Some(options)
-    }
-
-    fn names_seed(&self, files: &Files) -> bool {
-        let mut given = self.settings.arguments.iter().chain(&files.arguments);
-        given.any(|argument| argument == "-s" || argument.starts_with("--seed"))
-    }
-
-    fn arguments(&self, files: &Files, options: Option<&Options>, seed: Option<i64>) -> Vec<OsString> {
-        let mut arguments = Vec::new();
-        let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
-        files.roles.iter().for_each(|(role, path)| add(role, path.into()));
-        for (option, folder) in self.disk().folders() {
-            if options.is_some_and(|options| options.has(option)) {
-                add(option, folder.into());
-            }
-        }
-        if self.lora_mode().is_none() && options.is_some_and(|options| options.has(LORA_MODE)) {
-            add(LORA_MODE, AT_RUNTIME.into());
-        }
-        if let Some(seed) = seed {
-            add("--seed", seed.to_string().into());
-        }
-        arguments.extend(self.settings.arguments.iter().chain(&files.arguments).map(OsString::from));
-        arguments
     }
 
     /// Has the process stopped once it has been idle for as long as the settings say.
@@ -412,25 +346,6 @@ impl Host {
         if let Some(earlier) = self.state().idle.replace(timer) {
             earlier.abort();
         }
-    }
-}
-
-const LORA_MODE: &str = "--lora-apply-mode";
-const AT_RUNTIME: &str = "at_runtime";
-
-/// Describes a failed start without paths.
-fn problem(error: &StartError) -> String {
-    match error {
-        StartError::Ended(status, errors) => {
-            let last = errors.last().map(|line| format!(": {}", shown(&line))).unwrap_or_default();
-            format!("it ended with {status}{last}")
-        }
-        StartError::PortTaken => "other programs took its ports".to_owned(),
-        StartError::Silent(time) => format!("it was silent for {} seconds", time.as_secs()),
-        StartError::Other => "it serves another model than the one that it was started with".to_owned(),
-        StartError::System(error) => format!("the program cannot be run ({})", error.kind()),
-        StartError::Client(problem) => problem.clone(),
-        StartError::Cancelled => "its job was cancelled".to_owned(),
     }
 }
 
