@@ -23,6 +23,7 @@ mod full_disks;
 mod generation;
 mod honest_fake;
 mod inpaint;
+mod inpaint_outside;
 mod jobs;
 mod neighbours;
 mod recordings;
