@@ -58,8 +58,8 @@ mod tests {
             let units: Vec<u32> = json.chars().map(u32::from).collect();
             for is_big_endian in [true, false] {
                 for (size, name) in [(2, "UTF-16"), (4, "UTF-32")] {
-                    let found = utf8(&encoded(&units, size, is_big_endian));
-                    assert_eq!(found.map(str::to_owned), Err(NotUtf8::Other(name)), "{json:?} {size} {is_big_endian}");
+                    let bytes = encoded(&units, size, is_big_endian);
+                    assert_eq!(utf8(&bytes), Err(NotUtf8::Other(name)), "{json:?} {size} {is_big_endian}");
                 }
             }
         }

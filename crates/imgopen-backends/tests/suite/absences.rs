@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::fake::hosting::ANYWHERE;
 use crate::jobs::{job, text_to_image};
-use crate::target::{AnyFake, QUICK, Target, driver, settings, until};
+use crate::targets::{AnyFake, QUICK, Target, driver, settings, until};
 
 /// Makes a test of each case for each kind, such as `absences::a_job_for_a_server_that_is_gone_waits::comfyui`.
 macro_rules! on_every_kind {

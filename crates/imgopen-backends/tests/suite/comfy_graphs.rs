@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::comfy_fake::{Behaviour, Year};
 use crate::jobs::{controlnet, image_to_image, text_to_image};
 use crate::recordings::recording;
-use crate::target::comfyui::comfy;
+use crate::targets::comfyui::comfy;
 
 /// Returns what a node is made of, all the way back, without the numbers of nodes and the names of uploaded files.
 fn tree(graph: &Value, node: &str) -> Value {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::comfy_fake::{Behaviour, ComfyFake, Year};
 use crate::recordings::recording;
 use crate::replay::{again, keys};
-use crate::target::until;
+use crate::targets::until;
 
 async fn start(year: Year) -> ComfyFake {
     // The recording knows no files that were added later.

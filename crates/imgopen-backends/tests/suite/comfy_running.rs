@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour, ComfyFake, Fault, Year};
 use crate::jobs::{image_to_image, job, text_to_image};
-use crate::target::comfyui::{comfy, comfy_with};
-use crate::target::{QUICK, Target, settings, until};
+use crate::targets::comfyui::{comfy, comfy_with};
+use crate::targets::{QUICK, Target, settings, until};
 
 const YEARS: [Year; 2] = [Year::Old, Year::New];
 /// Long enough for a test to do something meanwhile.

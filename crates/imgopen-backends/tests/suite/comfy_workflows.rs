@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour, ComfyFake, Year};
 use crate::jobs::{input, text_to_image};
-use crate::target::comfyui::{comfy_with, workflow_file};
-use crate::target::{QUICK, Target, settings};
+use crate::targets::comfyui::{comfy_with, workflow_file};
+use crate::targets::{QUICK, Target, settings};
 
 /// A fake, and an engine with this workflow for an operation.
 async fn with_workflow(operation: &str, name: &str, graph: &Value) -> Target {

@@ -22,7 +22,7 @@ macro_rules! on_kind {
 
             use imgopen_backends::Kind;
 
-            use crate::target::targets;
+            use crate::targets::targets;
 
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

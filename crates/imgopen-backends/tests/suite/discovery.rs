@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::fake::{Behaviour, Fake};
 use crate::recordings::recording;
-use crate::target::settings;
+use crate::targets::settings;
 
 async fn discover(settings: BackendSettings) -> Result<Backend, DiscoverError> {
     Backend::discover(settings, &Surroundings::default()).await

@@ -11,8 +11,8 @@ use crate::recordings::{Recording, info, recording};
 use crate::replay::again;
 use crate::sd_fake::SdBehaviour;
 use crate::shape::drift;
-use crate::target::sd_server::{Installed, sd_faked};
-use crate::target::{Target, Turn, targets, turn, until_within};
+use crate::targets::sd_server::{Installed, sd_faked};
+use crate::targets::{Target, Turn, targets, turn, until_within};
 
 /// How long a real program may take for a picture, or to start.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);

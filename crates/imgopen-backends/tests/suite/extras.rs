@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
 use crate::jobs::input;
-use crate::target::{QUICK, settings};
+use crate::targets::{QUICK, settings};
 
 const PICTURE: &str = "https://example.com/a.png";
 

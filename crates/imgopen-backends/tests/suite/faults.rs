@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
 use crate::jobs::{controlnet, image_to_image, job, text_to_image};
-use crate::target::sd_webui::faked;
-use crate::target::{DEADLINE, QUICK, settings, until};
+use crate::targets::sd_webui::faked;
+use crate::targets::{DEADLINE, QUICK, settings, until};
 
 /// Runs a request for a picture with a fault, and returns the error.
 async fn failure(fault: Fault, changes: Value) -> EngineError {

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::fake::{Behaviour, Fake};
-use crate::target::{DEADLINE, QUICK, settings, until};
+use crate::targets::{DEADLINE, QUICK, settings, until};
 use member::{JOB, Member, fleet, fleet_with, job, request, start};
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();

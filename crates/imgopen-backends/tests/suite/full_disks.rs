@@ -7,10 +7,11 @@ use imgopen_engine::{Devices, Engine, EngineError, JobRequest, Monitor};
 use serde_json::{Value, json};
 
 use crate::comfy_fake::{Behaviour as ComfyBehaviour, ComfyFake, Fault as ComfyFault, Year};
-use crate::comfy_target::comfy;
 use crate::fake::{Behaviour, Fake, Fault};
 use crate::jobs::{image_to_image, job, text_to_image};
-use crate::target::{DEADLINE, QUICK, faked, settings};
+use crate::targets::comfyui::comfy;
+use crate::targets::sd_webui::faked;
+use crate::targets::{DEADLINE, QUICK, settings};
 
 const FULL: &str = "[Errno 28] No space left on device: '/srv/webui/tmp/tmpabc.png'";
 
@@ -40,7 +41,7 @@ async fn comfyui_that_cannot_save_a_picture_has_its_tasks_wait() {
         let error = target.run(request()).await.unwrap_err();
         says_what_to_do(&error, "the node SaveImage");
         says_what_to_do(&error, "its disk is full; its operator must make room there");
-        target.fake().set(|behaviour| behaviour.fault = ComfyFault::None);
+        target.comfy().set(|behaviour| behaviour.fault = ComfyFault::None);
         assert_eq!(target.run(request()).await.unwrap().pictures.len(), 1);
     }
 }
@@ -51,8 +52,8 @@ async fn comfyui_that_cannot_keep_an_input_has_its_tasks_wait() {
         let target = comfy(full_comfy(year)).await;
         let request = || image_to_image(&target.model, json!({"resize_mode": 1}));
         says_what_to_do(&target.run(request()).await.unwrap_err(), "its operator must make room on its disk");
-        assert_eq!(target.fake().posts().len(), 0, "a prompt was posted without its picture");
-        target.fake().set(|behaviour| behaviour.fault = ComfyFault::None);
+        assert_eq!(target.comfy().posts().len(), 0, "a prompt was posted without its picture");
+        target.comfy().set(|behaviour| behaviour.fault = ComfyFault::None);
         assert_eq!(target.run(request()).await.unwrap().pictures.len(), 1);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::fake::{Behaviour, Fake};
 use crate::recordings::{info, recording};
 use crate::replay::{again, keys};
-use crate::target::until;
+use crate::targets::until;
 
 #[tokio::test]
 async fn pictures_are_reported_as_recorded() {

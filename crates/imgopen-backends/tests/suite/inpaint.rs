@@ -18,8 +18,8 @@ use imgopen_types::operations::{IMAGE_TO_IMAGE, OUTPAINT, REMOVE_OBJECT};
 use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
-use crate::target::sd_webui::faked;
-use crate::target::until;
+use crate::targets::sd_webui::faked;
+use crate::targets::until;
 
 const MODEL: &str = "inpainting.safetensors";
 const START: &str = "alwayson_scripts.image_link";

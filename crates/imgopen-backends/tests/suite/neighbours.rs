@@ -1,10 +1,11 @@
 //! Two services at one back end: nothing is lost or made twice, and neither ends a job of the other. ComfyUI's are in
 //! `comfy_running.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_backends::{Driver, SdServer, SdWebui, Surroundings};
-use imgopen_engine::{Engine, EngineError, JobRequest, Monitor, Output, Watch};
+use imgopen_backends::{Driver, Kind, SdServer, Surroundings};
+use imgopen_engine::{EngineError, JobRequest, Monitor, Output, Watch};
 use imgopen_types::operations::TEXT_TO_IMAGE;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -12,21 +13,22 @@ use tokio::task::JoinHandle;
 use crate::fake::{Behaviour, Fake};
 use crate::jobs::{job, text_to_image};
 use crate::sd_fake::{SdBehaviour, SdFake};
-use crate::sd_target::{address, sd_faked};
-use crate::target::{DEADLINE, QUICK, faked, settings, until};
+use crate::targets::sd_server::{address, sd_faked};
+use crate::targets::sd_webui::faked;
+use crate::targets::{DEADLINE, QUICK, driver, settings, until};
 
 const STEP: Duration = Duration::from_millis(5);
 
 type Run = JoinHandle<Result<Output, EngineError>>;
 
-fn begin(engine: &impl Engine, model: &str, task: &str, changes: Value) -> (Run, Watch) {
+fn begin(engine: &dyn Driver, model: &str, task: &str, changes: Value) -> (Run, Watch) {
     let request = JobRequest::new(task, &TEXT_TO_IMAGE, text_to_image(model, changes).view().unwrap());
     let (monitor, watch) = Monitor::new();
     (tokio::spawn(engine.run(job(request), monitor)), watch)
 }
 
 /// Has both services make three pictures each at once, and returns the seeds of what each job got.
-async fn six(engines: [&impl Engine; 2], model: &str) -> Vec<i64> {
+async fn six(engines: [&dyn Driver; 2], model: &str) -> Vec<i64> {
     let runs = (0..6).map(|number| {
         let task = format!("task-{number}");
         begin(engines[number % 2], model, &task, json!({"seed": (number + 1).to_string()})).0
@@ -41,10 +43,10 @@ async fn six(engines: [&impl Engine; 2], model: &str) -> Vec<i64> {
 }
 
 /// A web UI with its page, and the engines of two services.
-async fn web_ui(delivery: Duration) -> (Fake, SdWebui, SdWebui, String) {
+async fn web_ui(delivery: Duration) -> (Fake, Arc<dyn Driver>, Arc<dyn Driver>, String) {
     let behaviour = Behaviour { has_page: true, step: STEP, delivery, ..Behaviour::default() };
     let (one, fake) = faked(behaviour).await;
-    let other = SdWebui::with_timing(settings(&fake.url), QUICK).unwrap();
+    let other = driver(Kind::SdWebui, settings(&fake.url), QUICK);
     assert!(other.refresh().await);
     (fake, one.engine, other, one.model)
 }
@@ -52,7 +54,7 @@ async fn web_ui(delivery: Duration) -> (Fake, SdWebui, SdWebui, String) {
 #[tokio::test]
 async fn two_services_at_a_web_ui_make_each_picture_once() {
     let (fake, one, other, model) = web_ui(Duration::ZERO).await;
-    assert_eq!(six([&one, &other], &model).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(six([&*one, &*other], &model).await, [1, 2, 3, 4, 5, 6]);
     let mut tasks: Vec<_> =
         fake.calls().iter().map(|call| call["force_task_id"].as_str().unwrap().to_owned()).collect();
     tasks.sort();
@@ -63,18 +65,18 @@ async fn two_services_at_a_web_ui_make_each_picture_once() {
 async fn a_cancel_at_a_web_ui_hits_no_job_of_the_other_service() {
     let (fake, one, other, model) = web_ui(Duration::ZERO).await;
     // It waits when it is cancelled.
-    let (running, _) = begin(&one, &model, "one", json!({"steps": 400}));
+    let (running, _) = begin(&*one, &model, "one", json!({"steps": 400}));
     until("the first runs", async || fake.current().as_deref() == Some("task(imgopen-one)")).await;
-    let (waiting, watch) = begin(&other, &model, "two", json!({"steps": 1000}));
+    let (waiting, watch) = begin(&*other, &model, "two", json!({"steps": 1000}));
     until("the second waits", async || fake.waiting() == 1).await;
     watch.cancel.cancel();
     assert_eq!(waiting.await.unwrap(), Err(EngineError::Cancelled));
     assert_eq!(running.await.unwrap().unwrap().pictures.len(), 1);
     tokio::time::timeout(DEADLINE, watch.ended()).await.expect("it is interrupted once it runs");
     // It runs when it is cancelled.
-    let (running, watch) = begin(&other, &model, "three", json!({"steps": 1000}));
+    let (running, watch) = begin(&*other, &model, "three", json!({"steps": 1000}));
     until("the third runs", async || fake.current().as_deref() == Some("task(imgopen-three)")).await;
-    let (waiting, _) = begin(&one, &model, "four", json!({"steps": 400}));
+    let (waiting, _) = begin(&*one, &model, "four", json!({"steps": 400}));
     until("the fourth waits", async || fake.waiting() == 1).await;
     watch.cancel.cancel();
     assert_eq!(running.await.unwrap(), Err(EngineError::Cancelled));
@@ -86,9 +88,9 @@ async fn a_cancel_at_a_web_ui_hits_no_job_of_the_other_service() {
 #[tokio::test]
 async fn a_finished_job_is_not_taken_for_the_interrupted_one_behind_it() {
     let (fake, one, other, model) = web_ui(Duration::from_millis(500)).await;
-    let (running, seen) = begin(&one, &model, "one", json!({"steps": 400}));
+    let (running, seen) = begin(&*one, &model, "one", json!({"steps": 400}));
     seen.progress.clone().wait_for(|progress| progress.step > 0).await.unwrap();
-    let (waiting, watch) = begin(&other, &model, "two", json!({"steps": 1000}));
+    let (waiting, watch) = begin(&*other, &model, "two", json!({"steps": 1000}));
     until("the second waits", async || fake.waiting() == 1).await;
     watch.cancel.cancel();
     assert_eq!(waiting.await.unwrap(), Err(EngineError::Cancelled));

@@ -10,13 +10,14 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::comfy_fake;
-use crate::comfy_target::comfy;
 use crate::fake::{Behaviour, Fake};
 use crate::jobs::text_to_image;
 use crate::sd_fake::SdBehaviour;
 use crate::sd_program::{program, starts};
-use crate::sd_target::{around, models, sd_faked, sd_run};
-use crate::target::{QUICK, Target, faked, until};
+use crate::targets::comfyui::comfy;
+use crate::targets::sd_server::{around, models, sd_faked};
+use crate::targets::sd_webui::faked;
+use crate::targets::{QUICK, Target, carry_out, until};
 
 const SD_MODEL: &str = "random-sd15.safetensors";
 
@@ -64,11 +65,11 @@ async fn a_web_ui_that_was_away_looks_for_loras_once_it_is_back() {
 #[tokio::test]
 async fn comfyui_is_asked_for_its_lists_again() {
     let target = comfy(comfy_fake::Behaviour::default()).await;
-    target.fake().set(|behaviour| behaviour.files.push(("LoraLoader", "lora_name", vec!["ink.safetensors"])));
+    target.comfy().set(|behaviour| behaviour.files.push(("LoraLoader", "lora_name", vec!["ink.safetensors"])));
     is_unknown(target.engine.check(&with_ink(&target.model)));
     target.engine.rescan().await;
     assert!(target.run(with_ink(&target.model)).await.is_ok());
-    let loaders = target.fake().posts()[0]["prompt"].as_object().unwrap().clone();
+    let loaders = target.comfy().posts()[0]["prompt"].as_object().unwrap().clone();
     let loader = loaders.values().find(|node| node["class_type"] == "LoraLoader").unwrap();
     assert_eq!(loader["inputs"]["lora_name"], "ink.safetensors");
 }
@@ -81,7 +82,7 @@ async fn a_server_at_an_address_is_asked_for_its_lists_again() {
     fake.set(|behaviour| behaviour.lora_folder = Some(Some(folder.path().join("Lora"))));
     is_unknown(engine.check(&with_ink(SD_MODEL)));
     engine.rescan().await;
-    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert!(carry_out(&engine, with_ink(SD_MODEL)).await.is_ok());
     assert_eq!(fake.calls()[0]["lora"], json!([{"path": "ink.safetensors", "multiplier": 0.8}]));
 }
 
@@ -90,7 +91,7 @@ async fn started(folder: TempDir) -> (SdServer, TempDir) {
     let record = folder.path().join("starts").display().to_string();
     let settings = program("checkpoints/random-sd15.safetensors", &["--record", &record]);
     let engine = SdServer::with_timing(settings, &around(folder.path()), QUICK).unwrap();
-    assert!(sd_run(&engine, text_to_image(SD_MODEL, json!({}))).await.is_ok());
+    assert!(carry_out(&engine, text_to_image(SD_MODEL, json!({}))).await.is_ok());
     (engine, folder)
 }
 
@@ -100,11 +101,11 @@ async fn a_program_that_runs_takes_a_lora_that_was_added() {
     is_unknown(engine.check(&with_ink(SD_MODEL)));
     add_ink(folder.path());
     engine.rescan().await;
-    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert!(carry_out(&engine, with_ink(SD_MODEL)).await.is_ok());
     assert_eq!(starts(&folder.path().join("starts")).len(), 1, "it was not started again");
     // What it knows outlives the process.
     engine.free().await;
-    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert!(carry_out(&engine, with_ink(SD_MODEL)).await.is_ok());
     std::fs::remove_file(folder.path().join("Lora/ink.safetensors")).unwrap();
     engine.rescan().await;
     is_unknown(engine.check(&with_ink(SD_MODEL)));
@@ -119,7 +120,7 @@ async fn a_program_that_was_started_without_a_directory_of_loras_is_started_with
     is_unknown(engine.check(&with_ink(SD_MODEL)));
     add_ink(folder.path());
     engine.rescan().await;
-    assert!(sd_run(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert!(carry_out(&engine, with_ink(SD_MODEL)).await.is_ok());
     let starts = starts(&folder.path().join("starts"));
     let has_folder: Vec<_> = starts.iter().map(|(_, arguments)| arguments.contains("--lora-model-dir")).collect();
     assert_eq!(has_folder, [false, true]);

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::jobs::{job, text_to_image};
 use crate::sd_program::{program, runs, starts};
-use crate::target::sd_server::{around, models};
-use crate::target::{DEADLINE, QUICK, carry_out, until};
+use crate::targets::sd_server::{around, models};
+use crate::targets::{DEADLINE, QUICK, carry_out, until};
 
 const MODEL: &str = "random-sd15.safetensors";
 const OTHER: &str = "other.safetensors";

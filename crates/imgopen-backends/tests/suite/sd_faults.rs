@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::jobs::{controlnet, image_to_image, job, text_to_image};
 use crate::sd_fake::{SdBehaviour, SdFake, SdFault};
-use crate::target::sd_server::{address, sd_faked};
-use crate::target::{DEADLINE, QUICK, carry_out, settings, until};
+use crate::targets::sd_server::{address, sd_faked};
+use crate::targets::{DEADLINE, QUICK, carry_out, settings, until};
 
 const MODEL: &str = "random-sd15.safetensors";
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::recordings::recording;
 use crate::replay::{self, keys};
 use crate::sd_fake::{SdBehaviour, SdFake};
-use crate::target::until;
+use crate::targets::until;
 
 /// How much of each picture was recorded, in characters: the size of the picture, and the length of its text.
 const RECORDED: usize = 60;

@@ -7,8 +7,8 @@ use imgopen_engine::{EngineError, JobRequest, Output};
 use imgopen_types::operations::FLUX_TEXT_TO_IMAGE;
 use serde_json::json;
 
-use crate::target::sd_server::Installed;
-use crate::target::{Turn, carry_out, turn};
+use crate::targets::sd_server::Installed;
+use crate::targets::{Turn, carry_out, turn};
 
 const MODEL: &str = "random-flux-dev.safetensors";
 

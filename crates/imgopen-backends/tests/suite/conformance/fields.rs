@@ -9,7 +9,7 @@ use imgopen_picture::{decode, parameters};
 use serde_json::json;
 
 use crate::jobs::{controlnet, image_to_image, text_to_image};
-use crate::target::Target;
+use crate::targets::Target;
 
 pub async fn a_sampler_with_a_schedule_is_used(target: &Target) {
     // What is asked for, what the text says, and whether a note says that it was approximated.

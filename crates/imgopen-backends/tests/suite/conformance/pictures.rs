@@ -7,7 +7,7 @@ use imgopen_types::operations::{CONTROLNET, TEXT_TO_IMAGE};
 use serde_json::json;
 
 use crate::jobs::{job, text_to_image};
-use crate::target::Target;
+use crate::targets::Target;
 
 pub async fn models_are_offered_by_the_names_of_their_files(target: &Target) {
     let offers = target.engine.offers();

@@ -5,7 +5,7 @@ use imgopen_engine::JobRequest;
 use serde_json::{Value, json};
 
 use crate::jobs::{controlnet, image_to_image, text_to_image};
-use crate::target::Target;
+use crate::targets::Target;
 
 const PICTURE: &str = "https://example.com/b.png";
 

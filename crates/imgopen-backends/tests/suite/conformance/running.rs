@@ -5,7 +5,7 @@ use imgopen_engine::{EngineError, Monitor};
 use serde_json::{Value, json};
 
 use crate::jobs::{job, text_to_image};
-use crate::target::{AnyFake, DEADLINE, Target, until};
+use crate::targets::{AnyFake, DEADLINE, Target, until};
 
 /// A job that takes a while: the changes to a request, its steps in all, and its pictures.
 fn long(target: &Target) -> (Value, u32, usize) {
