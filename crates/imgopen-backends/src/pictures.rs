@@ -6,7 +6,7 @@ use bytes::Bytes;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use imgopen_engine::{EngineError, Job, Monitor};
-use imgopen_picture::{Attached, Format, decode_input, encode};
+use imgopen_picture::{Attached, Format, decode_input, encode, mask_shades};
 
 use crate::generation::{Fit, Mask};
 
@@ -26,19 +26,14 @@ pub(crate) fn sent(image: &DynamicImage) -> Result<String, EngineError> {
     Ok(BASE64_STANDARD.encode(png(image)?))
 }
 
-/// Returns a mask in shades of gray, in which what is transparent is black. Programs differ in what they make of
-/// transparency.
-pub(crate) fn marked(mask: &DynamicImage) -> GrayImage {
-    let (width, height) = (mask.width(), mask.height());
-    let pixels = mask.to_luma_alpha8().into_raw();
-    let shade = |pixel: &[u8; 2]| (u32::from(pixel[0]) * u32::from(pixel[1]) / 255) as u8;
-    let shades = pixels.as_chunks::<2>().0.iter().map(shade).collect();
-    GrayImage::from_raw(width, height, shades).unwrap_or_default()
+/// Reads a mask of a job in shades of gray: white is redrawn. Programs differ in what they make of colours and transparency.
+/// Blocks.
+pub(crate) fn marked(job: &Job, field: &str, monitor: &Monitor) -> Result<GrayImage, EngineError> {
+    mask_shades(job.input(field)?, job.limits(), monitor)
 }
 
 /// Returns a mask as the web UI prepares it: inverted if asked for, and with a blurred edge.
-pub(crate) fn prepared(mask: &DynamicImage, rules: &Mask, monitor: &Monitor) -> Result<GrayImage, EngineError> {
-    let mut shades = marked(mask);
+pub(crate) fn prepared(mut shades: GrayImage, rules: &Mask, monitor: &Monitor) -> Result<GrayImage, EngineError> {
     if rules.inverted {
         imageops::invert(&mut shades);
     }
@@ -128,6 +123,9 @@ pub(crate) fn put_back(made: &DynamicImage, under: &RgbImage, mask: &GrayImage) 
 #[cfg(test)]
 mod tests {
     use image::{Luma, LumaA, Rgba};
+    use imgopen_engine::{Input, JobRequest};
+    use imgopen_types::operations::IMAGE_TO_IMAGE;
+    use serde_json::json;
 
     use super::*;
     use crate::generation::Fill;
@@ -137,9 +135,13 @@ mod tests {
         let mask = image::RgbaImage::from_fn(4, 1, |x, _| {
             [Rgba([255; 4]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([255, 255, 255, 128])][x as usize]
         });
-        assert_eq!(marked(&mask.into()).as_raw(), &[255, 0, 0, 128]);
         let deep = image::ImageBuffer::from_pixel(1, 1, LumaA([65535_u16, 65535]));
-        assert_eq!(marked(&deep.into()), GrayImage::from_pixel(1, 1, Luma([255])));
+        for (mask, shades) in [(mask.into(), &[255, 0, 0, 128][..]), (DynamicImage::from(deep), &[255][..])] {
+            let input = Input { field: "mask".to_owned(), url: String::new(), bytes: png(&mask).unwrap() };
+            let request = JobRequest::new("task", &IMAGE_TO_IMAGE, json!({}));
+            let job = Job::new(request, "run").with_inputs(vec![input]);
+            assert_eq!(marked(&job, "mask", &Monitor::new().0).unwrap().as_raw(), shades);
+        }
     }
 
     #[test]
@@ -147,7 +149,7 @@ mod tests {
         let monitor = Monitor::new().0;
         let done = |mask: &DynamicImage, blur: (u32, u32), inverted: bool| {
             let rules = Mask { picture: "", blur, fill: Fill::Original, only_masked: None, inverted };
-            prepared(mask, &rules, &monitor).unwrap()
+            prepared(mask.to_luma8(), &rules, &monitor).unwrap()
         };
         let half = DynamicImage::from(GrayImage::from_fn(40, 30, |x, _| Luma([if x < 20 { 255 } else { 0 }])));
         assert_eq!(done(&half, (0, 0), false), half.to_luma8());

@@ -14,6 +14,7 @@ mod orientation;
 pub mod parallel;
 mod problem;
 mod results;
+mod shades;
 mod user_comment;
 
 pub use decode::{Decoded, InputError, decode, decode_input, inspect};
@@ -23,7 +24,7 @@ pub use expansion::{Expansion, LONGEST_SIDE, centred};
 pub use flatten::flatten;
 pub use header::{Chroma, Header};
 pub use imgopen_engine::{Format, PictureLimits};
-pub use mask::read_mask;
+pub use mask::{mask_shades, read_mask};
 pub use metadata::{description, parameters};
 pub use notes::{notes, with_notes};
 pub use orientation::is_upright;

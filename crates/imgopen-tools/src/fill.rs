@@ -8,8 +8,8 @@
 //! outside the hole stay exactly as they were, except for JPEG's loss. The same request with the same seed gives the same
 //! pixels on every machine: nothing depends on the number of threads, nor on functions that platforms round differently.
 //!
-//! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What is lighter than mid gray and
-//!   not transparent is removed, with [`MASK_GROWTH`] pixels around it, because edges of masks are soft.
+//! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What they mark, in one of the forms of
+//!   [`read_mask`](imgopen_picture::read_mask), is removed, with [`MASK_GROWTH`] pixels around it, because edges of masks are soft.
 //! - **Without a source**, where no 8x8 pixels are left outside the hole, the nearest pixels are repeated.
 //! - **Time** is bounded: more than 8 million pixels around a hole are processed at reduced size, and patches of larger
 //!   holes are spaced farther apart. The final content is always made of pixels of the picture itself.
@@ -100,14 +100,14 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     Ok(Output { pictures, ..Output::default() })
 }
 
-/// Removes from a picture file what a mask marks in white, and fills it from the surroundings.
+/// Removes from a picture file what a mask marks, and fills it from the surroundings.
 ///
 /// Reports progress to `monitor`, and stops soon after it is cancelled.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] if a picture cannot be read, or if the mask has another size or is all black or all white;
-/// [`EngineError::Cancelled`].
+/// [`EngineError::Rejected`] if a picture cannot be read, or if the mask has another size, marks nothing or everything, or is a
+/// photograph; [`EngineError::Cancelled`].
 ///
 /// ```
 /// use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};

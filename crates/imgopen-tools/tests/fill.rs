@@ -149,12 +149,22 @@ fn masks_are_read_by_brightness_and_opacity_and_grown() {
     }
     let gray = |light: u8| GrayImage::from_fn(60, 60, |x, y| Luma([if place(x, y) { light } else { 0 }]));
     assert!(gone(remove(spoilt(0), png(gray(128))).unwrap()));
-    assert!(remove(spoilt(0), png(gray(127))).unwrap_err().to_string().contains("is black all over"));
+    // A half opaque brush on black.
+    assert!(gone(remove(spoilt(0), png(gray(90))).unwrap()));
+    assert!(remove(spoilt(0), png(gray(0))).unwrap_err().to_string().contains("is black all over"));
     // White all over, but transparent outside the place.
     let alpha = ImageBuffer::from_fn(60, 60, |x, y| Rgba([255_u8, 255, 255, if place(x, y) { 255 } else { 0 }]));
     assert!(gone(remove(spoilt(0), png(alpha)).unwrap()));
     let deep = ImageBuffer::from_fn(60, 60, |x, y| Luma([if place(x, y) { 65_535_u16 } else { 300 }]));
     assert!(gone(remove(spoilt(0), png(deep)).unwrap()));
+    // Holes in the picture itself.
+    let holes = ImageBuffer::from_fn(60, 60, |x, y| {
+        let Rgb([r, g, b]) = *picture.get_pixel(x, y);
+        Rgba([r, g, b, if place(x, y) { 0 } else { 255 }])
+    });
+    assert!(gone(remove(spoilt(0), png(holes)).unwrap()));
+    let whole = remove(spoilt(0), png(picture.clone())).unwrap_err().to_string();
+    assert!(whole.contains("looks like a photograph"), "{whole}");
     // A JPEG's edges are soft.
     let jpeg = file(&gray(255).into(), ImageFormat::Jpeg);
     assert!(gone(remove(spoilt(0), jpeg).unwrap()));

@@ -64,8 +64,8 @@ impl Inputs {
         let given = fitted(&given, start.fit, size);
         inputs.start = Some(png(&given)?);
         if let Some(rules) = &start.mask {
-            let shades = marked(&pictures::read(job, rules.picture, monitor)?);
-            let mask = prepared(&fitted(&shades.into(), start.fit, size), rules, monitor)?;
+            let shades = marked(job, rules.picture, monitor)?;
+            let mask = prepared(fitted(&shades.into(), start.fit, size).into_luma8(), rules, monitor)?;
             // Its red channel is read.
             inputs.mask = Some(png(&DynamicImage::from(mask.clone()).into_rgb8().into())?);
             inputs.kept = Some(Kept { given: given.into_rgb8(), mask });

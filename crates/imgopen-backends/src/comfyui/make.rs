@@ -116,10 +116,9 @@ impl Instance {
             }
             let (field, of_job, watching) = (wanted.field.clone(), job.clone(), monitor.clone());
             let file = blocking(move || {
-                let picture = pictures::read(&of_job, &wanted.field, &watching)?;
                 png(&match wanted.is_mask {
-                    true => DynamicImage::from(marked(&picture)).into_rgb8().into(),
-                    false => flatten(picture),
+                    true => DynamicImage::from(marked(&of_job, &wanted.field, &watching)?).into_rgb8().into(),
+                    false => flatten(pictures::read(&of_job, &wanted.field, &watching)?),
                 })
             });
             let name = upload(&self.server.http, &file.await?).await.map_err(|error| self.error(error))?;

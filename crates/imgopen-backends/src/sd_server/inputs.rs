@@ -6,7 +6,7 @@ use imgopen_picture::flatten;
 
 use super::body::Encoded;
 use crate::generation::Generation;
-use crate::pictures::{fitted, prepared, read, sent};
+use crate::pictures::{fitted, marked, prepared, read, sent};
 
 /// The pictures of a job.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +27,7 @@ impl Inputs {
             let picture = fitted(&given, rules.fit, size);
             inputs.encoded.start = Some(sent(&picture)?);
             if let Some(mask) = &rules.mask {
-                let shades = prepared(&read(job, mask.picture, monitor)?, mask, monitor)?;
+                let shades = prepared(marked(job, mask.picture, monitor)?, mask, monitor)?;
                 let shades = fitted(&shades.into(), rules.fit, size);
                 inputs.encoded.mask = Some(sent(&shades)?);
                 inputs.under = Some((picture.to_rgb8(), shades.to_luma8()));

@@ -20,7 +20,7 @@ pub(super) fn encoded(job: &Job, generation: &Generation, monitor: &Monitor) -> 
     Ok(Encoded {
         start_size: start.as_ref().map(|image| (image.width(), image.height())),
         start: start.map(|image| sent(&image)).transpose()?,
-        mask: mask.map(|mask| sent(&marked(&read(mask.picture)?).into())).transpose()?,
+        mask: mask.map(|mask| sent(&marked(job, mask.picture, monitor)?.into())).transpose()?,
         control: control.collect::<Result<_, _>>()?,
     })
 }
