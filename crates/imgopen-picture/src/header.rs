@@ -2,6 +2,7 @@
 
 use imgopen_engine::Format;
 
+use crate::others;
 use crate::problem::Problem;
 
 /// The header of a picture file.
@@ -45,32 +46,6 @@ impl Header {
 
 pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// The magic bytes of formats that are recognised but not supported.
-const OTHERS: &[(usize, &[u8], &str)] = &[
-    (0, b"GIF8", "a GIF file"),
-    (0, b"BM", "a BMP file"),
-    (0, b"II*\0", "a TIFF file"),
-    (0, b"MM\0*", "a TIFF file"),
-    (0, b"\0\0\x01\0", "an icon (ICO) file"),
-    (0, b"8BPS", "a Photoshop file"),
-    (0, b"\xff\x0a", "a JPEG XL file"),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL file"),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
-    (4, b"ftypavif", "an AVIF file"),
-    (4, b"ftypavis", "an AVIF file"),
-    (4, b"ftyphei", "a HEIC file"),
-    (4, b"ftyphev", "a HEIC file"),
-    (4, b"ftypmif1", "a HEIC file"),
-    (4, b"ftyp", "a video (MP4) file"),
-    (0, b"%PDF", "a PDF file"),
-    (0, b"PK\x03\x04", "a ZIP file"),
-    (0, b"\x1f\x8b", "a gzip file"),
-];
-
-/// The beginnings of text files that are recognised but not supported, in lower case.
-const TEXTS: &[(&str, &str)] =
-    &[("<!doctype html", "an HTML page"), ("<html", "an HTML page"), ("<svg", "an SVG file"), ("<?xml", "an XML file")];
-
 /// Recognises the format and parses its header.
 pub(crate) fn read(bytes: &[u8]) -> Result<(Header, End), Problem> {
     if bytes.starts_with(PNG) {
@@ -88,15 +63,7 @@ fn other(bytes: &[u8]) -> Problem {
     if bytes.is_empty() {
         return Problem::Empty;
     }
-    for (at, magic, name) in OTHERS {
-        if bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)) {
-            return Problem::WrongKind(name);
-        }
-    }
-    let start = bytes.trim_ascii_start();
-    let start = start[..start.len().min(16)].to_ascii_lowercase();
-    let text = TEXTS.iter().find(|(text, _)| start.starts_with(text.as_bytes()));
-    text.map_or(Problem::NoPicture, |(_, name)| Problem::WrongKind(name))
+    others::name(bytes).map_or(Problem::NoPicture, Problem::WrongKind)
 }
 
 /// Walks all chunks, so that a missing end is noticed.

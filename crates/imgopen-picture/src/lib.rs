@@ -11,6 +11,7 @@ mod mask;
 mod metadata;
 mod notes;
 mod orientation;
+mod others;
 pub mod parallel;
 mod problem;
 mod results;

@@ -27,7 +27,7 @@ fn files_that_are_not_pictures_are_named() {
         (b"%PDF-1.7", "is a PDF file; give a PNG, JPEG or WebP file"),
         (b"\n <!DOCTYPE HTML><html>", "is an HTML page; give a PNG, JPEG or WebP file"),
         (b"<svg xmlns=", "is an SVG file; give a PNG, JPEG or WebP file"),
-        (b"RIFF\x04\0\0\0WAVE", "is not a picture in a known format; give a PNG, JPEG or WebP file"),
+        (b"RIFF\x04\0\0\0WAVE", "is a sound (WAV) file; give a PNG, JPEG or WebP file"),
     ] {
         assert_eq!(decode(bytes, &LIMITS).unwrap_err().to_string(), problem);
     }
