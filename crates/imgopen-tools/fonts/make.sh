@@ -22,7 +22,8 @@ subset "$(medium noto-sans@0.4.2)" --output-file="$out/NotoSans.ttf" \
   --layout-features=ccmp,locl,kern,liga,mark,mkmk,rlig \
   --unicodes=U+20-52F,U+1AB0-1AFF,U+1E00-1FFF,U+2000-2BFF,U+2C60-2C7F,U+2DE0-2E7F,U+A640-A69F,U+A720-A7FF,U+FB00-FB06,U+FE20-FE2F,U+FFFC,U+FFFD
 
-for font in Arabic:noto-sans-arabic@0.4.3 Hebrew:noto-sans-hebrew@0.4.1 Thai:noto-sans-thai@0.4.2 Devanagari:noto-sans-devanagari@0.4.1; do
+for font in Arabic:noto-sans-arabic@0.4.3 Hebrew:noto-sans-hebrew@0.4.1 Thai:noto-sans-thai@0.4.2 Devanagari:noto-sans-devanagari@0.4.1 \
+  Bengali:noto-sans-bengali@0.4.4 Tamil:noto-sans-tamil@0.4.3; do
   subset "$(medium "${font#*:}")" --output-file="$out/NotoSans${font%%:*}.ttf" --unicodes='*' --layout-features='*'
 done
 subset "$(medium noto-emoji@0.4.7)" --output-file="$out/NotoEmoji.ttf" --unicodes='*' --layout-features='*'

@@ -13,7 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::request::is_invisible;
 
 /// The bundled fonts, in order of preference.
-const EMBEDDED: [&[u8]; 7] = [
+const EMBEDDED: [&[u8]; 9] = [
     include_bytes!("../../fonts/NotoSans.ttf"),
     include_bytes!("../../fonts/NotoSansCJK.otf"),
     include_bytes!("../../fonts/NotoEmoji.ttf"),
@@ -21,12 +21,33 @@ const EMBEDDED: [&[u8]; 7] = [
     include_bytes!("../../fonts/NotoSansHebrew.ttf"),
     include_bytes!("../../fonts/NotoSansThai.ttf"),
     include_bytes!("../../fonts/NotoSansDevanagari.ttf"),
+    include_bytes!("../../fonts/NotoSansBengali.ttf"),
+    include_bytes!("../../fonts/NotoSansTamil.ttf"),
 ];
 /// The index of the emoji font.
 const EMOJI: usize = 2;
 /// The variation selector that asks for an emoji where a character also has a plain form.
 const AS_EMOJI: char = '\u{fe0f}';
 const WEIGHT: u16 = 500;
+/// The brackets and quotation marks that come in pairs.
+const BRACKETS: [(char, char); 16] = [
+    ('(', ')'),
+    ('[', ']'),
+    ('{', '}'),
+    ('«', '»'),
+    ('‹', '›'),
+    ('“', '”'),
+    ('‘', '’'),
+    ('（', '）'),
+    ('［', '］'),
+    ('「', '」'),
+    ('『', '』'),
+    ('【', '】'),
+    ('〔', '〕'),
+    ('《', '》'),
+    ('〈', '〉'),
+    ('⟨', '⟩'),
+];
 
 /// The bundled fonts and those of the machine, read when first needed.
 #[derive(Debug, Default)]
@@ -158,18 +179,33 @@ impl Collection {
         chosen
     }
 
-    /// Assigns punctuation and spaces the font of the letters before them, or after them at the beginning, if it has them.
+    /// Assigns punctuation and spaces a font of letters that has them: that of the letters before them, or after them at the
+    /// beginning; opening brackets that of the letters after them, and closing ones that of their opening ones.
     fn join(&self, clusters: &[&str], chosen: &mut [usize]) {
         let is_letter = |index: usize| chosen_letter(clusters[index], chosen[index]);
         let mut wanted: Vec<(usize, usize)> = Vec::new();
-        let mut before = None;
+        let (mut before, mut open) = (None, Vec::new());
         for index in 0..clusters.len() {
             if is_letter(index) {
                 before = Some(chosen[index]);
                 continue;
             }
             let after = || (index..clusters.len()).find(|index| is_letter(*index)).map(|index| chosen[index]);
-            wanted.extend(before.or_else(after).filter(|face| *face != EMOJI).map(|face| (index, face)));
+            let closing = BRACKETS.iter().find(|(opening, _)| clusters[index].starts_with(*opening));
+            let face = match (closing, open.last()) {
+                (Some((_, closing)), _) => {
+                    let face = after().or(before);
+                    open.push((*closing, face));
+                    face
+                }
+                (None, Some((closing, face))) if clusters[index].starts_with(*closing) => {
+                    let face = *face;
+                    open.pop();
+                    face
+                }
+                _ => before.or_else(after),
+            };
+            wanted.extend(face.filter(|face| *face != EMOJI).map(|face| (index, face)));
         }
         for (index, face) in wanted {
             if chosen[index] != EMOJI && self.has(face, &clusters[index..=index]) == [true] {
@@ -256,6 +292,14 @@ mod tests {
     }
 
     #[test]
+    fn brackets_go_with_what_they_enclose() {
+        expect("a (שלום) b", &[("a ", "Sans"), ("(שלום) ", "Sans Hebrew"), ("b", "Sans")]);
+        expect("שלום (a) שלום", &[("שלום ", "Sans Hebrew"), ("(a) ", "Sans"), ("שלום", "Sans Hebrew")]);
+        expect("a “你”", &[("a ", "Sans"), ("“你”", "Sans CJK SC")]);
+        expect("don’t)", &[("don’t)", "Sans")]);
+    }
+
+    #[test]
     fn emoji_are_taken_where_they_are_meant() {
         expect("a 👩‍👧 b", &[("a ", "Sans"), ("👩‍👧", "Emoji"), (" b", "Sans")]);
         expect("1 1\u{fe0f}\u{20e3}", &[("1 ", "Sans"), ("1\u{fe0f}\u{20e3}", "Emoji")]);
@@ -272,6 +316,8 @@ mod tests {
             "العربية",
             "ภาษาไทย",
             "हिन्दी",
+            "বাংলা ক্ষ্ণ ১২৩",
+            "தமிழ் ஸ்ரீ",
         ];
         for text in texts.into_iter().chain(["© ® ™ € £ ¥ → №", "🎉❤️🇩🇪"]) {
             assert_eq!(Collection::embedded().missing(text), None, "{text}");

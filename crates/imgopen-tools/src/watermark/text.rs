@@ -11,6 +11,7 @@ use imgopen_types::WatermarkPosition;
 
 use super::fonts::{Collection, Setter, without_font};
 use super::layer::{Layer, Mark};
+use super::order::placed;
 use super::outline;
 use super::place::Space;
 use super::request::is_invisible;
@@ -217,7 +218,7 @@ impl<'a> Setting<'a> {
         self.measure(fit);
         let (mut glyphs, mut extent) = (Vec::new(), Extent::NONE);
         for run in self.buffer.layout_runs() {
-            for glyph in run.glyphs.iter().filter(|glyph| glyph.glyph_id != 0) {
+            for glyph in placed(run.glyphs).iter().filter(|glyph| glyph.glyph_id != 0) {
                 let glyph = glyph.physical((0.0, run.line_y), 1.0);
                 extent = extent.with(self.setter.outline(glyph.cache_key, fit.size).moved(glyph.x, glyph.y));
                 glyphs.push((glyph.cache_key, glyph.x, glyph.y));
