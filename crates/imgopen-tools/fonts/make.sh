@@ -34,3 +34,7 @@ dpkg-deb -x fonts-noto-cjk-extra_*.deb cjk
 venv/bin/python "$here/characters.py" > characters.txt
 subset cjk/usr/share/fonts/opentype/noto/NotoSansCJK-Medium.ttc --font-number=2 --text-file=characters.txt \
   --layout-features=ccmp,ljmo,vjmo,tjmo --output-file="$out/NotoSansCJK.otf"
+# The first font has the Japanese forms.
+venv/bin/python "$here/japanese.py" cjk/usr/share/fonts/opentype/noto/NotoSansCJK-Medium.ttc > japanese.txt
+subset cjk/usr/share/fonts/opentype/noto/NotoSansCJK-Medium.ttc --font-number=0 --text-file=japanese.txt \
+  --layout-features=ccmp --output-file="$out/NotoSansCJKJapanese.otf"

@@ -7,8 +7,8 @@
 //! - **Margin.** Without `margin`, a fiftieth of the shorter side; between copies of `tile` the height of the mark, and at
 //!   least that fiftieth.
 //! - **Texts** are shaped, left to right and right to left, with bundled fonts: Latin, Greek, Cyrillic, Arabic, Hebrew, Thai,
-//!   Devanagari, Bengali, Tamil, common Chinese, Japanese and Korean, and emoji in one colour. Fonts of the machine supply what these lack. A
-//!   character that no font has is rejected by name.
+//!   Devanagari, Bengali, Tamil, common Chinese, Japanese and Korean, and emoji in one colour. Texts with kana have the Japanese
+//!   forms of Chinese characters. Fonts of the machine supply what these lack. A character that no font has is rejected by name.
 //! - **Colours.** Letters are white with a dark outline on a dark background and black with a light one on a light
 //!   background, chosen for each copy. Pictures keep their colours; a gray picture becomes coloured only under a coloured
 //!   mark.

@@ -13,7 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::request::is_invisible;
 
 /// The bundled fonts, in order of preference.
-const EMBEDDED: [&[u8]; 9] = [
+const EMBEDDED: [&[u8]; 10] = [
     include_bytes!("../../fonts/NotoSans.ttf"),
     include_bytes!("../../fonts/NotoSansCJK.otf"),
     include_bytes!("../../fonts/NotoEmoji.ttf"),
@@ -23,9 +23,12 @@ const EMBEDDED: [&[u8]; 9] = [
     include_bytes!("../../fonts/NotoSansDevanagari.ttf"),
     include_bytes!("../../fonts/NotoSansBengali.ttf"),
     include_bytes!("../../fonts/NotoSansTamil.ttf"),
+    include_bytes!("../../fonts/NotoSansCJKJapanese.otf"),
 ];
 /// The index of the emoji font.
 const EMOJI: usize = 2;
+/// The index of the font with the Japanese forms of Chinese characters.
+const JAPANESE: usize = 9;
 /// The variation selector that asks for an emoji where a character also has a plain form.
 const AS_EMOJI: char = '\u{fe0f}';
 const WEIGHT: u16 = 500;
@@ -163,20 +166,35 @@ impl Collection {
         Some(attributes.cache_key_flags(CacheKeyFlags::DISABLE_HINTING))
     }
 
-    /// Returns the first font that has each cluster.
+    /// Returns the first font that has each cluster. Emoji that are asked for come first, and in a text with kana the Japanese
+    /// forms of Chinese characters.
     fn choose(&self, clusters: &[&str]) -> Vec<Option<usize>> {
         let mut chosen = vec![None; clusters.len()];
-        let plain = (0..self.faces.len()).map(|face| (face, false));
-        for (face, emoji_only) in std::iter::once((EMOJI, true)).chain(plain) {
-            let wanted = |cluster: &str| !emoji_only || cluster.contains(AS_EMOJI);
-            let open: Vec<usize> =
-                (0..clusters.len()).filter(|index| chosen[*index].is_none() && wanted(clusters[*index])).collect();
-            let open_clusters: Vec<&str> = open.iter().map(|index| clusters[*index]).collect();
-            for (index, has) in open.iter().zip(self.has(face, &open_clusters)) {
-                chosen[*index] = has.then_some(face);
-            }
+        let as_emoji = |cluster: &str| cluster.contains(AS_EMOJI);
+        self.choose_from(EMOJI, clusters, &mut chosen, as_emoji);
+        if clusters.iter().any(|cluster| cluster.chars().any(is_kana)) {
+            self.choose_from(JAPANESE, clusters, &mut chosen, |_| true);
+        }
+        for face in 0..self.faces.len() {
+            self.choose_from(face, clusters, &mut chosen, |_| true);
         }
         chosen
+    }
+
+    /// Chooses a font for those clusters that it has, that are wanted, and that have none yet.
+    fn choose_from(
+        &self,
+        face: usize,
+        clusters: &[&str],
+        chosen: &mut [Option<usize>],
+        is_wanted: impl Fn(&str) -> bool,
+    ) {
+        let is_open = |index: &usize| chosen[*index].is_none() && is_wanted(clusters[*index]);
+        let open: Vec<usize> = (0..clusters.len()).filter(is_open).collect();
+        let open_clusters: Vec<&str> = open.iter().map(|index| clusters[*index]).collect();
+        for (index, has) in open.iter().zip(self.has(face, &open_clusters)) {
+            chosen[*index] = has.then_some(face);
+        }
     }
 
     /// Assigns punctuation and spaces a font of letters that has them: that of the letters before them, or after them at the
@@ -227,6 +245,11 @@ impl Collection {
         });
         has.flatten().unwrap_or_else(|| vec![false; clusters.len()])
     }
+}
+
+/// Whether a character is kana, which only Japanese has. The middle dot and the long vowel mark occur elsewhere.
+fn is_kana(c: char) -> bool {
+    matches!(c, 'ぁ'..='ゖ' | 'ァ'..='ヺ' | 'ㇰ'..='ㇿ' | 'ｦ'..='ﾝ')
 }
 
 fn chosen_letter(cluster: &str, face: usize) -> bool {
@@ -289,6 +312,14 @@ mod tests {
         expect("“你好”——世界", &[("“你好”——世界", "Sans CJK SC")]);
         expect("Café 你好", &[("Café ", "Sans"), ("你好", "Sans CJK SC")]);
         expect("שלום a", &[("שלום ", "Sans Hebrew"), ("a", "Sans")]);
+    }
+
+    #[test]
+    fn chinese_characters_have_japanese_forms_in_a_text_with_kana() {
+        expect("直す", &[("直", "Sans CJK JP"), ("す", "Sans CJK SC")]);
+        expect("写真カメラ", &[("写真", "Sans CJK JP"), ("カメラ", "Sans CJK SC")]);
+        expect("直・海", &[("直・海", "Sans CJK SC")]);
+        expect("한국直", &[("한국直", "Sans CJK SC")]);
     }
 
     #[test]
