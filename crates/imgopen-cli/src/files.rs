@@ -1,10 +1,9 @@
-//! Local files: texts that are read, and pictures of a request that are found and served for as long as the server needs them.
+//! Local pictures in a request: finding them, and serving them for as long as the server needs them.
 //!
-//! Each picture is served read-only at an unguessable path, and nothing else is. The server must be able to reach this machine,
+//! Each is served read-only at an unguessable path, and nothing else is. The server must be able to reach this machine,
 //! which `reach` checks before anything is sent.
 
 mod captions;
 pub mod local;
 pub mod reach;
 pub mod server;
-pub mod text;

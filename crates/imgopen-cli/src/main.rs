@@ -14,6 +14,7 @@ mod remote;
 mod request;
 mod runtime;
 mod settings;
+mod text;
 mod usage;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::connection::Connection;
 use crate::failure::{Exit, Failure};
-use crate::files::text;
+use crate::text;
 
 /// The environment variable of the secret.
 const SECRET: &str = Credentials::SECRET_VARIABLE;

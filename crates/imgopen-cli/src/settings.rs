@@ -15,7 +15,7 @@ use imgopen_service::Settings;
 use crate::args::data::Data;
 use crate::args::serve::Serve;
 use crate::failure::Failure;
-use crate::files::text;
+use crate::text;
 pub use backends::Backends;
 use backends::Without;
 use flags::Flags;

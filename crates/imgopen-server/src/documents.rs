@@ -90,7 +90,7 @@ impl Document {
 
 /// Whether the caller has a document with that tag. Whether tags are weak makes no difference here.
 fn is_there(headers: &HeaderMap, tag: &str) -> bool {
-    words(headers, &IF_NONE_MATCH).any(|given| given == "*" || opaque(given) == opaque(tag))
+    words(headers, IF_NONE_MATCH).any(|given| given == "*" || opaque(given) == opaque(tag))
 }
 
 fn opaque(tag: &str) -> &str {
@@ -100,7 +100,7 @@ fn opaque(tag: &str) -> &str {
 /// Whether the caller takes `gzip`: it is named, or else everything is, and not with the quality 0.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let quality = |name: &str| {
-        words(headers, &ACCEPT_ENCODING).find_map(|word| {
+        words(headers, ACCEPT_ENCODING).find_map(|word| {
             let (coding, rest) = word.split_once(';').unwrap_or((word, ""));
             let given = rest.split_once('=').and_then(|(_, value)| value.trim().parse::<f32>().ok());
             coding.trim().eq_ignore_ascii_case(name).then_some(given.unwrap_or(1.0))
@@ -110,7 +110,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// The parts of a header that is a list.
-fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }

@@ -19,10 +19,10 @@ use tokio::sync::{Notify, oneshot};
 use crate::args::callbacks::Listen;
 use crate::failure::Failure;
 use crate::files::reach::network_of;
-use crate::files::text;
 use crate::interrupt::Interrupt;
 use crate::job::answer::state_name;
 use crate::output::{note, print, print_line};
+use crate::text;
 
 /// The environment variable of the secret. There is no flag for it, because every user of a machine can read its command
 /// lines.

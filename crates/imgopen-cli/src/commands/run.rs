@@ -12,7 +12,6 @@ use crate::args::run::{Call, Options};
 use crate::failure::Exit;
 use crate::files::local::{self, LocalFile};
 use crate::files::server::FileServer;
-use crate::files::text;
 use crate::interrupt::Interrupt;
 use crate::job::handle::Job;
 use crate::job::outcome::Outcome;
@@ -25,6 +24,7 @@ use crate::remote::Remote;
 use crate::request::draft::Draft;
 use crate::request::fault::Fault;
 use crate::request::flags::{self, Flag};
+use crate::text;
 
 /// Runs the command.
 pub fn run(call: Call, as_json: bool) -> anyhow::Result<()> {
