@@ -18,7 +18,7 @@ format:
 
 # Everything that is checked in seconds or a few minutes
 lint:
-    .ci/run format shell words lint codegen modules clippy
+    .ci/run format shell words lint codegen modules licences clippy
 
 # Write the generated code after a change of a document in spec/
 codegen:

@@ -94,6 +94,8 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Print the licences of all that is in the program: crates, fonts, models.
+    Licences,
     /// Start a program that ends with the service.
     #[command(hide = true)]
     Launch(Launch),

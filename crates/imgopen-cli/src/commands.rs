@@ -12,6 +12,7 @@ mod engines;
 mod first_key;
 mod keys;
 mod launch;
+mod licences;
 mod listen;
 mod models;
 mod restore;
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Config(command) => config::run(command, json),
         Command::Callbacks(command) => callbacks::run(command, json),
         Command::Completions { shell } => completions::run(shell),
+        Command::Licences => licences::run(json),
         Command::Launch(args) => launch::launch(args),
         Command::Guard(args) => launch::guard(&args),
     }

@@ -8,6 +8,7 @@ pub mod fill;
 pub mod lanczos;
 mod memory;
 mod morphology;
+pub mod parts;
 pub mod preprocess;
 pub mod prompts;
 pub mod sandbox;

@@ -35,6 +35,7 @@ fn every_command_has_help() {
         ("help_train_wait", &["train", "wait"]),
         ("help_callbacks_listen", &["callbacks", "listen"]),
         ("help_completions", &["completions"]),
+        ("help_licences", &["licences"]),
         ("help_serve", &["serve"]),
         ("help_backends", &["backends"]),
         ("help_backends_check", &["backends", "check"]),
@@ -60,6 +61,25 @@ fn every_command_has_help() {
     // Without arguments, the commands are listed.
     let bare = run(folder.path(), &[]);
     assert!(bare.starts_with("ends with 2\nerrors:\n") && bare.contains("callbacks"), "{bare}");
+}
+
+#[test]
+fn licences_of_all_parts_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = run(folder.path(), &["licences"]);
+    assert!(text.starts_with("ends with 0\n"), "{text}");
+    for part in
+        ["MIT OR Apache-2.0", "subsets of Noto", "SIL OPEN FONT LICENSE", "Chinese Academy of Sciences", "SQLite"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let output = command(folder.path(), &["licences", "--json"]).output().unwrap();
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let crates = printed["crates"].as_array().unwrap();
+    let tools = crates.iter().find(|each| each["name"] == "imgopen-tools").unwrap();
+    assert_eq!(tools["licence"], json!("(MIT OR Apache-2.0) AND OFL-1.1 AND BSD-2-Clause"));
+    let licences: Vec<_> = printed["parts"].as_array().unwrap().iter().map(|part| &part["licence"]).collect();
+    assert_eq!(licences, ["OFL-1.1", "BSD-2-Clause", "public domain", "public domain"]);
 }
 
 /// Covers all operations.

@@ -1,0 +1,74 @@
+//! `imgopen licences`: what the program is made of, and under which licences.
+
+use imgopen_tools::parts::{PARTS, Part};
+use serde_json::{Value, json};
+
+use crate::output::{print, print_json};
+
+/// The crates in the program, each with its version and its licence; `.ci/licences --write` writes it.
+const CRATES: &str = include_str!("../../licences.tsv");
+
+/// What is in the program beside crates and what they say themselves.
+const OWN: &[Part] = &[
+    Part {
+        name: "the database SQLite",
+        licence: "public domain",
+        text: "Its authors have dedicated it to the public domain: https://www.sqlite.org/copyright.html",
+    },
+    Part {
+        name: "the photograph of `imgopen demo`",
+        licence: "public domain",
+        text: "A portrait of the astronaut Eileen Collins by NASA: https://flic.kr/p/r9qvLn",
+    },
+];
+
+/// Prints the list.
+pub fn run(as_json: bool) -> anyhow::Result<()> {
+    let parts = || PARTS.iter().chain(OWN);
+    if as_json {
+        let crates =
+            crates().map(|[name, version, licence]| json!({"name": name, "version": version, "licence": licence}));
+        let parts = parts().map(|part| json!({"name": part.name, "licence": part.licence, "text": part.text}));
+        return print_json(&json!({"crates": crates.collect::<Vec<Value>>(), "parts": parts.collect::<Vec<Value>>()}));
+    }
+    let mut text =
+        "The crates in the program. Some are left out on some systems; their texts are in their packages on \
+                    https://crates.io.\n\n"
+            .to_owned();
+    for [name, version, licence] in crates() {
+        let package = format!("{name} {version}");
+        text += &format!("{package:<36} {licence}\n");
+    }
+    text += "\nOther parts of the program:\n\n";
+    for part in parts() {
+        text += &format!("{:<44} {}\n", part.name, part.licence);
+    }
+    for part in parts() {
+        text += &format!("\n--- {}\n\n{}\n", part.name, part.text.trim_end());
+    }
+    print(text.trim_end())
+}
+
+fn crates() -> impl Iterator<Item = [&'static str; 3]> {
+    CRATES.lines().filter_map(|line| <[&str; 3]>::try_from(line.split('\t').collect::<Vec<_>>()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crate_has_a_version_and_a_licence() {
+        assert_eq!(crates().count(), CRATES.lines().count());
+        for [name, version, licence] in crates() {
+            assert!(
+                !name.is_empty() && version.starts_with(|c: char| c.is_ascii_digit()) && !licence.is_empty(),
+                "{name}"
+            );
+        }
+        // Both the program and what its code is made of.
+        for name in ["imgopen-cli", "imgopen-tools", "tokio", "rustls", "rusqlite"] {
+            assert!(crates().any(|[found, ..]| found == name), "{name}");
+        }
+    }
+}
