@@ -105,9 +105,13 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts the server.
+    /// Starts the server on a free port.
     pub async fn new(answers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), answers)
+    }
+
+    /// Starts the server on a port that was opened before.
+    pub fn on(listener: TcpListener, answers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let address = listener.local_addr().expect("a bound listener has an address");
         let script = Self { address, requests: Arc::default() };
         let mut answers: std::collections::VecDeque<String> = answers.into_iter().map(Into::into).collect();

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use imgopen_client::types::{EnlargeImageRequest, JobReport, JobState, SdStatus, TextToImageRequest, builder};
+use imgopen_client::types::{
+    EnlargeImageRequest, JobReport, JobState, SdStatus, TextToImageRequest, builder, operations,
+};
 use imgopen_client::{Client, ClientBuilder, Credentials, Error, IntoData, Retry, Task};
-use imgopen_tests::wire::{Script, answer, url};
+use imgopen_tests::recorder::Recorder;
+use imgopen_tests::wire::{Script, Tap, answer, serve, url};
+use tokio::net::TcpSocket;
 
 const ACK: &str = r#"{"code":"200","msg":"success","data":{"task_id":"20000051"}}"#;
 
@@ -191,6 +195,144 @@ async fn a_wait_may_have_no_timeout() {
     assert_eq!(wait.deadline(Duration::MAX).await.unwrap().status, SdStatus::Succeeded);
 }
 
+/// A port that is taken, but refuses connections until it is listened on.
+fn closed_port() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket
+}
+
+/// Whatever may pass: no answer, one that limits or fails, one that is no answer of the API.
+#[tokio::test]
+async fn a_wait_outlasts_what_may_pass() {
+    let failing = |status: &str| answer(status, "", "<html>proxy</html>");
+    let troubles = [
+        failing("502 Bad Gateway"),
+        failing("502 Bad Gateway"),
+        failing("503 Service Unavailable"),
+        failing("504 Gateway Timeout"),
+        failing("500 Internal Server Error"),
+        failing("408 Request Timeout"),
+        failing("429 Too Many Requests"),
+        failing("204 No Content"),
+        failing("200 OK"),
+        String::new(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{".to_owned(),
+        answer("200 OK", "", r#"{"code":"200","msg":"success"}"#),
+        answer("200 OK", "", r#"{"code":"429","msg":"slow down"}"#),
+    ];
+    let count = troubles.len();
+    let script =
+        Script::new(troubles.into_iter().chain([sd_task(3, ""), failing("502 Bad Gateway"), sd_task(2, "")])).await;
+    let client = quick(&script).build().unwrap();
+    let task = Task::<TextToImageRequest>::from_id("1");
+    let mut seen = 0;
+    let wait = client.wait(&task).first_pause(Duration::from_millis(1)).longest_pause(Duration::from_millis(2));
+    let report = wait.on_error(|_| seen += 1).await.unwrap();
+    assert_eq!(report.status, SdStatus::Succeeded);
+    assert_eq!(seen, count + 1);
+    assert_eq!(script.requests().len(), count + 3, "one request a query: the wait itself is the retry");
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_what_does_not_pass() {
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found", "422 Unprocessable Content"] {
+        let script = Script::new([sd_task(3, ""), answer(status, "", "{}"), sd_task(2, "")]).await;
+        let client = quick(&script).build().unwrap();
+        let task = Task::<TextToImageRequest>::from_id("1");
+        let error = client.wait(&task).first_pause(Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(error.status().map(|status| status.as_u16()), status[..3].parse().ok(), "{error}");
+        assert_eq!(script.requests().len(), 2);
+    }
+}
+
+/// A wait that begins before the server does.
+#[tokio::test]
+async fn a_wait_outlasts_a_server_that_is_not_there() {
+    let place = closed_port();
+    let client = Client::builder(&url(place.local_addr().unwrap())).build().unwrap();
+    let task = Task::<TextToImageRequest>::from_id("1");
+    let late = Duration::from_millis(100);
+    let error = client.wait(&task).first_pause(Duration::from_millis(1)).deadline(late).await.unwrap_err();
+    let Error::Deadline { last: None, last_error: Some(last), .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(**last, Error::Transport(_)), "{last:?}");
+    assert!(error.to_string().starts_with("the job 1 did not end within 100ms; the last query failed: "), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+/// Until the deadline, which decides alone.
+#[tokio::test]
+async fn a_wait_pauses_as_long_as_the_server_asks() {
+    let limited = |headers: &str| answer("429 Too Many Requests", headers, r#"{"code":"429","msg":"slow down"}"#);
+    let task = Task::<TextToImageRequest>::from_id("1");
+    // A second and a half, an hour by a clock that is years behind, and a second by the same.
+    for (headers, least, ends) in [
+        ("retry-after: 1.5\r\n", 1500, true),
+        ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:38 GMT\r\n", 1000, true),
+        ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 09:49:37 GMT\r\n", 0, false),
+        ("retry-after: 30\r\n", 0, false),
+    ] {
+        let script = Script::new([limited(headers), sd_task(2, "")]).await;
+        let client = quick(&script).build().unwrap();
+        let wait = client.wait(&task).first_pause(Duration::from_millis(1));
+        let start = std::time::Instant::now();
+        if ends {
+            assert_eq!(wait.await.unwrap().status, SdStatus::Succeeded);
+            assert!(start.elapsed() >= Duration::from_millis(least), "{headers}");
+        } else {
+            let error = wait.deadline(Duration::from_millis(200)).await.unwrap_err();
+            let Error::Deadline { last_error: Some(last), .. } = error else { panic!("{error:?}") };
+            assert_eq!(last.status().unwrap().as_u16(), 429);
+            assert_eq!(script.requests().len(), 1, "{headers}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wait_by_name_is_the_typed_wait() {
+    let failing = answer("502 Bad Gateway", "", "");
+    let script = Script::new([failing, sd_task(1, ""), sd_task(4, r#","desc":"no such model""#)]).await;
+    let client = quick(&script).build().unwrap();
+    let wait = client.wait_for(&operations::TEXT_TO_IMAGE, "1").first_pause(Duration::from_millis(1));
+    let error = wait.await.unwrap_err();
+    assert_eq!(error.to_string(), "the job 1 ended as Failed: no such model");
+    assert_eq!(script.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_submit_that_was_not_sent_is_repeated() {
+    let place = closed_port();
+    let retry =
+        Retry::default().tries(200).first_wait(Duration::from_millis(5)).longest_wait(Duration::from_millis(20));
+    let client = Client::builder(&url(place.local_addr().unwrap())).retry(retry).build().unwrap();
+    let request = picture();
+    let (submitted, script) = tokio::join!(client.submit(&request), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Script::on(place.listen(8).unwrap(), [answer("200 OK", "", ACK)])
+    });
+    assert_eq!(submitted.unwrap().id(), "20000051");
+    assert_eq!(script.requests().len(), 1);
+}
+
+/// The same key each time; and calls that start no task have none.
+#[tokio::test]
+async fn keys_make_submits_safe_to_repeat_where_the_server_takes_them() {
+    let busy = || answer("503 Service Unavailable", "", r#"{"code":"503","msg":"busy"}"#);
+    let script =
+        Script::new([busy(), String::new(), answer("200 OK", "", ACK), sd_task(2, ""), answer("200 OK", "", ACK)])
+            .await;
+    let client = quick(&script).idempotency_keys(true).build().unwrap();
+    client.submit(&picture()).await.unwrap();
+    client.query_task().body_map(|body| body.business_task_id("1")).send().await.unwrap();
+    client.submit(&picture()).await.unwrap();
+    let key =
+        |request: &String| request.lines().find_map(|line| line.strip_prefix("idempotency-key: ").map(str::to_owned));
+    let keys: Vec<_> = script.requests().iter().map(key).collect();
+    let [first, second, third, query, other] = keys.as_slice() else { panic!("{keys:?}") };
+    assert!(first.as_ref().is_some_and(|key| key.len() == 32) && first == second && first == third, "{keys:?}");
+    assert!(query.is_none() && other.is_some() && other != first, "{keys:?}");
+}
+
 #[tokio::test]
 async fn a_job_that_fails_is_an_error_with_its_reason() {
     let script = Script::new([sd_task(4, r#","desc":"no such model""#)]).await;
@@ -221,6 +363,23 @@ async fn a_dropped_wait_stops_querying() {
     let asked = script.requests().len();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(script.requests().len() <= asked + 1);
+}
+
+/// Servers close idle connections, `imgopen serve` after 60 seconds, and a request on one that is just closing is lost.
+#[tokio::test]
+async fn idle_connections_are_let_go_before_the_server_does() {
+    let recorder = Recorder::default();
+    let tap = Tap::before(serve(recorder.router()).await).await.unwrap();
+    let client = Client::new(&url(tap.address), Credentials::new("my-id", "my-secret")).unwrap();
+    for (idle, connections) in [(0, 1), (5, 1), (30, 2)] {
+        // The connection returns to the pool when its answer has been read to the end.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(idle)).await;
+        tokio::time::resume();
+        client.submit(&picture()).await.unwrap();
+        assert_eq!(tap.traffic().len(), connections, "after {idle} s");
+    }
 }
 
 #[tokio::test]

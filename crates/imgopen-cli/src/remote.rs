@@ -1,6 +1,7 @@
 //! The server that a command calls, and what its errors mean.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use imgopen_client::{Client, ClientBuilder, Credentials, Error};
@@ -46,16 +47,26 @@ fn secret(connection: &Connection) -> anyhow::Result<Option<String>> {
     Ok(Some(text::read(file).with_context(cannot)?.trim().to_owned()))
 }
 
-/// Returns a builder for the client of a server; proxies are not used for a server on this machine.
+/// How long an idle connection is kept: well below what servers allow.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Returns a builder for the client of a server; proxies are not used for a server on this machine. The hosted API documents no
+/// `Idempotency-Key`, so a second attempt of a submit there could start a second job.
 pub fn client(url: &str) -> ClientBuilder {
-    let builder = Client::builder(url);
+    let builder = Client::builder(url).idempotency_keys(!is_hosted(url));
     if is_here(url) { builder.no_proxy() } else { builder }
 }
 
 /// Returns a builder for a plain HTTP client, with the same rule for proxies.
 pub fn http(url: &str) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder();
+    let builder = reqwest::Client::builder().pool_idle_timeout(IDLE);
     if is_here(url) { builder.no_proxy() } else { builder }
+}
+
+/// Whether a URL leads to the vendor's server.
+fn is_hosted(url: &str) -> bool {
+    let host = |url: &str| reqwest::Url::parse(url.trim()).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host(url) == host(HOSTED_URL)
 }
 
 /// Whether a URL leads to this machine.
@@ -87,8 +98,7 @@ impl Remote {
 
     /// Whether the server is the vendor's.
     pub fn is_hosted(&self) -> bool {
-        let host = |url: &str| reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        host(self.url()) == host(HOSTED_URL)
+        is_hosted(self.url())
     }
 
     /// Returns the failure for an error of a call, with how to fix it.
@@ -119,6 +129,7 @@ impl Remote {
                     format!("{} did not answer as the API describes; {fix}: {error}", self.url()),
                 )
             }
+            Error::Deadline { .. } => Failure::new(Exit::TimedOut, error.to_string()),
             _ => Failure::new(Exit::Failed, error.to_string()),
         }
     }

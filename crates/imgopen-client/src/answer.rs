@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use imgopen_types::schema::Object;
 use imgopen_types::{Answer, Envelope, ReadError, SUCCESS_CODE, read, read_value};
 use progenitor_client::ResponseValue;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -89,10 +89,10 @@ impl Reader for Untyped {
 /// Reads a whole answer, up to the limit, and decides whether it is a success.
 pub(crate) async fn receive<R: Reader>(
     reader: &R,
-    response: Response,
+    mut response: Response,
     limit: usize,
 ) -> Result<ResponseValue<R::Answer>, Error> {
-    let (status, headers) = (response.status(), response.headers().clone());
+    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
     let body = collect(response, limit).await?;
     if status != StatusCode::OK {
         let envelope = read::<Envelope>(&body).ok().map(Box::new);
@@ -118,25 +118,41 @@ fn unreadable(status: StatusCode, source: ReadError, body: Bytes) -> Error {
     }
 }
 
+/// Most answers arrive in one piece, which is not copied.
 async fn collect(mut response: Response, limit: usize) -> Result<Bytes, Error> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
-            return Err(Error::TooLarge { limit });
-        }
+    let fits = |length: usize| if length > limit { Err(Error::TooLarge { limit }) } else { Ok(()) };
+    let first = response.chunk().await?.unwrap_or_default();
+    fits(first.len())?;
+    let Some(second) = response.chunk().await? else { return Ok(first) };
+    let mut body = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        fits(body.len() + chunk.len())?;
         body.extend_from_slice(&chunk);
+        next = response.chunk().await?;
     }
     Ok(body.freeze())
 }
 
-/// The wait that the server asks for, in seconds or as a date.
+/// The wait that the server asks for, in seconds or as a date. A date is compared with that of the answer, because the clocks of
+/// the two machines may differ.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let value = text(RETRY_AFTER)?;
+    if let Some(wait) = seconds(value) {
+        return Some(wait);
     }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    let until = httpdate::parse_http_date(value).ok()?;
+    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// Reads a number of seconds. Some servers send one with a fraction, which HTTP does not have.
+fn seconds(text: &str) -> Option<Duration> {
+    let is_number =
+        text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let seconds = text.parse().ok().filter(|_| is_number)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 #[cfg(test)]
@@ -151,7 +167,28 @@ mod tests {
     fn reads_both_forms_of_retry_after() {
         assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));
         assert_eq!(retry_after(&headers("Sun, 06 Nov 1994 08:49:37 GMT")), Some(Duration::ZERO));
-        assert_eq!(retry_after(&headers("soon")), None);
+        assert_eq!(retry_after(&headers("1.5")), Some(Duration::from_millis(1500)));
+        assert_eq!(retry_after(&headers("99999999999999999999999")), Some(Duration::MAX));
+        for nonsense in ["soon", "", "-1", "+1", "1e3", "inf", "NaN", ".5", "1.2.3", "0x10"] {
+            assert_eq!(retry_after(&headers(nonsense)), None, "{nonsense}");
+        }
         assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    /// Whatever the time is here.
+    #[test]
+    fn a_date_is_compared_with_the_clock_of_the_server() {
+        for (date, seconds) in [
+            ("Sun, 06 Nov 1994 08:49:07 GMT", 30),
+            ("Sun, 06 Nov 1994 07:49:37 GMT", 3600),
+            ("Sun, 06 Nov 1994 08:50:00 GMT", 0),
+        ] {
+            let mut headers = headers("Sun, 06 Nov 1994 08:49:37 GMT");
+            headers.insert(DATE, date.parse().unwrap());
+            assert_eq!(retry_after(&headers), Some(Duration::from_secs(seconds)), "{date}");
+        }
+        let mut headers = headers("Fri, 31 Dec 9999 23:59:59 GMT");
+        headers.insert(DATE, "now".parse().unwrap());
+        assert!(retry_after(&headers).unwrap() > Duration::from_secs(1 << 30), "an unreadable date is not taken");
     }
 }

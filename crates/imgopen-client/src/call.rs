@@ -3,14 +3,17 @@
 use std::marker::PhantomData;
 use std::time::Instant;
 
-use imgopen_types::{Answer, Credentials, operation};
+use imgopen_types::{Answer, operation};
 use progenitor_client::{OperationInfo, ResponseValue};
 use reqwest::Request;
 use reqwest::header::{HeaderName, HeaderValue};
 use tracing::{Instrument, Span, debug, field, info_span};
 
 use crate::answer::{Reader, Typed, receive};
-use crate::{Client, Error, Retry};
+use crate::{Client, Error};
+
+/// The header that makes a submit safe to repeat, if the server supports it.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl Client {
     /// Every generated operation ends here.
@@ -19,8 +22,7 @@ impl Client {
         request: Request,
         info: &OperationInfo,
     ) -> Result<ResponseValue<T>, Error> {
-        let is_safe = operation::find(info.operation_id).is_some_and(|operation| operation.idempotent);
-        self.call_as(&Typed(PhantomData), request, info.operation_id, is_safe).await
+        self.call_as(&Typed(PhantomData), request, info.operation_id).await
     }
 
     /// Sends a request, and retries it if that is safe and the failure may be temporary.
@@ -29,10 +31,11 @@ impl Client {
         reader: &R,
         mut request: Request,
         operation: &'static str,
-        is_safe: bool,
     ) -> Result<ResponseValue<R::Answer>, Error> {
-        if let Some(keys) = &self.inner.credentials {
-            add_keys(&mut request, keys)?;
+        let settings = &self.inner;
+        request.headers_mut().extend(settings.key_headers.iter().cloned());
+        if settings.idempotency_keys && is_submit(operation) && !request.headers().contains_key(IDEMPOTENCY_KEY) {
+            request.headers_mut().insert(IDEMPOTENCY_KEY, random_key()?);
         }
         let span = info_span!(
             "imgopen.call",
@@ -41,23 +44,24 @@ impl Client {
             duration_ms = field::Empty,
             tries = field::Empty,
         );
-        let retry = if is_safe { self.inner.retry.clone() } else { Retry::never() };
-        self.attempts(reader, request, retry).instrument(span).await
+        self.attempts(reader, request, operation).instrument(span).await
     }
 
     async fn attempts<R: Reader>(
         &self,
         reader: &R,
         mut request: Request,
-        retry: Retry,
+        operation: &'static str,
     ) -> Result<ResponseValue<R::Answer>, Error> {
-        let start = Instant::now();
+        let (retry, start) = (&self.inner.retry, Instant::now());
+        let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
+        let is_safe = |error: &Error| has_key || error.is_unsent() || is_query(operation);
         let mut tried = 1;
         loop {
             let again = if tried < retry.tries { request.try_clone() } else { None };
             let outcome = self.attempt(reader, request).await;
             let (wait, next) = match (&outcome, again) {
-                (Err(error), Some(next)) => (retry.wait(tried, error), Some(next)),
+                (Err(error), Some(next)) if is_safe(error) => (retry.wait(tried, error), Some(next)),
                 _ => (None, None),
             };
             let (Some(wait), Some(next)) = (wait, next) else {
@@ -77,18 +81,23 @@ impl Client {
     }
 }
 
-/// The two headers that carry the access key. HTTP compares header names without regard to case, and the HTTP library
-/// sends them in lower case.
-fn add_keys(request: &mut Request, keys: &Credentials) -> Result<(), Error> {
-    let pairs = [(Credentials::ID_HEADER, keys.access_key_id()), (Credentials::SECRET_HEADER, keys.expose_secret())];
-    for (name, value) in pairs {
-        let unsendable = || Error::InvalidRequest(format!("the access key does not fit the header `{name}`"));
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| unsendable())?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(header, value);
-    }
-    Ok(())
+/// Whether repeating an operation changes nothing.
+fn is_query(id: &str) -> bool {
+    operation::find(id).is_some_and(|operation| operation.idempotent)
+}
+
+/// Whether an operation starts a task: its request has a place for the caller's id of one.
+fn is_submit(id: &str) -> bool {
+    operation::find(id).is_some_and(|operation| operation.caller_id.is_some())
+}
+
+/// Returns a key that no other submit has.
+fn random_key() -> Result<HeaderValue, Error> {
+    let failed =
+        |error: &dyn std::fmt::Display| Error::InvalidRequest(format!("no idempotency key can be made: {error}"));
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| failed(&error))?;
+    HeaderValue::try_from(format!("{:032x}", u128::from_be_bytes(bytes))).map_err(|error| failed(&error))
 }
 
 fn record<T>(outcome: &Result<ResponseValue<T>, Error>, start: Instant, tries: u32) {

@@ -1,17 +1,16 @@
 //! Calls of operations that are known only at run time: JSON in, JSON out, by the tables of the contract.
 
 use imgopen_types::operation::IdSource;
-use imgopen_types::{JobReport, Operation, operation, read_value};
+use imgopen_types::{JobReport, JobState, Operation, operation, read_value};
 use progenitor_client::encode_path;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::answer::Untyped;
+use crate::call::IDEMPOTENCY_KEY;
 use crate::path::segments;
 use crate::{Client, Error};
-
-/// The header that makes a submit safe to repeat, if the server supports it.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A call of an operation that is known only at run time, made by [`Client::dynamic`].
 #[derive(Debug, Clone)]
@@ -67,7 +66,8 @@ impl Client {
         }
         let mut answer = call.send().await?;
         let text = answer.to_string();
-        let report = (job.report)(text.as_bytes()).map_err(|error| Error::InvalidRequest(error.to_string()))?;
+        let report = (job.report)(text.as_bytes());
+        let report = report.map_err(|source| Error::Decode { status: StatusCode::OK, source, body: text.into() })?;
         Ok(Progress { data: answer["data"].take(), report })
     }
 }
@@ -92,6 +92,7 @@ impl Dynamic<'_> {
 
     /// Sends the header `Idempotency-Key`, and retries after temporary failures: a server that supports the header starts
     /// one job however often the request arrives. Use it only with such servers; the hosted API does not document the header.
+    /// [`ClientBuilder::idempotency_keys`](crate::ClientBuilder::idempotency_keys) does so for all submits.
     pub fn idempotency_key(self, key: impl Into<String>) -> Self {
         Self { idempotency_key: Some(key.into()), ..self }
     }
@@ -112,9 +113,8 @@ impl Dynamic<'_> {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
         let request = request.body(body.to_string()).build()?;
-        let is_safe = self.operation.idempotent || self.idempotency_key.is_some();
         let reader = Untyped(self.operation.response);
-        let answer = self.client.call_as(&reader, request, self.operation.id, is_safe).await?;
+        let answer = self.client.call_as(&reader, request, self.operation.id).await?;
         Ok(answer.into_inner())
     }
 
@@ -129,6 +129,20 @@ impl Dynamic<'_> {
             path = path.replace(&format!("{{{name}}}"), &value);
         }
         Ok(path)
+    }
+}
+
+impl JobReport for Progress {
+    fn state(&self) -> JobState {
+        self.report.state()
+    }
+
+    fn progress(&self) -> Option<f64> {
+        self.report.progress()
+    }
+
+    fn desc(&self) -> Option<&str> {
+        self.report.desc()
     }
 }
 

@@ -79,18 +79,25 @@ pub enum Error {
     },
 
     /// The awaited job did not end in time. It may still do so; query it again by its id.
-    #[error("the job {id} did not end within {deadline:?}; last seen: {last:?}")]
+    #[error("the job {id} did not end within {deadline:?}; {}", last_known(*.last, .last_error.as_deref()))]
     Deadline {
         /// The id that the job was queried with.
         id: String,
         /// The time limit of the wait.
         deadline: Duration,
-        /// Its state at the last query, if there was one.
+        /// Its state in the last report, if there was one.
         last: Option<JobState>,
+        /// Why there is no later report, if the last query failed.
+        last_error: Option<Box<Error>>,
     },
 }
 
 impl Error {
+    /// The error of a wait whose deadline has passed.
+    pub(crate) fn deadline(id: &str, deadline: Duration, last: Option<JobState>, last_error: Option<Error>) -> Self {
+        Error::Deadline { id: id.to_owned(), deadline, last, last_error: last_error.map(Box::new) }
+    }
+
     /// The HTTP status, if there was an answer.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -137,11 +144,40 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Returns whether a wait goes on after this error of a query, because the state of the job is only not known yet: no
+    /// answer arrived, it cannot be read, or its status is 408, 425, 429 or 5xx. An envelope whose code is such a number counts
+    /// like the status, whatever the HTTP status is.
+    pub fn may_pass(&self) -> bool {
+        let passes = |status: u16| matches!(status, 200..=299 | 408 | 425 | 429 | 500..=599);
+        match self {
+            Error::Transport(error) => !error.is_builder(),
+            Error::TooLarge { .. } | Error::Decode { .. } | Error::MissingData { .. } => true,
+            Error::Status { status, .. } => passes(status.as_u16()),
+            Error::Code { envelope, .. } => envelope.code.parse().is_ok_and(passes),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the server surely has not seen the request: there was no connection to send it over.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Error::Transport(error) if error.is_connect())
+    }
 }
 
 impl From<reqwest::Error> for Error {
     fn from(error: reqwest::Error) -> Self {
         Error::Transport(error)
+    }
+}
+
+/// What a wait knew when its deadline passed.
+fn last_known(last: Option<JobState>, error: Option<&Error>) -> String {
+    match (last, error) {
+        (Some(state), None) => format!("last seen: {state:?}"),
+        (Some(state), Some(error)) => format!("last seen: {state:?}; the last query failed: {error}"),
+        (None, Some(error)) => format!("the last query failed: {error}"),
+        (None, None) => "no query was answered".to_owned(),
     }
 }
 
@@ -163,5 +199,48 @@ fn shown_answer(envelope: Option<&Envelope>, body: &Bytes) -> String {
         Some(envelope) => format!(", code {:?}: {}", envelope.code, envelope.msg),
         None if body.is_empty() => String::new(),
         None => format!(": {}", String::from_utf8_lossy(body).chars().take(LONGEST).collect::<String>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16) -> Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        Error::Status { status, envelope: None, retry_after: None, body: Bytes::new() }
+    }
+
+    fn code(code: &str) -> Error {
+        let envelope = Box::new(Envelope { code: code.to_owned(), msg: String::new() });
+        Error::Code { status: StatusCode::OK, envelope, body: Bytes::new() }
+    }
+
+    #[test]
+    fn a_wait_outlasts_what_may_pass() {
+        for passing in [204, 408, 425, 429, 500, 501, 502, 503, 504, 507, 520, 599] {
+            assert!(status(passing).may_pass(), "{passing}");
+        }
+        for lasting in [301, 302, 400, 401, 403, 404, 405, 409, 410, 422, 451] {
+            assert!(!status(lasting).may_pass(), "{lasting}");
+        }
+        let unreadable = imgopen_types::read::<Envelope>(b"<html>").unwrap_err();
+        assert!(Error::Decode { status: StatusCode::OK, source: unreadable, body: Bytes::new() }.may_pass());
+        assert!(Error::TooLarge { limit: 1 }.may_pass() && Error::MissingData { answer: "A" }.may_pass());
+        assert!(code("429").may_pass() && code("503").may_pass());
+        assert!(!code("404").may_pass() && !code("10086").may_pass() && !code("no quota").may_pass());
+        assert!(!Error::InvalidRequest(String::new()).may_pass());
+    }
+
+    #[test]
+    fn a_deadline_names_the_last_error() {
+        let error = |last, error| Error::deadline("7", Duration::from_secs(60), last, error).to_string();
+        let running = Some(JobState::Running);
+        assert_eq!(error(running, None), "the job 7 did not end within 60s; last seen: Running");
+        let failed = "the last query failed: HTTP 502 Bad Gateway";
+        assert_eq!(error(None, Some(status(502))), format!("the job 7 did not end within 60s; {failed}"));
+        let both = format!("the job 7 did not end within 60s; last seen: Running; {failed}");
+        assert_eq!(error(running, Some(status(502))), both);
+        assert_eq!(error(None, None), "the job 7 did not end within 60s; no query was answered");
     }
 }

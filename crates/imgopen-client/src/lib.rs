@@ -7,6 +7,7 @@ pub mod callback;
 mod dynamic;
 mod error;
 mod path;
+mod poll;
 mod retry;
 mod settings;
 mod wait;

@@ -7,8 +7,9 @@ use crate::Error;
 /// How many times and how soon a call is retried.
 ///
 /// Only calls that are safe to repeat are retried: operations that change nothing (queries and lists, as the document marks them),
-/// and submits under a key of [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key). They are
-/// retried only after temporary failures: no answer, or 408, 429 or 5xx.
+/// submits with a key ([`ClientBuilder::idempotency_keys`](crate::ClientBuilder::idempotency_keys),
+/// [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key)), and any call for which no connection could be made. They are
+/// retried only after temporary failures: no answer, or 408, 429 or 5xx except 501.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {

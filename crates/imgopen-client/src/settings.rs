@@ -4,8 +4,13 @@ use std::env::{self, VarError};
 use std::time::Duration;
 
 use imgopen_types::{Credentials, MissingKey};
+use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::{Client, Retry};
+
+/// How long an idle connection is kept: well below what servers allow, 60 seconds for `imgopen serve`. A request sent on a
+/// connection that the server is just closing is lost, and whether it arrived is not known.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// The settings of a client beside its connection.
 #[derive(Debug, Clone)]
@@ -17,11 +22,21 @@ pub struct Settings {
     pub retry: Retry,
     /// Maximum size of an answer in bytes; 16 MiB by default.
     pub answer_limit: usize,
+    /// Whether every submit has an `Idempotency-Key`, and is repeated like a query; not by default.
+    pub idempotency_keys: bool,
+    /// The headers that carry the access key, checked and ready to be sent.
+    pub(crate) key_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { credentials: None, retry: Retry::default(), answer_limit: 16 * 1024 * 1024 }
+        Self {
+            credentials: None,
+            retry: Retry::default(),
+            answer_limit: 16 * 1024 * 1024,
+            idempotency_keys: false,
+            key_headers: Vec::new(),
+        }
     }
 }
 
@@ -81,16 +96,16 @@ impl Client {
         Self::builder(base_url).credentials(credentials).build()
     }
 
-    /// Returns a client with the settings of the environment: the base URL in `IMGOPEN_BASE_URL` (the hosted API if it is not set), the
-    /// access key in `IMGOPEN_ACCESS_KEY_ID` and `IMGOPEN_ACCESS_KEY_SECRET`.
+    /// Returns a client with the settings of the environment: the base URL in `IMGOPEN_BASE_URL` (the hosted API if it is not set or
+    /// empty), the access key in `IMGOPEN_ACCESS_KEY_ID` and `IMGOPEN_ACCESS_KEY_SECRET`.
     ///
     /// # Errors
     ///
     /// Names the variable that is missing or wrong.
     pub fn from_env() -> Result<Self, BuildError> {
         let base_url = match env::var(Self::BASE_URL_VARIABLE) {
-            Ok(url) => url,
-            Err(VarError::NotPresent) => imgopen_types::HOSTED_URL.to_owned(),
+            Ok(url) if !url.is_empty() => url,
+            Ok(_) | Err(VarError::NotPresent) => imgopen_types::HOSTED_URL.to_owned(),
             // The keys may be meant for another server: never guess where to send them.
             Err(VarError::NotUnicode(_)) => return Err(BuildError::Variable { variable: Self::BASE_URL_VARIABLE }),
         };
@@ -133,6 +148,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Sends a generated `Idempotency-Key` with every submit, and repeats submits like queries. Right for servers that support
+    /// the header, as `imgopen serve` does: they start one task however often a submit arrives. The hosted API does not document
+    /// it, so there a repeated submit might start two.
+    pub fn idempotency_keys(mut self, sends: bool) -> Self {
+        self.settings.idempotency_keys = sends;
+        self
+    }
+
     /// Sets the maximum size of an answer, in bytes.
     pub fn answer_limit(mut self, bytes: usize) -> Self {
         self.settings.answer_limit = bytes;
@@ -158,7 +181,7 @@ impl ClientBuilder {
     }
 
     /// Uses your own HTTP client; the timeouts and proxies set here do not apply to it. It must not follow redirects: the
-    /// access key would be sent along.
+    /// access key would be sent along. It should keep idle connections shorter than the server does (`pool_idle_timeout`).
     pub fn http_client(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
         self
@@ -169,11 +192,11 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// If the base URL or the key is invalid.
-    pub fn build(self) -> Result<Client, BuildError> {
+    pub fn build(mut self) -> Result<Client, BuildError> {
         let base_url = self.base_url.trim().trim_end_matches('/').to_owned();
         check_base_url(&base_url)?;
         if let Some(keys) = &self.settings.credentials {
-            check_credentials(keys)?;
+            self.settings.key_headers = key_headers(keys)?.into();
         }
         let http = match self.http {
             Some(http) => http,
@@ -182,6 +205,7 @@ impl ClientBuilder {
                 let builder = reqwest::Client::builder()
                     .connect_timeout(self.connect_timeout)
                     .timeout(self.timeout)
+                    .pool_idle_timeout(IDLE)
                     .redirect(reqwest::redirect::Policy::none());
                 let builder = if self.no_proxy { builder.no_proxy() } else { builder };
                 builder.build().map_err(BuildError::Http)?
@@ -207,13 +231,20 @@ fn check_base_url(url: &str) -> Result<(), BuildError> {
     }
 }
 
-fn check_credentials(keys: &Credentials) -> Result<(), BuildError> {
-    let fits = |value: &str| reqwest::header::HeaderValue::from_str(value).is_ok();
-    match (fits(keys.access_key_id()), fits(keys.expose_secret())) {
-        (false, _) => Err(BuildError::Credentials { part: "id" }),
-        (_, false) => Err(BuildError::Credentials { part: "secret" }),
-        (true, true) => Ok(()),
-    }
+/// The two headers that carry the access key. HTTP compares header names without regard to case, and the HTTP library
+/// sends them in lower case.
+fn key_headers(keys: &Credentials) -> Result<[(HeaderName, HeaderValue); 2], BuildError> {
+    let header = |name: &str, value: &str, part: &'static str| {
+        let unsendable = || BuildError::Credentials { part };
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| unsendable())?;
+        value.set_sensitive(true);
+        Ok::<_, BuildError>((name, value))
+    };
+    Ok([
+        header(Credentials::ID_HEADER, keys.access_key_id(), "id")?,
+        header(Credentials::SECRET_HEADER, keys.expose_secret(), "secret")?,
+    ])
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! `imgopen tasks`.
 
+use std::time::{Duration, Instant};
+
+use imgopen_client::Client;
 use imgopen_client::types::{ListTasksRequest, Task, TaskState};
 use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, JobState, Operation, operation};
@@ -32,8 +35,9 @@ pub fn run(command: Tasks, as_json: bool) -> anyhow::Result<()> {
             }
             Tasks::Show { which } => show(&Remote::open(&which.connection)?, &which, as_json).await,
             Tasks::Wait { wait, which } => {
-                let remote = Remote::open(&which.connection)?;
-                let job = job(&remote, &which).await?;
+                let (remote, start) = (Remote::open(&which.connection)?, Instant::now());
+                let job = job(&remote, &which, Some(wait.timeout)).await?;
+                let wait = Waiting { timeout: wait.timeout.saturating_sub(start.elapsed()), ..wait };
                 wait_for(&remote, &job, &wait, as_json).await
             }
             Tasks::Cancel { id, connection } => cancel(&Remote::open(&connection)?, &id, as_json).await,
@@ -48,8 +52,9 @@ pub async fn wait_for(remote: &Remote, job: &Job, wait: &Waiting, as_json: bool)
     finish(remote, job, None, &target, &mut patience, as_json).await
 }
 
-/// Returns the job with an id. Unless its operation is given, the server must support looking it up.
-async fn job(remote: &Remote, which: &Which) -> Result<Job, Failure> {
+/// Returns the job with an id. Unless its operation is given, the server must support looking it up; with `patience`, it is
+/// asked until it answers.
+async fn job(remote: &Remote, which: &Which, patience: Option<Duration>) -> Result<Job, Failure> {
     if let Some(operation) = &which.operation {
         let operation = job_operation(operation)?;
         return Ok(Job {
@@ -60,7 +65,14 @@ async fn job(remote: &Remote, which: &Which) -> Result<Job, Failure> {
             local: LocalNames::default(),
         });
     }
-    match lookup::find(remote, &which.id).await? {
+    let found = match patience {
+        Some(timeout) => {
+            let find = async |client: &Client| lookup::find(client, &which.id).await;
+            remote.client.until_answered(&which.id, timeout, find).await
+        }
+        None => lookup::find(&remote.client, &which.id).await,
+    };
+    match found.map_err(|error| remote.explain(error))? {
         Answer::Supported(Some(task)) => of_row(&task),
         Answer::Supported(None) => Err(not_found(remote, &which.id)),
         Answer::Unsupported => {
@@ -100,14 +112,18 @@ fn unsupported(remote: &Remote, what: &str, fix: &str) -> Failure {
     Failure::new(Exit::Refused, message)
 }
 
+async fn find(remote: &Remote, id: &str) -> Result<Answer<Option<Task>>, Failure> {
+    lookup::find(&remote.client, id).await.map_err(|error| remote.explain(error))
+}
+
 async fn show(remote: &Remote, which: &Which, as_json: bool) -> anyhow::Result<()> {
     if which.operation.is_none()
-        && let Answer::Supported(found) = lookup::find(remote, &which.id).await?
+        && let Answer::Supported(found) = find(remote, &which.id).await?
     {
         let task = found.ok_or_else(|| not_found(remote, &which.id))?;
         return if as_json { print_json(&json!(task)) } else { print(&text_of_row(&task)) };
     }
-    let job = job(remote, which).await?;
+    let job = job(remote, which, None).await?;
     let progress = remote.client.progress(job.operation, &job.id).await.map_err(|error| remote.explain(error))?;
     let state = progress.report.state();
     if as_json {
@@ -176,7 +192,8 @@ async fn list(
             request = request.cursor(cursor);
         }
         let request = request.build().map_err(|faults| Failure::usage(faults.to_string()))?;
-        let Answer::Supported((rows, next)) = lookup::list(remote, request).await? else {
+        let page = lookup::list(&remote.client, request).await.map_err(|error| remote.explain(error))?;
+        let Answer::Supported((rows, next)) = page else {
             let fix = "`imgopen tasks show ID --operation NAME` shows one task";
             return Err(unsupported(remote, "listing tasks", fix).into());
         };
@@ -221,7 +238,7 @@ fn print_list(tasks: &[Task], is_more: bool, as_json: bool) -> anyhow::Result<()
 }
 
 async fn cancel(remote: &Remote, id: &str, as_json: bool) -> anyhow::Result<()> {
-    let task = match lookup::find(remote, id).await? {
+    let task = match find(remote, id).await? {
         Answer::Supported(Some(task)) => task,
         Answer::Supported(None) => return Err(not_found(remote, id).into()),
         Answer::Unsupported => return Err(unsupported(remote, "cancelling tasks", "the task continues").into()),

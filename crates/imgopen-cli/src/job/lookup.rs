@@ -1,7 +1,7 @@
 //! Listing, finding and cancelling tasks, which only self-hosted servers support.
 
 use imgopen_client::types::{EngineGrade, ListTasksRequest, Task};
-use imgopen_client::{Error, IntoData};
+use imgopen_client::{Client, Error, IntoData};
 
 use crate::failure::Failure;
 use crate::remote::Remote;
@@ -16,11 +16,11 @@ pub enum Answer<T> {
 }
 
 impl<T> Answer<T> {
-    fn of(remote: &Remote, answer: Result<T, Error>) -> Result<Self, Failure> {
+    fn of(answer: Result<T, Error>) -> Result<Self, Error> {
         match answer {
             Ok(answer) => Ok(Answer::Supported(answer)),
             Err(error) if is_unsupported(&error) => Ok(Answer::Unsupported),
-            Err(error) => Err(remote.explain(error)),
+            Err(error) => Err(error),
         }
     }
 }
@@ -36,19 +36,19 @@ fn is_unsupported(error: &Error) -> bool {
 }
 
 /// Returns a page of tasks and the cursor of the next page.
-pub async fn list(remote: &Remote, request: ListTasksRequest) -> Result<Answer<(Vec<Task>, Option<String>)>, Failure> {
-    let answer = remote.client.list_tasks().body(request).send().await.into_data();
-    Answer::of(remote, answer.map(|page| (page.rows, page.next_cursor)))
+pub async fn list(client: &Client, request: ListTasksRequest) -> Result<Answer<(Vec<Task>, Option<String>)>, Error> {
+    let answer = client.list_tasks().body(request).send().await.into_data();
+    Answer::of(answer.map(|page| (page.rows, page.next_cursor)))
 }
 
 /// Returns the newest task with an id, which may be the server's id or a caller id.
-pub async fn find(remote: &Remote, id: &str) -> Result<Answer<Option<Task>>, Failure> {
-    let invalid = |faults: imgopen_types::Violations| Failure::usage(format!("the id {id:?}: {faults}"));
+pub async fn find(client: &Client, id: &str) -> Result<Answer<Option<Task>>, Error> {
+    let invalid = |faults: imgopen_types::Violations| Error::InvalidRequest(format!("the id {id:?}: {faults}"));
     let by_id = ListTasksRequest::builder().task_id(id).page_size(1).build().map_err(invalid)?;
-    let Answer::Supported((mut rows, _)) = list(remote, by_id).await? else { return Ok(Answer::Unsupported) };
+    let Answer::Supported((mut rows, _)) = list(client, by_id).await? else { return Ok(Answer::Unsupported) };
     if rows.is_empty() {
         let by_caller = ListTasksRequest::builder().caller_id(id).page_size(1).build().map_err(invalid)?;
-        let Answer::Supported((found, _)) = list(remote, by_caller).await? else { return Ok(Answer::Unsupported) };
+        let Answer::Supported((found, _)) = list(client, by_caller).await? else { return Ok(Answer::Unsupported) };
         rows = found;
     }
     Ok(Answer::Supported(rows.into_iter().next()))

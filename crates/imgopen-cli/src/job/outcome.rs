@@ -38,8 +38,10 @@ impl Outcome {
     pub fn of(job: &Job, waited: Waited, unfetched: usize) -> Self {
         let (state, data, failure) = match waited {
             Waited::Interrupted => (None, Value::Null, Some(left(job, Exit::Interrupted, "interrupted", unfetched))),
-            Waited::TimedOut(last) => {
-                (last, Value::Null, Some(left(job, Exit::TimedOut, "the timeout expired", unfetched)))
+            Waited::TimedOut { last, error } => {
+                let error = error.map_or(String::new(), |error| format!("; the last query failed: {error}"));
+                let why = format!("the timeout expired{error}");
+                (last, Value::Null, Some(left(job, Exit::TimedOut, &why, unfetched)))
             }
             Waited::QueryFailed(failure) => (None, Value::Null, Some(job.query_failed(failure))),
             Waited::Ended(progress) => {
@@ -176,7 +178,7 @@ async fn task(remote: &Remote, job: &Job) -> Option<Task> {
     if remote.is_hosted() {
         return None;
     }
-    match lookup::find(remote, job.platform_id.as_ref().unwrap_or(&job.id)).await {
+    match lookup::find(&remote.client, job.platform_id.as_ref().unwrap_or(&job.id)).await {
         Ok(Answer::Supported(task)) => task,
         _ => None,
     }

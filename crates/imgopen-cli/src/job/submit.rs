@@ -10,7 +10,6 @@ use crate::failure::{Exit, Failure};
 use crate::files::local::{LocalFile, LocalNames, put_urls};
 use crate::files::reach;
 use crate::files::server::FileServer;
-use crate::random::random_hex;
 use crate::remote::Remote;
 
 /// A checked request that starts a job.
@@ -36,11 +35,7 @@ impl Submission {
         let server = self.serve(remote).await?;
         let network = server.as_ref().map(FileServer::network);
         let local = server.as_ref().map(FileServer::names).unwrap_or_default();
-        let mut call = remote.client.dynamic(self.operation).body(self.request.clone());
-        // The hosted API documents no such header, so a second attempt there could start a second job.
-        if !remote.is_hosted() {
-            call = call.idempotency_key(format!("cli-{}{}", random_hex()?, random_hex()?));
-        }
+        let call = remote.client.dynamic(self.operation).body(self.request.clone());
         let answer = call.send().await.map_err(|error| match &error {
             Error::Transport(cause) if !cause.is_connect() => self.unanswered(Exit::Failed, &error.to_string()),
             _ => with_hint(remote.explain(error), network.as_deref(), &local),

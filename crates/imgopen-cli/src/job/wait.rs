@@ -1,10 +1,11 @@
 //! Waiting for a job.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use imgopen_client::Progress;
+use futures_util::StreamExt;
+use imgopen_client::{Error, Progress};
 use imgopen_types::JobState;
-use tokio::time::{Instant, sleep, timeout_at};
 
 use super::handle::Job;
 use super::progress::Bar;
@@ -13,7 +14,7 @@ use crate::files::server::FileServer;
 use crate::interrupt::Interrupt;
 use crate::remote::Remote;
 
-/// The pause after the first query; each pause is half as long again as the one before, up to the longest.
+/// The first pauses are shorter than the client's own, because somebody looks on.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -33,8 +34,13 @@ pub struct Patience {
 pub enum Waited {
     /// The job ended.
     Ended(Progress),
-    /// The timeout expired; holds the last state seen.
-    TimedOut(Option<JobState>),
+    /// The timeout expired.
+    TimedOut {
+        /// The last state seen.
+        last: Option<JobState>,
+        /// Why the last query failed, if it did.
+        error: Option<String>,
+    },
     /// Ctrl-C was pressed.
     Interrupted,
     /// A query failed permanently.
@@ -44,26 +50,24 @@ pub enum Waited {
 impl Job {
     /// Queries the job until it ends, the timeout expires or a query fails permanently.
     pub async fn wait(&self, remote: &Remote, timeout: Duration, bar: &Bar) -> Waited {
-        let (mut pause, mut last) = (FIRST_PAUSE, None);
-        let polling = async {
-            loop {
-                let progress = match remote.client.progress(self.operation, &self.id).await {
-                    Ok(progress) => progress,
-                    Err(error) => return Waited::QueryFailed(remote.explain(error)),
-                };
-                bar.show(progress.report.as_ref());
-                last = Some(progress.report.state());
-                if progress.report.state().is_final() {
-                    return Waited::Ended(progress);
+        let wait = remote.client.wait_for(self.operation, &self.id).deadline(timeout);
+        let wait = wait.first_pause(FIRST_PAUSE).longest_pause(LONGEST_PAUSE);
+        let mut reports = pin!(wait.on_error(|error| bar.trouble(error)).progress());
+        loop {
+            match reports.next().await {
+                Some(Ok(progress)) => {
+                    bar.show(progress.report.as_ref());
+                    if progress.report.state().is_final() {
+                        return Waited::Ended(progress);
+                    }
                 }
-                sleep(pause).await;
-                pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
+                Some(Err(Error::Deadline { last, last_error, .. })) => {
+                    return Waited::TimedOut { last, error: last_error.map(|error| error.to_string()) };
+                }
+                Some(Err(error)) => return Waited::QueryFailed(remote.explain(error)),
+                // A stream ends with the end of the job or with an error.
+                None => return Waited::TimedOut { last: None, error: None },
             }
-        };
-        // If the deadline overflows, wait forever.
-        match Instant::now().checked_add(timeout) {
-            Some(deadline) => timeout_at(deadline, polling).await.unwrap_or(Waited::TimedOut(last)),
-            None => polling.await,
         }
     }
 
@@ -83,7 +87,7 @@ impl Job {
         tokio::select! {
             () = server.all_fetched() => Ok(()),
             waited = self.wait(remote, timeout, bar) => match waited {
-                Waited::TimedOut(_) => Err(self.unfetched(server.unfetched(), Exit::TimedOut, "the timeout expired")),
+                Waited::TimedOut { .. } => Err(self.unfetched(server.unfetched(), Exit::TimedOut, "the timeout expired")),
                 Waited::QueryFailed(failure) => Err(self.query_failed(failure)),
                 Waited::Ended(_) | Waited::Interrupted => Ok(()),
             },

@@ -263,6 +263,45 @@ async fn the_id_of_a_started_task_is_always_printed() {
     assert_eq!((&outcome["error"]["exit_code"], &outcome["error"]["http_status"]), (&json!(3), &json!(404)));
 }
 
+/// A restart, a proxy or a limit of requests does not end a wait; the timeout does, and names the last error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_lasts_until_the_timeout() {
+    let row = json!({
+        "taskId": "p1", "callerId": "mine", "operation": "enlarge_image", "state": "running", "progress": 0, "attempts": 1,
+        "desc": "running", "createdAt": "2026-01-31T08:00:00Z",
+    });
+    let vendor = Vendor::start(move |call, before| match (call.path.as_str(), before) {
+        ("tool/imgEnlarge", _) => success(json!({ "task_id": "p1" })),
+        ("/imgopen/v1/tasks/list", 1) => Some((429, json!({"code": "429", "msg": "slow down"}))),
+        ("/imgopen/v1/tasks/list", _) => success(json!({ "rows": [row] })),
+        ("tool/imgEnlarge/queryTask", _) if call.body["businessTaskId"] == "never" => Some((502, json!("down"))),
+        ("tool/imgEnlarge/queryTask", 0..=2) => Some((502, json!("down"))),
+        ("tool/imgEnlarge/queryTask", 3) => Some((200, json!("<html>"))),
+        ("tool/imgEnlarge/queryTask", _) => {
+            success(json!({ "taskId": "p1", "businessTaskId": "mine", "status": 2, "desc": "no" }))
+        }
+        _ => None,
+    });
+    let vendor = vendor.await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut run = crate::command(folder.path(), arguments);
+        transcript(&run.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap())
+    };
+    let enlarge = ["run", "enlarge_image", "--source-image=https://example.com/a.png", "--scale=2"];
+    let text = run(&[&enlarge[..], &["--business-task-id=mine"]].concat());
+    let expected = "ends with 4\nerrors:\nimgopen: enlarge_image mine (task p1) was started\n\
+                    imgopen: a query failed, and is repeated until the timeout: HTTP 502 Bad Gateway: \"down\"\n\
+                    imgopen: the task mine failed: no\n";
+    assert_eq!(text, expected);
+    let text = run(&[&enlarge[..], &["--business-task-id=never", "--timeout=300ms", "--quiet"]].concat());
+    let expected = "ends with 5\nerrors:\nimgopen: the timeout expired; the last query failed: HTTP 502 Bad Gateway: \"down\"; \
+                    the task never continues; wait for it with `imgopen tasks wait never --operation enlarge_image`\n";
+    assert_eq!(text, expected);
+    // What must be known before the first query is asked for in the same way.
+    assert_eq!(run(&["tasks", "wait", "p1"]), "ends with 4\nerrors:\nimgopen: the task mine failed: no\n");
+}
+
 /// Before the server answers, the caller id is the only way to find the task again.
 #[test]
 fn ctrl_c_before_the_answer_prints_the_caller_id() {
