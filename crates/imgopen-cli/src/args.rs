@@ -1,5 +1,6 @@
 //! The command line: definitions only, one file for each group of commands.
 
+pub mod address;
 pub mod backends;
 pub mod backup;
 pub mod callbacks;

@@ -16,7 +16,8 @@ use tracing_subscriber::EnvFilter;
 pub fn start(form: LogForm) -> WorkerGuard {
     let writer = NonBlockingBuilder::default().lossy(true).thread_name("imgopen-log");
     let (writer, guard) = writer.finish(io::stderr());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
+    let filter = chosen.and_then(|filter| filter.parse().ok()).unwrap_or_else(|| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match form {
         LogForm::Human => log.with_ansi(io::stderr().is_terminal()).init(),

@@ -1,7 +1,8 @@
 //! Printing. A closed pipe is not an error, and control characters do not reach the terminal.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek, Write};
 
 /// Prints text and a newline on standard output.
 pub fn print(text: &str) -> anyhow::Result<()> {
@@ -19,6 +20,17 @@ fn write(text: &str) -> anyhow::Result<()> {
         // The reader has read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         outcome => Ok(outcome?),
+    }
+}
+
+/// Copies a file to standard output, unchanged.
+pub fn print_file(file: &mut File) -> io::Result<()> {
+    file.rewind()?;
+    let mut output = io::stdout().lock();
+    match io::copy(file, &mut output).and_then(|_| output.flush()) {
+        // The reader has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
     }
 }
 

@@ -6,4 +6,5 @@ pub mod draft;
 pub mod example;
 pub mod fault;
 pub mod flags;
+pub mod paths;
 mod value;

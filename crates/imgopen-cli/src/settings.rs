@@ -3,12 +3,14 @@
 mod backends;
 mod flags;
 mod messages;
+mod service;
 mod shown;
+mod variables;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::{Format, Serialized, Toml};
 use figment::{Figment, Provider};
 use imgopen_service::Settings;
 
@@ -17,14 +19,12 @@ use crate::args::serve::Serve;
 use crate::failure::Failure;
 use crate::text;
 pub use backends::Backends;
-use backends::Without;
 use flags::Flags;
 use messages::{describe, source};
+use service::{OfService, check_listen};
 pub use shown::Setting;
 use shown::{by_name, hide};
-
-/// The prefix of the environment variables.
-const PREFIX: &str = "IMGOPEN_SERVE_";
+use variables::{put_exact_directories, variables};
 
 /// The settings of a service and of its back ends.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ pub struct Loaded {
 ///
 /// If a setting is unknown or invalid, or the file cannot be read.
 pub fn load(flags: &Serve) -> anyhow::Result<Loaded> {
-    Sources::read(flags)?.checked()
+    let mut loaded = Sources::read(flags)?.checked()?;
+    put_exact_directories(&mut loaded.service, flags);
+    Ok(loaded)
 }
 
 /// Reads the settings without checking whether they fit each other.
@@ -50,7 +52,9 @@ pub fn load(flags: &Serve) -> anyhow::Result<Loaded> {
 ///
 /// If a setting is unknown or of the wrong kind, or the file cannot be read.
 pub fn read(flags: &Serve) -> anyhow::Result<Settings> {
-    Ok(Sources::read(flags)?.extract()?.service)
+    let mut settings = Sources::read(flags)?.extract()?.service;
+    put_exact_directories(&mut settings, flags);
+    Ok(settings)
 }
 
 /// Returns the data directory of a service that is started with the same flags.
@@ -77,14 +81,15 @@ impl Sources {
             text.parse::<toml::Table>().map_err(invalid)?;
             sources = sources.merge(Toml::file_exact(file));
         }
-        Ok(sources.merge(Env::prefixed(PREFIX).split("__")).merge(Flags::read(flags)?))
+        Ok(sources.merge(variables()).merge(Flags::read(flags)?))
     }
 
     fn merge(self, source: impl Provider) -> Self {
-        Self { service: self.service.merge(Without(&source)), backends: self.backends.merge(&source) }
+        Self { service: self.service.merge(OfService(&source)), backends: self.backends.merge(&source) }
     }
 
     fn extract(&self) -> anyhow::Result<Loaded> {
+        check_listen(&self.service)?;
         let service = self.service.extract().map_err(|error| Failure::usage(describe(error)))?;
         Ok(Loaded { service, backends: Backends::read(&self.backends)? })
     }

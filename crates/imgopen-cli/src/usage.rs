@@ -1,9 +1,12 @@
 //! Command lines that cannot be parsed: what is printed, in text or JSON, and the exit code.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use imgopen_client::{Client, Credentials};
 
 use crate::failure::{self, Exit, Failure};
 use crate::output;
@@ -15,6 +18,9 @@ pub fn exit(mut error: clap::Error) -> ExitCode {
         let tip = format!("to take the request from a file, use '--json --request {file}'");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        error = not_utf8(&words);
+    }
     // The line has no parsed flags to ask, so its words are searched.
     if error.exit_code() == Exit::Usage as i32 && words.iter().any(is_json_flag) {
         let message = error.render().to_string();
@@ -24,8 +30,35 @@ pub fn exit(mut error: clap::Error) -> ExitCode {
             let _ = output::print_json(&json);
         }
     }
-    let _ = error.print();
-    ExitCode::from(error.exit_code() as u8)
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    match printed {
+        // Help that was asked for and is not there, unless the reader has read enough.
+        Err(problem) if error.exit_code() == 0 && problem.kind() != std::io::ErrorKind::BrokenPipe => {
+            output::note(&format!("cannot write to standard output: {problem}"));
+            ExitCode::from(Exit::Failed as u8)
+        }
+        _ => ExitCode::from(error.exit_code() as u8),
+    }
+}
+
+/// Says which argument or variable is not UTF-8, with the flag that it belongs to. Paths need not be.
+fn not_utf8(words: &[OsString]) -> clap::Error {
+    let mut named = Vec::new();
+    for (index, word) in words.iter().enumerate().filter(|(_, word)| word.to_str().is_none()) {
+        let before = index.checked_sub(1).and_then(|before| words[before].to_str());
+        let flag = before.filter(|flag| flag.starts_with('-') && !flag.contains('='));
+        let flag = flag.map_or(String::new(), |flag| format!("{flag} "));
+        named.push(format!("'{flag}{}'", word.to_string_lossy()));
+    }
+    for name in [Client::BASE_URL_VARIABLE, Credentials::ID_VARIABLE] {
+        if std::env::var_os(name).is_some_and(|value| value.to_str().is_none()) {
+            named.push(format!("the variable {name}"));
+        }
+    }
+    let named = named.join(", ");
+    let fix = "only the names of files and directories may be something else";
+    let message = format!("not UTF-8: {named}; {fix}\n\nFor more information, try '--help'.\n");
+    clap::Error::raw(ErrorKind::InvalidUtf8, message)
 }
 
 fn is_json_flag(word: &OsString) -> bool {

@@ -22,12 +22,17 @@ mod launching;
 mod listening;
 #[path = "commands/outputs.rs"]
 mod outputs;
+#[cfg(target_os = "linux")]
+#[path = "commands/paths.rs"]
+mod paths;
 #[path = "commands/refusals.rs"]
 mod refusals;
 #[path = "commands/running.rs"]
 mod running;
 #[path = "commands/serving.rs"]
 mod serving;
+#[path = "commands/streams.rs"]
+mod streams;
 #[path = "commands/tasks.rs"]
 mod tasks;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use imgopen_service::CallbackState;
 
+use super::address;
 use super::data::Data;
 
 /// The commands about callbacks.
@@ -43,8 +44,8 @@ pub enum Callbacks {
 /// The flags of the receiver of callbacks.
 #[derive(Debug, clap::Args)]
 pub struct Listen {
-    /// The address to listen on; port 0 picks a free port.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
+    /// The address to listen on, or a name; a port alone, such as :9000, is one of this machine, and port 0 a free one.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen, default_value = "127.0.0.1:9000")]
     pub listen: SocketAddr,
     /// A file with the signing secret of the access key, whsec_…, instead of the variable IMGOPEN_SIGNING_SECRET. While a
     /// secret is being replaced, put both in the file, one on each line; the flag is repeatable, too.

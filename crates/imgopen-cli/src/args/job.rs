@@ -24,7 +24,8 @@ pub struct JobOptions {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Waiting {
     /// Where to save the results: a directory, or a file that does not exist yet. A name without an extension, such as
-    /// `results`, is a directory, which is created if needed [default: the current directory].
+    /// `results`, is a directory, which is created if needed; `-` writes a single result to standard output [default: the
+    /// current directory].
     #[arg(long, short, value_name = "DIR|FILE")]
     pub output: Option<PathBuf>,
     /// How long to wait for the result, such as 90s or 1h; the task continues afterwards.

@@ -7,11 +7,14 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use url::Url;
 
+use super::address;
+
 /// The flags of the service. All but `--config` are settings.
 #[derive(Debug, Default, clap::Args)]
 pub struct Serve {
-    /// The address to listen on; port 0 picks a free port [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// The address to listen on, or a name; a port alone, such as :8080, is one of this machine, and port 0 a free one
+    /// [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen)]
     pub listen: Option<SocketAddr>,
     /// The directory that holds all of the service's data [default: imgopen-data].
     #[arg(long, value_name = "DIR")]

@@ -21,7 +21,7 @@ pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
         &Clock::system(),
     )?;
     if as_json {
-        return print_json(&json!({ "backup": args.target, "manifest": made }));
+        return print_json(&json!({ "backup": args.target.display().to_string(), "manifest": made }));
     }
     let (path, missing) = (args.target.display(), made.missing.len());
     if missing > 0 {

@@ -18,10 +18,11 @@ use crate::interrupt::Interrupt;
 use crate::job::outcome::Outcome;
 use crate::job::progress::Bar;
 use crate::job::submit::Submission;
-use crate::job::target::Target;
+use crate::job::target::{Place, Target};
 use crate::output::{note, print, print_json};
 use crate::remote::{self, Remote};
 use crate::request::draft::Draft;
+use crate::request::paths::to_text;
 use crate::runtime;
 
 /// A photograph in the public domain; `assets/README.md` names its origin.
@@ -89,6 +90,9 @@ pub fn run(args: &Demo, as_json: bool) -> anyhow::Result<()> {
 }
 
 async fn demo(args: &Demo, as_json: bool) -> anyhow::Result<()> {
+    if args.output == Path::new("-") {
+        return Err(Failure::usage("--output -: the demo has several results; give a directory").into());
+    }
     let temporary = tempfile::tempdir().context("cannot create a temporary directory")?;
     let data = args.keep.clone().unwrap_or_else(|| temporary.path().join("data"));
     let pictures = temporary.path().join("pictures");
@@ -173,7 +177,7 @@ async fn run_step(remote: &Remote, step: &Step, pictures: &Path, output: &Path) 
     let waited = job.wait(remote, TIMEOUT, &bar).await;
     bar.clear();
     let mut outcome = Outcome::of(&job, waited, 0);
-    outcome.complete(remote, &Target::Directory(output.to_owned())).await;
+    outcome.complete(remote, &Target::Files(Place::Directory(output.to_owned()))).await;
     if let Some(server) = server {
         server.stop().await;
     }
@@ -183,7 +187,7 @@ async fn run_step(remote: &Remote, step: &Step, pictures: &Path, output: &Path) 
 /// Replaces the names of bundled pictures by their paths.
 fn put_paths(value: &mut Value, pictures: &Path) {
     match value {
-        Value::String(text) if text.starts_with("astronaut") => *text = pictures.join(&text).display().to_string(),
+        Value::String(text) if text.starts_with("astronaut") => *text = to_text(pictures.join(&text).as_os_str()),
         Value::Object(members) => members.values_mut().for_each(|value| put_paths(value, pictures)),
         _ => {}
     }

@@ -15,7 +15,7 @@ pub fn run(args: &Doctor, as_json: bool) -> anyhow::Result<()> {
     let report = examine(&settings, &Clock::system());
     if as_json {
         print_json(&json!({
-            "data_dir": settings.data_dir,
+            "data_dir": settings.data_dir.display().to_string(),
             "findings": findings(&report),
             "checks": report.checks.iter().map(|(check, _)| *check).collect::<Vec<_>>(),
             "pictures": report.pictures,

@@ -1,5 +1,7 @@
 //! `imgopen restore`.
 
+use std::path::PathBuf;
+
 use imgopen_service::Clock;
 use imgopen_service::backups::{RestoreOptions, restore};
 use imgopen_service::plurals::counted;
@@ -18,7 +20,8 @@ pub fn run(args: &Restore, as_json: bool) -> anyhow::Result<()> {
     let restored = restore(&args.backup, &directory, options, &Clock::system())?;
     let (manifest, missing) = (&restored.manifest, restored.missing);
     if as_json {
-        let (data_dir, kept) = (&directory, &restored.kept);
+        let shown = |path: &PathBuf| path.display().to_string();
+        let (data_dir, kept) = (shown(&directory), restored.kept.as_ref().map(shown));
         return print_json(&json!({ "data_dir": data_dir, "kept": kept, "missing": missing, "manifest": manifest }));
     }
     if missing > 0 {

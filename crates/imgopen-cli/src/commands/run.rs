@@ -115,7 +115,7 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions, as_json: b
     }
     local::put_stand_ins(&mut draft.body, &local);
     let request = draft.finish()?;
-    let target = Target::new(job.waiting.output.as_deref())?;
+    let target = Target::new(job.waiting.output.as_deref(), as_json)?;
     let remote = Remote::open(&options.connection)?;
     if !job.waiting.quiet {
         note_caller_id(&generated, operation);

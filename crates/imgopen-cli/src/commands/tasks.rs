@@ -47,7 +47,7 @@ pub fn run(command: Tasks, as_json: bool) -> anyhow::Result<()> {
 
 /// Waits for a job that was started before and saves its results.
 pub async fn wait_for(remote: &Remote, job: &Job, wait: &Waiting, as_json: bool) -> anyhow::Result<()> {
-    let target = Target::new(wait.output.as_deref())?;
+    let target = Target::new(wait.output.as_deref(), as_json)?;
     let mut patience = Patience { timeout: wait.timeout, quiet: wait.quiet, interrupt: Interrupt::listen()? };
     finish(remote, job, None, &target, &mut patience, as_json).await
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::captions;
 use crate::failure::Failure;
+use crate::request::paths;
 
 /// How many characters of a text are shown that names no file.
 const LONGEST_SHOWN: usize = 200;
@@ -144,17 +145,16 @@ fn usable(operation: &Operation, text: &str) -> Result<(PathBuf, Format, Option<
 
 /// Checks that a text is the path of a picture, and returns its format.
 fn inspect(text: &str) -> Result<(PathBuf, Format), String> {
-    let plain = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
-    let path = Path::new(plain);
-    let Ok(facts) = std::fs::metadata(path) else { return Err(missing(text)) };
+    let path = paths::from_text(text);
+    let Ok(facts) = std::fs::metadata(&path) else { return Err(missing(text)) };
     if !facts.is_file() {
         return Err(format!("{} is not a file; give the path of a picture", path.display()));
     }
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     // The server applies its own limits.
     let limits = PictureLimits { bytes: u64::MAX, pixels: u64::MAX, frames: u32::MAX };
     let header = picture::inspect(&bytes, &limits).map_err(|problem| format!("{} {problem}", path.display()))?;
-    Ok((path.to_owned(), header.format))
+    Ok((path, header.format))
 }
 
 /// Says what is wrong with a text that is neither a URL nor the path of a file.
@@ -171,7 +171,7 @@ fn missing(text: &str) -> String {
     format!("{shown} is neither an existing file nor a URL that begins with http:// or https://; check the path")
 }
 
-/// Returns the pictures in a directory, sorted by name.
+/// Returns the pictures in a directory as texts, sorted by name.
 ///
 /// # Errors
 ///
@@ -179,17 +179,17 @@ fn missing(text: &str) -> String {
 pub fn pictures_of(directory: &Path) -> anyhow::Result<Vec<String>> {
     let entries =
         std::fs::read_dir(directory).with_context(|| format!("cannot read the directory {}", directory.display()))?;
-    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     let is_picture = |path: &PathBuf| {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         path.is_file() && ending.is_some_and(|ending| ["png", "jpg", "jpeg", "webp"].contains(&ending.as_str()))
     };
-    let mut pictures: Vec<_> = paths.into_iter().filter(is_picture).map(|path| path.display().to_string()).collect();
+    let mut pictures: Vec<_> = entries.into_iter().filter(is_picture).collect();
     if pictures.is_empty() {
         return Err(
             Failure::usage(format!("the directory {} holds no PNG, JPEG or WebP file", directory.display())).into()
         );
     }
     pictures.sort();
-    Ok(pictures)
+    Ok(pictures.iter().map(|path| paths::to_text(path.as_os_str())).collect())
 }

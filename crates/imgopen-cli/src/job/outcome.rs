@@ -27,6 +27,8 @@ pub struct Outcome {
     pub files: Vec<Saved>,
     /// What differs from the request, or could not be verified, if the server reports it.
     pub notes: Vec<String>,
+    /// Whether standard output has the result, so that nothing else may be printed there.
+    pub is_output_taken: bool,
     /// The `data` of the last answer.
     pub data: Value,
     /// Why the command does not succeed, and what to do.
@@ -49,7 +51,16 @@ impl Outcome {
                 (Some(progress.report.state()), progress.data, failure)
             }
         };
-        Self { job: job.clone(), state, engine: None, files: Vec::new(), notes: Vec::new(), data, failure }
+        Self {
+            job: job.clone(),
+            state,
+            engine: None,
+            files: Vec::new(),
+            notes: Vec::new(),
+            is_output_taken: false,
+            data,
+            failure,
+        }
     }
 
     /// Saves the results of a job that has ended, one by one, and looks up its engine and the notes on its result.
@@ -57,12 +68,19 @@ impl Outcome {
         if !self.state.is_some_and(JobState::is_final) {
             return;
         }
-        let urls = if self.state == Some(JobState::Succeeded) { urls(&self.data) } else { Vec::new() };
+        let mut urls = if self.state == Some(JobState::Succeeded) { urls(&self.data) } else { Vec::new() };
         let mut problems = String::new();
+        if *target == Target::StandardOutput && urls.len() > 1 {
+            problems = format!("--output -: the task has {} results, and standard output takes one\n", urls.len());
+            urls.clear();
+        }
         for (index, url) in urls.iter().enumerate() {
             let number = (urls.len() > 1).then_some(index + 1);
             match save(&self.job, url, target, number).await {
-                Ok(saved) => self.files.push(saved),
+                Ok(saved) => {
+                    self.is_output_taken = *target == Target::StandardOutput;
+                    self.files.push(saved);
+                }
                 Err(error) => problems += &format!("{error:#}\n"),
             }
         }
@@ -75,6 +93,7 @@ impl Outcome {
             let notes = task.notes.unwrap_or_default();
             self.notes = notes.iter().map(|note| self.job.local.put_into(note)).collect();
         }
+        self.notes.extend(self.files.iter().filter_map(Saved::note));
     }
 
     /// Records that Ctrl-C was pressed while the results were being saved.
@@ -93,7 +112,11 @@ impl Outcome {
         match as_json {
             true => print_json(&self.as_json())?,
             false if self.failure.is_none() || !self.files.is_empty() => {
-                print(&self.as_text())?;
+                match self.is_output_taken {
+                    true if quiet => {}
+                    true => note(&self.as_text()),
+                    false => print(&self.as_text())?,
+                }
                 if !quiet {
                     self.print_notes();
                 }

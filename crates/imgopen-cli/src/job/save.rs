@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use imgopen_engine::PictureLimits;
+use imgopen_engine::{Format, PictureLimits};
 use imgopen_picture as picture;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::handle::Job;
 use super::target::Target;
-use crate::remote;
+use crate::{output, remote};
 
 /// The longest pause within a download.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A saved result.
 #[derive(Debug)]
 pub struct Saved {
-    /// The file.
+    /// The file; `-` is standard output.
     pub path: PathBuf,
     /// The URL it was fetched from.
     pub url: String,
@@ -57,9 +57,22 @@ impl Saved {
         })
     }
 
+    /// Says that the name of the file belongs to another format, if it does.
+    pub fn note(&self) -> Option<String> {
+        let (_, _, format) = self.picture.as_ref()?;
+        let named: Format = self.path.extension()?.to_str()?.parse().ok()?;
+        let path = self.path.display();
+        (named.name() != format)
+            .then(|| format!("{path} is a {format} picture, as the server made it, whatever its name says"))
+    }
+
     /// Describes the result in text.
     pub fn as_text(&self) -> String {
-        let path = self.path.strip_prefix(".").unwrap_or(&self.path).display();
+        let path = match self.path.as_os_str() == "-" {
+            true => Path::new("standard output"),
+            false => self.path.strip_prefix(".").unwrap_or(&self.path),
+        };
+        let path = path.display();
         match &self.picture {
             Some((width, height, format)) => format!("{path}  {width}x{height} {format}, {}", size(self.bytes)),
             None => format!("{path}  {}", size(self.bytes)),
@@ -123,7 +136,7 @@ async fn save_once(
     fits(response.content_length().unwrap_or_default())?;
     let directory = target.directory();
     let cannot = || format!("cannot write to the directory {}", directory.display());
-    let mut file = temporary(directory).with_context(cannot)?;
+    let mut file = temporary(&directory).with_context(cannot)?;
     let mut bytes = 0;
     while let Some(chunk) = response.chunk().await? {
         bytes += chunk.len() as u64;
@@ -134,7 +147,13 @@ async fn save_once(
     let picture = inspect(file.path(), bytes)?;
     let extension = picture.as_ref().map_or_else(|| extension_of(url), |(.., extension)| *extension);
     let picture = picture.map(|(width, height, format, _)| (width, height, format));
-    let path = keep(file, target.names(job, number, extension))?;
+    let path = match target {
+        Target::Files(place) => keep(file, place.names(job, number, extension))?,
+        Target::StandardOutput => {
+            output::print_file(file.as_file_mut()).context("cannot write to standard output")?;
+            PathBuf::from("-")
+        }
+    };
     Ok(Saved { path, url: url.to_owned(), bytes, picture })
 }
 

@@ -1,5 +1,7 @@
-//! Where results are saved, and under which names.
+//! Where results go, and under which names.
 
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,9 +15,18 @@ const LONGEST_ID: usize = 100;
 /// The most names to try for one result.
 const NAMES: usize = 1000;
 
-/// Where results are saved.
+/// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
+    /// Into files.
+    Files(Place),
+    /// To standard output, which takes one.
+    StandardOutput,
+}
+
+/// Where files are saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
     /// In a directory, under names that are free.
     Directory(PathBuf),
     /// Under this name; several results are numbered.
@@ -24,13 +35,17 @@ pub enum Target {
 
 impl Target {
     /// Interprets `--output` and creates the directory, before anything is sent. A path is a directory if it is one or has no
-    /// extension.
+    /// extension; `-` is standard output, which cannot have JSON as well.
     ///
     /// # Errors
     ///
-    /// If the file already exists, or the directory cannot be created.
-    pub fn new(output: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(output) = output else { return Ok(Target::Directory(PathBuf::from("."))) };
+    /// If the file already exists, the directory cannot be created, or standard output cannot take a result.
+    pub fn new(output: Option<&Path>, as_json: bool) -> anyhow::Result<Self> {
+        let Some(output) = output else { return Ok(Target::Files(Place::Directory(PathBuf::from(".")))) };
+        if output == Path::new("-") {
+            check_standard_output(as_json)?;
+            return Ok(Target::StandardOutput);
+        }
         let text = output.to_string_lossy();
         let is_directory = text.ends_with(['/', std::path::MAIN_SEPARATOR]) || output.extension().is_none();
         if output.exists() && !output.is_dir() {
@@ -41,35 +56,54 @@ impl Target {
         let directory = if is_directory { output } else { parent(output) };
         let cannot = || format!("--output {text}: cannot create the directory {}", directory.display());
         std::fs::create_dir_all(directory).with_context(cannot)?;
-        Ok(if is_directory { Target::Directory(output.to_owned()) } else { Target::File(output.to_owned()) })
+        let output = output.to_owned();
+        Ok(Target::Files(if is_directory { Place::Directory(output) } else { Place::File(output) }))
     }
 
-    /// The directory that the results are written to.
-    pub fn directory(&self) -> &Path {
+    /// The directory that results are written to until they are complete.
+    pub fn directory(&self) -> PathBuf {
         match self {
-            Target::Directory(directory) => directory,
-            Target::File(file) => parent(file),
+            Target::Files(Place::Directory(directory)) => directory.clone(),
+            Target::Files(Place::File(file)) => parent(file).to_owned(),
+            Target::StandardOutput => std::env::temp_dir(),
         }
     }
+}
 
+fn check_standard_output(as_json: bool) -> Result<(), Failure> {
+    let problem = match as_json {
+        true => "standard output has the JSON; leave out --json, or give a file or a directory",
+        false if std::io::stdout().is_terminal() => {
+            "standard output is a terminal; redirect it, or give a file or a directory"
+        }
+        false => return Ok(()),
+    };
+    Err(Failure::usage(format!("--output -: {problem}")))
+}
+
+impl Place {
     /// Returns the names to try for a result, in order; `number` counts several results from 1.
     pub fn names(&self, job: &Job, number: Option<usize>, extension: &str) -> impl Iterator<Item = PathBuf> + use<> {
         let number = number.map_or(String::new(), |number| format!("-{number}"));
-        let (first, stem, extension) = match self {
-            Target::Directory(directory) => {
+        let (place, mut stem, extension) = match self {
+            Place::Directory(directory) => {
                 let id = job.platform_id.as_ref().unwrap_or(&job.id).chars().map(safe).take(LONGEST_ID);
-                let stem = format!("{}-{}{number}", job.operation.id, id.collect::<String>());
-                (directory.join(format!("{stem}.{extension}")), stem, extension.to_owned())
+                let stem = format!("{}-{}", job.operation.id, id.collect::<String>());
+                (directory.join("-"), OsString::from(stem), OsString::from(extension))
             }
-            Target::File(file) => {
-                let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-                let (stem, extension) = (format!("{}{number}", text(file.file_stem())), text(file.extension()));
-                (file.with_file_name(format!("{stem}.{extension}")), stem, extension)
+            Place::File(file) => {
+                let part = |part: Option<&OsStr>| part.unwrap_or_default().to_owned();
+                (file.clone(), part(file.file_stem()), part(file.extension()))
             }
         };
-        let others = first.clone();
-        let others = (2..=NAMES).map(move |copy| others.with_file_name(format!("{stem}.{copy}.{extension}")));
-        std::iter::once(first).chain(others)
+        stem.push(number);
+        let copies = (2..=NAMES).map(|copy| format!(".{copy}"));
+        std::iter::once(String::new()).chain(copies).map(move |copy| {
+            let mut name = stem.clone();
+            name.push(format!("{copy}."));
+            name.push(&extension);
+            place.with_file_name(name)
+        })
     }
 }
 
@@ -79,4 +113,34 @@ fn parent(file: &Path) -> &Path {
 
 fn safe(c: char) -> char {
     if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgopen_types::operations;
+
+    use super::*;
+
+    fn names(place: &Place, number: Option<usize>) -> Vec<PathBuf> {
+        let job = Job { operation: &operations::OUTPAINT, id: "a/b".to_owned(), platform_id: None, network: None };
+        place.names(&job, number, "png").take(2).collect()
+    }
+
+    #[test]
+    fn a_taken_name_is_followed_by_others() {
+        let of = |names: [&str; 2]| names.map(PathBuf::from).to_vec();
+        let directory = Place::Directory("out".into());
+        assert_eq!(names(&directory, None), of(["out/outpaint-a_b.png", "out/outpaint-a_b.2.png"]));
+        assert_eq!(names(&directory, Some(3)), of(["out/outpaint-a_b-3.png", "out/outpaint-a_b-3.2.png"]));
+        assert_eq!(names(&Place::File("out/x.y.jpg".into()), Some(1)), of(["out/x.y-1.jpg", "out/x.y-1.2.jpg"]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_utf8_stays_as_it_is() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let file = Place::File(path(b"caf\xe9/caf\xe9.png"));
+        assert_eq!(names(&file, None), [path(b"caf\xe9/caf\xe9.png"), path(b"caf\xe9/caf\xe9.2.png")]);
+    }
 }

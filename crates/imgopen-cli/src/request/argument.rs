@@ -1,7 +1,9 @@
 //! Flags as arguments of a command.
 
+use std::ffi::OsString;
+
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, value_parser};
 use heck::ToKebabCase;
 use imgopen_types::operation::PathParameter;
 use imgopen_types::schema::{Field, Shape, TextEnum};
@@ -21,7 +23,8 @@ pub fn argument(flag: &Flag, operation: &Operation, all: &[Flag]) -> Arg {
     let argument = Arg::new(flag.id()).long(flag.long.clone()).help(help).help_heading(heading);
     let shown = usize::from(flag.shows_path);
     let argument = argument.visible_aliases(flag.aliases[..shown].to_vec()).aliases(flag.aliases[shown..].to_vec());
-    shaped(argument.value_name(value_name(flag.field)), &flag.field.shape)
+    let argument = shaped(argument.value_name(value_name(flag.field)), &flag.field.shape);
+    if flag.field.picture { argument.value_parser(value_parser!(OsString)) } else { argument }
 }
 
 /// Builds the argument of a variable part of an operation's path.

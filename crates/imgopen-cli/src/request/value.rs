@@ -5,6 +5,7 @@ use imgopen_types::schema::Shape;
 use serde_json::{Value, json};
 
 use super::flags::Flag;
+use super::paths;
 
 /// Returns the value of a flag as JSON. Text that is not of the field's form stays text, so that the contract's rules
 /// report it.
@@ -13,15 +14,16 @@ use super::flags::Flag;
 ///
 /// If the flag takes JSON and the text is not JSON.
 pub fn value(flag: &Flag, matches: &ArgMatches) -> Option<Result<Value, String>> {
-    let mut texts = matches.get_many::<String>(&flag.id())?;
+    // Only the paths of pictures may be something else than UTF-8.
+    let texts: Vec<_> = matches.get_raw(&flag.id())?.map(paths::to_text).collect();
     let shape = &flag.field.shape;
     if let Shape::List(list) = shape {
-        return Some(parse_list(&list.item, texts.map(String::as_str)));
+        return Some(parse_list(&list.item, &texts));
     }
-    texts.next_back().map(|text| parse(shape, text))
+    texts.last().map(|text| parse(shape, text))
 }
 
-fn parse_list<'a>(item: &Shape, texts: impl Iterator<Item = &'a str>) -> Result<Value, String> {
+fn parse_list(item: &Shape, texts: &[String]) -> Result<Value, String> {
     let mut items = Vec::new();
     for text in texts {
         match parse(item, text)? {

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use figment::value::{Dict, Map, Value};
-use figment::{Figment, Metadata, Profile, Provider, Source};
+use figment::value::Value;
+use figment::{Figment, Source};
 use imgopen_backends::BackendSettings;
 use serde::Deserialize;
 
@@ -104,23 +104,6 @@ fn complete(backend: &mut BackendSettings, directory: &Path) {
     backend.password_file.iter_mut().for_each(complete);
     backend.workflows.values_mut().for_each(complete);
     backend.program.iter_mut().filter(|program| !is_named_only(program)).for_each(complete);
-}
-
-/// A source without the settings of back ends.
-pub struct Without<P>(pub P);
-
-impl<P: Provider> Provider for Without<P> {
-    fn metadata(&self) -> Metadata {
-        self.0.metadata()
-    }
-
-    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        let mut data = self.0.data()?;
-        for settings in data.values_mut() {
-            settings.remove(BACKENDS);
-        }
-        Ok(data)
-    }
 }
 
 #[cfg(test)]

@@ -30,10 +30,10 @@ impl Flags {
             set("listen", text(listen.to_string()));
         }
         if let Some(directory) = &flags.data_dir {
-            set("data_dir", Value::serialize(directory)?);
+            set("data_dir", text(directory.display().to_string()));
         }
         if let Some(directory) = &flags.models {
-            set("models", Value::serialize(directory)?);
+            set("models", text(directory.display().to_string()));
         }
         if !flags.backends.is_empty() {
             let backends = flags.backends.iter().map(|url| Dict::from([("url".to_owned(), text(url.to_string()))]));

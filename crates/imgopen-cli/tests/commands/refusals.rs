@@ -108,6 +108,56 @@ fn an_invalid_setting_is_reported_with_its_source() {
     assert!(!folder.path().join("imgopen-data").exists(), "a service that cannot start left its data directory behind");
 }
 
+/// A compose file makes empty variables of those that are not set outside.
+#[test]
+fn empty_variables_count_as_unset() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |variables: &[&str]| {
+        let mut show = command(folder.path(), &["config", "show"]);
+        show.envs(variables.iter().map(|name| (*name, "")));
+        transcript(&show.output().unwrap())
+    };
+    let empty =
+        ["IMGOPEN_SERVE_LISTEN", "IMGOPEN_SERVE_QUEUE__LENGTH", "imgopen_serve_public_url", "IMGOPEN_SERVE_MODELS"];
+    let text = shown(&empty);
+    assert!(text.starts_with("ends with 0\n"), "{text}");
+    assert_eq!(text, shown(&[]));
+    let mut list = command(folder.path(), &["tasks", "list"]);
+    for name in ["IMGOPEN_BASE_URL", "IMGOPEN_ACCESS_KEY_ID", "IMGOPEN_ACCESS_KEY_SECRET"] {
+        list.env(name, "");
+    }
+    let text = transcript(&list.output().unwrap());
+    // Whatever answers at the default address, if anything does.
+    assert!(!text.contains("base URL") && text.contains("http://127.0.0.1:8080"), "{text}");
+    // A flag is meant as it is.
+    let text = run(folder.path(), &["tasks", "list", "--url", ""]);
+    assert!(text.starts_with("ends with 2\nerrors:\nimgopen: the base URL \"\" cannot be called"), "{text}");
+}
+
+#[test]
+fn names_and_ports_can_be_listened_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for listen in ["localhost:9999", ":9999", "127.0.0.1:9999"] {
+        let line = |source: &str| format!("listen = \"127.0.0.1:9999\" # {source}");
+        let set = |text: String| {
+            let line = text.lines().find(|line| line.starts_with("listen = ")).unwrap_or(&text);
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let shown = run(folder.path(), &["config", "show", "--listen", listen]);
+        assert_eq!(set(shown), line("command line"));
+        let shown = run(folder.path(), &["config", "show", "--set", &format!("listen={listen}")]);
+        assert_eq!(set(shown), line("command line"));
+        let mut show = command(folder.path(), &["config", "show"]);
+        let shown = transcript(&show.env("IMGOPEN_SERVE_LISTEN", listen).output().unwrap());
+        assert_eq!(set(shown), line("environment"));
+    }
+    let mut show = command(folder.path(), &["config", "show"]);
+    let text = transcript(&show.env("IMGOPEN_SERVE_LISTEN", "localhost").output().unwrap());
+    let expected = "ends with 2\nerrors:\nimgopen: the setting `listen` (environment): give ADDR:PORT, such as 127.0.0.1:8080, \
+                    or :8080 for this machine alone\n";
+    assert_eq!(text, expected);
+}
+
 #[test]
 fn reading_creates_no_data_directory() {
     let folder = tempfile::tempdir().unwrap();

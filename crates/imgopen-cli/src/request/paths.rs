@@ -1,0 +1,78 @@
+//! Paths of local pictures as texts. A request is JSON, which holds no path that is not UTF-8; such a path is written as
+//! `file:caf%E9.png`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::percent_decode_str;
+
+/// Writes a path as a text.
+pub fn to_text(path: &OsStr) -> String {
+    path.to_str().map_or_else(|| escaped(path), str::to_owned)
+}
+
+/// Returns the file that a text names: a path, or a URL such as `file:///tmp/a%20photo.png`. A percent sign stands for itself if
+/// there is such a file.
+pub fn from_text(text: &str) -> PathBuf {
+    let Some(path) = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")) else { return text.into() };
+    if Path::new(path).exists() { path.into() } else { unescaped(path) }
+}
+
+#[cfg(unix)]
+fn escaped(path: &OsStr) -> String {
+    use std::os::unix::ffi::OsStrExt;
+
+    use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
+    const SPECIAL: &AsciiSet = &CONTROLS.add(b'%');
+    format!("file:{}", percent_encode(path.as_bytes(), SPECIAL))
+}
+
+#[cfg(unix)]
+fn unescaped(path: &str) -> PathBuf {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    OsString::from_vec(percent_decode_str(path).collect()).into()
+}
+
+#[cfg(not(unix))]
+fn escaped(path: &OsStr) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn unescaped(path: &str) -> PathBuf {
+    percent_decode_str(path).decode_utf8_lossy().into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf8_survives_as_a_text() {
+        use std::os::unix::ffi::OsStrExt;
+        for (path, text) in [
+            (&b"caf\xe9.png"[..], "file:caf%E9.png"),
+            (b"/tmp/\xff/100%.png", "file:/tmp/%FF/100%25.png"),
+            (b"photo 100%.png", "photo 100%.png"),
+            ("caf\u{e9}.png".as_bytes(), "caf\u{e9}.png"),
+        ] {
+            let path = OsStr::from_bytes(path);
+            assert_eq!(to_text(path), text);
+            assert_eq!(from_text(text), Path::new(path), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_url_is_decoded_unless_the_file_has_that_name() {
+        assert_eq!(from_text("file:///nowhere/a%20b.png"), Path::new("/nowhere/a b.png"));
+        assert_eq!(from_text("file:nowhere.png"), Path::new("nowhere.png"));
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("a%20b.png");
+        std::fs::write(&there, "").unwrap();
+        assert_eq!(from_text(&format!("file://{}", there.display())), there);
+    }
+}
