@@ -126,8 +126,6 @@ impl Http {
             builder = builder.no_proxy();
         }
         let mut base = url;
-        base.set_query(None);
-        base.set_fragment(None);
         if !base.path().ends_with('/') {
             let path = format!("{}/", base.path());
             base.set_path(&path);
@@ -363,6 +361,6 @@ mod tests {
             http.base.join("sdapi/v1/options").unwrap().to_string()
         };
         assert_eq!(base("http://a.example:7860"), "http://a.example:7860/sdapi/v1/options");
-        assert_eq!(base("http://a.example/ui?x=1"), "http://a.example/ui/sdapi/v1/options");
+        assert_eq!(base("http://a.example/ui"), "http://a.example/ui/sdapi/v1/options");
     }
 }

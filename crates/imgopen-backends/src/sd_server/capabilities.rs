@@ -22,7 +22,7 @@ pub(super) struct Capabilities {
     #[serde(default)]
     pub loras: Vec<Lora>,
     #[serde(default)]
-    pub(super) upscalers: Vec<Named>,
+    upscalers: Vec<Named>,
     #[serde(default)]
     pub output_formats: Vec<String>,
     /// What the server was started for: `img_gen`, `vid_gen`.
@@ -94,6 +94,11 @@ impl Capabilities {
     pub(super) fn lora_models(&self) -> Vec<Model> {
         let model = |lora: &Lora| Model::new(ModelKind::Lora, lora.path.clone(), lora.name.clone());
         self.loras.iter().map(model).collect()
+    }
+
+    /// The same with other LoRAs.
+    pub(super) fn with_loras(&self, loras: Vec<Lora>) -> Self {
+        Self { loras, ..self.clone() }
     }
 
     /// Returns the upscalers of the hi-res fix. `None` is one for the server, which then makes no second pass.

@@ -126,7 +126,7 @@ impl Host {
         if let Some(known) = state.capabilities.take() {
             state.capabilities = Some(match known.loras == loras {
                 true => known,
-                false => Arc::new(Capabilities { loras, ..Capabilities::clone(&known) }),
+                false => Arc::new(known.with_loras(loras)),
             });
         }
     }

@@ -122,7 +122,9 @@ mod tests {
     use super::*;
 
     fn names(place: &Place, number: Option<usize>) -> Vec<PathBuf> {
-        let job = Job { operation: &operations::OUTPAINT, id: "a/b".to_owned(), platform_id: None, network: None };
+        let local = Default::default();
+        let job =
+            Job { operation: &operations::OUTPAINT, id: "a/b".to_owned(), platform_id: None, network: None, local };
         place.names(&job, number, "png").take(2).collect()
     }
 
