@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use imgopen_tests::calls::TOOL;
+use imgopen_tests::calls::filled_path;
 use imgopen_tests::document::{request_examples, response_examples};
 use imgopen_types::schema::{Object, Shape};
 use imgopen_types::{Credentials, Operation, operations};
@@ -46,7 +46,7 @@ pub fn router() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for operation in operations::ALL {
         let calls = requests(operation).into_iter();
-        seeds.extend(calls.map(|seed| Seed::new(seed.name, call(&path(operation), &seed.bytes))));
+        seeds.extend(calls.map(|seed| Seed::new(seed.name, call(&filled_path(operation), &seed.bytes))));
     }
     seeds.extend(refused());
     seeds
@@ -99,7 +99,7 @@ pub fn found(target: &str) -> Vec<Seed> {
 pub fn dictionary() -> String {
     let mut words = BTreeSet::new();
     for operation in operations::ALL {
-        words.insert(path(operation));
+        words.insert(filled_path(operation));
         collect(operation.request, &mut words);
         collect(operation.response, &mut words);
     }
@@ -118,14 +118,6 @@ fn requests(operation: &Operation) -> Vec<Seed> {
         .collect()
 }
 
-/// The operation's path, with a tool that is known.
-fn path(operation: &Operation) -> String {
-    let parameters = operation.parameters.iter();
-    parameters.fold(operation.path.to_owned(), |path, parameter| {
-        path.replace(&format!("{{{}}}", parameter.name), &TOOL.to_string())
-    })
-}
-
 fn call(path: &str, body: &[u8]) -> Vec<u8> {
     let (id, secret) = (Credentials::ID_HEADER, Credentials::SECRET_HEADER);
     let head = format!("POST {path}\n{id}: a\n{secret}: b\nContent-Type: application/json\n\n");
@@ -133,8 +125,8 @@ fn call(path: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn refused() -> Vec<Seed> {
-    let query = path(&operations::QUERY_TASK);
-    let tool = path(&operations::QUERY_TOOL_TASK);
+    let query = filled_path(&operations::QUERY_TASK);
+    let tool = filled_path(&operations::QUERY_TOOL_TASK);
     let body = br#"{"businessTaskId": "1"}"#;
     vec![
         Seed::new("document", "GET /openapi.yaml\n\n"),

@@ -1,56 +1,10 @@
-//! Calls every operation by its id, so that a test can go through all of them.
+//! Calls every operation by its id, so that a test can go through all of them. The list of operations is generated.
+
+use std::str::FromStr;
 
 use imgopen_client::types::*;
 use imgopen_client::{Client, Error};
 use serde_json::Value;
-
-/// Hands the operations without path parameters to a macro, for each trait of the server: method, request type, answer
-/// type.
-#[macro_export]
-macro_rules! each_operation {
-    ($apply:ident) => {
-        $apply! {
-            ImgOpen {
-                text_to_image TextToImageRequest TextToImageResponse;
-                image_to_image ImageToImageRequest ImageToImageResponse;
-                controlnet ControlnetRequest ControlnetResponse;
-                list_models ListModelsRequest ListModelsResponse;
-                list_loras ListLorasRequest ListLorasResponse;
-                list_vaes ListVaesRequest ListVaesResponse;
-                list_embeddings ListEmbeddingsRequest ListEmbeddingsResponse;
-                query_archived_task QueryArchivedTaskRequest QueryArchivedTaskResponse;
-                query_task QueryTaskRequest QueryTaskResponse;
-                submit_training SubmitTrainingRequest SubmitTrainingResponse;
-                query_training QueryTrainingRequest QueryTrainingResponse;
-                flux_text_to_image FluxTextToImageRequest FluxTextToImageResponse;
-                swap_face SwapFaceRequest SwapFaceResponse;
-                swap_face_v2 SwapFaceV2Request SwapFaceV2Response;
-                instant_id InstantIdRequest InstantIdResponse;
-                restore_face RestoreFaceRequest RestoreFaceResponse;
-                super_resolution SuperResolutionRequest SuperResolutionResponse;
-                describe_image DescribeImageRequest DescribeImageResponse;
-                swap_faces SwapFacesRequest SwapFacesResponse;
-                detect_faces DetectFacesRequest DetectFacesResponse;
-                expand_prompt ExpandPromptRequest ExpandPromptResponse;
-                change_hairstyle ChangeHairstyleRequest ChangeHairstyleResponse;
-                remove_object RemoveObjectRequest RemoveObjectResponse;
-                recognize_style RecognizeStyleRequest RecognizeStyleResponse;
-                outpaint OutpaintRequest OutpaintResponse;
-                preview_controlnet PreviewControlnetRequest PreviewControlnetResponse;
-                remove_background RemoveBackgroundRequest RemoveBackgroundResponse;
-                enlarge_image EnlargeImageRequest EnlargeImageResponse;
-                watermark_image WatermarkImageRequest WatermarkImageResponse;
-            }
-            ImgOpenExtras {
-                cancel_task CancelTaskRequest CancelTaskResponse;
-                list_tasks ListTasksRequest ListTasksResponse;
-                list_callbacks ListCallbacksRequest ListCallbacksResponse;
-                redeliver_callback RedeliverCallbackRequest RedeliverCallbackResponse;
-                describe_server DescribeServerRequest DescribeServerResponse;
-            }
-        }
-    };
-}
 
 /// What a call sent and got, as JSON text in canonical form.
 #[derive(Debug)]
@@ -64,8 +18,33 @@ pub struct Called {
 /// The tool whose job `query_tool_task` is asked for, unless a test says otherwise. Its code holds a slash.
 pub const TOOL: ToolCode = ToolCode::HairChange;
 
+/// The value that calls give the variable part of an operation's path: [`TOOL`] for a tool, otherwise the first that is known.
+pub fn path_value(operation: &Operation) -> Option<&'static str> {
+    let values = operation.parameters.first()?.values.values;
+    let tool = values.iter().find(|known| known.value == TOOL.as_str());
+    Some(tool.or(values.first())?.value)
+}
+
+/// The path of an operation with that value in it.
+pub fn filled_path(operation: &Operation) -> String {
+    let parameter = operation.parameters.first().map(|parameter| format!("{{{}}}", parameter.name));
+    match (parameter, path_value(operation)) {
+        (Some(parameter), Some(value)) => operation.path.replace(&parameter, value),
+        _ => operation.path.to_owned(),
+    }
+}
+
+/// The value for a path as its type.
+fn path_argument<T: FromStr>(operation: &str) -> T {
+    let operation = operation::find(operation).expect("the generated list has only operations of the tables");
+    let value = path_value(operation).expect("its path has a variable part");
+    value.parse().ok().expect("a known value is one of its type")
+}
+
 macro_rules! dispatch {
-    ($($service:ident { $($operation:ident $request:ident $response:ident;)* })*) => {
+    ($($service:ident $routes:ident {
+        $($operation:ident($request:ident $(, $parameter:ident: $kind:ident)?) -> $response:ident;)*
+    })*) => {
         /// Reads the request as the operation's type, sends it with the typed client and returns both sides as text.
         ///
         /// # Errors
@@ -80,16 +59,10 @@ macro_rules! dispatch {
                 $($(stringify!($operation) => {
                     let request: $request = serde_json::from_value(request.clone()).expect("the request fits its type");
                     let text = to_text(&request);
-                    let response: $response = client.$operation().body(request).send().await?.into_inner();
+                    let call = client.$operation() $(.$parameter(path_argument::<$kind>(operation)))?;
+                    let response: $response = call.body(request).send().await?.into_inner();
                     Ok(Called { request: text, response: to_text(&response) })
                 })*)*
-                "query_tool_task" => {
-                    let request: QueryToolTaskRequest =
-                        serde_json::from_value(request.clone()).expect("the request fits its type");
-                    let text = to_text(&request);
-                    let call = client.query_tool_task().tool_code(TOOL).body(request);
-                    Ok(Called { request: text, response: to_text(&call.send().await?.into_inner()) })
-                }
                 other => panic!("no operation is called {other}"),
             }
         }
@@ -106,7 +79,6 @@ macro_rules! dispatch {
         pub fn read_request(operation: &str, json: &[u8]) -> Result<String, ReadError> {
             match operation {
                 $($(stringify!($operation) => read::<$request>(json).map(|request| to_text(&request)),)*)*
-                "query_tool_task" => read::<QueryToolTaskRequest>(json).map(|request| to_text(&request)),
                 other => panic!("no operation is called {other}"),
             }
         }
@@ -128,10 +100,6 @@ macro_rules! dispatch {
                 $($(stringify!($operation) => {
                     read(json).map(|request: $request| text(builder::$request::from(request).to_json()))
                 })*)*
-                "query_tool_task" => {
-                    let request = read::<QueryToolTaskRequest>(json);
-                    request.map(|request| text(builder::QueryToolTaskRequest::from(request).to_json()))
-                }
                 other => panic!("no operation is called {other}"),
             }
         }
@@ -148,7 +116,6 @@ macro_rules! dispatch {
         pub fn read_response(operation: &str, json: &[u8]) -> Result<String, ReadError> {
             match operation {
                 $($(stringify!($operation) => read::<$response>(json).map(|response| to_text(&response)),)*)*
-                "query_tool_task" => read::<QueryToolTaskResponse>(json).map(|response| to_text(&response)),
                 other => panic!("no operation is called {other}"),
             }
         }

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-static DOCUMENTS: LazyLock<[Value; 2]> = LazyLock::new(|| {
-    let vendor = include_str!("../../crates/imgopen-server/src/imgopen.json");
-    let extras = include_str!("../../crates/imgopen-server/src/imgopen-extras.json");
-    [vendor, extras].map(|text| serde_json::from_str(text).expect("the generated document is JSON"))
+use crate::generated;
+
+static DOCUMENTS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
+    let parse = |text| serde_json::from_str(text).expect("the generated document is JSON");
+    generated::DOCUMENTS.iter().map(|(name, text)| (*name, parse(text))).collect()
 });
 
 /// One example of the document.
@@ -23,23 +24,18 @@ pub struct Example {
 
 /// The vendor's document.
 pub fn vendor() -> &'static Value {
-    &DOCUMENTS[0]
+    &DOCUMENTS[0].1
 }
 
 /// The document of the operations that the vendor lacks.
 pub fn extras() -> &'static Value {
-    &DOCUMENTS[1]
+    &DOCUMENTS.iter().find(|(name, _)| *name == "imgopen-extras").expect("the document").1
 }
 
 /// Every path of the documents with its operation.
-fn operations() -> impl Iterator<Item = (&'static str, &'static Value)> {
-    let paths = DOCUMENTS.iter().map(|document| document["paths"].as_object().expect("the document has paths"));
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let paths = DOCUMENTS.iter().map(|(_, document)| document["paths"].as_object().expect("the document has paths"));
     paths.flatten().map(|(path, item)| (path.as_str(), &item["post"]))
-}
-
-/// The path of the operation of that id, with its parameters in braces.
-pub fn path(id: &str) -> &'static str {
-    operations().find(|(_, operation)| operation["operationId"] == id).expect("the operation").0
 }
 
 /// The operation of that id, as its document has it.

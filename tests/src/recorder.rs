@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use imgopen_client::types::*;
-use imgopen_server::{Caller, Failure, ImgOpen, ImgOpenExtras, Options, complete, extras_routes, routes};
+use imgopen_server::{Caller, Failure, Options, complete};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,8 +48,7 @@ impl Recorder {
 
     /// The routes of all documents, to be merged with others.
     pub fn routes(&self, options: Options) -> Router {
-        let service = Arc::new(self.clone());
-        routes(service.clone(), options.clone()).merge(extras_routes(service, options))
+        every_route(&Arc::new(self.clone()), &options)
     }
 
     fn record<R: Serialize, A: Answer>(
@@ -74,33 +73,26 @@ pub fn answer<A: Answer>(operation: &str) -> A {
 }
 
 macro_rules! recorder {
-    (
-        ImgOpen { $($operation:ident $request:ident $response:ident;)* }
-        ImgOpenExtras { $($extra:ident $extra_request:ident $extra_response:ident;)* }
-    ) => {
-        impl ImgOpen for Recorder {
-            async fn query_tool_task(
-                &self,
-                caller: Caller,
-                tool_code: ToolCode,
-                request: QueryToolTaskRequest,
-            ) -> Result<QueryToolTaskResponse, Failure> {
-                self.record("query_tool_task", &caller, Some(tool_code.to_string()), &request)
-            }
-
+    ($($service:ident $routes:ident {
+        $($operation:ident($request:ident $(, $parameter:ident: $kind:ident)?) -> $response:ident;)*
+    })*) => {
+        $(impl imgopen_server::$service for Recorder {
             $(
-                async fn $operation(&self, caller: Caller, request: $request) -> Result<$response, Failure> {
-                    self.record(stringify!($operation), &caller, None, &request)
+                async fn $operation(
+                    &self,
+                    caller: Caller,
+                    $($parameter: $kind,)?
+                    request: $request,
+                ) -> Result<$response, Failure> {
+                    let parameter: Option<String> = [$($parameter.to_string())?].into_iter().next();
+                    self.record(stringify!($operation), &caller, parameter, &request)
                 }
             )*
-        }
+        })*
 
-        impl ImgOpenExtras for Recorder {
-            $(
-                async fn $extra(&self, caller: Caller, request: $extra_request) -> Result<$extra_response, Failure> {
-                    self.record(stringify!($extra), &caller, None, &request)
-                }
-            )*
+        /// The routes of every document.
+        fn every_route(recorder: &Arc<Recorder>, options: &Options) -> Router {
+            Router::new() $(.merge(imgopen_server::$routes(recorder.clone(), options.clone())))*
         }
     };
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use imgopen_client::types::operation::find;
 use imgopen_client::types::{JobState, operations, read_value};
 use imgopen_client::{Client, Error, Retry, job_id};
-use imgopen_tests::calls::{TOOL, call, read_request};
+use imgopen_tests::calls::{call, path_value, read_request};
 use imgopen_tests::document::{request_examples, success};
 use imgopen_tests::recorder::Recorder;
 use imgopen_tests::values::object;
@@ -22,8 +22,8 @@ async fn a_call_by_name_is_the_typed_call() {
         for example in request_examples(known.id).iter().filter(|example| !example.is_quirk) {
             let typed = call(&client, known.id, &example.value).await.unwrap();
             let mut dynamic = client.dynamic(known).body(example.value.clone());
-            for parameter in known.parameters {
-                dynamic = dynamic.parameter(parameter.name, TOOL.as_str());
+            for (parameter, value) in known.parameters.iter().zip(path_value(known)) {
+                dynamic = dynamic.parameter(parameter.name, value);
             }
             let answered = dynamic.send().await.unwrap();
             assert_eq!(answered.to_string(), typed.response, "{}", known.id);

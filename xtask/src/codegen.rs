@@ -52,8 +52,13 @@ pub fn run(root: &Path, mode: Mode, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Where generated files lie.
-const FOLDERS: [&str; 4] =
-    ["crates/imgopen-types/src", "crates/imgopen-client/src", "crates/imgopen-server/src", "crates/imgopen-mock/src"];
+pub const FOLDERS: [&str; 5] = [
+    "crates/imgopen-types/src",
+    "crates/imgopen-client/src",
+    "crates/imgopen-server/src",
+    "crates/imgopen-mock/src",
+    "tests/src",
+];
 
 /// What an emitter made, and how long that took.
 struct Made {
@@ -90,20 +95,21 @@ struct Emitter {
 }
 
 const EMITTERS: &[Emitter] = &[
-    Emitter { name: "imgopen-types", emit: |api| rust("imgopen-types", syn::parse2(emit::types::emit(api)?)?) },
-    Emitter { name: "imgopen-client", emit: |api| rust("imgopen-client", emit::client::emit(api)?) },
+    Emitter { name: "imgopen-types", emit: |api| rust("crates/imgopen-types", syn::parse2(emit::types::emit(api)?)?) },
+    Emitter { name: "imgopen-client", emit: |api| rust("crates/imgopen-client", emit::client::emit(api)?) },
     Emitter { name: "imgopen-server", emit: server },
-    Emitter { name: "imgopen-mock", emit: |api| rust("imgopen-mock", emit::mock::emit(api)?) },
+    Emitter { name: "imgopen-mock", emit: |api| rust("crates/imgopen-mock", emit::mock::emit(api)?) },
+    Emitter { name: "imgopen-tests", emit: |api| rust("tests", syn::parse2(emit::suite::emit(api))?) },
 ];
 
-fn rust(name: &str, file: syn::File) -> Result<Vec<Output>> {
+fn rust(folder: &str, file: syn::File) -> Result<Vec<Output>> {
     let text = format::rust(file)?;
-    Ok(vec![Output::new(format!("crates/{name}/src/generated.rs"), text)])
+    Ok(vec![Output::new(format!("{folder}/src/generated.rs"), text)])
 }
 
 /// The server's code, the documents that it serves, and the page that shows them.
 fn server(api: &Api) -> Result<Vec<Output>> {
-    let mut outputs = rust("imgopen-server", syn::parse2(emit::server::emit(api)?)?)?;
+    let mut outputs = rust("crates/imgopen-server", syn::parse2(emit::server::emit(api)?)?)?;
     for document in &api.documents {
         let path = |ending| format!("crates/imgopen-server/src/{}.{ending}", document.name);
         outputs.push(Output::new(path("yaml"), document.yaml.clone()));

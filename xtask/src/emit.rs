@@ -4,6 +4,7 @@ pub mod client;
 pub mod docs;
 pub mod mock;
 pub mod server;
+pub mod suite;
 pub mod types;
 
 use proc_macro2::TokenStream;

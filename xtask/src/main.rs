@@ -18,6 +18,8 @@ mod names;
 mod output;
 mod prepare;
 mod progenitor;
+#[cfg(test)]
+mod recipe;
 
 use std::io::Write;
 use std::path::PathBuf;

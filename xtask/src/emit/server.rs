@@ -104,6 +104,11 @@ fn part(api: &Api, document: &Document) -> Result<TokenStream> {
     })
 }
 
+/// The name of the function that returns a document's routes.
+pub fn routes_name(document: &Document) -> Ident {
+    functions(document).routes
+}
+
 fn suffix(document: &Document) -> String {
     document.name.strip_prefix(VENDOR).unwrap_or(&document.name).to_snake_case()
 }

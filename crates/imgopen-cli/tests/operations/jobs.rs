@@ -28,40 +28,18 @@ pub struct Ended {
 }
 
 macro_rules! jobs {
-    ($($operation:ident $request:ident;)*) => {
+    ($($operation:ident($request:ident);)*) => {
         /// Runs the job of an operation to its end.
         pub async fn run(client: &Client, operation: &str, request: Value) -> Ended {
             match operation {
                 $(stringify!($operation) => finish::<$request>(client, request).await,)*
-                other => panic!("{other} is not listed as an operation that starts a job"),
+                other => panic!("{other} does not start a job"),
             }
         }
     };
 }
 
-jobs! {
-    text_to_image TextToImageRequest;
-    image_to_image ImageToImageRequest;
-    controlnet ControlnetRequest;
-    submit_training SubmitTrainingRequest;
-    flux_text_to_image FluxTextToImageRequest;
-    swap_face SwapFaceRequest;
-    swap_face_v2 SwapFaceV2Request;
-    instant_id InstantIdRequest;
-    restore_face RestoreFaceRequest;
-    super_resolution SuperResolutionRequest;
-    describe_image DescribeImageRequest;
-    swap_faces SwapFacesRequest;
-    detect_faces DetectFacesRequest;
-    change_hairstyle ChangeHairstyleRequest;
-    remove_object RemoveObjectRequest;
-    recognize_style RecognizeStyleRequest;
-    outpaint OutpaintRequest;
-    preview_controlnet PreviewControlnetRequest;
-    remove_background RemoveBackgroundRequest;
-    enlarge_image EnlargeImageRequest;
-    watermark_image WatermarkImageRequest;
-}
+imgopen_tests::each_job!(jobs);
 
 async fn finish<J>(client: &Client, request: Value) -> Ended
 where
