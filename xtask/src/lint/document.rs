@@ -5,11 +5,34 @@ use std::collections::BTreeSet;
 use super::contract::Contract;
 use super::report::Report;
 use crate::document::contents::Document;
+use crate::document::cursor::Cursor;
 use crate::document::outline::Place;
 use crate::document::source;
 
 /// How many operations the vendor publishes.
 const VENDOR_OPERATIONS: usize = 30;
+
+/// How a byte order mark is read.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// YAML reads these without a word, but they would reach the copy that servers hand out, and every line would differ.
+pub(super) fn line_ends(contract: &Contract<'_>, report: &mut Report) {
+    for document in &contract.documents {
+        let (root, text) = (&document.root, &document.root.source.text);
+        let name = &root.source.path;
+        if text.starts_with(BYTE_ORDER_MARK) {
+            let fix = format!("save it as UTF-8 without the mark: `sed -i '1s/^\\xEF\\xBB\\xBF//' {name}`");
+            report.add(&Cursor { line: 1, ..root.clone() }, "the file begins with a byte order mark", fix);
+        }
+        let mut returns = text.split('\n').enumerate().filter(|(_, line)| line.contains('\r'));
+        if let Some((index, _)) = returns.next() {
+            let count = 1 + returns.count();
+            let problem = format!("{count} lines hold a carriage return, this one first");
+            let fix = format!("save it with line feeds alone: `sed -i 's/\\r$//' {name}`");
+            report.add(&Cursor { line: index + 1, ..root.clone() }, problem, fix);
+        }
+    }
+}
 
 /// The generators read 3.0.3; 3.1 means other things by the same words.
 pub(super) fn openapi_version(contract: &Contract<'_>, report: &mut Report) {

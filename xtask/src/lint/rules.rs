@@ -25,6 +25,11 @@ const fn rule(name: &'static str, reason: &'static str, check: fn(&Contract<'_>,
 /// Every rule; the last one relies on the findings of those before it.
 pub(super) static RULES: &[Rule] = &[
     rule(
+        "line-ends",
+        "A document has no byte order mark and its lines end with a line feed alone, because it is served byte for byte and compared line by line.",
+        document::line_ends,
+    ),
+    rule(
         "openapi-version",
         "The document is OpenAPI 3.0.3, the version that the generators read.",
         document::openapi_version,

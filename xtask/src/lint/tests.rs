@@ -81,6 +81,18 @@ fn each_rule_has_a_case() {
 }
 
 #[test]
+fn a_document_of_another_system_is_refused_by_line() {
+    let windows = format!("\u{feff}{}", SMALL.replace('\n', "\r\n"));
+    let found = lint_one("imgopen-small", &windows);
+    let reported: Vec<_> = found.iter().map(|finding| (finding.rule, finding.line, finding.problem.clone())).collect();
+    let lines = SMALL.lines().count();
+    let returns = format!("{lines} lines hold a carriage return, this one first");
+    let mark = "the file begins with a byte order mark".to_owned();
+    assert_eq!(reported, [("line-ends", 1, mark), ("line-ends", 1, returns)]);
+    assert_eq!(lint_one("imgopen-small", &windows.replace("\r\n", "\n").replace('\u{feff}', "")), []);
+}
+
+#[test]
 fn the_vendor_document_is_complete_and_under_the_prefix() {
     let found = lint_one(source::VENDOR, &edited("/AIGCImgOpenServ/saas/paint", "/paint"));
     let reported: Vec<_> = found.iter().map(|finding| (finding.rule, finding.pointer.as_str())).collect();

@@ -20,6 +20,7 @@ const JOB: &str = r##"      x-job:
 
 /// The cases, in the order of the rules.
 pub(super) const CASES: &[Case] = &[
+    case("line-ends", "  - name: jobs\n", "  - name: jobs\r\n", "#", "- name: jobs"),
     case("openapi-version", "\"3.0.3\"", "\"3.1.0\"", "#/openapi", "openapi: \"3.1.0\""),
     case("info", "\"1.0.0\"", "\"1.0.0 β\"", "#/info/version", "version: \"1.0.0 β\""),
     case("info", "\"1.0.0\"", "1.0", "#/info/version", "version: 1.0"),
