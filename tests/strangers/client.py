@@ -72,7 +72,7 @@ def call():
         task = queries.query_task(imgopen.QueryTaskRequest(business_task_id="strangers-2"))
         assert task.data.status == 2, task
         tool = imgopen.QueryToolTaskRequest(business_task_id="strangers-3")
-        answer = queries.query_tool_task(imgopen.ToolCode.HAIR_SLASH_CHANGE, tool)
+        answer = queries.query_tool_task("hair/change", tool)
         assert answer.data.task_id, answer
 
 

@@ -69,7 +69,7 @@ async function callTyped(): Promise<void> {
   assert.equal(submitted.code, "200");
   const task = await queries.queryTask({ queryTaskRequest: { businessTaskId: "strangers-2" } });
   assert.equal(task.data.status, 2);
-  const tool = { toolCode: imgopen.ToolCode.HairChange, queryToolTaskRequest: { businessTaskId: "strangers-3" } };
+  const tool = { toolCode: "hair/change", queryToolTaskRequest: { businessTaskId: "strangers-3" } };
   assert.ok((await queries.queryToolTask(tool)).data.taskId);
 }
 
@@ -88,7 +88,7 @@ async function callWithExample(id: string, operation: any, schemas: any): Promis
   const sent = operation.requestBody.content["application/json"].examples.full.value;
   const apis: any[] = [new imgopen.AIImageGenerationApi(settings), queries, trainings, new imgopen.ImageToolApi(settings)];
   const request = (imgopen as any)[`${pascal}RequestFromJSON`](sent);
-  const parameters = { [`${camel}Request`]: request, toolCode: imgopen.ToolCode.Roop };
+  const parameters = { [`${camel}Request`]: request, toolCode: "roop" };
   const answer = await apis.find((api) => camel in api)[camel](parameters);
   assert.equal(answer.code, "200", id);
   const [record] = await fetchJson("/recorded");

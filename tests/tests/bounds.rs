@@ -192,11 +192,8 @@ client_side! {
     SubmitTrainingRequest.rank_dropout("rankDropout"): [0, 1] [-0.000001, 1.000001];
     SubmitTrainingRequest.module_dropout("moduleDropout"): [0, 1] [-0.000001, 1.000001];
     SubmitTrainingRequest.noise_offset("noiseOffset"): [0, 1] [-0.000001, 1.000001];
-    FluxTextToImageRequest.comfy_task_type("comfyTaskType"): ["Flux1DevFP8", ComfyTaskType::Flux1SchnellFp8] ["Flux2"];
     SwapFaceV2Request.fidelity_weight("fidelityWeight"): ["0", 1, 0.5] ["-0.1", 1.1];
     RestoreFaceRequest.fidelity_weight("fidelityWeight"): ["0", "1"] ["-0.1", "1.1", "half"];
-    InstantIdRequest.width("width"): [960] [959, 961];
-    InstantIdRequest.height("height"): [960] [959, 961];
     SuperResolutionRequest.scale("scale"): [2, 4] [1, 3];
     DescribeImageRequest.model("model"): ["clip", DescribeModel::Deepdanbooru] ["blip"];
     SwapFacesRequest.source_url("sourceUrl"): [urls(1), urls(2)] [urls(0), urls(3)];

@@ -66,10 +66,28 @@ async fn a_fault_is_reported_before_anything_is_sent() {
         missing.starts_with("the request was not sent: `toolCode`: missing; give one of comfyui/text2image"),
         "{missing}"
     );
-    let unknown = query.parameter("toolCode", "../keys").send().await.unwrap_err().to_string();
-    assert!(unknown.contains("`toolCode`: \"../keys\" given; give one of"), "{unknown}");
+    for code in ["", "..", "../keys", "hair//change", "hair/."] {
+        let refused = format!("`toolCode`: {code:?} given; give one of comfyui/text2image, ");
+        let unsent = query.clone().parameter("toolCode", code).send().await.unwrap_err().to_string();
+        assert!(unsent.contains(&refused), "{unsent}");
+        let typed = client.query_tool_task().tool_code(code).body_map(|body| body.business_task_id("1"));
+        let unsent = typed.send().await.unwrap_err().to_string();
+        assert!(unsent.contains(&format!("`toolCode`: {code:?} given")), "{unsent}");
+    }
     let no_job = client.progress(&operations::LIST_MODELS, "1").await.unwrap_err();
     assert!(matches!(no_job, Error::InvalidRequest(message) if message == "`list_models` starts no job"));
+}
+
+/// The vendor may have tools that the document does not list.
+#[tokio::test]
+async fn a_tool_that_is_not_listed_can_be_asked_for() {
+    let recorder = Recorder::default();
+    let client = Client::builder(&url(serve(recorder.router()).await)).credentials(keys()).build().unwrap();
+    let query = client.dynamic(&operations::QUERY_TOOL_TASK).body(json!({ "businessTaskId": "1" }));
+    for code in ["upscale", "sky/re place"] {
+        query.clone().parameter("toolCode", code).send().await.unwrap();
+        assert_eq!(recorder.take()[0].parameter.as_deref(), Some(code));
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod control;
 mod fields;
 mod fit;
+mod flux;
 mod prompt;
 mod read;
 mod sampling;
@@ -12,6 +13,7 @@ mod types;
 
 pub use control::{ControlMode, ControlUnit};
 pub use fit::Fit;
+pub use flux::FluxVariant;
 pub use prompt::{LoraUse, Prompt};
 pub use sampling::{Sampling, Schedule};
 pub(crate) use types::PIXEL;

@@ -29,13 +29,13 @@ pub use comfyui::ComfyUi;
 pub use driver::{Driver, Surroundings};
 pub use fleet::{Fleet, name_all};
 pub use generation::{
-    Checkpoint, ControlMode, ControlUnit, Fill, Fit, Generation, Hires, LoraUse, MAX_SIDE, MAX_STEPS, MOST_PICTURES,
-    Mask, Prompt, Sampling, Schedule, Start,
+    Checkpoint, ControlMode, ControlUnit, Fill, Fit, FluxVariant, Generation, Hires, LoraUse, MAX_SIDE, MAX_STEPS,
+    MOST_PICTURES, Mask, Prompt, Sampling, Schedule, Start,
 };
 pub use inpaint::Inpainter;
 pub use kind::Kind;
 pub use report::{OperationReport, Report};
 pub use sd_server::SdServer;
-pub use settings::{BackendSettings, FluxFiles, FluxVariant, InpaintSettings, ModelFiles, Password};
+pub use settings::{BackendSettings, FluxFiles, InpaintSettings, ModelFiles, Password};
 pub use timing::Timing;
 pub use webui::SdWebui;

@@ -1,9 +1,8 @@
 //! How drivers say what a back end does not offer, and what they check of a generation in the same way.
 
 use imgopen_engine::EngineError;
-use imgopen_types::ComfyTaskType;
 
-use crate::generation::{Checkpoint, Fit, Generation, Prompt};
+use crate::generation::{Checkpoint, Fit, FluxVariant, Generation, Prompt};
 use crate::names;
 
 /// The field that names the model.
@@ -55,8 +54,8 @@ impl Refusals<'_> {
     }
 
     /// Refuses a variant of FLUX.1 whose files the settings do not name.
-    pub(crate) fn without_files(&self, variant: ComfyTaskType) -> EngineError {
-        let problem = format!("files for {}; its operator can name them in the settings", variant.as_str());
+    pub(crate) fn without_files(&self, variant: FluxVariant) -> EngineError {
+        let problem = format!("files for {}; its operator can name them in the settings", variant.wire_name());
         self.refused(FLUX, &problem)
     }
 
@@ -102,7 +101,7 @@ impl Refusals<'_> {
 
 /// What a caller should know of the guidance of FLUX.1 schnell.
 pub(crate) fn schnell_note(generation: &Generation) -> Option<String> {
-    let is_schnell = generation.checkpoint == Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8);
+    let is_schnell = generation.checkpoint == Checkpoint::Flux(FluxVariant::Schnell);
     is_schnell.then(|| "`fluxGuidance`: FLUX.1 schnell was made without guidance and ignores it".to_owned())
 }
 

@@ -8,13 +8,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use imgopen_types::{ComfyTaskType, operations, utf8};
+use imgopen_types::{operations, utf8};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 // `5m`, `1h 30m`, as elsewhere in the settings.
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 
+use crate::generation::FluxVariant;
 use crate::kind::Kind;
 pub use inpaint::InpaintSettings;
 pub(crate) use inpaint::UNIT;
@@ -176,16 +177,6 @@ impl ModelFiles {
     }
 }
 
-/// A variant of FLUX.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FluxVariant {
-    /// FLUX.1 dev.
-    Dev,
-    /// FLUX.1 schnell.
-    Schnell,
-}
-
 /// The files of a variant of FLUX.1, by their names in the back end's lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -286,10 +277,10 @@ impl BackendSettings {
     }
 
     /// Returns the files for a variant of FLUX.1.
-    pub(crate) fn flux_files(&self, variant: ComfyTaskType) -> Option<&FluxFiles> {
+    pub(crate) fn flux_files(&self, variant: FluxVariant) -> Option<&FluxFiles> {
         match variant {
-            ComfyTaskType::Flux1DevFp8 => self.flux_dev.as_ref(),
-            ComfyTaskType::Flux1SchnellFp8 => self.flux_schnell.as_ref(),
+            FluxVariant::Dev => self.flux_dev.as_ref(),
+            FluxVariant::Schnell => self.flux_schnell.as_ref(),
         }
     }
 

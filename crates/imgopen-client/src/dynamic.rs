@@ -125,7 +125,7 @@ impl Dynamic<'_> {
             let given = self.parameters.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
             let value = parameter.check(given);
             let value = value.map_err(|problem| Error::InvalidRequest(format!("`{name}`: {problem}")))?;
-            let value = if parameter.multi_segment { segments(value) } else { encode_path(value) };
+            let value = if parameter.multi_segment { segments(name, value)? } else { encode_path(value) };
             path = path.replace(&format!("{{{name}}}"), &value);
         }
         Ok(path)

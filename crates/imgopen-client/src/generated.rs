@@ -50,8 +50,11 @@ impl Client {
     /// * `seed` is a string here and an integer in `controlnet` and in every answer.
     /// * A public client sends one constant `id_task` and asks `query_task` with the returned `data.task_id`, so the
     ///   returned id is accepted there. Whether the caller's own id works as well is shown only by the published
-    ///   example of `query_task`, where both are equal. That client waits 60 seconds for each call and polls at most
-    ///   five times, ten seconds apart.
+    ///   example of `query_task`, where both are equal. That client waits 60 seconds for each call and asks at most
+    ///   five times: ten seconds after a `status` of 1 or 3, at once after anything else.
+    /// * The body of that client repeats the published example, as far as that is available, in its order and
+    ///   character for character, and adds `batch_size` alone. So what is marked as observed is very probably the
+    ///   rest of the example.
     /// * No ranges are published for this version. The nearest guide is the newer, unfinished v3 page: prompt of at
     ///   most 2000 characters, width and height 128 to 1024 (default 512), steps 20, guidance 1 to 30 (default 7),
     ///   redraw strength 0 to 1, hi-res multiple 1 to 4, seed "-1".
@@ -125,8 +128,10 @@ impl Client {
     ///   `https://zhiqiteai.apifox.cn/api-104799246`).
     /// * Available: the names of all request fields. The members of `controlnet` and its place, most of the example,
     ///   the answer and the date are not available. `controlnet` is the last row of the table, so it lies either
-    ///   inside `alwayson_scripts`, as is the habit of the Stable Diffusion web UI, or at the top level. Both places
-    ///   are accepted; exactly one of them must be used.
+    ///   inside `alwayson_scripts` or at the top level. Inside is likelier: it is the habit of the Stable Diffusion
+    ///   web UI, and on the page of `image_to_image` the other plug-in, `ADetailer`, stands between two members of
+    ///   `alwayson_scripts`. Both places are accepted; exactly one of them must be used.
+    /// * Titles: `cfg_scale` is the coefficient of the prompt's guidance (提示词引导系数), `seed` a random seed (随机种子).
     ///
     /// Quirks:
     ///
@@ -161,8 +166,8 @@ impl Client {
     /// Quirks:
     ///
     /// * The types of the members of a row are read from the example. The two missing members are kept as they come.
-    /// * The title is spelled "QueryModelList" but the path begins in lower case; a field is described as "Quer
-    ///   sdModelCheckpoint".
+    /// * The title is spelled "QueryModelList" but the path begins in lower case; the operation is described as
+    ///   "Quer sdModelCheckpoint", although it returns all checkpoints.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222080>
     ///
@@ -301,8 +306,9 @@ impl Client {
     /// Quirks:
     ///
     /// * The example on the Chinese page differs in `desc` alone: "任务成功 !", with the space.
-    /// * A public client takes `status` 2 as done and reads the first `image_url`, goes on polling with 1 and 3, and
-    ///   takes anything else as a failure; to it an empty list of pictures with status 2 is an error.
+    /// * A public client takes `status` 2 as done and reads the first `image_url`. It waits ten seconds after 1 and
+    ///   3, without a look at `code`. After any other `status`, an empty list of pictures or a failed call it asks
+    ///   again at once; the fifth fruitless ask is a failure.
     ///
     /// Public page: <https://4v5l1y8wvl.apifox.cn/api-202222085>
     ///
@@ -330,7 +336,8 @@ impl Client {
     /// * Headers: the published page flags both credentials as required, with the example values `accessKeyId` and
     ///   `accessKeySecret`.
     /// * Pages: "queryImageToolTaskInfo" (English), 绘图工具任务查询 (title of the Chinese page, which is not available).
-    /// * Available: the request. The answer and the date are not available; the answer is inferred.
+    /// * Available: the request. The page has an example of the answer, with the status 200 and as
+    ///   `application/json`, but its text is not available, and neither is the date; the answer is inferred.
     ///
     /// Quirks:
     ///
@@ -599,7 +606,7 @@ impl Client {
     /// * Headers: both published pages flag both credentials as optional.
     /// * Pages: "image description" (English, modified 2024-08-09 01:02:53), 图转文 (Chinese,
     ///   `https://zhiqiteai.apifox.cn/api-141445769`, modified 2024-02-21 07:48:45).
-    /// * Available: everything.
+    /// * Available: everything but whether `data.caption` is required.
     ///
     /// Quirks:
     ///
@@ -1527,7 +1534,7 @@ pub mod builder {
             let url = format!(
                 "{}/AIGCImgOpenServ/saas/tool/{}/queryTask",
                 client.baseurl,
-                crate::path::segments(&tool_code.to_string()),
+                crate::path::segments("toolCode", &tool_code.to_string())?,
             );
             let request = client
                 .client

@@ -29,16 +29,14 @@ pub(crate) fn parameter<T: FromStr>(operation: &Operation, path: &str) -> Result
         .and_then(|parameter| {
             let (before, after) = operation.path.split_once(&format!("{{{}}}", parameter.name))?;
             let raw = path.strip_prefix(before)?.strip_suffix(after)?;
-            let value = percent_decode_str(raw).decode_utf8_lossy().into_owned();
+            let value = percent_decode_str(raw).decode_utf8().ok()?.into_owned();
             Some((parameter, value))
         })
         .ok_or_else(|| no_such_path(path))?;
     let (parameter, value) = found;
-    value.parse().map_err(|_| {
-        let known: Vec<_> = parameter.values.values.iter().map(|choice| choice.value).collect();
-        let shown: String = value.chars().take(60).collect();
-        Failure::not_found(format!("`{}` is {shown:?}; use one of {}", parameter.name, known.join(", ")))
-    })
+    let checked = parameter.check(Some(&value));
+    let value = checked.map_err(|problem| Failure::not_found(format!("`{}`: {problem}", parameter.name)))?;
+    value.parse().map_err(|_| no_such_path(path))
 }
 
 /// Adds to routes what every answer must have: the envelope for unknown paths, wrong methods and panics.

@@ -89,6 +89,11 @@ async fn an_enlarged_picture_keeps_its_content_and_format() {
     let query = client.query_tool_task().tool_code(imgopen_client::types::ToolCode::ImgEnlarge);
     let report = query.body_map(|body| body.business_task_id("webp")).send().await.into_data().unwrap();
     assert_eq!(report.status.value(), 1);
+    let query = client.query_tool_task().tool_code("sky/replace").body_map(|body| body.business_task_id("webp"));
+    let error = query.send().await.unwrap_err();
+    let msg = &error.envelope().unwrap().msg;
+    assert_eq!(error.status().unwrap(), 404);
+    assert!(msg.starts_with("`toolCode`: this server has no tool \"sky/replace\"; use one of comfyui/"), "{msg}");
 }
 
 /// A PNG whose header claims more pixels than are allowed.

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::BoxFuture;
 use image::{DynamicImage, GrayImage};
-use imgopen_engine::{Engine, EngineError, Grade, Input, Job, Monitor, Offer, Output, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Offer, Output, PictureLimits};
 use imgopen_picture::{self as picture, parallel};
 use imgopen_types::{DetectFacesRequest, Face, FaceBox, operations};
 
@@ -69,6 +69,14 @@ impl Engine for Faces {
 
     fn offers(&self) -> Vec<Offer> {
         vec![Offer::new(&operations::DETECT_FACES, Grade::Classical)]
+    }
+
+    /// The request is open, because its published table is cut; what else it may hold is not done here.
+    fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
+        match request.typed::<DetectFacesRequest>()?.extra.keys().next() {
+            Some(name) => Err(EngineError::rejected(name, "not known to the face detector; leave it out")),
+            None => Ok(()),
+        }
     }
 
     fn memory(&self, job: &Job) -> u64 {

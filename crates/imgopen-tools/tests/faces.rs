@@ -151,6 +151,15 @@ async fn a_job_gives_faces_and_names_a_bad_picture() {
     assert_eq!(Faces::new().run(job(bytes), monitor).await, Err(EngineError::Cancelled));
 }
 
+/// The published table is cut, so the contract keeps what it does not know; the engine does not drop it in silence.
+#[test]
+fn a_field_that_the_detector_does_not_know_is_rejected() {
+    let check = |fields| Faces::new().check(job("detect_faces", fields).checked_request());
+    assert_eq!(check(json!({"imageUrl": URL})), Ok(()));
+    let error = check(json!({"imageUrl": URL, "maxFaces": 1})).unwrap_err().to_string();
+    assert_eq!(error, "`maxFaces`: not known to the face detector; leave it out");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
 

@@ -159,6 +159,8 @@ impl Gate {
         let given = schema.exactly_one.iter().filter(|path| present(schema, slots, path));
         let problem = match given.count() {
             1 => return,
+            // It has a fault of its own, and may have been meant to hold the member.
+            0 if schema.exactly_one.iter().any(|path| is_held_by_another_type(schema, slots, path)) => return,
             0 => "missing",
             _ => "given together with others",
         };
@@ -324,6 +326,13 @@ fn present(schema: &'static Object, slots: &[Option<Member<'_>>], path: &[&str])
             .any(|(name, _)| inner.position(name, 0).is_some_and(|index| inner.fields[index].name == path[1])),
         _ => false,
     }
+}
+
+/// Returns whether what should hold the member of that path is not an object.
+fn is_held_by_another_type(schema: &'static Object, slots: &[Option<Member<'_>>], path: &[&str]) -> bool {
+    let [outer, _, ..] = path else { return false };
+    let holder = schema.position(outer, 0).and_then(|index| slots[index].as_ref());
+    holder.is_some_and(|(_, node)| !matches!(node, Node::Object(_)))
 }
 
 /// The index of the first item that stood before.

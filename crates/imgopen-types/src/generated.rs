@@ -1702,6 +1702,9 @@ static CONTROLNET_REQUEST: Object = Object {
 };
 
 /// External parameters of `controlnet`. Members that are not declared here are kept.
+///
+/// Source: That they lie inside `alwayson_scripts` is read from the order of the published table, which is why
+/// each is marked as partial.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ControlnetScripts {
     /// Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`.
@@ -1713,7 +1716,7 @@ pub struct ControlnetScripts {
     pub sd_model_checkpoint: String,
     /// Further settings for this task alone.
     ///
-    /// (`override_settings` on the wire; optional)
+    /// (`override_settings` on the wire; optional; published in part)
     #[serde(rename = "override_settings", skip_serializing_if = "Option::is_none")]
     pub override_settings: Option<OverrideSettings>,
     /// The caller's own id for the task, 1 to 255 characters.
@@ -1725,7 +1728,7 @@ pub struct ControlnetScripts {
     pub id_task: String,
     /// VAE to use instead of the model's own.
     ///
-    /// (`sd_vae` on the wire; optional)
+    /// (`sd_vae` on the wire; optional; published in part)
     #[serde(rename = "sd_vae", skip_serializing_if = "Option::is_none")]
     pub sd_vae: Option<String>,
     /// File format of the result pictures.
@@ -1764,19 +1767,25 @@ object!(
 static CONTROLNET_SCRIPTS: Object = Object {
     name: "ControlnetScripts",
     about: "External parameters of `controlnet`. Members that are not declared here are kept.",
-    source: None,
+    source: Some(concat!(
+        "That they lie inside `alwayson_scripts` is read from the order of the published table, ",
+        "which is why each is marked as partial."
+    )),
     fields: &[
         Field::required("sd_model_checkpoint", Shape::Text(Text::ANY.min_length(1)))
             .about("Code of the model to use: the `sdModelCheckpoint` of a row of `list_models`.")
             .provenance(Provenance::Partial)
             .source("The Chinese page adds that it must be given."),
         Field::optional("override_settings", Shape::Object(&OVERRIDE_SETTINGS))
-            .about("Further settings for this task alone."),
+            .about("Further settings for this task alone.")
+            .provenance(Provenance::Partial),
         Field::required("id_task", Shape::Text(Text::ANY.min_length(1).max_length(255)))
             .about("The caller's own id for the task, 1 to 255 characters.")
             .provenance(Provenance::Partial)
             .source("That an id has at most 255 characters is ours; no length is published."),
-        Field::optional("sd_vae", Shape::Text(Text::ANY)).about("VAE to use instead of the model's own."),
+        Field::optional("sd_vae", Shape::Text(Text::ANY))
+            .about("VAE to use instead of the model's own.")
+            .provenance(Provenance::Partial),
         Field::optional("output_image_format", Shape::TextEnum(&IMAGE_FORMAT))
             .about("File format of the result pictures.")
             .provenance(Provenance::Partial),
@@ -2113,8 +2122,6 @@ pub struct ListModelsRequest {
     /// Model code to search for.
     ///
     /// (`sdModelCheckpoint` on the wire; optional)
-    ///
-    /// Source: Quirk: the page describes it as "Quer sdModelCheckpoint".
     #[serde(rename = "sdModelCheckpoint", skip_serializing_if = "Option::is_none")]
     pub sd_model_checkpoint: Option<String>,
     /// Model name to search for.
@@ -2155,9 +2162,7 @@ static LIST_MODELS_REQUEST: Object = Object {
     about: "Request for one page of the list of checkpoints.",
     source: None,
     fields: &[
-        Field::optional("sdModelCheckpoint", Shape::Text(Text::ANY))
-            .about("Model code to search for.")
-            .source("Quirk: the page describes it as \"Quer sdModelCheckpoint\"."),
+        Field::optional("sdModelCheckpoint", Shape::Text(Text::ANY)).about("Model code to search for."),
         Field::optional("sdModelName", Shape::Text(Text::ANY)).about("Model name to search for."),
         Field::required("pageSize", Shape::Integer(Integer::ANY.minimum(1)))
             .about("Number of rows in a page, such as 10.")
@@ -2331,9 +2336,12 @@ pub struct ModelRow {
     /// Source: The published example has 2; the meaning of the values is not available.
     #[serde(rename = "modelUploadStatus", skip_serializing_if = "Option::is_none")]
     pub model_upload_status: Option<i64>,
-    /// URL of the cover picture. It is signed and expires.
+    /// URL of the cover picture. It is signed and expires after years.
     ///
     /// (`modelImgUrl2` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: The published example is signed until 2033-08-04 10:30:00 UTC, about ten years; that says nothing of
+    /// result pictures.
     #[serde(rename = "modelImgUrl2", skip_serializing_if = "Option::is_none")]
     pub model_img_url2: Option<String>,
     /// Members that the document does not name, as they came.
@@ -2404,9 +2412,13 @@ static MODEL_ROW: Object = Object {
             .provenance(Provenance::Partial)
             .source("The published example has 2; the meaning of the values is not available."),
         Field::optional("modelImgUrl2", Shape::Text(Text::ANY))
-            .about("URL of the cover picture. It is signed and expires.")
+            .about("URL of the cover picture. It is signed and expires after years.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "The published example is signed until 2033-08-04 10:30:00 UTC, about ten years; that says ",
+                "nothing of result pictures."
+            )),
     ],
     unknown: Unknown::Kept,
     exactly_one: &[],
@@ -3975,52 +3987,63 @@ static TEMPORARY_IMAGE: Object = Object {
     exactly_one: &[],
 };
 
-/// Code of a tool: the part of its own path after `tool/`.
+/// Code of a tool: the part of its own path after `tool/`. Other codes are passed on.
 ///
-/// Source: The page of `query_tool_task` names "roop", "hair/change" and "identifyStyle"; the others follow from
-/// its rule. The paths behind "codeformer", "superResolution", "objectRemove", "background/remove", "imgEnlarge"
-/// and "watermark" are inferred, and so are these codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The set is open: a value that is not listed here is kept as `Other`.
+///
+/// Source: The page of `query_tool_task` declares a plain text, names "roop", "hair/change" and "identifyStyle",
+/// and gives the rule, from which the others follow. The paths behind six of them are inferred, and so are these
+/// codes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ToolCode {
-    /// `comfyui/text2image`.
+    /// `comfyui/text2image`: Pictures from a prompt by a Flux workflow, `flux_text_to_image`.
     ComfyuiText2image,
-    /// `roop`.
+    /// `roop`: Face swap, `swap_face`.
+    ///
+    /// Source: The page of `query_tool_task` explains it.
     Roop,
-    /// `v2/roop`.
+    /// `v2/roop`: Face swap with repair, `swap_face_v2`.
     V2Roop,
-    /// `instantID`.
+    /// `instantID`: Portrait in another style, `instant_id`.
     InstantId,
-    /// `codeformer`.
+    /// `codeformer` (inferred, not published): Face repair, `restore_face`.
     Codeformer,
-    /// `superResolution`.
+    /// `superResolution` (inferred, not published): Enlargement by a whole factor, `super_resolution`.
     SuperResolution,
-    /// `interrogate`.
+    /// `interrogate`: Description of a picture, `describe_image`.
     Interrogate,
-    /// `face/fusion`.
+    /// `face/fusion`: Swap of one or two faces, `swap_faces`.
     FaceFusion,
-    /// `face/detection`.
+    /// `face/detection`: Search for faces, `detect_faces`.
     FaceDetection,
-    /// `prompts/expand`.
+    /// `prompts/expand`: Expansion of a prompt, `expand_prompt`.
     PromptsExpand,
-    /// `hair/change`.
+    /// `hair/change`: Another hairstyle, `change_hairstyle`.
+    ///
+    /// Source: The page of `query_tool_task` explains it.
     HairChange,
-    /// `objectRemove`.
+    /// `objectRemove` (inferred, not published): Removal of an object, `remove_object`.
     ObjectRemove,
-    /// `identifyStyle`.
+    /// `identifyStyle`: Recognition of a style, `recognize_style`.
+    ///
+    /// Source: The example on the page of `query_tool_task` asks for it.
     IdentifyStyle,
-    /// `imgExpand`.
+    /// `imgExpand`: Enlargement of the canvas, `outpaint`.
     ImgExpand,
-    /// `cnt/preview`.
+    /// `cnt/preview`: Preview of a ControlNet preprocessor, `preview_controlnet`.
     CntPreview,
-    /// `background/remove`.
+    /// `background/remove` (inferred, not published): Removal of the background, `remove_background`.
     BackgroundRemove,
-    /// `imgEnlarge`.
+    /// `imgEnlarge` (inferred, not published): Enlargement by any factor, `enlarge_image`.
     ImgEnlarge,
-    /// `watermark`.
+    /// `watermark` (inferred, not published): A mark on a picture, `watermark_image`.
     Watermark,
+    /// A value that the document does not list.
+    Other(String),
 }
 
-closed_text!(
+open_text!(
     ToolCode : TOOL_CODE { ComfyuiText2image = "comfyui/text2image", Roop = "roop",
     V2Roop = "v2/roop", InstantId = "instantID", Codeformer = "codeformer",
     SuperResolution = "superResolution", Interrogate = "interrogate", FaceFusion =
@@ -4033,33 +4056,123 @@ closed_text!(
 
 static TOOL_CODE: TextEnum = TextEnum {
     name: "ToolCode",
-    about: "Code of a tool: the part of its own path after `tool/`.",
+    about: "Code of a tool: the part of its own path after `tool/`. Other codes are passed on.",
     source: Some(concat!(
-        "The page of `query_tool_task` names \"roop\", \"hair/change\" and \"identifyStyle\"; the others ",
-        "follow from its rule. The paths behind \"codeformer\", \"superResolution\", \"objectRemove\", ",
-        "\"background/remove\", \"imgEnlarge\" and \"watermark\" are inferred, and so are these codes."
+        "The page of `query_tool_task` declares a plain text, names \"roop\", \"hair/change\" and ",
+        "\"identifyStyle\", and gives the rule, from which the others follow. The paths behind six ",
+        "of them are inferred, and so are these codes."
     )),
     values: &[
-        Choice { value: "comfyui/text2image", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "roop", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "v2/roop", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "instantID", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "codeformer", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "superResolution", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "interrogate", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "face/fusion", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "face/detection", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "prompts/expand", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "hair/change", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "objectRemove", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "identifyStyle", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "imgExpand", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "cnt/preview", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "background/remove", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "imgEnlarge", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "watermark", about: "", provenance: Provenance::Published, source: None },
+        Choice {
+            value: "comfyui/text2image",
+            about: "Pictures from a prompt by a Flux workflow, `flux_text_to_image`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "roop",
+            about: "Face swap, `swap_face`.",
+            provenance: Provenance::Published,
+            source: Some("The page of `query_tool_task` explains it."),
+        },
+        Choice {
+            value: "v2/roop",
+            about: "Face swap with repair, `swap_face_v2`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "instantID",
+            about: "Portrait in another style, `instant_id`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "codeformer",
+            about: "Face repair, `restore_face`.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "superResolution",
+            about: "Enlargement by a whole factor, `super_resolution`.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "interrogate",
+            about: "Description of a picture, `describe_image`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "face/fusion",
+            about: "Swap of one or two faces, `swap_faces`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "face/detection",
+            about: "Search for faces, `detect_faces`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "prompts/expand",
+            about: "Expansion of a prompt, `expand_prompt`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "hair/change",
+            about: "Another hairstyle, `change_hairstyle`.",
+            provenance: Provenance::Published,
+            source: Some("The page of `query_tool_task` explains it."),
+        },
+        Choice {
+            value: "objectRemove",
+            about: "Removal of an object, `remove_object`.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "identifyStyle",
+            about: "Recognition of a style, `recognize_style`.",
+            provenance: Provenance::Published,
+            source: Some("The example on the page of `query_tool_task` asks for it."),
+        },
+        Choice {
+            value: "imgExpand",
+            about: "Enlargement of the canvas, `outpaint`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "cnt/preview",
+            about: "Preview of a ControlNet preprocessor, `preview_controlnet`.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "background/remove",
+            about: "Removal of the background, `remove_background`.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "imgEnlarge",
+            about: "Enlargement by any factor, `enlarge_image`.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "watermark",
+            about: "A mark on a picture, `watermark_image`.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
     ],
-    open: false,
+    open: true,
 };
 
 /// Request for the state of one tool job.
@@ -5665,34 +5778,46 @@ static FLUX_TEXT_TO_IMAGE_REQUEST: Object = Object {
     exactly_one: &[],
 };
 
-/// Flux workflow. "Flux1DevFP8" runs FLUX.1 dev and "Flux1SchnellFP8" the faster FLUX.1 schnell, both in 8 bits.
+/// Flux workflow. Other names are passed on.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
 ///
 /// Source: The page says that these are the values at present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ComfyTaskType {
-    /// `Flux1DevFP8`.
+    /// `Flux1DevFP8`: FLUX.1 dev in 8 bits.
     Flux1DevFp8,
-    /// `Flux1SchnellFP8`.
+    /// `Flux1SchnellFP8`: FLUX.1 schnell in 8 bits, which is faster.
     Flux1SchnellFp8,
+    /// A value that the document does not list.
+    Other(String),
 }
 
-closed_text!(
+open_text!(
     ComfyTaskType : COMFY_TASK_TYPE { Flux1DevFp8 = "Flux1DevFP8", Flux1SchnellFp8 =
     "Flux1SchnellFP8" }
 );
 
 static COMFY_TASK_TYPE: TextEnum = TextEnum {
     name: "ComfyTaskType",
-    about: concat!(
-        "Flux workflow. \"Flux1DevFP8\" runs FLUX.1 dev and \"Flux1SchnellFP8\" the faster FLUX.1 ",
-        "schnell, both in 8 bits."
-    ),
+    about: "Flux workflow. Other names are passed on.",
     source: Some("The page says that these are the values at present."),
     values: &[
-        Choice { value: "Flux1DevFP8", about: "", provenance: Provenance::Published, source: None },
-        Choice { value: "Flux1SchnellFP8", about: "", provenance: Provenance::Published, source: None },
+        Choice {
+            value: "Flux1DevFP8",
+            about: "FLUX.1 dev in 8 bits.",
+            provenance: Provenance::Published,
+            source: None,
+        },
+        Choice {
+            value: "Flux1SchnellFP8",
+            about: "FLUX.1 schnell in 8 bits, which is faster.",
+            provenance: Provenance::Published,
+            source: None,
+        },
     ],
-    open: false,
+    open: true,
 };
 
 /// Answer of `flux_text_to_image`, and the body of its push.
@@ -5995,7 +6120,9 @@ static SWAP_FACE_RESULT: Object = Object {
     exactly_one: &[],
 };
 
-/// Request to swap a face and then repair it.
+/// Request to swap a face and then repair it. Members that are not declared here are kept.
+///
+/// Source: The published table is available up to `fidelityWeight`; what follows is not.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SwapFaceV2Request {
     /// URL of the picture that gives the face.
@@ -6034,6 +6161,9 @@ pub struct SwapFaceV2Request {
     /// Source: Whether the page declares it is not available.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// Members that the document does not name, as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
 impl SwapFaceV2Request {
@@ -6045,13 +6175,13 @@ impl SwapFaceV2Request {
 
 object!(
     SwapFaceV2Request : SWAP_FACE_V2_REQUEST { source_url, target_url, business_task_id,
-    fidelity_weight, callback_url }
+    fidelity_weight, callback_url; extra }
 );
 
 static SWAP_FACE_V2_REQUEST: Object = Object {
     name: "SwapFaceV2Request",
-    about: "Request to swap a face and then repair it.",
-    source: None,
+    about: "Request to swap a face and then repair it. Members that are not declared here are kept.",
+    source: Some("The published table is available up to `fidelityWeight`; what follows is not."),
     fields: &[
         Field::required("sourceUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture that gives the face.")
@@ -6083,7 +6213,7 @@ static SWAP_FACE_V2_REQUEST: Object = Object {
             .provenance(Provenance::Inferred)
             .source("Whether the page declares it is not available."),
     ],
-    unknown: Unknown::Refused,
+    unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
@@ -6227,18 +6357,18 @@ pub struct InstantIdRequest {
     /// Source: The published example has "Cute ceramic doll".
     #[serde(rename = "prompt")]
     pub prompt: String,
-    /// Height of the portrait, in pixels: 960.
+    /// Height of the portrait, in pixels. The vendor's server takes 960 alone at present.
     ///
-    /// (`height` on the wire; optional; one of 960)
+    /// (`height` on the wire; optional; at least 1)
     ///
-    /// Source: The page says that only 960 is supported for now.
+    /// Source: The page says that only 960 is supported for now, so other values are not refused here.
     #[serde(rename = "height", skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
-    /// Width of the portrait, in pixels: 960.
+    /// Width of the portrait, in pixels. The vendor's server takes 960 alone at present.
     ///
-    /// (`width` on the wire; optional; one of 960)
+    /// (`width` on the wire; optional; at least 1)
     ///
-    /// Source: The page says that only 960 is supported for now.
+    /// Source: The page says that only 960 is supported for now, so other values are not refused here.
     #[serde(rename = "width", skip_serializing_if = "Option::is_none")]
     pub width: Option<i64>,
     /// What the portrait should not show.
@@ -6304,12 +6434,12 @@ static INSTANT_ID_REQUEST: Object = Object {
         Field::required("prompt", Shape::Text(Text::ANY))
             .about("What the portrait should show, such as \"Cute ceramic doll\".")
             .source("The published example has \"Cute ceramic doll\"."),
-        Field::optional("height", Shape::Integer(Integer::ANY.one_of(&[960])))
-            .about("Height of the portrait, in pixels: 960.")
-            .source("The page says that only 960 is supported for now."),
-        Field::optional("width", Shape::Integer(Integer::ANY.one_of(&[960])))
-            .about("Width of the portrait, in pixels: 960.")
-            .source("The page says that only 960 is supported for now."),
+        Field::optional("height", Shape::Integer(Integer::ANY.minimum(1)))
+            .about("Height of the portrait, in pixels. The vendor's server takes 960 alone at present.")
+            .source("The page says that only 960 is supported for now, so other values are not refused here."),
+        Field::optional("width", Shape::Integer(Integer::ANY.minimum(1)))
+            .about("Width of the portrait, in pixels. The vendor's server takes 960 alone at present.")
+            .source("The page says that only 960 is supported for now, so other values are not refused here."),
         Field::optional("negativePrompt", Shape::Text(Text::ANY))
             .about("What the portrait should not show.")
             .source("Quirk: \"1\" in the published example is a dummy."),
@@ -6835,6 +6965,8 @@ pub struct DescribeImageResult {
     /// The text about the picture, once the job has succeeded.
     ///
     /// (`caption` on the wire; optional; also read from `null` (as left out); published in part)
+    ///
+    /// Source: Whether it is required is not available; a job that has just been accepted has no text yet.
     #[serde(rename = "caption", skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
     /// State of the task.
@@ -6878,7 +7010,11 @@ static DESCRIBE_IMAGE_RESULT: Object = Object {
         Field::optional("caption", Shape::Text(Text::ANY))
             .about("The text about the picture, once the job has succeeded.")
             .accepts(&[JsonType::Null])
-            .provenance(Provenance::Partial),
+            .provenance(Provenance::Partial)
+            .source(concat!(
+                "Whether it is required is not available; a job that has just been accepted has no text ",
+                "yet."
+            )),
         Field::required("status", Shape::IntegerEnum(&TOOL_STATUS))
             .about("State of the task.")
             .source("The published example has 1 beside a finished text."),
@@ -7030,7 +7166,9 @@ static SWAP_FACES_RESPONSE: Object = Object {
     exactly_one: &[],
 };
 
-/// Request to find faces.
+/// Request to find faces. Members that are not declared here are kept.
+///
+/// Source: The published table is available up to `callbackUrl`; what follows is not.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DetectFacesRequest {
     /// URL of the picture to search.
@@ -7054,6 +7192,9 @@ pub struct DetectFacesRequest {
     /// Source: Quirk: its label is the Chinese 回调地址.
     #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// Members that the document does not name, as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
 impl DetectFacesRequest {
@@ -7064,14 +7205,14 @@ impl DetectFacesRequest {
 }
 
 object!(
-    DetectFacesRequest : DETECT_FACES_REQUEST { image_url, business_task_id, callback_url
-    }
+    DetectFacesRequest : DETECT_FACES_REQUEST { image_url, business_task_id,
+    callback_url; extra }
 );
 
 static DETECT_FACES_REQUEST: Object = Object {
     name: "DetectFacesRequest",
-    about: "Request to find faces.",
-    source: None,
+    about: "Request to find faces. Members that are not declared here are kept.",
+    source: Some("The published table is available up to `callbackUrl`; what follows is not."),
     fields: &[
         Field::required("imageUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL of the picture to search.")
@@ -7085,7 +7226,7 @@ static DETECT_FACES_REQUEST: Object = Object {
             .about("URL to push the result to when the job ends.")
             .source("Quirk: its label is the Chinese 回调地址."),
     ],
-    unknown: Unknown::Refused,
+    unknown: Unknown::Kept,
     exactly_one: &[],
 };
 
@@ -10276,11 +10417,14 @@ pub mod operations {
             "and in every answer.\n* A public client sends one constant `id_task` and asks `query_task` ",
             "with the returned `data.task_id`, so the returned id is accepted there. Whether the ",
             "caller's own id works as well is shown only by the published example of `query_task`, ",
-            "where both are equal. That client waits 60 seconds for each call and polls at most five ",
-            "times, ten seconds apart.\n* No ranges are published for this version. The nearest guide ",
-            "is the newer, unfinished v3 page: prompt of at most 2000 characters, width and height 128 ",
-            "to 1024 (default 512), steps 20, guidance 1 to 30 (default 7), redraw strength 0 to 1, ",
-            "hi-res multiple 1 to 4, seed \"-1\"."
+            "where both are equal. That client waits 60 seconds for each call and asks at most five ",
+            "times: ten seconds after a `status` of 1 or 3, at once after anything else.\n* The body of ",
+            "that client repeats the published example, as far as that is available, in its order and ",
+            "character for character, and adds `batch_size` alone. So what is marked as observed is ",
+            "very probably the rest of the example.\n* No ranges are published for this version. The ",
+            "nearest guide is the newer, unfinished v3 page: prompt of at most 2000 characters, width ",
+            "and height 128 to 1024 (default 512), steps 20, guidance 1 to 30 (default 7), redraw ",
+            "strength 0 to 1, hi-res multiple 1 to 4, seed \"-1\"."
         )),
         idempotent: false,
         parameters: &[],
@@ -10374,9 +10518,12 @@ pub mod operations {
             "\"sd controlnet 生图\" (Chinese, `https://zhiqiteai.apifox.cn/api-104799246`).\n* Available: ",
             "the names of all request fields. The members of `controlnet` and its place, most of the ",
             "example, the answer and the date are not available. `controlnet` is the last row of the ",
-            "table, so it lies either inside `alwayson_scripts`, as is the habit of the Stable ",
-            "Diffusion web UI, or at the top level. Both places are accepted; exactly one of them must ",
-            "be used.\n\nQuirks:\n\n* `seed` is declared as an integer; the published example sends the ",
+            "table, so it lies either inside `alwayson_scripts` or at the top level. Inside is ",
+            "likelier: it is the habit of the Stable Diffusion web UI, and on the page of ",
+            "`image_to_image` the other plug-in, `ADetailer`, stands between two members of ",
+            "`alwayson_scripts`. Both places are accepted; exactly one of them must be used.\n* Titles: ",
+            "`cfg_scale` is the coefficient of the prompt's guidance (提示词引导系数), `seed` a random seed ",
+            "(随机种子).\n\nQuirks:\n\n* `seed` is declared as an integer; the published example sends the ",
             "string \"1221212\". Its prompt, `n_iter` 1, `steps` 25 and `hr_scale` 2 are those of ",
             "`text_to_image`.\n* `batch_size` is required, yet the example goes from `n_iter` straight ",
             "to `steps`.\n* `hr_resize_x` is titled the height and `hr_resize_y` the width, the reverse ",
@@ -10418,8 +10565,8 @@ pub mod operations {
             "Available: everything but two of the twelve members of a row, the end of the example of ",
             "the answer and the date.\n\nQuirks:\n\n* The types of the members of a row are read from the ",
             "example. The two missing members are kept as they come.\n* The title is spelled ",
-            "\"QueryModelList\" but the path begins in lower case; a field is described as \"Quer ",
-            "sdModelCheckpoint\"."
+            "\"QueryModelList\" but the path begins in lower case; the operation is described as \"Quer ",
+            "sdModelCheckpoint\", although it returns all checkpoints."
         )),
         idempotent: true,
         parameters: &[],
@@ -10588,9 +10735,9 @@ pub mod operations {
             "* Available: the request, and the answer by its complete example. The declared table of ",
             "the answer and the members of `temporaryImageDto` are not available.\n\nQuirks:\n\n* The ",
             "example on the Chinese page differs in `desc` alone: \"任务成功 !\", with the space.\n* A public ",
-            "client takes `status` 2 as done and reads the first `image_url`, goes on polling with 1 ",
-            "and 3, and takes anything else as a failure; to it an empty list of pictures with status ",
-            "2 is an error."
+            "client takes `status` 2 as done and reads the first `image_url`. It waits ten seconds ",
+            "after 1 and 3, without a look at `code`. After any other `status`, an empty list of ",
+            "pictures or a failed call it asks again at once; the fifth fruitless ask is a failure."
         )),
         idempotent: true,
         parameters: &[],
@@ -10624,11 +10771,12 @@ pub mod operations {
             "* Result: which member holds the result is inferred.\n* Headers: the published page flags ",
             "both credentials as required, with the example values `accessKeyId` and ",
             "`accessKeySecret`.\n* Pages: \"queryImageToolTaskInfo\" (English), 绘图工具任务查询 (title of the ",
-            "Chinese page, which is not available).\n* Available: the request. The answer and the date ",
-            "are not available; the answer is inferred.\n\nQuirks:\n\n* `toolCode` may hold a slash, as in ",
-            "`hair/change`, so the parameter spans several segments of the path and its slashes are ",
-            "not escaped. OpenAPI 3.0 cannot say so; the parameter carries `x-multi-segment`.\n* The ",
-            "two codes that the page explains are `hair/change`, from ",
+            "Chinese page, which is not available).\n* Available: the request. The page has an example ",
+            "of the answer, with the status 200 and as `application/json`, but its text is not ",
+            "available, and neither is the date; the answer is inferred.\n\nQuirks:\n\n* `toolCode` may ",
+            "hold a slash, as in `hair/change`, so the parameter spans several segments of the path ",
+            "and its slashes are not escaped. OpenAPI 3.0 cannot say so; the parameter carries ",
+            "`x-multi-segment`.\n* The two codes that the page explains are `hair/change`, from ",
             "`/AIGCImgOpenServ/saas/tool/hair/change`, and `roop`, from ",
             "`/AIGCImgOpenServ/saas/tool/roop`; its example asks for `identifyStyle`.\n* Asked for ",
             "`prompts/expand`, the scale of that tool is taken to hold here too: 0 with `prompts` ",
@@ -11000,10 +11148,10 @@ pub mod operations {
             "`callbackUrl`.\n* Headers: both published pages flag both credentials as optional.\n* ",
             "Pages: \"image description\" (English, modified 2024-08-09 01:02:53), 图转文 (Chinese, ",
             "`https://zhiqiteai.apifox.cn/api-141445769`, modified 2024-02-21 07:48:45).\n* Available: ",
-            "everything.\n\nQuirks:\n\n* `callbackUrl` is required, yet missing from the example and from ",
-            "the curl sample.\n* The examples of request and answer carry different ids (1008641511, ",
-            "1008464122).\n* The members of the answer are ordered `code`, `data`, `msg`. The ",
-            "description of the page is misspelled \"iamge to text\"."
+            "everything but whether `data.caption` is required.\n\nQuirks:\n\n* `callbackUrl` is required, ",
+            "yet missing from the example and from the curl sample.\n* The examples of request and ",
+            "answer carry different ids (1008641511, 1008464122).\n* The members of the answer are ",
+            "ordered `code`, `data`, `msg`. The description of the page is misspelled \"iamge to text\"."
         )),
         idempotent: false,
         parameters: &[],
@@ -17296,7 +17444,7 @@ pub mod builder {
         #[serde(rename = "businessTaskId", skip_serializing_if = "Option::is_none")]
         business_task_id: Option<String>,
         #[serde(rename = "comfyTaskType", skip_serializing_if = "Option::is_none")]
-        comfy_task_type: Option<String>,
+        comfy_task_type: Option<super::ComfyTaskType>,
         #[serde(rename = "prompt", skip_serializing_if = "Option::is_none")]
         prompt: Option<String>,
         #[serde(rename = "width", skip_serializing_if = "Option::is_none")]
@@ -17322,7 +17470,7 @@ pub mod builder {
             self
         }
         /// Sets `comfyTaskType`.
-        pub fn comfy_task_type(mut self, value: impl Into<String>) -> Self {
+        pub fn comfy_task_type(mut self, value: impl Into<super::ComfyTaskType>) -> Self {
             self.comfy_task_type = Some(value.into());
             self
         }
@@ -17378,7 +17526,7 @@ pub mod builder {
         fn from(value: super::FluxTextToImageRequest) -> Self {
             Self {
                 business_task_id: Some(value.business_task_id),
-                comfy_task_type: Some(value.comfy_task_type.into()),
+                comfy_task_type: Some(value.comfy_task_type),
                 prompt: Some(value.prompt),
                 width: value.width,
                 height: value.height,
@@ -17715,6 +17863,8 @@ pub mod builder {
         fidelity_weight: Option<String>,
         #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
         callback_url: Option<String>,
+        #[serde(flatten)]
+        extra: serde_json::Map<String, serde_json::Value>,
     }
 
     impl SwapFaceV2Request {
@@ -17743,6 +17893,11 @@ pub mod builder {
             self.callback_url = Some(value.into());
             self
         }
+        /// Sets a member that the document does not name.
+        pub fn extra(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+            self.extra.insert(name.into(), value.into());
+            self
+        }
         /// The finished value.
         ///
         /// # Errors
@@ -17769,6 +17924,7 @@ pub mod builder {
                 business_task_id: Some(value.business_task_id),
                 fidelity_weight: value.fidelity_weight,
                 callback_url: value.callback_url,
+                extra: value.extra,
             }
         }
     }
@@ -18753,6 +18909,8 @@ pub mod builder {
         business_task_id: Option<String>,
         #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
         callback_url: Option<String>,
+        #[serde(flatten)]
+        extra: serde_json::Map<String, serde_json::Value>,
     }
 
     impl DetectFacesRequest {
@@ -18769,6 +18927,11 @@ pub mod builder {
         /// Sets `callbackUrl`.
         pub fn callback_url(mut self, value: impl Into<String>) -> Self {
             self.callback_url = Some(value.into());
+            self
+        }
+        /// Sets a member that the document does not name.
+        pub fn extra(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+            self.extra.insert(name.into(), value.into());
             self
         }
         /// The finished value.
@@ -18795,6 +18958,7 @@ pub mod builder {
                 image_url: Some(value.image_url),
                 business_task_id: Some(value.business_task_id),
                 callback_url: value.callback_url,
+                extra: value.extra,
             }
         }
     }

@@ -126,7 +126,7 @@ fn with<const N: usize>(mut value: Value, rules: [(&str, Value); N]) -> Value {
 mod tests {
     use schemars::schema_for;
 
-    use crate::{SubmitTrainingRequest, ToolCode, WatermarkImageRequest};
+    use crate::{SubmitTrainingRequest, ToolCode, WatermarkImageRequest, WatermarkPosition};
 
     #[test]
     fn carries_the_bounds_of_the_document() {
@@ -145,6 +145,8 @@ mod tests {
         let schema = schema_for!(WatermarkImageRequest);
         assert_eq!(schema.pointer("/oneOf/0/required/0").unwrap(), "watermarkText");
         assert_eq!(schema.pointer("/properties/scale/exclusiveMinimum").unwrap(), 0.0);
-        assert_eq!(schema_for!(ToolCode).pointer("/enum/0").unwrap(), "comfyui/text2image");
+        assert_eq!(schema_for!(WatermarkPosition).pointer("/enum/0").unwrap(), "top-left");
+        assert_eq!(schema_for!(ToolCode).pointer("/examples/0").unwrap(), "comfyui/text2image");
+        assert_eq!(schema_for!(ToolCode).pointer("/enum"), None, "other codes are valid");
     }
 }

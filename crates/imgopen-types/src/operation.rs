@@ -70,25 +70,33 @@ pub struct PathParameter {
     pub about: &'static str,
     /// Where the facts about it come from, if there is anything to say.
     pub source: Option<&'static str>,
-    /// The values that it takes.
+    /// The values that it takes; if the set is open, others as well.
     pub values: &'static TextEnum,
     /// Whether a slash in a value separates path segments on the wire.
     pub multi_segment: bool,
 }
 
 impl PathParameter {
-    /// Returns the given value, if it is one of the parameter's.
+    /// Returns the given value, if it is one of the parameter's. An open set takes every text that leads to the operation.
     ///
     /// # Errors
     ///
-    /// Names what is given instead, and the values that exist.
-    pub fn check(&self, given: Option<&str>) -> Result<&'static str, String> {
-        let known = || self.values.values.iter().map(|choice| choice.value);
-        known().find(|known| Some(*known) == given).ok_or_else(|| {
-            let problem = given.map_or("missing".to_owned(), |given| format!("{given:?} given"));
-            format!("{problem}; give one of {}", known().collect::<Vec<_>>().join(", "))
+    /// Names what is given instead, and the values that are known.
+    pub fn check<'a>(&self, given: Option<&'a str>) -> Result<&'a str, String> {
+        let known: Vec<_> = self.values.values.iter().map(|choice| choice.value).collect();
+        let fits = |given: &&str| known.contains(given) || (self.values.open && stays_in_path(given));
+        given.filter(fits).ok_or_else(|| {
+            let shown = |given: &str| format!("{:?} given", given.chars().take(60).collect::<String>());
+            let others = if self.values.open { ", or another value without empty parts, `.` and `..`" } else { "" };
+            format!("{}; give one of {}{others}", given.map_or("missing".to_owned(), shown), known.join(", "))
         })
     }
+}
+
+/// Returns whether a text can stand in the path of an operation. One with an empty part, `.` or `..` between its slashes
+/// cannot, because URLs are resolved and would lead elsewhere.
+pub fn stays_in_path(value: &str) -> bool {
+    value.split('/').all(|part| !["", ".", ".."].contains(&part))
 }
 
 /// Where a request holds the caller's own id for the task.

@@ -32,6 +32,7 @@ fn rules(place: Place) -> Rules {
         Place::Body | Place::Response => calls::BODY,
         Place::Media => calls::MEDIA,
         Place::Carried | Place::Component | Place::Property | Place::Inner => schemas::SCHEMA,
+        Place::Choice => schemas::CHOICE,
         Place::Branch => schemas::BRANCH,
         Place::KnownValue => values::KNOWN_VALUE,
         Place::Numeric => limits::NUMERIC,

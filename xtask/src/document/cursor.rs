@@ -121,6 +121,12 @@ impl<'a> Cursor<'a> {
         self.resolved().members_of("properties")
     }
 
+    /// The branches of the choice that an object schema has in its `allOf`, or beside its other keys.
+    pub fn choices(&self) -> Vec<Self> {
+        let parts = self.items_of("allOf").into_iter().chain([self.clone()]);
+        parts.flat_map(|part| part.items_of("oneOf")).collect()
+    }
+
     /// Whether an object schema requires the property.
     pub fn requires(&self, name: &str) -> bool {
         self.resolved().texts_of("required").contains(&name)

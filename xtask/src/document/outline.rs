@@ -47,6 +47,8 @@ pub enum Place {
     Property,
     /// A schema inside another one: the items of a list, the one reference of an `allOf`.
     Inner,
+    /// What an object schema has in its `allOf`: the choice between members.
+    Choice,
     /// One of the forms of a `oneOf`.
     Branch,
     /// One value of an open set.
@@ -92,6 +94,7 @@ impl Place {
             Place::Component => COMPONENT,
             Place::Property => PROPERTY,
             Place::Inner => INNER,
+            Place::Choice => &["oneOf"],
             Place::Branch => &["required", "properties"],
             Place::KnownValue => &["value", "name", "description", "state", "x-provenance", "x-source"],
             Place::Numeric => &["minimum", "maximum", "integer"],
@@ -128,11 +131,17 @@ impl Place {
             ],
             Place::Body | Place::Response => &[("content/*", Place::Media)],
             Place::Media | Place::Parameter => &[("schema", Place::Carried), ("examples/*", Place::Example)],
-            Place::Component | Place::Property | Place::Inner => &[
+            Place::Component => &[
+                ("properties/*", Place::Property),
+                ("allOf/*", Place::Choice),
+                ("oneOf/*", Place::Branch),
+                ("x-known-values/*", Place::KnownValue),
+            ],
+            Place::Choice => &[("oneOf/*", Place::Branch)],
+            Place::Property | Place::Inner => &[
                 ("properties/*", Place::Property),
                 ("items", Place::Inner),
                 ("allOf/*", Place::Inner),
-                ("oneOf/*", Place::Branch),
                 ("x-known-values/*", Place::KnownValue),
                 ("x-numeric", Place::Numeric),
             ],
@@ -178,7 +187,7 @@ const PARAMETER: &[&str] = &[
     "examples",
 ];
 
-/// The keys of a named schema.
+/// The keys of a named schema. `oneOf` is known so that the rule `composition` can say where it belongs.
 const COMPONENT: &[&str] = &[
     "type",
     "description",
@@ -188,6 +197,7 @@ const COMPONENT: &[&str] = &[
     "required",
     "properties",
     "additionalProperties",
+    "allOf",
     "oneOf",
     "enum",
     "x-known-values",

@@ -25,7 +25,7 @@ pub fn emit(api: &Api) -> Result<File> {
         .operations()
         .flat_map(|operation| &operation.parameters)
         .filter(|parameter| parameter.multi_segment)
-        .map(|parameter| field_name(&parameter.name).to_string())
+        .map(|parameter| (field_name(&parameter.name).to_string(), parameter.name.clone()))
         .collect();
     slashes_as_separators(&mut file, &slashes)?;
     own_docs(&mut file, api)?;
@@ -211,8 +211,9 @@ fn own_docs(file: &mut File, api: &Api) -> Result<()> {
     Ok(())
 }
 
-/// A slash in such a path parameter separates segments on the wire; progenitor would write it as `%2F`.
-fn slashes_as_separators(file: &mut File, parameters: &[String]) -> Result<()> {
+/// A slash in such a path parameter separates segments on the wire; progenitor would write it as `%2F`. The parameters are
+/// pairs of the name in Rust and the name on the wire.
+fn slashes_as_separators(file: &mut File, parameters: &[(String, String)]) -> Result<()> {
     let mut fixup = Slashes { parameters, changed: 0 };
     fixup.visit_file_mut(file);
     ensure!(
@@ -225,7 +226,7 @@ fn slashes_as_separators(file: &mut File, parameters: &[String]) -> Result<()> {
 }
 
 struct Slashes<'a> {
-    parameters: &'a [String],
+    parameters: &'a [(String, String)],
     changed: usize,
 }
 
@@ -239,12 +240,10 @@ impl VisitMut for Slashes<'_> {
         let Ok(mut arguments) = found.parse_body_with(parser) else { return };
         for argument in &mut arguments {
             let text = argument.to_token_stream().to_string().replace(' ', "");
-            let Some(name) = self.parameters.iter().find(|name| text == format!("encode_path(&{name}.to_string())"))
-            else {
-                continue;
-            };
+            let is_it = |(name, _): &&(String, String)| text == format!("encode_path(&{name}.to_string())");
+            let Some((name, on_wire)) = self.parameters.iter().find(is_it) else { continue };
             let name = syn::Ident::new(name, proc_macro2::Span::call_site());
-            *argument = parse_quote!(crate::path::segments(&#name.to_string()));
+            *argument = parse_quote!(crate::path::segments(#on_wire, &#name.to_string())?);
             self.changed += 1;
         }
         found.tokens = arguments.to_token_stream();

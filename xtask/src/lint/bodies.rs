@@ -112,7 +112,7 @@ fn check_failure<'a>(operation: &Operation<'a>, status: &str, known: &mut Option
     *known = known.or(target);
 }
 
-/// Tests, the mock and the documentation take their requests and answers from the examples.
+/// Tests, mocks and the documentation take their requests and answers from the examples; of several, mocks take the first.
 pub(super) fn needed_examples(contract: &Contract<'_>, report: &mut Report) {
     for operation in contract.operations() {
         if let Some(request) = operation.request().as_ref().and_then(media) {
@@ -126,10 +126,21 @@ pub(super) fn needed_examples(contract: &Contract<'_>, report: &mut Report) {
             }
         }
         let answer = operation.response("200").as_ref().and_then(media);
-        if let Some(answer) = answer.filter(|answer| !has_example(answer, |_| true)) {
+        if let Some(answer) = answer.as_ref().filter(|answer| !has_example(answer, |_| true)) {
             report.add(&answer.or_self("examples"), "the answer has no valid example", "add one");
+        } else if let Some((_, first)) = answer.and_then(|answer| answer.members_of("examples").into_iter().next())
+            && !is_success(&first.resolved())
+        {
+            let fix = "put one first whose `code` is \"200\"";
+            report.add(&first, "the first example of the answer, which mocks return, is not a success", fix);
         }
     }
+}
+
+/// Whether an example is the valid answer to a call that succeeded.
+fn is_success(example: &Cursor<'_>) -> bool {
+    let code = example.get("value").and_then(|value| value.text("code"));
+    code == Some("200") && !example.has("x-quirk")
 }
 
 /// Whether one of the examples so named is meant to be valid.

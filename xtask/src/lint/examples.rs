@@ -81,9 +81,9 @@ fn check_full<'a>(schema: &Cursor<'a>, value: &Cursor<'_>, choices: &mut Vec<&'a
     }
 }
 
-/// The members between which the `oneOf` of a schema chooses.
+/// The members between which a schema chooses.
 fn chosen_members<'a>(schema: &Cursor<'a>) -> Vec<&'a str> {
-    let branches = schema.items_of("oneOf").into_iter();
+    let branches = schema.choices().into_iter();
     let nested = branches.flat_map(|branch| {
         let inner = branch.members_of("properties").into_iter().flat_map(|(_, inner)| inner.texts_of("required"));
         inner.chain(branch.texts_of("required")).collect::<Vec<_>>()

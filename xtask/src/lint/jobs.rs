@@ -1,7 +1,7 @@
 //! Rules about jobs: how their state is asked for, and what is pushed when they end.
 
 use super::contract::Contract;
-use super::parameters::closed_values;
+use super::parameters::values;
 use super::report::Report;
 use crate::document::contents::Operation;
 use crate::document::cursor::Cursor;
@@ -56,7 +56,7 @@ fn check_parameters(job: &Cursor<'_>, query: &Operation<'_>, report: &mut Report
     for parameter in &declared {
         let name = name_of(parameter);
         let value = given.iter().find(|(key, _)| *key == name).and_then(|(_, value)| value.node.text());
-        if !value.is_some_and(|value| closed_values(parameter).contains(&value)) {
+        if !value.is_some_and(|value| values(parameter).contains(&value)) {
             report.add(
                 &job.or_self("parameters"),
                 format!("`{name}` is not given one of the values that `{}` takes in its path", query.id),

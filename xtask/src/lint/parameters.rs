@@ -6,7 +6,7 @@ use crate::document::contents::Operation;
 use crate::document::cursor::Cursor;
 use crate::document::yaml::Node;
 
-/// A router and a client can only be made of a path whose variable parts are all declared, and closed.
+/// A router and a client can only be made of a path whose variable parts are all declared, with the values that they have.
 pub(super) fn path_parameters(contract: &Contract<'_>, report: &mut Report) {
     for operation in contract.operations() {
         let declared = operation.parameters();
@@ -36,10 +36,10 @@ fn check_parameter(operation: &Operation<'_>, parameter: &Cursor<'_>, report: &m
         );
     } else if !variables(operation.path).contains(&name) {
         report.add(parameter, format!("the path has no part `{{{name}}}`"), "remove it or add the part to the path");
-    } else if closed_values(parameter).is_empty() {
+    } else if values(parameter).is_empty() {
         report.add(
             &parameter.or_self("schema"),
-            "its schema is not a component with an `enum` of texts",
+            "its schema is not a component with an `enum` or `x-known-values` of texts",
             "name the values in a component and write `$ref` to it",
         );
     }
@@ -48,7 +48,7 @@ fn check_parameter(operation: &Operation<'_>, parameter: &Cursor<'_>, report: &m
 /// A value with a slash takes several segments, which routers and clients must know.
 pub(super) fn multi_segment(contract: &Contract<'_>, report: &mut Report) {
     for parameter in contract.operations().flat_map(Operation::parameters) {
-        let needed = closed_values(&parameter).iter().any(|value| value.contains('/'));
+        let needed = values(&parameter).iter().any(|value| value.contains('/'));
         match (needed, parameter.is_true("x-multi-segment")) {
             (true, false) => {
                 report.add(&parameter, "some of its values hold a slash", "add `x-multi-segment: true`");
@@ -65,11 +65,13 @@ pub(super) fn multi_segment(contract: &Contract<'_>, report: &mut Report) {
     }
 }
 
-/// The values of a parameter whose schema is a closed enum component.
-pub(super) fn closed_values<'a>(parameter: &Cursor<'a>) -> Vec<&'a str> {
+/// The values of a parameter whose schema is a set of texts, closed or open.
+pub(super) fn values<'a>(parameter: &Cursor<'a>) -> Vec<&'a str> {
     let component = parameter.get("schema").filter(|schema| schema.has("$ref")).map(|schema| schema.resolved());
-    let values = component.and_then(|component| component.node.get("enum"));
-    values.map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect()
+    let items = |key| component.as_ref().and_then(|component| component.node.get(key)).map(Node::items);
+    let closed = items("enum").unwrap_or_default().iter();
+    let open = items("x-known-values").unwrap_or_default().iter().filter_map(|known| known.get("value"));
+    closed.chain(open).filter_map(Node::text).collect()
 }
 
 /// The names between braces in a path.

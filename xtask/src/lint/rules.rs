@@ -88,7 +88,7 @@ pub(super) static RULES: &[Rule] = &[
     rule("tags", "An operation has exactly one declared tag, which is its place in the documentation.", document::tags),
     rule(
         "path-parameters",
-        "Variable parts of a path are declared, used, and closed sets of texts, so that they can be routed.",
+        "Variable parts of a path are declared, used, and named sets of texts, so that they can be routed.",
         parameters::path_parameters,
     ),
     rule(
@@ -110,7 +110,7 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "needed-examples",
-        "A request has the examples `minimal` and `full`, an answer at least one, because tests and documentation use them.",
+        "A request has the examples `minimal` and `full`, an answer at least one, a success first, because tests, mocks and documentation use them.",
         bodies::needed_examples,
     ),
     rule(
@@ -185,7 +185,7 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "composition",
-        "`allOf` holds one `$ref` and `oneOf` only requires one of several members, because anything else has no type.",
+        "`allOf` holds one `$ref`, or in an object one `oneOf` that only requires one of several members, because anything else has no type.",
         schemas::composition,
     ),
     rule(

@@ -85,7 +85,8 @@ pub(super) fn nullable(contract: &Contract<'_>, report: &mut Report) {
     }
 }
 
-/// `allOf` only adds a description to a reference, `oneOf` only says that one of several members must be there.
+/// In a property `allOf` only adds a description to a reference; in an object it holds a `oneOf`, which only says that one
+/// of several members must be there.
 pub(super) fn composition(contract: &Contract<'_>, report: &mut Report) {
     for all in contract.all(Place::Property).filter_map(|property| property.get("allOf")) {
         let is_reference = |node: &Node| matches!(node.entries(), [(key, _)] if key.text == "$ref");
@@ -94,7 +95,20 @@ pub(super) fn composition(contract: &Contract<'_>, report: &mut Report) {
         }
     }
     for component in contract.all(Place::Component) {
-        let Some(one_of) = component.get("oneOf") else { continue };
+        if let Some(one_of) = component.get("oneOf") {
+            let problem = "many generators drop the members beside it";
+            report.add(&one_of, problem, "put it alone into the one item of an `allOf`");
+        }
+        let Some(all) = component.get("allOf") else { continue };
+        let Some(one_of) = all.items().first().filter(|_| all.items().len() == 1).and_then(|part| part.get("oneOf"))
+        else {
+            report.add(
+                &all,
+                "`allOf` of an object is not one choice",
+                "write `allOf` with a single `oneOf`, nothing else",
+            );
+            continue;
+        };
         if one_of.items().len() < 2 {
             report.add(&one_of, "there is no choice", "name at least two members, or use `required`");
         }

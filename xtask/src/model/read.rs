@@ -358,8 +358,9 @@ fn object(node: &Node) -> Result<Object> {
         Some(Data::Map(entries)) if entries.is_empty() => Unknown::Kept,
         Some(_) => bail!("line {}: `additionalProperties` is `false`, `{{}}` or absent", node.line),
     };
-    let branches = node.get("oneOf").map(Node::items).unwrap_or_default();
-    Ok(Object { properties, unknown, exactly_one: branches.iter().map(branch).collect::<Result<_>>()? })
+    let parts = node.get("allOf").map(Node::items).unwrap_or_default().iter();
+    let branches = parts.flat_map(|part| part.get("oneOf").map(Node::items).unwrap_or_default());
+    Ok(Object { properties, unknown, exactly_one: branches.map(branch).collect::<Result<_>>()? })
 }
 
 /// One branch of `oneOf`: the member that it requires, possibly inside another.

@@ -1,14 +1,13 @@
 //! Makes a graph of a generation: one picture for each graph.
 
 use imgopen_engine::EngineError;
-use imgopen_types::ComfyTaskType;
 use serde_json::Value;
 
 use super::class::LORA;
 use super::graph::{Builder, Link, PREFIX, SAVE};
 use super::lists::Lists;
 use super::resolve::{Model, Resolved, Upscaler};
-use crate::generation::{Checkpoint, Generation, Hires};
+use crate::generation::{Checkpoint, FluxVariant, Generation, Hires};
 
 /// The names of uploaded pictures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub(super) fn picture(
     };
     let mut positive = encode(&mut graph, &resolved.prompt)?;
     let mut negative = encode(&mut graph, &resolved.negative_prompt)?;
-    if generation.checkpoint == Checkpoint::Flux(ComfyTaskType::Flux1DevFp8) {
+    if generation.checkpoint == Checkpoint::Flux(FluxVariant::Dev) {
         let guided = graph.node("FluxGuidance").input("conditioning", &positive);
         positive = guided.input("guidance", generation.guidance).add()?;
     }

@@ -1,10 +1,11 @@
 //! What a server lacks for an operation, in words that say what to install or to configure.
 
-use imgopen_types::{ComfyTaskType, Operation};
+use imgopen_types::Operation;
 
 use super::lists::Lists;
 use super::resolve::flux;
 use super::template::Template;
+use crate::generation::FluxVariant;
 use crate::report::{UNANSWERED, WITHHELD};
 use crate::settings::BackendSettings;
 
@@ -68,7 +69,7 @@ fn of_flux(settings: &BackendSettings, lists: &Lists) -> Option<String> {
     if settings.flux_dev.is_some() && lists.class("FluxGuidance").is_none() {
         return Some("a newer ComfyUI, of August 2024 or later".to_owned());
     }
-    let variants = [ComfyTaskType::Flux1DevFp8, ComfyTaskType::Flux1SchnellFp8];
+    let variants = [FluxVariant::Dev, FluxVariant::Schnell];
     let mut files = variants.into_iter().filter_map(|variant| settings.flux_files(variant));
     files.find_map(|files| flux(files, lists).err())
 }

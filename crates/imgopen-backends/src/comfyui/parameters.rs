@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use imgopen_types::ComfyTaskType;
-
 use super::resolve::Resolved;
-use crate::generation::{Checkpoint, Generation};
+use crate::generation::{Checkpoint, FluxVariant, Generation};
 use crate::names::stem;
 
 /// Describes how a picture was made.
@@ -19,7 +17,7 @@ pub(super) fn parameters(generation: &Generation, resolved: &Resolved, seed: i64
         Checkpoint::Named(_) => settings.add("CFG scale", guidance),
         Checkpoint::Flux(variant) => {
             settings.add("CFG scale", 1);
-            if variant == ComfyTaskType::Flux1DevFp8 {
+            if variant == FluxVariant::Dev {
                 settings.add("Distilled CFG Scale", guidance);
             }
         }

@@ -9,12 +9,13 @@ mod fill;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use imgopen_types::{ComfyTaskType, Operation, utf8};
+use imgopen_types::{Operation, utf8};
 use regex_lite::Regex;
 use serde_json::Value;
 
 use super::graph::{SAVE, saving};
 use super::lists::{Lists, find};
+use crate::generation::FluxVariant;
 use fields::{MODEL, Source, VARIANT, leaves, source};
 
 /// The inputs that name a model.
@@ -151,11 +152,11 @@ impl Template {
     }
 
     /// Returns the variant of FLUX.1 that the names of its models say.
-    fn variant(&self) -> Option<ComfyTaskType> {
+    fn variant(&self) -> Option<FluxVariant> {
         let names = self.files().join(" ").to_ascii_lowercase();
         match (names.contains("schnell"), names.contains("dev")) {
-            (true, false) => Some(ComfyTaskType::Flux1SchnellFp8),
-            (false, true) => Some(ComfyTaskType::Flux1DevFp8),
+            (true, false) => Some(FluxVariant::Schnell),
+            (false, true) => Some(FluxVariant::Dev),
             _ => None,
         }
     }

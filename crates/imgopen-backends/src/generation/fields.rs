@@ -1,11 +1,11 @@
 //! The members of the four operations as they lie on the wire, and checks of their values.
 
 use imgopen_engine::EngineError;
-use imgopen_types::ComfyTaskType;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::fit::Fit;
+use super::flux::FluxVariant;
 
 /// The members of all operations. What none of them declares stays in `members`.
 #[derive(Debug, Default, Deserialize)]
@@ -123,12 +123,14 @@ pub(super) fn fit(field: &str, given: Option<f64>, most: u8) -> Result<Fit, Engi
     found.ok_or_else(|| EngineError::rejected(field, format!("{number} given; give a whole number from 0 to {most}")))
 }
 
-/// Reads the variant of FLUX.1.
-pub(super) fn flux(given: Option<&str>) -> Result<ComfyTaskType, EngineError> {
-    let known = ComfyTaskType::ALL.iter().find(|known| Some(known.as_str()) == given);
-    known.copied().ok_or_else(|| {
-        let names = ComfyTaskType::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", ");
-        EngineError::rejected("comfyTaskType", format!("{given:?} given; give one of {names}"))
+/// Reads the variant of FLUX.1. The contract passes on other names, which no back end knows.
+pub(super) fn flux(given: Option<&str>) -> Result<FluxVariant, EngineError> {
+    let known = FluxVariant::ALL.into_iter().find(|known| Some(known.wire_name()) == given);
+    known.ok_or_else(|| {
+        let shown = |given: &str| format!("{:?} given", given.chars().take(60).collect::<String>());
+        let names = FluxVariant::ALL.map(FluxVariant::wire_name).join(", ");
+        let problem = given.map_or("missing".to_owned(), shown);
+        EngineError::rejected("comfyTaskType", format!("{problem}; give one of {names}"))
     })
 }
 

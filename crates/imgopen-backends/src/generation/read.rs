@@ -1,11 +1,11 @@
 //! Reads the requests of the operations.
 
 use imgopen_engine::{EngineError, Format, JobRequest};
-use imgopen_types::ComfyTaskType;
 
 use super::control::ControlUnit;
 use super::fields::{self, Fields, number, whole};
 use super::fit::Fit;
+use super::flux::FluxVariant;
 use super::prompt::Prompt;
 use super::sampling::Sampling;
 use super::types::{Checkpoint, Fill, Generation, Hires, MAX_SIDE, MAX_STEPS, MOST_PICTURES, Mask, Start};
@@ -57,7 +57,7 @@ impl Generation {
             false => Checkpoint::Named(fields.alwayson_scripts.sd_model_checkpoint.clone().unwrap_or_default()),
         };
         let default_steps = match checkpoint {
-            Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) => DEFAULT_SCHNELL_STEPS,
+            Checkpoint::Flux(FluxVariant::Schnell) => DEFAULT_SCHNELL_STEPS,
             _ => DEFAULT_STEPS,
         };
         let guidance = match is_flux {

@@ -1,11 +1,12 @@
 //! What a generation consists of.
 
 use imgopen_engine::{EngineError, Format, PictureLimits};
-use imgopen_types::{ComfyTaskType, Operation};
+use imgopen_types::Operation;
 use serde_json::{Map, Value};
 
 use super::control::ControlUnit;
 use super::fit::Fit;
+use super::flux::FluxVariant;
 use super::prompt::Prompt;
 use super::sampling::Sampling;
 
@@ -76,7 +77,7 @@ pub enum Checkpoint {
     /// A Stable Diffusion model by its name in `list_models`.
     Named(String),
     /// A variant of FLUX.1, which the operator maps to files.
-    Flux(ComfyTaskType),
+    Flux(FluxVariant),
 }
 
 /// The picture to start from.

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use imgopen_engine::{Model, ModelKind};
-use imgopen_types::ComfyTaskType;
 
 use super::capabilities::Capabilities;
-use crate::settings::{BackendSettings, FluxVariant, ModelFiles};
+use crate::generation::FluxVariant;
+use crate::settings::{BackendSettings, ModelFiles};
 
 /// A model that can be asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,12 +59,8 @@ impl Served {
     }
 
     /// Returns whether it is this variant of FLUX.1.
-    pub(super) fn is(&self, variant: ComfyTaskType) -> bool {
-        self.flux
-            == Some(match variant {
-                ComfyTaskType::Flux1DevFp8 => FluxVariant::Dev,
-                ComfyTaskType::Flux1SchnellFp8 => FluxVariant::Schnell,
-            })
+    pub(super) fn is(&self, variant: FluxVariant) -> bool {
+        self.flux == Some(variant)
     }
 
     /// Returns whether a ControlNet is loaded with it, as far as that is known.
@@ -176,7 +172,7 @@ mod tests {
         assert_eq!(roles(flux), ["--diffusion-model /models/flux.gguf", "--clip_l /models/clip_l.safetensors"]);
         let served = flux.served(&[]);
         assert_eq!((served.name.as_str(), served.file.as_str()), ("flux", "flux.gguf"));
-        assert!(served.is(ComfyTaskType::Flux1SchnellFp8) && !served.is(ComfyTaskType::Flux1DevFp8));
+        assert!(served.is(FluxVariant::Schnell) && !served.is(FluxVariant::Dev));
         let listed = Model {
             base_model: Some("SD 1.5".to_owned()),
             path: Some("/models/sd/a.safetensors".into()),

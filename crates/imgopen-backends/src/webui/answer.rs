@@ -3,13 +3,12 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use imgopen_engine::{EngineError, Monitor, Picture, PictureLimits};
-use imgopen_types::ComfyTaskType;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::body::{Request, unknown_member};
 use super::resolve::Resolved;
-use crate::generation::{Checkpoint, Generation};
+use crate::generation::{Checkpoint, FluxVariant, Generation};
 use crate::http::{parse, shown};
 use crate::verify::{Expected, Setting, finish};
 
@@ -149,11 +148,11 @@ fn expected(asked: &Asked<'_>, seed: i64) -> Expected {
         settings.push(("Schedule type", Setting::Text(schedule.clone())));
     }
     match generation.checkpoint {
-        Checkpoint::Flux(ComfyTaskType::Flux1DevFp8) => {
+        Checkpoint::Flux(FluxVariant::Dev) => {
             settings.push(("Distilled CFG Scale", Setting::Number(generation.guidance)));
         }
         // It has none, which a note says.
-        Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8) | Checkpoint::Named(_) => {}
+        Checkpoint::Flux(FluxVariant::Schnell) | Checkpoint::Named(_) => {}
     }
     if let Some(start) = &generation.start {
         settings.push(("Denoising strength", Setting::Number(start.strength)));

@@ -1,8 +1,9 @@
 //! What a server lacks for an operation, in words that say what to install or to configure.
 
-use imgopen_types::{ComfyTaskType, Operation};
+use imgopen_types::Operation;
 
 use super::lists::Lists;
+use crate::generation::FluxVariant;
 use crate::report::{UNANSWERED, WITHHELD};
 use crate::settings::BackendSettings;
 
@@ -69,7 +70,7 @@ fn flux(settings: &BackendSettings, lists: &Lists) -> Option<String> {
     if !lists.is_forge {
         return Some("Forge; A1111 cannot load FLUX.1".to_owned());
     }
-    let variants = [ComfyTaskType::Flux1DevFp8, ComfyTaskType::Flux1SchnellFp8];
+    let variants = [FluxVariant::Dev, FluxVariant::Schnell];
     let files = variants.into_iter().filter_map(|variant| settings.flux_files(variant));
     let mut absent = files.flat_map(|files| {
         let checkpoint = lists.checkpoint(&files.checkpoint).is_none().then_some(&files.checkpoint);

@@ -1,9 +1,9 @@
 //! Requests in the form that is the same for all operations and back ends.
 
-use imgopen_backends::{Checkpoint, Fill, Fit, Generation, Schedule};
+use imgopen_backends::{Checkpoint, Fill, Fit, FluxVariant, Generation, Schedule};
 use imgopen_engine::{EngineError, Format, JobRequest};
+use imgopen_types::Operation;
 use imgopen_types::operations::FLUX_TEXT_TO_IMAGE;
-use imgopen_types::{ComfyTaskType, Operation};
 use serde_json::{Value, json};
 
 use crate::jobs::{controlnet, image_to_image, text_to_image};
@@ -36,7 +36,15 @@ fn what_is_left_out_is_filled_in() {
     };
     let (dev, schnell) = (of("Flux1DevFP8"), of("Flux1SchnellFP8"));
     assert_eq!((dev.steps, dev.guidance, schnell.steps), (20, 3.5, 4));
-    assert_eq!(schnell.checkpoint, Checkpoint::Flux(ComfyTaskType::Flux1SchnellFp8));
+    assert_eq!(schnell.checkpoint, Checkpoint::Flux(FluxVariant::Schnell));
+}
+
+/// The contract passes on names that it does not list.
+#[test]
+fn a_flux_workflow_that_no_back_end_knows_is_rejected() {
+    let body = json!({"businessTaskId": "1", "comfyTaskType": "Flux2DevFP8", "prompt": "a cat"});
+    let error = Generation::read(&flux(body)).unwrap_err().to_string();
+    assert_eq!(error, "`comfyTaskType`: \"Flux2DevFP8\" given; give one of Flux1DevFP8, Flux1SchnellFP8");
 }
 
 #[test]

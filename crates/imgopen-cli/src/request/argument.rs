@@ -31,7 +31,8 @@ pub fn argument(flag: &Flag, operation: &Operation, all: &[Flag]) -> Arg {
 pub fn parameter(parameter: &'static PathParameter) -> Arg {
     let argument = Arg::new(parameter.name).long(parameter.name.to_kebab_case()).alias(parameter.name);
     let argument = argument.value_name("NAME").help_heading(REQUIRED);
-    argument.help(describe::parameter(parameter)).value_parser(listed(parameter.values))
+    let argument = argument.help(describe::parameter(parameter)).value_parser(listed(parameter.values));
+    argument.hide_possible_values(parameter.values.open)
 }
 
 /// Parses the name of an operation that starts jobs.

@@ -32,9 +32,15 @@ pub fn operation(operation: &Operation, all: &[Flag]) -> String {
     format!("{}\n\n{rest}", with_flags(about.trim_end(), all))
 }
 
-/// Describes a variable part of an operation's path.
+/// Describes a variable part of an operation's path. clap lists the values of a closed set itself.
 pub fn parameter(parameter: &PathParameter) -> String {
-    parameter.about.to_owned()
+    format!("{}{}", parameter.about, known_values(parameter.values))
+}
+
+/// Returns the known values of an open set in brackets; nothing for a closed one.
+fn known_values(set: &TextEnum) -> String {
+    let known = set.values.iter().map(|choice| choice.value).collect::<Vec<_>>().join(", ");
+    if set.open { format!(" [known values: {known}]") } else { String::new() }
 }
 
 /// Returns a field's description in terms of its flag: pictures may be files, and the default has a note of its own.
@@ -72,9 +78,8 @@ fn notes(field: &Field, described: &str) -> String {
         Some(default) => notes += &format!(" [default: {default}]"),
         None => {}
     }
-    if let Shape::TextEnum(TextEnum { open: true, values, .. }) = &field.shape {
-        let known = values.iter().map(|choice| choice.value).collect::<Vec<_>>().join(", ");
-        notes += &format!(" [known values: {known}]");
+    if let Shape::TextEnum(set) = &field.shape {
+        notes += &known_values(set);
     }
     notes
 }

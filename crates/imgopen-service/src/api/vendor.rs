@@ -117,10 +117,8 @@ impl ImgOpen for Api {
     ) -> Result<QueryToolTaskResponse, Failure> {
         let asked = request.business_task_id;
         let operation = operations::ALL.iter().find(|operation| tool_code(operation) == Some(tool.as_str()));
-        let task = match operation {
-            Some(operation) => self.find(&caller, &asked, std::slice::from_ref(&operation.id), &State::ALL).await?,
-            None => None,
-        };
+        let operation = operation.filter(|_| ToolCode::KNOWN.contains(&tool)).ok_or_else(|| unknown_tool(&tool))?;
+        let task = self.find(&caller, &asked, std::slice::from_ref(&operation.id), &State::ALL).await?;
         let hint = format!("check the id, and that its tool is `{tool}`");
         self.report(&task.ok_or_else(|| unknown(&asked, &hint))?, &asked)
     }
@@ -209,6 +207,12 @@ impl Api {
 fn unknown(asked: &str, hint: &str) -> Failure {
     let shown: String = asked.chars().take(100).collect();
     Failure::not_found(format!("no task has the id {shown:?}; {hint}"))
+}
+
+fn unknown_tool(tool: &ToolCode) -> Failure {
+    let shown: String = tool.as_str().chars().take(60).collect();
+    let known: Vec<_> = ToolCode::KNOWN.iter().map(ToolCode::as_str).collect();
+    Failure::not_found(format!("`toolCode`: this server has no tool {shown:?}; use one of {}", known.join(", ")))
 }
 
 /// Returns the models whose name or title contains every given text, ignoring case.

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use imgopen_engine::{EngineError, Format, PictureLimits};
-use imgopen_types::Operation;
-use imgopen_types::schema::Shape;
+use imgopen_types::{Operation, operations};
 
 use super::card::mix;
 use super::fields::Fields;
@@ -16,6 +15,8 @@ const MAX_STEPS: u64 = 1000;
 const DEFAULT_STEPS: u32 = 20;
 /// The default side of a card, and the assumed side of input pictures.
 const DEFAULT_SIDE: u32 = 512;
+/// The side of a portrait by `instant_id`, the only one that the vendor's server makes.
+const PORTRAIT_SIDE: u32 = 960;
 
 /// What to make.
 #[derive(Debug, Clone)]
@@ -209,14 +210,10 @@ fn base_size(operation: &Operation, fields: &Fields) -> Result<(u32, u32), Engin
     Ok((side("width", fields.width)?, side("height", fields.height)?))
 }
 
-/// Returns the document's default, or the only value that it allows.
+/// Returns the document's default, or that of the operation.
 fn default_side(operation: &Operation, field: &str) -> u32 {
-    let default = operation.request.field(field).and_then(|field| match (field.default, field.shape) {
-        (Some(default), _) => default.parse().ok(),
-        (None, Shape::Integer(rules)) => rules.one_of.first().and_then(|side| u32::try_from(*side).ok()),
-        _ => None,
-    });
-    default.unwrap_or(DEFAULT_SIDE)
+    let default = operation.request.field(field).and_then(|field| field.default?.parse().ok());
+    default.unwrap_or(if *operation == operations::INSTANT_ID { PORTRAIT_SIDE } else { DEFAULT_SIDE })
 }
 
 type SizeFrom = ((u32, u32), [&'static str; 2]);
@@ -275,7 +272,7 @@ fn after_seed(operation: &Operation, fields: &Fields, (width, height): (u32, u32
 
 #[cfg(test)]
 mod tests {
-    use imgopen_types::operations::{self, OUTPAINT, TEXT_TO_IMAGE};
+    use imgopen_types::operations::{OUTPAINT, TEXT_TO_IMAGE};
     use serde_json::{Value, json};
 
     use super::*;
@@ -311,6 +308,7 @@ mod tests {
         assert_eq!(size(&operations::ENLARGE_IMAGE, json!({"scale": 8})), (4096, 4096));
         assert_eq!(size(&operations::SUPER_RESOLUTION, json!({})), (1024, 1024));
         assert_eq!(size(&operations::INSTANT_ID, json!({})), (960, 960));
+        assert_eq!(size(&operations::INSTANT_ID, json!({"width": 640, "height": 800})), (640, 800));
         assert_eq!(size(&operations::REMOVE_BACKGROUND, json!({})), (512, 512));
     }
 

@@ -14,7 +14,7 @@ use crate::document::outline::Place;
 /// The keys of a schema, wherever it stands.
 pub const SCHEMA: Rules = &[
     ("$ref", reference),
-    ("allOf", reference),
+    ("allOf", composed),
     ("description", words),
     ("x-provenance", words),
     ("x-source", words),
@@ -46,7 +46,10 @@ pub const SCHEMA: Rules = &[
     ("x-numeric", numeric),
 ];
 
-/// The keys of a branch of `oneOf`, which is judged as a whole.
+/// The key of a choice between members, which is judged as a whole.
+pub const CHOICE: Rules = &[("oneOf", alternatives)];
+
+/// The keys of a branch of `oneOf`, which is judged with the others.
 pub const BRANCH: Rules = &[("required", alternatives), ("properties", alternatives)];
 
 /// The type of the value.
@@ -176,10 +179,28 @@ fn unknown_members(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
     comparison.report(edit, edit.flow.effect(in_requests, in_answers), what);
 }
 
+/// A reference beside which other keys stand, or the choice of an object.
+fn composed(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
+    match choice(&edit.pair.old).is_some() || choice(&edit.pair.new).is_some() {
+        true => alternatives(comparison, edit),
+        false => reference(comparison, edit),
+    }
+}
+
+/// The branches between which an object chooses, inside an `allOf` or, in older documents, beside its other keys.
+fn choice(schema: &View<'_>) -> Option<Value> {
+    let wrapped = schema.get("allOf").and_then(|all| all.items().iter().find_map(|part| part.get("oneOf")));
+    schema.get("oneOf").or(wrapped).map(|branches| branches.node.to_json())
+}
+
 /// Which one of several members must be there. With another choice, some values are refused that were taken, and some
 /// taken that were refused.
 fn alternatives(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
-    let (old, new) = edit.values();
+    let (old, new) = (choice(&edit.pair.old), choice(&edit.pair.new));
+    if edit.new.is_none() && new.is_some() {
+        // The choice has moved to the other key, where it is judged.
+        return comparison.reported_elsewhere();
+    }
     let sorted = |value: Value| {
         let mut branches: Vec<_> = value.as_array().into_iter().flatten().map(Value::to_string).collect();
         branches.sort();
@@ -189,7 +210,7 @@ fn alternatives(comparison: &mut Comparison, edit: &Edit<'_, '_>) {
         (None, _) => (edit.flow.narrower(), "exactly one of several members must be there now"),
         (_, None) => (edit.flow.wider(), "no longer must exactly one of several members be there"),
         (Some(old), Some(new)) if sorted(old.clone()) == sorted(new.clone()) => {
-            (Effect::DOCUMENTATION, "the choices are listed in another order")
+            (Effect::DOCUMENTATION, "the choices are listed in another order or form")
         }
         _ => (Effect::BREAKING, "exactly one of other members must be there now"),
     };

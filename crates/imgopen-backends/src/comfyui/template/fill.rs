@@ -101,8 +101,8 @@ impl Template {
 
     fn check_variant(&self, asked: &Value, name: &str) -> Result<(), EngineError> {
         match self.variant() {
-            Some(variant) if *asked != variant.as_str() => {
-                let own = variant.as_str();
+            Some(variant) if *asked != variant.wire_name() => {
+                let own = variant.wire_name();
                 let problem = format!("the workflow of the back end `{name}` (ComfyUI) is made for {own}; give that");
                 Err(EngineError::rejected(VARIANT, problem))
             }

@@ -207,11 +207,16 @@ pub const REQUESTS: &[Case] = &[
         &[("schema:AskRequest/additionalProperties", Breaking, Additive)],
     ),
     case(
-        "      oneOf:\n        - required:\n            - size\n        - required:\n            - rate\n",
+        "      allOf:\n        - oneOf:\n            - required:\n                - size\n            - required:\n                - rate\n",
         "",
-        &[("schema:PaintRequest/oneOf", Additive, Breaking)],
+        &[("schema:PaintRequest/allOf", Additive, Breaking)],
     ),
-    case("        - required:\n            - rate\n", "", &[("schema:PaintRequest/oneOf", Breaking, Breaking)]),
+    case("            - required:\n                - rate\n", "", &[("schema:PaintRequest/allOf", Breaking, Breaking)]),
+    case(
+        "      allOf:\n        - oneOf:\n            - required:\n                - size\n            - required:\n                - rate\n",
+        "      oneOf:\n        - required:\n            - size\n        - required:\n            - rate\n",
+        &[("schema:PaintRequest/oneOf", Documentation, Documentation)],
+    ),
     // Sets of values. The path's parameter travels with the request.
     case("        - \"ink\"\n", "", &[("schema:Kind/enum/1", Breaking, Additive)]),
     case(

@@ -40,7 +40,13 @@ pub(super) const CASES: &[Case] = &[
         schema!("PaintRequest/properties/jobId/readOnly"),
         "readOnly: true",
     ),
-    case("known-keys", "      oneOf:", "      anyOf: []\n      oneOf:", schema!("PaintRequest/anyOf"), "anyOf: []"),
+    case(
+        "known-keys",
+        "      allOf:\n        - oneOf:",
+        "      anyOf: []\n      allOf:\n        - oneOf:",
+        schema!("PaintRequest/anyOf"),
+        "anyOf: []",
+    ),
     case(
         "extensions",
         "x-aliases: [",
@@ -137,6 +143,13 @@ pub(super) const CASES: &[Case] = &[
         "responses:",
     ),
     case("needed-examples", FULL_ASK, "", ask!("/requestBody/content/application~1json/examples"), "examples:"),
+    case(
+        "needed-examples",
+        "                  summary: An accepted job.\n                  value:\n                    code: \"200\"",
+        "                  summary: An accepted job.\n                  value:\n                    code: \"80\"",
+        paint!("/responses/200/content/application~1json/examples/inferred"),
+        "inferred:",
+    ),
     case("job-query", "        query: ask", "        query: asks", paint!("/x-job/query"), "query: asks"),
     case("job-query", "        field: jobId", "        field: job", paint!("/x-job/field"), "field: job"),
     case("job-query", "kind: \"oil/wall\"", "kind: \"oil\"", paint!("/x-job/parameters"), "parameters:"),

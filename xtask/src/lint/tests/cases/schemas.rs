@@ -238,10 +238,24 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "composition",
-        "            - rate",
-        "            - rate\n          properties: {}",
-        schema!("PaintRequest/oneOf/1"),
+        "                - rate",
+        "                - rate\n              properties: {}",
+        schema!("PaintRequest/allOf/0/oneOf/1"),
         "- required:",
+    ),
+    case(
+        "composition",
+        "      allOf:\n        - oneOf:\n            - required:\n                - size\n            - required:\n                - rate\n",
+        "      oneOf:\n        - required:\n            - size\n        - required:\n            - rate\n",
+        schema!("PaintRequest/oneOf"),
+        "oneOf:",
+    ),
+    case(
+        "composition",
+        "      allOf:\n        - oneOf:",
+        "      allOf:\n        - {}\n        - oneOf:",
+        schema!("PaintRequest/allOf"),
+        "allOf:",
     ),
     case(
         "additional-properties",
