@@ -28,7 +28,7 @@ pub enum Format {
     Png,
     /// JPEG, lossy and without transparency.
     Jpeg,
-    /// WebP, read in both kinds and written lossless.
+    /// WebP, lossless or lossy.
     WebP,
 }
 
@@ -37,7 +37,7 @@ pub enum Format {
 #[error("\"{0}\" is not a format that can be written; give one of png, jpeg, jpg, webp")]
 pub struct UnknownFormat(pub String);
 
-/// Limits on a picture, checked before its pixels are decoded.
+/// Limits on a picture, checked before its pixels are decoded, and on what is kept of it.
 ///
 /// They bound memory: 64 million pixels take up to 512 MB, at 16 bits for each of four channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +48,13 @@ pub struct PictureLimits {
     pub pixels: u64,
     /// The most frames. Default 1, which rejects animations; if more are allowed, the first frame is used.
     pub frames: u32,
+    /// Whether results that keep what their sources carry keep where they were taken (GPS). Default false.
+    pub location: bool,
 }
 
 impl Default for PictureLimits {
     fn default() -> Self {
-        Self { bytes: 32 * 1024 * 1024, pixels: 64_000_000, frames: 1 }
+        Self { bytes: 32 * 1024 * 1024, pixels: 64_000_000, frames: 1, location: false }
     }
 }
 

@@ -10,6 +10,7 @@ use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
 use imgopen_engine::{EngineError, Format, Input, Monitor, PictureLimits};
 
+use crate::carried::{Carried, is_lossy};
 use crate::header::{self, End, Header};
 use crate::metadata::parameters;
 use crate::problem::{MAX_SIDE, Problem};
@@ -32,6 +33,10 @@ pub struct Decoded {
     pub profile: Option<Vec<u8>>,
     /// How the picture was made, as the Stable Diffusion web UI writes it.
     pub parameters: Option<String>,
+    /// What else the file carries.
+    pub carried: Carried,
+    /// Whether the file is a WebP file whose pixels have lost detail.
+    pub is_lossy_webp: bool,
 }
 
 /// Reads the header of a picture and checks it against the limits, without decoding pixels.
@@ -83,7 +88,9 @@ pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> 
 fn decode_watched(bytes: &[u8], limits: &PictureLimits, monitor: Option<&Monitor>) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
     let (image, profile) = pixels(bytes, &header, monitor).map_err(|error| Problem::damaged(header.format, error))?;
-    Ok(Decoded { image, header, profile, parameters: parameters(bytes) })
+    let carried = Carried::read(bytes, header.format, limits.location);
+    let is_lossy_webp = header.format == Format::WebP && is_lossy(bytes);
+    Ok(Decoded { image, header, profile, parameters: parameters(bytes), carried, is_lossy_webp })
 }
 
 /// An input picture of a job that cannot be used.

@@ -4,21 +4,23 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use image::codecs::webp::WebPEncoder;
-use image::{DynamicImage, ExtendedColorType, ImageEncoder};
+use image::{DynamicImage, ExtendedColorType};
 use imgopen_engine::{Format, Monitor};
+use png::chunk::ChunkType;
 use png::{BitDepth, ColorType, DeflateCompression, Filter};
 
+use crate::carried::{self, Carried, Made};
+use crate::colors;
 use crate::flatten::flatten;
 use crate::header::Chroma;
 use crate::jpeg::{self, Colors};
-use crate::user_comment;
 
 /// The longest side of a JPEG file in pixels.
 pub const MAX_JPEG_SIDE: u32 = 65_535;
-/// The most EXIF data in a JPEG file, in bytes: a segment without its length and its name.
-const MAX_JPEG_EXIF: usize = 65_535 - 2 - 6;
 /// The longest side of a WebP file in pixels.
 pub const MAX_WEBP_SIDE: u32 = 16_383;
+/// The quality of lossy WebP files, of 100: the loss is hardly visible.
+const WEBP_QUALITY: f32 = 90.0;
 
 /// What is written into a file beside the pixels.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,17 +35,25 @@ pub struct Attached<'a> {
     pub postprocessing: Option<&'a str>,
     /// The chroma subsampling. JPEG only.
     pub chroma: Chroma,
+    /// What else the file of the source carries. What is no longer true of the picture is corrected.
+    pub carried: Option<&'a Carried>,
+    /// Whether to lose detail for a smaller file. WebP only.
+    pub lossy: bool,
 }
 
 impl Attached<'_> {
-    /// Returns both texts as EXIF data.
-    fn exif(&self) -> Option<Vec<u8>> {
-        let text = match (self.parameters, self.postprocessing) {
-            // This becomes one of the settings in the last line, in quotes as the web UI writes such values.
-            (Some(made), Some(done)) => format!("{made}, Postprocessing: {}", serde_json::Value::from(done)),
-            (made, done) => made.or(done)?.to_owned(),
-        };
-        user_comment::with_comment(&text)
+    fn made(&self) -> Made<'_> {
+        Made { parameters: self.parameters, postprocessing: self.postprocessing }
+    }
+
+    fn carried(&self) -> Cow<'_, Carried> {
+        self.carried.map_or_else(|| Cow::Owned(Carried::default()), Cow::Borrowed)
+    }
+
+    /// Returns the profile for a format without PNG's chunks about colours.
+    fn profile(&self, image: &DynamicImage) -> Option<Cow<'_, [u8]>> {
+        let from_chunks = || colors::as_profile(self.carried?, !image.color().has_color()).map(Cow::Owned);
+        self.profile.map(Cow::Borrowed).or_else(from_chunks)
     }
 }
 
@@ -109,7 +119,7 @@ fn write(
     let result = match format {
         Format::Png => png(image, attached).map_err(|error| error.to_string()),
         Format::Jpeg => jpeg(image, attached, monitor),
-        Format::WebP => webp(image, attached).map_err(|error| error.to_string()),
+        Format::WebP => webp(image, attached),
     };
     result.map(Bytes::from).map_err(|problem| EncodeError::Writer(format, problem))
 }
@@ -141,24 +151,14 @@ fn png(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, png::En
     encoder.set_depth(depth);
     encoder.set_filter(Filter::Adaptive);
     encoder.set_deflate_compression(DeflateCompression::FdeflateUltraFast);
-    for (keyword, text) in [("parameters", attached.parameters), ("postprocessing", attached.postprocessing)] {
-        if let Some(text) = text {
-            attach(&mut encoder, keyword, text)?;
-        }
-    }
     let mut writer = encoder.write_header()?;
+    let size = (image.width(), image.height());
+    for (kind, body) in attached.carried().png_chunks(size, attached.made(), attached.profile.is_some()) {
+        writer.write_chunk(ChunkType(kind), &body)?;
+    }
     writer.write_image_data(&pixels)?;
     writer.finish()?;
     Ok(file)
-}
-
-/// The plain chunk holds Latin-1 only, so other texts use the international one, as in the web UI.
-fn attach(encoder: &mut png::Encoder<'_, &mut Vec<u8>>, keyword: &str, text: &str) -> Result<(), png::EncodingError> {
-    if text.chars().all(|c| u32::from(c) <= 0xff) {
-        encoder.add_text_chunk(keyword.to_owned(), text.to_owned())
-    } else {
-        encoder.add_itxt_chunk(keyword.to_owned(), text.to_owned())
-    }
 }
 
 fn png_pixels(image: &DynamicImage) -> (ColorType, BitDepth, Cow<'_, [u8]>) {
@@ -181,9 +181,8 @@ fn big_endian(samples: &[u16]) -> Cow<'static, [u8]> {
 }
 
 fn jpeg(image: &DynamicImage, attached: &Attached<'_>, monitor: Option<&Monitor>) -> Result<Vec<u8>, String> {
-    let exif = attached.exif();
-    let preamble =
-        jpeg::Preamble { profile: attached.profile, exif: exif.as_deref().filter(|exif| exif.len() <= MAX_JPEG_EXIF) };
+    let (profile, carried) = (attached.profile(image), attached.carried());
+    let preamble = jpeg::Preamble { profile: profile.as_deref(), density: carried.jpeg_density() };
     let image = match image {
         DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => Cow::Borrowed(image),
         other => Cow::Owned(flatten(other.clone())),
@@ -194,18 +193,35 @@ fn jpeg(image: &DynamicImage, attached: &Attached<'_>, monitor: Option<&Monitor>
         (true, Chroma::Halved) => Colors::Halved,
     };
     let (width, height) = (image.width() as usize, image.height() as usize);
-    jpeg::write(&jpeg::Pixels { samples: image.as_bytes(), width, height, colors }, preamble, monitor)
+    let pixels = jpeg::Pixels { samples: image.as_bytes(), width, height, colors };
+    let mut file = jpeg::write(&pixels, preamble, monitor)?;
+    let segments = carried.jpeg_segments((image.width(), image.height()), attached.made());
+    carried::insert_segments(&mut file, &segments);
+    Ok(file)
 }
 
-fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec<u8>> {
+fn webp(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String> {
+    let (width, height) = (image.width(), image.height());
+    if width == 0 || height == 0 {
+        return Err("the picture has no pixels".to_owned());
+    }
+    let file = match attached.lossy {
+        true => lossy_webp(image)?,
+        false => lossless_webp(image).map_err(|error| error.to_string())?,
+    };
+    let profile = attached.profile(image);
+    let (exif, xmp) = attached.carried().webp_parts((width, height), attached.made());
+    let parts = carried::WebPParts {
+        profile: profile.as_deref(),
+        exif: exif.as_deref(),
+        xmp: xmp.as_deref().map(str::as_bytes),
+    };
+    Ok(carried::assemble_webp(file, (width, height), &parts))
+}
+
+fn lossless_webp(image: &DynamicImage) -> image::ImageResult<Vec<u8>> {
     let mut file = Vec::new();
-    let mut encoder = WebPEncoder::new_lossless(&mut file);
-    if let Some(profile) = attached.profile {
-        encoder.set_icc_profile(profile.to_vec()).map_err(image::ImageError::Unsupported)?;
-    }
-    if let Some(exif) = attached.exif() {
-        encoder.set_exif_metadata(exif).map_err(image::ImageError::Unsupported)?;
-    }
+    let encoder = WebPEncoder::new_lossless(&mut file);
     let (width, height) = (image.width(), image.height());
     if image.color().has_alpha() {
         encoder.encode(&image.to_rgba8(), width, height, ExtendedColorType::Rgba8)?;
@@ -213,4 +229,14 @@ fn webp(image: &DynamicImage, attached: &Attached<'_>) -> image::ImageResult<Vec
         encoder.encode(&image.to_rgb8(), width, height, ExtendedColorType::Rgb8)?;
     }
     Ok(file)
+}
+
+fn lossy_webp(image: &DynamicImage) -> Result<Vec<u8>, String> {
+    let (width, height) = (image.width(), image.height());
+    let written = if image.color().has_alpha() {
+        webp::Encoder::from_rgba(&image.to_rgba8(), width, height).encode_simple(false, WEBP_QUALITY)
+    } else {
+        webp::Encoder::from_rgb(&image.to_rgb8(), width, height).encode_simple(false, WEBP_QUALITY)
+    };
+    written.map(|file| file.to_vec()).map_err(|error| format!("libwebp reports {error:?}"))
 }

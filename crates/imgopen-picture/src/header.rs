@@ -83,26 +83,32 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     Ok((Header { format: Format::Png, width, height, frames, chroma: Chroma::Full }, end))
 }
 
-/// Returns the first text of a PNG file with that keyword, in either uncompressed form.
-pub(crate) fn text(bytes: &[u8], keyword: &[u8]) -> Option<String> {
-    let mut rest = bytes.strip_prefix(PNG)?;
-    while let Some((kind, body, after)) = png_chunk(rest) {
-        let text = body.strip_prefix(keyword).and_then(|text| text.strip_prefix(b"\0"));
-        match (kind, text) {
-            // Latin-1.
-            (b"tEXt", Some(text)) => return Some(text.iter().map(|byte| char::from(*byte)).collect()),
-            // UTF-8, after the flag of no compression, the language and the translated keyword.
-            (b"iTXt", Some(text)) => {
-                let text = text.strip_prefix(b"\0\0").and_then(|text| text.splitn(3, |byte| *byte == 0).nth(2));
-                if let Some(text) = text.and_then(|text| String::from_utf8(text.to_vec()).ok()) {
-                    return Some(text);
-                }
-            }
-            _ => {}
-        }
+/// Returns the kinds and bodies of the chunks of a PNG file.
+pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = bytes.strip_prefix(PNG).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (kind, body, after) = png_chunk(rest)?;
         rest = after;
-    }
-    None
+        Some((kind, body))
+    })
+}
+
+/// The same without those whose checksum is wrong, as decoders do; that of pixels is left to them.
+pub(crate) fn sound_png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut at = PNG.len();
+    png_chunks(bytes).filter(move |(kind, body)| {
+        const BEFORE: usize = 8;
+        let end = at + BEFORE + body.len();
+        let written = be32(bytes, end);
+        at = end + size_of::<u32>();
+        let sum = || {
+            let mut sum = flate2::Crc::new();
+            sum.update(kind);
+            sum.update(body);
+            sum.sum()
+        };
+        *kind == b"IDAT" || written == Some(sum())
+    })
 }
 
 /// Returns where the first chunk of pixels of a PNG file begins.
@@ -206,6 +212,16 @@ fn webp(bytes: &[u8]) -> Result<(Header, End), Problem> {
     }
     let (width, height) = size.ok_or_else(|| lacking(Format::WebP, end))?;
     Ok((Header { format: Format::WebP, width, height, frames: frames.max(1), chroma: Chroma::Halved }, end))
+}
+
+/// Returns the kinds and bodies of the chunks of a WebP file.
+pub(crate) fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = bytes.get(12..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (kind, body, after) = webp_chunk(rest)?;
+        rest = after;
+        Some((kind, body))
+    })
 }
 
 /// Returns the kind and the body of the first chunk, whose end may be missing, and what follows it.

@@ -44,7 +44,8 @@ pub(crate) enum Colors {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Preamble<'a> {
     pub(crate) profile: Option<&'a [u8]>,
-    pub(crate) exif: Option<&'a [u8]>,
+    /// The unit of the density, and the pixels on it in both directions.
+    pub(crate) density: Option<(u8, u16, u16)>,
 }
 
 /// Encodes the pixels, until the job is cancelled.
@@ -118,7 +119,7 @@ impl Pixels<'_> {
         let encoder = Encoder::new(self.samples, self.width, self.height, format);
         let encoder = encoder.quality(QUALITY).subsampling(subsampling);
         let encoder = preamble.profile.into_iter().fold(encoder, Encoder::icc_profile);
-        preamble.exif.into_iter().fold(encoder, Encoder::exif_data)
+        preamble.density.into_iter().fold(encoder, |encoder, (unit, x, y)| encoder.density(unit, x, y))
     }
 }
 

@@ -1,8 +1,6 @@
 //! Reads the texts in picture files.
 
-use exif::{In, Tag};
-
-use crate::{header, user_comment};
+use crate::carried::{self, text};
 
 /// Returns the description of the picture: the text `Description` of a PNG file, else the ImageDescription of its EXIF data.
 /// The text is unchecked; it may be long or have several lines.
@@ -13,23 +11,21 @@ use crate::{header, user_comment};
 /// assert_eq!(description(b"no picture"), None);
 /// ```
 pub fn description(bytes: &[u8]) -> Option<String> {
-    header::text(bytes, b"Description").or_else(|| from_exif(bytes))
+    text::first(bytes, "Description").or_else(|| carried::description_of(&carried::exif(bytes)?))
 }
 
 /// Returns how the picture was made, as the Stable Diffusion web UI writes it: lines with the prompt, the negative prompt and
 /// the settings. Read from the text `parameters` of a PNG file, or else from EXIF's UserComment, if that contains `Steps:`,
 /// because cameras write comments too.
 pub fn parameters(bytes: &[u8]) -> Option<String> {
-    let comment = || user_comment::comment(bytes).filter(|comment| comment.contains("Steps: "));
-    header::text(bytes, b"parameters").or_else(comment)
+    let comment = || carried::comment_of(&carried::exif(bytes)?).filter(|comment| comment.contains("Steps: "));
+    text::first(bytes, "parameters").or_else(comment)
 }
 
-/// Programs write UTF-8 where the standard asks for ASCII.
-fn from_exif(bytes: &[u8]) -> Option<String> {
-    match &user_comment::exif(bytes)?.get_field(Tag::ImageDescription, In::PRIMARY)?.value {
-        exif::Value::Ascii(texts) => String::from_utf8(texts.first()?.clone()).ok(),
-        _ => None,
-    }
+/// Returns the graph that ComfyUI made the picture with, in JSON, as its API takes it. Read from the text `prompt` of a PNG
+/// file, or else from the field of its EXIF data that begins with that word.
+pub fn comfyui_prompt(bytes: &[u8]) -> Option<String> {
+    text::first(bytes, "prompt").or_else(|| carried::comfyui_text(&carried::exif(bytes)?, "prompt"))
 }
 
 #[cfg(test)]
@@ -93,21 +89,33 @@ mod tests {
         }
     }
 
+    /// Bytes as piexif 1.1.3 writes them: no pointer stands behind the second directory, but the comment.
     #[test]
     fn comments_with_steps_are_parameters() {
-        let with = |exif: &[u8]| parameters(&png(Some(exif), &[]));
-        let made = "a cat — 猫\nSteps: 20, Sampler: Euler a";
-        let data = user_comment::with_comment(made).unwrap();
-        assert_eq!(with(&data).as_deref(), Some(made));
-        // The lower byte first, and ASCII.
-        let at = data.windows(8).position(|eight| eight == b"UNICODE\0").unwrap();
-        let swapped: Vec<u8> = data[at + 8..].as_chunks::<2>().0.iter().flat_map(|[a, b]| [*b, *a]).collect();
-        assert_eq!(with(&[&data[..at + 8], &swapped].concat()).as_deref(), Some(made));
-        let mut ascii = user_comment::with_comment("Steps: 9, A").unwrap();
-        ascii[at..at + 8].copy_from_slice(b"ASCII\0\0\0");
-        ascii[at + 8..at + 30].copy_from_slice(b"a dog, Steps: 9, Seed ");
-        assert_eq!(with(&ascii).as_deref(), Some("a dog, Steps: 9, Seed "));
-        assert_eq!(with(&user_comment::with_comment("a picture of my cat").unwrap()), None);
+        let with = |comment: &[u8]| {
+            let mut data = b"MM\0*\0\0\0\x08\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x1a\0\0\0\0".to_vec();
+            data.extend(b"\0\x01\x92\x86\0\x07");
+            data.extend((comment.len() as u32).to_be_bytes());
+            data.extend(40_u32.to_be_bytes());
+            data.extend(comment);
+            parameters(&png(Some(&data), &[]))
+        };
+        assert_eq!(with(b"UNICODE\0\0S\0t\0e\0p\0s\0:\0 \x009").as_deref(), Some("Steps: 9"));
+        assert_eq!(with(b"ASCII\0\0\0a dog, Steps: 9, Seed: 7").as_deref(), Some("a dog, Steps: 9, Seed: 7"));
+        assert_eq!(with(b"ASCII\0\0\0a picture of my cat"), None);
+    }
+
+    #[test]
+    fn the_graph_of_comfyui_is_found_in_texts_and_fields() {
+        let graph = r#"{"3": {"class_type": "KSampler"}}"#;
+        assert_eq!(comfyui_prompt(&png(None, &[("prompt", graph)])).as_deref(), Some(graph));
+        for (field, found) in
+            [(format!("prompt:{graph}\0"), true), (format!("Prompt: {graph}\0"), true), ("Canon\0".to_owned(), false)]
+        {
+            let file = png(Some(&exif(field.as_bytes())), &[]);
+            assert_eq!(comfyui_prompt(&file).as_deref(), Some(graph).filter(|_| found), "{field}");
+            assert_eq!(description(&file).is_some(), !found || field.contains(": {"), "{field}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use png::text_metadata::{EncodableTextChunk, ITXtChunk};
 
+use crate::carried::text;
 use crate::header;
 
 /// The keyword of the text that holds the notes, beside `parameters` and `postprocessing`.
@@ -29,9 +30,9 @@ pub fn with_notes(file: &Bytes, notes: &str) -> Option<[Bytes; 3]> {
     Some([file.slice(..pixels), chunk.into(), file.slice(pixels..)])
 }
 
-/// Returns the notes in a PNG file.
+/// Returns the notes in a PNG file. Those of earlier tasks, which the file carries on, come before them and are not returned.
 pub fn notes(bytes: &[u8]) -> Option<String> {
-    header::text(bytes, KEYWORD.as_bytes())
+    text::last(bytes, KEYWORD)
 }
 
 #[cfg(test)]
@@ -50,8 +51,8 @@ mod tests {
         let text = "`module`: `canny` was made by another preprocessor\nthe seed — 7 — is unverified";
         let noted = with_notes(&file, text).unwrap().concat();
         assert_eq!((notes(&noted).as_deref(), notes(&file)), (Some(text), None));
-        let limits = PictureLimits::default();
-        assert_eq!(decode(&noted, &limits), decode(&file, &limits));
+        let [noted_picture, picture] = [&noted[..], &file].map(|file| decode(file, &PictureLimits::default()).unwrap());
+        assert_eq!((noted_picture.image, noted_picture.parameters), (picture.image, picture.parameters));
         // Readers that look no further than the pixels find them, with a checksum that is right.
         let reader = png::Decoder::new(std::io::Cursor::new(&noted)).read_info().unwrap();
         let found = &reader.info().utf8_text;

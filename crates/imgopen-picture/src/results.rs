@@ -1,14 +1,15 @@
 //! Writes the results of jobs.
 
+use bytes::Bytes;
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Format, Monitor, Picture};
 
 use crate::decode::Decoded;
-use crate::encode::{Attached, EncodeError, encode_output};
+use crate::encode::{Attached, EncodeError, encode, encode_output};
 
-/// Writes a modified picture in the format of its source, with its colour profile, its chroma subsampling and the text of
-/// how it was made. `done` says what was done to it, as the web UI's tab of extras does. `to_error` says what it means if
-/// the picture cannot be written.
+/// Writes a modified picture in the format of its source, with its chroma subsampling, its colour profile, the text of how
+/// it was made, and what else its file carries. `done` says what was done to it, as the web UI's tab of extras does.
+/// `to_error` says what it means if the picture cannot be written.
 ///
 /// # Errors
 ///
@@ -25,8 +26,27 @@ pub fn write_like(
         chroma: source.header.chroma,
         parameters: source.parameters.as_deref(),
         postprocessing: Some(done),
+        carried: Some(&source.carried),
+        lossy: source.is_lossy_webp,
     };
     write(image, source.header.format, &attached, monitor, to_error)
+}
+
+/// Writes a picture that was read in another format, with what its file carries as far as the format has room for it.
+///
+/// # Errors
+///
+/// A side may be too long for the format.
+pub fn convert(picture: &Decoded, format: Format) -> Result<Bytes, EncodeError> {
+    let attached = Attached {
+        profile: picture.profile.as_deref(),
+        chroma: picture.header.chroma,
+        parameters: picture.parameters.as_deref(),
+        postprocessing: None,
+        carried: Some(&picture.carried),
+        lossy: picture.is_lossy_webp || picture.header.format == Format::Jpeg,
+    };
+    encode(&picture.image, format, &attached)
 }
 
 /// Writes a new picture, such as a drawing of edges, as PNG.

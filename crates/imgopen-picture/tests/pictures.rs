@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use support::{URL, file, input, photo, png_with, zeros};
 
-const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1 };
+const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1, location: false };
 
 #[test]
 fn files_that_are_not_pictures_are_named() {

@@ -164,6 +164,8 @@ pub struct PictureSettings {
     pub time: Duration,
     /// How many redirects are followed for one.
     pub redirects: u8,
+    /// Whether results keep where the pictures that they are made of were taken (GPS), with what else those carry.
+    pub keep_location: bool,
 }
 
 /// How long result pictures, and data sets with an empty `output/`, are kept.
@@ -349,7 +351,8 @@ impl Default for TimeLimits {
 impl Default for PictureSettings {
     fn default() -> Self {
         let PictureLimits { bytes, pixels, frames, .. } = PictureLimits::default();
-        Self { bytes, pixels, frames, memory: 1024 * 1024 * 1024, time: Duration::from_secs(20), redirects: 5 }
+        let (memory, time) = (1024 * 1024 * 1024, Duration::from_secs(20));
+        Self { bytes, pixels, frames, memory, time, redirects: 5, keep_location: false }
     }
 }
 
@@ -441,8 +444,8 @@ impl Settings {
 
     /// Returns the limits of pictures as engines take them.
     pub fn picture_limits(&self) -> PictureLimits {
-        let PictureSettings { bytes, pixels, frames, .. } = self.pictures;
-        PictureLimits { bytes, pixels, frames }
+        let PictureSettings { bytes, pixels, frames, keep_location, .. } = self.pictures;
+        PictureLimits { bytes, pixels, frames, location: keep_location }
     }
 
     /// Returns the pause after this number of delivery attempts, or `None` if it was the last one.

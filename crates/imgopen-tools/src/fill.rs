@@ -4,9 +4,10 @@
 //! texture synthesis by PatchMatch, coarse to fine. It continues textures, edges and gradients. It knows nothing of
 //! objects: beyond the edge of a portrait there is more of the background, not the rest of the person.
 //!
-//! The result has the format of the input. Bits per channel, gray, transparency and colour profile are kept. Pixels
-//! outside the hole stay exactly as they were, except for JPEG's loss. The same request with the same seed gives the same
-//! pixels on every machine: nothing depends on the number of threads, nor on functions that platforms round differently.
+//! The result has the format of the input. Bits per channel, gray, transparency, colour profile and what else the file carries
+//! are kept. Pixels outside the hole stay exactly as they were, except for the loss of JPEG and lossy WebP. The same request
+//! with the same seed gives the same pixels on every machine: nothing depends on the number of threads, nor on functions that
+//! platforms round differently.
 //!
 //! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What they mark, in one of the forms of
 //!   [`read_mask`](imgopen_picture::read_mask), is removed, with [`MASK_GROWTH`] pixels around it, because edges of masks are soft.

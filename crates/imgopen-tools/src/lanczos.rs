@@ -1,8 +1,8 @@
 //! Enlarging by Lanczos resampling, without a neural network.
 //!
-//! The result has the format of the input: PNG and WebP lossless, JPEG at quality 93 with the same chroma subsampling. Bits
-//! per channel, gray, transparency and colour profile are kept. Pixels are weighted by their opacity, so that colours
-//! hidden by transparency do not show at edges.
+//! The result has the format of the input: PNG lossless, JPEG at quality 93 with the same chroma subsampling, WebP lossless or
+//! at quality 90 as its source is. Bits per channel, gray, transparency, colour profile and what else the file carries are
+//! kept. Pixels are weighted by their opacity, so that colours hidden by transparency do not show at edges.
 //!
 //! A job resamples on one thread: jobs run in parallel, and most of a job's time goes into reading and writing the file.
 

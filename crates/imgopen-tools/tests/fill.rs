@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use support::{URL, file, input, job, request, run};
 
-const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1 };
+const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1, location: false };
 
 fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
     file(&image.into(), ImageFormat::Png)

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use support::{URL, file, input, job, run};
 
-const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1 };
+const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1, location: false };
 
 fn enlarge(bytes: Vec<u8>, scale: f64) -> Picture {
     lanczos::enlarge(&input(bytes), scale, &LIMITS, &Monitor::new().0).unwrap()

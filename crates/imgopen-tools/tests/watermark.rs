@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use support::{URL, file, input, job, request, run};
 
-const LIMITS: PictureLimits = PictureLimits { bytes: 32 * 1024 * 1024, pixels: 64_000_000, frames: 1 };
+const LIMITS: PictureLimits = PictureLimits { bytes: 32 * 1024 * 1024, pixels: 64_000_000, frames: 1, location: false };
 const POSITIONS: [&str; 9] = [
     "top-left",
     "top-center",

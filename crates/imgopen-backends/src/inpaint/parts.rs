@@ -58,7 +58,8 @@ impl Parts {
     /// Decodes what a back end made, and checks its size.
     fn read(&self, made: &Picture) -> Result<DynamicImage, EngineError> {
         let (width, height) = self.region.work;
-        let limits = PictureLimits { bytes: made.bytes.len() as u64, pixels: self.pixels(), frames: 1 };
+        let limits =
+            PictureLimits { bytes: made.bytes.len() as u64, pixels: self.pixels(), frames: 1, location: false };
         let failed = |problem| EngineError::Failed(format!("what the back end made {problem}"));
         let image = decode(&made.bytes, &limits).map_err(|problem| failed(problem.to_string()))?.image;
         match (image.width(), image.height()) == (width, height) {

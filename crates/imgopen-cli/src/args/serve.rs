@@ -40,6 +40,9 @@ pub struct Serve {
     /// repeatable.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+    /// Let results keep where the pictures that they are made of were taken (GPS).
+    #[arg(long)]
+    pub keep_location: bool,
     /// The address at which callers reach the service; URLs of pictures begin with it.
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,

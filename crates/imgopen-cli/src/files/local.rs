@@ -152,7 +152,7 @@ fn inspect(text: &str) -> Result<(PathBuf, Format), String> {
     }
     let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     // The server applies its own limits.
-    let limits = PictureLimits { bytes: u64::MAX, pixels: u64::MAX, frames: u32::MAX };
+    let limits = PictureLimits { bytes: u64::MAX, pixels: u64::MAX, frames: u32::MAX, location: true };
     let header = picture::inspect(&bytes, &limits).map_err(|problem| format!("{} {problem}", path.display()))?;
     Ok((path, header.format))
 }

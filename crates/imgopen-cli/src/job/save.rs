@@ -172,7 +172,7 @@ fn temporary(directory: &Path) -> std::io::Result<NamedTempFile> {
 
 /// Returns the width, height, format and extension of a picture, or nothing for other files.
 fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<(u32, u32, String, &'static str)>> {
-    let limits = PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX };
+    let limits = PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX, location: true };
     let mut file = std::fs::File::open(path)?;
     let mut read = Vec::new();
     (&mut file).take(BEGINNING).read_to_end(&mut read)?;

@@ -51,6 +51,9 @@ impl Flags {
         if !flags.allow_origin.is_empty() {
             set("allow_origin", Value::serialize(&flags.allow_origin)?);
         }
+        if flags.keep_location {
+            set("pictures", Value::from(Dict::from([("keep_location".to_owned(), Value::from(true))])));
+        }
         if let Some(url) = &flags.public_url {
             set("public_url", text(url.clone()));
         }

@@ -5,7 +5,8 @@ use std::io::{Cursor, Write};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use imgopen_engine::Input;
+use imgopen_engine::{EngineError, Input, Monitor};
+use imgopen_picture::{EncodeError, PictureLimits, decode, write_like};
 
 pub const URL: &str = "https://example.com/picture";
 
@@ -54,4 +55,46 @@ pub fn zeros(size: usize) -> Vec<u8> {
         encoder.write_all(&block).unwrap();
     }
     encoder.finish().unwrap()
+}
+
+/// Bytes, deflated.
+pub fn deflated(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A black PNG of 2x2 pixels with these chunks before its pixels.
+pub fn small_png(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let pixels = deflated(&[0; 14]);
+    png_with(2, 2, &[chunks, &[(b"IDAT", &pixels[..])]].concat())
+}
+
+/// The bodies of the chunks of that kind before the pixels of a PNG file.
+pub fn chunks<'a>(file: &'a [u8], kind: &[u8; 4]) -> Vec<&'a [u8]> {
+    let (mut rest, mut found) = (&file[8..], Vec::new());
+    loop {
+        let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+        match &rest[4..8] {
+            b"IDAT" => return found,
+            name if name == kind => found.push(&rest[8..8 + length]),
+            _ => {}
+        }
+        rest = &rest[12 + length..];
+    }
+}
+
+pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+pub const DONE: &str = "Postprocess upscaler: Nearest";
+
+/// The file after a tool: upright, of twice the width and height.
+pub fn enlarged(file: &[u8], limits: &PictureLimits) -> Vec<u8> {
+    let decoded = decode(file, limits).unwrap();
+    let (width, height) = (decoded.image.width() * 2, decoded.image.height() * 2);
+    let image = decoded.image.resize_exact(width, height, image::imageops::FilterType::Nearest);
+    let failed = |error: EncodeError| EngineError::Failed(error.to_string());
+    write_like(&decoded, &image, DONE, &Monitor::new().0, failed).unwrap().bytes.to_vec()
 }

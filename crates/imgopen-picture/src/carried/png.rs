@@ -1,0 +1,123 @@
+//! What PNG files carry.
+
+use imgopen_engine::Format;
+
+use super::density::Density;
+use super::text::{self, Text};
+use super::{COMFYUI, Carried, EACH, MOST, Made, PARAMETERS, POSTPROCESSING, Tiff, comfyui_text};
+use crate::header;
+
+/// The chunks about colours, with their lengths. The profile has a place of its own.
+const COLORS: [(&[u8; 4], usize); 6] =
+    [(b"cICP", 4), (b"mDCV", 24), (b"cLLI", 8), (b"sRGB", 1), (b"gAMA", 4), (b"cHRM", 32)];
+/// The keyword of XMP.
+const XMP: &str = "XML:com.adobe.xmp";
+/// How ImageMagick begins the keywords of profiles in texts.
+const RAW: &str = "Raw profile type ";
+
+/// Reads what a file carries.
+pub(super) fn read(bytes: &[u8]) -> Carried {
+    let mut carried = Carried::default();
+    let (mut room, mut has_pixels) = (MOST, false);
+    for (kind, body) in header::sound_png_chunks(bytes) {
+        match kind {
+            b"IDAT" => has_pixels = true,
+            b"pHYs" if !has_pixels => carried.density = carried.density.or_else(|| Density::from_png(body)),
+            b"eXIf" if body.len() <= MOST => carried.exif = carried.exif.or_else(|| Some(body.to_vec())),
+            b"tEXt" | b"zTXt" | b"iTXt" if room > EACH => {
+                if let Some(text) = Text::read(kind, body, room - EACH) {
+                    room -= text.text.len() + EACH;
+                    carried.add(text);
+                }
+            }
+            _ if !has_pixels && is_color(kind, body) => {
+                if !carried.colors.iter().any(|(known, _)| known == kind) {
+                    carried.colors.push((kind.try_into().unwrap_or_default(), body.to_vec()));
+                }
+            }
+            _ => {}
+        }
+    }
+    let is_profile = |text: &Text, names: &[&str]| {
+        text.keyword.strip_prefix(RAW).is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
+    };
+    for text in std::mem::take(&mut carried.texts) {
+        if is_profile(&text, &["exif", "app1"]) {
+            carried.exif =
+                carried.exif.or_else(|| text::raw_profile(&text.text).filter(|data| Tiff::read(data).is_some()));
+        } else if is_profile(&text, &["xmp"]) {
+            let packet = || text::raw_profile(&text.text).and_then(|packet| String::from_utf8(packet).ok());
+            carried.xmp = carried.xmp.or_else(packet);
+        } else if !is_profile(&text, &["icc", "icm"]) {
+            carried.texts.push(text);
+        }
+    }
+    carried
+}
+
+impl Carried {
+    fn add(&mut self, text: Text) {
+        match text.keyword == XMP {
+            true => self.xmp = self.xmp.take().or(Some(text.text)),
+            false => self.texts.push(text),
+        }
+    }
+}
+
+fn is_color(kind: &[u8], body: &[u8]) -> bool {
+    COLORS.iter().any(|(name, length)| kind == *name && body.len() == *length)
+}
+
+/// Returns the EXIF data of a file.
+pub(super) fn exif(bytes: &[u8]) -> Option<Vec<u8>> {
+    let chunk = header::png_chunks(bytes).find(|(kind, _)| *kind == b"eXIf").map(|(_, body)| body.to_vec());
+    let raw = |name: &str| text::raw_profile(&text::first(bytes, &format!("{RAW}{name}"))?);
+    chunk.or_else(|| raw("exif")).or_else(|| raw("APP1"))
+}
+
+/// Returns the chunks that hold what a picture carries.
+pub(super) fn chunks(
+    carried: &Carried,
+    size: (u32, u32),
+    made: Made<'_>,
+    has_profile: bool,
+) -> Vec<([u8; 4], Vec<u8>)> {
+    // The standard asks for one of both.
+    let fits = |kind: &[u8; 4]| kind != b"sRGB" || !has_profile;
+    let mut chunks: Vec<_> = carried.colors.iter().filter(|(kind, _)| fits(kind)).cloned().collect();
+    let density = carried.density.and_then(Density::png);
+    chunks.extend(density.map(|body| (*b"pHYs", body)));
+    let exif = carried.exif(Format::Png, size, made, usize::MAX);
+    chunks.extend(exif.map(|data| (*b"eXIf", data)));
+    let xmp = carried.xmp(size, false).0.map(|packet| Text { is_international: true, ..Text::new(XMP, &packet) });
+    chunks.extend(xmp.iter().chain(&texts(carried, made)).map(Text::chunk));
+    chunks
+}
+
+/// Returns the texts, among them those that other formats have elsewhere.
+fn texts(carried: &Carried, made: Made<'_>) -> Vec<Text> {
+    let is_placed = |text: &Text| {
+        let has_place = |keyword: &str| carried.keeps_location || !keyword.to_ascii_lowercase().contains("gps");
+        match text.keyword.as_str() {
+            PARAMETERS => made.parameters.is_none(),
+            POSTPROCESSING => made.postprocessing.is_none(),
+            keyword => has_place(keyword),
+        }
+    };
+    let mut texts: Vec<_> = carried.texts.iter().filter(|text| is_placed(text)).cloned().collect();
+    let comments =
+        carried.comments.iter().map(|comment| String::from_utf8_lossy(comment).trim_matches('\0').to_owned());
+    texts.extend(comments.map(|comment| Text::new("Comment", &comment)));
+    if let Some(tiff) = carried.exif.as_deref().and_then(Tiff::read) {
+        for (keyword, _) in COMFYUI.iter().filter(|(keyword, _)| carried.text(keyword).is_none()) {
+            texts.extend(comfyui_text(&tiff, keyword).map(|text| Text::new(keyword, &text)));
+        }
+    }
+    texts.extend(made.parameters.map(|text| Text::new(PARAMETERS, text)));
+    if let Some(done) = made.postprocessing {
+        let before = carried.text(POSTPROCESSING);
+        let done = before.map_or_else(|| done.to_owned(), |before| format!("{before}, {done}"));
+        texts.push(Text::new(POSTPROCESSING, &done));
+    }
+    texts
+}

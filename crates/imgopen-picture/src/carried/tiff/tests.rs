@@ -1,0 +1,158 @@
+use super::*;
+
+/// EXIF data as cameras write it, in either byte order: the make and orientation; the width and a note of the maker; a position; a
+/// thumbnail of four bytes at the end.
+fn camera(is_little: bool) -> Vec<u8> {
+    let short = |value: u16| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
+    let long = |value: u32| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
+    let entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| {
+        [&short(tag)[..], &short(kind), &long(count), &value].concat()
+    };
+    let small = |value: u16| [short(value), [0, 0]].concat().try_into().unwrap();
+    let mut data = if is_little { b"II*\0".to_vec() } else { b"MM\0*".to_vec() };
+    data.extend(long(8));
+    // At 8: four entries and the pointer to the thumbnail, up to 62; the make follows, up to 68.
+    data.extend(short(4));
+    data.extend(entry(0x010f, 2, 6, long(62)));
+    data.extend(entry(0x0112, 3, 1, small(6)));
+    data.extend(entry(0x8769, 4, 1, long(68)));
+    data.extend(entry(0x8825, 4, 1, long(106)));
+    data.extend(long(148));
+    data.extend(b"Canon\0");
+    // At 68: two entries, up to 98; the note follows, up to 106.
+    data.extend(short(2));
+    data.extend(entry(0x927c, 7, 8, long(98)));
+    data.extend(entry(0xa002, 3, 1, small(4000)));
+    data.extend(long(0));
+    data.extend(b"the note");
+    // At 106: one entry, up to 124; the latitude follows, up to 148.
+    data.extend(short(1));
+    data.extend(entry(0x0002, 5, 3, long(124)));
+    data.extend(long(0));
+    for number in [47, 1, 22, 1, 30, 1] {
+        data.extend(long(number));
+    }
+    // At 148: three entries, up to 190; the thumbnail follows.
+    data.extend(short(3));
+    data.extend(entry(0x0103, 3, 1, small(6)));
+    data.extend(entry(0x0201, 4, 1, long(190)));
+    data.extend(entry(0x0202, 4, 1, long(4)));
+    data.extend(long(0));
+    data.extend(b"\xff\xd8\xff\xd9");
+    assert_eq!(data.len(), 194);
+    data
+}
+
+#[test]
+fn fields_are_read_in_both_byte_orders() {
+    for is_little in [false, true] {
+        for prefix in [&b""[..], b"Exif\0\0"] {
+            let tiff = Tiff::read(&[prefix, &camera(is_little)].concat()).unwrap();
+            assert_eq!(tiff.is_little(), is_little);
+            assert_eq!(tiff.text(0x010f).as_deref(), Some("Canon"));
+            assert_eq!(tiff.number(Directory::Main, 0x0112), Some(6));
+            assert_eq!(tiff.number(Directory::Exif, 0xa002), Some(4000));
+            assert_eq!(tiff.value(Directory::Exif, 0x927c), Some((7, &b"the note"[..])));
+        }
+    }
+}
+
+#[test]
+fn the_thumbnail_and_the_position_go_and_all_else_stays_in_place() {
+    for is_little in [false, true] {
+        let mut tiff = Tiff::read(&camera(is_little)).unwrap();
+        tiff.remove_thumbnail();
+        tiff.remove_location();
+        // The thumbnail and its directory were the last 46 bytes, and the position the 42 before.
+        assert_eq!(tiff.data().len(), 148);
+        assert_eq!(tiff.data()[106..], [0; 42]);
+        assert_eq!(tiff.data()[98..106], *b"the note");
+        assert_eq!(tiff.value(Directory::Exif, 0x927c), Some((7, &b"the note"[..])));
+        assert_eq!(tiff.value(Directory::Main, GPS_POINTER), None);
+        assert_eq!((tiff.text(0x010f).as_deref(), tiff.number(Directory::Main, 0x0112)), (Some("Canon"), Some(6)));
+        // Three entries, and nothing behind them.
+        let at = 8 + 2 + 3 * 12;
+        assert_eq!(tiff.data()[at..at + 4], [0; 4]);
+    }
+}
+
+#[test]
+fn texts_are_found_by_the_name_that_begins_them() {
+    for (text, found) in
+        [(&b"Prompt:{}\0"[..], Some("{}")), (b"prompt: {}", Some(" {}")), (b"prompter:{}\0", None), (b"prompt\0", None)]
+    {
+        let mut tiff = Tiff::read(&camera(false)).unwrap();
+        tiff.set(Directory::Main, 0x0110, ASCII, text);
+        assert_eq!(tiff.named("prompt").as_deref(), found);
+    }
+}
+
+#[test]
+fn values_are_set_in_place_if_they_fit() {
+    let mut tiff = Tiff::read(&camera(true)).unwrap();
+    tiff.set(Directory::Main, 0x010f, ASCII, b"Sony\0");
+    assert_eq!((tiff.text(0x010f).as_deref(), tiff.data().len()), (Some("Sony"), 194));
+    tiff.set(Directory::Main, 0x010f, ASCII, b"Panasonic\0");
+    assert_eq!((tiff.text(0x010f).as_deref(), tiff.data().len()), (Some("Panasonic"), 204));
+    tiff.set(Directory::Main, 0x010f, ASCII, b"HP\0");
+    assert_eq!((tiff.text(0x010f).as_deref(), tiff.data().len()), (Some("HP"), 204));
+}
+
+#[test]
+fn fields_are_added_in_the_order_of_their_tags() {
+    for mut tiff in [Tiff::new(), Tiff::read(&camera(true)).unwrap(), Tiff::read(&camera(false)).unwrap()] {
+        tiff.remove_thumbnail();
+        for (directory, tag) in [(Directory::Main, 0x8298), (Directory::Exif, 0x9286), (Directory::Main, 0x010e)] {
+            tiff.set(directory, tag, ASCII, format!("field {tag}\0").as_bytes());
+        }
+        for directory in [Directory::Main, Directory::Exif] {
+            let fields = tiff.fields(tiff.directory(directory).unwrap());
+            assert!(fields.is_sorted_by(|one, next| one.tag < next.tag), "{fields:?}");
+        }
+        assert_eq!(tiff.text(0x8298).as_deref(), Some("field 33432"));
+        assert_eq!(tiff.value(Directory::Exif, 0x9286), Some((ASCII, &b"field 37510\0"[..])));
+        let read = Tiff::read(tiff.data()).unwrap();
+        assert_eq!(read, tiff);
+    }
+}
+
+#[test]
+fn a_directory_without_a_pointer_behind_it_gets_one() {
+    // As piexif writes it: the comment stands where the pointer should.
+    let mut data = b"MM\0*\0\0\0\x08\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x1a\0\0\0\0".to_vec();
+    data.extend(b"\0\x01\x92\x86\0\x07\0\0\0\x10\0\0\0\x28ASCII\0\0\0Steps: 9");
+    let mut tiff = Tiff::read(&data).unwrap();
+    tiff.repair();
+    assert_eq!(tiff.value(Directory::Exif, 0x9286), Some((UNDEFINED, &b"ASCII\0\0\0Steps: 9"[..])));
+    let at = tiff.directory(Directory::Exif).unwrap();
+    assert_eq!(tiff.u32(at + 14), Some(0));
+}
+
+#[test]
+fn nothing_is_taken_for_granted() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for is_little in [false, true] {
+        let whole = camera(is_little);
+        for length in 0..whole.len() {
+            edited(&whole[..length]);
+        }
+        for _ in 0..5000 {
+            let mut damaged = whole.clone();
+            for _ in 0..random.usize(1..6) {
+                let at = random.usize(..damaged.len());
+                damaged[at] = if random.bool() { random.u8(..) } else { 0xff };
+            }
+            edited(&damaged);
+        }
+    }
+}
+
+fn edited(data: &[u8]) {
+    let Some(mut tiff) = Tiff::read(data) else { return };
+    tiff.remove_thumbnail();
+    tiff.remove_location();
+    tiff.repair();
+    tiff.set(Directory::Exif, 0x9286, UNDEFINED, b"ASCII\0\0\0a comment");
+    tiff.set(Directory::Main, 0x0112, SHORT, &[0, 1]);
+    assert!(tiff.data().len() <= data.len() + 2000);
+}
