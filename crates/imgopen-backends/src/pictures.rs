@@ -6,13 +6,15 @@ use bytes::Bytes;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use imgopen_engine::{EngineError, Job, Monitor};
-use imgopen_picture::{Attached, Format, decode_input, encode, mask_shades};
+use imgopen_picture::{Attached, Format, decode_input, encode, mask_shades, to_srgb};
 
 use crate::generation::{Fit, Mask};
 
-/// Reads a picture of a job, upright. Blocks.
+/// Reads a picture of a job, upright and in sRGB. Blocks.
 pub(crate) fn read(job: &Job, field: &str, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
-    Ok(decode_input(job.input(field)?, job.limits(), monitor)?.image)
+    let mut picture = decode_input(job.input(field)?, job.limits(), monitor)?;
+    to_srgb(&mut picture);
+    Ok(picture.image)
 }
 
 /// Writes a picture as PNG.

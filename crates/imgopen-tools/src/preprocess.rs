@@ -19,7 +19,7 @@
 //!
 //! The result is a PNG of the size of the source, at 8 bits: gray for results on black, and for gray sources. Distances are
 //! in pixels of the source, which the web UI calls pixel perfect. Transparency is flattened onto white, 16 bits are rounded
-//! to 8, and the colour profile is dropped. The same source always gives the same result.
+//! to 8, and colours are converted to sRGB, so that they look as they did. The same source always gives the same result.
 
 #[macro_use]
 mod vectorised;
@@ -206,7 +206,9 @@ fn requested(request: &PreviewControlnetRequest) -> Result<Preprocessor, EngineE
 
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let preprocessor = requested(&job.request()?)?;
-    let source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
+    let mut source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
+    monitor.stage(0.2)?;
+    picture::to_srgb(&mut source);
     monitor.stage(0.3)?;
     let image = preprocess(source.image, preprocessor, monitor)?;
     monitor.stage(0.8)?;

@@ -12,10 +12,10 @@
 //! - **Colours.** Letters are white with a dark outline on a dark background and black with a light one on a light
 //!   background, chosen for each copy. Pictures keep their colours; a gray picture becomes coloured only under a coloured
 //!   mark.
-//! - **Pictures as marks** keep their aspect ratio and transparency, and are resampled with a Lanczos filter. Their colour
-//!   profile is ignored.
+//! - **Pictures as marks** keep their aspect ratio and transparency, and are resampled with a Lanczos filter. Their colours are
+//!   converted to the colour space of the picture, so that they look as they do alone.
 //!
-//! Format, bits per channel, transparency and colour profile are those of the source.
+//! Format, bits per channel, transparency, colour profile and what else the file carries are those of the source.
 
 mod blend;
 mod fonts;
@@ -29,9 +29,9 @@ mod text;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use image::DynamicImage;
+use image::{DynamicImage, GenericImageView};
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer, Output};
-use imgopen_picture::{self as picture, write_like};
+use imgopen_picture::{self as picture, Decoded, write_like};
 use imgopen_types::{WatermarkImageRequest, operations};
 
 use self::blend::Blend;
@@ -119,8 +119,10 @@ fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, Engi
     let mut source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
     let mark = match print.content {
         Content::Text(_) => None,
-        Content::Picture => Some(picture::decode_input(job.input("watermarkImage")?, job.limits(), monitor)?.image),
+        Content::Picture => Some(picture::decode_input(job.input("watermarkImage")?, job.limits(), monitor)?),
     };
+    monitor.stage(0.2)?;
+    let mark = mark.map(|mark| matched(mark, &mut source));
     monitor.stage(0.3)?;
     let mut canvas = Canvas { image: std::mem::take(&mut source.image), profile: source.profile.take() };
     canvas.mark(library, &print, mark, monitor)?;
@@ -131,6 +133,25 @@ fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, Engi
     let picture = write_like(&source, &canvas.image, &done, monitor, failed)?;
     monitor.stage(1.0)?;
     Ok(Output { pictures: vec![picture], ..Output::default() })
+}
+
+/// Returns a mark with the colours that it has to have in the picture to look as it does alone. A gray picture, which becomes
+/// coloured under a coloured mark, is prepared for it.
+fn matched(mut mark: Decoded, source: &mut Decoded) -> DynamicImage {
+    if source.image.color().has_color() {
+        return picture::to_space_of(mark, source);
+    }
+    if has_colour(&mark.image) {
+        picture::to_srgb(source);
+        picture::to_srgb(&mut mark);
+    }
+    mark.image
+}
+
+/// Returns whether any visible pixel is neither black, gray nor white.
+fn has_colour(image: &DynamicImage) -> bool {
+    let is_coloured = |[red, green, blue, alpha]: [u8; 4]| alpha > 0 && (red != green || green != blue);
+    image.color().has_color() && image.pixels().any(|(_, _, pixel)| is_coloured(pixel.0))
 }
 
 /// The picture that is printed on.

@@ -5,7 +5,7 @@ mod support;
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 use imgopen_engine::{Engine, Format, Grade, Job, Monitor, PictureLimits};
-use imgopen_picture::decode;
+use imgopen_picture::{Attached, decode, encode};
 use imgopen_tools::Preprocessors;
 use imgopen_tools::preprocess::{Preprocessor, preprocess};
 use proptest::prelude::*;
@@ -282,6 +282,35 @@ async fn the_offer_lists_what_is_served() {
         assert_eq!((picture.format, picture.width, picture.height), (Format::Png, 40, 30));
         let read = decode(&picture.bytes, &PictureLimits::default()).unwrap().image;
         assert_eq!(read, made(colors(40, 30), name.parse().unwrap()), "{name}");
+    }
+}
+
+/// The red of sRGB in Display P3 is `color(display-p3 0.9175 0.2003 0.1386)`, as CSS Color 4 says.
+#[tokio::test]
+async fn colours_look_as_they_did() {
+    let red: DynamicImage = RgbImage::from_pixel(130, 70, Rgb([234, 51, 35])).into();
+    let attached = Attached { profile: Some(include_bytes!("data/display-p3.icc")), ..Attached::default() };
+    for format in [Format::Png, Format::WebP] {
+        let bytes = encode(&red, format, &attached).unwrap();
+        for (preprocessor, expected) in [
+            ("none", [255, 0, 0]),
+            ("tile", [255, 0, 0]),
+            ("shuffle", [255, 0, 0]),
+            ("color", [255, 0, 0]),
+            ("invert", [0, 255, 255]),
+        ] {
+            let job = job("preview_controlnet", json!({"preprocessor": preprocessor}))
+                .with_inputs(vec![input(bytes.clone())]);
+            let output = run(&Preprocessors::new(), job).await.unwrap();
+            let read = decode(&output.pictures[0].bytes, &PictureLimits::default()).unwrap();
+            assert_eq!(read.profile, None);
+            let near = |pixel: &Rgb<u8>| pixel.0.iter().zip(expected).all(|(one, other)| one.abs_diff(other) <= 2);
+            assert!(
+                read.image.to_rgb8().pixels().all(near),
+                "{preprocessor}: {:?}",
+                read.image.to_rgb8().get_pixel(0, 0)
+            );
+        }
     }
 }
 

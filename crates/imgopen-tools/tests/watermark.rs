@@ -155,6 +155,34 @@ fn a_gray_profile_is_dropped_when_the_picture_becomes_coloured() {
     assert_eq!(picture::decode(&stamped.bytes, &LIMITS).unwrap().profile, None);
 }
 
+/// Red of sRGB is `color(display-p3 0.9175 0.2003 0.1386)`, as CSS Color 4 says.
+#[test]
+fn the_colours_of_a_mark_are_converted_to_the_space_of_the_picture() {
+    let attached = picture::Attached { profile: Some(include_bytes!("data/display-p3.icc")), ..Default::default() };
+    let wide = |image: &DynamicImage| picture::encode(image, Format::Png, &attached).unwrap().to_vec();
+    let plain = |image: &DynamicImage| file(image, ImageFormat::Png);
+    let square = |side: u32, pixel: [u8; 3]| DynamicImage::from(RgbImage::from_pixel(side, side, Rgb(pixel)));
+    let gray: DynamicImage = ImageBuffer::from_pixel(60, 60, Luma([9_u8])).into();
+    let (srgb, p3) = ([255, 0, 0], [234, 51, 35]);
+    for (source, logo, expected) in [
+        (plain(&square(60, [9; 3])), wide(&square(9, p3)), srgb),
+        (wide(&square(60, [9; 3])), plain(&square(9, srgb)), p3),
+        (wide(&square(60, [9; 3])), wide(&square(9, p3)), p3),
+        (plain(&gray), wide(&square(9, p3)), srgb),
+    ] {
+        let request = json!({"watermarkImage": URL, "position": "center", "opacity": 1});
+        let marked = picture::decode(&mark(source.clone(), Some(logo), request).unwrap().bytes, &LIMITS).unwrap();
+        assert_eq!(marked.profile, picture::decode(&source, &LIMITS).unwrap().profile);
+        let centre = marked.image.to_rgb8().get_pixel(30, 30).0;
+        assert!(
+            centre.iter().zip(expected).all(|(one, other)| one.abs_diff(other) <= 2),
+            "{centre:?} for {expected:?}"
+        );
+        let corner = marked.image.to_rgb8().get_pixel(0, 0).0;
+        assert_eq!(corner, [9; 3]);
+    }
+}
+
 #[test]
 fn a_picture_keeps_its_shape_its_transparency_and_its_colours() {
     let ground = flat(200, 100, 0);

@@ -5,13 +5,14 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use imgopen_engine::{EngineError, Format, Job, JobRequest, Monitor, Output, Picture, PictureLimits};
-use imgopen_picture::{Attached, decode, decode_input, encode, flatten, inspect};
+use imgopen_picture::{Attached, decode, encode, flatten, inspect};
 use imgopen_types::{DescribeImageRequest, PreviewControlnetRequest, RestoreFaceRequest, SuperResolutionRequest};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::body::Request;
 use super::lists::Lists;
+use crate::pictures;
 use crate::settings::BackendSettings;
 
 /// The resolutions that preprocessors work at.
@@ -124,7 +125,7 @@ impl Extra {
 
     /// Reads the picture and builds the call. Returns the size that the result has, if it is certain. Blocks.
     pub(super) fn request(&self, job: &Job, monitor: &Monitor) -> Result<(Request, Option<(u32, u32)>), EngineError> {
-        let image = flatten(decode_input(job.input(self.field())?, job.limits(), monitor)?.image);
+        let image = flatten(pictures::read(job, self.field(), monitor)?);
         let (width, height) = (image.width(), image.height());
         let file = encode(&image, Format::Png, &Attached::default());
         let file = file.map_err(|error| EngineError::Failed(format!("the picture cannot be sent: {error}")))?;
