@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use imgopen_engine::{Format, PictureLimits};
-use imgopen_picture as picture;
+use imgopen_picture::{self as picture, Header};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -22,6 +22,10 @@ const LARGEST: u64 = 4 << 30;
 
 /// The most bytes of a picture, which is read completely to be described.
 const LARGEST_PICTURE: u64 = 256 << 20;
+
+/// The limits of a picture. What the server left in it stays.
+const LIMITS: PictureLimits =
+    PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX, location: true };
 
 /// The bytes at the beginning of a file that show whether it is a picture.
 const BEGINNING: u64 = 64 << 10;
@@ -57,7 +61,7 @@ impl Saved {
         })
     }
 
-    /// Says that the name of the file belongs to another format, if it does.
+    /// Says that the name of the file belongs to another format, which only an animation has, because it is not converted.
     pub fn note(&self) -> Option<String> {
         let (_, _, format) = self.picture.as_ref()?;
         let named: Format = self.path.extension()?.to_str()?.parse().ok()?;
@@ -144,9 +148,17 @@ async fn save_once(
         file.write_all(&chunk).with_context(cannot)?;
     }
     ensure!(bytes > 0, "it is empty");
-    let picture = inspect(file.path(), bytes)?;
-    let extension = picture.as_ref().map_or_else(|| extension_of(url), |(.., extension)| *extension);
-    let picture = picture.map(|(width, height, format, _)| (width, height, format));
+    let mut picture = inspect(file.path(), bytes)?;
+    if let Some(format) = target.format().filter(|format| picture.is_some_and(|picture| needs(&picture, *format))) {
+        let from = file.path().to_owned();
+        let converted = tokio::task::spawn_blocking(move || converted(&from, format)).await??;
+        file = temporary(&directory).with_context(cannot)?;
+        file.write_all(&converted).with_context(cannot)?;
+        bytes = converted.len() as u64;
+        picture = inspect(file.path(), bytes)?;
+    }
+    let extension = picture.map_or_else(|| extension_of(url), |picture| picture.format.extension());
+    let picture = picture.map(|Header { width, height, format, .. }| (width, height, format.to_string()));
     let path = match target {
         Target::Files(place) => keep(file, place.names(job, number, extension))?,
         Target::StandardOutput => {
@@ -170,21 +182,33 @@ fn temporary(directory: &Path) -> std::io::Result<NamedTempFile> {
     builder.tempfile_in(directory)
 }
 
-/// Returns the width, height, format and extension of a picture, or nothing for other files.
-fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<(u32, u32, String, &'static str)>> {
-    let limits = PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX, location: true };
+/// Returns the header of a picture, or nothing for other files.
+fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<Header>> {
     let mut file = std::fs::File::open(path)?;
     let mut read = Vec::new();
     (&mut file).take(BEGINNING).read_to_end(&mut read)?;
-    if let Err(picture::Problem::NoPicture | picture::Problem::WrongKind(_)) = picture::inspect(&read, &limits) {
+    if let Err(picture::Problem::NoPicture | picture::Problem::WrongKind(_)) = picture::inspect(&read, &LIMITS) {
         return Ok(None);
     }
     if bytes > LARGEST_PICTURE {
         return Ok(None);
     }
     file.read_to_end(&mut read)?;
-    let header = picture::inspect(&read, &limits).ok();
-    Ok(header.map(|header| (header.width, header.height, header.format.to_string(), header.format.extension())))
+    Ok(picture::inspect(&read, &LIMITS).ok())
+}
+
+/// Returns whether a picture has another format than the name of its file says. Animations stay as they are.
+fn needs(picture: &Header, format: Format) -> bool {
+    picture.format != format && picture.frames == 1
+}
+
+/// Converts a picture, with what its file carries.
+fn converted(path: &Path, format: Format) -> anyhow::Result<Vec<u8>> {
+    let file = std::fs::read(path)?;
+    let decoded = picture::decode(&file, &LIMITS).map_err(|problem| anyhow::anyhow!("it {problem}"))?;
+    let extension = decoded.header.format.extension();
+    let cannot = || format!("it cannot be converted; give --output a name that ends in `.{extension}`");
+    Ok(picture::convert(&decoded, format).with_context(cannot)?.to_vec())
 }
 
 /// Moves the file to the first free name.
@@ -214,6 +238,7 @@ fn extension_of(url: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::target::Place;
     use super::*;
 
     #[test]
@@ -229,6 +254,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_picture_is_converted_to_the_format_of_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let image = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([x as u8 * 9, y as u8 * 9, 7]));
+        for (from, format, name) in [
+            (image::ImageFormat::Jpeg, Format::Png, "x.PNG"),
+            (image::ImageFormat::Png, Format::Jpeg, "x.jpeg"),
+            (image::ImageFormat::Png, Format::WebP, "x.webp"),
+        ] {
+            assert_eq!(Target::Files(Place::File(name.into())).format(), Some(format));
+            image.save_with_format(&file, from).unwrap();
+            let before = picture::decode(&std::fs::read(&file).unwrap(), &LIMITS).unwrap();
+            assert!(needs(&before.header, format) && !needs(&before.header, before.header.format));
+            let after = picture::decode(&converted(&file, format).unwrap(), &LIMITS).unwrap();
+            assert_eq!((after.header.format, after.header.width), (format, 16));
+            assert!(format == Format::Jpeg || after.image == before.image, "{name}");
+        }
+        assert_eq!(Target::Files(Place::File("x.safetensors".into())).format(), None);
+        assert_eq!(Target::Files(Place::Directory("x.png".into())).format(), None);
+    }
+
     /// Covers files shorter and longer than the part that is read first.
     #[test]
     fn a_picture_is_recognised_by_its_content() {
@@ -236,7 +283,8 @@ mod tests {
         let file = directory.path().join("file");
         let kind = |content: &[u8]| {
             std::fs::write(&file, content).unwrap();
-            inspect(&file, content.len() as u64).unwrap().map(|(width, height, format, _)| (width, height, format))
+            let header = inspect(&file, content.len() as u64).unwrap();
+            header.map(|header| (header.width, header.height, header.format.to_string()))
         };
         for side in [8, 400] {
             let noise =

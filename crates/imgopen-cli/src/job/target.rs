@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use imgopen_engine::Format;
 
 use super::handle::Job;
 use crate::failure::Failure;
@@ -66,6 +67,14 @@ impl Target {
             Target::Files(Place::Directory(directory)) => directory.clone(),
             Target::Files(Place::File(file)) => parent(file).to_owned(),
             Target::StandardOutput => std::env::temp_dir(),
+        }
+    }
+
+    /// Returns the format that the name of the file asks for.
+    pub fn format(&self) -> Option<Format> {
+        match self {
+            Target::Files(Place::File(file)) => file.extension()?.to_str()?.parse().ok(),
+            Target::Files(Place::Directory(_)) | Target::StandardOutput => None,
         }
     }
 }
