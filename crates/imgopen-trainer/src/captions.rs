@@ -1,8 +1,10 @@
 //! The caption of a training picture. The contract has no field for it, so it comes from the picture's file: its description,
-//! or else the prompt that it was made with. Without either there is no caption, and the trainer takes the name of the
+//! or else the prompt that it was made with, as the Stable Diffusion web UI or ComfyUI writes it. Without either there is no caption, and the trainer takes the name of the
 //! pictures' directory.
 
-use imgopen_picture::{description, parameters};
+use imgopen_picture::{comfyui_prompt, description, parameters};
+
+use crate::graph;
 
 /// The most characters of a caption; the trainer counts 225 tokens at most.
 const MAX_LENGTH: usize = 2000;
@@ -23,8 +25,10 @@ const CAMERA_DEFAULTS: [&str; 9] = [
 /// The caption in one line, as the trainer reads it.
 pub(crate) fn caption(file: &[u8]) -> Option<String> {
     let described = description(file).and_then(|text| one_line(&text));
-    let described = described.filter(|text| !CAMERA_DEFAULTS.contains(&text.as_str()));
-    described.or_else(|| one_line(&without_syntax(prompt(&parameters(file)?))))
+    let described = described.filter(|text| !CAMERA_DEFAULTS.iter().any(|default| text.starts_with(default)));
+    let prompted = |text: &str| one_line(&without_syntax(text));
+    let by_web_ui = || prompted(prompt(&parameters(file)?));
+    described.or_else(by_web_ui).or_else(|| prompted(&graph::prompt(&comfyui_prompt(file)?)?))
 }
 
 /// The prompt among the lines that the web UI writes: everything before the negative prompt and the settings.

@@ -7,6 +7,7 @@ mod datasets;
 mod diagnosis;
 mod fetched;
 mod files;
+mod graph;
 mod group;
 mod layout;
 mod log;

@@ -56,14 +56,14 @@ fn standard_output_takes_one_result_and_nothing_else() {
     assert_eq!(shell.json(&["tasks", "list"]).1["tasks"].as_array().unwrap().len(), sent, "it was not sent");
 }
 
-/// A result that is not a picture of the format that its name says keeps the name, with a note.
+/// A result of another format than its name says is converted.
 #[test]
-fn a_name_of_another_format_is_noted() {
+fn a_name_of_another_format_converts_the_result() {
     let shell = Shell::open();
     let (code, outcome) = shell.json(&[&CARD[..], &["card.jpg"]].concat());
-    assert_eq!((code, &outcome["files"][0]["format"]), (0, &json!("png")));
-    let note = "card.jpg is a PNG picture, as the server made it, whatever its name says";
-    assert!(outcome["notes"].as_array().unwrap().contains(&json!(note)), "{outcome}");
+    assert_eq!((code, &outcome["files"][0]["format"]), (0, &json!("jpeg")), "{outcome}");
+    let file = std::fs::read(shell.folder().join("card.jpg")).unwrap();
+    assert_eq!((&file[..3], &outcome["files"][0]["bytes"]), (&b"\xff\xd8\xff"[..], &json!(file.len())));
 }
 
 #[cfg(target_os = "linux")]
