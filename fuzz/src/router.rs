@@ -79,8 +79,10 @@ impl Server {
         let router = complete(routes(Arc::new(recorder.clone()), options));
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing");
         let server = Self { router, recorder, runtime };
-        // The first answer parses the document, which must not count as the memory of a request.
-        server.answer(parse(&seeds::router()[0].bytes).expect("a seed is a request"));
+        // The first answers parse and compress the documents, which must not count as the memory of a request.
+        for request in seeds::router().iter().filter_map(|seed| parse(&seed.bytes)) {
+            server.answer(request);
+        }
         server.recorder.take();
         server
     }

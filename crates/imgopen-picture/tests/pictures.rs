@@ -21,7 +21,7 @@ fn files_that_are_not_pictures_are_named() {
         (&b""[..], "is an empty file"),
         (b"hello, world", "is not a picture in a known format; give a PNG, JPEG or WebP file"),
         (b"GIF89a..........", "is a GIF file; give a PNG, JPEG or WebP file"),
-        (b"BM..............", "is a BMP file; give a PNG, JPEG or WebP file"),
+        (b"BM............\x28\0\0\0", "is a BMP file; give a PNG, JPEG or WebP file"),
         (b"\0\0\0\x20ftypavif....", "is an AVIF file; give a PNG, JPEG or WebP file"),
         (b"\0\0\0\x20ftypheic....", "is a HEIC file; give a PNG, JPEG or WebP file"),
         (b"%PDF-1.7", "is a PDF file; give a PNG, JPEG or WebP file"),

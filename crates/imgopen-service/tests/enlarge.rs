@@ -148,7 +148,7 @@ async fn an_invalid_picture_is_named_with_the_problem() {
         ("large.png", "is larger than 50000 bytes"),
         ("endless.png", "is larger than 50000 bytes"),
         ("silent.png", "did not answer within 0.4 s"),
-        ("dripping.png", "did not answer within 0.4 s"),
+        ("dripping.png", "answered too slowly"),
         ("home.png", "10.0.0.1"),
         ("round.png", "more than 5 redirects"),
     ];

@@ -59,14 +59,23 @@ fn walk(value: &Value, name: &str, leaf: &impl Fn(&Value, &str) -> Value) -> Val
     }
 }
 
-/// Returns a picture of one colour for `/plain/RRGGBB/WIDTHxHEIGHT.png`, and the scene for any other path.
+/// Returns a picture of one colour for `/plain/RRGGBB/WIDTHxHEIGHT.png`, a mask where the path names one, and the scene for
+/// any other path.
 fn picture_at(path: &str) -> RgbImage {
+    if path.contains("mask") {
+        return mask();
+    }
     let plain = path.strip_prefix("/plain/").and_then(|rest| rest.strip_suffix(".png")?.split_once('/'));
     let Some((color, (width, height))) = plain.and_then(|(color, size)| Some((color, size.split_once('x')?))) else {
         return scene();
     };
     let color = u32::from_str_radix(color, 16).unwrap().to_be_bytes();
     RgbImage::from_pixel(width.parse().unwrap(), height.parse().unwrap(), Rgb([color[1], color[2], color[3]]))
+}
+
+/// Returns a mask of the size of the scene that marks a box.
+fn mask() -> RgbImage {
+    RgbImage::from_fn(60, 41, |x, y| Rgb([if (20..40).contains(&x) && (10..25).contains(&y) { 255 } else { 0 }; 3]))
 }
 
 /// Returns a picture with a pattern that survives resampling and has no symmetry.

@@ -47,7 +47,6 @@ async fn every_tool_has_the_result_of_its_example() {
     let share = changed(&marked[0]) as f64 / f64::from(SIZE.0 * SIZE.1);
     assert!((0.002..0.6).contains(&share), "{share}");
 
-    // The example's mask is the scene too, about half of which is lighter than medium gray.
     let (_, filled) = run(&world, "remove_object", ("patchmatch", "classical")).await;
     assert_eq!(sizes(&filled), [SIZE]);
     assert!(changed(&filled[0]) > 100);
