@@ -225,6 +225,27 @@ pub(crate) fn exif(bytes: &[u8]) -> Option<Tiff> {
     Tiff::read(&data?)
 }
 
+/// Returns the EXIF data of a file with another description. If that has more than `most` bytes, only what the pixels depend on
+/// stays beside it.
+pub(crate) fn described(bytes: &[u8], text: &str, most: usize) -> Vec<u8> {
+    let with_text = |mut tiff: Tiff| {
+        tiff.set(Directory::Main, FIELDS[0].1, ASCII, format!("{text}\0").as_bytes());
+        tiff.into_data()
+    };
+    let tiff = exif(bytes).unwrap_or_else(Tiff::new);
+    let orientation = tiff.number(Directory::Main, ORIENTATION).and_then(|number| u16::try_from(number).ok());
+    let data = with_text(tiff);
+    if data.len() <= most {
+        return data;
+    }
+    let mut bare = Tiff::new();
+    if let Some(orientation) = orientation {
+        let value = bare.short(orientation);
+        bare.set(Directory::Main, ORIENTATION, SHORT, &value);
+    }
+    with_text(bare)
+}
+
 /// Returns the comment in EXIF data.
 pub(crate) fn comment_of(tiff: &Tiff) -> Option<String> {
     let of = |directory| comment::decode(tiff.value(directory, USER_COMMENT)?.1, tiff.is_little());

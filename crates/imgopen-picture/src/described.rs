@@ -1,28 +1,27 @@
 //! Puts a description into finished files, without decoding them.
 
-use std::io::Cursor;
-
 use bytes::Bytes;
-use exif::experimental::Writer;
-use exif::{Field, In, Tag, Value};
 use imgopen_engine::Format;
 use png::text_metadata::{EncodableTextChunk, ITXtChunk};
 
+use crate::carried;
 use crate::header::{self, Header};
-use crate::orientation::orientation;
 
 /// The beginning of a PNG file up to the end of its header.
 const PNG_START: usize = 33;
 const APP1: u8 = 0xe1;
+/// The name of EXIF data in a JPEG file, and the most bytes that are behind it.
+const NAME: &[u8] = b"Exif\0\0";
+const MOST: usize = 65_535 - 2 - NAME.len();
 const SCAN: u8 = 0xda;
 /// The flags of a WebP file's header.
 const HAS_ALPHA: u8 = 0x10;
 const HAS_EXIF: u8 = 0x08;
 
 /// Returns a file with a description, where [`description`](crate::description) finds it first: in the text `Description` of a
-/// PNG file, in EXIF's ImageDescription of others. Other EXIF data of JPEG and WebP files is left out but for the orientation;
-/// pixels, colour profiles and all else stay as they are. `None` for files that are not pictures, and if a JPEG file has no
-/// room for the text, of some 65,000 bytes.
+/// PNG file, in EXIF's ImageDescription of others. Pixels, colour profiles and all else stay as they are; only if a JPEG file has no
+/// room for both, other EXIF data is left out but for the orientation. `None` for files that are not pictures, and if a JPEG file
+/// has no room for the text, of some 65,000 bytes.
 ///
 /// ```
 /// use image::DynamicImage;
@@ -38,24 +37,10 @@ pub fn with_description(file: &[u8], text: &str) -> Option<Bytes> {
     let text = text.replace('\0', " ");
     let described = match header.format {
         Format::Png => png(file, &text),
-        Format::Jpeg => jpeg(file, &exif(file, &text)?),
-        Format::WebP => webp(file, &header, &exif(file, &text)?),
+        Format::Jpeg => jpeg(file, &carried::described(file, &text, MOST)),
+        Format::WebP => webp(file, &header, &carried::described(file, &text, usize::MAX)),
     };
     described.map(Bytes::from)
-}
-
-/// Returns EXIF data with the description, and the orientation of the file.
-fn exif(file: &[u8], text: &str) -> Option<Vec<u8>> {
-    let field = |tag, value| Field { tag, ifd_num: In::PRIMARY, value };
-    let fields = [
-        field(Tag::ImageDescription, Value::Ascii(vec![text.as_bytes().to_vec()])),
-        field(Tag::Orientation, Value::Short(vec![orientation(file).to_exif().into()])),
-    ];
-    let mut writer = Writer::new();
-    fields.iter().for_each(|field| writer.push_field(field));
-    let mut data = Cursor::new(Vec::new());
-    writer.write(&mut data, false).ok()?;
-    Some(data.into_inner())
 }
 
 fn png(file: &[u8], text: &str) -> Option<Vec<u8>> {
@@ -67,7 +52,6 @@ fn png(file: &[u8], text: &str) -> Option<Vec<u8>> {
 }
 
 fn jpeg(file: &[u8], exif: &[u8]) -> Option<Vec<u8>> {
-    const NAME: &[u8] = b"Exif\0\0";
     let length = u16::try_from(2 + NAME.len() + exif.len()).ok()?;
     let mut described = [&[0xff, 0xd8, 0xff, APP1][..], &length.to_be_bytes(), NAME, exif].concat();
     let mut rest = file.get(2..)?;
