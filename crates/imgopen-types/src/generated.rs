@@ -1350,9 +1350,14 @@ pub struct ImageToImageScripts {
     /// (`image_link` on the wire; required; published in part)
     #[serde(rename = "image_link")]
     pub image_link: String,
-    /// URL of the mask, a picture that marks what to redraw.
+    /// URL of the mask, a picture that is white where the input picture is to be redrawn, and black elsewhere. Other
+    /// colours on black count like white, and so does paint on transparency, in any colour and also half opaque.
+    /// Colours on white are redrawn, too; black on white marks the white. A photograph marks what is transparent in
+    /// it.
     ///
     /// (`mask_link` on the wire; optional; published in part)
+    ///
+    /// Source: How colours, transparency and photographs are understood is ours.
     #[serde(rename = "mask_link", skip_serializing_if = "Option::is_none")]
     pub mask_link: Option<String>,
     /// Members that the document does not name, as they came.
@@ -1406,8 +1411,14 @@ static IMAGE_TO_IMAGE_SCRIPTS: Object = Object {
             .provenance(Provenance::Partial)
             .picture(),
         Field::optional("mask_link", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the mask, a picture that marks what to redraw.")
+            .about(concat!(
+                "URL of the mask, a picture that is white where the input picture is to be redrawn, and ",
+                "black elsewhere. Other colours on black count like white, and so does paint on ",
+                "transparency, in any colour and also half opaque. Colours on white are redrawn, too; ",
+                "black on white marks the white. A photograph marks what is transparent in it."
+            ))
             .provenance(Provenance::Partial)
+            .source("How colours, transparency and photographs are understood is ours.")
             .picture(),
     ],
     unknown: Unknown::Kept,
@@ -7725,9 +7736,14 @@ pub struct RemoveObjectRequest {
     /// (`sourceImage` on the wire; required; inferred, not published)
     #[serde(rename = "sourceImage")]
     pub source_image: String,
-    /// URL of the mask, a picture that is white where the other picture is to be erased.
+    /// URL of the mask, a picture of the same size that is white where the other picture is to be erased, and black
+    /// elsewhere. Other colours on black count like white, and so does paint on transparency, in any colour and also
+    /// half opaque. Colours on white are erased, too; black on white marks the white. A photograph marks what is
+    /// transparent in it.
     ///
     /// (`maskImage` on the wire; required; inferred, not published)
+    ///
+    /// Source: How colours, transparency and photographs are understood is ours.
     #[serde(rename = "maskImage")]
     pub mask_image: String,
     /// URL to push the result to when the job ends.
@@ -7762,8 +7778,14 @@ static REMOVE_OBJECT_REQUEST: Object = Object {
             .provenance(Provenance::Inferred)
             .picture(),
         Field::required("maskImage", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
-            .about("URL of the mask, a picture that is white where the other picture is to be erased.")
+            .about(concat!(
+                "URL of the mask, a picture of the same size that is white where the other picture is to ",
+                "be erased, and black elsewhere. Other colours on black count like white, and so does ",
+                "paint on transparency, in any colour and also half opaque. Colours on white are erased, ",
+                "too; black on white marks the white. A photograph marks what is transparent in it."
+            ))
             .provenance(Provenance::Inferred)
+            .source("How colours, transparency and photographs are understood is ours.")
             .picture(),
         Field::optional("callbackUrl", Shape::Text(Text::ANY.pattern(&PATTERN_0)))
             .about("URL to push the result to when the job ends.")
