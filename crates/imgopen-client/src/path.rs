@@ -11,7 +11,8 @@ pub(crate) fn segments(name: &str, value: &str) -> Result<String, Error> {
         let problem = format!("`{name}`: {value:?} given; give a value without empty parts, `.` and `..`");
         return Err(Error::InvalidRequest(problem));
     }
-    Ok(value.split('/').map(encode_path).collect::<Vec<_>>().join("/"))
+    // Left as it is, a backslash would become a slash.
+    Ok(value.split('/').map(encode_path).collect::<Vec<_>>().join("/").replace('\\', "%5C"))
 }
 
 #[cfg(test)]
@@ -22,11 +23,23 @@ mod tests {
     fn slashes_stay_and_the_rest_is_encoded() {
         assert_eq!(segments("toolCode", "hair/change").unwrap(), "hair/change");
         assert_eq!(segments("toolCode", "a b/c?d").unwrap(), "a%20b/c%3Fd");
+        assert_eq!(segments("toolCode", "a\\b").unwrap(), "a%5Cb");
     }
 
     #[test]
     fn a_value_does_not_lead_to_another_path() {
-        for value in ["", ".", "..", "../keys", "hair/../../sd", "hair//change", "/hair", "hair/"] {
+        for value in [
+            "",
+            ".",
+            "..",
+            "../keys",
+            "hair/../../sd",
+            "hair//change",
+            "/hair",
+            "hair/",
+            "..\\keys",
+            "hair\\..\\..\\sd",
+        ] {
             let error = segments("toolCode", value).unwrap_err().to_string();
             assert!(error.contains(&format!("`toolCode`: {value:?} given")), "{error}");
         }

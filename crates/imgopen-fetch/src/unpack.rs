@@ -65,6 +65,7 @@ impl Packing {
         if unpacked.len() as u64 > limit {
             return Err(Unpacking::TooLarge);
         }
+        unpacked.shrink_to_fit();
         Ok(unpacked.into())
     }
 }

@@ -14,7 +14,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, options: &Options) -> 
     media_type(headers)?;
     let codings = codings(headers)?;
     let sent = received(headers, body, options).await?;
-    let bytes = codings.undo(sent, options.body_limit).map_err(|undecodable| match undecodable {
+    let decoded = decoded(codings, sent, options.body_limit).await;
+    let bytes = decoded.map_err(|undecodable| match undecodable {
         Undecodable::TooLarge => too_large(options.body_limit),
         Undecodable::Invalid(problem) => {
             let msg = format!("{problem}; send it whole, or as it is and without the header `Content-Encoding`");
@@ -54,6 +55,15 @@ fn codings(headers: &HeaderMap) -> Result<Codings, Failure> {
             format!("the header `Content-Encoding` is `{given}`; send the body as it is, or as one of {ACCEPTED}");
         Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, msg).for_refusal(Refusal::Coding)
     })
+}
+
+/// Undoes the codings, on a thread of its own, because that may take long.
+async fn decoded(codings: Codings, sent: Vec<u8>, limit: usize) -> Result<Vec<u8>, Undecodable> {
+    if codings.is_empty() {
+        return Ok(sent);
+    }
+    let decoded = tokio::task::spawn_blocking(move || codings.undo(sent, limit)).await;
+    decoded.unwrap_or_else(|error| Err(Undecodable::Invalid(format!("the body cannot be decoded: {error}"))))
 }
 
 fn too_large(limit: usize) -> Failure {

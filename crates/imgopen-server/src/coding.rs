@@ -59,6 +59,11 @@ impl Codings {
         }
     }
 
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Undoes them. No more bytes than the limit, and the window of zstd, are held at any moment.
     pub fn undo(&self, mut body: Vec<u8>, limit: usize) -> Result<Vec<u8>, Undecodable> {
         for coding in self.0.iter().rev() {
@@ -117,12 +122,14 @@ fn frames(mut body: &[u8], limit: usize, decoded: &mut Vec<u8>) -> Result<(), Un
     while !body.is_empty() {
         // Then the window is the whole content.
         let is_single_segment = body.get(4).is_some_and(|descriptor| descriptor & 0x20 != 0);
-        let skipped = match StreamingDecoder::new_with_decoder(&mut body, &mut decoder) {
+        let (skipped, is_frame) = match StreamingDecoder::new_with_decoder(&mut body, &mut decoder) {
             Ok(frame) => {
                 append(frame, limit, decoded, "zstd")?;
-                0
+                (0, true)
             }
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => length,
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                (length, false)
+            }
             Err(FrameDecoderError::WindowSizeTooBig { requested, .. })
                 if is_single_segment && requested > limit as u64 =>
             {
@@ -130,6 +137,10 @@ fn frames(mut body: &[u8], limit: usize, decoded: &mut Vec<u8>) -> Result<(), Un
             }
             Err(error) => return Err(invalid("zstd", error)),
         };
+        let expected = decoder.get_checksum_from_data().filter(|_| is_frame);
+        if expected.is_some() && expected != decoder.get_calculated_checksum() {
+            return Err(invalid("zstd", "its checksum is wrong"));
+        }
         let rest = usize::try_from(skipped).ok().and_then(|skipped| body.get(skipped..));
         body = rest.ok_or_else(|| invalid("zstd", "it ends within a frame"))?;
     }
@@ -244,6 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_damaged_or_followed_by_more_is_rejected() {
+        let damaged = [b"\x28\xB5\x2F\xFD\x04\x58\xB1\0\0".as_slice(), TEXT, b"\xB1\x20\x94\x13"].concat();
         let wide = b"\x28\xB5\x2F\xFD\0\xA8\x01\0\0".to_vec();
         for (header, body) in [
             ("gzip", TEXT.to_vec()),
@@ -257,6 +269,7 @@ mod tests {
             ("zstd", b"\x50\x2A\x4D\x18\x05\0\0\0skip".to_vec()),
             // A window of 2 GiB.
             ("zstd", wide),
+            ("zstd", damaged),
         ] {
             let outcome = undo(header, body, 1000);
             assert!(matches!(&outcome, Err(Undecodable::Invalid(problem)) if problem.contains(header)), "{outcome:?}");

@@ -102,7 +102,9 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     let quality = |name: &str| {
         words(headers, ACCEPT_ENCODING).find_map(|word| {
             let (coding, rest) = word.split_once(';').unwrap_or((word, ""));
-            let given = rest.split_once('=').and_then(|(_, value)| value.trim().parse::<f32>().ok());
+            let mut parameters = rest.split(';').filter_map(|parameter| parameter.split_once('='));
+            let given = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+            let given = given.and_then(|(_, value)| value.trim().parse::<f32>().ok());
             coding.trim().eq_ignore_ascii_case(name).then_some(given.unwrap_or(1.0))
         })
     };
@@ -135,6 +137,7 @@ mod tests {
             (&[], false),
             (&["br, zstd"], false),
             (&["gzip;q=0"], false),
+            (&["gzip;x=1;Q=0"], false),
             (&["gzip; q=0.000, *"], false),
             (&["*;q=0"], false),
             (&["identity"], false),

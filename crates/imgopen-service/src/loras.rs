@@ -60,13 +60,13 @@ pub fn taken(name: &str) -> NameError {
 }
 
 /// Has all engines learn of a LoRA that was put into the models directory, so that requests that name it are accepted as soon as
-/// its training has ended. Those that take too long go on meanwhile.
-pub async fn announce(context: &Context) {
+/// its training has ended. Those that take longer than `most` go on meanwhile.
+pub async fn announce(context: &Context, most: Duration) {
     let engines = context.engines.engines().to_vec();
     let rescans = tokio::spawn(async move {
         join_all(engines.iter().map(|engine| engine.rescan())).await;
     });
-    match timeout(LEARNING, rescans).await {
+    match timeout(LEARNING.min(most), rescans).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => error!(%error, "an engine panicked while it looked for a new LoRA, which is a bug"),
         Err(_) => {

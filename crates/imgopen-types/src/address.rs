@@ -18,7 +18,8 @@ pub(crate) fn matches(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_at_checked(4) else { return false };
     let rest = rest.strip_prefix(['s', 'S']).unwrap_or(rest);
     let rest = rest.strip_prefix("://").filter(|_| scheme.eq_ignore_ascii_case("http"));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('\n'))
+    // A dot matches no end of a line.
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['\n', '\r', '\u{2028}', '\u{2029}']))
 }
 
 /// Returns in what form a text holds the bytes of a file, if it holds them instead of a URL: as a `data:` URL or in base64.
@@ -41,7 +42,7 @@ pub fn embedded(text: &str) -> Option<&'static str> {
 }
 
 fn is_blank(c: char) -> bool {
-    c.is_whitespace() || c == '\u{feff}'
+    (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}'
 }
 
 /// Whether a byte occurs in base64 of either alphabet, which may be broken into lines.
@@ -76,11 +77,15 @@ mod tests {
             "http://\n",
             "häh://x",
         ] {
-            for text in [text.to_owned(), format!("{text}\n"), format!("\n{text}"), format!("{text}\r\nä")] {
+            for text in [text.to_owned(), format!("{text}\n"), format!("\n{text}"), format!("{text}\n\rä")] {
                 assert_eq!(matches(&text), regex.is_match(&text), "{text:?}");
             }
         }
-        // The small engine knows the blanks of ASCII only.
+        // The small engine knows the blanks of ASCII only, and one end of a line.
+        for end in ["\r", "\u{2028}", "\u{2029}"] {
+            assert!(!matches(&format!("http://{end}x")));
+        }
+        assert!(!matches("\u{85}http://x"));
         assert!(matches("\u{feff}\u{a0}\u{3000}http://x"));
     }
 

@@ -94,9 +94,9 @@ impl PathParameter {
 }
 
 /// Returns whether a text can stand in the path of an operation. One with an empty part, `.` or `..` between its slashes
-/// cannot, because URLs are resolved and would lead elsewhere.
+/// cannot, because URLs are resolved and would lead elsewhere. A backslash counts as a slash there.
 pub fn stays_in_path(value: &str) -> bool {
-    value.split('/').all(|part| !["", ".", ".."].contains(&part))
+    value.split(['/', '\\']).all(|part| !["", ".", ".."].contains(&part))
 }
 
 /// Where a request holds the caller's own id for the task.

@@ -44,6 +44,13 @@ pub fn origin(text: &str) -> Result<String, String> {
     let invalid = |problem: &str| Err(format!("{text:?} {problem}"));
     match text {
         EVERY_ORIGIN => return Ok(text.to_owned()),
+        // The text is not repeated, because a password may be in it.
+        _ if text.contains('@') => {
+            return Err(
+                "an origin has no user and no password; give a scheme and a host, such as `https://app.example.com`"
+                    .to_owned(),
+            );
+        }
         "null" => return invalid("stands for files and other pages without an origin; serve the page, or give `*`"),
         _ if text.contains('*') => return invalid("has a `*` in it; list each origin, or give `*` for all"),
         _ => {}
@@ -56,7 +63,7 @@ pub fn origin(text: &str) -> Result<String, String> {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let origin = format!("{}://{host}{port}", url.scheme());
     let is_more = !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some();
-    if is_more || !url.username().is_empty() || url.password().is_some() {
+    if is_more {
         return Err(format!("an origin is a scheme, a host and a port, and nothing more; give `{origin}`"));
     }
     Ok(origin)
@@ -127,10 +134,11 @@ mod tests {
             ("https://*.example.com", "list each origin"),
             ("https://app.example.com/page", "give `https://app.example.com`"),
             ("https://app.example.com?q", "give `https://app.example.com`"),
-            ("https://me@app.example.com", "give `https://app.example.com`"),
+            ("https://me:hunter2@app.example.com", "no user and no password"),
+            ("https://me:hunter2@*.example.com", "no user and no password"),
         ] {
             let error = origin(text).unwrap_err();
-            assert!(error.contains(problem), "{text}: {error}");
+            assert!(error.contains(problem) && !error.contains("hunter2"), "{text}: {error}");
         }
     }
 }

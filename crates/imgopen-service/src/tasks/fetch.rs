@@ -55,9 +55,8 @@ mod tests {
 
     const GOOD: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 7\r\n\r\npicture";
 
-    /// Fetches from a host that gives these answers in turn, then the last one, closing each connection. Returns the outcome
-    /// and the number of tries.
-    async fn fetched(answers: &'static [&'static str]) -> (Result<Fetched, FetchError>, usize) {
+    /// A host that gives these answers in turn, then the last one, closing each connection, and the number of tries.
+    async fn host(answers: &'static [&'static str]) -> (Fetcher, String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, tries) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let count = tries.clone();
@@ -69,7 +68,13 @@ mod tests {
             }
         });
         let fetcher = Fetcher::new(Guard::new(vec!["127.0.0.0/8".parse().unwrap()])).unwrap();
-        let outcome = fetch(&fetcher, &format!("http://{address}/a.png"), &Limits::default()).await;
+        (fetcher, format!("http://{address}/a.png"), tries)
+    }
+
+    /// Fetches from such a host. Returns the outcome and the number of tries.
+    async fn fetched(answers: &'static [&'static str]) -> (Result<Fetched, FetchError>, usize) {
+        let (fetcher, url, tries) = host(answers).await;
+        let outcome = fetch(&fetcher, &url, &Limits::default()).await;
         (outcome, tries.load(Ordering::SeqCst))
     }
 
@@ -98,6 +103,21 @@ mod tests {
             let (outcome, tries) = fetched(answers).await;
             assert!(matches!(outcome, Err(FetchError::Status { .. })), "{outcome:?}");
             assert_eq!(tries, 1, "{only:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_may_ask_for_a_pause_of_up_to_a_minute() {
+        for (header, pause) in [
+            ("", Some(1)),
+            ("retry-after: 0\r\n", Some(1)),
+            ("retry-after: 60\r\n", Some(60)),
+            ("retry-after: 61\r\n", None),
+        ] {
+            let answer = format!("HTTP/1.1 503 Busy\r\n{header}content-length: 0\r\nconnection: close\r\n\r\n").leak();
+            let (fetcher, url, _) = host(vec![&*answer].leak()).await;
+            let error = fetcher.get(&url, &Limits::default()).await.unwrap_err();
+            assert_eq!(pause_after(&error, PAUSES[0]), pause.map(Duration::from_secs), "{header:?}");
         }
     }
 

@@ -23,7 +23,9 @@ pub struct Named {
 impl Named {
     /// Returns the URL for people and logs, without what follows `?` or `#`, which may be secret.
     pub fn shown(&self) -> String {
-        let Ok(mut url) = Url::parse(self.url.trim()) else { return "(no URL)".to_owned() };
+        let Ok(mut url) = Url::parse(self.url.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')) else {
+            return "(no URL)".to_owned();
+        };
         url.set_query(None);
         url.set_fragment(None);
         url.to_string()

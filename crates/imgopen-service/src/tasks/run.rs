@@ -171,7 +171,8 @@ pub async fn carry_out(context: &Context, operation: &'static Operation, entry: 
         match work(context, prepared, run).await {
             Ok(output) => {
                 if *operation == operations::SUBMIT_TRAINING {
-                    loras::announce(context).await;
+                    // The rest is for the result, which must not be lost because an engine is slow.
+                    loras::announce(context, limit.saturating_sub(began.elapsed()) / 2).await;
                 }
                 write(context, operation, output, run).await
             }
