@@ -159,11 +159,14 @@ impl<L: Snapshot> Watched<L> {
 
     async fn read(&self, rescanned: &mut u64) -> Result<L, CallError> {
         let due = self.rescans.load(Ordering::SeqCst);
-        if *rescanned < due {
-            L::rescan(&self.http).await?;
-            *rescanned = due;
+        let looked = if *rescanned < due { L::rescan(&self.http).await } else { Ok(()) };
+        let lists = L::read_with(&self.http, &self.further).await?;
+        match looked {
+            Ok(()) => *rescanned = due,
+            // It answers, so it is not away. It looks with the next read.
+            Err(error) => warn!(backend = self.name, %error, "back end has not looked for models that were added"),
         }
-        L::read_with(&self.http, &self.further).await
+        Ok(lists)
     }
 
     /// Has the lists read soon, because something may have been installed.

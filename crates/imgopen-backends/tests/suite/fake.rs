@@ -49,6 +49,8 @@ pub enum Fault {
     None,
     /// It does not answer any more.
     Hangs,
+    /// It does not come to an end when it looks for LoRAs that were added.
+    LooksForever,
     /// It answers pictures with this status and text.
     Answers(u16, String),
     /// It answers pictures with spaces without end.

@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::comfy_fake;
-use crate::fake::{Behaviour, Fake};
+use crate::fake::{Behaviour, Fake, Fault};
 use crate::jobs::text_to_image;
 use crate::sd_fake::SdBehaviour;
 use crate::sd_program::{program, starts};
@@ -60,6 +60,20 @@ async fn a_web_ui_that_was_away_looks_for_loras_once_it_is_back() {
     assert!(target.engine.report().away.is_some());
     let _back = Fake::start_at(Behaviour { added_loras: vec!["ink"], ..Behaviour::default() }, &address).await;
     until("the LoRA is known", async || target.engine.check(&with_ink(&target.model)).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_web_ui_that_does_not_end_looking_is_not_away() {
+    let fault = Fault::LooksForever;
+    let (target, fake) = faked(Behaviour { added_loras: vec!["ink"], fault, ..Behaviour::default() }).await;
+    target.engine.rescan().await;
+    assert_eq!(target.engine.report().away, None);
+    is_unknown(target.engine.check(&with_ink(&target.model)));
+    assert_eq!(target.run(text_to_image(&target.model, json!({}))).await.unwrap().pictures.len(), 1);
+    // It looks again with the next read.
+    fake.set(|behaviour| behaviour.fault = Fault::None);
+    assert!(target.engine.refresh().await);
+    assert_eq!(target.engine.check(&with_ink(&target.model)), Ok(()));
 }
 
 #[tokio::test]
