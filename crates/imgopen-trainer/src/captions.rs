@@ -1,6 +1,6 @@
-//! The caption of a training picture. The contract has no field for it, so it comes from the picture's file: its description,
-//! or else the prompt that it was made with, as the Stable Diffusion web UI or ComfyUI writes it. Without either there is no caption, and the trainer takes the name of the
-//! pictures' directory.
+//! The caption of a training picture. The contract has no field for it, so it comes from the picture's file: its
+//! description, or else the prompt that it was made with, as the Stable Diffusion web UI or ComfyUI writes it. Without
+//! either there is no caption, and the trainer takes the name of the pictures' directory.
 
 use imgopen_picture::{comfyui_prompt, description, parameters};
 
@@ -24,11 +24,15 @@ const CAMERA_DEFAULTS: [&str; 9] = [
 
 /// The caption in one line, as the trainer reads it.
 pub(crate) fn caption(file: &[u8]) -> Option<String> {
-    let described = description(file).and_then(|text| one_line(&text));
-    let described = described.filter(|text| !CAMERA_DEFAULTS.iter().any(|default| text.starts_with(default)));
+    let described = description(file).and_then(|text| described(&text));
     let prompted = |text: &str| one_line(&without_syntax(text));
     let by_web_ui = || prompted(prompt(&parameters(file)?));
     described.or_else(by_web_ui).or_else(|| prompted(&graph::prompt(&comfyui_prompt(file)?)?))
+}
+
+/// The description in one line, unless it is a camera's.
+fn described(description: &str) -> Option<String> {
+    one_line(description).filter(|text| !CAMERA_DEFAULTS.contains(&text.as_str()))
 }
 
 /// The prompt among the lines that the web UI writes: everything before the negative prompt and the settings.
@@ -98,6 +102,16 @@ mod tests {
             ("猫, (可爱:1.3)", "猫, 可爱"),
         ] {
             assert_eq!(one_line(&without_syntax(prompt)).as_deref(), Some(expected), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn what_cameras_write_is_no_caption() {
+        for default in ["SAMSUNG", " OLYMPUS DIGITAL CAMERA ", "Exif_JPEG_PICTURE\0"] {
+            assert_eq!(described(default), None, "{default}");
+        }
+        for caption in ["SAMSUNG phone", "DIGITAL CAMERA on a table"] {
+            assert_eq!(described(caption).as_deref(), Some(caption));
         }
     }
 
