@@ -36,6 +36,8 @@ pub(super) struct Host {
     models: Arc<[Files]>,
     /// Held by the job that runs.
     child: Arc<tokio::sync::Mutex<Option<Child>>>,
+    /// Held from a look at what is there until it is noted, so that older looks never replace newer ones.
+    looking: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -82,6 +84,7 @@ impl Host {
             timing,
             models: models.into(),
             child: Arc::default(),
+            looking: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
             settings,
         });
@@ -105,6 +108,7 @@ impl Host {
     pub(super) async fn list(&self) {
         self.look().await;
         let Some(library) = self.library.clone() else { return };
+        let _looking = self.looking.lock().await;
         if let Ok(listed) = blocking(move || Ok(library.models())).await {
             self.state().listed = Arc::new(listed);
         }
@@ -112,6 +116,7 @@ impl Host {
 
     /// Looks for the files of the models, and for LoRAs, which the program looks for with each job.
     async fn look(&self) {
+        let _looking = self.looking.lock().await;
         let (models, library) = (self.models.clone(), self.library.clone());
         let own = self.given().value(LORAS).map(PathBuf::from);
         let has_folder = own.is_some() || self.knows(LORAS);
@@ -232,6 +237,7 @@ impl Host {
         if running.has(loras) {
             return true;
         }
+        let _looking = self.looking.lock().await;
         let Ok(now) = running.http.get::<Capabilities>(capabilities::PATH).await else { return false };
         running.capabilities = Arc::new(now);
         self.state().capabilities = Some(running.capabilities.clone());
