@@ -29,9 +29,12 @@ struct Entry {
     file: String,
     bytes: u64,
     sha256: String,
-    /// Read from the file as it was fetched; absent in records of earlier versions.
+    /// Read from the file as it was fetched.
     #[serde(default)]
     caption: Option<String>,
+    /// Whether its pixels were turned upright and its caption was read. Earlier versions did neither and did not say so.
+    #[serde(default)]
+    prepared: bool,
 }
 
 /// The pictures that earlier runs and this one have fetched.
@@ -65,9 +68,9 @@ impl Fetched {
         Ok(Self { directory, pictures, run: run.to_owned(), entries, earlier })
     }
 
-    /// Returns the picture of a field and its caption, if an earlier run has fetched it and its file is whole.
+    /// Returns the picture of a field and its caption, if an earlier run has fetched and prepared it and its file is whole.
     pub(crate) async fn picture(&self, field: &str) -> Option<(Input, Option<String>)> {
-        let entry = self.entries.get(field)?.clone();
+        let entry = self.entries.get(field).filter(|entry| entry.prepared)?.clone();
         let file = self.pictures.join(&entry.file);
         let whole = spawn_blocking(move || {
             let bytes = fs::read(file).ok()?;
@@ -97,7 +100,7 @@ impl Fetched {
             fs::write(&unfinished, &bytes)?;
             fs::rename(unfinished, file)?;
             let (size, sha256) = (bytes.len() as u64, hash(&bytes));
-            let entry = Entry { field, url, file: name, bytes: size, sha256, caption };
+            let entry = Entry { field, url, file: name, bytes: size, sha256, caption, prepared: true };
             // The line before may be incomplete.
             let line = format!("\n{}\n", serde_json::to_string(&entry)?);
             OpenOptions::new().create(true).append(true).open(record)?.write_all(line.as_bytes())
@@ -209,6 +212,23 @@ mod tests {
         assert_eq!(fetched.picture("cut").await, Some((input("cut", "picture"), None)));
         fetched.close(["cut".to_owned()].into()).await.unwrap();
         assert!(!record.exists() && !path.join(UNFINISHED).exists() && path.join("cut").exists());
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_version_has_fetched_is_fetched_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        fs::write(path.join("0001.png"), "picture").unwrap();
+        let sha256 = hash(b"picture");
+        let line = format!(
+            r#"{{"field":"first","url":"https://example.com/first","file":"0001.png","bytes":7,"sha256":"{sha256}"}}"#
+        );
+        fs::write(path.join(RECORD), format!("\n{line}\n")).unwrap();
+        let fetched = open(path).await;
+        assert_eq!(fetched.picture("first").await, None);
+        fetched.add(&input("first", "picture"), "0001.png", Some("a cat")).await.unwrap();
+        let caption = Some("a cat".to_owned());
+        assert_eq!(open(path).await.picture("first").await, Some((input("first", "picture"), caption)));
     }
 
     fn names(directory: &Path) -> Vec<String> {
