@@ -16,9 +16,7 @@ const DEEPEST: usize = 32;
 
 /// Returns the text that leads to the positive conditioning of a sampler.
 pub(crate) fn prompt(graph: &str) -> Option<String> {
-    // ComfyUI may write `NaN`, which is not JSON.
-    let graph: Value =
-        serde_json::from_str(graph).or_else(|_| serde_json::from_str(&graph.replace("NaN", "null"))).ok()?;
+    let graph: Value = serde_json::from_str(graph).or_else(|_| serde_json::from_str(&as_json(graph))).ok()?;
     let nodes = graph.as_object()?;
     let mut seen = HashSet::new();
     // A guider takes conditioning in place of a sampler.
@@ -29,6 +27,29 @@ pub(crate) fn prompt(graph: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// Puts `null` for the numbers that Python writes and JSON does not have. Texts stay as they are.
+fn as_json(graph: &str) -> String {
+    let (mut json, mut rest) = (String::with_capacity(graph.len()), graph);
+    let mut is_text = false;
+    while let Some(next) = rest.chars().next() {
+        let number = ["NaN", "Infinity", "-Infinity"].into_iter().find(|number| !is_text && rest.starts_with(number));
+        if let Some(number) = number {
+            json.push_str("null");
+            rest = &rest[number.len()..];
+            continue;
+        }
+        // What follows a backslash ends no text.
+        let length = match next {
+            '\\' if is_text => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            _ => next.len_utf8(),
+        };
+        is_text ^= next == '"';
+        json.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    json
 }
 
 /// Returns the text that an input comes from. Each node is looked at once.
@@ -71,6 +92,21 @@ mod tests {
             "1": {"inputs": {"guider": ["2", 0]}}, "2": {"inputs": {"conditioning": [3, 0]}},
             "3": {"inputs": {"guidance": 3.5, "conditioning": ["4", 0]}}, "4": {"inputs": {"clip_l": "", "t5xxl": "a cat"}}}"#;
         assert_eq!(prompt(guided).as_deref(), Some("a cat"));
+    }
+
+    #[test]
+    fn only_numbers_are_replaced() {
+        let graph = r#"{
+            "1": {"inputs": {"positive": ["2", 0], "cfg": NaN, "ends": [-Infinity, Infinity,NaN]}},
+            "2": {"inputs": {"text": "a \"NaN\" 猫, \\", "more": NaN, "less": "Infinity"}}}"#;
+        assert_eq!(prompt(graph).as_deref(), Some(r#"a "NaN" 猫, \"#));
+        for (written, json) in [
+            (r#"["NaN", NaN, "-Infinity", -Infinity]"#, r#"["NaN", null, "-Infinity", null]"#),
+            (r#"["\\", NaN, "\"NaN"]"#, r#"["\\", null, "\"NaN"]"#),
+            (r#"["NaN\"#, r#"["NaN\"#),
+        ] {
+            assert_eq!(as_json(written), json);
+        }
     }
 
     #[test]
