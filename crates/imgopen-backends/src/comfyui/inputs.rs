@@ -102,11 +102,12 @@ pub(super) async fn upload(http: &Http, file: &[u8]) -> Result<String, CallError
     })
 }
 
-/// The server fails with a file of ours only where its disk does. It says no more than that it failed.
+/// The server says no more than that it failed. With a file of ours it does so hardly ever but where its disk is full.
 fn unkept(error: CallError) -> CallError {
     match error {
         CallError::Status { status: 500, .. } => CallError::Away(
-            "it cannot keep a picture that it was sent; its operator must make room on its disk, or let it write there"
+            "it failed with status 500 when it was sent a picture; its operator finds the reason in its log, and must make \
+             room if its disk is full"
                 .to_owned(),
         ),
         error => error,

@@ -51,7 +51,7 @@ async fn comfyui_that_cannot_keep_an_input_has_its_tasks_wait() {
     for year in [Year::Old, Year::New] {
         let target = comfy(full_comfy(year)).await;
         let request = || image_to_image(&target.model, json!({"resize_mode": 1}));
-        says_what_to_do(&target.run(request()).await.unwrap_err(), "its operator must make room on its disk");
+        says_what_to_do(&target.run(request()).await.unwrap_err(), "must make room if its disk is full");
         assert_eq!(target.comfy().posts().len(), 0, "a prompt was posted without its picture");
         target.comfy().set(|behaviour| behaviour.fault = ComfyFault::None);
         assert_eq!(target.run(request()).await.unwrap().pictures.len(), 1);
