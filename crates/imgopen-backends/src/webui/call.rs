@@ -179,8 +179,12 @@ impl Watcher<'_> {
         }
         let progress = self.progress(own.is_some()).await?;
         let state = &progress.state;
-        // Without jobs, the state is still that of the one before.
+        // Without jobs, the state is still that of the one before. That of another job is not taken for this one's, which may
+        // have ended in between.
         if own.is_some() && state.job_count != 0 && self.began.is_none() {
+            if !self.runs().await? {
+                return Ok(());
+            }
             self.began = Some(state.job_timestamp.clone());
         }
         if !self.is_own(state) {
