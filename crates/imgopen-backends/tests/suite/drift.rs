@@ -75,6 +75,10 @@ async fn web_uis_answer_in_the_recorded_shape() {
                 // Newer versions leave it out while nothing runs.
                 recorded.answer.as_object_mut().unwrap().remove("textinfo");
             }
+            if name == "samplers" {
+                // Each sampler has options of its own, and the first is not the same in all versions.
+                recorded.answer[0]["options"] = json!({});
+            }
             compare(target.url(), &recorded, target.name).await;
         }
         let mut recorded = recording("webui/txt2img");
@@ -178,6 +182,8 @@ impl Started {
 fn a_change_of_shape_is_found() {
     let recorded = json!({"a": [{"b": 1}], "c": null, "d": "x"});
     assert_eq!(drift(&recorded, &json!({"a": [], "c": 1, "d": "y", "e": 2})), [""; 0]);
+    assert_eq!(drift(&json!({"a": [{"b": 1}]}), &json!({"a": [{"c": 1}]})), ["`.a[].b` was a number, and is None"]);
+    assert_eq!(drift(&json!({"a": [{"b": [{"c": 1}]}]}), &json!({"a": [{"b": []}]})), [""; 0]);
     let drifted = drift(&recorded, &json!({"a": [{"b": "1"}], "c": null}));
     assert_eq!(drifted, ["`.a[].b` was a number, and is Some(\"text\")", "`.d` was a text, and is None"]);
 }

@@ -30,8 +30,8 @@ pub fn drift(recorded: &Value, now: &Value) -> Vec<String> {
     shape(now, "", &mut after);
     let differs = |path: &String, kind: &str| match after.get(path) {
         Some(now) => *now != kind && *now != "null" && kind != "null",
-        // The list is empty here.
-        None => !path.contains("[]"),
+        // A list that it is in may be empty here.
+        None => path.rfind("[]").is_none_or(|at| after.contains_key(&path[..at + 2])),
     };
     let found = before.iter().filter(|(path, kind)| differs(path, kind));
     found.map(|(path, kind)| format!("`{path}` was a {kind}, and is {:?}", after.get(path))).collect()
