@@ -138,7 +138,8 @@ mod tests {
             (json!({"enable_hr": true, "hr_resize_x": 96, "hr_resize_y": 100}), "hr_resize_y", 100),
         ] {
             let expected = format!(
-                "`{field}`: the back end `mine` (ComfyUI) does not offer a side of {side} pixels; it makes multiples of 8 from 16 to 128"
+                "`{field}`: the back end `mine` (ComfyUI) does not offer a side of {side} pixels; it makes \
+                 multiples of 8 from 16 to 128"
             );
             assert_eq!(checked(body), Err(expected));
         }

@@ -61,8 +61,8 @@ pub struct BackendSettings {
     /// The operations to withhold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withhold: Vec<String>,
-    /// The name of the engine that the back end is a part of. Back ends of one kind with the same group share their tasks. Unless it
-    /// is given, the kind, so that all back ends of a kind do.
+    /// The name of the engine that the back end is a part of. Back ends of one kind with the same group share their tasks.
+    /// Unless it is given, the kind, so that all back ends of a kind do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// How many jobs run at once. Default 1: these programs make pictures one after the other anyway. With `program`, it is
