@@ -39,7 +39,7 @@ pub async fn a_sampler_with_a_schedule_is_used(target: &Target) {
 }
 
 pub async fn a_lora_is_applied(target: &Target) {
-    let Some(lora) = &target.lora else { return println!("no LoRA is there") };
+    let Some(lora) = &target.lora else { return assert!(target.is_real(), "the fake has a LoRA") };
     let request = text_to_image(&target.model, json!({"prompt": format!("a cat <lora:{lora}:0.8>")}));
     let output = target.run(request).await.unwrap();
     assert_eq!(output.pictures.len(), 1);
@@ -125,7 +125,7 @@ pub async fn a_picture_is_changed_within_its_mask(target: &Target) {
 }
 
 pub async fn a_unit_of_controlnet_is_used(target: &Target) {
-    let Some(net) = &target.control_net else { return println!("no ControlNet is there") };
+    let Some(net) = &target.control_net else { return assert!(target.is_real(), "the fake has a ControlNet") };
     let unit = |module: &str| json!({"model": net, "weight": 0.8, "image_link": "https://example.com/b.png", "module": module});
     let module = match target.cell("controlnet", "controlnet.args[0].module").treatment {
         Treatment::Refused => {
