@@ -27,6 +27,9 @@ const LARGEST_PICTURE: u64 = 256 << 20;
 const LIMITS: PictureLimits =
     PictureLimits { bytes: LARGEST_PICTURE, pixels: u64::MAX, frames: u32::MAX, location: true };
 
+/// The most pixels of a picture that is converted, for which it must be decoded in memory. Larger ones stay as they are.
+const MOST_PIXELS: u64 = 256_000_000;
+
 /// The bytes at the beginning of a file that show whether it is a picture.
 const BEGINNING: u64 = 64 << 10;
 
@@ -47,6 +50,8 @@ pub struct Saved {
     pub bytes: u64,
     /// The width, height and format of a picture.
     pub picture: Option<(u32, u32, String)>,
+    /// Why it was not converted to the format of its name, if that failed.
+    pub unconverted: Option<String>,
 }
 
 impl Saved {
@@ -61,13 +66,15 @@ impl Saved {
         })
     }
 
-    /// Says that the name of the file belongs to another format, which only an animation has, because it is not converted.
+    /// Says that the name of the file belongs to another format, which an animation has, because it is not converted, and a
+    /// picture that cannot be converted.
     pub fn note(&self) -> Option<String> {
         let (_, _, format) = self.picture.as_ref()?;
         let named: Format = self.path.extension()?.to_str()?.parse().ok()?;
         let path = self.path.display();
+        let why = self.unconverted.as_ref().map_or(String::new(), |why| format!("; it was not converted: {why}"));
         (named.name() != format)
-            .then(|| format!("{path} is a {format} picture, as the server made it, whatever its name says"))
+            .then(|| format!("{path} is a {format} picture, as the server made it, whatever its name says{why}"))
     }
 
     /// Describes the result in text.
@@ -149,13 +156,19 @@ async fn save_once(
     }
     ensure!(bytes > 0, "it is empty");
     let mut picture = inspect(file.path(), bytes)?;
+    let mut unconverted = None;
     if let Some(format) = target.format().filter(|format| picture.is_some_and(|picture| needs(&picture, *format))) {
         let from = file.path().to_owned();
-        let converted = tokio::task::spawn_blocking(move || converted(&from, format)).await??;
-        file = temporary(&directory).with_context(cannot)?;
-        file.write_all(&converted).with_context(cannot)?;
-        bytes = converted.len() as u64;
-        picture = inspect(file.path(), bytes)?;
+        match tokio::task::spawn_blocking(move || converted(&from, format)).await? {
+            Ok(converted) => {
+                file = temporary(&directory).with_context(cannot)?;
+                file.write_all(&converted).with_context(cannot)?;
+                bytes = converted.len() as u64;
+                picture = inspect(file.path(), bytes)?;
+            }
+            // The result is worth more than its format.
+            Err(error) => unconverted = Some(format!("{error:#}")),
+        }
     }
     let extension = picture.map_or_else(|| extension_of(url), |picture| picture.format.extension());
     let picture = picture.map(|Header { width, height, format, .. }| (width, height, format.to_string()));
@@ -166,7 +179,7 @@ async fn save_once(
             PathBuf::from("-")
         }
     };
-    Ok(Saved { path, url: url.to_owned(), bytes, picture })
+    Ok(Saved { path, url: url.to_owned(), bytes, picture, unconverted })
 }
 
 /// Creates a temporary file with the usual permissions.
@@ -205,10 +218,9 @@ fn needs(picture: &Header, format: Format) -> bool {
 /// Converts a picture, with what its file carries.
 fn converted(path: &Path, format: Format) -> anyhow::Result<Vec<u8>> {
     let file = std::fs::read(path)?;
-    let decoded = picture::decode(&file, &LIMITS).map_err(|problem| anyhow::anyhow!("it {problem}"))?;
-    let extension = decoded.header.format.extension();
-    let cannot = || format!("it cannot be converted; give --output a name that ends in `.{extension}`");
-    Ok(picture::convert(&decoded, format).with_context(cannot)?.to_vec())
+    let limits = PictureLimits { pixels: MOST_PIXELS, ..LIMITS };
+    let decoded = picture::decode(&file, &limits).map_err(|problem| anyhow::anyhow!("it {problem}"))?;
+    Ok(picture::convert(&decoded, format)?.to_vec())
 }
 
 /// Moves the file to the first free name.
@@ -274,6 +286,56 @@ mod tests {
         }
         assert_eq!(Target::Files(Place::File("x.safetensors".into())).format(), None);
         assert_eq!(Target::Files(Place::Directory("x.png".into())).format(), None);
+    }
+
+    /// The file says that it has 400 million pixels, which would take over a gigabyte.
+    #[test]
+    fn a_picture_that_is_too_large_is_not_decoded() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file.jpeg");
+        image::RgbImage::new(16, 16).save(&file).unwrap();
+        let mut content = std::fs::read(&file).unwrap();
+        let sizes = content.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap() + 5;
+        for at in [sizes, sizes + 2] {
+            content[at..at + 2].copy_from_slice(&20_000_u16.to_be_bytes());
+        }
+        std::fs::write(&file, content).unwrap();
+        let error = converted(&file, Format::Png).unwrap_err().to_string();
+        assert!(error.contains("256000000"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_result_that_cannot_be_converted_is_kept_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wide.webp");
+        // WebP has no sides over 16383 pixels.
+        let wide = image::RgbImage::new(17_000, 1);
+        let mut content = std::io::Cursor::new(Vec::new());
+        wide.write_to(&mut content, image::ImageFormat::Png).unwrap();
+        let content = content.into_inner();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/wide", listener.local_addr().unwrap());
+        let body = content.clone();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+            stream.write_all(&body).unwrap();
+        });
+        let target = Target::Files(Place::File(path.clone()));
+        let saved = save(&job(), &url, &target, None).await.unwrap();
+        server.join().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+        assert_eq!(saved.picture, Some((17_000, 1, "PNG".to_owned())));
+        let note = saved.note().unwrap();
+        assert!(note.contains("wide.webp is a PNG picture, as the server made it") && note.contains("16383"), "{note}");
+    }
+
+    fn job() -> Job {
+        let operation = imgopen_types::operation::find("enlarge_image").unwrap();
+        let (id, local) = ("1".to_owned(), crate::files::local::LocalNames::default());
+        Job { operation, id, platform_id: None, network: None, local }
     }
 
     /// Covers files shorter and longer than the part that is read first.
