@@ -146,10 +146,10 @@ impl Error {
     }
 
     /// Returns whether a wait goes on after this error of a query, because the state of the job is only not known yet: no
-    /// answer arrived, it cannot be read, or its status is 408, 425, 429 or 5xx. An envelope whose code is such a number counts
-    /// like the status, whatever the HTTP status is.
+    /// answer arrived, it cannot be read, or its status is 408, 425, 429 or 5xx except 501, which is permanent. An
+    /// envelope whose code is such a number counts like the status, whatever the HTTP status is.
     pub fn may_pass(&self) -> bool {
-        let passes = |status: u16| matches!(status, 200..=299 | 408 | 425 | 429 | 500..=599);
+        let passes = |status: u16| matches!(status, 200..=299 | 408 | 425 | 429 | 500 | 502..=599);
         match self {
             Error::Transport(error) => !error.is_builder(),
             Error::TooLarge { .. } | Error::Decode { .. } | Error::MissingData { .. } => true,
@@ -218,17 +218,18 @@ mod tests {
 
     #[test]
     fn a_wait_outlasts_what_may_pass() {
-        for passing in [204, 408, 425, 429, 500, 501, 502, 503, 504, 507, 520, 599] {
+        for passing in [204, 408, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
             assert!(status(passing).may_pass(), "{passing}");
         }
-        for lasting in [301, 302, 400, 401, 403, 404, 405, 409, 410, 422, 451] {
+        for lasting in [301, 302, 400, 401, 403, 404, 405, 409, 410, 422, 451, 501] {
             assert!(!status(lasting).may_pass(), "{lasting}");
         }
         let unreadable = imgopen_types::read::<Envelope>(b"<html>").unwrap_err();
         assert!(Error::Decode { status: StatusCode::OK, source: unreadable, body: Bytes::new() }.may_pass());
         assert!(Error::TooLarge { limit: 1 }.may_pass() && Error::MissingData { answer: "A" }.may_pass());
         assert!(code("429").may_pass() && code("503").may_pass());
-        assert!(!code("404").may_pass() && !code("10086").may_pass() && !code("no quota").may_pass());
+        assert!(!code("404").may_pass() && !code("501").may_pass());
+        assert!(!code("10086").may_pass() && !code("no quota").may_pass());
         assert!(!Error::InvalidRequest(String::new()).may_pass());
     }
 
