@@ -95,6 +95,22 @@ fn texts_are_bounded() {
     assert_eq!(text(&result, "b").as_deref(), Some("short"));
 }
 
+/// Those that are too large count, so that many of them cost no more than a few.
+#[test]
+fn inflating_is_bounded() {
+    let large = [b"Description\0\0", &deflated(&[b'b'; 5 << 20])[..]].concat();
+    let packed = [b"Description\0\0", &deflated(b"short")[..]].concat();
+    for (count, expected) in [(1, Some("short")), (8, None)] {
+        let mut parts: Vec<(&[u8; 4], &[u8])> = vec![(b"zTXt", &large); count];
+        parts.extend([(b"zTXt", &packed[..]), (b"tEXt", b"Comment\0a walk")]);
+        let file = small_png(&parts);
+        assert_eq!(description(&file).as_deref(), expected);
+        let result = enlarged(&file, &LIMITS);
+        assert_eq!(text(&result, "Description").as_deref(), expected);
+        assert_eq!(text(&result, "Comment").as_deref(), Some("a walk"));
+    }
+}
+
 #[test]
 fn notes_of_an_earlier_task_are_kept_and_those_of_the_last_are_returned() {
     let file = small_png(&[(b"tEXt", b"notes\0the first")]);

@@ -3,7 +3,7 @@
 use imgopen_engine::Format;
 
 use super::density::Density;
-use super::text::{self, Text};
+use super::text::{self, MOST_INFLATED, Text};
 use super::{COMFYUI, Carried, EACH, MOST, Made, PARAMETERS, POSTPROCESSING, Tiff, comfyui_text};
 use crate::header;
 
@@ -18,14 +18,14 @@ const RAW: &str = "Raw profile type ";
 /// Reads what a file carries.
 pub(super) fn read(bytes: &[u8]) -> Carried {
     let mut carried = Carried::default();
-    let (mut room, mut has_pixels) = (MOST, false);
+    let (mut room, mut budget, mut has_pixels) = (MOST, MOST_INFLATED, false);
     for (kind, body) in header::sound_png_chunks(bytes) {
         match kind {
             b"IDAT" => has_pixels = true,
             b"pHYs" if !has_pixels => carried.density = carried.density.or_else(|| Density::from_png(body)),
             b"eXIf" if body.len() <= MOST => carried.exif = carried.exif.or_else(|| Some(body.to_vec())),
             b"tEXt" | b"zTXt" | b"iTXt" if room > EACH => {
-                if let Some(text) = Text::read(kind, body, room - EACH) {
+                if let Some(text) = Text::read(kind, body, room - EACH, &mut budget) {
                     room -= text.text.len() + EACH;
                     carried.add(text);
                 }

@@ -2,10 +2,13 @@
 
 use std::io::Read;
 
-use flate2::read::ZlibDecoder;
+use flate2::bufread::ZlibDecoder;
 
-use super::MOST;
+use super::{EACH, MOST};
 use crate::header;
+
+/// The most bytes that are inflated of the texts of a file together, with those of texts that turn out to be too large.
+pub(super) const MOST_INFLATED: usize = 4 * MOST;
 
 /// A text of a PNG file.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,22 +24,23 @@ impl Text {
         Self { keyword: keyword.to_owned(), text: text.to_owned(), is_international: false }
     }
 
-    /// Reads a chunk of any of the three forms. `room` is how many bytes the text may have.
-    pub(super) fn read(kind: &[u8], body: &[u8], room: usize) -> Option<Self> {
+    /// Reads a chunk of any of the three forms. `room` is how many bytes the text may have, and `budget` how many may still be
+    /// inflated, from which those are taken that were.
+    pub(super) fn read(kind: &[u8], body: &[u8], room: usize, budget: &mut usize) -> Option<Self> {
         let (keyword, rest) = split(body)?;
         if !(1..80).contains(&keyword.len()) {
             return None;
         }
         let (text, is_international) = match kind {
             b"tEXt" if rest.len() <= room => (latin_1(rest), false),
-            b"zTXt" => (latin_1(&inflated(rest.strip_prefix(b"\0")?, room)?), false),
+            b"zTXt" => (latin_1(&inflated(rest.strip_prefix(b"\0")?, room, budget)?), false),
             b"iTXt" => {
                 let ([is_compressed, method], rest) = rest.split_first_chunk::<2>()?;
                 let (_language, rest) = split(rest)?;
                 let (_translated, text) = split(rest)?;
                 let text = match (is_compressed, method) {
                     (0, _) => text.to_vec(),
-                    (1, 0) => inflated(text, room)?,
+                    (1, 0) => inflated(text, room, budget)?,
                     _ => return None,
                 };
                 (String::from_utf8(text).ok()?, true)
@@ -78,7 +82,8 @@ pub(crate) fn last(bytes: &[u8], keyword: &str) -> Option<String> {
 fn with_keyword<'a>(bytes: &'a [u8], keyword: &'a str) -> impl Iterator<Item = String> + 'a {
     let named = header::png_chunks(bytes)
         .filter(move |(_, body)| split(body).is_some_and(|(name, _)| name == keyword.as_bytes()));
-    named.filter_map(|(kind, body)| Text::read(kind, body, MOST)).map(|text| text.text)
+    let mut budget = MOST_INFLATED;
+    named.filter_map(move |(kind, body)| Text::read(kind, body, MOST, &mut budget)).map(|text| text.text)
 }
 
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -94,11 +99,15 @@ fn in_latin_1(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect()
 }
 
-/// Inflates a text. One that is damaged or becomes too large is passed over.
-fn inflated(bytes: &[u8], room: usize) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    ZlibDecoder::new(bytes).take(room as u64 + 1).read_to_end(&mut text).ok()?;
-    (text.len() <= room).then_some(text)
+/// Inflates a text. One that is damaged or becomes too large is passed over, but counts.
+fn inflated(bytes: &[u8], room: usize, budget: &mut usize) -> Option<Vec<u8>> {
+    if *budget == 0 {
+        return None;
+    }
+    let (most, mut text) = (room.min(*budget), Vec::new());
+    let result = ZlibDecoder::new(bytes).take(most as u64 + 1).read_to_end(&mut text);
+    *budget = budget.saturating_sub(text.len() + EACH);
+    (result.is_ok() && text.len() <= most).then_some(text)
 }
 
 /// Decodes what ImageMagick writes into texts named `Raw profile type`: a name, a length, and hexadecimal digits.
@@ -114,6 +123,11 @@ pub(super) fn raw_profile(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
     use super::*;
 
     #[test]
@@ -124,7 +138,7 @@ mod tests {
             let text = Text { keyword: "Title".to_owned(), text: text.to_owned(), is_international };
             let (written, body) = text.chunk();
             assert_eq!(written, kind);
-            let read = Text::read(&written, &body, MOST).unwrap();
+            let read = Text::read(&written, &body, MOST, &mut { MOST }).unwrap();
             assert_eq!((read.keyword, read.text), (text.keyword, text.text));
         }
         assert_eq!(Text::new("Title", "café").chunk().1, b"Title\0caf\xe9");
@@ -142,13 +156,36 @@ mod tests {
             (b"iTXt", b"Title\0\0\0\0\0\xff"),
             (b"tIME", b"Title\0text"),
         ] {
-            assert_eq!(Text::read(kind, body, MOST), None, "{body:?}");
+            assert_eq!(Text::read(kind, body, MOST, &mut { MOST }), None, "{body:?}");
         }
         for (kind, body) in
             [(b"tEXt", &b"Title\0text"[..]), (b"tEXt", b"Title\0\xe9\xe9"), (b"iTXt", b"Title\0\0\0\0\0text")]
         {
-            assert_eq!(Text::read(kind, body, 3), None, "{body:?}");
+            assert_eq!(Text::read(kind, body, 3, &mut { MOST }), None, "{body:?}");
         }
+    }
+
+    #[test]
+    fn what_is_inflated_counts_though_it_is_not_kept() {
+        let packed = |size: usize| {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(&vec![b'a'; size]).unwrap();
+            [b"Title\0\0", &encoder.finish().unwrap()[..]].concat()
+        };
+        let (large, small) = (packed(100_000), packed(100));
+        let mut budget = 3000;
+        // One byte more than there is room for is enough to know it.
+        assert_eq!(Text::read(b"zTXt", &large, 1000, &mut budget), None);
+        assert_eq!(budget, 3000 - 1001 - EACH);
+        assert_eq!(Text::read(b"zTXt", &small, 1000, &mut budget).unwrap().text, "a".repeat(100));
+        assert_eq!(budget, 3000 - 1001 - 100 - 2 * EACH);
+        // Without its end.
+        assert_eq!(Text::read(b"zTXt", &small[..small.len() - 4], 1000, &mut budget), None);
+        assert!(budget <= 3000 - 1001 - 100 - 3 * EACH, "{budget}");
+        assert_eq!(Text::read(b"zTXt", &large, MOST, &mut budget), None);
+        assert_eq!(budget, 0);
+        assert_eq!(Text::read(b"zTXt", &small, MOST, &mut budget), None);
+        assert!(Text::read(b"tEXt", b"Title\0text", MOST, &mut budget).is_some());
     }
 
     #[test]
