@@ -25,6 +25,7 @@ const INTEROPERABILITY_POINTER: u16 = 0xa005;
 const HEADER: usize = 8;
 const ENTRY: usize = 12;
 const NEXT: usize = 4;
+
 /// A directory of fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Directory {
@@ -146,7 +147,7 @@ impl Tiff {
     /// Returns where a directory begins.
     fn directory(&self, directory: Directory) -> Option<usize> {
         match directory.pointer() {
-            None => self.u32(4).map(|at| at as usize),
+            None => self.u32(4).map(|at| at as usize).filter(|at| *at >= HEADER),
             Some((parent, pointer)) => self.pointer(self.directory(parent)?, pointer),
         }
     }
