@@ -98,6 +98,8 @@ impl Carried {
         if !self.keeps_location {
             tiff.remove_location();
         }
+        // In damaged data, what was removed may have been something else, too.
+        tiff = Tiff::read(tiff.data()).unwrap_or_else(Tiff::new);
         tiff.repair();
         correct(&mut tiff, size);
         if tiff.data().len() > most {

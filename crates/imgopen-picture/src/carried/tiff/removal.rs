@@ -1,5 +1,7 @@
 //! Removes from EXIF data what is not to be in files that are made of a picture.
 
+use std::ops::Range;
+
 use super::{Directory, ENTRY, Field, GPS_POINTER, HEADER, NEXT, SHORT, Tiff};
 
 /// Fields of the directory of the thumbnail: how it is packed, and where it lies.
@@ -9,8 +11,8 @@ const STRIP_LENGTHS: u16 = 0x0117;
 const JPEG_OFFSET: u16 = 0x0201;
 const JPEG_LENGTH: u16 = 0x0202;
 
-/// The most fields that a thumbnail or a position has. More would only cost time.
-const MOST_REMOVED: usize = 100;
+/// The most directories that are searched for positions, and the most positions.
+const MOST_SEARCHED: usize = 16;
 
 impl Tiff {
     /// Removes the thumbnail.
@@ -42,21 +44,34 @@ impl Tiff {
                 if field.kind == SHORT { self.u16(field.at + 8).map(u32::from) } else { self.u32(field.at + 8) };
             value.map(|value| value as usize)
         };
-        let mut places: Vec<_> = fields.iter().take(MOST_REMOVED).filter_map(|field| self.place(field)).collect();
+        let mut places: Vec<_> = fields.iter().filter_map(|field| self.place(field)).collect();
         for (at, length) in [(JPEG_OFFSET, JPEG_LENGTH), (STRIP_OFFSETS, STRIP_LENGTHS)] {
-            if let (Some(at), Some(length)) = (number(at).filter(|at| *at >= HEADER), number(length)) {
+            if let (Some(at), Some(length)) = (number(at), number(length)) {
                 places.push(at..at.saturating_add(length).min(self.data.len()));
             }
         }
-        places.push(directory..directory + 2 + ENTRY * fields.len() + NEXT);
-        places.retain(|place| place.start < place.end && place.end <= self.data.len());
+        places.push(directory..(directory + 2 + ENTRY * fields.len() + NEXT).min(self.data.len()));
+        // Damaged data may say that it lies where the header or other fields are.
+        let others = self.directories();
+        let is_apart = |place: &Range<usize>| {
+            place.start >= HEADER && others.iter().all(|other| place.end <= other.start || other.end <= place.start)
+        };
+        places.retain(is_apart);
+        let places = joined(places);
         for place in &places {
             self.blank(place.clone());
         }
         // It is mostly the last thing there.
-        while let Some(place) = places.iter().find(|place| place.end == self.data.len()) {
-            self.data.truncate(place.start);
+        if let Some(last) = places.last().filter(|place| place.end == self.data.len()) {
+            self.data.truncate(last.start);
         }
+    }
+
+    /// Returns where the known directories lie, without the pointers behind them.
+    fn directories(&self) -> Vec<Range<usize>> {
+        let known = [Directory::Main, Directory::Exif, Directory::Gps, Directory::Interoperability];
+        let places = known.into_iter().filter_map(|directory| self.directory(directory));
+        places.map(|at| at..at + 2 + ENTRY * self.fields(at).len()).collect()
     }
 
     /// Removes the position of the camera.
@@ -76,4 +91,18 @@ impl Tiff {
             self.rewrite(directory, |entries| entries.retain(|entry| entry[..2] != pointer));
         }
     }
+}
+
+/// Returns places in their order, and those that overlap or touch as one.
+fn joined(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    places.retain(|place| !place.is_empty());
+    places.sort_by_key(|place| place.start);
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for place in places {
+        match joined.last_mut() {
+            Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
+            _ => joined.push(place),
+        }
+    }
+    joined
 }

@@ -77,6 +77,30 @@ fn the_thumbnail_and_the_position_go_and_all_else_stays_in_place() {
 }
 
 #[test]
+fn a_thumbnail_in_the_place_of_something_else_harms_nothing() {
+    for is_little in [false, true] {
+        let long = |value: u32| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
+        // The place and the length of the thumbnail: over all else, and over the last directory of the others.
+        for (start, length) in [(0, 194), (8, 186), (9, 60), (100, 94), (60, u32::MAX)] {
+            let mut data = camera(is_little);
+            data[148 + 2 + 12 + 8..][..4].copy_from_slice(&long(start));
+            data[148 + 2 + 24 + 8..][..4].copy_from_slice(&long(length));
+            let mut tiff = Tiff::read(&data).unwrap();
+            tiff.remove_thumbnail();
+            let tiff = Tiff::read(tiff.data()).unwrap();
+            assert_eq!((tiff.text(0x010f).as_deref(), tiff.number(Directory::Main, 0x0112)), (Some("Canon"), Some(6)));
+            assert_eq!(tiff.value(Directory::Exif, 0x927c), Some((UNDEFINED, &b"the note"[..])));
+        }
+        // A value of eight bytes in the place of the header.
+        let mut data = camera(is_little);
+        data[148 + 2 + 4..][..8].copy_from_slice(&[long(4), long(0)].concat());
+        let mut tiff = Tiff::read(&data).unwrap();
+        tiff.remove_thumbnail();
+        assert_eq!(Tiff::read(tiff.data()).unwrap().text(0x010f).as_deref(), Some("Canon"));
+    }
+}
+
+#[test]
 fn texts_are_found_by_the_name_that_begins_them() {
     for (text, found) in
         [(&b"Prompt:{}\0"[..], Some("{}")), (b"prompt: {}", Some(" {}")), (b"prompter:{}\0", None), (b"prompt\0", None)]
