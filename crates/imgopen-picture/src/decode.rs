@@ -1,9 +1,8 @@
 //! Decodes pictures that strangers chose, after checking them in the header.
 
 use std::fmt;
-use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom};
+use std::io::Cursor;
 
-use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
@@ -14,13 +13,13 @@ use crate::carried::{Carried, is_lossy};
 use crate::header::{self, End, Header};
 use crate::metadata::parameters;
 use crate::problem::{MAX_SIDE, Problem};
+use crate::watched::Watched;
+use crate::{jpeg_outline, jpeg_reader};
 
 /// The memory that decoders may use beside rows of pixels. A compressed colour profile of a few bytes may inflate to much.
 const WORKING_MEMORY: u64 = 4 * 1024 * 1024;
 /// The memory of the rows that a decoder holds, per column: four rows of four channels of 16 bits.
 const BYTES_PER_COLUMN: u64 = 32;
-/// How many bytes of a file a decoder gets before cancellation is checked again.
-const PART: usize = 64 * 1024;
 
 /// A picture in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,8 @@ pub struct Decoded {
     pub is_lossy_webp: bool,
 }
 
-/// Reads the header of a picture and checks it against the limits, without decoding pixels.
+/// Reads the header of a picture and checks it against the limits, without decoding pixels. Whether a JPEG file without its
+/// end marker lacks pixels too shows only in [`decode`].
 ///
 /// # Errors
 ///
@@ -69,6 +69,20 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
     }
 }
 
+/// As [`inspect`], and decodes a JPEG file without its end marker, because only its pixels show whether it is whole: for files
+/// that are used as they are. May take seconds.
+///
+/// # Errors
+///
+/// As [`inspect`], and those of [`decode`] for such files.
+pub fn inspect_whole(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> {
+    let header = inspect(bytes, limits)?;
+    if header.format == Format::Jpeg && !jpeg_outline::read(bytes)?.has_end {
+        decode(bytes, limits)?;
+    }
+    Ok(header)
+}
+
 /// Decodes a picture within the limits, and applies its orientation.
 ///
 /// # Errors
@@ -87,7 +101,7 @@ pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> 
 
 fn decode_watched(bytes: &[u8], limits: &PictureLimits, monitor: Option<&Monitor>) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
-    let (image, profile) = pixels(bytes, &header, monitor).map_err(|error| Problem::damaged(header.format, error))?;
+    let (image, profile) = pixels(bytes, &header, monitor)?;
     let carried = Carried::read(bytes, header.format, limits.location);
     let is_lossy_webp = header.format == Format::WebP && is_lossy(bytes);
     Ok(Decoded { image, header, profile, parameters: parameters(bytes), carried, is_lossy_webp })
@@ -119,8 +133,7 @@ impl From<InputError> for EngineError {
     }
 }
 
-/// Decodes an input picture of a job, and stops within the file when the job is cancelled. The decoder of JPEG files cannot
-/// be stopped; the limit of pixels bounds the time that it takes.
+/// Decodes an input picture of a job, and stops within the file when the job is cancelled.
 ///
 /// # Errors
 ///
@@ -133,72 +146,23 @@ pub fn decode_input(input: &Input, limits: &PictureLimits, monitor: &Monitor) ->
     decoded.map_err(|problem| InputError::new(input, problem).into())
 }
 
-/// A file that cannot be read any further once its job is cancelled.
-struct Watched<'a> {
-    file: Cursor<&'a [u8]>,
-    monitor: Option<&'a Monitor>,
-    /// How many bytes may be read before the next check.
-    left: usize,
-}
-
-impl Watched<'_> {
-    fn check(&mut self) -> io::Result<()> {
-        if self.left == 0 {
-            if self.monitor.is_some_and(Monitor::is_cancelled) {
-                return Err(io::Error::other(EngineError::Cancelled));
-            }
-            self.left = PART;
-        }
-        Ok(())
-    }
-}
-
-impl Read for Watched<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.check()?;
-        let length = buffer.len().min(self.left);
-        let count = self.file.read(&mut buffer[..length])?;
-        self.left -= count;
-        Ok(count)
-    }
-}
-
-impl BufRead for Watched<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.check()?;
-        let rest = self.file.fill_buf()?;
-        Ok(&rest[..rest.len().min(self.left)])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.left = self.left.saturating_sub(count);
-        self.file.consume(count);
-    }
-}
-
-impl Seek for Watched<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
 type Pixels = (DynamicImage, Option<Vec<u8>>);
 
-fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> ImageResult<Pixels> {
+fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
     let mut bounds = Limits::no_limits();
     bounds.max_image_width = Some(header.width);
     bounds.max_image_height = Some(header.height);
-    let file = Watched { file: Cursor::new(bytes), monitor, left: 0 };
-    match header.format {
+    let file = Watched::new(Cursor::new(bytes), monitor);
+    let read = match header.format {
         Format::Png => {
             // The decoder writes the pixels into our buffer, which does not count.
             bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY);
-            read(PngDecoder::with_limits(file, bounds.clone())?, bounds)
+            PngDecoder::with_limits(file, bounds.clone()).and_then(|decoder| read(decoder, bounds))
         }
-        // Reads the whole file before it decodes.
-        Format::Jpeg => read(JpegDecoder::new(file.file)?, bounds),
-        Format::WebP => read(WebPDecoder::new(file)?, bounds),
-    }
+        Format::Jpeg => return jpeg(bytes, monitor),
+        Format::WebP => WebPDecoder::new(file).and_then(|decoder| read(decoder, bounds)),
+    };
+    read.map_err(|error| Problem::damaged(header.format, error))
 }
 
 fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
@@ -209,6 +173,16 @@ fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
     let profile = decoder.icc_profile().ok().flatten().filter(|profile| fits(profile, color));
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
+    Ok((image, profile))
+}
+
+/// Pixels in CMYK were converted, so their profile does not fit.
+fn jpeg(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
+    let outline = jpeg_outline::read(bytes)?;
+    let mut image = jpeg_reader::decode(bytes, &outline, monitor)?;
+    let profile = outline.profile().filter(|profile| fits(profile, image.color()));
+    let orientation = outline.exif.and_then(Orientation::from_exif_chunk);
+    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     Ok((image, profile))
 }
 

@@ -10,9 +10,9 @@ use png::chunk::ChunkType;
 use png::{BitDepth, ColorType, DeflateCompression, Filter};
 
 use crate::carried::{self, Carried, Made};
+use crate::chroma::Chroma;
 use crate::colors;
 use crate::flatten::flatten;
-use crate::header::Chroma;
 use crate::jpeg::{self, Colors};
 
 /// The longest side of a JPEG file in pixels.
@@ -187,11 +187,7 @@ fn jpeg(image: &DynamicImage, attached: &Attached<'_>, monitor: Option<&Monitor>
         DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => Cow::Borrowed(image),
         other => Cow::Owned(flatten(other.clone())),
     };
-    let colors = match (image.color().has_color(), attached.chroma) {
-        (false, _) => Colors::Gray,
-        (true, Chroma::Full) => Colors::Full,
-        (true, Chroma::Halved) => Colors::Halved,
-    };
+    let colors = if image.color().has_color() { Colors::Rgb(attached.chroma) } else { Colors::Gray };
     let (width, height) = (image.width() as usize, image.height() as usize);
     let pixels = jpeg::Pixels { samples: image.as_bytes(), width, height, colors };
     let mut file = jpeg::write(&pixels, preamble, monitor)?;

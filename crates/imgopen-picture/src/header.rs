@@ -2,6 +2,8 @@
 
 use imgopen_engine::Format;
 
+use crate::chroma::Chroma;
+use crate::jpeg_outline;
 use crate::others;
 use crate::problem::Problem;
 
@@ -18,16 +20,6 @@ pub struct Header {
     pub frames: u32,
     /// The chroma subsampling.
     pub chroma: Chroma,
-}
-
-/// The chroma subsampling: the resolution of colour relative to brightness.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Chroma {
-    /// Full resolution.
-    #[default]
-    Full,
-    /// Reduced resolution, as in most JPEG photographs.
-    Halved,
 }
 
 /// Whether a file is complete.
@@ -131,65 +123,12 @@ pub(crate) fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&chunk[4..8], &chunk[8..8 + length], after))
 }
 
-/// Walks all segments and the pixels between them up to the end marker.
+/// Whether pixels are missing shows when they are decoded: a file that lacks nothing but the end marker is complete.
 fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
-    let (mut frame, mut end) = (None, End::Missing);
-    let mut rest = &bytes[2..];
-    while let Some((marker, after)) = jpeg_marker(rest) {
-        rest = match marker {
-            0xd9 => {
-                end = End::Found;
-                &[]
-            }
-            // Markers without a body.
-            0x01 | 0xd0..=0xd8 => after,
-            _ => {
-                let Some((body, after)) = jpeg_body(after) else { break };
-                if is_frame(marker) {
-                    frame = Some(body);
-                }
-                after
-            }
-        };
-    }
-    let frame = frame.ok_or_else(|| lacking(Format::Jpeg, end))?;
-    Ok((jpeg_frame(frame).ok_or_else(|| lacking(Format::Jpeg, end))??, end))
-}
-
-/// Returns the next marker and what follows it. Skips pixels, where 0xFF is followed by zero, and fill bytes.
-pub(crate) fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let mut at = 0;
-    loop {
-        at += memchr::memchr(0xff, bytes.get(at..)?)? + 1;
-        match *bytes.get(at)? {
-            0x00 | 0xff => {}
-            marker => return Some((marker, &bytes[at + 1..])),
-        }
-    }
-}
-
-/// Returns the body of a segment and what follows it.
-pub(crate) fn jpeg_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = usize::from(be16(bytes, 0)?);
-    let (segment, after) = bytes.split_at_checked(length)?;
-    Some((segment.get(2..)?, after))
-}
-
-/// Returns whether a marker is a start of frame, in any coding; three of these numbers mean something else.
-pub(crate) fn is_frame(marker: u8) -> bool {
-    matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
-}
-
-fn jpeg_frame(body: &[u8]) -> Option<Result<Header, Problem>> {
-    let (height, width) = (be16(body, 1)?, be16(body, 3)?);
-    let channels = *body.get(5)?;
-    if channels == 4 {
-        return Some(Err(Problem::FourChannels));
-    }
-    // The first channel is brightness. If a unit has several of its blocks, colours have fewer.
-    let chroma = if channels == 3 && *body.get(7)? != 0x11 { Chroma::Halved } else { Chroma::Full };
-    let (width, height) = (u32::from(width), u32::from(height));
-    Some(Ok(Header { format: Format::Jpeg, width, height, frames: 1, chroma }))
+    let outline = jpeg_outline::read(bytes)?;
+    let (width, height) = (outline.frame.width, outline.frame.height);
+    let end = if outline.is_complete { End::Found } else { End::Missing };
+    Ok((Header { format: Format::Jpeg, width, height, frames: 1, chroma: outline.chroma() }, end))
 }
 
 /// Walks all chunks within the length that the file declares.
@@ -243,10 +182,6 @@ fn lacking(format: Format, end: End) -> Problem {
 
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes_at(bytes, at).map(u16::from_be_bytes)
 }
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {

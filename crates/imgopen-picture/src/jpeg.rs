@@ -7,7 +7,8 @@ use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 
 use imgopen_engine::Monitor;
 
-use crate::header::{is_frame, jpeg_body, jpeg_marker};
+use crate::chroma::Chroma;
+use crate::jpeg_markers::{self as markers, is_frame};
 use crate::parallel;
 
 /// The quality, of 100: the loss is invisible, and the file is less than half as large as at 100.
@@ -34,10 +35,7 @@ pub(crate) struct Pixels<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colors {
     Gray,
-    /// Colour for each pixel.
-    Full,
-    /// Colour for squares of 2x2 pixels.
-    Halved,
+    Rgb(Chroma),
 }
 
 /// The metadata before the pixels.
@@ -82,29 +80,32 @@ pub(crate) fn write(pixels: &Pixels<'_>, preamble: Preamble<'_>, monitor: Option
 }
 
 impl Pixels<'_> {
-    /// Returns the side in pixels of an encoding unit (MCU).
-    fn unit(&self) -> usize {
-        match self.colors {
-            Colors::Gray | Colors::Full => 8,
-            Colors::Halved => 16,
-        }
+    /// Returns the width and height in pixels of an encoding unit (MCU).
+    fn unit(&self) -> (usize, usize) {
+        let (across, down) = match self.colors {
+            Colors::Gray => (1, 1),
+            Colors::Rgb(chroma) => chroma.shared(),
+        };
+        (8 * usize::from(across), 8 * usize::from(down))
     }
 
     /// Returns the number of units. A band has fewer than 65,536, the limit of the restart interval.
     fn units(&self) -> u16 {
-        (self.width.div_ceil(self.unit()) * self.height.div_ceil(self.unit())) as u16
+        let (width, height) = self.unit();
+        (self.width.div_ceil(width) * self.height.div_ceil(height)) as u16
     }
 
     fn channels(&self) -> usize {
         match self.colors {
             Colors::Gray => 1,
-            Colors::Full | Colors::Halved => 3,
+            Colors::Rgb(_) => 3,
         }
     }
 
     /// Splits the pixels into bands of whole rows of units, all but the last of equal height.
     fn bands(&self) -> Vec<Pixels<'_>> {
-        let height = (BAND / (self.width * self.unit())).max(1) * self.unit();
+        let (_, unit) = self.unit();
+        let height = (BAND / (self.width * unit)).max(1) * unit;
         let stride = self.width * self.channels();
         let band = |samples| Pixels { samples, height: samples.len() / stride, ..*self };
         self.samples.chunks(height * stride).map(band).collect()
@@ -113,8 +114,11 @@ impl Pixels<'_> {
     fn encoder<'a>(&'a self, preamble: Preamble<'a>) -> Encoder<'a> {
         let (format, subsampling) = match self.colors {
             Colors::Gray => (PixelFormat::Grayscale, Subsampling::S444),
-            Colors::Full => (PixelFormat::Rgb, Subsampling::S444),
-            Colors::Halved => (PixelFormat::Rgb, Subsampling::S420),
+            Colors::Rgb(Chroma::Full) => (PixelFormat::Rgb, Subsampling::S444),
+            Colors::Rgb(Chroma::HalfWidth) => (PixelFormat::Rgb, Subsampling::S422),
+            Colors::Rgb(Chroma::HalfHeight) => (PixelFormat::Rgb, Subsampling::S440),
+            Colors::Rgb(Chroma::Halved) => (PixelFormat::Rgb, Subsampling::S420),
+            Colors::Rgb(Chroma::QuarterWidth) => (PixelFormat::Rgb, Subsampling::S411),
         };
         let encoder = Encoder::new(self.samples, self.width, self.height, format);
         let encoder = encoder.quality(QUALITY).subsampling(subsampling);
@@ -140,8 +144,8 @@ fn scan(file: &[u8]) -> Option<&[u8]> {
 fn segment(file: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<(usize, &[u8])> {
     let mut rest = file.get(2..)?;
     loop {
-        let (marker, after) = jpeg_marker(rest)?;
-        let (body, after) = jpeg_body(after)?;
+        let (marker, after) = markers::next(rest)?;
+        let (body, after) = markers::body(after)?;
         if is_wanted(marker) {
             return Some((file.len() - after.len() - body.len(), body));
         }
@@ -151,7 +155,8 @@ fn segment(file: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<(usize, &[u8])
 
 #[cfg(test)]
 mod tests {
-    use image::{DynamicImage, ImageFormat};
+    use image::DynamicImage;
+    use imgopen_engine::PictureLimits;
 
     use super::*;
 
@@ -162,12 +167,12 @@ mod tests {
     }
 
     fn decoded(file: &[u8]) -> DynamicImage {
-        image::load_from_memory_with_format(file, ImageFormat::Jpeg).unwrap()
+        crate::decode(file, &PictureLimits::default()).unwrap().image
     }
 
     #[test]
     fn bands_decode_to_the_same_pixels_as_one_file() {
-        for colors in [Colors::Gray, Colors::Full, Colors::Halved] {
+        for colors in Chroma::ALL.map(Colors::Rgb).into_iter().chain([Colors::Gray]) {
             for (width, height) in [(1500, 1100), (65_535, 40), (17, 65_535), (4096, 256), (1024, 1025)] {
                 let channels = if colors == Colors::Gray { 1 } else { 3 };
                 let samples = noise(width * height * channels);
@@ -203,7 +208,7 @@ mod tests {
     #[test]
     fn small_pictures_have_no_restart_markers() {
         let samples = noise(512 * 512 * 3);
-        let pixels = Pixels { samples: &samples, width: 512, height: 512, colors: Colors::Halved };
+        let pixels = Pixels { samples: &samples, width: 512, height: 512, colors: Colors::Rgb(Chroma::Halved) };
         let file = write(&pixels, Preamble::default(), None).unwrap();
         assert_eq!(file, pixels.encoder(Preamble::default()).encode().unwrap());
         assert!(segment(&file, |marker| marker == 0xdd).is_none());

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod carried;
+mod chroma;
+mod cmyk;
 mod colors;
 mod decode;
 mod described;
@@ -9,6 +11,9 @@ mod expansion;
 mod flatten;
 mod header;
 mod jpeg;
+mod jpeg_markers;
+mod jpeg_outline;
+mod jpeg_reader;
 mod mask;
 mod metadata;
 mod notes;
@@ -18,15 +23,17 @@ pub mod parallel;
 mod problem;
 mod results;
 mod shades;
+mod watched;
 
 pub use carried::Carried;
+pub use chroma::Chroma;
 pub use colors::{to_space_of, to_srgb};
-pub use decode::{Decoded, InputError, decode, decode_input, inspect};
+pub use decode::{Decoded, InputError, decode, decode_input, inspect, inspect_whole};
 pub use described::with_description;
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};
 pub use expansion::{Expansion, LONGEST_SIDE, centred};
 pub use flatten::flatten;
-pub use header::{Chroma, Header};
+pub use header::Header;
 pub use imgopen_engine::{Format, PictureLimits};
 pub use mask::{mask_shades, read_mask};
 pub use metadata::{comfyui_prompt, description, parameters};

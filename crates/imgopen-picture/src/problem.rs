@@ -60,9 +60,11 @@ pub enum Problem {
         /// The limit.
         limit: u32,
     },
-    /// Its colours are unknown without its profile.
-    #[error("is a JPEG in four channels (CMYK); convert it to RGB")]
-    FourChannels,
+    /// The file is a valid JPEG file of a kind that is not supported, such as "with arithmetic coding".
+    #[error(
+        "is a JPEG file {0}, which is not supported; save it again as baseline or progressive JPEG of 8 bits, or as PNG"
+    )]
+    UnsupportedJpeg(String),
     /// The file ends before the picture does.
     #[error("is a {0} file that ends too early; it was probably truncated on the way")]
     Truncated(Format),

@@ -8,7 +8,6 @@ use imgopen_engine::{EngineError, Monitor};
 use imgopen_picture::{
     Attached, Format, PictureLimits, Problem, decode, decode_input, description, encode, inspect, parameters,
 };
-use libjpeg_turbo_rs::{Encoder, PixelFormat};
 use proptest::prelude::*;
 
 use support::{URL, file, input, photo, png_with, zeros};
@@ -41,7 +40,7 @@ fn an_input_is_named_by_field_and_address_with_the_limit() {
     assert_eq!(error.to_string(), expected);
 }
 
-/// Decoders of PNG and WebP files get them in parts.
+/// Decoders get files in parts.
 #[test]
 fn a_cancelled_job_is_decoded_no_further() {
     let mut random = fastrand::Rng::with_seed(5);
@@ -53,10 +52,8 @@ fn a_cancelled_job_is_decoded_no_further() {
             (decode_input(&input, &LIMITS, &monitor), checks.count())
         };
         let (decoded, count) = counted(u64::MAX);
-        assert_eq!((decoded.unwrap().image.width(), count >= 2), (800, true));
-        if format != ImageFormat::Jpeg {
-            assert!(count > 10, "{format:?}: {count}");
-        }
+        assert_eq!(decoded.unwrap().image.width(), 800);
+        assert!(count > 5, "{format:?}: {count}");
         for last in [1, count / 2, count] {
             let (decoded, looked) = counted(last);
             assert_eq!(decoded, Err(EngineError::Cancelled), "{format:?}: {last} of {count}");
@@ -106,7 +103,9 @@ fn a_file_truncated_anywhere_is_rejected() {
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
         let whole = file(&photo(40, 30), format);
         assert!(decode(&whole, &LIMITS).is_ok());
-        for end in 0..whole.len() {
+        // A JPEG file needs no end marker.
+        let least = whole.len() - if format == ImageFormat::Jpeg { 2 } else { 0 };
+        for end in 0..least {
             assert!(decode(&whole[..end], &LIMITS).is_err(), "{format:?} cut at {end} of {}", whole.len());
         }
         let problem = decode(&whole[..whole.len() / 2], &LIMITS).unwrap_err().to_string();
@@ -218,12 +217,6 @@ fn palettes_and_few_bits_are_expanded() {
     assert_eq!(image.as_rgba8().unwrap().as_raw(), &[0, 0, 255, 200, 255, 0, 0, 10]);
     let image = encode(png::ColorType::Grayscale, png::BitDepth::Four, None, None, &[0x0f]);
     assert_eq!(image.as_luma8().unwrap().as_raw(), &[0, 255]);
-}
-
-#[test]
-fn a_jpeg_in_four_channels_is_rejected() {
-    let bytes = Encoder::new(&[9; 8 * 8 * 4], 8, 8, PixelFormat::Cmyk).encode().unwrap();
-    assert_eq!(decode(&bytes, &LIMITS), Err(Problem::FourChannels));
 }
 
 #[test]
