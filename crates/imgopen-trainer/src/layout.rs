@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use imgopen_engine::{EngineError, Input, Job, PictureLimits};
-use imgopen_picture::{Header, InputError, inspect};
+use imgopen_picture::{Header, InputError, inspect, inspect_whole};
 use imgopen_types::SubmitTrainingRequest;
+use tokio::task::spawn_blocking;
 
 use crate::captions::caption;
 use crate::fetched::Fetched;
@@ -68,9 +69,17 @@ pub(crate) async fn lay_out(
 /// Fetches a picture. Returns it with upright pixels, and its caption.
 async fn fetch(job: &Job, field: &str) -> Result<(Input, Option<String>), EngineError> {
     let input = job.fetch(field).await?;
-    inspect(&input.bytes, job.limits()).map_err(|problem| InputError::new(&input, problem))?;
+    check(&input, job.limits()).await?;
     let caption = caption(&input.bytes);
     Ok((upright(input, job.limits()).await?, caption))
+}
+
+/// Checks that a file, which may be given to the trainer as it is, is a whole picture.
+async fn check(input: &Input, limits: &PictureLimits) -> Result<(), EngineError> {
+    let (bytes, limits) = (input.bytes.clone(), *limits);
+    let checked = spawn_blocking(move || inspect_whole(&bytes, &limits)).await;
+    let checked = checked.map_err(|error| EngineError::Failed(format!("a picture could not be checked: {error}")))?;
+    checked.map(drop).map_err(|problem| InputError::new(input, problem).into())
 }
 
 /// Without buckets pictures are neither scaled nor, unless asked for, cropped. The trainer scales them only if it encodes
