@@ -99,7 +99,7 @@ impl Poll {
 
 impl Client {
     /// Repeats a call about a job as a wait repeats its queries, until it is answered, fails for good, or the deadline passes.
-    /// For what must be known before the job can be queried, such as its operation.
+    /// For what must be known before the job can be queried, such as its operation. Errors that pass are handed to `on_error`.
     ///
     /// # Errors
     ///
@@ -109,10 +109,11 @@ impl Client {
         id: &str,
         deadline: Duration,
         call: impl AsyncFn(&Client) -> Result<T, Error>,
+        on_error: impl FnMut(&Error),
     ) -> Result<T, Error> {
         let client = self.without_retries();
         let mut poll = Poll::start(Pace { deadline, ..Pace::default() });
-        match poll.ask(|| call(&client), |_| {}).await {
+        match poll.ask(|| call(&client), on_error).await {
             Ok(answer) => Ok(answer),
             Err(Unanswered::Failed(error)) => Err(error),
             Err(Unanswered::Deadline(error)) => Err(Error::deadline(id, deadline, None, error)),

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_rejected_with_what_is_right() {
+    fn what_is_not_an_address_is_rejected() {
         for (text, problem) in [
             ("8080", "give ADDR:PORT, such as 127.0.0.1:8080, or :8080"),
             ("localhost", "give ADDR:PORT"),

@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::job::answer::{state_name, urls};
 use crate::job::handle::Job;
 use crate::job::lookup::{self, Answer};
+use crate::job::progress::Bar;
 use crate::job::target::Target;
 use crate::job::wait::Patience;
 use crate::output::{print, print_json};
@@ -34,15 +35,28 @@ pub fn run(command: Tasks, as_json: bool) -> anyhow::Result<()> {
                 list(&Remote::open(&connection)?, &states, &operations, limit, as_json).await
             }
             Tasks::Show { which } => show(&Remote::open(&which.connection)?, &which, as_json).await,
-            Tasks::Wait { wait, which } => {
-                let (remote, start) = (Remote::open(&which.connection)?, Instant::now());
-                let job = job(&remote, &which, Some(wait.timeout)).await?;
-                let wait = Waiting { timeout: wait.timeout.saturating_sub(start.elapsed()), ..wait };
-                wait_for(&remote, &job, &wait, as_json).await
-            }
+            Tasks::Wait { wait, which } => wait_by_id(&Remote::open(&which.connection)?, &which, &wait, as_json).await,
             Tasks::Cancel { id, connection } => cancel(&Remote::open(&connection)?, &id, as_json).await,
         }
     })
+}
+
+/// Waits for a job of which perhaps only the id is known, and saves its results.
+async fn wait_by_id(remote: &Remote, which: &Which, wait: &Waiting, as_json: bool) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let target = Target::new(wait.output.as_deref(), as_json)?;
+    let mut patience = Patience { timeout: wait.timeout, quiet: wait.quiet, interrupt: Interrupt::listen()? };
+    let bar = Bar::new(&which.id, wait.quiet);
+    let found = patience.interrupt.unless(job(remote, which, Some((wait.timeout, &bar)))).await;
+    bar.clear();
+    let job = found.ok_or_else(|| interrupted(&which.id))??;
+    patience.timeout = wait.timeout.saturating_sub(start.elapsed());
+    finish(remote, &job, None, &target, &mut patience, as_json).await
+}
+
+fn interrupted(id: &str) -> Failure {
+    let message = format!("interrupted; the task {id} continues; wait for it with `imgopen tasks wait {id}`");
+    Failure::new(Exit::Interrupted, message)
 }
 
 /// Waits for a job that was started before and saves its results.
@@ -52,9 +66,9 @@ pub async fn wait_for(remote: &Remote, job: &Job, wait: &Waiting, as_json: bool)
     finish(remote, job, None, &target, &mut patience, as_json).await
 }
 
-/// Returns the job with an id. Unless its operation is given, the server must support looking it up; with `patience`, it is
-/// asked until it answers.
-async fn job(remote: &Remote, which: &Which, patience: Option<Duration>) -> Result<Job, Failure> {
+/// Returns the job with an id. Unless its operation is given, the server must support looking it up; with a
+/// timeout, it is asked until it answers, and the bar says what is in the way.
+async fn job(remote: &Remote, which: &Which, patience: Option<(Duration, &Bar)>) -> Result<Job, Failure> {
     if let Some(operation) = &which.operation {
         let operation = job_operation(operation)?;
         return Ok(Job {
@@ -66,9 +80,9 @@ async fn job(remote: &Remote, which: &Which, patience: Option<Duration>) -> Resu
         });
     }
     let found = match patience {
-        Some(timeout) => {
-            let find = async |client: &Client| lookup::find(client, &which.id).await;
-            remote.client.until_answered(&which.id, timeout, find).await
+        Some((timeout, bar)) => {
+            let find = async |client: &Client| lookup::find_patiently(client, &which.id).await;
+            remote.client.until_answered(&which.id, timeout, find, |error| bar.trouble(error)).await
         }
         None => lookup::find(&remote.client, &which.id).await,
     };

@@ -43,15 +43,26 @@ pub async fn list(client: &Client, request: ListTasksRequest) -> Result<Answer<(
 
 /// Returns the newest task with an id, which may be the server's id or a caller id.
 pub async fn find(client: &Client, id: &str) -> Result<Answer<Option<Task>>, Error> {
+    Answer::of(newest(client, id).await)
+}
+
+/// The same for who asks until there is an answer: one that cannot be read may be a proxy's, so that it is an error that passes.
+pub async fn find_patiently(client: &Client, id: &str) -> Result<Answer<Option<Task>>, Error> {
+    match newest(client, id).await {
+        Err(error @ Error::Decode { .. }) => Err(error),
+        answer => Answer::of(answer),
+    }
+}
+
+async fn newest(client: &Client, id: &str) -> Result<Option<Task>, Error> {
     let invalid = |faults: imgopen_types::Violations| Error::InvalidRequest(format!("the id {id:?}: {faults}"));
     let by_id = ListTasksRequest::builder().task_id(id).page_size(1).build().map_err(invalid)?;
-    let Answer::Supported((mut rows, _)) = list(client, by_id).await? else { return Ok(Answer::Unsupported) };
+    let mut rows = client.list_tasks().body(by_id).send().await.into_data()?.rows;
     if rows.is_empty() {
         let by_caller = ListTasksRequest::builder().caller_id(id).page_size(1).build().map_err(invalid)?;
-        let Answer::Supported((found, _)) = list(client, by_caller).await? else { return Ok(Answer::Unsupported) };
-        rows = found;
+        rows = client.list_tasks().body(by_caller).send().await.into_data()?.rows;
     }
-    Ok(Answer::Supported(rows.into_iter().next()))
+    Ok(rows.into_iter().next())
 }
 
 /// Cancels a queued or running task.

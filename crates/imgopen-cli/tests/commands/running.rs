@@ -273,6 +273,7 @@ async fn a_wait_lasts_until_the_timeout() {
     let vendor = Vendor::start(move |call, before| match (call.path.as_str(), before) {
         ("tool/imgEnlarge", _) => success(json!({ "task_id": "p1" })),
         ("/imgopen/v1/tasks/list", 1) => Some((429, json!({"code": "429", "msg": "slow down"}))),
+        ("/imgopen/v1/tasks/list", 2) => Some((200, json!("<html>"))),
         ("/imgopen/v1/tasks/list", _) => success(json!({ "rows": [row] })),
         ("tool/imgEnlarge/queryTask", _) if call.body["businessTaskId"] == "never" => Some((502, json!("down"))),
         ("tool/imgEnlarge/queryTask", 0..=2) => Some((502, json!("down"))),
@@ -299,7 +300,32 @@ async fn a_wait_lasts_until_the_timeout() {
                     the task never continues; wait for it with `imgopen tasks wait never --operation enlarge_image`\n";
     assert_eq!(text, expected);
     // What must be known before the first query is asked for in the same way.
-    assert_eq!(run(&["tasks", "wait", "p1"]), "ends with 4\nerrors:\nimgopen: the task mine failed: no\n");
+    let text = run(&["tasks", "wait", "p1"]);
+    let trouble =
+        "ends with 4\nerrors:\nimgopen: a query failed, and is repeated until the timeout: HTTP 429 Too Many Requests";
+    assert!(text.starts_with(trouble), "{text}");
+    assert!(text.ends_with("\nimgopen: the task mine failed: no\n") && text.lines().count() == 4, "{text}");
+    assert_eq!(run(&["tasks", "wait", "p1", "--quiet"]), "ends with 4\nerrors:\nimgopen: the task mine failed: no\n");
+}
+
+/// Even before the server has said which operation the task belongs to.
+#[test]
+fn a_wait_by_id_alone_checks_its_output_first_and_takes_ctrl_c() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("there.png"), "mine").unwrap();
+    let wait = ["tasks", "wait", "p1", "--url", &server];
+    let text =
+        transcript(&crate::command(folder.path(), &[&wait[..], &["--output=there.png"]].concat()).output().unwrap());
+    assert!(text.starts_with("ends with 2\nerrors:\nimgopen: --output there.png: the file already exists"), "{text}");
+    let run = Background::start(crate::command(folder.path(), &wait));
+    let (mut socket, _) = silent.accept().unwrap();
+    socket.read_exact(&mut [0; 100]).unwrap();
+    run.interrupt();
+    let (status, _, errors) = run.end();
+    assert_eq!(status.code(), Some(130), "{errors}");
+    assert_eq!(errors, "imgopen: interrupted; the task p1 continues; wait for it with `imgopen tasks wait p1`\n");
 }
 
 /// Before the server answers, the caller id is the only way to find the task again.
