@@ -16,6 +16,17 @@ const OWN: &[Part] = &[
         text: "Its authors have dedicated it to the public domain: https://www.sqlite.org/copyright.html",
     },
     Part {
+        name: "the WebP library libwebp",
+        licence: "BSD-3-Clause",
+        text: include_str!("../../assets/COPYING-libwebp"),
+    },
+    Part {
+        name: "the standard library of Rust",
+        licence: "MIT OR Apache-2.0",
+        text: "By the Rust Project; its texts, and those of what is in it, are on https://github.com/rust-lang/rust in COPYRIGHT, \
+               LICENSE-MIT, LICENSE-APACHE and the directory LICENSES.",
+    },
+    Part {
         name: "the photograph of `imgopen demo`",
         licence: "public domain",
         text: "A portrait of the astronaut Eileen Collins by NASA: https://flic.kr/p/r9qvLn",
@@ -56,6 +67,19 @@ fn crates() -> impl Iterator<Item = [&'static str; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The crates that bring them name only the licences of their own code.
+    #[test]
+    fn code_that_is_not_in_crates_is_listed() {
+        for (package, name, words) in [
+            ("libwebp-sys", "the WebP library libwebp", "Redistributions in binary form must reproduce"),
+            ("libsqlite3-sys", "the database SQLite", "public domain"),
+            ("imgopen-cli", "the standard library of Rust", "LICENSE-MIT"),
+        ] {
+            assert!(crates().any(|[found, ..]| found == package), "{package}");
+            assert!(OWN.iter().any(|part| part.name == name && part.text.contains(words)), "{name}");
+        }
+    }
 
     #[test]
     fn every_crate_has_a_version_and_a_licence() {
