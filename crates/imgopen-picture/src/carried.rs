@@ -94,10 +94,11 @@ impl Carried {
     /// Returns the EXIF data for a file of that format and size, of at most that many bytes.
     fn exif(&self, format: Format, size: (u32, u32), made: Made<'_>, most: usize) -> Option<Vec<u8>> {
         let mut tiff = self.exif.as_deref().and_then(Tiff::read).unwrap_or_else(Tiff::new);
-        tiff.remove_thumbnail();
+        // This comes first, because the directory of the thumbnail may point to a position, too.
         if !self.keeps_location {
             tiff.remove_location();
         }
+        tiff.remove_thumbnail();
         // In damaged data, what was removed may have been something else, too.
         tiff = Tiff::read(tiff.data()).unwrap_or_else(Tiff::new);
         tiff.repair();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Directory, ENTRY, Field, GPS_POINTER, HEADER, NEXT, SHORT, Tiff};
+use super::{Directory, ENTRY, EXIF_POINTER, Field, GPS_POINTER, HEADER, LONG, NEXT, SHORT, Tiff};
 
 /// Fields of the directory of the thumbnail: how it is packed, and where it lies.
 const COMPRESSION: u16 = 0x0103;
@@ -13,6 +13,11 @@ const JPEG_LENGTH: u16 = 0x0202;
 
 /// The most directories that are searched for positions, and the most positions.
 const MOST_SEARCHED: usize = 16;
+
+/// The kind of pointers to directories in newer files, which otherwise are numbers.
+const DIRECTORY: u16 = 13;
+/// The most bytes that one unit of a value has.
+const LARGEST: usize = 8;
 
 impl Tiff {
     /// Removes the thumbnail.
@@ -30,11 +35,16 @@ impl Tiff {
     /// Moves directories behind which there is no pointer, as some programs write them, to where there is room for one.
     pub(in crate::carried) fn repair(&mut self) {
         for directory in [Directory::Main, Directory::Exif, Directory::Gps, Directory::Interoperability] {
-            let end = self.directory(directory).map(|at| at + 2 + ENTRY * self.fields(at).len());
+            let end = self.end(directory);
             if end.is_some_and(|end| self.u32(end) != Some(0)) {
                 self.rewrite(directory, |_| {});
             }
         }
+    }
+
+    /// Returns where the entries of a directory end.
+    fn end(&self, directory: Directory) -> Option<usize> {
+        self.directory(directory).map(|at| at + 2 + ENTRY * self.fields(at).len())
     }
 
     fn blank_thumbnail(&mut self, directory: usize, fields: &[Field]) {
@@ -74,21 +84,79 @@ impl Tiff {
         places.map(|at| at..at + 2 + ENTRY * self.fields(at).len()).collect()
     }
 
-    /// Removes the position of the camera.
+    /// Removes all positions of the camera. Of data in which not all can be found, nothing stays.
     pub(in crate::carried) fn remove_location(&mut self) {
+        let Some(places) = self.positions() else {
+            *self = Self::new();
+            return;
+        };
+        for place in joined(places) {
+            self.blank(place);
+        }
         for directory in [Directory::Main, Directory::Exif] {
-            let Some(at) = self.directory(directory) else { continue };
-            if self.field(at, GPS_POINTER).is_none() {
-                continue;
+            if self.find(directory, GPS_POINTER).is_some() {
+                self.remove_pointers(directory);
             }
-            if let Some(gps) = self.pointer(at, GPS_POINTER) {
-                let fields = self.fields(gps);
-                let places: Vec<_> = fields.iter().take(MOST_REMOVED).filter_map(|field| self.place(field)).collect();
-                places.into_iter().for_each(|place| self.blank(place));
-                self.blank(gps..(gps + 2 + ENTRY * fields.len()).min(self.data.len()));
+        }
+    }
+
+    /// Returns where positions and what points to them lie. `None` if that is unclear, or if they are too many.
+    fn positions(&self) -> Option<Vec<Range<usize>>> {
+        let fields = self.searched()?.into_iter().flat_map(|at| self.fields(at));
+        let pointers: Vec<_> = fields.filter(|field| field.tag == GPS_POINTER).take(MOST_SEARCHED + 1).collect();
+        if pointers.len() > MOST_SEARCHED {
+            return None;
+        }
+        let mut places = Vec::new();
+        for pointer in pointers {
+            let at = self.u32(pointer.at + 8)? as usize;
+            if at > 0 && !([LONG, DIRECTORY].contains(&pointer.kind) && pointer.count == 1) {
+                return None;
             }
-            let pointer = self.short(GPS_POINTER);
-            self.rewrite(directory, |entries| entries.retain(|entry| entry[..2] != pointer));
+            places.push(pointer.at + 8..pointer.at + ENTRY);
+            let Some(count) = self.u16(at).filter(|_| at >= HEADER) else { continue };
+            places.extend(self.fields(at).iter().map(|field| self.reach(field)));
+            places.push(at..(at + 2 + ENTRY * usize::from(count)).min(self.data.len()));
+        }
+        Some(places)
+    }
+
+    /// Returns where the directories begin that may point to positions: the first one and those that follow it, and those about
+    /// how the picture was taken. `None` if they are too many.
+    fn searched(&self) -> Option<Vec<usize>> {
+        let is_inside = |at: &usize| (HEADER..self.data.len()).contains(at);
+        let mut found: Vec<_> = self.directory(Directory::Main).into_iter().collect();
+        while let Some(at) = found.last() {
+            let next = self.u32(at + 2 + ENTRY * self.fields(*at).len()).map(|next| next as usize);
+            match next.filter(is_inside).filter(|next| !found.contains(next)) {
+                Some(_) if found.len() == MOST_SEARCHED => return None,
+                Some(next) => found.push(next),
+                None => break,
+            }
+        }
+        let fields = found.iter().flat_map(|at| self.fields(*at)).filter(|field| field.tag == EXIF_POINTER);
+        let others = fields.filter_map(|field| self.u32(field.at + 8)).map(|at| at as usize).filter(is_inside);
+        let others: Vec<_> = others.take(MOST_SEARCHED + 1).collect();
+        found.extend(&others);
+        (others.len() <= MOST_SEARCHED).then_some(found)
+    }
+
+    /// Returns where the value of a field is, or all that it may be if its kind is unknown or some of it is missing.
+    fn reach(&self, field: &Field) -> Range<usize> {
+        self.place(field).unwrap_or_else(|| {
+            let at = self.u32(field.at + 8).map_or(self.data.len(), |at| at as usize).min(self.data.len());
+            at..at.saturating_add((field.count as usize).saturating_mul(LARGEST)).min(self.data.len())
+        })
+    }
+
+    /// Removes the fields that point to positions. What follows the first directory stays, because it may be the thumbnail.
+    fn remove_pointers(&mut self, directory: Directory) {
+        let next = self.end(directory).and_then(|end| self.u32(end)).filter(|_| directory == Directory::Main);
+        let tag = self.short(GPS_POINTER);
+        self.rewrite(directory, |entries| entries.retain(|entry| entry[..2] != tag));
+        if let (Some(end), Some(next)) = (self.end(directory), next) {
+            let next = self.long(next);
+            self.put(end, &next);
         }
     }
 }

@@ -61,8 +61,8 @@ fn fields_are_read_in_both_byte_orders() {
 fn the_thumbnail_and_the_position_go_and_all_else_stays_in_place() {
     for is_little in [false, true] {
         let mut tiff = Tiff::read(&camera(is_little)).unwrap();
-        tiff.remove_thumbnail();
         tiff.remove_location();
+        tiff.remove_thumbnail();
         // The thumbnail and its directory were the last 46 bytes, and the position the 42 before.
         assert_eq!(tiff.data().len(), 148);
         assert_eq!(tiff.data()[106..], [0; 42]);
@@ -74,6 +74,84 @@ fn the_thumbnail_and_the_position_go_and_all_else_stays_in_place() {
         let at = 8 + 2 + 3 * 12;
         assert_eq!(tiff.data()[at..at + 4], [0; 4]);
     }
+}
+
+/// A directory with these fields (their tags, kinds, counts and values or places) and a pointer to the next.
+fn directory(fields: &[(u16, u16, u32, u32)], next: u32) -> Vec<u8> {
+    let mut data = (fields.len() as u16).to_be_bytes().to_vec();
+    for (tag, kind, count, value) in fields {
+        data.extend([&tag.to_be_bytes()[..], &kind.to_be_bytes(), &count.to_be_bytes(), &value.to_be_bytes()].concat());
+    }
+    data.extend(next.to_be_bytes());
+    data
+}
+
+/// Puts parts together, each of them at its place.
+fn laid_out(parts: &[(usize, Vec<u8>)]) -> Vec<u8> {
+    let mut data = b"MM\0*\0\0\0\x08".to_vec();
+    for (at, part) in parts {
+        data.resize(data.len().max(at + part.len()), b'.');
+        data[*at..at + part.len()].copy_from_slice(part);
+    }
+    data
+}
+
+#[test]
+fn positions_go_wherever_they_are() {
+    const SECRET: &[u8] = b"position";
+    // Pointers in the first directory, twice; in the one behind it; and in a second one of EXIF. The first position has many
+    // fields, the second one of an unknown kind, and the third one whose end is missing.
+    let many: Vec<_> = (0..300_u16).map(|index| (index, UNDEFINED, 8, 2000 + 8 * u32::from(index))).collect();
+    let data = laid_out(&[
+        (
+            8,
+            directory(
+                &[
+                    (0x010f, ASCII, 6, 300),
+                    (EXIF_POINTER, LONG, 1, 600),
+                    (EXIF_POINTER, LONG, 1, 500),
+                    (GPS_POINTER, LONG, 1, 5000),
+                    (GPS_POINTER, 13, 1, 9000),
+                ],
+                400,
+            ),
+        ),
+        (300, b"Canon\0".to_vec()),
+        (400, directory(&[(0x0103, SHORT, 1, 6 << 16), (GPS_POINTER, LONG, 1, 9100)], 0)),
+        (500, directory(&[(GPS_POINTER, LONG, 1, 9200)], 0)),
+        (600, directory(&[(0xa002, LONG, 1, 4000)], 0)),
+        (2000, SECRET.repeat(300)),
+        (5000, directory(&many, 0)),
+        (9000, directory(&[(2, 99, 1, 9050)], 0)),
+        (9050, SECRET.to_vec()),
+        (9100, directory(&[(2, UNDEFINED, 8, 9150)], 0)),
+        (9150, SECRET.to_vec()),
+        (9200, directory(&[(2, UNDEFINED, 800, 9250)], 0)),
+        (9250, SECRET.to_vec()),
+    ]);
+    let mut tiff = Tiff::read(&data).unwrap();
+    tiff.remove_location();
+    tiff.remove_thumbnail();
+    assert!(!tiff.data().windows(SECRET.len()).any(|window| window == SECRET));
+    assert_eq!(tiff.find(Directory::Main, GPS_POINTER).map(|field| field.tag), None);
+    assert_eq!((tiff.text(0x010f).as_deref(), tiff.number(Directory::Exif, 0xa002)), (Some("Canon"), Some(4000)));
+}
+
+#[test]
+fn without_a_way_to_all_positions_nothing_stays() {
+    let position = (1000, directory(&[(2, UNDEFINED, 8, 3000)], 0));
+    let secret = (3000, b"position".to_vec());
+    let pointers: Vec<_> = (0..17).map(|index| (GPS_POINTER, LONG, 1, 1000 + 100 * index)).collect();
+    for pointers in [pointers, vec![(GPS_POINTER, SHORT, 1, 1000 << 16)], vec![(GPS_POINTER, LONG, 2, 1000)]] {
+        let data = laid_out(&[(8, directory(&pointers, 0)), position.clone(), secret.clone()]);
+        let mut tiff = Tiff::read(&data).unwrap();
+        tiff.remove_location();
+        assert_eq!(tiff, Tiff::new());
+    }
+    // Nor does a ring of directories last for ever.
+    let mut tiff = Tiff::read(&laid_out(&[(8, directory(&[(0x0112, SHORT, 1, 6 << 16)], 8))])).unwrap();
+    tiff.remove_location();
+    assert_eq!(tiff.number(Directory::Main, 0x0112), Some(6));
 }
 
 #[test]
@@ -173,8 +251,8 @@ fn nothing_is_taken_for_granted() {
 
 fn edited(data: &[u8]) {
     let Some(mut tiff) = Tiff::read(data) else { return };
-    tiff.remove_thumbnail();
     tiff.remove_location();
+    tiff.remove_thumbnail();
     tiff.repair();
     tiff.set(Directory::Exif, 0x9286, UNDEFINED, b"ASCII\0\0\0a comment");
     tiff.set(Directory::Main, 0x0112, SHORT, &[0, 1]);
