@@ -41,7 +41,8 @@ pub fn exit(mut error: clap::Error) -> ExitCode {
     }
 }
 
-/// Says which argument or variable is not UTF-8, with the flag that it belongs to. Paths need not be.
+/// Says which arguments and variables are not UTF-8, each with the flag that it belongs to. Paths need not be, and the error does
+/// not tell them apart.
 fn not_utf8(words: &[OsString]) -> clap::Error {
     let mut named = Vec::new();
     for (index, word) in words.iter().enumerate().filter(|(_, word)| word.to_str().is_none()) {
@@ -55,9 +56,10 @@ fn not_utf8(words: &[OsString]) -> clap::Error {
             named.push(format!("the variable {name}"));
         }
     }
+    let one = if named.len() > 1 { "one of " } else { "" };
     let named = named.join(", ");
     let fix = "only the names of files and directories may be something else";
-    let message = format!("not UTF-8: {named}; {fix}\n\nFor more information, try '--help'.\n");
+    let message = format!("not UTF-8: {one}{named}; {fix}\n\nFor more information, try '--help'.\n");
     clap::Error::raw(ErrorKind::InvalidUtf8, message)
 }
 

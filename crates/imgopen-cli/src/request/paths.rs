@@ -6,15 +6,22 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
-/// Writes a path as a text.
+/// Writes a path as a text. One that begins with `file:` itself is written as a URL too, so that it is not taken for one.
 pub fn to_text(path: &OsStr) -> String {
-    path.to_str().map_or_else(|| escaped(path), str::to_owned)
+    match path.to_str() {
+        Some(text) if !text.starts_with("file:") => text.to_owned(),
+        _ => escaped(path),
+    }
 }
 
-/// Returns the file that a text names: a path, or a URL such as `file:///tmp/a%20photo.png`. A percent sign stands for itself if
+/// Returns the file that a text names: a path, or a URL such as `file:///tmp/a%20photo.png`, which may name this machine as
+/// `localhost`. A percent sign stands for itself if
 /// there is such a file.
 pub fn from_text(text: &str) -> PathBuf {
-    let Some(path) = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")) else { return text.into() };
+    let Some(rest) = text.strip_prefix("file:") else { return text.into() };
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    let local = path.strip_prefix("localhost").filter(|path| rest.starts_with("//") && path.starts_with('/'));
+    let path = local.unwrap_or(path);
     if Path::new(path).exists() { path.into() } else { unescaped(path) }
 }
 
@@ -25,7 +32,8 @@ fn escaped(path: &OsStr) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
     const SPECIAL: &AsciiSet = &CONTROLS.add(b'%');
-    format!("file:{}", percent_encode(path.as_bytes(), SPECIAL))
+    let scheme = if path.as_bytes().starts_with(b"/") { "file://" } else { "file:" };
+    format!("{scheme}{}", percent_encode(path.as_bytes(), SPECIAL))
 }
 
 #[cfg(unix)]
@@ -38,7 +46,8 @@ fn unescaped(path: &str) -> PathBuf {
 
 #[cfg(not(unix))]
 fn escaped(path: &OsStr) -> String {
-    path.to_string_lossy().into_owned()
+    let text = path.to_string_lossy();
+    if text.starts_with("file:") { format!("file:{}", text.replace('%', "%25")) } else { text.into_owned() }
 }
 
 #[cfg(not(unix))]
@@ -56,9 +65,11 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         for (path, text) in [
             (&b"caf\xe9.png"[..], "file:caf%E9.png"),
-            (b"/tmp/\xff/100%.png", "file:/tmp/%FF/100%25.png"),
+            (b"/tmp/\xff/100%.png", "file:///tmp/%FF/100%25.png"),
             (b"photo 100%.png", "photo 100%.png"),
             ("caf\u{e9}.png".as_bytes(), "caf\u{e9}.png"),
+            (b"file:a 100%.png", "file:file:a 100%25.png"),
+            (b"file:///a.png", "file:file:///a.png"),
         ] {
             let path = OsStr::from_bytes(path);
             assert_eq!(to_text(path), text);
@@ -70,6 +81,9 @@ mod tests {
     fn a_file_url_is_decoded_unless_the_file_has_that_name() {
         assert_eq!(from_text("file:///nowhere/a%20b.png"), Path::new("/nowhere/a b.png"));
         assert_eq!(from_text("file:nowhere.png"), Path::new("nowhere.png"));
+        assert_eq!(from_text("file:/nowhere/a.png"), Path::new("/nowhere/a.png"));
+        assert_eq!(from_text("file://localhost/nowhere/a.png"), Path::new("/nowhere/a.png"));
+        assert_eq!(from_text("file:localhost/a.png"), Path::new("localhost/a.png"));
         let folder = tempfile::tempdir().unwrap();
         let there = folder.path().join("a%20b.png");
         std::fs::write(&there, "").unwrap();

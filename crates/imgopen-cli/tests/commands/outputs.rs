@@ -79,7 +79,10 @@ fn licences_of_all_parts_are_printed() {
     let tools = crates.iter().find(|each| each["name"] == "imgopen-tools").unwrap();
     assert_eq!(tools["licence"], json!("(MIT OR Apache-2.0) AND OFL-1.1 AND BSD-2-Clause"));
     let licences: Vec<_> = printed["parts"].as_array().unwrap().iter().map(|part| &part["licence"]).collect();
-    assert_eq!(licences, ["OFL-1.1", "BSD-2-Clause", "public domain", "public domain"]);
+    assert_eq!(
+        licences,
+        ["OFL-1.1", "BSD-2-Clause", "public domain", "BSD-3-Clause", "MIT OR Apache-2.0", "public domain"]
+    );
 }
 
 /// Covers all operations.

@@ -101,6 +101,10 @@ fn an_argument_that_must_be_text_is_named() {
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let message = printed["error"]["message"].as_str().unwrap();
     assert!(message.starts_with("not UTF-8: '--prompt caf\u{fffd}'; "), "{message}");
+    // The name of a file may be anything, but the error does not say which of the two was meant.
+    let output = command(folder.path(), &flag).arg(bad).arg("--output").arg(bad).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("not UTF-8: one of '--prompt caf\u{fffd}', '--output caf\u{fffd}'; "), "{errors}");
     let mut list = command(folder.path(), &["tasks", "list"]);
     let text = transcript(&list.env("IMGOPEN_BASE_URL", bad).output().unwrap());
     assert!(text.starts_with("ends with 2\nerrors:\nerror: not UTF-8: the variable IMGOPEN_BASE_URL; "), "{text}");
