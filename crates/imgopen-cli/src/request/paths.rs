@@ -14,6 +14,11 @@ pub fn to_text(path: &OsStr) -> String {
     }
 }
 
+/// Writes an argument as a text: a path, or a text already, such as a URL.
+pub fn argument_to_text(argument: &OsStr) -> String {
+    argument.to_str().map_or_else(|| escaped(argument), str::to_owned)
+}
+
 /// Returns the file that a text names: a path, or a URL such as `file:///tmp/a%20photo.png`, which may name this machine as
 /// `localhost`. A percent sign stands for itself if
 /// there is such a file.
@@ -75,6 +80,11 @@ mod tests {
             assert_eq!(to_text(path), text);
             assert_eq!(from_text(text), Path::new(path), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_url_that_was_given_stays_one() {
+        assert_eq!(argument_to_text(OsStr::new("file:///a%20b.png")), "file:///a%20b.png");
     }
 
     #[test]

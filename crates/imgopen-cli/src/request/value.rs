@@ -15,7 +15,7 @@ use super::paths;
 /// If the flag takes JSON and the text is not JSON.
 pub fn value(flag: &Flag, matches: &ArgMatches) -> Option<Result<Value, String>> {
     // Only the paths of pictures may be something else than UTF-8.
-    let texts: Vec<_> = matches.get_raw(&flag.id())?.map(paths::to_text).collect();
+    let texts: Vec<_> = matches.get_raw(&flag.id())?.map(paths::argument_to_text).collect();
     let shape = &flag.field.shape;
     if let Shape::List(list) = shape {
         return Some(parse_list(&list.item, &texts));
