@@ -54,12 +54,6 @@ fn markup(text: &str) -> Option<&'static str> {
     let (mut rest, mut is_xml) = (text, false);
     loop {
         rest = rest.trim_start();
-        let end = match rest {
-            _ if rest.starts_with("<!--") => "-->",
-            _ if rest.starts_with("<?") => "?>",
-            _ if rest.starts_with("<!doctype") => ">",
-            _ => break,
-        };
         if let Some(kind) = rest.strip_prefix("<!doctype") {
             match kind.trim_start() {
                 kind if kind.starts_with("html") => return Some("an HTML page"),
@@ -68,6 +62,11 @@ fn markup(text: &str) -> Option<&'static str> {
                 _ => return Some("an XML file"),
             }
         }
+        let end = match rest {
+            _ if rest.starts_with("<!--") => "-->",
+            _ if rest.starts_with("<?") => "?>",
+            _ => break,
+        };
         is_xml |= rest.starts_with("<?xml");
         match rest.split_once(end) {
             Some((_, after)) => rest = after,
