@@ -20,7 +20,7 @@ use self::tiff::{ASCII, Directory, SHORT, Tiff, UNDEFINED};
 use self::xmp::Edits;
 
 pub(crate) use self::jpeg::insert as insert_segments;
-pub(crate) use self::webp::{Parts as WebPParts, assemble as assemble_webp, is_lossy};
+pub(crate) use self::webp::{Parts as WebPParts, assemble as assemble_webp, is_lossy, with_exif as with_webp_exif};
 
 /// The most bytes of the texts of a file together, when they are unpacked, and of each other thing that it carries.
 const MOST: usize = 4 * 1024 * 1024;
@@ -219,13 +219,18 @@ fn correct(tiff: &mut Tiff, (width, height): (u32, u32)) {
 
 /// Returns the EXIF data of a file, without decoding it.
 pub(crate) fn exif(bytes: &[u8]) -> Option<Tiff> {
-    let (header, _) = crate::header::read(bytes).ok()?;
-    let data = match header.format {
-        Format::Png => png::exif(bytes),
-        Format::Jpeg => jpeg::exif(bytes).map(<[u8]>::to_vec),
-        Format::WebP => webp::chunk(bytes, b"EXIF").map(<[u8]>::to_vec),
-    };
+    let data = exif_data(bytes).map(<[u8]>::to_vec).or_else(|| png::raw_exif(bytes));
     Tiff::read(&data?)
+}
+
+/// Returns the EXIF data that a file has where its format has it, which is all that decoders know.
+pub(crate) fn exif_data(bytes: &[u8]) -> Option<&[u8]> {
+    let (header, _) = crate::header::read(bytes).ok()?;
+    match header.format {
+        Format::Png => png::exif(bytes),
+        Format::Jpeg => jpeg::exif(bytes),
+        Format::WebP => webp::exif(bytes),
+    }
 }
 
 /// Returns the EXIF data of a file with another description. If that has more than `most` bytes, only what the pixels depend on

@@ -5,7 +5,8 @@ use imgopen_engine::Format;
 use png::text_metadata::{EncodableTextChunk, ITXtChunk};
 
 use crate::carried;
-use crate::header::{self, Header};
+use crate::header;
+use crate::jpeg_markers as markers;
 
 /// The beginning of a PNG file up to the end of its header.
 const PNG_START: usize = 33;
@@ -14,9 +15,6 @@ const APP1: u8 = 0xe1;
 const NAME: &[u8] = b"Exif\0\0";
 const MOST: usize = 65_535 - 2 - NAME.len();
 const SCAN: u8 = 0xda;
-/// The flags of a WebP file's header.
-const HAS_ALPHA: u8 = 0x10;
-const HAS_EXIF: u8 = 0x08;
 
 /// Returns a file with a description, where [`description`](crate::description) finds it first: in the text `Description` of a
 /// PNG file, in EXIF's ImageDescription of others. Pixels, colour profiles and all else stay as they are; only if a JPEG file has no
@@ -38,7 +36,10 @@ pub fn with_description(file: &[u8], text: &str) -> Option<Bytes> {
     let described = match header.format {
         Format::Png => png(file, &text),
         Format::Jpeg => jpeg(file, &carried::described(file, &text, MOST)),
-        Format::WebP => webp(file, &header, &carried::described(file, &text, usize::MAX)),
+        Format::WebP => {
+            let exif = carried::described(file, &text, usize::MAX);
+            carried::with_webp_exif(file, (header.width, header.height), &exif)
+        }
     };
     described.map(Bytes::from)
 }
@@ -56,57 +57,17 @@ fn jpeg(file: &[u8], exif: &[u8]) -> Option<Vec<u8>> {
     let mut described = [&[0xff, 0xd8, 0xff, APP1][..], &length.to_be_bytes(), NAME, exif].concat();
     let mut rest = file.get(2..)?;
     loop {
-        let (marker, after) = header::jpeg_marker(rest)?;
+        let (marker, after) = markers::next(rest)?;
         if marker == SCAN {
             described.extend(rest);
             return Some(described);
         }
-        let (body, after) = header::jpeg_body(after)?;
+        let (body, after) = markers::body_of(marker, after)?;
         if !(marker == APP1 && body.starts_with(NAME)) {
             described.extend(&rest[..rest.len() - after.len()]);
         }
         rest = after;
     }
-}
-
-fn webp(file: &[u8], header: &Header, exif: &[u8]) -> Option<Vec<u8>> {
-    let mut chunks = Vec::new();
-    let mut rest = file.get(12..)?;
-    while let Some((kind, body, after)) = header::webp_chunk(rest) {
-        chunks.push((kind, body));
-        rest = after;
-    }
-    let extended = chunks.iter().find(|(kind, _)| kind == b"VP8X").map(|(_, body)| body.to_vec());
-    let mut extended = extended.unwrap_or_else(|| extension(header, &chunks));
-    *extended.first_mut()? |= HAS_EXIF;
-    let mut described = b"RIFF\0\0\0\0WEBP".to_vec();
-    push(&mut described, b"VP8X", &extended)?;
-    for (kind, body) in chunks.iter().filter(|(kind, _)| kind != b"VP8X" && kind != b"EXIF") {
-        push(&mut described, kind, body)?;
-    }
-    push(&mut described, b"EXIF", exif)?;
-    let length = u32::try_from(described.len() - 8).ok()?;
-    described[4..8].copy_from_slice(&length.to_le_bytes());
-    Some(described)
-}
-
-/// Returns the header that a WebP file without one needs for metadata: flags and the size of the picture.
-fn extension(header: &Header, chunks: &[(&[u8], &[u8])]) -> Vec<u8> {
-    // A bit of the lossless format says that pixels may be transparent.
-    let has_alpha =
-        chunks.iter().any(|(kind, body)| *kind == b"VP8L" && body.get(4).is_some_and(|byte| byte & 0x10 != 0));
-    let flags = if has_alpha { HAS_ALPHA } else { 0 };
-    let [width, height] = [header.width, header.height].map(|side| side.saturating_sub(1).to_le_bytes());
-    [&[flags, 0, 0, 0][..], &width[..3], &height[..3]].concat()
-}
-
-/// Appends a chunk, padded to an even length.
-fn push(file: &mut Vec<u8>, kind: &[u8], body: &[u8]) -> Option<()> {
-    file.extend(kind);
-    file.extend(u32::try_from(body.len()).ok()?.to_le_bytes());
-    file.extend(body);
-    file.extend_from_slice(&[0][..body.len() % 2]);
-    Some(())
 }
 
 #[cfg(test)]
@@ -143,6 +104,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn markers_without_a_body_stay() {
+        let file = encode(&picture(), Format::Jpeg, &Attached { parameters: Some("Steps: 20"), ..Attached::default() });
+        let file = file.unwrap();
+        let marked = [&file[..2], b"\xff\x01\xff\xd0", &file[2..]].concat();
+        let described = with_description(&marked, "a cat").unwrap();
+        assert_eq!(description(&described).as_deref(), Some("a cat"));
+        let count = described.windows(NAME.len()).filter(|window| *window == NAME).count();
+        assert!(count == 1 && described.windows(4).any(|window| window == b"\xff\x01\xff\xd0"), "{count}");
+    }
+
+    #[test]
+    fn animations_and_unknown_chunks_stay() {
+        // Extended, animated, 9x7; its background, a frame, and something else of odd length.
+        let before = b"VP8X\x0a\0\0\0\x02\0\0\0\x08\0\0\x06\0\0";
+        let after = b"ANIM\x06\0\0\0\0\0\0\0\0\0ANMF\x04\0\0\0abcdodd \x03\0\0\0xyz\0";
+        let file = [&b"RIFF\x3e\0\0\0WEBP"[..], before, b"EXIF\x02\0\0\0MM", after].concat();
+        let described = with_description(&file, "a cat").unwrap();
+        assert_eq!(described[4..8], (described.len() as u32 - 8).to_le_bytes());
+        // Animated, and with EXIF data.
+        let before = b"WEBPVP8X\x0a\0\0\0\x0a\0\0\0\x08\0\0\x06\0\0";
+        assert!(described[8..].starts_with(&[&before[..], after, b"EXIF"].concat()), "{}", described.escape_ascii());
+        assert_eq!(description(&described).as_deref(), Some("a cat"));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The same without those whose checksum is wrong, as decoders do; that of pixels is left to them.
+/// Returns the kinds and bodies of those chunks whose checksum is right, as decoders do; that of pixels is left to them.
 pub(crate) fn sound_png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut at = PNG.len();
     png_chunks(bytes).filter(move |(kind, body)| {
@@ -116,7 +116,7 @@ pub(crate) fn png_pixels(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns the kind and the body of the first chunk, and what follows it.
-pub(crate) fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     const AROUND: usize = 12;
     let length = be32(bytes, 0)? as usize;
     let (chunk, after) = bytes.split_at_checked(length.checked_add(AROUND)?)?;
@@ -164,7 +164,7 @@ pub(crate) fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> 
 }
 
 /// Returns the kind and the body of the first chunk, whose end may be missing, and what follows it.
-pub(crate) fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (kind, rest) = bytes.split_at_checked(4)?;
     let length = le32(rest, 0)? as usize;
     let body = &rest[4..];

@@ -145,7 +145,7 @@ fn segment(file: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<(usize, &[u8])
     let mut rest = file.get(2..)?;
     loop {
         let (marker, after) = markers::next(rest)?;
-        let (body, after) = markers::body(after)?;
+        let (body, after) = markers::body_of(marker, after)?;
         if is_wanted(marker) {
             return Some((file.len() - after.len() - body.len(), body));
         }

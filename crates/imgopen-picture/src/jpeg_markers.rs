@@ -19,6 +19,11 @@ pub(crate) fn body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((segment.get(2..)?, after))
 }
 
+/// Returns the body of the segment with that marker and what follows it. Some markers have no body.
+pub(crate) fn body_of(marker: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    if matches!(marker, 0x01 | 0xd0..=0xd9) { Some((&[], bytes)) } else { body(bytes) }
+}
+
 /// Returns whether a marker is a start of frame, in any coding; three of these numbers mean something else.
 pub(crate) fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)

@@ -1,16 +1,11 @@
 //! How a file says that its pixels are to be turned.
 
 use image::metadata::Orientation;
-use imgopen_engine::Format;
 
-use crate::header;
+use crate::carried;
 
-/// What some programs put before EXIF data, and JPEG always has.
+/// What some programs put before EXIF data.
 const NAME: &[u8] = b"Exif\0\0";
-/// The segment of a JPEG file that holds EXIF data.
-const APP1: u8 = 0xe1;
-/// The segment of a JPEG file that the pixels follow.
-const SCAN: u8 = 0xda;
 
 /// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data says how to turn or mirror
 /// them, which [`decode`](crate::decode) does, and many other programs do not.
@@ -28,57 +23,9 @@ pub fn is_upright(bytes: &[u8]) -> bool {
 }
 
 /// Returns the orientation that a file states.
-pub(crate) fn orientation(bytes: &[u8]) -> Orientation {
-    let data = header::read(bytes).ok().and_then(|(header, _)| exif(bytes, header.format));
+fn orientation(bytes: &[u8]) -> Orientation {
+    let data = carried::exif_data(bytes).map(|data| data.strip_prefix(NAME).unwrap_or(data));
     data.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
-}
-
-/// Returns the EXIF data of a file.
-fn exif(bytes: &[u8], format: Format) -> Option<&[u8]> {
-    match format {
-        Format::Png => png(bytes),
-        Format::Jpeg => jpeg(bytes),
-        Format::WebP => webp(bytes),
-    }
-}
-
-fn png(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.strip_prefix(header::PNG)?;
-    loop {
-        let (kind, body, after) = header::png_chunk(rest)?;
-        if kind == b"eXIf" {
-            return Some(bare(body));
-        }
-        rest = after;
-    }
-}
-
-fn jpeg(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(2..)?;
-    loop {
-        let (marker, after) = header::jpeg_marker(rest)?;
-        let (body, after) = header::jpeg_body(after)?;
-        match body.strip_prefix(NAME) {
-            Some(data) if marker == APP1 => return Some(data),
-            _ if marker == SCAN => return None,
-            _ => rest = after,
-        }
-    }
-}
-
-fn webp(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(12..)?;
-    loop {
-        let (kind, body, after) = header::webp_chunk(rest)?;
-        if kind == b"EXIF" {
-            return Some(bare(body));
-        }
-        rest = after;
-    }
-}
-
-fn bare(data: &[u8]) -> &[u8] {
-    data.strip_prefix(NAME).unwrap_or(data)
 }
 
 #[cfg(test)]

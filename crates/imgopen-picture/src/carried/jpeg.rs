@@ -5,7 +5,7 @@ use md5::{Digest, Md5};
 
 use super::density::Density;
 use super::{Carried, EACH, MOST, Made, xmp};
-use crate::header::{jpeg_body, jpeg_marker};
+use crate::jpeg_markers as markers;
 
 /// The markers of segments.
 const JFIF: u8 = 0xe0;
@@ -32,11 +32,11 @@ const RESOURCES: [u16; 3] = [0x0404, 0x040a, 0x040b];
 fn walk(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes.get(2..).unwrap_or_default();
     std::iter::from_fn(move || {
-        let (marker, after) = jpeg_marker(rest)?;
+        let (marker, after) = markers::next(rest)?;
         if marker == SCAN {
             return None;
         }
-        let (body, after) = if matches!(marker, 0x01 | 0xd0..=0xd9) { (&[][..], after) } else { jpeg_body(after)? };
+        let (body, after) = markers::body_of(marker, after)?;
         rest = after;
         Some((marker, body))
     })
@@ -165,8 +165,10 @@ pub(super) fn digest(packet: &str) -> String {
 
 /// Puts segments behind the first one of a file.
 pub(crate) fn insert(file: &mut Vec<u8>, segments: &[u8]) {
-    let first = file.get(2..).and_then(jpeg_marker).filter(|(marker, _)| *marker == JFIF);
-    let at = first.and_then(|(_, after)| jpeg_body(after)).map_or(2, |(_, after)| file.len() - after.len());
+    let first = file.get(2..).and_then(markers::next).filter(|(marker, _)| *marker == JFIF);
+    let at = first
+        .and_then(|(marker, after)| markers::body_of(marker, after))
+        .map_or(2, |(_, after)| file.len() - after.len());
     if !segments.is_empty() && at <= file.len() {
         file.splice(at..at, segments.iter().copied());
     }

@@ -69,10 +69,14 @@ fn is_color(kind: &[u8], body: &[u8]) -> bool {
 }
 
 /// Returns the EXIF data of a file.
-pub(super) fn exif(bytes: &[u8]) -> Option<Vec<u8>> {
-    let chunk = header::png_chunks(bytes).find(|(kind, _)| *kind == b"eXIf").map(|(_, body)| body.to_vec());
+pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
+    header::png_chunks(bytes).find(|(kind, _)| *kind == b"eXIf").map(|(_, body)| body)
+}
+
+/// Returns the EXIF data that ImageMagick writes into texts.
+pub(super) fn raw_exif(bytes: &[u8]) -> Option<Vec<u8>> {
     let raw = |name: &str| text::raw_profile(&text::first(bytes, &format!("{RAW}{name}"))?);
-    chunk.or_else(|| raw("exif")).or_else(|| raw("APP1"))
+    raw("exif").or_else(|| raw("APP1"))
 }
 
 /// Returns the chunks that hold what a picture carries.

@@ -17,8 +17,13 @@ pub(super) fn read(bytes: &[u8]) -> Carried {
     Carried { exif: chunk(bytes, b"EXIF").map(<[u8]>::to_vec), xmp, ..Carried::default() }
 }
 
-/// Returns the body of the first chunk of that kind.
-pub(super) fn chunk<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+/// Returns the EXIF data of a file.
+pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
+    webp_chunks(bytes).find(|(kind, _)| *kind == b"EXIF").map(|(_, body)| body)
+}
+
+/// Returns the body of the first chunk of that kind that is not too large.
+fn chunk<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
     webp_chunks(bytes).find(|(name, body)| *name == kind && body.len() <= MOST).map(|(_, body)| body)
 }
 
@@ -35,7 +40,7 @@ pub(crate) struct Parts<'a> {
 }
 
 /// Puts a file together from the pixels of another one. A file with nothing but pixels stays simple.
-pub(crate) fn assemble(file: Vec<u8>, (width, height): (u32, u32), parts: &Parts<'_>) -> Vec<u8> {
+pub(crate) fn assemble(file: Vec<u8>, size: (u32, u32), parts: &Parts<'_>) -> Vec<u8> {
     let all = [(parts.profile, HAS_PROFILE), (parts.exif, HAS_EXIF), (parts.xmp, HAS_XMP)];
     let has = |(part, flag): &(Option<&[u8]>, u8)| if part.is_some() { *flag } else { 0 };
     let mut flags: u8 = all.iter().map(has).sum();
@@ -44,27 +49,57 @@ pub(crate) fn assemble(file: Vec<u8>, (width, height): (u32, u32), parts: &Parts
     }
     let pixels: Vec<_> =
         webp_chunks(&file).filter(|(kind, _)| [b"VP8 ", b"VP8L", b"ALPH"].iter().any(|name| kind == *name)).collect();
-    let is_clear = |(kind, body): &(&[u8], &[u8])| match *kind {
-        b"ALPH" => true,
-        b"VP8L" => body.get(4).is_some_and(|byte| byte & ALPHA_BIT != 0),
-        _ => false,
-    };
     if pixels.iter().any(is_clear) {
         flags |= HAS_ALPHA;
     }
-    let [width, height] = [width, height].map(|side| side.saturating_sub(1).to_le_bytes());
-    let header = [&[flags, 0, 0, 0], &width[..3], &height[..3]].concat();
     let mut whole = b"RIFF\0\0\0\0WEBP".to_vec();
-    put(&mut whole, b"VP8X", &header);
+    put(&mut whole, b"VP8X", &header(flags, size));
     parts.profile.into_iter().for_each(|profile| put(&mut whole, b"ICCP", profile));
     for (kind, body) in pixels {
         put(&mut whole, kind, body);
     }
     parts.exif.into_iter().for_each(|data| put(&mut whole, b"EXIF", data));
     parts.xmp.into_iter().for_each(|packet| put(&mut whole, b"XMP ", packet));
-    let length = (whole.len() - 8) as u32;
-    whole[4..8].copy_from_slice(&length.to_le_bytes());
+    put_length(&mut whole);
     whole
+}
+
+/// Puts EXIF data into a file in place of its own. All else stays, and a file with nothing but pixels becomes an extended one.
+/// `None` if it would become too large for the format.
+pub(crate) fn with_exif(file: &[u8], size: (u32, u32), exif: &[u8]) -> Option<Vec<u8>> {
+    let extended = webp_chunks(file).find(|(kind, _)| *kind == b"VP8X").map(|(_, body)| body.to_vec());
+    let flags = if webp_chunks(file).any(|chunk| is_clear(&chunk)) { HAS_ALPHA } else { 0 };
+    let mut extended = extended.unwrap_or_else(|| header(flags, size));
+    *extended.first_mut()? |= HAS_EXIF;
+    let mut whole = b"RIFF\0\0\0\0WEBP".to_vec();
+    put(&mut whole, b"VP8X", &extended);
+    for (kind, body) in webp_chunks(file).filter(|(kind, _)| *kind != b"VP8X" && *kind != b"EXIF") {
+        put(&mut whole, kind, body);
+    }
+    put(&mut whole, b"EXIF", exif);
+    put_length(&mut whole);
+    u32::try_from(whole.len()).is_ok().then_some(whole)
+}
+
+/// Returns whether a chunk holds pixels of which some may be transparent.
+fn is_clear((kind, body): &(&[u8], &[u8])) -> bool {
+    match *kind {
+        b"ALPH" => true,
+        b"VP8L" => body.get(4).is_some_and(|byte| byte & ALPHA_BIT != 0),
+        _ => false,
+    }
+}
+
+/// Returns the body of the header of an extended file: flags, and the size of the picture.
+fn header(flags: u8, (width, height): (u32, u32)) -> Vec<u8> {
+    let [width, height] = [width, height].map(|side| side.saturating_sub(1).to_le_bytes());
+    [&[flags, 0, 0, 0], &width[..3], &height[..3]].concat()
+}
+
+/// Puts in how long a file is.
+fn put_length(file: &mut [u8]) {
+    let length = (file.len() - 8) as u32;
+    file[4..8].copy_from_slice(&length.to_le_bytes());
 }
 
 /// Adds a chunk, of even length.
