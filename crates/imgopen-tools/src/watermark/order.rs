@@ -5,48 +5,49 @@
 //! line of one such level is put in order again: what is read first stands on the right.
 
 use std::cmp::Reverse;
-use std::ops::Range;
 
 use cosmic_text::LayoutGlyph;
 
-/// Returns the glyphs of a line from left to right, each where it belongs.
+/// A letter with its marks, or several letters that are drawn as one. These glyphs keep their places to each other.
+type Cluster = Vec<LayoutGlyph>;
+
+/// Returns the glyphs of a line, each where it belongs.
 pub(super) fn placed(glyphs: &[LayoutGlyph]) -> Vec<LayoutGlyph> {
-    let mut placed = glyphs.to_vec();
-    if placed.iter().any(|glyph| glyph.level.is_rtl()) {
-        placed.sort_by(|one, other| one.x.total_cmp(&other.x));
-        let parts = placed.chunk_by_mut(|one, other| one.level == other.level);
-        parts.filter(|part| part.iter().all(|glyph| glyph.level.is_rtl())).for_each(put_in_order);
+    if !glyphs.iter().any(|glyph| glyph.level.is_rtl()) {
+        return glyphs.to_vec();
     }
-    placed
+    let mut clusters = clusters(glyphs);
+    let parts = clusters.chunk_by_mut(|one, other| one[0].level == other[0].level);
+    parts.filter(|part| part[0][0].level.is_rtl()).for_each(put_in_order);
+    clusters.concat()
 }
 
-/// Moves the clusters of glyphs of a part from right to left. The glyphs of a cluster, such as a letter with its marks, keep their
-/// places to each other.
-fn put_in_order(part: &mut [LayoutGlyph]) {
-    let clusters: Vec<Range<usize>> = clusters(part);
-    if clusters.is_sorted_by_key(|cluster| Reverse(part[cluster.start].start)) {
+/// Moves the clusters of a part from right to left.
+fn put_in_order(part: &mut [Cluster]) {
+    if part.is_sorted_by_key(|cluster| Reverse(cluster[0].start)) {
         return;
     }
-    let mut left = part[0].x;
-    let mut ordered = clusters;
-    ordered.sort_by_key(|cluster| Reverse(part[cluster.start].start));
-    for cluster in ordered {
-        let glyphs = &mut part[cluster];
-        let by = left - glyphs[0].x;
-        glyphs.iter_mut().for_each(|glyph| glyph.x += by);
-        left += glyphs.iter().map(|glyph| glyph.w).sum::<f32>();
+    let mut at = left(&part[0]);
+    part.sort_by_key(|cluster| Reverse(cluster[0].start));
+    for cluster in part {
+        let by = at - left(cluster);
+        cluster.iter_mut().for_each(|glyph| glyph.x += by);
+        at += cluster.iter().map(|glyph| glyph.w).sum::<f32>();
     }
 }
 
-/// Returns where each cluster lies.
-fn clusters(part: &[LayoutGlyph]) -> Vec<Range<usize>> {
-    let mut end = 0;
-    let range = |cluster: &[LayoutGlyph]| {
-        let start = end;
-        end += cluster.len();
-        start..end
-    };
-    part.chunk_by(|one, other| one.start == other.start).map(range).collect()
+/// Returns the clusters of a line from left to right. They are put together first, because a mark may stand at the edge of the
+/// next one.
+fn clusters(glyphs: &[LayoutGlyph]) -> Vec<Cluster> {
+    let mut clusters: Vec<Cluster> =
+        glyphs.chunk_by(|one, other| one.start == other.start).map(<[_]>::to_vec).collect();
+    clusters.sort_by(|one, other| left(one).total_cmp(&left(other)));
+    clusters
+}
+
+/// Returns where a cluster begins on the left.
+fn left(cluster: &[LayoutGlyph]) -> f32 {
+    cluster.iter().map(|glyph| glyph.x).fold(f32::INFINITY, f32::min)
 }
 
 #[cfg(test)]
@@ -56,8 +57,8 @@ mod tests {
     use super::*;
     use crate::watermark::fonts::Library;
 
-    /// The characters of a text from left to right as they are shown, in Hebrew letters that do not join.
-    fn shown(text: &str) -> String {
+    /// The glyphs of a text, as they are laid out in a line.
+    fn laid_out(text: &str) -> Vec<LayoutGlyph> {
         let library = Library::default();
         let fonts = library.fonts_for(text).unwrap();
         let mut setter = fonts.setter().lock().unwrap();
@@ -69,17 +70,21 @@ mod tests {
         buffer.set_wrap(Wrap::None);
         buffer.set_metrics_and_size(metrics, None, None);
         buffer.shape_until_scroll(&mut setter.system, false);
-        let mut shown = String::new();
-        for run in buffer.layout_runs() {
-            let mut glyphs = placed(run.glyphs);
-            glyphs.sort_by(|one, other| one.x.total_cmp(&other.x));
-            // Neither gaps nor overlaps.
-            for pair in glyphs.windows(2) {
-                assert!((pair[0].x + pair[0].w - pair[1].x).abs() < 0.1, "{text}");
-            }
-            shown.extend(glyphs.iter().map(|glyph| &run.text[glyph.start..glyph.end]));
+        buffer.layout_runs().flat_map(|run| run.glyphs.to_vec()).collect()
+    }
+
+    fn width(cluster: &[LayoutGlyph]) -> f32 {
+        cluster.iter().map(|glyph| glyph.w).sum()
+    }
+
+    /// The clusters of a text from left to right as they are shown, in letters that do not join.
+    fn shown(text: &str, glyphs: &[LayoutGlyph]) -> String {
+        let clusters = clusters(&placed(glyphs));
+        // Neither gaps nor overlaps.
+        for pair in clusters.windows(2) {
+            assert!((left(&pair[0]) + width(&pair[0]) - left(&pair[1])).abs() < 0.1, "{text}");
         }
-        shown
+        clusters.iter().map(|cluster| &text[cluster[0].start..cluster[0].end]).collect()
     }
 
     /// Written by hand after UAX 9. The letters are alef, bet, gimel, dalet, he and vav.
@@ -99,7 +104,32 @@ mod tests {
             ("(\u{5d0} 12 \u{5d1})", ")\u{5d1} 12 \u{5d0}("),
             ("\u{5d0} {b \u{5d1}} \u{5d2}", "\u{5d2} }\u{5d1} b{ \u{5d0}"),
         ] {
-            assert_eq!(shown(text), expected, "{text}");
+            assert_eq!(shown(text, &laid_out(text)), expected, "{text}");
+        }
+    }
+
+    /// Hebrew letters with vowel points, and Arabic ones with vowel marks, beside a sign that their fonts do not have.
+    #[test]
+    fn marks_stay_with_their_letters() {
+        for (text, expected) in [
+            ("\u{5d1}\u{5b7}\u{2116}\u{5d2}\u{5b8}", "\u{5d2}\u{5b8}\u{2116}\u{5d1}\u{5b7}"),
+            ("\u{5d3}\u{5b0}\u{5d1}\u{5b7}\u{2192}\u{5d2}", "\u{5d2}\u{2192}\u{5d1}\u{5b7}\u{5d3}\u{5b0}"),
+            ("\u{62f}\u{64e}\u{2116}\u{631}\u{64f}", "\u{631}\u{64f}\u{2116}\u{62f}\u{64e}"),
+            ("\u{631}\u{650}\u{62f}\u{64e}\u{2192}\u{648}", "\u{648}\u{2192}\u{62f}\u{64e}\u{631}\u{650}"),
+        ] {
+            let mut glyphs = laid_out(text);
+            assert_eq!(shown(text, &glyphs), expected, "{text}");
+            // A mark at the edge of the next letter.
+            let widths: Vec<_> = glyphs.chunk_by(|one, other| one.start == other.start).map(width).collect();
+            let mut count = 0;
+            for (cluster, width) in glyphs.chunk_by_mut(|one, other| one.start == other.start).zip(widths) {
+                for mark in cluster.iter_mut().filter(|glyph| glyph.w == 0.0) {
+                    mark.x += width;
+                    count += 1;
+                }
+            }
+            assert!(count > 0, "{text}");
+            assert_eq!(shown(text, &glyphs), expected, "{text}");
         }
     }
 }
