@@ -201,18 +201,26 @@ impl Collection {
     /// beginning; opening brackets that of the letters after them, and closing ones that of their opening ones.
     fn join(&self, clusters: &[&str], chosen: &mut [usize]) {
         let is_letter = |index: usize| chosen_letter(clusters[index], chosen[index]);
+        // The font of the next letter from each place on.
+        let mut next = vec![None; clusters.len()];
+        let mut after = None;
+        for index in (0..clusters.len()).rev() {
+            if is_letter(index) {
+                after = Some(chosen[index]);
+            }
+            next[index] = after;
+        }
         let mut wanted: Vec<(usize, usize)> = Vec::new();
         let (mut before, mut open) = (None, Vec::new());
-        for index in 0..clusters.len() {
+        for (index, after) in next.into_iter().enumerate() {
             if is_letter(index) {
                 before = Some(chosen[index]);
                 continue;
             }
-            let after = || (index..clusters.len()).find(|index| is_letter(*index)).map(|index| chosen[index]);
-            let closing = BRACKETS.iter().find(|(opening, _)| clusters[index].starts_with(*opening));
-            let face = match (closing, open.last()) {
+            let pair = BRACKETS.iter().find(|(opening, _)| clusters[index].starts_with(*opening));
+            let face = match (pair, open.last()) {
                 (Some((_, closing)), _) => {
-                    let face = after().or(before);
+                    let face = after.or(before);
                     open.push((*closing, face));
                     face
                 }
@@ -221,7 +229,7 @@ impl Collection {
                     open.pop();
                     face
                 }
-                _ => before.or_else(after),
+                _ => before.or(after),
             };
             wanted.extend(face.filter(|face| *face != EMOJI).map(|face| (index, face)));
         }
@@ -327,6 +335,8 @@ mod tests {
         expect("a (שלום) b", &[("a ", "Sans"), ("(שלום) ", "Sans Hebrew"), ("b", "Sans")]);
         expect("שלום (a) שלום", &[("שלום ", "Sans Hebrew"), ("(a) ", "Sans"), ("שלום", "Sans Hebrew")]);
         expect("a “你”", &[("a ", "Sans"), ("“你”", "Sans CJK SC")]);
+        expect("((a) 你)", &[("((a) ", "Sans"), ("你", "Sans CJK SC"), (")", "Sans")]);
+        expect("a ((", &[("a ((", "Sans")]);
         expect("don’t)", &[("don’t)", "Sans")]);
     }
 
