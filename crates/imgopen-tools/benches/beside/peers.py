@@ -4,8 +4,8 @@
 
 Answers each line of its input: "whole" with the seconds from encoded bytes to encoded bytes and the size of the result,
 "alone" with those of the operation on decoded pixels, "memory" with the growth of the resident memory in KiB while the
-whole is done once. Without the library, the only line is "missing" with the reason. Settings are the libraries' defaults, except where both sides must do the same work: JPEG has quality 93
-and WebP is without loss.
+whole is done once. Without the library, the only line is "missing" with the reason. Settings are the libraries' defaults,
+except where both sides must do the same work: JPEG has quality 93 and WebP is without loss.
 """
 
 import io
