@@ -42,7 +42,7 @@ pub fn exit(mut error: clap::Error) -> ExitCode {
 }
 
 /// Says which arguments and variables are not UTF-8, each with the flag that it belongs to. Paths need not be, and the error does
-/// not tell them apart.
+/// not say which is which.
 fn not_utf8(words: &[OsString]) -> clap::Error {
     let mut named = Vec::new();
     for (index, word) in words.iter().enumerate().filter(|(_, word)| word.to_str().is_none()) {

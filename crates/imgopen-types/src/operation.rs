@@ -93,8 +93,8 @@ impl PathParameter {
     }
 }
 
-/// Returns whether a text can stand in the path of an operation. One with an empty part, `.` or `..` between its slashes
-/// cannot, because URLs are resolved and would lead elsewhere. A backslash counts as a slash there.
+/// Returns whether a text is valid in the path of an operation. One with an empty part, `.` or `..` between its slashes
+/// is not, because URLs are resolved and would lead elsewhere. A backslash counts as a slash there.
 pub fn stays_in_path(value: &str) -> bool {
     value.split(['/', '\\']).all(|part| !["", ".", ".."].contains(&part))
 }

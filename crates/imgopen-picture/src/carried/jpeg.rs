@@ -1,10 +1,11 @@
 //! What JPEG files carry, in segments before the pixels.
 
 use imgopen_engine::Format;
-use md5::{Digest, Md5};
 
+use super::contents::{Carried, Made};
 use super::density::Density;
-use super::{Carried, EACH, MOST, Made, xmp};
+use super::limits::{EACH, MOST};
+use super::xmp;
 use crate::jpeg_markers as markers;
 
 /// The markers of segments.
@@ -156,11 +157,6 @@ pub(super) fn segments(carried: &Carried, size: (u32, u32), made: Made<'_>) -> V
         put(COMMENT, &[comment]);
     }
     segments
-}
-
-/// Returns the name of an extended packet: its digest.
-pub(super) fn digest(packet: &str) -> String {
-    Md5::digest(packet.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// Puts segments behind the first one of a file.

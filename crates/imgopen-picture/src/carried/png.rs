@@ -2,9 +2,11 @@
 
 use imgopen_engine::Format;
 
+use super::contents::{COMFYUI, Carried, Made, PARAMETERS, POSTPROCESSING, comfyui_text};
 use super::density::Density;
+use super::limits::{EACH, MOST};
 use super::text::{self, MOST_INFLATED, Text};
-use super::{COMFYUI, Carried, EACH, MOST, Made, PARAMETERS, POSTPROCESSING, Tiff, comfyui_text};
+use super::tiff::Tiff;
 use crate::header;
 
 /// The chunks about colours, with their lengths. The profile has a place of its own.
@@ -30,10 +32,8 @@ pub(super) fn read(bytes: &[u8]) -> Carried {
                     carried.add(text);
                 }
             }
-            _ if !has_pixels && is_color(kind, body) => {
-                if !carried.colors.iter().any(|(known, _)| known == kind) {
-                    carried.colors.push((kind.try_into().unwrap_or_default(), body.to_vec()));
-                }
+            _ if !has_pixels && is_color(kind, body) && !carried.colors.iter().any(|(known, _)| known == kind) => {
+                carried.colors.push((kind.try_into().unwrap_or_default(), body.to_vec()));
             }
             _ => {}
         }

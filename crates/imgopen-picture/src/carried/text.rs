@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::bufread::ZlibDecoder;
 
-use super::{EACH, MOST};
+use super::limits::{EACH, MOST};
 use crate::header;
 
 /// The most bytes that are inflated of the texts of a file together, with those of texts that turn out to be too large.

@@ -1,6 +1,7 @@
 //! What WebP files carry, in chunks beside that of the pixels.
 
-use super::{Carried, MOST};
+use super::contents::Carried;
+use super::limits::MOST;
 use crate::header::webp_chunks;
 
 /// The flags of what an extended file has.

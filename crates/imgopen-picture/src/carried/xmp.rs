@@ -1,5 +1,6 @@
 //! Edits XMP, which is XML: what is no longer true of a picture is corrected, and its place removed.
 
+use md5::{Digest, Md5};
 use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::name::QName;
 use quick_xml::{Reader, Writer};
@@ -92,6 +93,11 @@ impl Edits<'_> {
         }
         Some(if is_changed { BytesStart::from_content(content, length) } else { tag })
     }
+}
+
+/// Returns the name of an extended packet: its digest.
+pub(super) fn digest(packet: &str) -> String {
+    Md5::digest(packet.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
 /// Names a file by all its brands. The first one may be of a family alone: `mif1` and `msf1` begin AVIF and HEIC files.
 fn iso(bytes: &[u8]) -> &'static str {
     let brands = brands(bytes);
-    let has = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.iter().any(|name| brand == *name));
+    let has = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.contains(&brand));
     if has(&[b"avif", b"avis", b"avio"]) {
         return "an AVIF file";
     }
