@@ -35,7 +35,7 @@ impl Sides {
     fn problem(&self, side: u32, is_flux: bool) -> Option<String> {
         let Self { multiple, flux_multiple, least, most } = *self;
         let multiple = if is_flux { flux_multiple } else { multiple };
-        let is_made = side >= least && side % multiple == 0 && most.is_none_or(|most| side <= most);
+        let is_made = side >= least && side.is_multiple_of(multiple) && most.is_none_or(|most| side <= most);
         let to = most.map(|most| format!(" to {most}")).unwrap_or_default();
         (!is_made).then(|| format!("a side of {side} pixels; it makes multiples of {multiple} from {least}{to}"))
     }

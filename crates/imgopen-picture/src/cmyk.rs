@@ -11,12 +11,10 @@ use moxcms::{
 
 /// The pixels that are converted at once.
 const AT_ONCE: usize = 4096;
-/// The luminance of black in the tables of profiles of version 4, by their specification.
+/// How much light black has in the tables of profiles of version 4, by their specification.
 const BLACK_OF_VERSION_4: f32 = 0.003_473_1;
-/// The highest luminance that counts as black, of the lightness 50.
-const LIGHTEST_BLACK: f32 = 0.184_187;
-/// How much red, green and blue of sRGB add to the luminance, for the white point of profiles (D50).
-const LUMINANCE: [f32; 3] = [0.222_504_5, 0.716_878_6, 0.060_616_9];
+/// More light is not that of black: the lightness is above 50 of 100.
+const GRAY: f32 = 0.184_187;
 
 /// Converts pixels in place: by the colour profile if it is for CMYK, else by the plain formula that most readers use.
 /// Each of the four values says how much of its ink there is.
@@ -50,8 +48,8 @@ fn plain(inks: &[u8], colors: &mut [u8]) {
 /// A conversion by a profile.
 struct Conversion {
     transform: Arc<Transform16BitExecutor>,
-    /// The value of a channel for each that the transform gives.
-    stretched: Vec<u8>,
+    /// The value of each channel for every one that the transform gives.
+    stretched: [Vec<u8>; 3],
 }
 
 impl Conversion {
@@ -66,33 +64,38 @@ impl Conversion {
         let transform =
             profile.create_transform_16bit(Layout::Rgba, &ColorProfile::new_srgb(), Layout::Rgb, options).ok()?;
         let black = match profile.version() >= ProfileVersion::V4_0 {
-            true => BLACK_OF_VERSION_4,
+            true => [BLACK_OF_VERSION_4; 3],
             false => darkest(transform.as_ref())?,
         };
-        let stretched = (0..=u16::MAX).map(|value| {
-            let linear = (linear(value) - black) / (1.0 - black);
-            (encoded(linear.clamp(0.0, 1.0)) * 255.0).round() as u8
-        });
-        Some(Self { transform, stretched: stretched.collect() })
+        Some(Self { transform, stretched: black.map(stretched) })
     }
 
     fn apply(&self, inks: &[u8], colors: &mut [u8]) -> Option<()> {
         let inks: Vec<u16> = inks.iter().map(|ink| u16::from(*ink) * 257).collect();
         let mut made = vec![0; colors.len()];
         self.transform.transform(&inks, &mut made).ok()?;
-        for (color, made) in colors.iter_mut().zip(made) {
-            *color = self.stretched[usize::from(made)];
+        for ((color, made), stretched) in colors.iter_mut().zip(made).zip(self.stretched.iter().cycle()) {
+            *color = stretched[usize::from(made)];
         }
         Some(())
     }
 }
 
-/// Returns the luminance of all inks together.
-fn darkest(transform: &Transform16BitExecutor) -> Option<f32> {
+/// Returns the value of a channel for every one before black became 0.
+fn stretched(black: f32) -> Vec<u8> {
+    let stretch = |value: u16| {
+        let light = (linear(value) - black) / (1.0 - black);
+        (encoded(light.clamp(0.0, 1.0)) * 255.0).round() as u8
+    };
+    (0..=u16::MAX).map(stretch).collect()
+}
+
+/// Returns how much light all inks together leave of each channel.
+fn darkest(transform: &Transform16BitExecutor) -> Option<[f32; 3]> {
     let mut color = [0; 3];
     transform.transform(&[u16::MAX; 4], &mut color).ok()?;
-    let luminance: f32 = color.into_iter().zip(LUMINANCE).map(|(value, part)| linear(value) * part).sum();
-    Some(luminance.min(LIGHTEST_BLACK))
+    let light = color.map(linear);
+    Some(if light.iter().any(|light| *light > GRAY) { [0.0; 3] } else { light })
 }
 
 /// Returns the amount of light of a value of sRGB, from 0 to 1.

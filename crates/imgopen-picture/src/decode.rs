@@ -11,10 +11,11 @@ use imgopen_engine::{EngineError, Format, Input, Monitor, PictureLimits};
 
 use crate::carried::{Carried, is_lossy};
 use crate::header::{self, End, Header};
+use crate::jpeg_outline::{self, Colors};
+use crate::jpeg_reader;
 use crate::metadata::parameters;
 use crate::problem::{MAX_SIDE, Problem};
 use crate::watched::Watched;
-use crate::{jpeg_outline, jpeg_reader};
 
 /// The memory that decoders may use beside rows of pixels. A compressed colour profile of a few bytes may inflate to much.
 const WORKING_MEMORY: u64 = 4 * 1024 * 1024;
@@ -155,8 +156,9 @@ fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> Result<Pi
     let file = Watched::new(Cursor::new(bytes), monitor);
     let read = match header.format {
         Format::Png => {
-            // The decoder writes the pixels into our buffer, which does not count.
-            bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY);
+            // The decoder writes the pixels into our buffer, which does not count. It reads each chunk whole, such as a long text.
+            let chunks = 2 * bytes.len() as u64;
+            bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY + chunks);
             PngDecoder::with_limits(file, bounds.clone()).and_then(|decoder| read(decoder, bounds))
         }
         Format::Jpeg => return jpeg(bytes, monitor),
@@ -176,11 +178,12 @@ fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
     Ok((image, profile))
 }
 
-/// Pixels in CMYK were converted, so their profile does not fit.
 fn jpeg(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
     let outline = jpeg_outline::read(bytes)?;
     let mut image = jpeg_reader::decode(bytes, &outline, monitor)?;
-    let profile = outline.profile().filter(|profile| fits(profile, image.color()));
+    // CMYK was converted to sRGB, whatever profile there was.
+    let is_converted = matches!(outline.colors, Colors::Cmyk | Colors::Ycck);
+    let profile = outline.profile().filter(|profile| !is_converted && fits(profile, image.color()));
     let orientation = outline.exif.and_then(Orientation::from_exif_chunk);
     image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     Ok((image, profile))

@@ -2,10 +2,11 @@
 //!
 //! Whatever the decoder cannot read is rejected here by its name, so that the decoder's errors are those of damaged files.
 
+use imgopen_engine::Format;
+
 use crate::chroma::Chroma;
 use crate::jpeg_markers::{self as markers, is_frame};
 use crate::problem::Problem;
-use imgopen_engine::Format;
 
 /// More scans than any encoder writes. Each passes over the whole picture, however few bytes it has.
 const MAX_SCANS: usize = 250;
@@ -182,7 +183,7 @@ impl Frame {
                 return Err(Problem::Damaged(Format::Jpeg, problem));
             }
             for (factor, most) in [(across, most_across), (down, most_down)] {
-                if most % factor != 0 {
+                if !most.is_multiple_of(*factor) {
                     return Err(Problem::UnsupportedJpeg(format!("whose channels are sampled {factor} to {most}")));
                 }
             }
@@ -202,7 +203,7 @@ impl Frame {
         };
         for [id, _] in selected.as_chunks::<2>().0 {
             let Some(at) = self.components.iter().position(|component| component.id == *id) else { continue };
-            if *count == 1 && self.components.len() > 1 {
+            if *count == 1 {
                 self.check_separate(&self.components[at])?;
             }
             if let Some(brought) = self.components[at].missing_bits.get_mut(range.clone()) {
@@ -213,14 +214,17 @@ impl Frame {
     }
 
     /// Checks that the decoder finds the blocks of a component that has a scan of its own: it takes their number from the
-    /// size of the picture, or of the component with padding, which is too many for some of the factors 2 and 3.
+    /// size of the picture, or of the component with padding, which is too many for some of the factors 2 and 3. It counts
+    /// the pixels of the picture in 16 bits.
     fn check_separate(&self, component: &Component) -> Result<(), Problem> {
         let (most_across, most_down) = self.largest();
         let (across, down) = component.factors;
         for (side, factor, most) in [(self.width, across, most_across), (self.height, down, most_down)] {
             let (factor, most) = (u32::from(factor), u32::from(most));
             let blocks = (side * factor).div_ceil(most).div_ceil(BLOCK);
-            let found = (side.div_ceil(most * BLOCK) * factor).min(side.div_ceil(BLOCK));
+            let padded = side.div_ceil(most * BLOCK) * factor;
+            let whole = side.div_ceil(BLOCK);
+            let found = if whole * BLOCK > u16::MAX.into() { padded } else { padded.min(whole) };
             if blocks != found {
                 let sampling = format!("whose channels are sampled {factor} to {most} and stored one after the other");
                 return Err(Problem::UnsupportedJpeg(sampling));

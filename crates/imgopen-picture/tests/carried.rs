@@ -192,7 +192,7 @@ fn the_place_is_kept_where_the_limits_say_so() {
     let result = enlarged(CAMERA, &PictureLimits { location: true, ..LIMITS });
     assert_eq!(field(&exif(&result), Tag::GPSLatitude).as_deref(), Some("47 deg 22 min 30 sec"));
     assert!(contains(&result, b"exif:GPSLatitude=\"47,22.5N\""));
-    let file = small_png(&[(b"tEXt", b"exif:GPSLatitude\047 22 30")]);
+    let file = small_png(&[(b"tEXt", b"exif:GPSLatitude\x0047 22 30")]);
     assert_eq!(text(&enlarged(&file, &LIMITS), "exif:GPSLatitude"), None);
     let kept = enlarged(&file, &PictureLimits { location: true, ..LIMITS });
     assert_eq!(text(&kept, "exif:GPSLatitude").as_deref(), Some("47 22 30"));

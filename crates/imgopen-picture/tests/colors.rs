@@ -37,10 +37,11 @@ fn p3_chunks() -> (Vec<u8>, Vec<u8>) {
     (45_455_u32.to_be_bytes().to_vec(), numbers.map(u32::to_be_bytes).concat())
 }
 
+/// As near as numbers of 8 bits allow: the darkest of one space lie between those of the other.
 fn assert_near(image: &DynamicImage, expected: [[u8; 3]; 4]) {
     let found = image.to_rgb8().into_raw();
     let expected = expected.concat();
-    assert!(found.iter().zip(&expected).all(|(one, other)| one.abs_diff(*other) <= 2), "{found:?} for {expected:?}");
+    assert!(found.iter().zip(&expected).all(|(one, other)| one.abs_diff(*other) <= 3), "{found:?} for {expected:?}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub struct Serve {
     /// A private network to fetch pictures from and push callbacks to; repeatable.
     #[arg(long, value_name = "CIDR")]
     pub allow_network: Vec<IpNet>,
-    /// The origin of web pages that may call the service from a browser, such as https://app.example.com; `*` for all;
+    /// The origin of web pages that may call the service from a browser, such as `https://app.example.com`; `*` for all;
     /// repeatable.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,

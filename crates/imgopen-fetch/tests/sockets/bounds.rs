@@ -243,8 +243,8 @@ async fn a_body_compressed_in_an_unknown_way_is_an_error() {
 /// Starts a host that sends a text of so many bytes as gzip, whatever is asked for.
 async fn gzipping(length: usize) -> Host {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    std::io::Write::write_all(&mut gzip, &vec![b'x'; length]).unwrap();
-    let body = gzip.finish().unwrap();
+    std::io::Write::write_all(&mut gzip, &vec![b'x'; length]).expect("memory can be written");
+    let body = gzip.finish().expect("memory can be written");
     Host::on(ALLOWED, move |mut stream, _| {
         let body = body.clone();
         async move {
