@@ -83,8 +83,8 @@ fn text_edges(rules: &Text) -> Edges {
         edges.outside.push(json!("ä".repeat(most + 1)));
     }
     if rules.pattern.is_some() {
-        edges.inside.extend([json!("https://example.com/a b.png"), json!("http://x")]);
-        edges.outside.extend([json!("https://"), json!("ftp://example.com/a.png"), json!(" https://x")]);
+        edges.inside.extend([json!("https://example.com/a b.png"), json!("http://x"), json!(" HTTPS://x")]);
+        edges.outside.extend([json!("https://"), json!("ftp://example.com/a.png"), json!("x https://x")]);
     }
     if let Some(numeric) = rules.numeric {
         edges.outside.extend([json!("NaN"), json!("one"), json!("")]);
