@@ -391,8 +391,10 @@ impl Shape {
             Shape::Number(rules) => format!("a number{}", range(rules.minimum, rules.maximum, rules.above_minimum)),
             Shape::Text(rules) => rules.expectation(),
             Shape::List(rules) => rules.expectation(),
-            Shape::TextEnum(set) if set.open => "a text".to_owned(),
-            Shape::TextEnum(set) => format!("one of {}", join(set.values.iter().map(|v| format!("\"{}\"", v.value)))),
+            Shape::TextEnum(set) => {
+                let values = join(set.values.iter().map(|choice| format!("\"{}\"", choice.value)));
+                if set.open { format!("a text, such as {values}") } else { format!("one of {values}") }
+            }
             Shape::IntegerEnum(_) => "a whole number".to_owned(),
             Shape::Object(_) => "an object".to_owned(),
         }

@@ -457,7 +457,7 @@ fn all_faults_are_reported_together_by_flag() {
     let run = ["run", "enlarge_image", "--scale", "9", "--callback-url", "me", "--source-image", "nowhere.png"];
     let mut text = transcript(&shell.run(&run));
     text += &transcript(&shell.run(&[&run[..], &["--json"]].concat()));
-    text += &transcript(&shell.run(&["run", "query_tool_task", "--tool-code", "rop"]));
+    text += &transcript(&shell.run(&["run", "query_tool_task", "--tool-code", "hair//change"]));
     text += &transcript(&shell.run(&[
         "run",
         "watermark_image",
