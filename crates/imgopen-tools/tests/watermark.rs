@@ -155,7 +155,8 @@ fn a_gray_profile_is_dropped_when_the_picture_becomes_coloured() {
     assert_eq!(picture::decode(&stamped.bytes, &LIMITS).unwrap().profile, None);
 }
 
-/// Red of sRGB is `color(display-p3 0.9175 0.2003 0.1386)`, as CSS Color 4 says.
+/// Red of sRGB is `color(display-p3 0.9175 0.2003 0.1386)`, as CSS Color 4 says. Little CMS 2.19 makes (255, 0, 3) of its
+/// numbers in 8 bits.
 #[test]
 fn the_colours_of_a_mark_are_converted_to_the_space_of_the_picture() {
     let attached = picture::Attached { profile: Some(include_bytes!("data/display-p3.icc")), ..Default::default() };

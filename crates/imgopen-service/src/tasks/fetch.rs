@@ -20,13 +20,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 ///
 /// That of the last try.
 pub async fn fetch(fetcher: &Fetcher, url: &str, limits: &Limits) -> Result<Fetched, FetchError> {
-    let mut pauses = PAUSES.into_iter();
+    fetch_with(&PAUSES, fetcher, url, limits).await
+}
+
+/// The same with other pauses.
+async fn fetch_with(pauses: &[Duration], fetcher: &Fetcher, url: &str, limits: &Limits) -> Result<Fetched, FetchError> {
+    let mut pauses = pauses.iter();
     loop {
         let error = match fetcher.get(url, limits).await {
             Ok(fetched) => return Ok(fetched),
             Err(error) => error,
         };
-        let Some(pause) = pauses.next().and_then(|pause| pause_after(&error, pause)) else { return Err(error) };
+        let Some(pause) = pauses.next().and_then(|pause| pause_after(&error, *pause)) else { return Err(error) };
         info!(%error, ?pause, "a picture cannot be fetched; trying again after a pause");
         tokio::time::sleep(pause).await;
     }
@@ -74,14 +79,15 @@ mod tests {
     /// Fetches from such a host. Returns the outcome and the number of tries.
     async fn fetched(answers: &'static [&'static str]) -> (Result<Fetched, FetchError>, usize) {
         let (fetcher, url, tries) = host(answers).await;
-        let outcome = fetch(&fetcher, &url, &Limits::default()).await;
+        let pauses = PAUSES.map(|pause| pause / 1000);
+        let outcome = fetch_with(&pauses, &fetcher, &url, &Limits::default()).await;
         (outcome, tries.load(Ordering::SeqCst))
     }
 
     #[tokio::test]
     async fn what_may_pass_is_tried_again() {
         for first in [
-            "HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             "HTTP/1.1 429 Slower\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             "HTTP/1.1 408 Late\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\npic",
