@@ -122,7 +122,7 @@ fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, Engi
         Content::Picture => Some(picture::decode_input(job.input("watermarkImage")?, job.limits(), monitor)?),
     };
     monitor.stage(0.2)?;
-    let mark = mark.map(|mark| matched(mark, &mut source));
+    let mark = mark.map(|mark| matched(mark, &mut source, monitor)).transpose()?;
     monitor.stage(0.3)?;
     let mut canvas = Canvas { image: std::mem::take(&mut source.image), profile: source.profile.take() };
     canvas.mark(library, &print, mark, monitor)?;
@@ -137,21 +137,41 @@ fn serve(library: &Library, job: &Job, monitor: &Monitor) -> Result<Output, Engi
 
 /// Returns a mark with the colours that it has to have in the picture to look as it does alone. A gray picture, which becomes
 /// coloured under a coloured mark, is prepared for it.
-fn matched(mut mark: Decoded, source: &mut Decoded) -> DynamicImage {
+fn matched(mut mark: Decoded, source: &mut Decoded, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
     if source.image.color().has_color() {
-        return picture::to_space_of(mark, source);
+        return Ok(picture::to_space_of(mark, source));
     }
-    if has_colour(&mark.image) {
+    if has_colour(&mark.image, monitor)? {
         picture::to_srgb(source);
         picture::to_srgb(&mut mark);
     }
-    mark.image
+    Ok(mark.image)
 }
 
-/// Returns whether any visible pixel is neither black, gray nor white.
-fn has_colour(image: &DynamicImage) -> bool {
-    let is_coloured = |[red, green, blue, alpha]: [u8; 4]| alpha > 0 && (red != green || green != blue);
-    image.color().has_color() && image.pixels().any(|(_, _, pixel)| is_coloured(pixel.0))
+/// Returns whether any visible pixel is neither black, gray nor white, however little that shows.
+fn has_colour(image: &DynamicImage, monitor: &Monitor) -> Result<bool, EngineError> {
+    if !image.color().has_color() {
+        return Ok(false);
+    }
+    let differ = |[red, green, blue]: [u16; 3]| red != green || green != blue;
+    let is_coloured = |x, y| match image {
+        DynamicImage::ImageRgb16(pixels) => differ(pixels.get_pixel(x, y).0),
+        DynamicImage::ImageRgba16(pixels) => {
+            let [red, green, blue, alpha] = pixels.get_pixel(x, y).0;
+            alpha > 0 && differ([red, green, blue])
+        }
+        other => {
+            let [red, green, blue, alpha] = other.get_pixel(x, y).0;
+            alpha > 0 && differ([red, green, blue].map(u16::from))
+        }
+    };
+    for y in 0..image.height() {
+        monitor.check_cancelled()?;
+        if (0..image.width()).any(|x| is_coloured(x, y)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The picture that is printed on.
@@ -231,6 +251,7 @@ fn coloured(image: DynamicImage) -> DynamicImage {
 
 #[cfg(test)]
 mod tests {
+    use image::{ImageBuffer, Rgb, Rgba};
     use serde_json::json;
 
     use super::*;
@@ -239,5 +260,23 @@ mod tests {
     fn cancellation_stops_the_work() {
         let work = |job: &Job, monitor: &Monitor| serve(&Library::default(), job, monitor);
         blocking::tests::assert_cancellable(&operations::WATERMARK_IMAGE, json!({"watermarkText": "a"}), work);
+    }
+
+    #[test]
+    fn colour_is_found_in_every_depth_where_it_is_visible() {
+        let deep = |pixel: [u16; 3]| DynamicImage::from(ImageBuffer::from_pixel(3, 2, Rgb(pixel)));
+        let clear = |alpha: u8| DynamicImage::from(ImageBuffer::from_pixel(3, 2, Rgba([9_u8, 8, 9, alpha])));
+        let (monitor, watch) = Monitor::new();
+        for (image, expected) in [
+            (deep([1000; 3]), false),
+            (deep([1000, 1001, 1000]), true),
+            (clear(0), false),
+            (clear(1), true),
+            (DynamicImage::new_luma8(3, 2), false),
+        ] {
+            assert_eq!(has_colour(&image, &monitor), Ok(expected), "{image:?}");
+        }
+        watch.cancel.cancel();
+        assert_eq!(has_colour(&deep([7; 3]), &monitor), Err(EngineError::Cancelled));
     }
 }
