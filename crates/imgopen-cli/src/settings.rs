@@ -1,6 +1,7 @@
 //! The settings of a service, from flags, environment variables, a file and defaults; the first source wins.
 
 mod backends;
+mod file;
 mod flags;
 mod messages;
 mod service;
@@ -10,15 +11,15 @@ mod variables;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use figment::providers::{Format, Serialized, Toml};
+use figment::providers::Serialized;
 use figment::{Figment, Provider};
 use imgopen_service::Settings;
 
 use crate::args::data::Data;
 use crate::args::serve::Serve;
 use crate::failure::Failure;
-use crate::text;
 pub use backends::Backends;
+use file::SettingsFile;
 use flags::Flags;
 use messages::{describe, source};
 use service::{OfService, check_listen};
@@ -75,11 +76,7 @@ impl Sources {
         let none = Self { service: Figment::new(), backends: Figment::new() };
         let mut sources = none.merge(Serialized::defaults(Settings::default()));
         if let Some(file) = &flags.config {
-            let cannot = || format!("--config: cannot read {}", file.display());
-            let text = text::read(file).with_context(cannot)?;
-            let invalid = |error| Failure::usage(format!("--config: {} is not TOML: {error}", file.display()));
-            text.parse::<toml::Table>().map_err(invalid)?;
-            sources = sources.merge(Toml::file_exact(file));
+            sources = sources.merge(SettingsFile::read(file)?);
         }
         Ok(sources.merge(variables()).merge(Flags::read(flags)?))
     }
@@ -157,6 +154,16 @@ mod tests {
         assert_eq!(settings.callbacks, Settings::default().callbacks);
     }
 
+    /// Windows editors begin a file with a byte order mark; TOML 1.1 lets a table in braces span lines, and end with a comma.
+    #[test]
+    fn a_file_may_have_a_byte_order_mark_and_be_toml_1_1() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "\u{feff}workers = 7\nqueue = {\n    length = 9,\n    running_per_key = 2,\n}\n";
+        std::fs::write(file.path(), text).unwrap();
+        let settings = load(&flags(&format!("--config {}", file.path().display()))).unwrap().service;
+        assert_eq!((settings.workers, settings.queue.length, settings.queue.running_per_key), (7, 9, Some(2)));
+    }
+
     /// A setting without a default, or whose default depends on the machine, is a line in a comment, such as
     /// `# workers = 2`; so are all back ends.
     #[test]
@@ -194,6 +201,12 @@ mod tests {
         assert!(error.starts_with(expected), "{error}");
         let error = load(&flags("--set queue.length=many")).unwrap_err().to_string();
         assert!(error.starts_with("the setting `queue.length` (command line): string \"many\" given"), "{error}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[queue]\nlength = 5\n\nlength = 6\n").unwrap();
+        let error = load(&flags(&format!("--config {}", file.path().display()))).unwrap_err().to_string();
+        let expected =
+            format!("--config: {} is not TOML: TOML parse error at line 4, column 1\n", file.path().display());
+        assert!(error.starts_with(&expected), "{error}");
         let error = load(&flags("--config /nowhere.toml")).unwrap_err().to_string();
         assert_eq!(error, "--config: cannot read /nowhere.toml");
     }

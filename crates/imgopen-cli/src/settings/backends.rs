@@ -219,6 +219,12 @@ pub mod tests {
             let error = of_file(&text).unwrap_err().to_string();
             assert!(error.contains("password") && !error.contains("12345"), "{error}");
         }
+        // Nor in one about what is not TOML, for which the line would be quoted.
+        for line in ["password = 12345x", "password = \"12345", "url = \"http://me:12345@b.example\" x"] {
+            let error = of_file(&format!("[[backends]]\n{line}\n")).unwrap_err().to_string();
+            assert!(error.contains("imgopen.toml is not TOML: error at line 2: "), "{error}");
+            assert!(!error.contains("12345"), "{error}");
+        }
     }
 
     #[test]
