@@ -3,8 +3,9 @@
 
 use imgopen_client::{Client, Credentials};
 use imgopen_tests::calls::{call, filled_path, path_value};
-use imgopen_tests::document::{self, request_examples, success};
+use imgopen_tests::document::{request_examples, success};
 use imgopen_tests::recorder::{Record, Recorder};
+use imgopen_tests::spec;
 use imgopen_tests::wire::{Tap, serve, url};
 use imgopen_types::{Operation, ToolCode, operations};
 use serde_json::Value;
@@ -25,11 +26,19 @@ async fn start() -> Loop {
 /// What the tests go through is what the documents have, none left out.
 #[test]
 fn the_tables_have_every_operation_of_every_document() {
-    let documented: Vec<_> = document::operations()
-        .map(|(path, operation)| (path.to_owned(), operation["operationId"].as_str().unwrap().to_owned()))
+    let documented: Vec<_> = spec::operations()
+        .map(|operation| {
+            let [request, response] = [operation.request(), operation.response()].map(spec::schema_name);
+            (operation.document, operation.path, operation.id(), request, response)
+        })
         .collect();
-    let known: Vec<_> = operations::ALL.iter().map(|known| (known.path.to_owned(), known.id.to_owned())).collect();
+    let known: Vec<_> = operations::ALL
+        .iter()
+        .map(|known| (known.document, known.path, known.id, known.request.name, known.response.name))
+        .collect();
     assert_eq!(known, documented);
+    let vendor = documented.iter().filter(|(document, ..)| *document == spec::VENDOR);
+    assert_eq!(vendor.count(), 30, "the vendor's document has the vendor's operations and no others");
 }
 
 #[tokio::test]
