@@ -69,9 +69,9 @@ impl SqliteStore {
         let file = directory.join(Self::FILE);
         let path: Arc<str> = file.display().to_string().into();
         let connection = open::read_write(&file)?;
-        let identity = Identity::of(&file);
-        let writer = Writer::start(connection, identity).map_err(|problem| problem.at(&path))?;
-        let readers = Readers::new(file).map_err(|problem| open::at_open(problem, &path))?;
+        let identity = Arc::new(Identity::of(&file));
+        let writer = Writer::start(connection, identity.clone()).map_err(|problem| problem.at(&path))?;
+        let readers = Readers::new(file, identity).map_err(|problem| open::at_open(problem, &path))?;
         Ok(Self { path, writer, readers, damage: Arc::default() })
     }
 

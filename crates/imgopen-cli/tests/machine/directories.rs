@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use futures_util::future::join_all;
+
 use super::*;
 use common::rows::{draw, drawn};
 use common::shell::files;
@@ -17,12 +19,17 @@ async fn with_pictures(folder: &Path, count: usize) -> (Program, Key, Vec<String
     (program, key, urls)
 }
 
-/// Submits, and expects to be asked to wait.
+/// Submits, at once so that the database is read by more connections than were open before, and expects to be asked to wait.
 async fn are_refused(key: &Key, program: &Program) {
     let http = reqwest::Client::new();
-    for number in 0..5 {
-        let request = drawing(&format!("lost{number}"), "delay=1ms");
-        let answer = post(&http, (key, &program.url), operation(&request), &[], &request).await.unwrap();
+    let submits = (0..40).map(|number| {
+        let (http, url) = (&http, &program.url);
+        async move {
+            let request = drawing(&format!("lost{number}"), "delay=1ms");
+            post(http, (key, url), operation(&request), &[], &request).await.unwrap()
+        }
+    });
+    for answer in join_all(submits).await {
         assert!(answer.asks_to_wait(), "{answer:?}");
     }
 }

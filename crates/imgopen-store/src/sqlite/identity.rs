@@ -1,5 +1,5 @@
-//! Whether the open files are still those at their paths. SQLite does not notice that they were deleted or replaced: it goes
-//! on writing into files that nobody finds again.
+//! Whether the open files are still those at their paths. SQLite does not notice that they were deleted or replaced: open
+//! connections go on writing into files that nobody finds again, and new ones read another database.
 
 use std::path::{Path, PathBuf};
 

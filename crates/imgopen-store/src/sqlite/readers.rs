@@ -1,4 +1,4 @@
-//! A pool of connections that only read.
+//! A pool of connections that only read, all from the files that were opened at first.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::identity::Identity;
 use super::open;
 use super::problem::Problem;
 
@@ -16,16 +17,19 @@ const MOST: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Readers {
     path: Arc<PathBuf>,
+    identity: Arc<Identity>,
     idle: Arc<Mutex<Vec<Connection>>>,
     slots: Arc<Semaphore>,
 }
 
 impl Readers {
     /// Opens the first connection, so that a file that cannot be opened is noticed at once.
-    pub fn new(path: PathBuf) -> Result<Self, Problem> {
-        let first = open::read_only(&path)?;
-        let (path, idle) = (Arc::new(path), Arc::new(Mutex::new(vec![first])));
-        Ok(Self { path, idle, slots: Arc::new(Semaphore::new(MOST)) })
+    pub fn new(path: PathBuf, identity: Arc<Identity>) -> Result<Self, Problem> {
+        let slots = Arc::new(Semaphore::new(MOST));
+        let readers = Self { path: Arc::new(path), identity, idle: Arc::default(), slots };
+        let first = readers.open()?;
+        readers.lock().push(first);
+        Ok(readers)
     }
 
     /// Runs work on a connection, on a thread where it may block.
@@ -56,7 +60,16 @@ impl Readers {
 
     fn take(&self) -> Result<Connection, Problem> {
         let idle = self.lock().pop();
-        idle.map_or_else(|| open::read_only(&self.path), Ok)
+        idle.map_or_else(|| self.open(), Ok)
+    }
+
+    /// Opens a connection. A file that took the place of the database's has other keys and tasks, or none: it is not opened,
+    /// because it would share the log of the other one, and it is not read if it came just before.
+    fn open(&self) -> Result<Connection, Problem> {
+        self.identity.check()?;
+        let connection = open::read_only(&self.path)?;
+        self.identity.check()?;
+        Ok(connection)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

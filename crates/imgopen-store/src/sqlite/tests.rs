@@ -262,6 +262,51 @@ async fn nothing_is_written_into_a_file_that_was_deleted_or_replaced() {
     }
 }
 
+/// Work that keeps a reader busy until it is released, so that other work needs another one. Returns once it has begun.
+async fn keep_reading(
+    store: &SqliteStore,
+) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), StoreError>>) {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let store = store.clone();
+    let kept = tokio::spawn(async move {
+        store
+            .read(move |_| {
+                began.send(()).unwrap();
+                let _ = wait.recv();
+                Ok(())
+            })
+            .await
+    });
+    begun.await.unwrap();
+    (go, kept)
+}
+
+#[tokio::test]
+async fn nothing_is_read_from_a_file_that_took_the_place_of_the_database() {
+    let (directory, store) = store();
+    store.submit(task("before")).await.unwrap();
+    let (elsewhere, other) = self::store();
+    other.close().await.unwrap();
+    let (file, aside) = (directory.path().join(SqliteStore::FILE), directory.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::copy(elsewhere.path().join(SqliteStore::FILE), &file).unwrap();
+    let id = || TaskId("before".to_owned());
+    // What is open still reads what was there.
+    assert!(store.task(id()).await.unwrap().is_some());
+    let (go, kept) = keep_reading(&store).await;
+    let lost = store.task(id()).await.unwrap_err();
+    assert!(matches!(&lost, StoreError::Lost { problem, .. } if problem.contains("replaced")), "{lost}");
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(store.task(id()).await.unwrap_err(), StoreError::Lost { .. }));
+    // Put back, it is the same file again, and no connection of the other one is left.
+    std::fs::rename(&aside, &file).unwrap();
+    assert!(store.task(id()).await.unwrap().is_some());
+    go.send(()).unwrap();
+    kept.await.unwrap().unwrap();
+    assert!(store.task(id()).await.unwrap().is_some());
+}
+
 /// All that waits shares one wait for the lock. One after the other, the second would have waited for the first.
 #[tokio::test]
 async fn a_foreign_lock_fails_all_that_waits_for_it_at_once() {

@@ -1,6 +1,7 @@
 //! The one thread that writes, with many callers to a transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread. It fails all work once the files are not those of the identity any more.
-    pub fn start(connection: Connection, identity: Identity) -> Result<Self, Problem> {
+    pub fn start(connection: Connection, identity: Arc<Identity>) -> Result<Self, Problem> {
         let (queue, work) = channel();
         let thread = thread::Builder::new().name("imgopen-writer".to_owned());
         let started = thread.spawn(move || run(connection, &identity, &work));
