@@ -24,3 +24,17 @@ pub const PARTS: &[Part] = &[
         text: include_str!("../models/LICENSE-seeta"),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people see of the crate before they have it.
+    #[test]
+    fn cargo_toml_names_the_licences_of_all_parts() {
+        let named: Vec<_> = env!("CARGO_PKG_LICENSE").split([' ', '(', ')']).collect();
+        for part in PARTS {
+            assert!(named.contains(&part.licence), "{} is not in {named:?}", part.licence);
+        }
+    }
+}
