@@ -30,6 +30,8 @@ pub struct Monitor {
     checks: Option<Arc<Checks>>,
     /// What this is a monitor for a part of.
     within: Option<Arc<Within>>,
+    /// Whether what it is given is not shown.
+    is_silent: bool,
 }
 
 /// Lives as long as the monitors of a part of a job.
@@ -105,7 +107,7 @@ impl Monitor {
         let (preview, preview_seen) = watch::channel(None);
         let cancel = CancellationToken::new();
         let watch = Watch { progress: progress_seen, preview: preview_seen, cancel: cancel.clone() };
-        (Monitor { progress, preview, cancel, checks: None, within: None }, watch)
+        (Monitor { progress, preview, cancel, checks: None, within: None, is_silent: false }, watch)
     }
 
     /// Creates a channel whose job is cancelled when it looks for that for the `last`-th time, with a count of how often it
@@ -132,8 +134,17 @@ impl Monitor {
         (Monitor { within, ..self.clone() }, Part { ended })
     }
 
+    /// Returns a monitor for what prepares the job, such as another engine: it is cancelled with the job, and the job goes on as
+    /// long as it lives, but the watcher sees neither its progress nor its previews.
+    pub fn silent(&self) -> Monitor {
+        Monitor { is_silent: true, ..self.clone() }
+    }
+
     /// Reports that `step` of `steps` steps are done.
     pub fn step(&self, step: u32, steps: u32) {
+        if self.is_silent {
+            return;
+        }
         let percent = 100.0 * f64::from(step.min(steps)) / f64::from(steps.max(1));
         self.progress.send_if_modified(|progress| {
             let before = *progress;
@@ -144,6 +155,9 @@ impl Monitor {
 
     /// Reports the share that is done, from 0 to 1; other values are clamped.
     pub fn fraction(&self, fraction: f64) {
+        if self.is_silent {
+            return;
+        }
         let percent = 100.0 * fraction.clamp(0.0, 1.0);
         self.progress.send_if_modified(|progress| {
             let rises = percent > progress.percent;
@@ -156,7 +170,9 @@ impl Monitor {
 
     /// Publishes an intermediate picture.
     pub fn preview(&self, picture: Picture) {
-        self.preview.send_replace(Some(picture));
+        if !self.is_silent {
+            self.preview.send_replace(Some(picture));
+        }
     }
 
     /// Returns whether the job was cancelled.
@@ -254,6 +270,27 @@ mod tests {
         assert!(monitor.part().0.is_cancelled());
         drop(monitor);
         watch.ended().await;
+    }
+
+    #[tokio::test]
+    async fn what_prepares_a_job_shows_nothing_and_ends_with_it() {
+        let (monitor, watch) = Monitor::new();
+        let silent = monitor.silent();
+        silent.step(1, 2);
+        silent.fraction(1.0);
+        silent.stage(1.0).unwrap();
+        let (bytes, format) = (bytes::Bytes::new(), crate::picture::Format::Png);
+        silent.preview(Picture { bytes, format, width: 1, height: 1, seed: None });
+        assert_eq!((*watch.progress.borrow(), watch.preview.borrow().is_some()), (Progress::default(), false));
+        monitor.step(1, 4);
+        assert_eq!(watch.progress.borrow().percent, 25.0);
+        drop(monitor);
+        let mut ended = std::pin::pin!(watch.ended());
+        assert!(ended.as_mut().now_or_never().is_none(), "the work goes on");
+        watch.cancel.cancel();
+        assert!(silent.is_cancelled() && silent.part().0.silent().is_cancelled());
+        drop(silent);
+        ended.await;
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::EngineError;
+use crate::preprocessing::Preprocessing;
 
 /// The request that a task was submitted with. An engine checks it before the task is accepted, and gets it again within
 /// each [`Job`](crate::Job).
@@ -16,6 +17,7 @@ pub struct JobRequest {
     body: Value,
     options: TaskOptions,
     key: String,
+    preprocessing: Option<Preprocessing>,
 }
 
 /// What travels with a task beside its request.
@@ -30,7 +32,8 @@ impl JobRequest {
     /// Creates the request of a task. `body` is canonical, as [`read_value`](imgopen_types::read_value) and the
     /// `Serialize` of typed requests write it.
     pub fn new(task_id: impl Into<String>, operation: &'static Operation, body: Value) -> Self {
-        Self { task_id: task_id.into(), operation, body, options: TaskOptions::default(), key: String::new() }
+        let (options, key) = (TaskOptions::default(), String::new());
+        Self { task_id: task_id.into(), operation, body, options, key, preprocessing: None }
     }
 
     /// Sets the id of the access key that submitted the task.
@@ -41,6 +44,16 @@ impl JobRequest {
     /// Returns the id of the access key that submitted the task; empty if the caller of the engine has none.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Sets how a control picture is made, for a request of `preview_controlnet` that an engine makes for a job of its own.
+    pub fn with_preprocessing(self, preprocessing: Preprocessing) -> Self {
+        Self { preprocessing: Some(preprocessing), ..self }
+    }
+
+    /// Returns how a control picture is made for the job of another engine; `None` for requests of callers.
+    pub fn preprocessing(&self) -> Option<Preprocessing> {
+        self.preprocessing
     }
 
     /// Sets the options.
