@@ -1,14 +1,14 @@
 //! Shows pictures as ControlNet's preprocessors see them: edges, strokes, areas of colour. No neural network is used.
 //!
-//! | value | aliases | result | settings, as the web UI's defaults |
+//! | value | aliases | result | how, with the web UI's defaults |
 //! |---|---|---|---|
-//! | `canny` | | thin edges, white on black | thresholds 100 and 200, Sobel 3x3, L1 norm, on gray |
-//! | `scribble` | `scribble_xdog` | strokes where it is darker than around, white on black | threshold 32 |
+//! | `canny` | | thin edges, white on black | `threshold_a` 100 and `threshold_b` 200, Sobel 3x3, L1 norm, on gray |
+//! | `scribble` | `scribble_xdog` | strokes where it is darker than around, white on black | `threshold_a` 32 |
 //! | `softedge` | | soft outlines, bright on black | its own method; the web UI's are networks |
 //! | `lineart` | `lineart_standard` | dark lines, such as of a drawing, bright on black | deviation 6, threshold 8 |
-//! | `threshold` | | white where all channels are above 127, else black | 127 |
+//! | `threshold` | | white where all channels are above a threshold, else black | `threshold_a` 127 |
 //! | `invert` | | the negative | |
-//! | `tile` | `tile_resample` | the picture without its detail | rate 8, its greatest: the default changes nothing |
+//! | `tile` | `tile_resample` | the picture without its detail | `threshold_a` is the rate; previews have 8, its greatest |
 //! | `shuffle` | | colours and shapes displaced by smooth noise | meshes of 256 pixels |
 //! | `color` | `colour`, `t2ia_color_grid` | cells of one colour | 64 pixels |
 //! | `none` | | the picture as it is | |
@@ -18,8 +18,12 @@
 //! `softedge_hed`, are rejected.
 //!
 //! The result is a PNG of the size of the source, at 8 bits: gray for results on black, and for gray sources. Distances are
-//! in pixels of the source, which the web UI calls pixel perfect. Transparency is flattened onto white, 16 bits are rounded
-//! to 8, and colours are converted to sRGB, so that they look as they did. The same source always gives the same result.
+//! in pixels of the source. Transparency is flattened onto white, 16 bits are rounded to 8, and colours are converted to sRGB,
+//! so that they look as they did. The same source always gives the same result.
+//!
+//! For the job of another engine, [`Preprocessing`] says the thresholds, and the size that the source is brought to before, as
+//! the web UI's extension does: [`preprocess_as`]. `invert`, `tile` and `none` keep the size, there too, and without
+//! `threshold_a` the rate of `tile` is 1, which changes nothing.
 
 #[macro_use]
 mod vectorised;
@@ -28,6 +32,7 @@ mod areas;
 mod canny;
 mod gaussian;
 mod levels;
+mod parameter;
 mod raster;
 mod shuffle;
 mod softedge;
@@ -38,10 +43,14 @@ use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
-use imgopen_engine::{Engine, EngineError, FieldValues, Grade, Job, JobRequest, Monitor, Offer, Output};
-use imgopen_picture::{self as picture, write_png};
+use imgopen_engine::{
+    Engine, EngineError, FieldValues, Grade, Job, JobRequest, Monitor, Offer, Output, PictureLimits, Preprocessing,
+    Resolution,
+};
+use imgopen_picture::{self as picture, LONGEST_SIDE, write_png};
 use imgopen_types::{PreviewControlnetRequest, operations};
 
+use self::parameter::Parameter;
 use self::raster::Raster;
 use crate::{blocking, memory};
 
@@ -49,6 +58,22 @@ use crate::{blocking, memory};
 const LONGEST_NAME: usize = 60;
 /// The field that names the preprocessor.
 const FIELD: &str = "preprocessor";
+/// The field of the picture.
+const SOURCE: &str = "sourceImage";
+
+/// The low and the high threshold.
+const CANNY: &[Parameter] =
+    &[Parameter::new("threshold_a", (0.0, 256.0), 100.0), Parameter::new("threshold_b", (0.0, 256.0), 200.0)];
+/// Twice the least difference of a stroke from what is around it.
+const SCRIBBLE: &[Parameter] = &[Parameter::new("threshold_a", (1.0, 64.0), 32.0)];
+/// What white is above.
+const THRESHOLD: &[Parameter] = &[Parameter::new("threshold_a", (0.0, 255.0), 127.0)];
+/// By how much the picture is reduced.
+const TILE: &[Parameter] = &[Parameter::new("threshold_a", (1.0, 8.0), 1.0)];
+/// The rate of tiles in previews: the web UI's default would show nothing.
+const PREVIEW_RATE: f64 = 8.0;
+/// The least rate at which a tile is reduced.
+const LEAST_RATE: f64 = 1.1;
 
 /// The engine `preprocessors`, which shows pictures as ControlNet's preprocessors see them. It offers
 /// `preview_controlnet`.
@@ -130,6 +155,31 @@ impl Preprocessor {
         }
     }
 
+    /// Returns the numbers that it takes, in the order of the web UI.
+    const fn parameters(self) -> &'static [Parameter] {
+        match self {
+            Preprocessor::Canny => CANNY,
+            Preprocessor::Scribble => SCRIBBLE,
+            Preprocessor::Threshold => THRESHOLD,
+            Preprocessor::Tile => TILE,
+            _ => &[],
+        }
+    }
+
+    /// Returns the values of these numbers; 0 for those that it does not take.
+    fn values(self, given: [Option<f64>; 2]) -> Result<[f64; 2], EngineError> {
+        let mut values = [0.0; 2];
+        for ((value, parameter), given) in values.iter_mut().zip(self.parameters()).zip(given) {
+            *value = parameter.value(given)?;
+        }
+        Ok(values)
+    }
+
+    /// Returns whether the picture is brought to a resolution for it.
+    const fn has_resolution(self) -> bool {
+        !matches!(self, Preprocessor::Invert | Preprocessor::Tile | Preprocessor::None)
+    }
+
     fn list() -> String {
         Self::ALL.map(Self::as_str).join(", ")
     }
@@ -183,12 +233,12 @@ impl Engine for Preprocessors {
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
-        requested(&request.typed()?)?;
-        Ok(())
+        let preprocessor = requested(&request.typed()?)?;
+        request.preprocessing().map_or(Ok(()), |asked| preprocessor.values(thresholds(&asked)).map(drop))
     }
 
     fn memory(&self, job: &Job) -> u64 {
-        memory::of(job, 1.0)
+        memory::of(job, growth(job))
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
@@ -204,13 +254,56 @@ fn requested(request: &PreviewControlnetRequest) -> Result<Preprocessor, EngineE
     name.parse().map_err(|error: UnknownPreprocessor| EngineError::rejected(FIELD, error.to_string()))
 }
 
+fn thresholds(asked: &Preprocessing) -> [Option<f64>; 2] {
+    [asked.threshold_a, asked.threshold_b]
+}
+
+/// Returns how many times as many pixels as the source has what a job works on.
+fn growth(job: &Job) -> f64 {
+    // A request that cannot be read is rejected by the run.
+    let preprocessor = job.request().ok().and_then(|request| requested(&request).ok());
+    let is_scaled = preprocessor.is_some_and(Preprocessor::has_resolution);
+    let asked = job.checked_request().preprocessing().filter(|_| is_scaled);
+    let header = job.input(SOURCE).ok().and_then(|input| picture::inspect(&input.bytes, job.limits()).ok());
+    let (Some(asked), Some(header)) = (asked, header) else { return 1.0 };
+    // It may be turned upright.
+    let sizes = [(header.width, header.height), (header.height, header.width)];
+    let pixels = sizes.map(|size| {
+        let (width, height) = asked.resolution.size(size);
+        f64::from(width) * f64::from(height)
+    });
+    pixels[0].max(pixels[1]) / header.pixels() as f64
+}
+
+/// Rejects a resolution that makes a picture larger than results may be.
+fn check_size(resolution: Resolution, before: (u32, u32), limits: &PictureLimits) -> Result<(), EngineError> {
+    let ((width, height), (wide, high)) = (resolution.size(before), before);
+    if width.max(height) <= LONGEST_SIDE && u64::from(width) * u64::from(height) <= limits.pixels {
+        return Ok(());
+    }
+    let problem = format!(
+        "{width}x{height} pixels would be made of {wide}x{high} for the preprocessor; at most {} pixels in all and \
+         {LONGEST_SIDE} on a side are allowed",
+        limits.pixels
+    );
+    Err(EngineError::rejected("resolution", problem))
+}
+
 fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
     let preprocessor = requested(&job.request()?)?;
-    let mut source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
+    let mut source = picture::decode_input(job.input(SOURCE)?, job.limits(), monitor)?;
     monitor.stage(0.2)?;
     picture::to_srgb(&mut source);
     monitor.stage(0.3)?;
-    let image = preprocess(source.image, preprocessor, monitor)?;
+    let image = match job.checked_request().preprocessing() {
+        Some(asked) => {
+            if preprocessor.has_resolution() {
+                check_size(asked.resolution, (source.image.width(), source.image.height()), job.limits())?;
+            }
+            preprocess_as(source.image, preprocessor, &asked, monitor)?
+        }
+        None => preprocess(source.image, preprocessor, monitor)?,
+    };
     monitor.stage(0.8)?;
     let picture = write_png(&image, &format!("ControlNet preprocessor: {preprocessor}"), monitor)?;
     monitor.stage(1.0)?;
@@ -237,20 +330,69 @@ pub fn preprocess(
     preprocessor: Preprocessor,
     monitor: &Monitor,
 ) -> Result<DynamicImage, EngineError> {
+    let mut values = preprocessor.values([None; 2])?;
+    if preprocessor == Preprocessor::Tile {
+        values[0] = PREVIEW_RATE;
+    }
+    make(image, preprocessor, None, values, monitor)
+}
+
+/// Returns a picture as the preprocessor of the web UI's extension makes it with these settings: 8 bits without transparency, of
+/// the size that the resolution gives, or of its own for `invert`, `tile` and `none`. The size must be one that fits into memory.
+///
+/// # Errors
+///
+/// [`EngineError::Rejected`] names the member of `asked` whose value is out of range; for others, see [`preprocess`].
+///
+/// ```
+/// use image::DynamicImage;
+/// use imgopen_engine::{Monitor, Preprocessing, Resolution};
+/// use imgopen_tools::preprocess::{Preprocessor, preprocess_as};
+///
+/// let asked = Preprocessing { resolution: Resolution::Shorter(64), threshold_a: Some(50.0), threshold_b: None };
+/// let edges = preprocess_as(DynamicImage::new_rgb8(30, 20), Preprocessor::Canny, &asked, &Monitor::new().0)?;
+/// assert_eq!((edges.width(), edges.height()), (96, 64));
+/// # Ok::<(), imgopen_engine::EngineError>(())
+/// ```
+pub fn preprocess_as(
+    image: DynamicImage,
+    preprocessor: Preprocessor,
+    asked: &Preprocessing,
+    monitor: &Monitor,
+) -> Result<DynamicImage, EngineError> {
+    let values = preprocessor.values(thresholds(asked))?;
+    let resolution = preprocessor.has_resolution().then_some(asked.resolution);
+    make(image, preprocessor, resolution, values, monitor)
+}
+
+fn make(
+    image: DynamicImage,
+    preprocessor: Preprocessor,
+    resolution: Option<Resolution>,
+    [first, second]: [f64; 2],
+    monitor: &Monitor,
+) -> Result<DynamicImage, EngineError> {
     if image.width() == 0 || image.height() == 0 {
         return Err(EngineError::Failed("a picture without pixels cannot be preprocessed".to_owned()));
     }
-    let image = picture::flatten(image);
+    let mut image = picture::flatten(image);
     monitor.check_cancelled()?;
+    if let Some(resolution) = resolution {
+        let size = resolution.size((image.width(), image.height()));
+        image = areas::scaled(image, size)?;
+        monitor.check_cancelled()?;
+    }
     let raster = Raster::of(&image, monitor);
+    // Thresholds are compared with whole numbers, so that fractions of them have no effect.
     let made = match preprocessor {
-        Preprocessor::Canny => canny::edges(raster)?.into(),
-        Preprocessor::Scribble => strokes::scribble(raster)?.into(),
+        Preprocessor::Canny => canny::edges(raster, [first, second].map(|threshold| threshold as i16))?.into(),
+        Preprocessor::Scribble => strokes::scribble(raster, (first / 2.0).floor() as f32)?.into(),
         Preprocessor::SoftEdge => softedge::edges(raster)?.into(),
         Preprocessor::LineArt => strokes::lines(raster)?.into(),
-        Preprocessor::Threshold => levels::threshold(raster)?.into(),
+        Preprocessor::Threshold => levels::threshold(raster, first as u8)?.into(),
         Preprocessor::Invert => raster.with(levels::invert(raster)?),
-        Preprocessor::Tile => areas::tile(&image, monitor)?,
+        Preprocessor::Tile if first < LEAST_RATE => image,
+        Preprocessor::Tile => areas::tile(&image, first, monitor)?,
         Preprocessor::Shuffle => raster.with(shuffle::shuffle(raster)?),
         Preprocessor::Color => raster.with(areas::grid(raster)?),
         Preprocessor::None => image,

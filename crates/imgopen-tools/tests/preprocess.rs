@@ -4,10 +4,10 @@
 mod support;
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
-use imgopen_engine::{Engine, Format, Grade, Job, Monitor, PictureLimits};
+use imgopen_engine::{Engine, EngineError, Format, Grade, Job, Monitor, PictureLimits, Preprocessing, Resolution};
 use imgopen_picture::{Attached, decode, encode};
 use imgopen_tools::Preprocessors;
-use imgopen_tools::preprocess::{Preprocessor, preprocess};
+use imgopen_tools::preprocess::{Preprocessor, preprocess, preprocess_as};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -17,8 +17,21 @@ fn made(image: impl Into<DynamicImage>, preprocessor: Preprocessor) -> DynamicIm
     preprocess(image.into(), preprocessor, &Monitor::new().0).unwrap()
 }
 
+/// As the preprocessor of the web UI with these settings.
+fn made_as(image: impl Into<DynamicImage>, preprocessor: Preprocessor, asked: &Preprocessing) -> DynamicImage {
+    preprocess_as(image.into(), preprocessor, asked, &Monitor::new().0).unwrap()
+}
+
+/// Settings with the web UI's defaults.
+fn at(resolution: Resolution) -> Preprocessing {
+    Preprocessing { resolution, threshold_a: None, threshold_b: None }
+}
+
+/// The thresholds of previews.
+const USUAL: [i64; 2] = [100, 200];
+
 /// Textbook Canny: whole arrays, one pixel at a time, the direction in floating point.
-fn canny(gray: &GrayImage) -> GrayImage {
+fn canny(gray: &GrayImage, [low, high]: [i64; 2]) -> GrayImage {
     let (width, height) = gray.dimensions();
     let at = |x: i64, y: i64| {
         let (x, y) = (x.clamp(0, i64::from(width) - 1), y.clamp(0, i64::from(height) - 1));
@@ -47,13 +60,13 @@ fn canny(gray: &GrayImage) -> GrayImage {
     let mut edges = GrayImage::new(width, height);
     let mut found = Vec::new();
     let pixels = (0..i64::from(height)).flat_map(|y| (0..i64::from(width)).map(move |x| (x, y)));
-    for (x, y) in pixels.filter(|(x, y)| size(*x, *y) > 200 && greatest(*x, *y)) {
+    for (x, y) in pixels.filter(|(x, y)| size(*x, *y) > high && greatest(*x, *y)) {
         found.push((x, y));
         edges.put_pixel(x as u32, y as u32, Luma([255]));
     }
     while let Some((x, y)) = found.pop() {
         for (x, y) in (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| (x + dx, y + dy))) {
-            if inside(x, y) && edges.get_pixel(x as u32, y as u32).0[0] == 0 && size(x, y) > 100 && greatest(x, y) {
+            if inside(x, y) && edges.get_pixel(x as u32, y as u32).0[0] == 0 && size(x, y) > low && greatest(x, y) {
                 found.push((x, y));
                 edges.put_pixel(x as u32, y as u32, Luma([255]));
             }
@@ -76,7 +89,7 @@ fn canny_matches_its_definition() {
     for (seed, (width, height)) in (0..).zip([(1, 1), (1, 9), (9, 1), (2, 2), (3, 5), (40, 31), (67, 90), (128, 33)]) {
         let gray = busy(width, height, seed);
         let edges = made(gray.clone(), Preprocessor::Canny).to_luma8();
-        assert_eq!(edges, canny(&gray), "{width}x{height}");
+        assert_eq!(edges, canny(&gray, USUAL), "{width}x{height}");
     }
     let edges = made(busy(128, 128, 6), Preprocessor::Canny).to_luma8();
     assert!(edges.iter().filter(|sample| **sample == 255).count() > 200);
@@ -231,6 +244,83 @@ fn shuffling_moves_pixels_and_makes_no_others() {
 }
 
 #[test]
+fn thresholds_are_those_that_are_given() {
+    let gray = busy(90, 70, 6);
+    let with = |threshold_a: f64, threshold_b: f64| Preprocessing {
+        resolution: Resolution::Shorter(70),
+        threshold_a: Some(threshold_a),
+        threshold_b: Some(threshold_b),
+    };
+    let edges = |asked: &Preprocessing| made_as(gray.clone(), Preprocessor::Canny, asked).to_luma8();
+    let usual = canny(&gray, USUAL);
+    // Fractions have no effect, and OpenCV takes the thresholds in any order.
+    for (one, other, thresholds) in
+        [(100.0, 200.0, USUAL), (20.0, 60.0, [20, 60]), (250.7, 90.2, [90, 250]), (0.0, 256.0, [0, 256])]
+    {
+        let expected = canny(&gray, thresholds);
+        assert_eq!(edges(&with(one, other)), expected, "{one} {other}");
+        assert_eq!(expected == usual, thresholds == USUAL, "{thresholds:?}");
+    }
+    assert_eq!(edges(&at(Resolution::Shorter(70))), usual);
+    let image = RgbImage::from_raw(4, 1, vec![128, 128, 128, 127, 255, 255, 255, 255, 30, 31, 200, 90]).unwrap();
+    let above = |threshold: f64| {
+        let asked = Preprocessing { threshold_a: Some(threshold), ..at(Resolution::Shorter(1)) };
+        made_as(image.clone(), Preprocessor::Threshold, &asked).to_luma8().into_raw()
+    };
+    assert_eq!([above(127.5), above(30.0), above(255.0)], [[255, 0, 0, 0], [255, 255, 0, 255], [0; 4]]);
+    let image = colors(50, 45);
+    let asked = Preprocessing { threshold_a: Some(9.0), ..at(Resolution::Shorter(45)) };
+    let strokes = made_as(image.clone(), Preprocessor::Scribble, &asked).to_luma8();
+    for (x, y, pixel) in strokes.enumerate_pixels() {
+        let depth = |channel| blurred(&image, channel, 5.0, (x, y)) - blurred(&image, channel, 0.5, (x, y));
+        let least = (0..3).map(depth).fold(f64::INFINITY, f64::min);
+        if (least - 4.0).abs() > 0.01 {
+            assert_eq!(pixel.0[0], if least > 4.0 { 255 } else { 0 }, "{x},{y}: {least}");
+        }
+    }
+    assert_ne!(strokes, made(image, Preprocessor::Scribble).to_luma8());
+}
+
+#[test]
+fn a_tile_is_reduced_at_the_rate_that_is_given() {
+    let image = DynamicImage::from(colors(64, 48));
+    let tile = |threshold_a: Option<f64>| {
+        let asked = Preprocessing { threshold_a, ..at(Resolution::Shorter(512)) };
+        made_as(image.clone(), Preprocessor::Tile, &asked)
+    };
+    // As in the web UI, little is none.
+    assert_eq!([tile(None), tile(Some(1.0)), tile(Some(1.05))], [(); 3].map(|()| image.clone()));
+    assert_eq!(tile(Some(8.0)), made(image.clone(), Preprocessor::Tile));
+    assert_ne!(tile(Some(2.0)), tile(Some(8.0)));
+    let stripes = GrayImage::from_fn(64, 64, |x, _| Luma([if x % 2 == 0 { 60 } else { 140 }]));
+    let asked = Preprocessing { threshold_a: Some(2.0), ..at(Resolution::Shorter(512)) };
+    let tile = made_as(stripes, Preprocessor::Tile, &asked).to_luma8();
+    assert!(tile.iter().all(|sample| *sample == 100));
+}
+
+#[test]
+fn a_picture_is_brought_to_the_resolution_before_it_is_read() {
+    // Each pixel becomes a block, or the other way round.
+    let small = GrayImage::from_fn(20, 10, |x, y| Luma([if (x / 5 + y / 5) % 2 == 0 { 255 } else { 0 }]));
+    let large = GrayImage::from_fn(80, 40, |x, y| *small.get_pixel(x / 4, y / 4));
+    let (shrunk, grown) = (at(Resolution::Shorter(10)), at(Resolution::Within(90, 40)));
+    assert_eq!(made_as(large.clone(), Preprocessor::Threshold, &shrunk).to_luma8(), small);
+    assert_eq!(made_as(small.clone(), Preprocessor::Threshold, &grown).to_luma8(), large);
+    for one in Preprocessor::ALL {
+        let made_at = made_as(large.clone(), one, &at(Resolution::Covering(160, 200)));
+        let size = match one {
+            Preprocessor::Invert | Preprocessor::Tile | Preprocessor::None => (80, 40),
+            _ => (400, 200),
+        };
+        assert_eq!((made_at.width(), made_at.height()), size, "{one}");
+        // A size that stays changes nothing.
+        if one != Preprocessor::Tile {
+            assert_eq!(made_as(large.clone(), one, &at(Resolution::Shorter(40))), made(large.clone(), one), "{one}");
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_picture_is_taken() {
     let pictures: Vec<DynamicImage> = vec![
         ImageBuffer::from_pixel(9, 7, Luma([7_u8])).into(),
@@ -343,6 +433,62 @@ async fn unknown_preprocessors_are_rejected_before_and_in_the_job() {
     );
 }
 
+/// A job for the control picture of another engine's job.
+fn asked_as(preprocessor: &str, asked: Preprocessing) -> Job {
+    let request = request("preview_controlnet", json!({"preprocessor": preprocessor})).with_preprocessing(asked);
+    let bytes = file(&colors(40, 30).into(), ImageFormat::Png);
+    Job::new(request, "run").with_inputs(vec![input(bytes)])
+}
+
+#[tokio::test]
+async fn a_control_picture_is_made_as_another_engine_asks() {
+    let engine = Preprocessors::new();
+    let given = Preprocessing { threshold_a: Some(30.0), threshold_b: Some(60.0), ..at(Resolution::Shorter(60)) };
+    let output = run(&engine, asked_as("canny", given)).await.unwrap();
+    let read = decode(&output.pictures[0].bytes, &PictureLimits::default()).unwrap().image;
+    assert_eq!((read.width(), read.height()), (80, 60));
+    assert_eq!(read, made_as(colors(40, 30), Preprocessor::Canny, &given));
+    // At the size of the source, the result is that of a preview, to the byte.
+    let same = run(&engine, asked_as("canny", at(Resolution::Shorter(30)))).await.unwrap();
+    assert_eq!(same.pictures[0].bytes, run(&engine, asked("canny")).await.unwrap().pictures[0].bytes);
+    for (field, out, problem) in [
+        (
+            "threshold_a",
+            Preprocessing { threshold_a: Some(-5.0), ..given },
+            "-5 given; give a number from 0 to 256, or ",
+        ),
+        (
+            "threshold_b",
+            Preprocessing { threshold_b: Some(257.0), ..given },
+            "257 given; give a number from 0 to 256, or ",
+        ),
+    ] {
+        let job = asked_as("canny", out);
+        let error = engine.check(job.checked_request()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{field}`: {problem}")), "{error}");
+        assert_eq!(run(&engine, job).await.unwrap_err(), error);
+        // What it does not take has no effect.
+        assert_eq!(engine.check(asked_as("softedge", out).checked_request()), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_resolution_is_bounded_and_its_memory_counted() {
+    let engine = Preprocessors::new();
+    let limits = PictureLimits { pixels: 4800, ..PictureLimits::default() };
+    let job = |name: &str, side: u32| asked_as(name, at(Resolution::Shorter(side))).with_limits(limits);
+    assert!(run(&engine, job("canny", 60)).await.is_ok());
+    let error = run(&engine, job("canny", 61)).await.unwrap_err();
+    let problem = "81x61 pixels would be made of 40x30 for the preprocessor; at most 4800 pixels in all and 65535 on a side are \
+                   allowed";
+    assert_eq!(error, EngineError::rejected("resolution", problem));
+    // It is not brought to it.
+    assert!(run(&engine, job("invert", 61)).await.is_ok());
+    let pixels = |name: &str, side: u32| engine.memory(&job(name, side)) / 17;
+    assert_eq!([pixels("canny", 15), pixels("canny", 60), pixels("canny", 600)], [1200, 4800, 4800]);
+    assert_eq!((pixels("invert", 60), engine.memory(&asked("canny")) / 17), (1200, 1200));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
@@ -357,6 +503,6 @@ proptest! {
     #[test]
     fn canny_is_its_definition(width in 1..40_u32, height in 1..40_u32, seed in 0..1000_u32) {
         let gray = busy(width, height, seed);
-        prop_assert_eq!(made(gray.clone(), Preprocessor::Canny).to_luma8(), canny(&gray));
+        prop_assert_eq!(made(gray.clone(), Preprocessor::Canny).to_luma8(), canny(&gray, USUAL));
     }
 }

@@ -6,22 +6,31 @@ use imgopen_engine::{EngineError, Monitor};
 
 use super::raster::Raster;
 
-/// The factor of downscaling for a tile: the highest rate that the web UI allows.
-const RATE: u32 = 8;
 /// The side of a cell of the colour grid, in pixels.
 const CELL: usize = 64;
 
-/// Returns the picture without its detail: the means of blocks of pixels, enlarged smoothly.
+/// Returns the picture without its detail: the means of blocks of so many pixels on a side, enlarged smoothly.
 ///
 /// # Errors
 ///
 /// [`EngineError::Failed`] for pixels that cannot be resampled, which decoded pictures do not have;
 /// [`EngineError::Cancelled`].
-pub(super) fn tile(image: &DynamicImage, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
+pub(super) fn tile(image: &DynamicImage, rate: f64, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
     let (width, height) = (image.width(), image.height());
-    let small = resize(image, (width / RATE).max(1), (height / RATE).max(1), FilterType::Box)?;
+    let reduced = |side: u32| ((f64::from(side) / rate) as u32).max(1);
+    let small = resize(image, reduced(width), reduced(height), FilterType::Box)?;
     monitor.check_cancelled()?;
     resize(&small, width, height, FilterType::CatmullRom)
+}
+
+/// Brings a picture to another size: by means of areas if that is smaller, and else by cubics.
+pub(super) fn scaled(image: DynamicImage, (width, height): (u32, u32)) -> Result<DynamicImage, EngineError> {
+    let before = (image.width(), image.height());
+    if before == (width, height) {
+        return Ok(image);
+    }
+    let is_larger = width.min(height) > before.0.min(before.1);
+    resize(&image, width, height, if is_larger { FilterType::CatmullRom } else { FilterType::Box })
 }
 
 /// Resamples a picture, which cannot be stopped; the limit of pixels bounds the time that it takes.

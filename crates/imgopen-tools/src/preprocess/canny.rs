@@ -1,4 +1,4 @@
-//! Canny edges, identical to those of OpenCV's `Canny(gray, 100, 200)`.
+//! Canny edges, identical to those of OpenCV's `Canny(gray, low, high)`.
 //!
 //! Sobel gradients of 3x3 pixels, with the border replicated; their magnitude is the sum of both components (L1). A pixel
 //! is an edge where the magnitude is above the low threshold and a maximum across the edge; the direction is one of four,
@@ -17,10 +17,6 @@ use super::raster::Raster;
 const BAND: usize = 256 * 1024;
 /// How many strong pixels are followed before cancellation is checked again.
 const PART: usize = 16 * 1024;
-/// The gradient below which nothing is an edge; the web UI's default.
-const LOW: i16 = 100;
-/// The gradient above which an edge is certain; the web UI's default.
-const HIGH: i16 = 200;
 /// The tangent of 22.5 degrees in 1/2^16. For integers below 1024 the high half of a product decides on which side of the
 /// slope a gradient lies, because no such product is itself an integer.
 const TAN_22: u32 = 2 * 13573;
@@ -29,12 +25,15 @@ const TAN_22: u32 = 2 * 13573;
 const WEAK: u8 = 1;
 const STRONG: u8 = 2;
 
-/// Returns the edges in white on black.
-pub(super) fn edges(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
+/// Returns the edges in white on black. At or below the lower threshold nothing is an edge, and above the higher one an edge is
+/// certain; as in OpenCV, they may come in any order.
+pub(super) fn edges(raster: Raster<'_>, [one, other]: [i16; 2]) -> Result<GrayImage, EngineError> {
+    let thresholds = [one.min(other), one.max(other)];
     let mut marks = raster.gray();
     let length = (BAND / raster.width).max(1) * raster.width;
     let bands = marks.chunks_mut(length).enumerate().collect();
-    let strong = parallel::map(bands, |(index, band)| suppress(raster, index * length / raster.width, band));
+    let strong =
+        parallel::map(bands, |(index, band)| suppress(raster, thresholds, index * length / raster.width, band));
     let strong = strong.into_iter().collect::<Result<Vec<_>, _>>()?;
     hysteresis(&mut marks, raster.width, strong.concat(), raster.monitor)?;
     let shown = parallel::map(marks.chunks_mut(length).collect(), |band| {
@@ -48,7 +47,12 @@ pub(super) fn edges(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
 
 /// Marks the pixels of the rows from `first` on whose gradient is a maximum across the edge (non-maximum suppression).
 /// Returns the positions of the strong ones.
-fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Result<Vec<usize>, EngineError> {
+fn suppress(
+    raster: Raster<'_>,
+    thresholds: [i16; 2],
+    first: usize,
+    marks: &mut [u8],
+) -> Result<Vec<usize>, EngineError> {
     let (width, height) = (raster.width, raster.height as isize);
     let gray = |y: isize, row: &mut [u8]| raster.bright_row(y.clamp(0, height - 1) as usize, row);
     let mut strong = Vec::new();
@@ -73,7 +77,7 @@ fn suppress(raster: Raster<'_>, first: usize, marks: &mut [u8]) -> Result<Vec<us
     for (y, row) in (first..).zip(marks.chunks_exact_mut(width)) {
         raster.monitor.check_cancelled()?;
         ahead(y as isize + 1, &mut gradients);
-        mark(&gradients, row);
+        mark(&gradients, thresholds, row);
         // Eight pixels at a time; most have no mark.
         let (eights, rest) = row.as_chunks::<8>();
         let mut at = y * width;
@@ -146,7 +150,7 @@ impl Gradients {
 
 vectorised!(columns = columns_plainly(rows: [&'a [u8]; 3], smooth: &'a mut [i16], steep: &'a mut [i16]));
 vectorised!(finish = finish_plainly(smooth: &'a [i16], steep: &'a [i16], gradients: &'a mut Gradients));
-vectorised!(mark = mark_plainly(gradients: &'a [Gradients; 3], marks: &'a mut [u8]));
+vectorised!(mark = mark_plainly(gradients: &'a [Gradients; 3], thresholds: [i16; 2], marks: &'a mut [u8]));
 
 /// Computes the gradients from the column sums.
 #[inline(always)]
@@ -196,7 +200,7 @@ fn pick(mask: i16, one: i16, other: i16) -> i16 {
 /// Marks the pixels whose gradient is a maximum across the edge. Of two equal ones in a row or column the first is taken;
 /// on diagonals neither, as in OpenCV.
 #[inline(always)]
-fn mark_plainly([above, here, below]: &[Gradients; 3], marks: &mut [u8]) {
+fn mark_plainly([above, here, below]: &[Gradients; 3], [low, high]: [i16; 2], marks: &mut [u8]) {
     let width = marks.len();
     let (across, down) = (&here.across[..width], &here.down[..width]);
     let [a0, a1, a2] = [&above.sizes[..width], &above.sizes[1..][..width], &above.sizes[2..][..width]];
@@ -211,9 +215,9 @@ fn mark_plainly([above, here, below]: &[Gradients; 3], marks: &mut [u8]) {
         let before = pick(level, h0[x], pick(upright, a1[x], pick(falling, a2[x], a0[x])));
         let behind = pick(level, h2[x], pick(upright, b1[x], pick(falling, b0[x], b2[x])));
         let straight = (level | upright) & 1;
-        let greatest = mask(size > before) & mask(size + straight > behind) & mask(size > LOW);
+        let greatest = mask(size > before) & mask(size + straight > behind) & mask(size > low);
         // 0, 1 or 2.
-        marks[x] = ((greatest & 1) + (greatest & mask(size > HIGH) & 1)) as u8;
+        marks[x] = ((greatest & 1) + (greatest & mask(size > high) & 1)) as u8;
     }
 }
 
@@ -232,12 +236,12 @@ mod tests {
             let monitor = Monitor::new().0;
             let raster = Raster::of(&image, &monitor);
             let mut whole = raster.gray();
-            let strong = suppress(raster, 0, &mut whole).unwrap();
+            let strong = suppress(raster, [100, 200], 0, &mut whole).unwrap();
             hysteresis(&mut whole, raster.width, strong, &monitor).unwrap();
             show(&mut whole);
             assert!(whole.iter().filter(|edge| **edge == 255).count() > 10_000);
             assert!(raster.width * raster.height > 2 * BAND);
-            assert!(edges(raster).unwrap() == whole);
+            assert!(edges(raster, [200, 100]).unwrap() == whole);
         }
     }
 }

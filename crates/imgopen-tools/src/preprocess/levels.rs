@@ -5,30 +5,27 @@ use imgopen_engine::EngineError;
 
 use super::raster::Raster;
 
-/// Samples above this are white: the web UI's default.
-const THRESHOLD: u8 = 127;
-
 /// Returns white where all channels are above the threshold, else black.
-pub(super) fn threshold(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
+pub(super) fn threshold(raster: Raster<'_>, threshold: u8) -> Result<GrayImage, EngineError> {
     let mut two = raster.gray();
     for (row, two) in raster.rows().zip(two.chunks_exact_mut(raster.width)) {
         raster.monitor.check_cancelled()?;
         match raster.channels {
-            1 => divide(row.as_chunks::<1>().0, two),
-            _ => divide_colors(row.as_chunks().0, two),
+            1 => divide(row.as_chunks::<1>().0, threshold, two),
+            _ => divide_colors(row.as_chunks().0, threshold, two),
         }
     }
     Ok(two)
 }
 
-vectorised!(divide = divide_plainly(pixels: &'a [[u8; 1]], two: &'a mut [u8]));
-vectorised!(divide_colors = divide_plainly(pixels: &'a [[u8; 3]], two: &'a mut [u8]));
+vectorised!(divide = divide_plainly(pixels: &'a [[u8; 1]], threshold: u8, two: &'a mut [u8]));
+vectorised!(divide_colors = divide_plainly(pixels: &'a [[u8; 3]], threshold: u8, two: &'a mut [u8]));
 
 #[inline(always)]
-fn divide_plainly<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], two: &mut [u8]) {
+fn divide_plainly<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], threshold: u8, two: &mut [u8]) {
     for (pixel, channels) in two.iter_mut().zip(pixels) {
         let least = channels.iter().fold(u8::MAX, |least, sample| least.min(*sample));
-        *pixel = if least > THRESHOLD { u8::MAX } else { 0 };
+        *pixel = if least > threshold { u8::MAX } else { 0 };
     }
 }
 

@@ -9,9 +9,6 @@ use super::raster::Raster;
 /// The deviations in pixels of the two blurs whose difference makes the strokes of a scribble.
 const FINE: f64 = 0.5;
 const COARSE: f64 = 5.0;
-/// How much darker than its surroundings a stroke must be: the web UI's threshold of 32, which it compares with twice the
-/// difference.
-const STROKE: f32 = 16.0;
 
 /// The deviation in pixels of the blur from which line art is the difference.
 const SURROUNDINGS: f64 = 6.0;
@@ -24,8 +21,9 @@ const USUAL: f32 = 127.0;
 /// The steps in which a difference of one level is represented.
 const STEPS: f32 = 128.0;
 
-/// Returns white strokes on black where all channels are darker than their surroundings.
-pub(super) fn scribble(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
+/// Returns white strokes on black where all channels are darker than their surroundings by more than `least`: half the web UI's
+/// threshold, which it compares with twice the difference.
+pub(super) fn scribble(raster: Raster<'_>, least: f32) -> Result<GrayImage, EngineError> {
     let (mut fine, mut coarse) = (Blur::new(raster, FINE), Blur::new(raster, COARSE));
     let (mut near, mut far) = (fine.empty_row(), coarse.empty_row());
     let mut depths = vec![0.0; stride(raster.width)];
@@ -33,18 +31,20 @@ pub(super) fn scribble(raster: Raster<'_>) -> Result<GrayImage, EngineError> {
     for (y, row) in strokes.chunks_exact_mut(raster.width).enumerate() {
         fine.row(y, &mut near)?;
         coarse.row(y, &mut far)?;
-        draw(&far, &near, &mut depths, row);
+        draw(&far, &near, least, &mut depths, row);
     }
     Ok(strokes)
 }
 
-vectorised!(draw = draw_plainly(far: &'a [f32], near: &'a [f32], depths: &'a mut [f32], row: &'a mut [u8]));
+vectorised!(
+    draw = draw_plainly(far: &'a [f32], near: &'a [f32], least: f32, depths: &'a mut [f32], row: &'a mut [u8])
+);
 
 #[inline(always)]
-fn draw_plainly(far: &[f32], near: &[f32], depths: &mut [f32], row: &mut [u8]) {
+fn draw_plainly(far: &[f32], near: &[f32], least: f32, depths: &mut [f32], row: &mut [u8]) {
     least_difference(far, near, depths);
     for (pixel, depth) in row.iter_mut().zip(depths) {
-        *pixel = if *depth > STROKE { u8::MAX } else { 0 };
+        *pixel = if *depth > least { u8::MAX } else { 0 };
     }
 }
 
