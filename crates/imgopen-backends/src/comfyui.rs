@@ -31,7 +31,7 @@ use imgopen_engine::{Engine, EngineError, Job, JobRequest, Model, Monitor, Offer
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::driver::{Driver, Surroundings, by_itself};
+use crate::driver::{Driver, Surroundings, by_itself, prepared};
 use crate::kind::Kind;
 use crate::report::{OperationReport, Report};
 use crate::seed;
@@ -54,8 +54,8 @@ impl ComfyUi {
     /// # Errors
     ///
     /// Says what is wrong with the settings, or with a workflow.
-    pub fn open(settings: BackendSettings, _: &Surroundings) -> Result<Self, String> {
-        Self::with_timing(settings, Timing::default())
+    pub fn open(settings: BackendSettings, around: &Surroundings) -> Result<Self, String> {
+        Self::with_timing(settings, around, Timing::default())
     }
 
     /// As [`open`](Self::open), with other times.
@@ -63,7 +63,7 @@ impl ComfyUi {
     /// # Errors
     ///
     /// Says what is wrong with the settings, or with a workflow.
-    pub fn with_timing(settings: BackendSettings, timing: Timing) -> Result<Self, String> {
+    pub fn with_timing(settings: BackendSettings, around: &Surroundings, timing: Timing) -> Result<Self, String> {
         let name = settings.name(Kind::ComfyUi).to_owned();
         let workflows = settings.workflows.iter();
         let templates: Vec<Template> =
@@ -73,7 +73,7 @@ impl ComfyUi {
         classes.dedup();
         let problems = Problems::of(&name, &templates);
         let server = Watched::open_with(settings, &name, timing, classes, move |lists| problems.log(lists))?;
-        Ok(Self { inner: Arc::new(Instance::new(server, templates)) })
+        Ok(Self { inner: Arc::new(Instance::new(server, templates, around.control_maps.clone())) })
     }
 }
 
@@ -106,6 +106,10 @@ impl Driver for ComfyUi {
 
     fn has_loaded(&self, model: Option<&str>) -> bool {
         self.inner.has_loaded(model)
+    }
+
+    fn prepare(&self, job: &Job, monitor: &Monitor) -> Option<BoxFuture<'static, Result<Job, EngineError>>> {
+        self.inner.prepare(job, monitor)
     }
 
     fn free(&self) -> BoxFuture<'_, ()> {
@@ -156,7 +160,9 @@ impl Engine for ComfyUi {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        let work = self.inner.clone().carry_out(job, monitor.clone());
+        let preparing = self.prepare(&job, &monitor);
+        let (instance, watching) = (self.inner.clone(), monitor.clone());
+        let work = async move { instance.carry_out(prepared(job, preparing).await?, watching).await };
         by_itself(work, monitor).boxed()
     }
 

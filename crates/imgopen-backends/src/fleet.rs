@@ -3,7 +3,8 @@
 //! A task goes to the member that can do it soonest, and to another one if that is away. The fleet counts the jobs of each member
 //! by itself, because the service knows only the fleet: a job begins on a member once that has a place and its device is free.
 //! A place is taken before [`Engine::run`] returns its future, so that the next question for free places sees it, and is free again
-//! when the member's work has really ended.
+//! when the member's work has really ended. What this service makes for a job before, such as control pictures, takes no place:
+//! the job is expected meanwhile.
 
 mod choice;
 mod member;
@@ -160,6 +161,32 @@ impl Members {
         seen.iter().enumerate().filter(|(_, of)| is_there(of)).map(|(member, _)| member).collect()
     }
 
+    /// Counts a job that is given to one of them soon.
+    fn expect(&self, operation: &Operation, model: Option<&str>) -> Option<Expected> {
+        let there = self.there(operation, model);
+        (!there.is_empty()).then(|| Expected::new(self.places.expect(there)))
+    }
+
+    /// Carries out a job for which something must be made before it takes a place; `None` if nothing must.
+    fn carry_out_prepared(
+        self: &Arc<Self>,
+        job: &Job,
+        monitor: &Monitor,
+    ) -> Option<BoxFuture<'static, Result<Output, EngineError>>> {
+        let preparing = self.all.iter().find_map(|member| member.driver().prepare(job, monitor))?;
+        let body: Value = job.checked_request().view().ok()?;
+        let expected = self.expect(job.operation(), job.operation().model_of(&body));
+        let (members, request, monitor) = (self.clone(), job.checked_request().clone(), monitor.clone());
+        Some(Box::pin(async move {
+            // Nothing is made in vain.
+            Judged::of(members.all(), &Wanted::by(&request)?, &[]).able()?;
+            let job = monitor.until_cancelled(preparing).await??;
+            let first = members.try_place(&job);
+            drop(expected);
+            members.carry_out(job, monitor, first).await
+        }))
+    }
+
     /// Takes a place for a job if there is one now.
     fn try_place(&self, job: &Job) -> Option<Place> {
         let able = Judged::of(self.all(), &Wanted::by(job.checked_request()).ok()?, &[]).able().ok()?;
@@ -306,8 +333,7 @@ impl Engine for Fleet {
     }
 
     fn expect_job(&self, operation: &Operation, model: Option<&str>) -> Option<Expected> {
-        let there = self.members.there(operation, model);
-        (!there.is_empty()).then(|| Expected::new(self.members.places.expect(there)))
+        self.members.expect(operation, model)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
@@ -327,6 +353,9 @@ impl Engine for Fleet {
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
         let members = self.members.clone();
+        if let Some(prepared) = members.carry_out_prepared(&job, &monitor) {
+            return prepared;
+        }
         let first = members.try_place(&job);
         Box::pin(async move { members.carry_out(job, monitor, first).await })
     }

@@ -3,6 +3,7 @@
 mod backend;
 mod blocking;
 mod comfyui;
+mod control_maps;
 mod driver;
 mod exhausted;
 mod fleet;
@@ -26,6 +27,7 @@ mod webui;
 
 pub use backend::{Backend, DiscoverError};
 pub use comfyui::ComfyUi;
+pub use control_maps::ControlMaps;
 pub use driver::{Driver, Surroundings};
 pub use fleet::{Fleet, name_all};
 pub use generation::{

@@ -1,20 +1,42 @@
 //! Pictures on their way to a back end, for what it cannot do itself: fitting, masks, and putting a redrawn part back.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 use imgopen_engine::{EngineError, Job, Monitor};
-use imgopen_picture::{Attached, Format, decode_input, encode, mask_shades, to_srgb};
+use imgopen_picture::{Attached, Format, decode_input, encode, flatten, mask_shades, to_srgb};
 
-use crate::generation::{Fit, Mask};
+use crate::control_maps;
+use crate::generation::{ControlUnit, Fit, Mask};
 
 /// Reads a picture of a job, upright and in sRGB. Blocks.
 pub(crate) fn read(job: &Job, field: &str, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
     let mut picture = decode_input(job.input(field)?, job.limits(), monitor)?;
     to_srgb(&mut picture);
     Ok(picture.image)
+}
+
+/// Reads the control picture of a unit: the one that a preprocessor has made, or else its own, or else the one that the
+/// generation starts from. Blocks.
+pub(crate) fn control<'a>(
+    job: &Job,
+    unit: &ControlUnit,
+    start: Option<&'a DynamicImage>,
+    monitor: &Monitor,
+) -> Result<Cow<'a, DynamicImage>, EngineError> {
+    match (&unit.module, &unit.picture, start) {
+        (Some(_), ..) => {
+            let made = job.input(&unit.module_field())?;
+            Ok(Cow::Owned(flatten(decode_input(made, &control_maps::limits(made, job), monitor)?.image)))
+        }
+        (None, Some(field), _) => Ok(Cow::Owned(flatten(read(job, field, monitor)?))),
+        (None, None, Some(start)) => Ok(Cow::Borrowed(start)),
+        (None, None, None) => Err(EngineError::rejected(format!("{}.image_link", unit.path), "missing; give its URL")),
+    }
 }
 
 /// Writes a picture as PNG.
@@ -52,6 +74,34 @@ pub(crate) fn fitted(image: &DynamicImage, fit: Fit, (width, height): (u32, u32)
         Fit::Crop => image.resize_to_fill(width, height, FilterType::Lanczos3),
         Fit::Pad => padded(&image.resize(width, height, FilterType::Lanczos3), (width, height)),
     }
+}
+
+/// Fits a control picture to a size as the web UI's ControlNet does: where it is padded, the margin has the median colour of its
+/// border, because lines that reach the border would become stripes.
+pub(crate) fn fitted_control(image: &DynamicImage, fit: Fit, (width, height): (u32, u32)) -> DynamicImage {
+    if fit != Fit::Pad || (image.width(), image.height()) == (width, height) {
+        return fitted(image, fit, (width, height));
+    }
+    let mut padded = RgbImage::from_pixel(width, height, border(&image.to_rgb8()));
+    let inner = image.resize(width, height, FilterType::Lanczos3).to_rgb8();
+    let (left, top) = ((width - inner.width()) / 2, (height - inner.height()) / 2);
+    imageops::replace(&mut padded, &inner, left.into(), top.into());
+    padded.into()
+}
+
+/// Returns the median of each channel on the border of a picture.
+fn border(image: &RgbImage) -> Rgb<u8> {
+    let (right, bottom) = (image.width().saturating_sub(1), image.height().saturating_sub(1));
+    let across = (0..=right).flat_map(|x| [(x, 0), (x, bottom)]);
+    let down = (0..=bottom).flat_map(|y| [(0, y), (right, y)]);
+    let pixels: Vec<[u8; 3]> = across.chain(down).map(|(x, y)| image.get_pixel(x, y).0).collect();
+    Rgb([0, 1, 2].map(|channel: usize| {
+        let mut shades: Vec<u8> = pixels.iter().map(|pixel| pixel[channel]).collect();
+        shades.sort_unstable();
+        // Their number is even.
+        let middle = shades.len() / 2;
+        ((u16::from(shades[middle - 1]) + u16::from(shades[middle])) / 2) as u8
+    }))
 }
 
 /// Puts a picture into the middle of a larger one, whose margin has the colours of its edges.
@@ -189,6 +239,29 @@ mod tests {
         assert_eq!((at(Fit::Pad, 2, 0), at(Fit::Pad, 37, 39)), ([200, 0, 0], [0, 0, 200]));
         let mask = DynamicImage::from(GrayImage::from_pixel(10, 20, Luma([255])));
         assert_eq!(fitted(&mask, Fit::Pad, (20, 20)).color(), image::ColorType::L8);
+    }
+
+    #[test]
+    fn a_control_picture_is_padded_without_stripes() {
+        // Lines that reach the border, on less than half of it.
+        let lines = GrayImage::from_fn(40, 10, |x, y| Luma([if y == 5 || x == 30 { 255 } else { 0 }]));
+        let padded = fitted_control(&lines.clone().into(), Fit::Pad, (40, 40)).to_rgb8();
+        let margin = |y: u32| !(15..25).contains(&y);
+        assert!(padded.enumerate_pixels().all(|(x, y, pixel)| {
+            let shade = if margin(y) { 0 } else { lines.get_pixel(x, y - 15).0[0] };
+            pixel.0 == [shade; 3]
+        }));
+        // The other way round, the margin is white.
+        let white = RgbImage::from_fn(10, 40, |_, y| if y == 20 { Rgb([0, 0, 0]) } else { Rgb([255, 250, 7]) });
+        let padded = fitted_control(&white.into(), Fit::Pad, (40, 40)).to_rgb8();
+        assert_eq!((padded.get_pixel(0, 20).0, padded.get_pixel(39, 0).0), ([255, 250, 7], [255, 250, 7]));
+        assert_eq!(padded.get_pixel(20, 20).0, [0, 0, 0]);
+        // Nothing else differs from other pictures.
+        let image = DynamicImage::from(lines);
+        for fit in [Fit::Stretch, Fit::Crop, Fit::Latent] {
+            assert_eq!(fitted_control(&image, fit, (20, 20)), fitted(&image, fit, (20, 20)));
+        }
+        assert_eq!(fitted_control(&image, Fit::Pad, (40, 10)), image);
     }
 
     #[test]

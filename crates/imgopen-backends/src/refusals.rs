@@ -2,7 +2,7 @@
 
 use imgopen_engine::EngineError;
 
-use crate::generation::{Checkpoint, Fit, FluxVariant, Generation, Prompt};
+use crate::generation::{Checkpoint, ControlUnit, Fit, FluxVariant, Generation, Prompt};
 use crate::names;
 
 /// The field that names the model.
@@ -86,6 +86,13 @@ impl Refusals<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the ControlNet model of a unit. Only preprocessors of the web UI work without one.
+    pub(crate) fn control_model<'u>(&self, unit: &'u ControlUnit) -> Result<&'u str, EngineError> {
+        let field = || format!("{}.model", unit.path);
+        let problem = "ControlNet units without a `model`; name the one that reads the control picture";
+        unit.model.as_deref().ok_or_else(|| self.refused(&field(), problem))
     }
 
     /// Refuses to fit a picture in the latent space, which only the web UI does.

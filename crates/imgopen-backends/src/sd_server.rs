@@ -29,7 +29,8 @@ use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Model, Models,
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
 
-use crate::driver::{Driver, Surroundings, by_itself};
+use crate::control_maps::{self, ControlMaps};
+use crate::driver::{Driver, Surroundings, by_itself, prepared};
 use crate::generation::{Checkpoint, Generation};
 use crate::kind::Kind;
 use crate::refusals::{CHECKPOINT, Refusals};
@@ -55,6 +56,7 @@ struct Server {
     name: String,
     settings: BackendSettings,
     timing: Timing,
+    control_maps: Option<ControlMaps>,
     place: Place,
 }
 
@@ -90,7 +92,8 @@ impl SdServer {
             true => Place::Program(Host::open(&name, settings.clone(), around, timing)?),
             false => Place::Address(Watched::open(settings.clone(), &name, timing)?),
         };
-        Ok(Self { server: Arc::new(Server { name, settings, timing, place }) })
+        let control_maps = around.control_maps.clone();
+        Ok(Self { server: Arc::new(Server { name, settings, timing, control_maps, place }) })
     }
 }
 
@@ -180,7 +183,9 @@ impl Server {
     fn check(&self, request: &JobRequest) -> Result<(Generation, Vec<String>), EngineError> {
         let body: Value = request.view()?;
         let notes = honesty::check(Kind::SdServer, &self.name, request.operation(), &body)?;
-        Ok((Generation::read(request)?, notes))
+        let generation = Generation::read(request)?;
+        control_maps::check(self.control_maps.as_ref(), request, &generation, self.refusals())?;
+        Ok((generation, notes))
     }
 
     fn refusals(&self) -> Refusals<'_> {
@@ -261,6 +266,12 @@ impl Driver for SdServer {
         loaded.is_some_and(|loaded| model.is_none_or(|model| loaded == model))
     }
 
+    fn prepare(&self, job: &Job, monitor: &Monitor) -> Option<BoxFuture<'static, Result<Job, EngineError>>> {
+        // A request that cannot be read is rejected by the run.
+        let (generation, _) = self.server.check(job.checked_request()).ok()?;
+        self.server.control_maps.as_ref()?.prepare(job, &generation, monitor)
+    }
+
     fn free(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Place::Program(host) = &self.server.place {
@@ -322,7 +333,8 @@ impl Engine for SdServer {
     fn memory(&self, job: &Job) -> u64 {
         // A request that cannot be read is rejected by the run.
         let Ok((generation, _)) = self.server.check(job.checked_request()) else { return 0 };
-        let pictures = generation.memory();
+        let control = control_maps::memory(self.server.control_maps.as_ref(), job, &generation);
+        let pictures = generation.memory() + control;
         match &self.server.place {
             Place::Program(host) if self.server.settings.device.is_none() => {
                 let served = self.server.find(&generation, host.served());
@@ -333,7 +345,9 @@ impl Engine for SdServer {
     }
 
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
-        let work = self.server.clone().carry_out(job, monitor.clone());
+        let preparing = self.prepare(&job, &monitor);
+        let (server, watching) = (self.server.clone(), monitor.clone());
+        let work = async move { server.carry_out(prepared(job, preparing).await?, watching).await };
         Box::pin(by_itself(work, monitor))
     }
 }

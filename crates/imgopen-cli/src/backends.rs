@@ -1,9 +1,11 @@
 //! Finds and opens the back ends that the settings name.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use imgopen_backends::{Backend, BackendSettings, DiscoverError, Surroundings};
+use imgopen_backends::{Backend, BackendSettings, ControlMaps, DiscoverError, Surroundings};
 use imgopen_engine::Library;
+use imgopen_tools::Preprocessors;
 
 use crate::failure::Failure;
 
@@ -17,7 +19,8 @@ pub async fn open(
     backends: &[BackendSettings],
     library: Library,
 ) -> anyhow::Result<Vec<Result<Backend, DiscoverError>>> {
-    let around = Surroundings { library: Some(library), launcher: launcher() };
+    let control_maps = ControlMaps::new(Arc::new(Preprocessors::new()));
+    let around = Surroundings { library: Some(library), launcher: launcher(), control_maps: Some(control_maps) };
     let opened = Backend::discover_all(backends.to_vec(), &around).await;
     Ok(opened.map_err(|problem| Failure::usage(format!("`backends`: {problem}")))?)
 }

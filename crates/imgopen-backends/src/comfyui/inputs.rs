@@ -12,7 +12,7 @@ use super::build::Uploads;
 use super::ids::{FOLDER, digest};
 use crate::generation::Generation;
 use crate::http::{CallError, Http};
-use crate::pictures::{self, fitted, marked, png, prepared};
+use crate::pictures::{self, fitted, fitted_control, marked, png, prepared};
 
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_secs(300);
@@ -46,19 +46,15 @@ impl Inputs {
     /// Reads the pictures of a job, and fits them to the size of the result. Blocks.
     pub(super) fn read(job: &Job, generation: &Generation, monitor: &Monitor) -> Result<Self, EngineError> {
         let size = (generation.width, generation.height);
-        let opaque = |field: &str| Ok::<_, EngineError>(flatten(pictures::read(job, field, monitor)?));
         let mut inputs = Self::default();
         let given = match &generation.start {
-            Some(start) => Some((start, opaque(start.picture)?)),
+            Some(start) => Some((start, flatten(pictures::read(job, start.picture, monitor)?))),
             None => None,
         };
         for unit in &generation.control {
-            let picture = match (&unit.picture, &given) {
-                (Some(field), _) => opaque(field)?,
-                (None, Some((_, given))) => given.clone(),
-                (None, None) => return Err(EngineError::Failed(format!("`{}` has no picture", unit.path))),
-            };
-            inputs.control.push(png(&fitted(&picture, unit.fit, size))?);
+            let start = given.as_ref().map(|(_, given)| given);
+            let picture = pictures::control(job, unit, start, monitor)?;
+            inputs.control.push(png(&fitted_control(&picture, unit.fit, size))?);
         }
         let Some((start, given)) = given else { return Ok(inputs) };
         let given = fitted(&given, start.fit, size);

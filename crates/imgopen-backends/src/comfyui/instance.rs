@@ -14,10 +14,12 @@ use super::needs::{is_chosen, missing};
 use super::resolve::{Resolved, resolve};
 use super::run::sweep;
 use super::template::{self, Template};
+use crate::control_maps::{self, ControlMaps};
 use crate::generation::Generation;
 use crate::honesty;
 use crate::kind::Kind;
 use crate::names::stem;
+use crate::refusals::Refusals;
 use crate::report::Standing;
 
 /// A server with what its operator configured for it.
@@ -25,6 +27,7 @@ use crate::report::Standing;
 pub(super) struct Instance {
     pub server: Arc<Server>,
     pub templates: Vec<Template>,
+    pub control_maps: Option<ControlMaps>,
     /// The model of the last job, as its request named it.
     loaded: Mutex<Option<Option<String>>>,
 }
@@ -34,8 +37,8 @@ const OPERATIONS: [&Operation; 4] =
     [&operations::TEXT_TO_IMAGE, &operations::IMAGE_TO_IMAGE, &operations::CONTROLNET, &operations::FLUX_TEXT_TO_IMAGE];
 
 impl Instance {
-    pub(super) fn new(server: Arc<Server>, templates: Vec<Template>) -> Self {
-        Self { server, templates, loaded: Mutex::new(None) }
+    pub(super) fn new(server: Arc<Server>, templates: Vec<Template>, control_maps: Option<ControlMaps>) -> Self {
+        Self { server, templates, control_maps, loaded: Mutex::new(None) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -85,7 +88,10 @@ impl Instance {
     pub(super) fn generation(&self, request: &JobRequest) -> Result<(Generation, Vec<String>), EngineError> {
         let body: Value = request.view()?;
         let notes = honesty::check(Kind::ComfyUi, self.name(), request.operation(), &body)?;
-        Ok((Generation::read(request)?, notes))
+        let generation = Generation::read(request)?;
+        let backend = Refusals { name: self.name(), program: Kind::ComfyUi.program() };
+        control_maps::check(self.control_maps.as_ref(), request, &generation, backend)?;
+        Ok((generation, notes))
     }
 
     pub(super) fn resolve(&self, generation: &Generation, lists: &Lists) -> Result<Resolved, EngineError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Job, Monitor, Output};
 use imgopen_picture::flatten;
@@ -21,6 +22,7 @@ use super::result::{Expected, finish};
 use super::run::Runner;
 use super::template::Template;
 use crate::blocking::blocking;
+use crate::control_maps;
 use crate::generation::{Checkpoint, PIXEL};
 use crate::http::CallError;
 use crate::pictures::{self, marked, png};
@@ -41,6 +43,16 @@ const UNPROVEN: &str =
     "the back end repeats the workflow that it was sent; it does not report what each node made of it";
 
 impl Instance {
+    /// Has the control pictures of a job made. A workflow of the operator takes those of the caller, as they are.
+    pub(super) fn prepare(&self, job: &Job, monitor: &Monitor) -> Option<BoxFuture<'static, Result<Job, EngineError>>> {
+        if self.template(job.operation()).is_some() {
+            return None;
+        }
+        // A request that cannot be read is rejected by the run.
+        let (generation, _) = self.generation(job.checked_request()).ok()?;
+        self.control_maps.as_ref()?.prepare(job, &generation, monitor)
+    }
+
     /// Carries out a job.
     pub(super) async fn carry_out(self: Arc<Self>, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
         let lists = self.server.lists().await?;
@@ -61,6 +73,7 @@ impl Instance {
         generation.check_pixels(job.limits())?;
         let mut resolved = self.resolve(&generation, lists).inspect_err(|_| self.server.refresh_soon())?;
         notes.append(&mut resolved.notes);
+        notes.extend(control_maps::notes(self.control_maps.as_ref(), job, &generation));
         notes.push(UNPROVEN.to_owned());
         let seed = seed::of(generation.seed, job);
         let (owned, of_job, watching) = (generation.clone(), job.clone(), monitor.clone());
@@ -212,7 +225,9 @@ impl Instance {
                 u64::from(filling.pictures) * largest.min(job.limits().pixels) * PIXEL
             }
             None => match self.generation(job.checked_request()) {
-                Ok((generation, _)) => generation.memory(),
+                Ok((generation, _)) => {
+                    generation.memory() + control_maps::memory(self.control_maps.as_ref(), job, &generation)
+                }
                 Err(_) => 0,
             },
         }

@@ -49,7 +49,8 @@ pub(super) fn parameters(generation: &Generation, resolved: &Resolved, seed: i64
     }
     for (index, (unit, model)) in generation.control.iter().zip(&resolved.control).enumerate() {
         let text = format!(
-            "Module: None, Model: {}, Weight: {}, Guidance Start: {}, Guidance End: {}",
+            "Module: {}, Model: {}, Weight: {}, Guidance Start: {}, Guidance End: {}",
+            unit.module.as_deref().unwrap_or("None"),
             stem(model),
             unit.weight,
             unit.start,

@@ -204,15 +204,8 @@ impl Resolver<'_> {
     }
 
     fn unit(&self, unit: &ControlUnit) -> Result<String, EngineError> {
-        if let Some(module) = &unit.module {
-            let problem = format!(
-                "the preprocessor `{module}`; make the control picture with `preview_controlnet`, and give it without a \
-                 module"
-            );
-            return Err(self.backend.refused(&format!("{}.module", unit.path), &problem));
-        }
         let field = format!("{}.model", unit.path);
-        let model = unit.model.as_deref().unwrap_or_default();
+        let model = self.backend.control_model(unit)?;
         // The web UI's names end with a hash.
         let plain = model.rsplit_once(" [").map_or(model, |(plain, _)| plain);
         self.listed("ControlNetLoader", "control_net_name", &field, "ControlNet model", plain)

@@ -29,11 +29,11 @@ pub struct ControlUnit {
     pub mode: ControlMode,
     /// Whether the preprocessor works at the size of the result.
     pub pixel_perfect: bool,
-    /// The resolution that the preprocessor works at.
+    /// The resolution that the preprocessor works at; `None` for its default.
     pub resolution: Option<u32>,
-    /// The preprocessor's first parameter.
+    /// The preprocessor's first parameter; `None` for its default.
     pub threshold_a: Option<f64>,
-    /// The preprocessor's second parameter.
+    /// The preprocessor's second parameter; `None` for its default.
     pub threshold_b: Option<f64>,
 }
 
@@ -60,7 +60,15 @@ impl ControlMode {
     }
 }
 
+/// What stands for the default of the preprocessor's numbers in the web UI.
+const BY_DEFAULT: i64 = -1;
+
 impl ControlUnit {
+    /// Returns the field that names the preprocessor.
+    pub(crate) fn module_field(&self) -> String {
+        format!("{}.module", self.path)
+    }
+
     /// Reads the unit at a path. Returns `None` if it is not enabled.
     pub(super) fn read(unit: &Unit, path: String, fit: Fit, has_start: bool) -> Result<Option<Self>, EngineError> {
         if unit.enabled == Some(false) {
@@ -78,6 +86,7 @@ impl ControlUnit {
         if unit.image_link.is_none() && !has_start {
             return Err(EngineError::rejected(at("image_link"), "missing; give the URL of the control picture"));
         }
+        let threshold = |given: Option<f64>| given.filter(|given| *given != BY_DEFAULT as f64);
         let share = |name: &str, given: Option<f64>, default: f64| {
             fields::number(&at(name), given.unwrap_or(default), 0.0, 1.0)
         };
@@ -103,10 +112,11 @@ impl ControlUnit {
             pixel_perfect: unit.pixel_perfect.unwrap_or(false),
             resolution: unit
                 .processor_res
+                .filter(|given| *given != BY_DEFAULT)
                 .map(|given| fields::whole(&at("processor_res"), given, 64, 2048))
                 .transpose()?,
-            threshold_a: unit.threshold_a,
-            threshold_b: unit.threshold_b,
+            threshold_a: threshold(unit.threshold_a),
+            threshold_b: threshold(unit.threshold_b),
             path,
         }))
     }

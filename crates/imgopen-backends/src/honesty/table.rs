@@ -65,6 +65,14 @@ const WEBUI_ONLY: &str = "does not have it; A1111 and Forge do";
 const WEBUI_MEMBER: [Cell; 3] =
     [no(WEBUI_ONLY), no(WEBUI_ONLY), listed("if the server's `/openapi.json` has it").unverified()];
 const WEBUI_UNIT: &str = "does not have it in ControlNet units; A1111 and Forge do";
+const MADE: &str = "the service makes the control picture for `canny`, `scribble`, `softedge`, `lineart`, `threshold`, `invert`, \
+                    `tile`, `shuffle` and `color`, with a note; others are refused";
+const OF_MODULE: [Cell; 3] = [ours("no effect without `module`"), ours("no effect without `module`"), yes("")];
+const THRESHOLD: [Cell; 3] = [
+    ours("no effect without `module`; out of the web UI's range is refused"),
+    ours("no effect without `module`; out of the web UI's range is refused"),
+    yes(""),
+];
 const HIRES_OF_IMAGES: &str =
     "has no hi-res fix for a picture that is given; enlarge the result with `super_resolution`";
 const NO_EFFECT: [Cell; 3] = [yes("no effect without `enable_hr`"); 3];
@@ -311,15 +319,14 @@ pub(super) const ROWS: &[Row] = &[
         &[CN],
         "controlnet.args[].module",
         [
-            no("has no preprocessors; make the control picture with `preview_controlnet`, and give \"none\""),
-            no("has no preprocessors; make the control picture with `preview_controlnet`, and give \"none\""),
+            ours(MADE),
+            ours(MADE),
             listed(
                 "`/controlnet/module_list`; a kind such as `depth` takes the server's preprocessor of that kind, with a \
                  note",
             ),
         ],
-    )
-    .neutral(&["\"none\"", "\"None\"", "\"\""]),
+    ),
     row(
         &[CN],
         "controlnet.args[].model",
@@ -342,10 +349,10 @@ pub(super) const ROWS: &[Row] = &[
     )
     .neutral(&["0", "\"Balanced\""]),
     row(&[CN], "controlnet.args[].resize_mode", [ours(""), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].pixel_perfect", [yes("no effect without `module`"), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].processor_res", [yes("no effect without `module`"), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].threshold_a", [yes("no effect without `module`"), ours(""), yes("")]),
-    row(&[CN], "controlnet.args[].threshold_b", [yes("no effect without `module`"), ours(""), yes("")]),
+    row(&[CN], "controlnet.args[].pixel_perfect", OF_MODULE),
+    row(&[CN], "controlnet.args[].processor_res", OF_MODULE),
+    row(&[CN], "controlnet.args[].threshold_a", THRESHOLD),
+    row(&[CN], "controlnet.args[].threshold_b", THRESHOLD),
     row(
         &[CN],
         "controlnet.args[].*",

@@ -6,7 +6,7 @@ use imgopen_picture::flatten;
 
 use super::body::Encoded;
 use crate::generation::Generation;
-use crate::pictures::{fitted, marked, prepared, read, sent};
+use crate::pictures::{control, fitted, fitted_control, marked, prepared, read, sent};
 
 /// The pictures of a job.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +20,9 @@ impl Inputs {
     /// Reads the pictures. Blocks.
     pub(super) fn read(job: &Job, generation: &Generation, monitor: &Monitor) -> Result<Self, EngineError> {
         let size = (generation.width, generation.height);
-        let opaque = |field: &str| Ok::<_, EngineError>(flatten(read(job, field, monitor)?));
         let (mut inputs, mut start) = (Self::default(), None);
         if let Some(rules) = &generation.start {
-            let given = opaque(rules.picture)?;
+            let given = flatten(read(job, rules.picture, monitor)?);
             let picture = fitted(&given, rules.fit, size);
             inputs.encoded.start = Some(sent(&picture)?);
             if let Some(mask) = &rules.mask {
@@ -35,14 +34,8 @@ impl Inputs {
             start = Some(given);
         }
         if let Some(unit) = generation.control.first() {
-            let picture = match (&unit.picture, start) {
-                (Some(field), _) => opaque(field)?,
-                (None, Some(start)) => start,
-                (None, None) => {
-                    return Err(EngineError::rejected(format!("{}.image_link", unit.path), "missing; give its URL"));
-                }
-            };
-            inputs.encoded.control = Some(sent(&fitted(&picture, unit.fit, size))?);
+            let picture = control(job, unit, start.as_ref(), monitor)?;
+            inputs.encoded.control = Some(sent(&fitted_control(&picture, unit.fit, size))?);
         }
         Ok(inputs)
     }

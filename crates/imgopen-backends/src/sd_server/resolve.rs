@@ -136,17 +136,13 @@ impl Resolver<'_> {
         if self.generation.control.len() > 1 {
             return Err(self.backend.refused(&unit.path, "more than one ControlNet unit; enable one"));
         }
-        if unit.module.is_some() {
-            let problem = "preprocessors; make the control picture with `preview_controlnet`, and give \"none\"";
-            return Err(self.backend.refused(&format!("{}.module", unit.path), problem));
-        }
         let field = format!("{}.model", unit.path);
         let base = self.served.model.base_model.as_deref();
         if let Some(base) = base.filter(|base| *base != CONTROL_BASE) {
             let problem = format!("ControlNet for {base}; choose a model of {CONTROL_BASE}");
             return Err(self.backend.refused(&field, &problem));
         }
-        let asked = unit.model.as_deref().unwrap_or_default();
+        let asked = self.backend.control_model(unit)?;
         let Some(parts) = &self.served.parts else { return Ok(()) };
         match &parts.control_net {
             Some(loaded) if is_file(loaded, asked) => Ok(()),

@@ -21,6 +21,7 @@ use super::resolve::{Resolved, first_pass};
 use super::served::Served;
 use super::{Place, Server};
 use crate::blocking::blocking;
+use crate::control_maps;
 use crate::exhausted::exhausted;
 use crate::generation::Generation;
 use crate::http::shown;
@@ -72,6 +73,7 @@ impl Part {
 impl Server {
     pub(super) async fn carry_out(self: Arc<Self>, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
         let (generation, mut notes) = self.check(job.checked_request())?;
+        notes.extend(control_maps::notes(self.control_maps.as_ref(), &job, &generation));
         let (width, height) = generation.final_size();
         generation.check_pixels(job.limits())?;
         let (owned, of_job, watching) = (generation.clone(), job.clone(), monitor.clone());

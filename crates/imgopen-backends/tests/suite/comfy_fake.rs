@@ -186,6 +186,11 @@ impl ComfyFake {
         self.shared.state().frees
     }
 
+    /// Returns the file that a node reads by its name.
+    pub fn upload(&self, name: &str) -> Vec<u8> {
+        self.shared.state().uploads[name].clone()
+    }
+
     /// Returns the names of uploaded files.
     pub fn uploads(&self) -> Vec<String> {
         self.shared.state().uploads.keys().cloned().collect()

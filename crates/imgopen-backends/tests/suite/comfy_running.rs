@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imgopen_backends::{BackendSettings, ComfyUi, Driver, FluxFiles};
+use imgopen_backends::{BackendSettings, ComfyUi, Driver, FluxFiles, Surroundings};
 use imgopen_engine::{Engine, EngineError, Job, JobRequest, Monitor, Output};
 use imgopen_types::operations::{FLUX_TEXT_TO_IMAGE, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ async fn a_cancelled_job_keeps_its_place_until_the_server_has_ended_it() {
 async fn two_services_at_one_server_do_not_touch_each_others_jobs() {
     for year in YEARS {
         let one = comfy(slow(year)).await;
-        let other = ComfyUi::with_timing(settings(&one.comfy().url), QUICK).unwrap();
+        let other = ComfyUi::with_timing(settings(&one.comfy().url), &Surroundings::default(), QUICK).unwrap();
         assert!(other.refresh().await);
         let (running, _) = begin(&one, of_task("one", &one, json!({"steps": 50}))).await;
         runs(&one).await;
@@ -109,7 +109,7 @@ async fn a_later_run_takes_over_what_an_earlier_one_has_begun() {
             let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             let engine = {
                 let _inside = dying.enter();
-                ComfyUi::with_timing(settings(&target.comfy().url), QUICK).unwrap()
+                ComfyUi::with_timing(settings(&target.comfy().url), &Surroundings::default(), QUICK).unwrap()
             };
             dying.spawn(engine.run(job(request()), Monitor::new().0));
             runs(&target).await;
@@ -146,7 +146,7 @@ async fn what_a_task_has_left_is_ended_with_it() {
         let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let engine = {
             let _inside = dying.enter();
-            ComfyUi::with_timing(settings(&target.comfy().url), QUICK).unwrap()
+            ComfyUi::with_timing(settings(&target.comfy().url), &Surroundings::default(), QUICK).unwrap()
         };
         dying.spawn(engine.run(job(text_to_image(&target.model, json!({"steps": 1000}))), Monitor::new().0));
         runs(&target).await;

@@ -1,6 +1,6 @@
 //! Workflows of the operator.
 
-use imgopen_backends::{BackendSettings, ComfyUi};
+use imgopen_backends::{BackendSettings, ComfyUi, Surroundings};
 use imgopen_engine::{EngineError, Input, Job, JobRequest, Models, Monitor};
 use imgopen_types::operations::{REMOVE_BACKGROUND, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
@@ -134,6 +134,6 @@ async fn a_broken_workflow_is_found_when_the_engine_is_created() {
     let path = workflow_file("broken", &json!({"nodes": [], "links": []}));
     let workflows = [("text_to_image".to_owned(), path)].into();
     let settings = BackendSettings { workflows, ..settings("http://127.0.0.1:1") };
-    let error = ComfyUi::with_timing(settings, QUICK).unwrap_err();
+    let error = ComfyUi::with_timing(settings, &Surroundings::default(), QUICK).unwrap_err();
     assert!(error.starts_with("`workflows.text_to_image`: ") && error.contains("Export (API)"), "{error}");
 }

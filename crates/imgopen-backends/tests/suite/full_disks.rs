@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imgopen_backends::{Backend, BackendSettings, ComfyUi, Driver, Fleet, Kind, SdWebui};
+use imgopen_backends::{Backend, BackendSettings, ComfyUi, Driver, Fleet, Kind, SdWebui, Surroundings};
 use imgopen_engine::{Devices, Engine, EngineError, JobRequest, Monitor};
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ async fn another_comfyui_does_the_job() {
     let (full, roomy) =
         (ComfyFake::start(full_comfy(Year::New)).await, ComfyFake::start(ComfyBehaviour::default()).await);
     let open = async |name: &str, fake: &ComfyFake| {
-        let engine = ComfyUi::with_timing(named(name, &fake.url), QUICK).unwrap();
+        let engine = ComfyUi::with_timing(named(name, &fake.url), &Surroundings::default(), QUICK).unwrap();
         assert!(engine.refresh().await);
         Arc::new(engine)
     };

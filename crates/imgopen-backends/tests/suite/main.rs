@@ -26,6 +26,7 @@ mod inpaint;
 mod inpaint_outside;
 mod jobs;
 mod neighbours;
+mod preprocessors;
 mod recordings;
 mod replay;
 mod rescans;

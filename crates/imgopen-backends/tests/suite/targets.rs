@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imgopen_backends::honesty::{self, Cell, Treatment};
-use imgopen_backends::{BackendSettings, ComfyUi, Driver, Kind, SdServer, SdWebui, Surroundings, Timing};
+use imgopen_backends::{BackendSettings, ComfyUi, ControlMaps, Driver, Kind, SdServer, SdWebui, Surroundings, Timing};
 use imgopen_engine::{EngineError, JobRequest, ModelKind, Monitor, Output};
+use imgopen_tools::Preprocessors;
 use imgopen_types::operations::CONTROLNET;
 use serde_json::json;
 use tempfile::TempDir;
@@ -95,11 +96,22 @@ pub fn settings(url: &str) -> BackendSettings {
     BackendSettings { name: Some("mine".to_owned()), ..BackendSettings::new(url.parse().unwrap()) }
 }
 
+/// Surroundings in which control pictures are made, as in a service.
+pub fn surroundings() -> Surroundings {
+    let control_maps = ControlMaps::new(Arc::new(Preprocessors::new()));
+    Surroundings { control_maps: Some(control_maps), ..Surroundings::default() }
+}
+
 /// The engine for a back end at an address.
 pub fn driver(kind: Kind, settings: BackendSettings, timing: Timing) -> Arc<dyn Driver> {
+    driver_in(kind, settings, &surroundings(), timing)
+}
+
+/// The same in other surroundings.
+pub fn driver_in(kind: Kind, settings: BackendSettings, around: &Surroundings, timing: Timing) -> Arc<dyn Driver> {
     match kind {
-        Kind::SdServer => Arc::new(SdServer::with_timing(settings, &Surroundings::default(), timing).unwrap()),
-        Kind::ComfyUi => Arc::new(ComfyUi::with_timing(settings, timing).unwrap()),
+        Kind::SdServer => Arc::new(SdServer::with_timing(settings, around, timing).unwrap()),
+        Kind::ComfyUi => Arc::new(ComfyUi::with_timing(settings, around, timing).unwrap()),
         Kind::SdWebui => Arc::new(SdWebui::with_timing(settings, timing).unwrap()),
     }
 }

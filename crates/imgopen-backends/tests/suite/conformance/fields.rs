@@ -126,26 +126,25 @@ pub async fn a_picture_is_changed_within_its_mask(target: &Target) {
 
 pub async fn a_unit_of_controlnet_is_used(target: &Target) {
     let Some(net) = &target.control_net else { return assert!(target.is_real(), "the fake has a ControlNet") };
-    let unit = |module: &str| json!({"model": net, "weight": 0.8, "image_link": "https://example.com/b.png", "module": module});
-    let module = match target.cell("controlnet", "controlnet.args[0].module").treatment {
-        Treatment::Refused => {
-            let request = controlnet(&target.model, unit("shuffle"), json!({}));
-            let problem = target.refuse("controlnet.args[0].module", &request);
-            assert!(problem.contains("make the control picture with `preview_controlnet`"), "{problem}");
-            "none"
-        }
-        _ => "shuffle",
-    };
-    let (named, weight) = match target.kind {
-        Kind::SdServer => ("\"control_net\":", "\"control_strength\":0.8"),
-        Kind::ComfyUi => ("ControlNet 0: \"Module: None, Model: ", "Weight: 0.8"),
-        Kind::SdWebui => (net.as_str(), "Weight: 0.8"),
-    };
-    for changes in [json!({}), json!({"alwayson_scripts": {"image_link": "https://example.com/a.png"}})] {
-        let output = target.run(controlnet(&target.model, unit(module), changes)).await.unwrap();
+    let base = json!({"alwayson_scripts": {"image_link": "https://example.com/a.png"}});
+    for (module, changes) in [("none", json!({})), ("shuffle", json!({})), ("shuffle", base)] {
+        let unit = json!({"model": net, "weight": 0.8, "image_link": "https://example.com/b.png", "module": module});
+        let output = target.run(controlnet(&target.model, unit, changes)).await.unwrap();
         assert_eq!(output.pictures.len(), 1);
         let text = parameters(&output.pictures[0].bytes).unwrap();
-        assert!(text.contains(named) && text.contains(weight), "{text}");
+        let shown = if module == "none" { "None" } else { module };
+        let (named, weight) = match target.kind {
+            Kind::SdServer => ("\"control_net\":".to_owned(), "\"control_strength\":0.8"),
+            Kind::ComfyUi => (format!("ControlNet 0: \"Module: {shown}, Model: "), "Weight: 0.8"),
+            Kind::SdWebui => (net.clone(), "Weight: 0.8"),
+        };
+        assert!(text.contains(&named) && text.contains(weight), "{text}");
+        // The picture has 80x60 pixels, and the web UI's default is a shorter side of 512.
+        let made = "`controlnet.args[0].module`: the control picture `shuffle` was made by the engine `preprocessors` of this \
+                    service, at 683x512 pixels, and fitted to 64x64";
+        let is_ours = target.cell("controlnet", "controlnet.args[0].module").treatment == Treatment::ByUs;
+        let is_noted = output.notes.iter().any(|note| note == made);
+        assert_eq!(is_noted, is_ours && module != "none", "{:?}", output.notes);
         if target.kind == Kind::SdWebui {
             let [sent] = &output.notes[..] else { panic!("{:?}", output.notes) };
             assert!(sent.contains("does not prove"), "{sent}");

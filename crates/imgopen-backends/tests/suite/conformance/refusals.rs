@@ -126,7 +126,11 @@ fn units(target: &Target) -> Vec<Refused> {
     let hires = controlnet(&target.model, json!({"model": "n", "image_link": PICTURE}), json!({"enable_hr": true}));
     let mut requests = vec![
         (ALL, "controlnet.args[0].lowvram", unit(target, json!({"lowvram": true}))),
-        (NOT_WEBUI, "controlnet.args[0].module", unit(target, json!({"module": "canny"}))),
+        (ALL, "controlnet.args[0].module", unit(target, json!({"module": "nope"}))),
+        // What the service itself makes takes no neural network.
+        (NOT_WEBUI, "controlnet.args[0].module", unit(target, json!({"module": "openpose"}))),
+        (NOT_WEBUI, "controlnet.args[0].module", unit(target, json!({"module": "softedge_hed"}))),
+        (NOT_WEBUI, "controlnet.args[0].model", unit(target, json!({"module": "canny", "model": null}))),
         (NOT_WEBUI, "controlnet.args[0].control_mode", unit(target, json!({"control_mode": 1}))),
         (NOT_WEBUI, "controlnet.args[0].control_mode", unit(target, json!({"control_mode": 2}))),
         (SD_SERVER, "controlnet.args[0].guidance_end", unit(target, json!({"guidance_end": 0.5}))),

@@ -9,7 +9,7 @@ use imgopen_backends::{BackendSettings, Driver, ModelFiles, SdServer, Surroundin
 use imgopen_engine::Library;
 use tempfile::TempDir;
 
-use super::{AnyFake, PATIENT, QUICK, Target, settings};
+use super::{AnyFake, PATIENT, QUICK, Target, settings, surroundings};
 use crate::sd_fake::{SdBehaviour, SdFake};
 use crate::sd_program::program;
 
@@ -42,7 +42,7 @@ pub fn models() -> TempDir {
 
 /// Surroundings with a models directory.
 pub fn around(folder: &Path) -> Surroundings {
-    Surroundings { library: Some(Library::open(folder, None)), launcher: None }
+    Surroundings { library: Some(Library::open(folder, None)), ..surroundings() }
 }
 
 /// Settings of an address, which say that a ControlNet is there.
@@ -54,7 +54,7 @@ pub fn address(fake: &SdFake) -> BackendSettings {
 /// The fake at an address.
 pub async fn sd_faked(behaviour: SdBehaviour) -> (SdServer, SdFake) {
     let fake = SdFake::start(behaviour).await;
-    let engine = SdServer::with_timing(address(&fake), &Surroundings::default(), QUICK).unwrap();
+    let engine = SdServer::with_timing(address(&fake), &surroundings(), QUICK).unwrap();
     assert!(engine.refresh().await, "it does not answer");
     (engine, fake)
 }
