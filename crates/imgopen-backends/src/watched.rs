@@ -163,7 +163,7 @@ impl<L: Snapshot> Watched<L> {
         let lists = L::read_with(&self.http, &self.further).await?;
         match looked {
             Ok(()) => *rescanned = due,
-            // It answers, so it is not away. It looks with the next read.
+            // It answers, so it is not away. What it lists may be old, so it is asked to look with the next read again.
             Err(error) => warn!(backend = self.name, %error, "back end has not looked for models that were added"),
         }
         Ok(lists)

@@ -6,7 +6,6 @@ use imgopen_engine::{Model, ModelKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tracing::warn;
 
 use crate::http::{CallError, Http};
 use crate::names::stem;
@@ -137,12 +136,8 @@ impl Snapshot for Lists {
     /// asked.
     async fn rescan(http: &Http) -> Result<(), CallError> {
         match http.command("sdapi/v1/refresh-loras", &json!({})).await {
-            Err(error @ CallError::Away(_)) => Err(error),
-            Err(error) if !error.is_missing() => {
-                warn!(%error, "a back end could not look for LoRAs that were added");
-                Ok(())
-            }
-            Ok(()) | Err(_) => Ok(()),
+            Err(error) if error.is_missing() => Ok(()),
+            looked => looked,
         }
     }
 }

@@ -51,6 +51,8 @@ pub enum Fault {
     Hangs,
     /// It does not come to an end when it looks for LoRAs that were added.
     LooksForever,
+    /// It answers with this status when it is to look for LoRAs that were added, and does not look.
+    LooksNot(u16),
     /// It answers pictures with this status and text.
     Answers(u16, String),
     /// It answers pictures with spaces without end.

@@ -76,6 +76,37 @@ async fn a_web_ui_that_does_not_end_looking_is_not_away() {
     assert_eq!(target.engine.check(&with_ink(&target.model)), Ok(()));
 }
 
+/// An error is no look: what was added may still not be listed.
+#[tokio::test]
+async fn a_web_ui_that_fails_to_look_is_asked_again_until_it_has() {
+    for status in [500, 422] {
+        let fault = Fault::LooksNot(status);
+        let (target, fake) = faked(Behaviour { added_loras: vec!["ink"], fault, ..Behaviour::default() }).await;
+        target.engine.rescan().await;
+        assert_eq!(target.engine.report().away, None, "{status}: it answers");
+        is_unknown(target.engine.check(&with_ink(&target.model)));
+        assert!(target.engine.refresh().await);
+        is_unknown(target.engine.check(&with_ink(&target.model)));
+        // With the next read, although nobody has asked for a look since.
+        fake.set(|behaviour| behaviour.fault = Fault::None);
+        assert!(target.engine.refresh().await);
+        assert_eq!(target.engine.check(&with_ink(&target.model)), Ok(()), "{status}");
+    }
+}
+
+/// Versions before 1.3 cannot be asked, which is no fault of theirs.
+#[tokio::test]
+async fn a_web_ui_that_cannot_look_is_not_asked_again() {
+    let fault = Fault::LooksNot(404);
+    let (target, fake) = faked(Behaviour { added_loras: vec!["ink"], fault, ..Behaviour::default() }).await;
+    target.engine.rescan().await;
+    fake.set(|behaviour| behaviour.fault = Fault::None);
+    assert!(target.engine.refresh().await);
+    is_unknown(target.engine.check(&with_ink(&target.model)));
+    target.engine.rescan().await;
+    assert_eq!(target.engine.check(&with_ink(&target.model)), Ok(()));
+}
+
 #[tokio::test]
 async fn comfyui_is_asked_for_its_lists_again() {
     let target = comfy(comfy_fake::Behaviour::default()).await;

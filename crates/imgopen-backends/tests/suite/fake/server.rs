@@ -96,8 +96,13 @@ async fn list(State(shared): State<Arc<Shared>>, Path(list): Path<String>) -> Re
 
 async fn refresh_loras(State(shared): State<Arc<Shared>>) -> Response {
     let Behaviour { added_loras: added, fault, .. } = shared.behaviour();
-    if fault == Fault::LooksForever {
-        std::future::pending::<()>().await;
+    match fault {
+        Fault::LooksForever => std::future::pending::<()>().await,
+        // The form of its exceptions; not recorded.
+        Fault::LooksNot(status) => {
+            return answer(status, json!({"error": "OSError", "detail": "", "errors": "it broke"}));
+        }
+        _ => {}
     }
     shared.state().found_loras = added;
     recorded("refresh-loras")
