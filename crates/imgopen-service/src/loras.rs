@@ -1,4 +1,5 @@
-//! LoRAs that belong to one access key: which of them a request names, which names are taken, and how engines learn of new ones.
+//! LoRAs that belong to one access key: which of them a request names, which names are taken, and how engines learn of new ones,
+//! and of those that are withdrawn.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use imgopen_store::KeyId;
 use imgopen_trainer::TrainingPlan;
 use imgopen_types::{Operation, operations};
 use serde_json::Value;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
@@ -62,17 +63,27 @@ pub fn taken(name: &str) -> NameError {
 /// Has all engines learn of a LoRA that was put into the models directory, so that requests that name it are accepted as soon as
 /// its training has ended. Those that take longer than `most` go on meanwhile.
 pub async fn announce(context: &Context, most: Duration) {
-    let engines = context.engines.engines().to_vec();
-    let rescans = tokio::spawn(async move {
-        join_all(engines.iter().map(|engine| engine.rescan())).await;
-    });
-    match timeout(LEARNING.min(most), rescans).await {
+    match timeout(LEARNING.min(most), rescan(context)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => error!(%error, "an engine panicked while it looked for a new LoRA, which is a bug"),
         Err(_) => {
             warn!("an engine takes long to look for a new LoRA; requests that name it may be refused until it has")
         }
     }
+}
+
+/// Has all engines learn that the LoRA of a training without a result may have been removed from the models directory, so that
+/// they do not list it any longer. Nobody waits for them.
+pub fn withdraw(context: &Context) {
+    drop(rescan(context));
+}
+
+/// Has all engines look for LoRAs, each in its own time.
+fn rescan(context: &Context) -> JoinHandle<()> {
+    let engines = context.engines.engines().to_vec();
+    tokio::spawn(async move {
+        join_all(engines.iter().map(|engine| engine.rescan())).await;
+    })
 }
 
 async fn all(context: &Context) -> Result<Vec<Model>, NameError> {

@@ -148,6 +148,8 @@ async fn a_lora_is_trained_downloaded_listed_and_used() {
 struct Looking {
     folder: PathBuf,
     found: Mutex<Vec<String>>,
+    /// How many looks may end.
+    ends: Semaphore,
 }
 
 impl Engine for Looking {
@@ -171,7 +173,7 @@ impl Engine for Looking {
     fn rescan(&self) -> BoxFuture<'_, ()> {
         let files = std::fs::read_dir(&self.folder).unwrap().map(|file| file.unwrap().file_name());
         *self.found.lock().unwrap() = files.map(|name| name.into_string().unwrap()).collect();
-        Box::pin(async {})
+        Box::pin(async { self.ends.acquire().await.unwrap().forget() })
     }
 
     fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
@@ -184,7 +186,8 @@ async fn engines_have_learned_of_a_lora_when_its_training_ends() {
     let fake = FakeTrainer::new();
     let bench = bench(&fake);
     let folder = bench.data_dir.path().join("models/Lora");
-    let server = bench.engines(vec![Arc::new(Looking { folder, found: Mutex::default() })]).start().await;
+    let engine = Looking { folder, found: Mutex::default(), ends: Semaphore::new(9) };
+    let server = bench.engines(vec![Arc::new(engine)]).start().await;
     let request = |id: &str| drawing(id, "a cat <lora:ink:0.8>");
     let msg = server.call("text_to_image", request("before")).await.refused(422);
     assert!(msg.contains("there is no LoRA \"ink\""), "{msg}");
@@ -192,6 +195,25 @@ async fn engines_have_learned_of_a_lora_when_its_training_ends() {
     assert_eq!(ended(&server, &server.key, "ink").await["status"], 2);
     let id = server.submitted("text_to_image", request("after")).await;
     server.reached(&id, "succeeded").await;
+}
+
+/// It is withdrawn after engines have learned of it.
+#[tokio::test]
+async fn the_lora_of_a_cancelled_training_is_not_listed_any_longer() {
+    let fake = FakeTrainer::new();
+    let bench = bench(&fake);
+    let folder = bench.data_dir.path().join("models/Lora");
+    let engine = Arc::new(Looking { folder, found: Mutex::default(), ends: Semaphore::new(0) });
+    let server = bench.engines(vec![engine.clone()]).start().await;
+    let task = submitted(&server, &server.key, training("ink").await).await;
+    let is_listed = || engine.found.lock().unwrap().iter().any(|name| name == "ink.safetensors");
+    until("engines have learned of it", || async { is_listed().then_some(()) }).await;
+    // The training has not ended, because its end waits for their look.
+    server.call("cancel_task", json!({"taskId": task})).await.ok();
+    engine.ends.add_permits(9);
+    until("engines have learned that it was removed", || async { (!is_listed()).then_some(()) }).await;
+    let msg = server.call("text_to_image", drawing("after", "a cat <lora:ink:0.8>")).await.refused(422);
+    assert!(msg.contains("there is no LoRA \"ink\""), "{msg}");
 }
 
 /// A LoRA that a task names becomes another key's while the task waits.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use imgopen_engine::Engine;
 use imgopen_store::{AssetToken, End, Ending, HandBack, State, TaskRow};
+use imgopen_types::operations;
 use tracing::{error, info, warn};
 
 use super::announce::announce;
@@ -20,6 +21,7 @@ use super::run::{Outcome, Run};
 use crate::callbacks;
 use crate::context::Context;
 use crate::fault_time::faulty_for;
+use crate::loras;
 
 /// The pause between two attempts to read a row.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -77,6 +79,16 @@ async fn settle(context: &Context, run: &Run<'_>, work: Work) {
             "an engine could not clean up after a run in time; the next start removes what it has made here"
         ),
     }
+    if work != Work::Kept {
+        withdraw(context, run.task);
+    }
+}
+
+/// After a training without a result, has engines look again: they may have learned of its LoRA just before.
+fn withdraw(context: &Context, task: &TaskRow) {
+    if task.operation == operations::SUBMIT_TRAINING.id {
+        loras::withdraw(context);
+    }
 }
 
 /// Deletes the pictures of a run without a result. Its row lists the run as orphaned, so upkeep deletes what stays.
@@ -114,6 +126,7 @@ pub async fn forget(context: &Context, task: &TaskRow) {
     if in_time(context, forget_work(context, task)).await.is_none() {
         warn!(task = %task.id, "what runs of a task have left here could not be removed in time; the next start removes it");
     }
+    withdraw(context, task);
 }
 
 /// Does so with the engine that serves the task, or if none does now, with all, because any may have served it before.

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::callbacks;
 use crate::context::Context;
+use crate::loras;
 use crate::tasks::ending::forget;
 use crate::tasks::needs::Needs;
 
@@ -77,8 +78,8 @@ async fn lost(context: &Context, task: &TaskRow, next: Then) {
 
 /// Settles what trainings have left whose process died, or where the removal failed.
 pub async fn settle_trainings(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
-    settle_data_sets(context, trainer).await?;
-    settle_loras(context, trainer).await
+    settle_loras(context, trainer).await?;
+    settle_data_sets(context, trainer).await
 }
 
 /// Removes the incomplete data sets of trainings that have ended. Those of others are kept for the next run, because this process
@@ -101,12 +102,16 @@ async fn settle_data_sets(context: &Context, trainer: &Trainer) -> Result<(), St
 /// Removes the LoRAs of trainings that have ended without a result, so that their names are free. One whose task is unknown stays:
 /// it may be that of an older database, or of another service.
 async fn settle_loras(context: &Context, trainer: &Trainer) -> Result<(), StoreError> {
-    let own = trainer.clone();
+    let (own, mut is_withdrawn) = (trainer.clone(), false);
     for id in listed("LoRAs", move || own.published()).await {
         let state = context.store.task(TaskId(id.clone())).await?.map(|task| task.state);
         if matches!(state, Some(State::Failed | State::Cancelled)) {
             trainer.forget(&id).await;
+            is_withdrawn = true;
         }
+    }
+    if is_withdrawn {
+        loras::withdraw(context);
     }
     Ok(())
 }

@@ -62,6 +62,10 @@ impl Engine for Cleaner {
     fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
         self.called(format!("forget {task}"))
     }
+
+    fn rescan(&self) -> BoxFuture<'_, ()> {
+        self.called("rescan".to_owned())
+    }
 }
 
 pub async fn context(directory: &tempfile::TempDir, engine: Arc<Cleaner>) -> Arc<Context> {
@@ -158,4 +162,32 @@ async fn a_task_that_ends_without_an_engine_is_forgotten_by_all() {
     let task = claimed(&context, "text_to_image").await;
     end(&context, run(&context, &task), Outcome::Failed("no".to_owned())).await;
     assert_eq!(engine.calls(), ["forget img1"]);
+}
+
+/// They may have learned of its LoRA just before, and would list it until they look again.
+#[tokio::test]
+async fn engines_look_again_after_a_training_without_a_result() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Arc::new(Cleaner::default());
+    let context = context(&directory, engine.clone()).await;
+    let task = claimed(&context, "submit_training").await;
+    let looks = async |count: usize| {
+        let looking = async {
+            while engine.calls().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(DEADLINE, looking).await.expect("engines do not look");
+        assert_eq!(engine.calls(), vec!["rescan"; count]);
+    };
+    settle(&context, &run(&context, &task), Work::Kept).await;
+    tokio::task::yield_now().await;
+    looks(0).await;
+    end(&context, run(&context, &task), Outcome::Failed("no".to_owned())).await;
+    looks(1).await;
+    // The task is cancelled between two runs, or has ended elsewhere.
+    forget(&context, &task).await;
+    looks(2).await;
+    hand_back(&context, &run(&context, &task), None).await;
+    looks(3).await;
 }
