@@ -225,8 +225,12 @@ impl Server {
             Place::Address(_) => None,
             Place::Program(host) => host.base_of_lora(path),
         };
-        let backend = self.refusals();
-        let resolver = Resolver { generation, served, capabilities, base_of_lora: &base_of_lora, backend };
+        let on_disk = match &self.place {
+            Place::Address(_) => None,
+            Place::Program(host) => host.loras_on_disk(),
+        };
+        let (backend, on_disk) = (self.refusals(), on_disk.as_deref());
+        let resolver = Resolver { generation, served, capabilities, on_disk, base_of_lora: &base_of_lora, backend };
         resolver.resolve().inspect_err(|_| {
             if let Place::Address(watched) = &self.place {
                 // Perhaps it was installed a moment ago.

@@ -86,8 +86,7 @@ impl Snapshot for Capabilities {
 impl Capabilities {
     /// Returns the LoRA of that name, as prompts name it: by the path without the extension, or by the file's name alone.
     pub(super) fn lora(&self, name: &str) -> Option<&Lora> {
-        let by_path = || self.loras.iter().find(|lora| stem(&lora.path) == name || lora.path == name);
-        by_path().or_else(|| self.loras.iter().find(|lora| lora.name == name))
+        lora(&self.loras, name)
     }
 
     /// Returns the LoRAs as engines list them.
@@ -115,6 +114,12 @@ impl Capabilities {
         let has_png = self.output_formats.iter().any(|format| format == "png");
         (!has_png).then_some("the output format PNG; build it with PNG")
     }
+}
+
+/// Returns the LoRA that a tag of a prompt names.
+pub(super) fn lora<'a>(loras: &'a [Lora], name: &str) -> Option<&'a Lora> {
+    let by_path = || loras.iter().find(|lora| stem(&lora.path) == name || lora.path == name);
+    by_path().or_else(|| loras.iter().find(|lora| lora.name == name))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::arguments::{AT_RUNTIME, Given, LORA_MODE, Options, arguments};
-use super::capabilities::{self, Capabilities};
+use super::capabilities::{self, Capabilities, Lora};
 use super::child::{Child, Start, StartError, printed};
 use super::disk::{Disk, LORAS, loras_in};
 use super::failures::Failures;
@@ -45,6 +45,8 @@ pub(super) struct Host {
 struct State {
     /// What the program last said, with the LoRAs that are there now; samplers and upscalers are the same for all models.
     capabilities: Option<Arc<Capabilities>>,
+    /// The LoRAs in the directory for them. `None` until the disk was looked at.
+    on_disk: Option<Arc<[Lora]>>,
     /// The model of the process.
     loaded: Option<String>,
     failures: Failures,
@@ -122,12 +124,14 @@ impl Host {
         let has_folder = own.is_some() || self.knows(LORAS);
         let looking = move || {
             let disk = Disk::look(&models, library.as_ref().map(Library::folder));
-            let loras = own.as_deref().or(disk.loras()).filter(|_| has_folder).map(loras_in).unwrap_or_default();
+            let loras = own.as_deref().or(disk.loras()).map(loras_in).unwrap_or_default();
             Ok((disk, loras))
         };
-        let Ok((disk, loras)) = blocking(looking).await else { return };
+        let Ok((disk, on_disk)) = blocking(looking).await else { return };
         let mut state = self.state();
         state.disk = Arc::new(disk);
+        let loras = if has_folder { on_disk.clone() } else { Vec::new() };
+        state.on_disk = Some(on_disk.into());
         if let Some(known) = state.capabilities.take() {
             state.capabilities = Some(match known.loras == loras {
                 true => known,
@@ -143,6 +147,11 @@ impl Host {
 
     pub(super) fn capabilities(&self) -> Option<Arc<Capabilities>> {
         self.state().capabilities.clone()
+    }
+
+    /// Returns the LoRAs in the directory for them. There are no others for a program that has not run yet.
+    pub(super) fn loras_on_disk(&self) -> Option<Arc<[Lora]>> {
+        self.state().on_disk.clone()
     }
 
     /// Returns what can be asked for.

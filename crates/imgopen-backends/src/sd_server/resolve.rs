@@ -5,7 +5,7 @@
 
 use imgopen_engine::{EngineError, tags};
 
-use super::capabilities::{Capabilities, Limits};
+use super::capabilities::{self, Capabilities, Limits, Lora};
 use super::served::Served;
 use crate::generation::{ControlUnit, Generation, Sampling, Schedule};
 use crate::names::stem;
@@ -52,6 +52,8 @@ pub(super) struct Resolver<'a> {
     pub served: &'a Served,
     /// `None` before the program has run for the first time; then only what every version lacks is refused.
     pub capabilities: Option<&'a Capabilities>,
+    /// The LoRAs that are there for a program, which tell what it has not said yet. `None` if the disk was not looked at.
+    pub on_disk: Option<&'a [Lora]>,
     /// Returns the base model of a LoRA by its path, if it is known.
     pub base_of_lora: &'a dyn Fn(&str) -> Option<String>,
     pub backend: Refusals<'a>,
@@ -195,8 +197,8 @@ impl Resolver<'_> {
                     format!("the two weights of the LoRA \"{}\"; it has one for both, so give one", lora.name);
                 return Err(self.backend.refused("prompt", &problem));
             }
-            let Some(capabilities) = self.capabilities else { continue };
-            let Some(found) = capabilities.lora(&lora.name) else {
+            let Some(known) = self.capabilities.map(|known| known.loras.as_slice()).or(self.on_disk) else { continue };
+            let Some(found) = capabilities::lora(known, &lora.name) else {
                 return Err(EngineError::rejected("prompt", tags::unknown_lora(&lora.name)));
             };
             self.check_base(&lora.name, &found.path)?;

@@ -156,6 +156,22 @@ async fn a_program_that_runs_takes_a_lora_that_was_added() {
     is_unknown(engine.check(&with_ink(SD_MODEL)));
 }
 
+/// It is not started for a request that it cannot serve.
+#[tokio::test]
+async fn a_program_that_has_not_run_yet_is_known_to_lack_a_lora() {
+    let folder = models();
+    let record = folder.path().join("starts").display().to_string();
+    let settings = program("checkpoints/random-sd15.safetensors", &["--record", &record]);
+    let engine = SdServer::with_timing(settings, &around(folder.path()), QUICK).unwrap();
+    engine.rescan().await;
+    is_unknown(engine.check(&with_ink(SD_MODEL)));
+    add_ink(folder.path());
+    engine.rescan().await;
+    assert_eq!(engine.check(&with_ink(SD_MODEL)), Ok(()));
+    assert!(carry_out(&engine, with_ink(SD_MODEL)).await.is_ok());
+    assert_eq!(starts(&folder.path().join("starts")).len(), 1);
+}
+
 /// The first training makes the directory of LoRAs.
 #[tokio::test]
 async fn a_program_that_was_started_without_a_directory_of_loras_is_started_with_it() {
