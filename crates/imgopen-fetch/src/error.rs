@@ -119,7 +119,7 @@ pub enum FetchError {
         url: ShownUrl,
     },
 
-    /// The fetch or push took too long.
+    /// The answer to the fetch or push did not come in time, or not all of it.
     #[error("{}", slow(.url, .limit, .received))]
     Timeout {
         /// The URL.
@@ -128,6 +128,23 @@ pub enum FetchError {
         limit: Duration,
         /// How many bytes of the body had arrived; `None` if no answer had begun.
         received: Option<u64>,
+    },
+
+    /// The body came in time, but compressed, although that was not requested, and was not decompressed in time.
+    #[error(
+        "{url} answered with the encoding `{encoding}`, which was not asked for; all {received} bytes came, but were not \
+         decompressed within {} s of the request; serve it without, or faster",
+        .limit.as_secs_f64()
+    )]
+    UnpackTimeout {
+        /// The URL.
+        url: ShownUrl,
+        /// The encoding.
+        encoding: &'static str,
+        /// How many bytes came.
+        received: u64,
+        /// [`Limits::time`](crate::Limits::time).
+        limit: Duration,
     },
 
     /// The status of the answer is not a success.
@@ -221,7 +238,7 @@ impl FetchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             FetchError::Unresolved { .. } | FetchError::Resolved { .. } | FetchError::ConnectTimeout { .. } => true,
-            FetchError::Transport { .. } | FetchError::Timeout { .. } => true,
+            FetchError::Transport { .. } | FetchError::Timeout { .. } | FetchError::UnpackTimeout { .. } => true,
             FetchError::Status { status, .. } => is_temporary(*status),
             FetchError::Redirected { source, .. } => source.is_retryable(),
             _ => false,

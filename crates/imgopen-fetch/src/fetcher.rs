@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -134,10 +135,7 @@ impl Fetcher {
         let fetching = connect::within(limits.connect, self.follow(asked.clone(), limits, &progress));
         match tokio::time::timeout(limits.time, fetching).await {
             Ok(fetched) => fetched,
-            Err(_) => {
-                let (url, received) = (ShownUrl::of(&asked), progress.received());
-                Err(FetchError::Timeout { url, limit: limits.time, received })
-            }
+            Err(_) => Err(progress.timeout(&asked, limits.time)),
         }
     }
 
@@ -193,7 +191,10 @@ impl Fetcher {
         let content_type = text(response.headers(), CONTENT_TYPE.as_str());
         let bytes = read_whole(url, response, limits.bytes, progress).await?;
         let bytes = match packing {
-            Some(packing) => unpacked(url, bytes, packing, limits.bytes).await?,
+            Some(packing) => {
+                progress.unpack(packing);
+                unpacked(url, bytes, packing, limits.bytes).await?
+            }
             None => bytes,
         };
         Ok(Step::Arrived(Fetched { url: url.clone(), content_type, bytes }))
@@ -269,23 +270,41 @@ async fn read_whole(url: &Url, mut response: Response, limit: u64, progress: &Pr
     Ok(body.freeze())
 }
 
-/// How many bytes of a body have arrived, for the message of a fetch that took too long.
-struct Progress(AtomicU64);
+/// How far a fetch has come, for its message if it takes too long.
+struct Progress {
+    /// How many bytes of a body have arrived.
+    received: AtomicU64,
+    /// How the body is compressed, once all of it has arrived.
+    packing: OnceLock<Packing>,
+}
 
 impl Progress {
     /// Stands for no body.
     const NONE: u64 = u64::MAX;
 
     fn new() -> Self {
-        Self(AtomicU64::new(Self::NONE))
+        Self { received: AtomicU64::new(Self::NONE), packing: OnceLock::new() }
     }
 
     fn set(&self, bytes: u64) {
-        self.0.store(bytes, Ordering::Relaxed);
+        self.received.store(bytes, Ordering::Relaxed);
     }
 
-    fn received(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|bytes| *bytes != Self::NONE)
+    /// Notes that a whole body is decompressed from now on. A fetch has only one.
+    fn unpack(&self, packing: Packing) {
+        self.packing.get_or_init(|| packing);
+    }
+
+    /// Returns the error of a fetch that has come so far when its time was over.
+    fn timeout(&self, url: &Url, limit: Duration) -> FetchError {
+        let url = ShownUrl::of(url);
+        let received = Some(self.received.load(Ordering::Relaxed)).filter(|bytes| *bytes != Self::NONE);
+        match (self.packing.get(), received) {
+            (Some(packing), Some(received)) => {
+                FetchError::UnpackTimeout { url, encoding: packing.name(), received, limit }
+            }
+            _ => FetchError::Timeout { url, limit, received },
+        }
     }
 }
 

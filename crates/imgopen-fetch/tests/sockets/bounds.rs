@@ -267,6 +267,27 @@ async fn a_gzipped_body_is_decompressed_within_the_limit() {
     assert!(matches!(error, FetchError::TooLarge { limit: 1000, .. }), "{error}");
 }
 
+/// The only thread for such work is busy until the time is over.
+#[test]
+fn a_body_that_is_not_decompressed_in_time_is_not_called_slow() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || ended.recv());
+    let (error, url) = runtime.block_on(async {
+        let host = gzipping(1000).await;
+        let limits = limits().time(Duration::from_secs(2));
+        (fetcher().get(&host.url("/x.png"), &limits).await.unwrap_err(), host.url("/x.png"))
+    });
+    drop(end);
+    let FetchError::UnpackTimeout { received, .. } = error else { panic!("{error}") };
+    let expected = format!(
+        "{url} answered with the encoding `gzip`, which was not asked for; all {received} bytes came, but were not \
+         decompressed within 2 s of the request; serve it without, or faster"
+    );
+    assert_eq!((error.to_string(), error.is_retryable()), (expected, true));
+    assert!((1..100).contains(&received), "{received}");
+}
+
 #[tokio::test]
 async fn a_server_says_when_to_try_again() {
     for (header, expected) in [("retry-after: 7\r\n", Some(7)), ("retry-after: soon\r\n", None), ("", None)] {
