@@ -89,6 +89,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Outline<'_>, Problem> {
 struct Parser<'a> {
     frame: Option<Frame>,
     scans: usize,
+    /// Whether the height is given behind the pixels.
+    has_late_height: bool,
     has_jfif: bool,
     /// The colour transform in Adobe's segment.
     adobe: Option<u8>,
@@ -102,6 +104,7 @@ impl<'a> Parser<'a> {
             // The first segment of a picture in several resolutions.
             0xde => return Err(hierarchical()),
             0xda => return self.scan(body),
+            0xdc => self.has_late_height = true,
             0xe0 if body.starts_with(b"JFIF\0") && self.scans == 0 => self.has_jfif = true,
             0xe1 => self.exif = self.exif.or(body.strip_prefix(b"Exif\0\0")),
             0xe2 => {
@@ -133,6 +136,10 @@ impl<'a> Parser<'a> {
             true => Problem::Damaged(Format::Jpeg, "it does not say how large the picture is".to_owned()),
             false => Problem::Truncated(Format::Jpeg),
         })?;
+        if frame.height == 0 && self.has_late_height {
+            let kind = "that gives its height only behind its pixels (in a DNL marker)";
+            return Err(Problem::UnsupportedJpeg(kind.to_owned()));
+        }
         let colors = frame.colors(self.has_jfif, self.adobe);
         let is_complete = frame.is_complete(has_end);
         Ok(Outline { frame, colors, has_end, is_complete, exif: self.exif, profile: self.profile })

@@ -112,6 +112,15 @@ fn what_is_valid_but_not_supported_is_named_with_what_to_do() {
     is_named(&frame(0xc0, &[1, 0x11, 0, 2, 0x11, 0]), "of 2 channels");
     is_named(&frame(0xc0, &[1, 0x31, 0, 2, 0x21, 0, 3, 0x11, 0]), "whose channels are sampled 2 to 3");
     is_named(&frame(0xc5, &[1, 0x11, 0]), "in several resolutions (hierarchical)");
+
+    // No height in the frame, and one behind the only scan.
+    let mut late = encoder(&pixels, PixelFormat::Rgb).encode().unwrap();
+    let height = late.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
+    assert_eq!(late[height..height + 2], [0, 30]);
+    late[height + 1] = 0;
+    assert_eq!(problem(&late), "is 40x0 pixels, so that there is nothing to see");
+    late.splice(late.len() - 2..late.len() - 2, *b"\xff\xdc\0\x04\0\x1e");
+    is_named(&late, "that gives its height only behind its pixels (in a DNL marker)");
 }
 
 /// The decoder would read more blocks than there are.
