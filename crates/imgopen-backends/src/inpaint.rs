@@ -256,7 +256,7 @@ fn extend(picture: &mut Decoded, expansion: &Expansion, limits: &PictureLimits) 
     let before = (picture.image.width(), picture.image.height());
     let size = expansion.size(before, limits)?;
     let rejected = |error: EncodeError| EngineError::rejected(expansion.larger().0, error.to_string());
-    check_sides(picture.header.format, size.0, size.1).map_err(rejected)?;
+    check_sides(picture.header.format.written(), size.0, size.1).map_err(rejected)?;
     let (left, top) = Expansion::corner(before, size);
     let [left, top, width, height] = [left, top, before.0, before.1].map(|length| length as usize);
     let columns = size.0 as usize;

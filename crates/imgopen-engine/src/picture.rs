@@ -21,7 +21,7 @@ pub struct Picture {
     pub seed: Option<i64>,
 }
 
-/// The formats of picture files that can be read and written.
+/// The formats of picture files that are written. Some more are read; see `imgopen-picture`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Portable Network Graphics, lossless.
@@ -46,7 +46,8 @@ pub struct PictureLimits {
     pub bytes: u64,
     /// The most pixels, width times height, of an input or a result. Default 64 000 000.
     pub pixels: u64,
-    /// The most frames. Default 1, which rejects animations; if more are allowed, the first frame is used.
+    /// The most frames of an animation, or pages of a TIFF file. Default 1, which rejects others; if more are allowed, the first
+    /// one is used.
     pub frames: u32,
     /// Whether results that keep what their sources carry keep where they were taken (GPS). Default false.
     pub location: bool,

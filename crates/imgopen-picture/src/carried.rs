@@ -3,14 +3,17 @@
 //! It is read as it is. When it is written, what is no longer true is corrected: pixels are upright then, have another size,
 //! and the thumbnail shows something else. Where the picture was taken is dropped, unless the limits say otherwise.
 
+mod bmp_file;
 pub(crate) mod comment;
 mod contents;
 mod density;
+mod gif_file;
 mod jpeg;
 mod limits;
 mod png;
 pub(crate) mod text;
 pub(crate) mod tiff;
+mod tiff_file;
 mod webp;
 mod xmp;
 
@@ -19,6 +22,7 @@ use imgopen_engine::Format;
 use self::contents::{FIELDS, ORIENTATION};
 use self::density::Density;
 use self::tiff::{ASCII, Directory, SHORT, Tiff};
+use crate::file_format::FileFormat;
 
 pub use self::contents::Carried;
 pub(crate) use self::contents::{Made, comfyui_text, comment_of, description_of};
@@ -27,11 +31,14 @@ pub(crate) use self::webp::{Parts as WebPParts, assemble as assemble_webp, is_lo
 
 impl Carried {
     /// Reads what a file of that format carries.
-    pub(crate) fn read(bytes: &[u8], format: Format, keeps_location: bool) -> Self {
+    pub(crate) fn read(bytes: &[u8], format: FileFormat, keeps_location: bool) -> Self {
         let mut carried = match format {
-            Format::Png => png::read(bytes),
-            Format::Jpeg => jpeg::read(bytes),
-            Format::WebP => webp::read(bytes),
+            FileFormat::Png => png::read(bytes),
+            FileFormat::Jpeg => jpeg::read(bytes),
+            FileFormat::WebP => webp::read(bytes),
+            FileFormat::Gif => gif_file::read(bytes),
+            FileFormat::Bmp => bmp_file::read(bytes),
+            FileFormat::Tiff => tiff_file::read(bytes),
         };
         carried.keeps_location = keeps_location;
         let exif = carried.exif.as_deref().and_then(Tiff::read);
@@ -62,17 +69,22 @@ impl Carried {
 
 /// Returns the EXIF data of a file, without decoding it.
 pub(crate) fn exif(bytes: &[u8]) -> Option<Tiff> {
+    if crate::tiff_file::is_tiff(bytes) {
+        return Tiff::read(&tiff_file::exif(bytes)?);
+    }
     let data = exif_data(bytes).map(<[u8]>::to_vec).or_else(|| png::raw_exif(bytes));
     Tiff::read(&data?)
 }
 
-/// Returns the EXIF data that a file has where its format has it, which is all that decoders know.
+/// Returns the EXIF data that a file has where its format has it, which is all that decoders know. All of a TIFF file is such.
 pub(crate) fn exif_data(bytes: &[u8]) -> Option<&[u8]> {
     let (header, _) = crate::header::read(bytes).ok()?;
     match header.format {
-        Format::Png => png::exif(bytes),
-        Format::Jpeg => jpeg::exif(bytes),
-        Format::WebP => webp::exif(bytes),
+        FileFormat::Png => png::exif(bytes),
+        FileFormat::Jpeg => jpeg::exif(bytes),
+        FileFormat::WebP => webp::exif(bytes),
+        FileFormat::Gif | FileFormat::Bmp => None,
+        FileFormat::Tiff => Some(bytes),
     }
 }
 

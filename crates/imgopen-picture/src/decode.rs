@@ -3,18 +3,23 @@
 use std::fmt;
 use std::io::Cursor;
 
+use image::codecs::bmp::BmpDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
-use imgopen_engine::{EngineError, Format, Input, Monitor, PictureLimits};
+use imgopen_engine::{EngineError, Input, Monitor, PictureLimits};
 
+use crate::bmp_file;
 use crate::carried::{Carried, is_lossy};
+use crate::file_format::FileFormat;
+use crate::gif_file;
 use crate::header::{self, End, Header};
 use crate::jpeg_outline::{self, Colors};
 use crate::jpeg_reader;
 use crate::metadata::parameters;
 use crate::problem::{MAX_SIDE, Problem};
+use crate::tiff_file;
 use crate::watched::Watched;
 
 /// The memory that decoders may use beside rows of pixels. A compressed colour profile of a few bytes may inflate to much.
@@ -62,7 +67,10 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
         return Err(Problem::TooLong { width, height });
     }
     if frames > limits.frames {
-        return Err(Problem::TooManyFrames { frames, limit: limits.frames });
+        return Err(match format {
+            FileFormat::Tiff => Problem::TooManyPages { pages: frames, limit: limits.frames },
+            _ => Problem::TooManyFrames { frames, limit: limits.frames },
+        });
     }
     match end {
         End::Found => Ok(header),
@@ -78,7 +86,7 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
 /// As [`inspect`], and those of [`decode`] for such files.
 pub fn inspect_whole(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> {
     let header = inspect(bytes, limits)?;
-    if header.format == Format::Jpeg && !jpeg_outline::read(bytes)?.has_end {
+    if header.format == FileFormat::Jpeg && !jpeg_outline::read(bytes)?.has_end {
         decode(bytes, limits)?;
     }
     Ok(header)
@@ -94,7 +102,7 @@ pub fn inspect_whole(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Pro
 /// use imgopen_picture::{PictureLimits, decode};
 ///
 /// let error = decode(b"<html>", &PictureLimits::default()).unwrap_err();
-/// assert_eq!(error.to_string(), "is an HTML page; give a PNG, JPEG or WebP file");
+/// assert_eq!(error.to_string(), "is an HTML page; give a PNG, JPEG, WebP, GIF, BMP or TIFF file");
 /// ```
 pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> {
     decode_watched(bytes, limits, None)
@@ -104,7 +112,7 @@ fn decode_watched(bytes: &[u8], limits: &PictureLimits, monitor: Option<&Monitor
     let header = inspect(bytes, limits)?;
     let (image, profile) = pixels(bytes, &header, monitor)?;
     let carried = Carried::read(bytes, header.format, limits.location);
-    let is_lossy_webp = header.format == Format::WebP && is_lossy(bytes);
+    let is_lossy_webp = header.format == FileFormat::WebP && is_lossy(bytes);
     Ok(Decoded { image, header, profile, parameters: parameters(bytes), carried, is_lossy_webp })
 }
 
@@ -155,14 +163,21 @@ fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> Result<Pi
     bounds.max_image_height = Some(header.height);
     let file = Watched::new(Cursor::new(bytes), monitor);
     let read = match header.format {
-        Format::Png => {
+        FileFormat::Png => {
             // The decoder writes the pixels into our buffer, which does not count. It reads each chunk whole, such as a long text.
             let chunks = 2 * bytes.len() as u64;
             bounds.max_alloc = Some(u64::from(header.width) * BYTES_PER_COLUMN + WORKING_MEMORY + chunks);
             PngDecoder::with_limits(file, bounds.clone()).and_then(|decoder| read(decoder, bounds))
         }
-        Format::Jpeg => return jpeg(bytes, monitor),
-        Format::WebP => WebPDecoder::new(file).and_then(|decoder| read(decoder, bounds)),
+        FileFormat::Jpeg => return jpeg(bytes, monitor),
+        FileFormat::WebP => WebPDecoder::new(file).and_then(|decoder| read(decoder, bounds)),
+        FileFormat::Gif => return gif(bytes, monitor),
+        FileFormat::Bmp => {
+            let profile = bmp_file::outline(bytes)?.profile;
+            let read = BmpDecoder::new(file).and_then(|decoder| read(decoder, bounds));
+            read.map(|(image, _)| with_profile(image, profile.map(<[u8]>::to_vec)))
+        }
+        FileFormat::Tiff => return tiff(bytes, monitor),
     };
     read.map_err(|error| Problem::damaged(header.format, error))
 }
@@ -187,6 +202,24 @@ fn jpeg(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
     let orientation = outline.exif.and_then(Orientation::from_exif_chunk);
     image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     Ok((image, profile))
+}
+
+fn gif(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
+    Ok(with_profile(gif_file::decode(bytes, monitor)?, gif_file::profile(bytes)))
+}
+
+fn tiff(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
+    let outline = tiff_file::outline(bytes)?;
+    let mut image = tiff_file::decode(&outline, monitor)?;
+    image.apply_orientation(Orientation::from_exif(outline.orientation).unwrap_or(Orientation::NoTransforms));
+    // That of CMYK, which was converted to sRGB, does not fit.
+    Ok(with_profile(image, outline.profile.map(<[u8]>::to_vec)))
+}
+
+/// Returns pixels with their profile, if it is for such.
+fn with_profile(image: DynamicImage, profile: Option<Vec<u8>>) -> Pixels {
+    let profile = profile.filter(|profile| fits(profile, image.color()));
+    (image, profile)
 }
 
 /// Returns whether a profile is for such pixels. Byte 16 of a profile begins its colour space.

@@ -1,10 +1,10 @@
 //! Puts a description into finished files, without decoding them.
 
 use bytes::Bytes;
-use imgopen_engine::Format;
 use png::text_metadata::{EncodableTextChunk, ITXtChunk};
 
 use crate::carried;
+use crate::file_format::FileFormat;
 use crate::header;
 use crate::jpeg_markers as markers;
 
@@ -18,8 +18,8 @@ const SCAN: u8 = 0xda;
 
 /// Returns a file with a description, where [`description`](crate::description) finds it first: in the text `Description` of a
 /// PNG file, in EXIF's ImageDescription of others. Pixels, colour profiles and all else stay as they are; only if a JPEG file has no
-/// room for both, other EXIF data is left out but for the orientation. `None` for files that are not pictures, and if a JPEG file
-/// has no room for the text, of some 65,000 bytes.
+/// room for both, other EXIF data is left out but for the orientation. `None` for files of formats that are not written, and if a
+/// JPEG file has no room for the text, of some 65,000 bytes.
 ///
 /// ```
 /// use image::DynamicImage;
@@ -34,12 +34,13 @@ pub fn with_description(file: &[u8], text: &str) -> Option<Bytes> {
     let (header, _) = header::read(file).ok()?;
     let text = text.replace('\0', " ");
     let described = match header.format {
-        Format::Png => png(file, &text),
-        Format::Jpeg => jpeg(file, &carried::described(file, &text, MOST)),
-        Format::WebP => {
+        FileFormat::Png => png(file, &text),
+        FileFormat::Jpeg => jpeg(file, &carried::described(file, &text, MOST)),
+        FileFormat::WebP => {
             let exif = carried::described(file, &text, usize::MAX);
             carried::with_webp_exif(file, (header.width, header.height), &exif)
         }
+        FileFormat::Gif | FileFormat::Bmp | FileFormat::Tiff => None,
     };
     described.map(Bytes::from)
 }
@@ -77,7 +78,7 @@ mod tests {
     use imgopen_engine::PictureLimits;
 
     use super::*;
-    use crate::{Attached, decode, description, encode, is_upright};
+    use crate::{Attached, Format, decode, description, encode, is_upright};
 
     fn picture() -> DynamicImage {
         RgbaImage::from_fn(9, 7, |x, y| Rgba([x as u8 * 20, y as u8 * 30, 3, 255 - x as u8])).into()

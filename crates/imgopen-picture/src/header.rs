@@ -1,22 +1,25 @@
 //! Parses the headers of picture files without a decoder.
 
-use imgopen_engine::Format;
-
+use crate::bmp_file;
 use crate::chroma::Chroma;
+use crate::file_format::FileFormat;
+use crate::gif_file;
 use crate::jpeg_outline;
+use crate::numbers::{be32, le16, le24, le32};
 use crate::others;
 use crate::problem::Problem;
+use crate::tiff_file;
 
 /// The header of a picture file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The format, recognised by content.
-    pub format: Format,
+    pub format: FileFormat,
     /// The width in pixels.
     pub width: u32,
     /// The height in pixels.
     pub height: u32,
-    /// The number of frames, 1 for a still picture.
+    /// The number of frames, 1 for a still picture; of a TIFF file that of its pages.
     pub frames: u32,
     /// The chroma subsampling.
     pub chroma: Chroma,
@@ -46,6 +49,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Header, End), Problem> {
         jpeg(bytes)
     } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
         webp(bytes)
+    } else if gif_file::is_gif(bytes) {
+        gif(bytes)
+    } else if bmp_file::is_bmp(bytes) {
+        bmp(bytes)
+    } else if tiff_file::is_tiff(bytes) {
+        tiff(bytes)
     } else {
         Err(other(bytes))
     }
@@ -71,8 +80,8 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
         }
         rest = if end == End::Found { &[] } else { after };
     }
-    let (width, height) = size.ok_or_else(|| lacking(Format::Png, end))?;
-    Ok((Header { format: Format::Png, width, height, frames, chroma: Chroma::Full }, end))
+    let (width, height) = size.ok_or_else(|| lacking(FileFormat::Png, end))?;
+    Ok((Header { format: FileFormat::Png, width, height, frames, chroma: Chroma::Full }, end))
 }
 
 /// Returns the kinds and bodies of the chunks of a PNG file.
@@ -128,7 +137,7 @@ fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
     let outline = jpeg_outline::read(bytes)?;
     let (width, height) = (outline.frame.width, outline.frame.height);
     let end = if outline.is_complete { End::Found } else { End::Missing };
-    Ok((Header { format: Format::Jpeg, width, height, frames: 1, chroma: outline.chroma() }, end))
+    Ok((Header { format: FileFormat::Jpeg, width, height, frames: 1, chroma: outline.chroma() }, end))
 }
 
 /// Walks all chunks within the length that the file declares.
@@ -149,8 +158,8 @@ fn webp(bytes: &[u8]) -> Result<(Header, End), Problem> {
         size = size.or(found);
         rest = after;
     }
-    let (width, height) = size.ok_or_else(|| lacking(Format::WebP, end))?;
-    Ok((Header { format: Format::WebP, width, height, frames: frames.max(1), chroma: Chroma::Halved }, end))
+    let (width, height) = size.ok_or_else(|| lacking(FileFormat::WebP, end))?;
+    Ok((Header { format: FileFormat::WebP, width, height, frames: frames.max(1), chroma: Chroma::Halved }, end))
 }
 
 /// Returns the kinds and bodies of the chunks of a WebP file.
@@ -172,30 +181,32 @@ fn webp_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((kind, &body[..length.min(body.len())], after))
 }
 
+/// Whether all later frames are there does not matter: the first one is used.
+fn gif(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    let outline = gif_file::outline(bytes)?;
+    let (width, height) = outline.size();
+    let end = if outline.is_whole { End::Found } else { End::Missing };
+    Ok((Header { format: FileFormat::Gif, width, height, frames: outline.frames, chroma: Chroma::Full }, end))
+}
+
+fn bmp(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    let outline = bmp_file::outline(bytes)?;
+    let end = if outline.is_whole { End::Found } else { End::Missing };
+    let (width, height) = (outline.width, outline.height);
+    Ok((Header { format: FileFormat::Bmp, width, height, frames: 1, chroma: Chroma::Full }, end))
+}
+
+fn tiff(bytes: &[u8]) -> Result<(Header, End), Problem> {
+    let outline = tiff_file::outline(bytes)?;
+    let end = if outline.is_whole { End::Found } else { End::Missing };
+    let (width, height, frames) = (outline.width, outline.height, outline.pages);
+    Ok((Header { format: FileFormat::Tiff, width, height, frames, chroma: Chroma::Full }, end))
+}
+
 /// Returns the problem of a file without dimensions: truncated before them, or damaged.
-fn lacking(format: Format, end: End) -> Problem {
+fn lacking(format: FileFormat, end: End) -> Problem {
     match end {
         End::Missing => Problem::Truncated(format),
         End::Found => Problem::Damaged(format, "it does not say how large the picture is".to_owned()),
     }
-}
-
-fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(u32::from_be_bytes)
-}
-
-fn le16(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(|bytes| u32::from(u16::from_le_bytes(bytes)))
-}
-
-fn le24(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
-}
-
-fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(u32::from_le_bytes)
 }

@@ -2,9 +2,8 @@
 //!
 //! Whatever the decoder cannot read is rejected here by its name, so that the decoder's errors are those of damaged files.
 
-use imgopen_engine::Format;
-
 use crate::chroma::Chroma;
+use crate::file_format::FileFormat;
 use crate::jpeg_markers::{self as markers, is_frame};
 use crate::problem::Problem;
 
@@ -133,8 +132,8 @@ impl<'a> Parser<'a> {
 
     fn finish(self, has_end: bool) -> Result<Outline<'a>, Problem> {
         let frame = self.frame.ok_or_else(|| match has_end {
-            true => Problem::Damaged(Format::Jpeg, "it does not say how large the picture is".to_owned()),
-            false => Problem::Truncated(Format::Jpeg),
+            true => Problem::Damaged(FileFormat::Jpeg, "it does not say how large the picture is".to_owned()),
+            false => Problem::Truncated(FileFormat::Jpeg),
         })?;
         if frame.height == 0 && self.has_late_height {
             let kind = "that gives its height only behind its pixels (in a DNL marker)";
@@ -176,6 +175,10 @@ impl Frame {
         Ok(Some(frame))
     }
 
+    pub(crate) fn channels(&self) -> usize {
+        self.components.len()
+    }
+
     /// Returns the largest sampling factors across and down.
     fn largest(&self) -> (u8, u8) {
         let largest = |factor: fn(&Component) -> u8| self.components.iter().map(factor).max().unwrap_or(1);
@@ -187,7 +190,7 @@ impl Frame {
         for Component { factors: (across, down), .. } in &self.components {
             if !(1..=4).contains(across) || !(1..=4).contains(down) {
                 let problem = format!("its sampling factors are {across}x{down}; they are 1 to 4");
-                return Err(Problem::Damaged(Format::Jpeg, problem));
+                return Err(Problem::Damaged(FileFormat::Jpeg, problem));
             }
             for (factor, most) in [(across, most_across), (down, most_down)] {
                 if !most.is_multiple_of(*factor) {

@@ -6,10 +6,11 @@
 use std::io::{self, BufReader, Read};
 
 use image::{DynamicImage, GrayImage, RgbImage};
-use imgopen_engine::{Format, Monitor};
+use imgopen_engine::Monitor;
 use jpeg_decoder::{ColorTransform, Decoder, Error};
 
 use crate::cmyk;
+use crate::file_format::FileFormat;
 use crate::jpeg_markers::{self as markers, is_frame};
 use crate::jpeg_outline::{Colors, Outline};
 use crate::problem::Problem;
@@ -25,15 +26,7 @@ const END: &[u8] = b"\xff\xd9";
 
 /// Decodes the pixels, as they are stored.
 pub(crate) fn decode(bytes: &[u8], outline: &Outline<'_>, monitor: Option<&Monitor>) -> Result<DynamicImage, Problem> {
-    let mut decoder = Decoder::new(BufReader::with_capacity(PART, Watched::new(Stream::new(bytes), monitor)));
-    decoder.set_color_transform(match outline.colors {
-        Colors::Gray => ColorTransform::Grayscale,
-        Colors::Rgb => ColorTransform::RGB,
-        Colors::YCbCr => ColorTransform::YCbCr,
-        Colors::Cmyk => ColorTransform::CMYK,
-        Colors::Ycck => ColorTransform::YCCK,
-    });
-    let samples = decoder.decode().map_err(|error| problem(&error, outline))?;
+    let samples = samples(bytes, outline, monitor)?;
     let (width, height) = (outline.frame.width, outline.frame.height);
     let image = match outline.colors {
         Colors::Gray => GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
@@ -43,15 +36,28 @@ pub(crate) fn decode(bytes: &[u8], outline: &Outline<'_>, monitor: Option<&Monit
             RgbImage::from_raw(width, height, samples).map(DynamicImage::from)
         }
     };
-    image.ok_or_else(|| Problem::Damaged(Format::Jpeg, "it has fewer pixels than its header says".to_owned()))
+    image.ok_or_else(|| Problem::Damaged(FileFormat::Jpeg, "it has fewer pixels than its header says".to_owned()))
+}
+
+/// Decodes the values of the pixels, row by row: gray, RGB, or how much there is of each ink.
+pub(crate) fn samples(bytes: &[u8], outline: &Outline<'_>, monitor: Option<&Monitor>) -> Result<Vec<u8>, Problem> {
+    let mut decoder = Decoder::new(BufReader::with_capacity(PART, Watched::new(Stream::new(bytes), monitor)));
+    decoder.set_color_transform(match outline.colors {
+        Colors::Gray => ColorTransform::Grayscale,
+        Colors::Rgb => ColorTransform::RGB,
+        Colors::YCbCr => ColorTransform::YCbCr,
+        Colors::Cmyk => ColorTransform::CMYK,
+        Colors::Ycck => ColorTransform::YCCK,
+    });
+    decoder.decode().map_err(|error| problem(&error, outline))
 }
 
 /// The decoder's errors all mean that its data is invalid or incomplete: what it cannot read was rejected before.
 fn problem(error: &Error, outline: &Outline<'_>) -> Problem {
     match error {
-        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Problem::Truncated(Format::Jpeg),
-        _ if !outline.has_end => Problem::Truncated(Format::Jpeg),
-        _ => Problem::Damaged(Format::Jpeg, "its compressed pixels are invalid or end too early".to_owned()),
+        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Problem::Truncated(FileFormat::Jpeg),
+        _ if !outline.has_end => Problem::Truncated(FileFormat::Jpeg),
+        _ => Problem::Damaged(FileFormat::Jpeg, "its compressed pixels are invalid or end too early".to_owned()),
     }
 }
 

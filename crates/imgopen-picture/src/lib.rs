@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bmp_file;
 mod carried;
 mod chroma;
 mod cmyk;
@@ -8,7 +9,9 @@ mod decode;
 mod described;
 mod encode;
 mod expansion;
+mod file_format;
 mod flatten;
+mod gif_file;
 mod header;
 mod jpeg;
 mod jpeg_markers;
@@ -17,12 +20,14 @@ mod jpeg_reader;
 mod mask;
 mod metadata;
 mod notes;
+mod numbers;
 mod orientation;
 mod others;
 pub mod parallel;
 mod problem;
 mod results;
 mod shades;
+mod tiff_file;
 mod watched;
 
 pub use carried::Carried;
@@ -32,6 +37,7 @@ pub use decode::{Decoded, InputError, decode, decode_input, inspect, inspect_who
 pub use described::with_description;
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};
 pub use expansion::{Expansion, LONGEST_SIDE, centred};
+pub use file_format::FileFormat;
 pub use flatten::flatten;
 pub use header::Header;
 pub use imgopen_engine::{Format, PictureLimits};

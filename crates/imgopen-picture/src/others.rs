@@ -15,11 +15,7 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"\xef\xbf\xbdPNG", "a PNG file that was changed on its way as if it were text"),
     (0, b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", "a file that was changed on its way as if it were text"),
     // Pictures.
-    (0, b"GIF87a", "a GIF file"),
-    (0, b"GIF89a", "a GIF file"),
     (0, b"II*\0\x10\0\0\0CR", "a raw photograph (CR2)"),
-    (0, b"II*\0", "a TIFF file"),
-    (0, b"MM\0*", "a TIFF file"),
     (0, b"II+\0", "a TIFF file (BigTIFF)"),
     (0, b"MM\0+", "a TIFF file (BigTIFF)"),
     (0, b"IIRO", "a raw photograph (ORF)"),
@@ -87,7 +83,6 @@ pub(crate) fn name(bytes: &[u8]) -> Option<&'static str> {
 fn by_header(bytes: &[u8]) -> Option<&'static str> {
     const PDF_WITHIN: usize = 1024;
     match bytes {
-        _ if is_bmp(bytes) => Some("a BMP file"),
         // Their beginnings are alike, but for the empty map of colours.
         _ if is_tga(bytes) => Some("a TGA file"),
         [0, 0, 1, 0, count, 0, ..] if *count > 0 => Some("an icon (ICO) file"),
@@ -96,12 +91,6 @@ fn by_header(bytes: &[u8]) -> Option<&'static str> {
         _ if memmem::find(&bytes[..bytes.len().min(PDF_WITHIN)], b"%PDF-").is_some() => Some("a PDF file"),
         _ => None,
     }
-}
-
-/// Whether a file has the mark of BMP and a header of one of its sizes.
-fn is_bmp(bytes: &[u8]) -> bool {
-    let size = bytes.get(14..18).map(|size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]));
-    bytes.starts_with(b"BM") && size.is_some_and(|size| matches!(size, 12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
 /// Whether a file has the footer of TGA, or a header in which all fields go together.

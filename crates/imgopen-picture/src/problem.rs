@@ -1,6 +1,6 @@
 //! What can be wrong with a picture file.
 
-use imgopen_engine::Format;
+use crate::file_format::FileFormat;
 
 /// The longest side in pixels, which is JPEG's. It bounds the memory of a row.
 pub(crate) const MAX_SIDE: u32 = 65_535;
@@ -20,11 +20,11 @@ pub enum Problem {
         /// The limit.
         limit: u64,
     },
-    /// The file is of a known kind that is not supported, such as "a GIF file".
-    #[error("is {0}; give a PNG, JPEG or WebP file")]
+    /// The file is of a known kind that is not supported, such as "an AVIF file".
+    #[error("is {0}; give a PNG, JPEG, WebP, GIF, BMP or TIFF file")]
     WrongKind(&'static str),
     /// The file is of no known kind.
-    #[error("is not a picture in a known format; give a PNG, JPEG or WebP file")]
+    #[error("is not a picture in a known format; give a PNG, JPEG, WebP, GIF, BMP or TIFF file")]
     NoPicture,
     /// A side is zero pixels long.
     #[error("is {width}x{height} pixels, so that there is nothing to see")]
@@ -60,21 +60,32 @@ pub enum Problem {
         /// The limit.
         limit: u32,
     },
+    /// It has more pages than allowed frames.
+    #[error("has {pages} pages; at most {limit} allowed, give a file of one page")]
+    TooManyPages {
+        /// The number of pages.
+        pages: u32,
+        /// The limit.
+        limit: u32,
+    },
     /// The file is a valid JPEG file of a kind that is not supported, such as "with arithmetic coding".
     #[error(
         "is a JPEG file {0}, which is not supported; save it again as baseline or progressive JPEG of 8 bits, or as PNG"
     )]
     UnsupportedJpeg(String),
+    /// The file is of another format, and of a kind that is not supported, such as "of 64 bits for each pixel".
+    #[error("is a {0} file {1}, which is not supported; save it again as PNG or JPEG")]
+    Unsupported(FileFormat, String),
     /// The file ends before the picture does.
     #[error("is a {0} file that ends too early; it was probably truncated on the way")]
-    Truncated(Format),
+    Truncated(FileFormat),
     /// The file violates its format.
     #[error("is a damaged {0} file: {1}")]
-    Damaged(Format, String),
+    Damaged(FileFormat, String),
 }
 
 impl Problem {
-    pub(crate) fn damaged(format: Format, error: image::ImageError) -> Self {
+    pub(crate) fn damaged(format: FileFormat, error: image::ImageError) -> Self {
         match &error {
             image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Problem::Truncated(format)

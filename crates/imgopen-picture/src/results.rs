@@ -6,10 +6,11 @@ use imgopen_engine::{EngineError, Format, Monitor, Picture};
 
 use crate::decode::Decoded;
 use crate::encode::{Attached, EncodeError, encode, encode_output};
+use crate::file_format::FileFormat;
 
-/// Writes a modified picture in the format of its source, with its chroma subsampling, its colour profile, the text of how
-/// it was made, and what else its file carries. `done` says what was done to it, as the web UI's tab of extras does.
-/// `to_error` says what it means if the picture cannot be written.
+/// Writes a modified picture in the format of its source, or as PNG if that is not written ([`FileFormat::written`]), with its
+/// chroma subsampling, its colour profile, the text of how it was made, and what else its file carries. `done` says what was done
+/// to it, as the web UI's tab of extras does. `to_error` says what it means if the picture cannot be written.
 ///
 /// # Errors
 ///
@@ -29,7 +30,7 @@ pub fn write_like(
         carried: Some(&source.carried),
         lossy: source.is_lossy_webp,
     };
-    write(image, source.header.format, &attached, monitor, to_error)
+    write(image, source.header.format.written(), &attached, monitor, to_error)
 }
 
 /// Writes a picture that was read in another format, with what its file carries as far as the format has room for it.
@@ -44,7 +45,7 @@ pub fn convert(picture: &Decoded, format: Format) -> Result<Bytes, EncodeError> 
         parameters: picture.parameters.as_deref(),
         postprocessing: None,
         carried: Some(&picture.carried),
-        lossy: picture.is_lossy_webp || picture.header.format == Format::Jpeg,
+        lossy: picture.is_lossy_webp || picture.header.format == FileFormat::Jpeg,
     };
     encode(&picture.image, format, &attached)
 }

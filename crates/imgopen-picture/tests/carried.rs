@@ -187,6 +187,52 @@ fn what_a_camera_and_people_wrote_is_kept_but_the_place() {
     assert_eq!(field(&again, Tag::PixelYDimension).as_deref(), Some("64"));
 }
 
+/// The picture is red above and blue below, once it is upright.
+#[test]
+fn what_a_tiff_file_carries_is_kept_in_both_orders_of_bytes() {
+    for file in [&include_bytes!("data/camera.tif")[..], include_bytes!("data/camera-big-endian.tif")] {
+        assert!(!imgopen_picture::is_upright(file));
+        let decoded = decode(file, &LIMITS).unwrap();
+        let upright = decoded.image.to_rgb8();
+        assert_eq!(upright.dimensions(), (8, 16));
+        assert_eq!([upright.get_pixel(0, 0).0, upright.get_pixel(7, 15).0], [[234, 51, 35], [0, 0, 245]]);
+        assert_eq!(decoded.profile.as_deref(), Some(&include_bytes!("data/display-p3.icc")[..]));
+        assert_eq!(description(file).as_deref(), Some("a lighthouse"));
+
+        let result = enlarged(file, &LIMITS);
+        let data = exif(&result);
+        for (tag, value) in [
+            (Tag::ImageDescription, "a lighthouse"),
+            (Tag::Make, "Canon"),
+            (Tag::Copyright, "(c) Jane"),
+            (Tag::DateTimeOriginal, "2024-05-06 07:08:09"),
+            (Tag::XResolution, "300"),
+            // Of the result.
+            (Tag::PixelXDimension, "16"),
+            (Tag::PixelYDimension, "32"),
+        ] {
+            let found = field(&data, tag).unwrap();
+            assert!(found.contains(value), "{tag}: {found}");
+        }
+        let bias = data.get_field(Tag::ExposureBiasValue, In::PRIMARY).unwrap();
+        assert!(matches!(&bias.value, exif::Value::SRational(bias) if (bias[0].num, bias[0].denom) == (-1, 3)));
+        assert!(data.get_field(Tag::GPSLatitude, In::PRIMARY).is_none());
+        assert!(text(&result, "XML:com.adobe.xmp").unwrap().contains("tiff:Orientation=\"1\""));
+        // 300 / 0.0254, on a metre.
+        assert_eq!(chunks(&result, b"pHYs"), [[0, 0, 0x2e, 0x23, 0, 0, 0x2e, 0x23, 1]]);
+        assert_eq!(decode(&result, &LIMITS).unwrap().profile, decoded.profile);
+
+        let placed = exif(&enlarged(file, &PictureLimits { location: true, ..LIMITS }));
+        assert_eq!(field(&placed, Tag::GPSLatitude).as_deref(), Some("48 deg 8 min 15 sec"));
+    }
+}
+
+#[test]
+fn comments_of_gif_files_are_kept() {
+    let result = enlarged(include_bytes!("data/comment.gif"), &LIMITS);
+    assert_eq!(text(&result, "Comment").as_deref(), Some("a walk"));
+}
+
 #[test]
 fn the_place_is_kept_where_the_limits_say_so() {
     let result = enlarged(CAMERA, &PictureLimits { location: true, ..LIMITS });

@@ -10,7 +10,9 @@ use std::fs;
 use std::path::Path;
 
 use image::{DynamicImage, Rgb};
-use imgopen_picture::{Attached, Chroma, Format, PictureLimits, Problem, decode, encode, inspect, inspect_whole};
+use imgopen_picture::{
+    Attached, Chroma, FileFormat, Format, PictureLimits, Problem, decode, encode, inspect, inspect_whole,
+};
 use libjpeg_turbo_rs::{Encoder, PixelFormat, ScanScript, Subsampling, compress_12bit};
 
 use support::photo;
@@ -153,14 +155,14 @@ fn a_missing_end_marker_is_no_problem_and_missing_pixels_are() {
             assert!(inspect_whole(&whole[..end], &LIMITS).is_ok(), "{name}: {end} of {}", whole.len());
         }
         let cut = inspect_whole(&whole[..whole.len() - 50], &LIMITS);
-        assert_eq!(cut, Err(Problem::Truncated(Format::Jpeg)), "{name}");
+        assert_eq!(cut, Err(Problem::Truncated(FileFormat::Jpeg)), "{name}");
         for end in 0..whole.len() - 6 {
             for tail in [&b""[..], b"\xff\xd9"] {
                 let cut = [&whole[..end], tail].concat();
                 let decoded = decode(&cut, &LIMITS);
                 assert!(decoded.is_err(), "{name}: {end} of {} and {tail:?}", whole.len());
                 if tail.is_empty() && end > 200 {
-                    assert_eq!(decoded, Err(Problem::Truncated(Format::Jpeg)), "{name}: {end} of {}", whole.len());
+                    assert_eq!(decoded, Err(Problem::Truncated(FileFormat::Jpeg)), "{name}: {end} of {}", whole.len());
                 }
             }
         }
@@ -182,7 +184,7 @@ fn a_progressive_file_without_its_last_scans_is_incomplete() {
     };
     let first = script(&[(vec![0, 1, 2], 0, 0)]);
     let file = encoder(&pixels, PixelFormat::Rgb).progressive(true).scan_script(first).encode().unwrap();
-    assert_eq!(decode(&file, &LIMITS), Err(Problem::Truncated(Format::Jpeg)));
+    assert_eq!(decode(&file, &LIMITS), Err(Problem::Truncated(FileFormat::Jpeg)));
     let all = script(&[(vec![0, 1, 2], 0, 0), (vec![0], 1, 63), (vec![1], 1, 63), (vec![2], 1, 63)]);
     let file = encoder(&pixels, PixelFormat::Rgb).progressive(true).scan_script(all).encode().unwrap();
     assert!(difference(&read(&file), &photo(40, 30)) < 20.0);

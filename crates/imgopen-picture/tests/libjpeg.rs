@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{DynamicImage, GrayImage, RgbImage};
-use imgopen_picture::{Format, PictureLimits, Problem, decode};
+use imgopen_picture::{FileFormat, PictureLimits, Problem, decode};
 
 /// The sides are no multiples of units.
 const SIZES: [(u32, u32); 3] = [(133, 97), (49, 130), (17, 9)];
@@ -244,7 +244,7 @@ fn only_the_end_marker_may_be_missing() {
         }
         for percent in [30, 50, 66, 80, 90, 95] {
             let cut = decode(&file[..file.len() * percent / 100], &PictureLimits::default());
-            assert_eq!(cut, Err(Problem::Truncated(Format::Jpeg)), "{arguments:?} {scans} {percent} %");
+            assert_eq!(cut, Err(Problem::Truncated(FileFormat::Jpeg)), "{arguments:?} {scans} {percent} %");
         }
     }
     assert_eq!(maker.count.read, 10);

@@ -6,7 +6,8 @@ mod support;
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, Rgba};
 use imgopen_engine::{EngineError, Monitor};
 use imgopen_picture::{
-    Attached, Format, PictureLimits, Problem, decode, decode_input, description, encode, inspect, parameters,
+    Attached, FileFormat, Format, PictureLimits, Problem, decode, decode_input, description, encode, inspect,
+    parameters,
 };
 use proptest::prelude::*;
 
@@ -18,15 +19,15 @@ const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000
 fn files_that_are_not_pictures_are_named() {
     for (bytes, problem) in [
         (&b""[..], "is an empty file"),
-        (b"hello, world", "is not a picture in a known format; give a PNG, JPEG or WebP file"),
-        (b"GIF89a..........", "is a GIF file; give a PNG, JPEG or WebP file"),
-        (b"BM............\x28\0\0\0", "is a BMP file; give a PNG, JPEG or WebP file"),
-        (b"\0\0\0\x20ftypavif....", "is an AVIF file; give a PNG, JPEG or WebP file"),
-        (b"\0\0\0\x20ftypheic....", "is a HEIC file; give a PNG, JPEG or WebP file"),
-        (b"%PDF-1.7", "is a PDF file; give a PNG, JPEG or WebP file"),
-        (b"\n <!DOCTYPE HTML><html>", "is an HTML page; give a PNG, JPEG or WebP file"),
-        (b"<svg xmlns=", "is an SVG file; give a PNG, JPEG or WebP file"),
-        (b"RIFF\x04\0\0\0WAVE", "is a sound (WAV) file; give a PNG, JPEG or WebP file"),
+        (b"hello, world", "is not a picture in a known format; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"II+\0\x08\0\0\0", "is a TIFF file (BigTIFF); give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "is a raw photograph (CR2); give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"\0\0\0\x20ftypavif....", "is an AVIF file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"\0\0\0\x20ftypheic....", "is a HEIC file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"%PDF-1.7", "is a PDF file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"\n <!DOCTYPE HTML><html>", "is an HTML page; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"<svg xmlns=", "is an SVG file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"RIFF\x04\0\0\0WAVE", "is a sound (WAV) file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
     ] {
         assert_eq!(decode(bytes, &LIMITS).unwrap_err().to_string(), problem);
     }
@@ -45,7 +46,7 @@ fn an_input_is_named_by_field_and_address_with_the_limit() {
 fn a_cancelled_job_is_decoded_no_further() {
     let mut random = fastrand::Rng::with_seed(5);
     let noise: DynamicImage = image::RgbImage::from_fn(800, 600, |_, _| Rgb([(); 3].map(|()| random.u8(..)))).into();
-    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg, ImageFormat::Bmp] {
         let input = input(file(&noise, format));
         let counted = |last| {
             let (monitor, _, checks) = Monitor::counted(last);
@@ -128,7 +129,7 @@ fn damaged_and_truncated_files_are_distinguished() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     let problem = decode(&bytes, &LIMITS).unwrap_err();
-    assert!(matches!(problem, Problem::Damaged(Format::Png, _)), "{problem}");
+    assert!(matches!(problem, Problem::Damaged(FileFormat::Png, _)), "{problem}");
 }
 
 #[test]
@@ -269,8 +270,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
-    fn no_bytes_make_the_reader_panic(start in 0..4_usize, rest in prop::collection::vec(any::<u8>(), 0..400)) {
-        let starts: [&[u8]; 4] = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\x01\0\0WEBP"];
+    fn no_bytes_make_the_reader_panic(start in 0..8_usize, rest in prop::collection::vec(any::<u8>(), 0..400)) {
+        let starts: [&[u8]; 8] = [
+            b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF\0\x01\0\0WEBP", b"GIF89a",
+            b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08",
+        ];
         let bytes = [starts[start], &rest].concat();
         let _ = decode(&bytes, &LIMITS);
         let _ = (description(&bytes), parameters(&bytes));

@@ -153,7 +153,7 @@ pub struct PictureSettings {
     pub bytes: u64,
     /// The largest picture in pixels, width times height.
     pub pixels: u64,
-    /// The largest number of frames of an animated picture.
+    /// The largest number of frames of an animated picture, or of pages of a TIFF file.
     pub frames: u32,
     /// How many bytes all runs that work take together for their pictures, decoded and as files, and for the processes that
     /// their engines start. A run waits until enough is free. One that needs more than there is waits until it has all of it,

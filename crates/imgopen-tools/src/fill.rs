@@ -4,10 +4,10 @@
 //! texture synthesis by PatchMatch, coarse to fine. It continues textures, edges and gradients. It knows nothing of
 //! objects: beyond the edge of a portrait there is more of the background, not the rest of the person.
 //!
-//! The result has the format of the input. Bits per channel, gray, transparency, colour profile and what else the file carries
-//! are kept. Pixels outside the hole stay exactly as they were, except for the loss of JPEG and lossy WebP. The same request
-//! with the same seed gives the same pixels on every machine: nothing depends on the number of threads, nor on functions that
-//! platforms round differently.
+//! The result has the format of the input, or PNG for a GIF, BMP or TIFF file. Bits per channel, gray, transparency, colour
+//! profile and what else the file carries are kept. Pixels outside the hole stay exactly as they were, except for the loss of
+//! JPEG and lossy WebP. The same request with the same seed gives the same pixels on every machine: nothing depends on the number
+//! of threads, nor on functions that platforms round differently.
 //!
 //! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What they mark, in one of the forms of
 //!   [`read_mask`](imgopen_picture::read_mask), is removed, with [`MASK_GROWTH`] pixels around it, because edges of masks are soft.
@@ -204,7 +204,7 @@ pub fn outpaint(
     let decoded = picture::decode_input(source, limits, monitor)?;
     let (width, height) = expansion.size((decoded.image.width(), decoded.image.height()), limits)?;
     let rejected = |error: EncodeError| EngineError::rejected(expansion.larger().0, error.to_string());
-    picture::check_sides(decoded.header.format, width, height).map_err(rejected)?;
+    picture::check_sides(decoded.header.format.written(), width, height).map_err(rejected)?;
     let share = 0.95 / f64::from(expansion.count);
     let make = |number: u32| {
         let begin = 0.05 + share * f64::from(number);

@@ -1,8 +1,9 @@
 //! Enlarging by Lanczos resampling, without a neural network.
 //!
 //! The result has the format of the input: PNG lossless, JPEG at quality 93 with the same chroma subsampling, WebP lossless or
-//! at quality 90 as its source is. Bits per channel, gray, transparency, colour profile and what else the file carries are
-//! kept. Pixels are weighted by their opacity, so that colours hidden by transparency do not show at edges.
+//! at quality 90 as its source is; of a GIF, BMP or TIFF file it is a PNG file. Bits per channel, gray, transparency, colour
+//! profile and what else the file carries are kept. Pixels are weighted by their opacity, so that colours hidden by transparency
+//! do not show at edges.
 //!
 //! A job resamples on one thread: jobs run in parallel, and most of a job's time goes into reading and writing the file.
 
@@ -91,7 +92,7 @@ pub fn enlarge(input: &Input, scale: f64, limits: &PictureLimits, monitor: &Moni
     let mut source = picture::decode_input(input, limits, monitor)?;
     let image = std::mem::take(&mut source.image);
     let (width, height) = size(image.width(), image.height(), scale, limits)?;
-    picture::check_sides(source.header.format, width, height).map_err(|error| rejected(scale, &error))?;
+    picture::check_sides(source.header.format.written(), width, height).map_err(|error| rejected(scale, &error))?;
     monitor.stage(0.2)?;
     let image = resize(image, width, height)?;
     monitor.stage(0.6)?;

@@ -221,7 +221,8 @@ async fn a_job_gives_one_picture_and_names_a_bad_input() {
     assert_eq!(
         error.to_string(),
         format!(
-            "`sourceImage`: the picture at {URL} is not a picture in a known format; give a PNG, JPEG or WebP file"
+            "`sourceImage`: the picture at {URL} is not a picture in a known format; give a PNG, JPEG, WebP, GIF, BMP or \
+             TIFF file"
         )
     );
     let error = run(&Lanczos::new(), job(vec![]).with_inputs(vec![])).await.unwrap_err();

@@ -425,11 +425,13 @@ async fn unknown_preprocessors_are_rejected_before_and_in_the_job() {
         let error = check(fields).unwrap_err();
         assert!(error.to_string().starts_with(&format!("`preprocessor`: {problem}")), "{error}");
     }
-    let broken = asked("canny").with_inputs(vec![input(b"GIF89a".to_vec())]);
+    let broken = asked("canny").with_inputs(vec![input(b"8BPS\0\x01".to_vec())]);
     let error = run(&engine, broken).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("`sourceImage`: the picture at {URL} is a GIF file; give a PNG, JPEG or WebP file")
+        format!(
+            "`sourceImage`: the picture at {URL} is a Photoshop file (PSD); give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
+        )
     );
 }
 

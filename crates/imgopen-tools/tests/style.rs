@@ -166,10 +166,12 @@ async fn a_job_gives_labels_and_names_a_bad_input() {
     let bytes = file(&discs([255; 3], &[[200, 40, 40], [30, 90, 200]]).into(), ImageFormat::Png);
     let output = run(&Style::new(), job(bytes)).await.unwrap();
     assert!(output.pictures.is_empty() && output.style_labels[0].label == "illustration", "{output:?}");
-    let error = run(&Style::new(), job(b"GIF89a".to_vec())).await.unwrap_err();
+    let error = run(&Style::new(), job(b"8BPS\0\x01".to_vec())).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("`sourceImage`: the picture at {URL} is a GIF file; give a PNG, JPEG or WebP file")
+        format!(
+            "`sourceImage`: the picture at {URL} is a Photoshop file (PSD); give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
+        )
     );
 }
 

@@ -19,7 +19,7 @@ fn turn(input: Input, limits: &PictureLimits) -> Result<Input, EngineError> {
     let decoded = decode(&input.bytes, limits).map_err(|problem| InputError::new(&input, problem))?;
     let (profile, chroma) = (decoded.profile.as_deref(), decoded.header.chroma);
     let attached = Attached { profile, chroma, ..Attached::default() };
-    let bytes = encode(&decoded.image, decoded.header.format, &attached);
+    let bytes = encode(&decoded.image, decoded.header.format.written(), &attached);
     let bytes = bytes.map_err(|error| InputError::new(&input, format!("cannot be turned upright: {error}")))?;
     Ok(Input { bytes, ..input })
 }

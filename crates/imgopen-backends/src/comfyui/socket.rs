@@ -123,7 +123,7 @@ fn preview(bytes: &Bytes) -> Option<Event> {
     };
     let file = bytes.get(from..)?;
     let header = inspect(file, &PictureLimits::default()).ok()?;
-    let (format, width, height) = (header.format, header.width, header.height);
+    let (format, width, height) = (header.format.as_format()?, header.width, header.height);
     let picture = Picture { bytes: bytes.slice(from..), format, width, height, seed: None };
     Some(Event::Preview { prompt, picture })
 }

@@ -280,6 +280,6 @@ fn picture(text: &str) -> Option<Picture> {
     let base64 = text.split_once(";base64,").map_or(text, |(_, base64)| base64);
     let bytes = Bytes::from(BASE64_STANDARD.decode(base64).ok()?);
     let header = inspect(&bytes, &PictureLimits::default()).ok()?;
-    let (format, width, height) = (header.format, header.width, header.height);
+    let (format, width, height) = (header.format.as_format()?, header.width, header.height);
     Some(Picture { bytes, format, width, height, seed: None })
 }

@@ -234,5 +234,6 @@ fn read(base64: &str, limits: &PictureLimits) -> Result<Picture, String> {
     let limits = PictureLimits { bytes: file.len() as u64, ..*limits };
     let decoded = decode(&file, &limits).map_err(|problem| format!("a picture that came back {problem}"))?;
     let (format, width, height) = (decoded.header.format, decoded.image.width(), decoded.image.height());
+    let format = format.as_format().ok_or_else(|| format!("a picture that came back is a {format} file"))?;
     Ok(Picture { bytes: file.into(), format, width, height, seed: None })
 }

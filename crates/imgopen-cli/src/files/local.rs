@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use imgopen_engine::{Format, PictureLimits};
-use imgopen_picture as picture;
+use imgopen_engine::PictureLimits;
+use imgopen_picture::{self as picture, FileFormat};
 use imgopen_types::schema::{Field, Object, Shape};
 use imgopen_types::{Operation, embedded, operations};
 use serde_json::Value;
@@ -16,6 +16,9 @@ use crate::request::paths;
 /// How many characters of a text are shown that names no file.
 const LONGEST_SHOWN: usize = 200;
 
+/// The extensions of pictures, in lower case.
+const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
+
 /// A local picture that a request names.
 #[derive(Debug, Clone)]
 pub struct LocalFile {
@@ -26,7 +29,7 @@ pub struct LocalFile {
     /// The URL that takes its place until it is served.
     pub stand_in: String,
     /// The file's format.
-    pub format: Format,
+    pub format: FileFormat,
     /// The caption beside a training picture.
     pub caption: Option<String>,
 }
@@ -137,14 +140,14 @@ fn collect_value(
 }
 
 /// Returns the path of a picture, its format and its caption, or what is wrong with it.
-fn usable(operation: &Operation, text: &str) -> Result<(PathBuf, Format, Option<String>), String> {
+fn usable(operation: &Operation, text: &str) -> Result<(PathBuf, FileFormat, Option<String>), String> {
     let (path, format) = inspect(text)?;
     let caption = if *operation == operations::SUBMIT_TRAINING { captions::beside(&path)? } else { None };
     Ok((path, format, caption))
 }
 
 /// Checks that a text is the path of a picture, and returns its format.
-fn inspect(text: &str) -> Result<(PathBuf, Format), String> {
+fn inspect(text: &str) -> Result<(PathBuf, FileFormat), String> {
     let path = paths::from_text(text);
     let Ok(facts) = std::fs::metadata(&path) else { return Err(missing(text)) };
     if !facts.is_file() {
@@ -182,13 +185,15 @@ pub fn pictures_of(directory: &Path) -> anyhow::Result<Vec<String>> {
     let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     let is_picture = |path: &PathBuf| {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        path.is_file() && ending.is_some_and(|ending| ["png", "jpg", "jpeg", "webp"].contains(&ending.as_str()))
+        path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
     };
     let mut pictures: Vec<_> = entries.into_iter().filter(is_picture).collect();
     if pictures.is_empty() {
-        return Err(
-            Failure::usage(format!("the directory {} holds no PNG, JPEG or WebP file", directory.display())).into()
-        );
+        return Err(Failure::usage(format!(
+            "the directory {} holds no PNG, JPEG, WebP, GIF, BMP or TIFF file",
+            directory.display()
+        ))
+        .into());
     }
     pictures.sort();
     Ok(pictures.iter().map(|path| paths::to_text(path.as_os_str())).collect())

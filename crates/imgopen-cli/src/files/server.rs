@@ -12,10 +12,10 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use imgopen_engine::Format;
-use imgopen_picture::with_description;
+use imgopen_engine::{Format, PictureLimits};
+use imgopen_picture::{FileFormat, convert, decode, with_description};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::local::{LocalFile, LocalNames};
 use super::reach::{Place, network_of};
@@ -44,7 +44,7 @@ struct Shared {
 struct Served {
     name: String,
     path: PathBuf,
-    format: Format,
+    format: FileFormat,
     caption: Option<String>,
     is_fetched: AtomicBool,
 }
@@ -134,10 +134,28 @@ async fn send(State(shared): State<Arc<Shared>>, method: Method, Path(name): Pat
     };
     let bytes = Bytes::from(bytes);
     // The contract has no field for captions; a self-hosted service takes the picture's own description.
-    let described = file.caption.as_ref().and_then(|caption| with_description(&bytes, caption));
+    let described = match file.caption.clone() {
+        Some(caption) => describe(bytes.clone(), caption, file.format).await,
+        None => None,
+    };
+    let (bytes, format) = described.unwrap_or((bytes, file.format));
     if method == Method::GET {
         file.is_fetched.store(true, Ordering::Release);
     }
     shared.fetched.notify_waiters();
-    ([(header::CONTENT_TYPE, file.format.media_type())], described.unwrap_or(bytes)).into_response()
+    ([(header::CONTENT_TYPE, format.media_type())], bytes).into_response()
+}
+
+/// Returns a picture with a caption. A file of a format that has no place for it becomes a PNG file. `None` if that is not
+/// possible: the service says what is wrong with the picture.
+async fn describe(file: Bytes, caption: String, format: FileFormat) -> Option<(Bytes, FileFormat)> {
+    let described = spawn_blocking(move || {
+        if format.as_format().is_some() {
+            return with_description(&file, &caption).map(|file| (file, format));
+        }
+        let limits = PictureLimits { bytes: u64::MAX, location: true, ..PictureLimits::default() };
+        let written = convert(&decode(&file, &limits).ok()?, Format::Png).ok()?;
+        with_description(&written, &caption).map(|file| (file, FileFormat::Png))
+    });
+    described.await.ok().flatten()
 }

@@ -53,6 +53,17 @@ impl Density {
         Self::new(u16::from_be_bytes([x, x_low]), u16::from_be_bytes([y, y_low]), *unit)
     }
 
+    /// Reads the shape of pixels in a GIF file: 64 times width by height, less 15; 0 if it is unknown.
+    pub(super) fn from_gif(aspect: u8) -> Option<Self> {
+        // Wide pixels are fewer across.
+        if aspect == 0 { None } else { Self::new(64_u16, u16::from(aspect) + 15, Unit::Ratio) }
+    }
+
+    /// Reads the numbers of a BMP file, which are 0 if they are unknown.
+    pub(super) fn from_bmp((x, y): (u32, u32)) -> Option<Self> {
+        Self::new(x, y, Unit::Metre)
+    }
+
     /// Reads EXIF data.
     pub(super) fn from_exif(tiff: &Tiff) -> Option<Self> {
         let unit = match tiff.number(Directory::Main, RESOLUTION_UNIT) {

@@ -59,6 +59,15 @@ pub(crate) struct Tiff {
     is_little: bool,
 }
 
+/// A field with its value, as it is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value<'a> {
+    pub(super) tag: u16,
+    pub(super) kind: u16,
+    /// Of as many units as it has, in the order of bytes of the data.
+    pub(super) bytes: &'a [u8],
+}
+
 /// An entry of a directory.
 #[derive(Debug, Clone, Copy)]
 struct Field {
@@ -85,6 +94,35 @@ impl Tiff {
     /// Returns data without any field.
     pub(super) fn new() -> Self {
         Self { data: b"MM\0*\0\0\0\x08\0\0\0\0\0\0".to_vec(), is_little: false }
+    }
+
+    /// Returns data with these fields of the main directory, and of those about how and where the picture was taken. `None`
+    /// if there are none.
+    pub(super) fn of(is_little: bool, main: &[Value<'_>], exif: &[Value<'_>], gps: &[Value<'_>]) -> Option<Self> {
+        let all = main.len() + exif.len() + gps.len();
+        let header: &[u8; HEADER] = if is_little { b"II*\0\x08\0\0\0" } else { b"MM\0*\0\0\0\x08" };
+        let mut tiff = Self { data: header.to_vec(), is_little };
+        let at = tiff.append_directory(main);
+        debug_assert_eq!(at, HEADER);
+        for (pointer, values) in [(EXIF_POINTER, exif), (GPS_POINTER, gps)] {
+            if !values.is_empty() {
+                let at = tiff.append_directory(values);
+                let place = tiff.long(at as u32);
+                tiff.set(Directory::Main, pointer, LONG, &place);
+            }
+        }
+        (all > 0).then_some(tiff)
+    }
+
+    /// Adds a directory and its values at the end. Returns where it begins.
+    fn append_directory(&mut self, values: &[Value<'_>]) -> usize {
+        let at = self.append(&self.short(values.len() as u16));
+        self.data.resize(at + 2 + ENTRY * values.len() + NEXT, 0);
+        for (index, Value { tag, kind, bytes }) in values.iter().enumerate() {
+            let entry = self.entry(*tag, *kind, bytes, None);
+            self.put(at + 2 + ENTRY * index, &entry);
+        }
+        at
     }
 
     pub(super) fn data(&self) -> &[u8] {
@@ -174,14 +212,7 @@ impl Tiff {
 
     /// Returns where the value of a field lies: in the entry, or elsewhere if it does not fit there.
     fn place(&self, field: &Field) -> Option<Range<usize>> {
-        let unit = match field.kind {
-            1 | ASCII | 6 | UNDEFINED | UTF8 => 1,
-            SHORT | 8 => 2,
-            LONG | 9 | 11 | 13 => 4,
-            RATIONAL | 10 | 12 => 8,
-            _ => return None,
-        };
-        let length = usize::try_from(field.count).ok()?.checked_mul(unit)?;
+        let length = usize::try_from(field.count).ok()?.checked_mul(unit(field.kind)?)?;
         let at = if length <= 4 { field.at + 8 } else { self.u32(field.at + 8)? as usize };
         let range = at..at.checked_add(length)?;
         self.data.get(range.clone()).map(|_| range)
@@ -266,16 +297,10 @@ impl Tiff {
 
     /// Returns an entry with a value, which is put where the old one was if it fits there.
     fn entry(&mut self, tag: u16, kind: u16, bytes: &[u8], old: Option<Range<usize>>) -> [u8; ENTRY] {
-        let unit = match kind {
-            SHORT => 2,
-            LONG => 4,
-            RATIONAL => 8,
-            _ => 1,
-        };
         let mut entry = [0; ENTRY];
         entry[..2].copy_from_slice(&self.short(tag));
         entry[2..4].copy_from_slice(&self.short(kind));
-        entry[4..8].copy_from_slice(&self.long((bytes.len() / unit) as u32));
+        entry[4..8].copy_from_slice(&self.long((bytes.len() / unit(kind).unwrap_or(1)) as u32));
         if let Some(old) = old.clone() {
             self.blank(old);
         }
@@ -317,6 +342,17 @@ impl Tiff {
         if let Some(place) = place.unwrap_or(Some(4)) {
             self.put(place, &pointer);
         }
+    }
+}
+
+/// Returns the bytes of a unit of a kind of values.
+fn unit(kind: u16) -> Option<usize> {
+    match kind {
+        1 | ASCII | 6 | UNDEFINED | UTF8 => Some(1),
+        SHORT | 8 => Some(2),
+        LONG | 9 | 11 | 13 => Some(4),
+        RATIONAL | 10 | 12 => Some(8),
+        _ => None,
     }
 }
 

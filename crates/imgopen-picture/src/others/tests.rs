@@ -72,18 +72,13 @@ fn text_is_recognised_behind_marks_and_comments_and_in_every_encoding() {
 fn other_files_are_named() {
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
-    let mut bmp = b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
-    bmp.extend([0; 60]);
     let with_footer = [&[9; 40][..], b"TRUEVISION-XFILE.\0"].concat();
     let mut stream = vec![0; 400];
     for at in [0, 188, 376] {
         stream[at] = 0x47;
     }
     for (bytes, expected) in [
-        (&b"GIF89a"[..], "a GIF file"),
-        (b"II*\0\x08\0\0\0", "a TIFF file"),
-        (b"MM\0*\0\0\0\x08", "a TIFF file"),
-        (b"II+\0\x08\0\0\0", "a TIFF file (BigTIFF)"),
+        (&b"II+\0\x08\0\0\0"[..], "a TIFF file (BigTIFF)"),
         (b"II*\0\x10\0\0\0CR\x02\0", "a raw photograph (CR2)"),
         (b"P6\n2 2\n255\n", "a PPM file"),
         (b"P5 2 2 255 ", "a PGM file"),
@@ -98,7 +93,6 @@ fn other_files_are_named() {
         (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x40\0\x30\0\x18\0", "a TGA file"),
         (b"\x05\x01\x01\0\0\0\x01\x18\0\0\0\0\x40\0\x30\0\x08\x20", "a TGA file"),
         (&with_footer, "a TGA file"),
-        (&bmp, "a BMP file"),
         (b"\x1f\x8b\x08", "a gzip file"),
         (b"PK\x03\x04", "a ZIP file"),
         (b"\xfd7zXZ\0", "an xz file"),
