@@ -38,7 +38,7 @@ use crate::watched::Watched;
 use answer::{Asked, Verified, verified};
 use body::Request;
 use call::Call;
-use extras::Extra;
+use extras::{Extra, Sending};
 use lists::Lists;
 use needs::{is_chosen, missing};
 use resolve::{Resolved, resolve};
@@ -215,11 +215,11 @@ impl Server {
     async fn process(&self, extra: Extra, lists: &Lists, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
         extra.check(&self.settings, lists, &self.name)?;
         let (reading, of_job, watching) = (extra.clone(), job.clone(), monitor.clone());
-        let (request, size) = blocking(move || reading.request(&of_job, &watching)).await?;
+        let Sending { request, size, source } = blocking(move || reading.request(&of_job, &watching)).await?;
         let pixels = size.map_or(job.limits().pixels, |(width, height)| u64::from(width) * u64::from(height));
         let body = self.call(&job, request, ANSWER + pixels * 6, &monitor).await?;
         let (name, limits) = (self.name.clone(), *job.limits());
-        blocking(move || extra.finish(&body, size, &limits, &name)).await
+        blocking(move || extra.finish(&body, size, &source, &limits, &name, &monitor)).await
     }
 
     /// Makes new pictures.

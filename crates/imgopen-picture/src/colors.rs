@@ -18,16 +18,19 @@ const UNSEEN: u8 = 1;
 const SRGB_GAMMA: f32 = 0.45455;
 const SAME_GAMMA: f32 = 0.005;
 
-/// Converts a picture's colours to sRGB. Gray stays gray. Colours in a space that is not understood, or brighter than displays
-/// show (HDR), keep their numbers.
-pub fn to_srgb(picture: &mut Decoded) {
+/// Converts a picture's colours to sRGB, and returns whether that has changed them. Gray stays gray. Colours in a space that is
+/// not understood, or brighter than displays show (HDR), keep their numbers.
+pub fn to_srgb(picture: &mut Decoded) -> bool {
     let is_gray = !picture.image.color().has_color();
-    if let Some(from) = space(picture.profile.as_deref(), &picture.carried, is_gray) {
-        let image = std::mem::take(&mut picture.image);
-        picture.image = converted(image, &from, &ColorProfile::new_srgb());
-    }
+    let from = space(picture.profile.as_deref(), &picture.carried, is_gray);
+    let made = from.and_then(|from| converted(&picture.image, &from, &ColorProfile::new_srgb()));
     picture.profile = None;
     picture.carried.colors.clear();
+    let is_changed = made.is_some();
+    if let Some(image) = made {
+        picture.image = image;
+    }
+    is_changed
 }
 
 /// Returns a picture's pixels with colours in the space of another picture, such as to print them on it. A gray picture, or
@@ -42,7 +45,8 @@ pub fn to_space_of(picture: Decoded, other: &Decoded) -> DynamicImage {
         (None, None) => picture.image,
         (from, to) => {
             let srgb = ColorProfile::new_srgb;
-            converted(picture.image, &from.unwrap_or_else(srgb), &to.unwrap_or_else(srgb))
+            let made = converted(&picture.image, &from.unwrap_or_else(srgb), &to.unwrap_or_else(srgb));
+            made.unwrap_or(picture.image)
         }
     }
 }
@@ -125,15 +129,15 @@ fn fractions(body: &[u8]) -> impl Iterator<Item = f32> {
     body.as_chunks::<4>().0.iter().map(|four| u32::from_be_bytes(*four) as f32 / 100_000.0)
 }
 
-/// Converts pixels. They stay as they are if that makes no difference, or is not possible.
-fn converted(image: DynamicImage, from: &ColorProfile, to: &ColorProfile) -> DynamicImage {
+/// Converts pixels. `None` if that makes no difference, or is not possible.
+fn converted(image: &DynamicImage, from: &ColorProfile, to: &ColorProfile) -> Option<DynamicImage> {
     use DynamicImage::*;
     let is_gray = !image.color().has_color();
     if looks_same(from, to, is_gray) {
-        return image;
+        return None;
     }
     let size = (image.width(), image.height());
-    let made = match &image {
+    match image {
         ImageRgb8(pixels) => shallow(pixels, from, to, (Layout::Rgb, Layout::Rgb))
             .and_then(|samples| ImageBuffer::from_raw(size.0, size.1, samples))
             .map(ImageRgb8),
@@ -159,8 +163,7 @@ fn converted(image: DynamicImage, from: &ColorProfile, to: &ColorProfile) -> Dyn
             .and_then(|samples| ImageBuffer::from_raw(size.0, size.1, first_and_last_of(&samples)))
             .map(ImageLumaA16),
         _ => None,
-    };
-    made.unwrap_or(image)
+    }
 }
 
 /// Returns whether a sample of all colours looks the same in both spaces, or cannot be converted.

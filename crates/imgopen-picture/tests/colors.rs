@@ -54,11 +54,11 @@ fn colours_become_srgb_whatever_says_what_they_are() {
         with_chunks(IN_P3, &[(b"cHRM", &primaries)]),
         with_chunks(IN_P3, &[(b"cICP", &[12, 13, 0, 1]), (b"sRGB", &[0])]),
     ] {
-        to_srgb(&mut picture);
+        assert!(to_srgb(&mut picture));
         assert_near(&picture.image, IN_SRGB);
         assert_eq!(picture.profile, None);
         let again = picture.image.clone();
-        to_srgb(&mut picture);
+        assert!(!to_srgb(&mut picture));
         assert_eq!(picture.image, again);
     }
 }

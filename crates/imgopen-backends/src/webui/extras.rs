@@ -4,11 +4,14 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use imgopen_engine::{EngineError, Format, Job, JobRequest, Monitor, Output, Picture, PictureLimits};
-use imgopen_picture::{Attached, decode, encode, flatten, inspect};
+use image::DynamicImage;
+use imgopen_engine::{EngineError, Job, JobRequest, Monitor, Output, Picture, PictureLimits};
+use imgopen_picture::{
+    Decoded, EncodeError, check_sides, decode, decode_input, flatten, inspect, to_space_of, to_srgb, write_like,
+};
 use imgopen_types::{DescribeImageRequest, PreviewControlnetRequest, RestoreFaceRequest, SuperResolutionRequest};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::Request;
 use super::lists::Lists;
@@ -30,6 +33,21 @@ pub(super) enum Extra {
     Describe { model: String },
     /// Read by a preprocessor of ControlNet.
     Preview { module: String },
+}
+
+/// What is sent to the server, and what the result is written with.
+pub(super) struct Sending {
+    pub(super) request: Request,
+    /// The size that the result has, if it is certain.
+    pub(super) size: Option<(u32, u32)>,
+    pub(super) source: Source,
+}
+
+/// A picture without its pixels: what its file carries, and what of it the server cannot keep.
+pub(super) struct Source {
+    picture: Decoded,
+    is_gray: bool,
+    lost: Vec<&'static str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,26 +141,24 @@ impl Extra {
         }
     }
 
-    /// Reads the picture and builds the call. Returns the size that the result has, if it is certain. Blocks.
-    pub(super) fn request(&self, job: &Job, monitor: &Monitor) -> Result<(Request, Option<(u32, u32)>), EngineError> {
-        let image = flatten(pictures::read(job, self.field(), monitor)?);
+    /// Reads the picture and builds the call. Blocks.
+    pub(super) fn request(&self, job: &Job, monitor: &Monitor) -> Result<Sending, EngineError> {
+        let (image, source) = Source::read(job, self.field(), monitor)?;
         let (width, height) = (image.width(), image.height());
-        let file = encode(&image, Format::Png, &Attached::default());
-        let file = file.map_err(|error| EngineError::Failed(format!("the picture cannot be sent: {error}")))?;
-        let picture = BASE64_STANDARD.encode(file);
+        let picture = pictures::sent(&image)?;
         let size = |scale: u32| {
             let size = (width.saturating_mul(scale), height.saturating_mul(scale));
             let limit = job.limits().pixels;
-            match u64::from(size.0) * u64::from(size.1) > limit {
-                true => {
-                    let problem = format!("{scale} given, which makes more than the {limit} pixels that are allowed");
-                    Err(EngineError::rejected("scale", problem))
-                }
-                false => Ok(Some(size)),
+            if u64::from(size.0) * u64::from(size.1) > limit {
+                let problem = format!("{scale} given, which makes more than the {limit} pixels that are allowed");
+                return Err(EngineError::rejected("scale", problem));
             }
+            let rejected = |error: EncodeError| EngineError::rejected("scale", format!("{scale} given: {error}"));
+            check_sides(source.picture.header.format.written(), size.0, size.1).map_err(rejected)?;
+            Ok(Some(size))
         };
         let extras = "sdapi/v1/extra-single-image";
-        Ok(match self {
+        let (request, size) = match self {
             Self::Enlarge { scale, upscaler } => {
                 let body = json!({
                     "image": picture, "resize_mode": 0, "upscaling_resize": scale, "upscaler_1": upscaler,
@@ -170,16 +186,19 @@ impl Extra {
                 });
                 (Request { path: "controlnet/detect", body }, None)
             }
-        })
+        };
+        Ok(Sending { request, size, source })
     }
 
-    /// Reads and verifies the answer. Blocks.
+    /// Reads and verifies the answer, and writes a picture that was worked on as its source was written. Blocks.
     pub(super) fn finish(
         &self,
         body: &[u8],
         size: Option<(u32, u32)>,
+        source: &Source,
         limits: &PictureLimits,
         name: &str,
+        monitor: &Monitor,
     ) -> Result<Output, EngineError> {
         let failed = |problem: String| {
             EngineError::Failed(format!("the back end `{name}` did not do what was asked for: {problem}"))
@@ -207,15 +226,36 @@ impl Extra {
                 processed.image
             }
         };
-        let picture = read(&picture, limits).map_err(failed)?;
-        match size {
-            Some(size) if size != (picture.width, picture.height) => {
-                let (width, height) = size;
-                let problem =
-                    format!("{width}x{height} pixels were to come back, and {}x{} did", picture.width, picture.height);
-                Err(failed(problem))
+        let (file, made) = read(&picture, limits).map_err(failed)?;
+        let (width, height) = (made.image.width(), made.image.height());
+        if let Some(size) = size.filter(|size| *size != (width, height)) {
+            let problem = format!("{}x{} pixels were to come back, and {width}x{height} did", size.0, size.1);
+            return Err(failed(problem));
+        }
+        let (picture, notes) = match self.done() {
+            Some(done) => {
+                let lost = source.lost.iter().map(|lost| format!("`{}`: {lost}", self.field()));
+                (source.written(made, &done, monitor)?, lost.collect())
             }
-            _ => Ok(Output { pictures: vec![picture], ..Output::default() }),
+            None => {
+                let other = || failed(format!("a picture that came back is a {} file", made.header.format));
+                let format = made.header.format.as_format().ok_or_else(other)?;
+                (Picture { bytes: file.into(), format, width, height, seed: None }, Vec::new())
+            }
+        };
+        Ok(Output { pictures: vec![picture], notes, ..Output::default() })
+    }
+
+    /// Says in the picture what was done to it; `None` if it is a new one.
+    fn done(&self) -> Option<String> {
+        // A name may contain commas.
+        let quoted = |name: &str| Value::from(name).to_string();
+        match self {
+            Self::Enlarge { scale, upscaler } => {
+                Some(format!("Postprocess upscale by: {scale}, Postprocess upscaler: {}", quoted(upscaler)))
+            }
+            Self::Restore { restorer, .. } => Some(format!("Postprocess face restorer: {}", quoted(restorer))),
+            Self::Describe { .. } | Self::Preview { .. } => None,
         }
     }
 
@@ -229,11 +269,58 @@ impl Extra {
     }
 }
 
-fn read(base64: &str, limits: &PictureLimits) -> Result<Picture, String> {
+impl Source {
+    /// Reads a picture of a job. Returns its pixels as they are sent, with 8 bits, in sRGB, and white where it is transparent.
+    fn read(job: &Job, field: &str, monitor: &Monitor) -> Result<(DynamicImage, Self), EngineError> {
+        let mut decoded = decode_input(job.input(field)?, job.limits(), monitor)?;
+        let image = std::mem::take(&mut decoded.image);
+        let mut sent = Decoded { image, ..decoded.clone() };
+        let color = sent.image.color();
+        let is_gray = !color.has_color();
+        let mut lost = Vec::new();
+        if to_srgb(&mut sent) {
+            lost.push("the back end got its colours in sRGB, so that others are lost");
+            if is_gray {
+                // The result stays as it came back, because gray is not converted into other spaces.
+                to_srgb(&mut decoded);
+            }
+        }
+        if color.bytes_per_pixel() > color.channel_count() {
+            lost.push("the back end got 8 of its 16 bits for each colour");
+        }
+        if is_clear(&sent.image) {
+            lost.push("what is transparent became white, because the back end knows no transparency");
+        }
+        let source = Self { picture: decoded, is_gray, lost };
+        Ok((flatten(sent.image), source))
+    }
+
+    /// Writes what was made of the picture as it was written, and with what its file carries.
+    fn written(&self, made: Decoded, done: &str, monitor: &Monitor) -> Result<Picture, EngineError> {
+        let image = match self.is_gray {
+            true => made.image.into_luma8().into(),
+            false => flatten(to_space_of(made, &self.picture)),
+        };
+        let unwritten = |error: EncodeError| EngineError::Failed(error.to_string());
+        write_like(&self.picture, &image, done, monitor, unwritten)
+    }
+}
+
+/// Whether some pixels are not opaque.
+fn is_clear(image: &DynamicImage) -> bool {
+    match image {
+        DynamicImage::ImageLumaA8(image) => image.pixels().any(|pixel| pixel.0[1] < u8::MAX),
+        DynamicImage::ImageRgba8(image) => image.pixels().any(|pixel| pixel.0[3] < u8::MAX),
+        DynamicImage::ImageLumaA16(image) => image.pixels().any(|pixel| pixel.0[1] < u16::MAX),
+        DynamicImage::ImageRgba16(image) => image.pixels().any(|pixel| pixel.0[3] < u16::MAX),
+        _ => false,
+    }
+}
+
+/// Decodes a picture that came back.
+fn read(base64: &str, limits: &PictureLimits) -> Result<(Vec<u8>, Decoded), String> {
     let file = BASE64_STANDARD.decode(base64).map_err(|_| "a picture is not in Base64".to_owned())?;
     let limits = PictureLimits { bytes: file.len() as u64, ..*limits };
     let decoded = decode(&file, &limits).map_err(|problem| format!("a picture that came back {problem}"))?;
-    let (format, width, height) = (decoded.header.format, decoded.image.width(), decoded.image.height());
-    let format = format.as_format().ok_or_else(|| format!("a picture that came back is a {format} file"))?;
-    Ok(Picture { bytes: file.into(), format, width, height, seed: None })
+    Ok((file, decoded))
 }

@@ -1,7 +1,9 @@
 //! What web UIs do with finished pictures.
 
+use image::{DynamicImage, ImageBuffer, Rgba};
 use imgopen_backends::{BackendSettings, Driver, SdWebui};
-use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Output};
+use imgopen_engine::{Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Output, PictureLimits};
+use imgopen_picture::{Attached, Decoded, Format, decode, description, encode, parameters, to_srgb, with_description};
 use imgopen_types::Operation;
 use imgopen_types::operations::{DESCRIBE_IMAGE, PREVIEW_CONTROLNET, RESTORE_FACE, SUPER_RESOLUTION};
 use serde_json::{Value, json};
@@ -28,11 +30,38 @@ fn all(settings: &mut BackendSettings) {
 }
 
 async fn run(engine: &SdWebui, operation: &'static Operation, body: Value) -> Result<Output, EngineError> {
+    let field = if *operation == PREVIEW_CONTROLNET { "sourceImage" } else { "image" };
+    run_with(engine, operation, body, input(field)).await
+}
+
+async fn run_with(
+    engine: &SdWebui,
+    operation: &'static Operation,
+    body: Value,
+    input: Input,
+) -> Result<Output, EngineError> {
     let request = JobRequest::new("task-1", operation, body);
     engine.check(&request)?;
-    let field = if *operation == PREVIEW_CONTROLNET { "sourceImage" } else { "image" };
-    let job = Job::new(request, "run").with_inputs(vec![input(field)]);
+    let job = Job::new(request, "run").with_inputs(vec![input]);
     engine.run(job, Monitor::new().0).await
+}
+
+/// Enlarges a picture with texts about it. Returns the result, which has the same texts, and the notes.
+async fn enlarge(
+    engine: &SdWebui,
+    image: &DynamicImage,
+    format: Format,
+    profile: Option<&[u8]>,
+) -> (Decoded, Vec<String>) {
+    let attached = Attached { profile, parameters: Some("a cat\nSteps: 20"), ..Attached::default() };
+    let bytes = with_description(&encode(image, format, &attached).unwrap(), "a lighthouse").unwrap();
+    let body = json!({"businessTaskId": "1", "image": PICTURE, "scale": 2});
+    let output = run_with(engine, &SUPER_RESOLUTION, body, Input { bytes, ..input("image") }).await.unwrap();
+    let picture = &output.pictures[0];
+    assert_eq!((picture.format, picture.width, picture.height), (format, 80, 60));
+    assert_eq!(description(&picture.bytes).as_deref(), Some("a lighthouse"));
+    assert!(parameters(&picture.bytes).unwrap().starts_with("a cat\nSteps: 20"));
+    (decode(&picture.bytes, &PictureLimits::default()).unwrap(), output.notes)
 }
 
 #[tokio::test]
@@ -73,6 +102,44 @@ async fn pictures_are_enlarged_restored_described_and_read() {
     assert!(matches!(&failed, EngineError::Failed(error) if error.contains("no description")), "{failed:?}");
     let body = json!({"businessTaskId": "1", "sourceImage": PICTURE, "preprocessor": "shuffle"});
     assert_eq!(run(&engine, &PREVIEW_CONTROLNET, body).await.unwrap().pictures.len(), 1);
+}
+
+/// The server draws the same whatever it is sent, in sRGB.
+#[tokio::test]
+async fn results_are_written_as_their_sources_with_what_those_carry() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let engine = open(&fake, all).await;
+    let plain = DynamicImage::new_rgb8(40, 30);
+    let (expected, notes) = enlarge(&engine, &plain, Format::Png, None).await;
+    assert_eq!((&expected.profile, notes), (&None, Vec::<String>::new()));
+    enlarge(&engine, &plain, Format::Jpeg, None).await;
+    let (gray, _) = enlarge(&engine, &DynamicImage::new_luma8(40, 30), Format::Png, None).await;
+    assert!(gray.image == DynamicImage::from(expected.image.to_luma8()));
+
+    let profile: &[u8] = include_bytes!("../data/display-p3.icc");
+    let deep = ImageBuffer::from_fn(40, 30, |x, _| Rgba([65_535_u16, 0, 0, if x < 20 { 65_535 } else { 9 }]));
+    let (mut wide, notes) = enlarge(&engine, &deep.into(), Format::Png, Some(profile)).await;
+    assert_eq!(wide.profile.as_deref(), Some(profile));
+    assert!(to_srgb(&mut wide));
+    let (found, expected) = (wide.image.to_rgb8(), expected.image.to_rgb8());
+    assert!(found.iter().zip(expected.iter()).all(|(found, expected)| found.abs_diff(*expected) <= 6));
+    let lost = [
+        "the back end got its colours in sRGB, so that others are lost",
+        "the back end got 8 of its 16 bits for each colour",
+        "what is transparent became white, because the back end knows no transparency",
+    ];
+    assert_eq!(notes, lost.map(|lost| format!("`image`: {lost}")));
+}
+
+#[tokio::test]
+async fn a_result_too_large_for_the_format_of_its_source_is_refused() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let engine = open(&fake, all).await;
+    let bytes = encode(&DynamicImage::new_rgb8(9000, 3), Format::WebP, &Attached::default()).unwrap();
+    let body = json!({"businessTaskId": "1", "image": PICTURE, "scale": 2});
+    let refused = run_with(&engine, &SUPER_RESOLUTION, body, Input { bytes, ..input("image") }).await.unwrap_err();
+    let expected = "`scale`: 2 given: 18000x6 pixels are too many for a WebP file; at most 16383 fit on a side";
+    assert_eq!(refused.to_string(), expected);
 }
 
 #[tokio::test]
