@@ -32,7 +32,7 @@ struct Entry {
     /// Read from the file as it was fetched.
     #[serde(default)]
     caption: Option<String>,
-    /// Whether its pixels were turned upright and its caption was read. Earlier versions did neither and did not say so.
+    /// Whether it was written as the trainer reads it and its caption was read. Earlier versions did neither and did not say so.
     #[serde(default)]
     prepared: bool,
 }

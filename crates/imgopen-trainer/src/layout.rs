@@ -12,9 +12,9 @@ use tokio::task::spawn_blocking;
 use crate::captions::caption;
 use crate::fetched::Fetched;
 use crate::files::{create, failed, remove, write};
+use crate::plain::plain;
 use crate::plan::{self, BASE, LOGS, OUTPUT, TrainingPlan};
 use crate::settings::{caches_latents, has_buckets, is_on};
-use crate::upright::upright;
 
 /// The command as a script.
 pub(crate) const SCRIPT: &str = "train.sh";
@@ -37,7 +37,7 @@ pub(crate) async fn lay_out(
             Some(picture) => (picture, fetched.name(&field)),
             None => (fetch(job, &field).await?, None),
         };
-        // Turning may have made the file larger than one that is fetched may be.
+        // It may have been written again, as a larger file than one that is fetched may be.
         let limits = PictureLimits { bytes: u64::MAX, ..*job.limits() };
         let header = inspect(&input.bytes, &limits).map_err(|problem| InputError::new(&input, problem))?;
         check_size(&input, &header, request, plan)?;
@@ -66,12 +66,12 @@ pub(crate) async fn lay_out(
     write_script(plan, &directory.join(SCRIPT)).await
 }
 
-/// Fetches a picture. Returns it with upright pixels, and its caption.
+/// Fetches a picture. Returns it as the trainer reads it, and its caption.
 async fn fetch(job: &Job, field: &str) -> Result<(Input, Option<String>), EngineError> {
     let input = job.fetch(field).await?;
     check(&input, job.limits()).await?;
     let caption = caption(&input.bytes);
-    Ok((upright(input, job.limits()).await?, caption))
+    Ok((plain(input, job.limits()).await?, caption))
 }
 
 /// Checks that a file, which may be given to the trainer as it is, is a whole picture.

@@ -12,12 +12,12 @@ mod group;
 mod layout;
 mod log;
 mod output;
+mod plain;
 mod plan;
 mod rules;
 mod sd_scripts;
 mod settings;
 mod training;
-mod upright;
 
 use std::collections::BTreeSet;
 use std::io;
