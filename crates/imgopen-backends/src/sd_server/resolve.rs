@@ -52,7 +52,7 @@ pub(super) struct Resolver<'a> {
     pub served: &'a Served,
     /// `None` before the program has run for the first time; then only what every version lacks is refused.
     pub capabilities: Option<&'a Capabilities>,
-    /// The LoRAs that are there for a program, which tell what it has not said yet. `None` if the disk was not looked at.
+    /// The LoRAs that are there for a program, which stand for what it has not said yet. `None` if the disk was not looked at.
     pub on_disk: Option<&'a [Lora]>,
     /// Returns the base model of a LoRA by its path, if it is known.
     pub base_of_lora: &'a dyn Fn(&str) -> Option<String>,
