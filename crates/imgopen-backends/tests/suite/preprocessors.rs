@@ -234,7 +234,8 @@ async fn a_picture_that_cannot_be_read_is_named_and_nothing_is_sent() {
         let broken = Input { bytes: b"GIF89a"[..].into(), ..given(FIELD, &busy(8, 8)) };
         let job = Job::new(request(json!({"module": "canny"})), "run").with_inputs(vec![broken]);
         let error = target.engine.run(job, Monitor::new().0).await.unwrap_err();
-        let problem = format!("the picture at {URL} is a GIF file; give a PNG, JPEG or WebP file");
+        let problem =
+            format!("the picture at {URL} is a GIF file that ends too early; it was probably truncated on the way");
         assert_eq!(error, EngineError::rejected(FIELD, problem), "{kind}");
         let long = busy(20, 2000);
         let unit = json!({"module": "canny", "processor_res": 2048});
