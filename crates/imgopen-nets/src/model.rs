@@ -1,0 +1,133 @@
+//! A model file: which net it is, what the net takes and returns, and how much memory it needs.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::NetError;
+use crate::onnx::outline::{self, Outline};
+use crate::shapes::{self, Working};
+use crate::tensor::Port;
+
+/// Limits on a model file and its runs, so that a broken or hostile one is refused rather than exhausting the machine.
+///
+/// They hold for what the file declares. A net whose operators compute sizes from values can exceed them; use model files from
+/// sources that you trust, or limit the memory of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest file in bytes. Default 512 MiB.
+    pub file: u64,
+    /// The most bytes of one tensor, in the file or within the net. Default 1 GiB.
+    pub tensor: u64,
+    /// The most bytes that a run may take beside the weights. Default 4 GiB.
+    pub working: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let mebibyte = 1024 * 1024;
+        Self { file: 512 * mebibyte, tensor: 1024 * mebibyte, working: 4096 * mebibyte }
+    }
+}
+
+/// What is known of a model file without loading it into a runtime.
+#[derive(Debug, Clone)]
+pub struct ModelFile {
+    name: String,
+    hash: String,
+    size: u64,
+    outline: Outline,
+    limits: Limits,
+}
+
+impl ModelFile {
+    /// Reads a model file. It takes a moment, as long as reading and hashing the file.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::File`] if it cannot be read, is not an ONNX model, or exceeds the limits.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self, NetError> {
+        let (name, bytes) = read(path, limits)?;
+        Self::from_bytes(&name, &bytes, limits)
+    }
+
+    /// Reads a model file from its bytes. Messages call it by `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_bytes(name: &str, bytes: &[u8], limits: &Limits) -> Result<Self, NetError> {
+        let refused = |problem: String| NetError::File { file: name.to_owned(), problem };
+        let size = bytes.len() as u64;
+        if size > limits.file {
+            return Err(refused(too_large(limits)));
+        }
+        let outline = outline::read(bytes, limits.tensor).map_err(refused)?;
+        // Sizes that the file itself determines are checked now, others with the inputs.
+        shapes::working(&outline, &[], limits.tensor).map_err(refused)?;
+        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+        Ok(Self { name: name.to_owned(), hash, size, outline, limits: *limits })
+    }
+
+    /// Returns the name of the file, without directories.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the SHA-256 of the file, 64 hexadecimal digits in upper case.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Returns the inputs, all of which a run needs.
+    pub fn inputs(&self) -> &[Port] {
+        &self.outline.inputs
+    }
+
+    /// Returns the outputs.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outline.outputs
+    }
+
+    /// Returns how many bytes the weights take at most, while they are loaded and later.
+    pub fn weights(&self) -> u64 {
+        self.size.saturating_add(self.outline.weights)
+    }
+
+    /// Returns how many bytes a run with inputs of these shapes takes at most beside the weights, the inputs and outputs
+    /// included; `None` if the file does not determine that. Inputs that are left out have the shapes that the file declares.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::Use`] if a tensor within the net or the run exceeds the limits.
+    pub fn working(&self, inputs: &[(&str, &[usize])]) -> Result<Option<u64>, NetError> {
+        let refused = |problem: String| NetError::Use { file: self.name.clone(), problem };
+        let Working { bytes, is_whole } =
+            shapes::working(&self.outline, inputs, self.limits.tensor).map_err(refused)?;
+        if bytes > self.limits.working {
+            let problem = format!("a run takes {bytes} bytes of memory; at most {} are allowed", self.limits.working);
+            return Err(refused(problem));
+        }
+        Ok(is_whole.then_some(bytes))
+    }
+}
+
+/// Reads a file, and returns its name and its bytes.
+pub(crate) fn read(path: &Path, limits: &Limits) -> Result<(String, Vec<u8>), NetError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let refused = |problem: String| NetError::File { file: name.clone(), problem };
+    let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+    let mut bytes = Vec::new();
+    // It may grow, or be a device without an end.
+    file.take(limits.file.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
+    match bytes.len() as u64 <= limits.file {
+        true => Ok((name, bytes)),
+        false => Err(refused(too_large(limits))),
+    }
+}
+
+fn too_large(limits: &Limits) -> String {
+    format!("it is larger than the limit of {} bytes", limits.file)
+}

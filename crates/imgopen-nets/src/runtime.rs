@@ -1,0 +1,40 @@
+//! What runs nets.
+
+#[cfg(feature = "ort")]
+mod ort;
+mod rten;
+
+use std::fmt;
+
+#[cfg(feature = "ort")]
+pub use self::ort::{Ort, OrtSettings, Provider};
+pub use self::rten::Rten;
+
+use crate::tensor::Tensor;
+
+/// Loads model files.
+///
+/// [`Net`](crate::Net) calls it with files and inputs that it has checked, and catches panics.
+pub trait Runtime: fmt::Debug + Send + Sync + 'static {
+    /// Returns the name, such as `rten`.
+    fn name(&self) -> &'static str;
+
+    /// Loads an ONNX model.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or not supported.
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, String>;
+}
+
+/// A loaded model.
+pub trait Program: Send + Sync {
+    /// Runs the net. Several runs may be under way at once; a runtime that cannot do that has them wait for each other.
+    ///
+    /// `inputs` are all inputs that the file declares, in its order, and `outputs` the indexes of the outputs that are wanted.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong.
+    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String>;
+}
