@@ -20,6 +20,7 @@ struct Layer {
 const LAYERS: [Layer; 17] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },
+    Layer { name: "imgopen-packs", below: &[], http: false },
     Layer { name: "imgopen-client", below: &["imgopen-types"], http: true },
     Layer { name: "imgopen-server", below: &["imgopen-types"], http: true },
     Layer { name: "imgopen-mock", below: &["imgopen-client", "imgopen-types"], http: true },
@@ -50,6 +51,7 @@ const LAYERS: [Layer; 17] = [
             "imgopen-types",
             "imgopen-client",
             "imgopen-engine",
+            "imgopen-packs",
             "imgopen-picture",
             "imgopen-tools",
             "imgopen-backends",
