@@ -9,8 +9,8 @@
 //! - **Safetensors**: only the header is read. A damaged or truncated file is left out, with a warning.
 //! - **Other files** (`.ckpt`, `.pt`, `.pth`, `.bin`) can run code when they are loaded, so they are never opened: they are
 //!   listed if their directory determines the kind.
-//! - **Links** are followed, but not in cycles. Hidden files and directories, and models in the layout of diffusers, are
-//!   skipped.
+//! - **Links** are followed, but not in cycles. Hidden files and directories, models in the layout of diffusers, and packs of
+//!   weights are skipped.
 //! - **LoRAs that were trained here** belong to one access key, which a file beside each names: `ink.imgopen` beside
 //!   `ink.safetensors`. Deleting that file shares the LoRA with all keys.
 //! - **Hashes** are computed in the background, one file at a time; until then a model has none. They are cached in a file

@@ -200,6 +200,24 @@ fn links_are_followed_but_not_in_cycles() {
     assert_eq!(names, ["a.safetensors", "a.safetensors", "disk/xl.safetensors", "linked.safetensors"]);
 }
 
+/// `imgopen models pull` puts them there, and the engines that use them know where they are.
+#[test]
+fn packs_of_weights_are_not_models() {
+    let folder = folder(&[
+        ("VAE/mine.safetensors", vae()),
+        ("packs/.lock", Vec::new()),
+        ("packs/tiny-1.0.0/pack.json", b"{}".to_vec()),
+        ("packs/tiny-1.0.0/net.onnx", b"a network".to_vec()),
+        ("packs/tiny-1.0.0/net.bin", b"a network".to_vec()),
+        ("packs/tiny-1.0.0/net.safetensors", checkpoint(768)),
+        ("packs/.other-1.0.0.a1b2c3.part/pack/net.safetensors", checkpoint(768)),
+        ("packs/mine/net.safetensors", checkpoint(768)),
+    ]);
+    let library = Library::open(folder.path(), None);
+    let mine = row(ModelKind::Checkpoint, "packs/mine/net.safetensors", Some("SD 1.5"));
+    assert_eq!(listed(&library), [row(ModelKind::Vae, "mine.safetensors", None), mine]);
+}
+
 #[test]
 fn added_removed_and_changed_files_are_noticed() {
     let folder = folder(&[("checkpoints/a.safetensors", checkpoint(768))]);

@@ -28,6 +28,9 @@ const FOLDERS: [(&str, ModelKind); 7] = [
 /// The extensions of models, in lower case. Only files with the first are opened.
 const ENDINGS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
 
+/// What marks directories whose files are not models by themselves: models in the layout of diffusers, and packs of weights.
+const WHOLES: [&str; 2] = ["model_index.json", "pack.json"];
+
 /// Size and time of a file, by which a change is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -82,11 +85,10 @@ pub(super) fn walk(folder: &Path) -> (Vec<ModelFile>, Vec<String>) {
     (found, problems)
 }
 
-/// Models in the layout of diffusers are directories whose files are not models by themselves.
 fn is_looked_at(entry: &DirEntry) -> bool {
     let is_hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-    let is_diffusers = entry.file_type().is_dir() && entry.path().join("model_index.json").is_file();
-    !is_hidden && !is_diffusers
+    let is_whole = entry.file_type().is_dir() && WHOLES.iter().any(|name| entry.path().join(name).is_file());
+    !is_hidden && !is_whole
 }
 
 fn model_file(folder: &Path, entry: &DirEntry) -> Result<Option<ModelFile>, String> {
