@@ -13,6 +13,7 @@ pub mod job;
 pub mod keys;
 pub mod launch;
 pub mod models;
+pub mod packs;
 pub mod run;
 pub mod serve;
 pub mod tasks;
@@ -59,8 +60,8 @@ pub enum Command {
     /// List, show, wait for and cancel tasks.
     #[command(subcommand, alias = "task", after_help = TASKS)]
     Tasks(Tasks),
-    /// List the models that requests can name.
-    #[command(subcommand, after_help = "Example:\n  imgopen models list --kind lora")]
+    /// List the models that requests can name, and pull packs of weights.
+    #[command(subcommand, after_help = MODELS)]
     Models(Models),
     /// Train a LoRA.
     #[command(subcommand, after_help = "Example:\n  imgopen train submit --images photos/ --max-epochs 20")]
@@ -140,6 +141,12 @@ const TASKS: &str = "\
 Examples:
   imgopen tasks list --state running
   imgopen tasks wait my-picture-1 --operation text_to_image --output results/";
+
+const MODELS: &str = "\
+Examples:
+  imgopen models list --kind lora
+  imgopen models packs
+  imgopen models pull safety";
 
 const CALLBACKS: &str = "\
 Examples:

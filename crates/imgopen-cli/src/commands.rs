@@ -15,6 +15,7 @@ mod launch;
 mod licences;
 mod listen;
 mod models;
+mod packs;
 mod restore;
 mod run;
 mod serve;

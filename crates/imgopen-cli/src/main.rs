@@ -14,6 +14,7 @@ mod remote;
 mod request;
 mod runtime;
 mod settings;
+mod sizes;
 mod text;
 mod usage;
 

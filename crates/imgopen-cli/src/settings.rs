@@ -16,6 +16,7 @@ use figment::{Figment, Provider};
 use imgopen_service::Settings;
 
 use crate::args::data::Data;
+use crate::args::packs::Place;
 use crate::args::serve::Serve;
 use crate::failure::Failure;
 pub use backends::Backends;
@@ -60,8 +61,24 @@ pub fn read(flags: &Serve) -> anyhow::Result<Settings> {
 
 /// Returns the data directory of a service that is started with the same flags.
 pub fn data_dir(data: &Data) -> anyhow::Result<PathBuf> {
-    let serve = Serve { data_dir: data.data_dir.clone(), config: data.config.clone(), ..Serve::default() };
-    Ok(load(&serve)?.service.data_dir)
+    Ok(of(data, None)?.data_dir)
+}
+
+/// Returns the settings of a service that is started with the same flags.
+pub fn of(data: &Data, models: Option<PathBuf>) -> anyhow::Result<Settings> {
+    let Data { data_dir, config } = data.clone();
+    Ok(load(&Serve { data_dir, config, models, ..Serve::default() })?.service)
+}
+
+/// Returns the models directory of a service that is started with the same flags. It need not exist, unless it was named.
+pub fn models_dir(place: &Place) -> anyhow::Result<PathBuf> {
+    let settings = of(&place.data, place.models.clone())?;
+    let directory = settings.models_dir();
+    if settings.models.is_some() && !directory.is_dir() {
+        let fix = "give the directory that holds the models";
+        return Err(Failure::usage(format!("`models`: {} is not a directory; {fix}", directory.display())).into());
+    }
+    Ok(directory)
 }
 
 /// The sources of the settings.

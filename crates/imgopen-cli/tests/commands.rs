@@ -10,6 +10,9 @@ mod common;
 mod demo;
 #[path = "commands/doctor.rs"]
 mod doctor;
+#[cfg(unix)]
+#[path = "../../imgopen-packs/tests/fake/mod.rs"]
+mod fake_packs;
 #[cfg(target_os = "linux")]
 #[path = "../../imgopen-trainer/tests/fake/mod.rs"]
 mod fake_trainer;
@@ -22,6 +25,9 @@ mod launching;
 mod listening;
 #[path = "commands/outputs.rs"]
 mod outputs;
+#[cfg(unix)]
+#[path = "commands/packs.rs"]
+mod packs;
 #[cfg(target_os = "linux")]
 #[path = "commands/paths.rs"]
 mod paths;

