@@ -4,12 +4,17 @@
 //! - `IMGOPEN_TEST_SD_SERVER`: the program `sd-server`.
 //! - `IMGOPEN_TEST_SD_MODELS`: the directory that the example `weights` of `imgopen-backends` has written.
 //! - `IMGOPEN_TEST_COMFYUI`: the address of a ComfyUI that has these models.
+//!
+//! `.ci/weights` sets `IMGOPEN_TEST_PACKS` to the names of packs of weights, separated by commas, which are then pulled from
+//! their registries.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "real/comfyui.rs"]
 mod comfyui;
 mod common;
+#[path = "real/packs.rs"]
+mod packs;
 #[path = "real/processes.rs"]
 mod processes;
 #[path = "real/sd_server.rs"]

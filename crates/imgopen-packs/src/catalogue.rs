@@ -242,7 +242,7 @@ impl Pack {
         format!("{}-{}", self.name, self.source.version)
     }
 
-    /// Returns the bytes of the members that its files are made of, which is what it takes on the disk unless they are converted.
+    /// Returns the bytes of the members that its files are made of, which is about what it takes on the disk.
     pub fn bytes(&self) -> u64 {
         self.files.iter().flat_map(|file| &file.members).map(|member| member.bytes).sum()
     }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use imgopen_nets::convert::{ncnn, tflite};
 use serde::Deserialize;
 
 /// How the members of an archive become a file of a pack.
@@ -14,14 +15,19 @@ pub enum Convert {
     None,
     /// All members, one behind the other.
     Join,
+    /// A network of TensorFlow Lite, which becomes one in ONNX.
+    Tflite,
+    /// A network of ncnn, its description (`.param`) and its weights (`.bin`), which becomes one in ONNX.
+    Ncnn,
 }
 
 impl Convert {
     /// How many members it takes.
     pub(crate) fn takes(self) -> RangeInclusive<usize> {
         match self {
-            Self::None => 1..=1,
+            Self::None | Self::Tflite => 1..=1,
             Self::Join => 1..=10_000,
+            Self::Ncnn => 2..=2,
         }
     }
 
@@ -31,8 +37,35 @@ impl Convert {
     ///
     /// Says why the members cannot be converted.
     pub(crate) fn apply(self, members: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
-        match self {
-            Self::None | Self::Join => Ok(members),
+        let converted = match (self, members.as_slice()) {
+            (Self::Tflite, [network]) => tflite::to_onnx(network).map_err(|error| error.to_string())?,
+            (Self::Ncnn, [description, weights]) => {
+                let not_text = |error| format!("its description is not UTF-8: {error}");
+                let description = std::str::from_utf8(description).map_err(not_text)?;
+                ncnn::to_onnx(description, weights).map_err(|error| error.to_string())?
+            }
+            _ => return Ok(members),
+        };
+        Ok(vec![converted])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That whole networks are converted right is tested where it is done.
+    #[test]
+    fn what_is_not_a_network_is_refused() {
+        let texts = |texts: &[&[u8]]| texts.iter().map(|text| text.to_vec()).collect::<Vec<_>>();
+        for (convert, members) in [
+            (Convert::Tflite, texts(&[b"not a network"])),
+            (Convert::Ncnn, texts(&[b"not a network", b""])),
+            (Convert::Ncnn, texts(&[b"\xff", b""])),
+        ] {
+            let problem = convert.apply(members).unwrap_err();
+            assert!(!problem.is_empty(), "{convert:?}");
         }
+        assert_eq!(Convert::Join.apply(texts(&[b"a", b"b"])), Ok(texts(&[b"a", b"b"])));
     }
 }

@@ -20,7 +20,7 @@ struct Layer {
 const LAYERS: [Layer; 17] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },
-    Layer { name: "imgopen-packs", below: &[], http: false },
+    Layer { name: "imgopen-packs", below: &["imgopen-nets"], http: false },
     Layer { name: "imgopen-client", below: &["imgopen-types"], http: true },
     Layer { name: "imgopen-server", below: &["imgopen-types"], http: true },
     Layer { name: "imgopen-mock", below: &["imgopen-client", "imgopen-types"], http: true },
