@@ -17,16 +17,16 @@ struct Layer {
 }
 
 /// Lowest layer first: a crate depends only on crates listed above it.
-const LAYERS: [Layer; 17] = [
+const LAYERS: [Layer; 18] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },
-    Layer { name: "imgopen-packs", below: &["imgopen-nets"], http: false },
     Layer { name: "imgopen-client", below: &["imgopen-types"], http: true },
     Layer { name: "imgopen-server", below: &["imgopen-types"], http: true },
     Layer { name: "imgopen-mock", below: &["imgopen-client", "imgopen-types"], http: true },
     Layer { name: "imgopen-engine", below: &["imgopen-types"], http: false },
     Layer { name: "imgopen-picture", below: &["imgopen-types", "imgopen-engine"], http: false },
     Layer { name: "imgopen-nets", below: &["imgopen-types", "imgopen-engine"], http: false },
+    Layer { name: "imgopen-packs", below: &["imgopen-nets"], http: false },
     Layer { name: "imgopen-tools", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
     Layer { name: "imgopen-backends", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: true },
     Layer { name: "imgopen-trainer", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
