@@ -191,7 +191,9 @@ impl Watcher<'_> {
             return Ok(());
         }
         self.is_cut |= state.interrupted || state.skipped;
-        if let (Ok(jobs @ 1..), steps @ 1..) = (u32::try_from(state.job_count), state.sampling_steps) {
+        // Until the first step has ended, the steps are those of the job before.
+        let has_steps = state.sampling_step > 0 || state.job_no > 0;
+        if let (true, Ok(jobs @ 1..), steps @ 1..) = (has_steps, u32::try_from(state.job_count), state.sampling_steps) {
             let step = state.job_no.saturating_mul(steps).saturating_add(state.sampling_step.min(steps));
             self.monitor.step(step, jobs.saturating_mul(steps));
         } else {

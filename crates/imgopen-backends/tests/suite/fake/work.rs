@@ -83,6 +83,9 @@ pub async fn job(shared: Arc<Shared>, path: String, body: Value) -> Value {
         state.jobs += 1;
         state.interrupted = false;
         state.job_count = batches * passes;
+        // Those of another job, which stay until the first step.
+        state.steps = body["steps"].as_u64().unwrap_or(50) + 3;
+        (state.job_no, state.step) = (0, 0);
         if let Some(clip_skip) = body["override_settings"]["CLIP_stop_at_last_layers"].as_i64() {
             state.clip_skip = clip_skip;
         }
@@ -94,11 +97,14 @@ pub async fn job(shared: Arc<Shared>, path: String, body: Value) -> Value {
         for pass in 0..passes {
             {
                 let mut state = shared.state();
-                (state.job_no, state.step, state.steps) = (batch * passes + pass, 0, made.steps as u64);
+                (state.job_no, state.step) = (batch * passes + pass, 0);
             }
             for step in 0..made.steps as u64 {
                 tokio::time::sleep(shared.behaviour().step).await;
-                shared.state().step = step + 1;
+                {
+                    let mut state = shared.state();
+                    (state.step, state.steps) = (step + 1, made.steps as u64);
+                }
                 if shared.state().interrupted {
                     break;
                 }
