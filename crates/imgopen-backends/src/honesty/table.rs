@@ -75,6 +75,8 @@ const THRESHOLD: [Cell; 3] = [
 ];
 const HIRES_OF_IMAGES: &str =
     "has no hi-res fix for a picture that is given; enlarge the result with `super_resolution`";
+const NOT_FROM_PICTURES: &str = "does not start from a picture in this operation; use `image_to_image`";
+const NO_MASK: &str = "does not take a mask in this operation; use `image_to_image`";
 const NO_EFFECT: [Cell; 3] = [yes("no effect without `enable_hr`"); 3];
 
 /// Every field of the operations, and the members that the document does not declare but back ends know.
@@ -293,6 +295,9 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(&[I2I, CN], "alwayson_scripts.image_link", [ours(""), ours("uploaded"), ours("")]),
     row(&[I2I], "alwayson_scripts.mask_link", [ours(""), ours("uploaded"), ours("")]),
+    // Not declared there, but a web UI would take them for scripts.
+    row(&[T2I], "alwayson_scripts.image_link", [no(NOT_FROM_PICTURES); 3]),
+    row(FROM_NOISE, "alwayson_scripts.mask_link", [no(NO_MASK); 3]),
     row(
         SD,
         "alwayson_scripts.*",

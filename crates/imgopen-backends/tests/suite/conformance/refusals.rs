@@ -112,6 +112,9 @@ fn extras(target: &Target) -> Vec<Refused> {
         (NOT_WEBUI, "tiling", of(json!({"tiling": true}))),
         (NOT_WEBUI, "restore_faces", of(json!({"restore_faces": true}))),
         (NOT_WEBUI, "alwayson_scripts.ADetailer", script("ADetailer", json!({}))),
+        // A web UI would take them for scripts, and nobody fetches them.
+        (ALL, "alwayson_scripts.image_link", of(json!({"alwayson_scripts": {"image_link": PICTURE}}))),
+        (ALL, "alwayson_scripts.mask_link", of(json!({"alwayson_scripts": {"mask_link": PICTURE}}))),
         (ALL, "alwayson_scripts.Nope", script("Nope", json!({"args": []}))),
         (ALL, "alwayson_scripts.Refiner", script("Refiner", json!({"args": []}))),
         (
@@ -124,7 +127,10 @@ fn extras(target: &Target) -> Vec<Refused> {
 
 fn units(target: &Target) -> Vec<Refused> {
     let hires = controlnet(&target.model, json!({"model": "n", "image_link": PICTURE}), json!({"enable_hr": true}));
+    let mask = json!({"alwayson_scripts": {"mask_link": PICTURE}});
+    let masked = controlnet(&target.model, json!({"model": "n", "image_link": PICTURE}), mask);
     let mut requests = vec![
+        (ALL, "alwayson_scripts.mask_link", masked),
         (ALL, "controlnet.args[0].lowvram", unit(target, json!({"lowvram": true}))),
         (ALL, "controlnet.args[0].module", unit(target, json!({"module": "nope"}))),
         // What the service itself makes takes no neural network.
