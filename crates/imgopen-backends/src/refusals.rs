@@ -9,6 +9,9 @@ use crate::names;
 pub(crate) const CHECKPOINT: &str = "alwayson_scripts.sd_model_checkpoint";
 /// The field that names the variant of FLUX.1.
 pub(crate) const FLUX: &str = "comfyTaskType";
+/// What is said of the hi-res fix of a picture that is given.
+pub(crate) const HIRES_OF_PICTURES: &str =
+    "a hi-res fix for a picture that is given; enlarge the result with `super_resolution`";
 
 /// A back end, as refusals name it.
 #[derive(Debug, Clone, Copy)]

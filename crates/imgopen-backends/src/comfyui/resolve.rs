@@ -8,7 +8,7 @@ use super::sampling::Sampler;
 use super::text::Text;
 use crate::generation::{Checkpoint, ControlUnit, Generation};
 use crate::kind::Kind;
-use crate::refusals::{CHECKPOINT, FLUX, Refusals, Sides, schnell_note};
+use crate::refusals::{CHECKPOINT, FLUX, HIRES_OF_PICTURES, Refusals, Sides, schnell_note};
 use crate::settings::{BackendSettings, FluxFiles};
 
 const SIDES: Sides = Sides { multiple: 8, flux_multiple: 16, least: 16, most: None };
@@ -142,7 +142,7 @@ impl Resolver<'_> {
             return Err(self.backend.refused("denoising_strength", &problem));
         }
         if start.is_some() && hires.is_some() {
-            return Err(self.backend.refused("enable_hr", "a hi-res fix for a picture that is given"));
+            return Err(self.backend.refused("enable_hr", HIRES_OF_PICTURES));
         }
         self.backend.check_fit(self.generation)
     }

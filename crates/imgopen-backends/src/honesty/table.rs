@@ -252,7 +252,7 @@ pub(super) const ROWS: &[Row] = &[
         "image_cfg_scale",
         [
             yes("has an effect with models for editing alone"),
-            no("has no guidance by the picture"),
+            no("has no guidance by the picture; sd-server, A1111 and Forge have it"),
             yes("has an effect with models for editing alone"),
         ],
     ),
@@ -276,8 +276,8 @@ pub(super) const ROWS: &[Row] = &[
         SD,
         "alwayson_scripts.override_settings.*",
         [
-            no("does not have this setting of the web UI"),
-            no("does not have this setting of the web UI"),
+            no("does not have this setting of the web UI; remove it"),
+            no("does not have this setting of the web UI; remove it"),
             no(
                 "may not be sent this setting: it can change what the server does for others; its operator can set it there",
             ),
@@ -288,8 +288,8 @@ pub(super) const ROWS: &[Row] = &[
         SD,
         "alwayson_scripts.ADetailer",
         [
-            no("does not have the plug-in ADetailer"),
-            no("does not have the plug-in ADetailer"),
+            no("does not have the plug-in ADetailer; A1111 and Forge can have it"),
+            no("does not have the plug-in ADetailer; A1111 and Forge can have it"),
             listed("if `/scripts` has it").unverified(),
         ],
     ),
@@ -302,8 +302,8 @@ pub(super) const ROWS: &[Row] = &[
         SD,
         "alwayson_scripts.*",
         [
-            no("does not have scripts of the web UI"),
-            no("does not have scripts of the web UI"),
+            no("does not have scripts of the web UI; A1111 and Forge do"),
+            no("does not have scripts of the web UI; A1111 and Forge do"),
             listed("if the operator allows the script by `scripts` and `/scripts` has it").unverified(),
         ],
     ),
@@ -350,7 +350,11 @@ pub(super) const ROWS: &[Row] = &[
     row(
         &[CN],
         "controlnet.args[].control_mode",
-        [no("has the balanced mode alone"), no("has the balanced mode alone"), yes("")],
+        [
+            no("has the balanced mode alone; A1111 and Forge have all"),
+            no("has the balanced mode alone; A1111 and Forge have all"),
+            yes(""),
+        ],
     )
     .neutral(&["0", "\"Balanced\""]),
     row(&[CN], "controlnet.args[].resize_mode", [ours(""), ours(""), yes("")]),

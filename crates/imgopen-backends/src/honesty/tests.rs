@@ -42,7 +42,7 @@ fn every_field_of_every_operation_has_a_row_of_its_own() {
 }
 
 #[test]
-fn each_row_is_about_one_field_and_says_why_it_refuses() {
+fn each_row_is_about_one_field_and_says_why_it_refuses_and_what_would_do_it() {
     for row in ROWS {
         assert!(row.operations.iter().all(|id| OPERATIONS.iter().any(|operation| operation.id == *id)), "{row:?}");
         for id in row.operations {
@@ -52,6 +52,8 @@ fn each_row_is_about_one_field_and_says_why_it_refuses() {
         for cell in row.cells {
             let needs_text = matches!(cell.treatment, Treatment::Refused | Treatment::Approximated);
             assert!(!needs_text || !cell.text.is_empty(), "`{}` does not say why", row.field);
+            let is_advised = cell.treatment != Treatment::Refused || cell.text.contains("; ");
+            assert!(is_advised, "`{}` does not say what would do it: {}", row.field, cell.text);
         }
         for neutral in row.neutral {
             assert!(serde_json::from_str::<Value>(neutral).is_ok(), "`{}`: {neutral} is not JSON", row.field);

@@ -130,7 +130,10 @@ impl Resolver<'_> {
         match self.served.parts.as_ref().map(|parts| &parts.vae) {
             Some(Some(loaded)) if is_file(loaded, vae) => Ok(()),
             Some(loaded) => Err(self.backend.missing(FIELD, "VAE", vae, loaded.as_slice())),
-            None => Err(self.backend.refused(FIELD, "a choice of VAEs; it has the one that it was started with")),
+            None => {
+                let problem = "a choice of VAEs; it has the one that it was started with, so leave it out";
+                Err(self.backend.refused(FIELD, problem))
+            }
         }
     }
 

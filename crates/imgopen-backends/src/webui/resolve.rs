@@ -6,7 +6,7 @@ use imgopen_engine::{EngineError, tags};
 
 use super::lists::{Control, Lists};
 use crate::generation::{Checkpoint, ControlUnit, Generation, Sampling};
-use crate::refusals::{CHECKPOINT, FLUX, Refusals, Sides, schnell_note};
+use crate::refusals::{CHECKPOINT, FLUX, HIRES_OF_PICTURES, Refusals, Sides, schnell_note};
 use crate::settings::BackendSettings;
 
 /// The sampler of requests that name none.
@@ -98,7 +98,7 @@ impl Resolver<'_> {
         }
         if let Some(hires) = hires {
             if start.is_some() {
-                return Err(self.backend.refused("enable_hr", "a hi-res fix for a picture that is given"));
+                return Err(self.backend.refused("enable_hr", HIRES_OF_PICTURES));
             }
             if !lists.upscalers.contains(&hires.upscaler) {
                 return Err(self.backend.missing("hr_upscaler", "upscaler", &hires.upscaler, &lists.upscalers));
@@ -109,7 +109,7 @@ impl Resolver<'_> {
             None => (&lists.members.0, &lists.scripts.txt2img),
         };
         if let Some(member) = members.keys().find(|member| !known.contains(*member)) {
-            return Err(self.backend.refused(member, "this member"));
+            return Err(self.backend.refused(member, "this member; remove it"));
         }
         let has = |script: &str| available.iter().any(|known| known.eq_ignore_ascii_case(script));
         if detailer.is_some() && !has(ADETAILER) {
@@ -200,7 +200,7 @@ impl Resolver<'_> {
     fn unit(&mut self, unit: &ControlUnit) -> Result<Unit, EngineError> {
         let Some(control) = &self.lists.control else { return Err(self.backend.refused(&unit.path, "ControlNet")) };
         if self.generation.control.len() > control.units {
-            let problem = format!("more than {} ControlNet units", control.units);
+            let problem = format!("more than {} ControlNet units; enable fewer", control.units);
             return Err(self.backend.refused(&unit.path, &problem));
         }
         let module = match &unit.module {
