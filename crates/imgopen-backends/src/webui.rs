@@ -22,7 +22,7 @@ use imgopen_engine::{
 };
 use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::blocking::blocking;
 use crate::driver::{Driver, by_itself};
@@ -37,7 +37,7 @@ use crate::timing::Timing;
 use crate::watched::Watched;
 use answer::{Asked, Verified, verified};
 use body::Request;
-use call::Call;
+use call::{Call, sweep};
 use extras::{Extra, Sending};
 use lists::Lists;
 use needs::{is_chosen, missing};
@@ -181,7 +181,7 @@ impl Server {
         let (owned, of_job, watching) = (generation.clone(), job.clone(), monitor.clone());
         let encoded = blocking(move || inputs::encoded(&of_job, &owned, &watching)).await?;
         let size = finished_size(&generation, encoded.start_size);
-        let task_id = server_id(job);
+        let task_id = server_id(job.task_id());
         let request = body::request(&generation, &resolved, encoded, lists.is_forge, (seed, &task_id));
         Ok(Prepared { generation, resolved, request, seed, size, notes, is_reporting_loras: lists.reports_loras })
     }
@@ -195,12 +195,19 @@ impl Server {
     /// Makes a call and watches it to its end.
     async fn call(&self, job: &Job, request: Request, limit: u64, monitor: &Monitor) -> Result<Bytes, EngineError> {
         let (http, name, timing) = (self.http.clone(), self.name.clone(), self.timing);
-        let call = Call { http, name, task_id: server_id(job), request, limit, timing };
+        let call = Call { http, name, task_id: server_id(job.task_id()), request, limit, timing };
         call.conduct(monitor).await.inspect_err(|error| {
             if matches!(error, EngineError::Unavailable { .. }) {
                 self.lost(error);
             }
         })
+    }
+
+    /// Ends what a task has left at the server.
+    async fn sweep(&self, task: &str) {
+        if let Err(error) = sweep(&self.http, (&self.name, &server_id(task)), self.timing.poll).await {
+            warn!(backend = self.name, task, %error, "what a task has left at the back end could not be ended");
+        }
     }
 
     async fn carry_out(self: Arc<Self>, job: Job, monitor: Monitor) -> Result<Output, EngineError> {
@@ -266,8 +273,8 @@ fn finished_size(generation: &Generation, start_size: Option<(u32, u32)>) -> (u3
 }
 
 /// The id by which the server knows the job. All runs of a task share it, so that a later one finds an earlier one.
-fn server_id(job: &Job) -> String {
-    format!("task(imgopen-{})", job.task_id())
+fn server_id(task: &str) -> String {
+    format!("task(imgopen-{task})")
 }
 
 impl Driver for SdWebui {
@@ -350,6 +357,19 @@ impl Engine for SdWebui {
     fn run(&self, job: Job, monitor: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
         let work = self.server.clone().carry_out(job, monitor.clone());
         Box::pin(by_itself(work, monitor))
+    }
+
+    fn discard<'a>(&'a self, task: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.server.sweep(task))
+    }
+
+    /// The next run ends what is left.
+    fn interrupt<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn forget<'a>(&'a self, task: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.server.sweep(task))
     }
 }
 

@@ -3,6 +3,8 @@
 //! The server works on when its client hangs up, and interrupts whatever runs. So the call goes on in a task of its own until
 //! the server answers, and only a call that is known to run is interrupted.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -94,6 +96,7 @@ impl Call {
             last_answer: Instant::now(),
         };
         watcher.prepare().await?;
+        monitor.check_cancelled()?;
         let mut ticks = interval(self.timing.poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = std::pin::pin!(self.http.work(self.request.path, &self.request.body, self.limit));
@@ -122,25 +125,11 @@ impl Call {
 }
 
 impl Watcher<'_> {
-    /// Ends an earlier run of the same task, which the server may still work on, and looks at what runs before the call.
+    /// Ends an earlier run of the same task, also for a cancelled one, and looks at what runs before the call.
     async fn prepare(&mut self) -> Result<(), EngineError> {
-        let error = |error: CallError| error.into_engine(&self.call.name);
-        let mut is_first = true;
-        loop {
-            let own = self.own_progress(false).await.map_err(error)?;
-            let is_there = own.is_some_and(|own| own.active || own.queued);
-            if !is_there {
-                break;
-            }
-            if is_first {
-                info!(backend = self.call.name, task = self.call.task_id, "an earlier run of the task is ended first");
-                is_first = false;
-            }
-            if self.runs().await.map_err(error)? {
-                self.interrupt().await;
-            }
-            self.monitor.until_cancelled(tokio::time::sleep(self.call.timing.poll)).await?;
-        }
+        let Call { http, name, task_id, timing, .. } = self.call;
+        let error = |error: CallError| error.into_engine(name);
+        sweep(http, (name, task_id), timing.poll).await.map_err(error)?;
         self.before = Some(self.progress(true).await.map_err(error)?.state);
         self.last_answer = Instant::now();
         Ok(())
@@ -253,27 +242,55 @@ impl Watcher<'_> {
         if self.has_own == Some(false) {
             return Ok(None);
         }
-        let body = json!({
-            "id_task": self.call.task_id, "id_live_preview": self.preview, "live_preview": with_preview,
-        });
-        match self.call.http.post("internal/progress", &body).await {
-            Ok(own) => {
-                self.has_own = Some(true);
-                Ok(Some(own))
-            }
-            Err(error) if error.is_missing() => {
-                self.has_own = Some(false);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        let preview = (self.preview, with_preview);
+        let own = own_progress(&self.call.http, &self.call.task_id, preview).await?;
+        self.has_own = Some(own.is_some());
+        Ok(own)
     }
 
     async fn interrupt(&self) {
-        let sent: Result<Value, CallError> = self.call.http.post("sdapi/v1/interrupt", &json!({})).await;
-        if let Err(error) = sent {
-            warn!(backend = self.call.name, %error, "a job could not be interrupted; it is tried again");
+        interrupt(&self.call.http, &self.call.name).await;
+    }
+}
+
+/// Ends what a run of a task has left at the server; what waits there is ended as soon as it runs. Does nothing at a server that
+/// cannot be asked about one job.
+pub(super) async fn sweep(http: &Http, (name, task_id): (&str, &str), poll: Duration) -> Result<(), CallError> {
+    let mut is_first = true;
+    while let Some(own) = own_progress(http, task_id, (-1, false)).await? {
+        if !own.active && !own.queued {
+            break;
         }
+        if is_first {
+            info!(backend = name, task = task_id, "an earlier run of the task is ended");
+            is_first = false;
+        }
+        if own.active {
+            interrupt(http, name).await;
+        }
+        tokio::time::sleep(poll).await;
+    }
+    Ok(())
+}
+
+/// Asks about one job, for a preview that is newer than the one with that number; `None` if the server cannot be asked so.
+async fn own_progress(
+    http: &Http,
+    task_id: &str,
+    (preview, with_preview): (i64, bool),
+) -> Result<Option<OwnProgress>, CallError> {
+    let body = json!({"id_task": task_id, "id_live_preview": preview, "live_preview": with_preview});
+    match http.post("internal/progress", &body).await {
+        Ok(own) => Ok(Some(own)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn interrupt(http: &Http, name: &str) {
+    let sent: Result<Value, CallError> = http.post("sdapi/v1/interrupt", &json!({})).await;
+    if let Err(error) = sent {
+        warn!(backend = name, %error, "a job could not be interrupted; it is tried again");
     }
 }
 

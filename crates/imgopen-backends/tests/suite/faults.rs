@@ -150,6 +150,77 @@ async fn an_earlier_run_of_the_same_task_is_ended_first() {
 }
 
 #[tokio::test]
+async fn a_cancelled_run_ends_an_earlier_one_that_waits() {
+    let behaviour = Behaviour { has_page: true, step: Duration::from_millis(5), ..Behaviour::default() };
+    let (target, fake) = faked(behaviour).await;
+    someone(&fake).await;
+    let request = || text_to_image(&target.model, json!({"steps": 900}));
+    let earlier = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (settings, first) = (settings(&fake.url), job(request()));
+    // The process of the earlier run dies while the server works for someone else.
+    earlier.spawn(async move {
+        let engine = SdWebui::with_timing(settings, QUICK).unwrap();
+        engine.run(first, Monitor::new().0).await
+    });
+    until("the earlier run waits", async || fake.waiting() == 1).await;
+    earlier.shutdown_background();
+    let (monitor, watch) = Monitor::new();
+    let run = tokio::spawn(target.engine.run(job(request()), monitor));
+    tokio::time::sleep(QUICK.poll * 10).await;
+    watch.cancel.cancel();
+    assert_eq!(run.await.unwrap(), Err(EngineError::Cancelled));
+    tokio::time::sleep(QUICK.poll * 10).await;
+    assert_eq!(fake.current().as_deref(), Some("task(theirs)"), "their job was interrupted");
+    // By itself, the earlier run would take a quarter of an hour.
+    fake.set(|behaviour| behaviour.step = Duration::from_secs(1));
+    fake.interrupt();
+    until("the earlier run works", async || fake.current().as_deref() == Some("task(imgopen-task-1)")).await;
+    tokio::time::timeout(DEADLINE, watch.ended()).await.expect("the earlier run is ended");
+    until("the server is idle", async || fake.current().is_none()).await;
+    assert_eq!(fake.calls().len(), 2, "the cancelled run sent nothing");
+}
+
+#[tokio::test]
+async fn what_a_run_has_left_is_ended_with_its_task() {
+    for is_between_runs in [false, true] {
+        let behaviour = Behaviour { has_page: true, step: Duration::from_millis(5), ..Behaviour::default() };
+        let (target, fake) = faked(behaviour).await;
+        let dying = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let (settings, first) = (settings(&fake.url), job(text_to_image(&target.model, json!({"steps": 900}))));
+        dying.spawn(async move {
+            let engine = SdWebui::with_timing(settings, QUICK).unwrap();
+            engine.run(first, Monitor::new().0).await
+        });
+        until("the run works", async || fake.current().is_some()).await;
+        dying.shutdown_background();
+        // By itself, it would take a quarter of an hour.
+        fake.set(|behaviour| behaviour.step = Duration::from_secs(1));
+        target.engine.discard("task-2", "run").await;
+        target.engine.interrupt("task-1", "run").await;
+        assert!(fake.current().is_some(), "that of a task that goes on, or of another, was ended");
+        let ended = match is_between_runs {
+            true => target.engine.forget("task-1"),
+            false => target.engine.discard("task-1", "run"),
+        };
+        tokio::time::timeout(DEADLINE, ended).await.expect("it is ended");
+        assert_eq!(fake.current(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_before_it_is_sent_is_not_sent() {
+    for has_page in [true, false] {
+        let (target, fake) = faked(Behaviour { has_page, ..Behaviour::default() }).await;
+        let (monitor, watch) = Monitor::new();
+        watch.cancel.cancel();
+        let run = target.engine.run(job(text_to_image(&target.model, json!({}))), monitor);
+        assert_eq!(run.await, Err(EngineError::Cancelled));
+        tokio::time::timeout(DEADLINE, watch.ended()).await.expect("it is given up");
+        assert_eq!(fake.calls().len(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_login_is_sent_and_a_wrong_one_is_named() {
     let login = Some(("me".to_owned(), "secret".to_owned()));
     let fake = Fake::start(Behaviour { login, ..Behaviour::default() }).await;
