@@ -97,6 +97,17 @@ impl CallError {
         }
     }
 
+    /// What a call that failed means for a task if it was not about its job, such as a question before that is sent: whatever the
+    /// server answers is not the task's fault.
+    pub(crate) fn into_unavailable(self, name: &str) -> EngineError {
+        match self.into_engine(name) {
+            EngineError::Rejected { problem: reason, .. } | EngineError::Failed(reason) => {
+                EngineError::Unavailable { reason, retry_after: None }
+            }
+            other => other,
+        }
+    }
+
     /// Returns whether the server answered that it does not have the path.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 405, .. })
@@ -305,6 +316,15 @@ mod tests {
             assert!(matches!(status(code, message), EngineError::Unavailable { .. }), "{code}");
         }
         assert!(matches!(CallError::Away(String::new()).into_engine("mine"), EngineError::Unavailable { .. }));
+        for error in [
+            CallError::Unusable("it is long".to_owned()),
+            CallError::Status { status: 500, message: "KeyError".to_owned() },
+            CallError::Status { status: 422, message: "`x`: Field required".to_owned() },
+        ] {
+            let said = error.clone().into_engine("mine");
+            let EngineError::Unavailable { reason, .. } = error.into_unavailable("mine") else { panic!("{said:?}") };
+            assert!(reason.contains("`mine`") && said.to_string().ends_with(&reason), "{reason}");
+        }
     }
 
     #[test]

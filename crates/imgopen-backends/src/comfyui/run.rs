@@ -61,7 +61,7 @@ impl<'a> Runner<'a> {
         pictures: u32,
     ) -> Result<Self, EngineError> {
         let socket = Socket::open(server.http.clone(), names.client(), server.timing.retry);
-        let away = |error: CallError| error.into_engine(&server.name);
+        let away = |error: CallError| error.into_unavailable(&server.name);
         let queue: Queue = server.http.get("queue").await.map_err(away)?;
         let prefix = names.all();
         let mut earlier: Vec<Item> = queue.items().filter(|item| item.writes(&prefix)).cloned().collect();

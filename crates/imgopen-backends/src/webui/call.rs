@@ -128,7 +128,7 @@ impl Watcher<'_> {
     /// Ends an earlier run of the same task, also for a cancelled one, and looks at what runs before the call.
     async fn prepare(&mut self) -> Result<(), EngineError> {
         let Call { http, name, task_id, timing, .. } = self.call;
-        let error = |error: CallError| error.into_engine(name);
+        let error = |error: CallError| error.into_unavailable(name);
         sweep(http, (name, task_id), timing.poll).await.map_err(error)?;
         self.before = Some(self.progress(true).await.map_err(error)?.state);
         self.last_answer = Instant::now();

@@ -67,6 +67,8 @@ pub enum Fault {
     Hangs,
     /// It answers prompts with this status and text.
     Answers(u16, &'static str),
+    /// It answers questions for its queue with this status and text.
+    Queues(u16, &'static str),
     /// The sampler fails with this kind of exception and this message.
     Fails(&'static str, &'static str),
     /// It makes pictures of this size.

@@ -46,6 +46,16 @@ async fn failure(behaviour: Behaviour) -> EngineError {
 }
 
 #[tokio::test]
+async fn a_queue_that_cannot_be_read_is_not_the_tasks_fault() {
+    for (status, text) in [(200, "<html>"), (422, "{}"), (500, "500 Internal Server Error")] {
+        match failure(Behaviour { fault: Fault::Queues(status, text), ..Behaviour::default() }).await {
+            EngineError::Unavailable { reason, .. } => assert!(reason.contains("`mine`"), "{reason}"),
+            other => panic!("{status}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_waits_is_taken_out_of_the_queue_when_it_is_cancelled() {
     for year in YEARS {
         let target = comfy(slow(year)).await;

@@ -55,6 +55,8 @@ pub enum Fault {
     LooksNot(u16),
     /// It answers pictures with this status and text.
     Answers(u16, String),
+    /// It answers questions about its job with this status and text.
+    States(u16, &'static str),
     /// It answers pictures with spaces without end.
     Streams,
     /// It changes this member of `info`.

@@ -82,6 +82,16 @@ async fn errors_of_proxies_and_of_the_way_there_are_not_the_tasks_fault() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_before_a_job_is_sent_is_not_the_tasks_fault() {
+    for (status, text) in [(200, "<html>"), (422, "{}"), (500, "{}")] {
+        match failure(Fault::States(status, text), json!({})).await {
+            EngineError::Unavailable { reason, .. } => assert!(reason.contains("`mine`"), "{reason}"),
+            other => panic!("{status}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_someone_else_interrupts_is_a_failure() {
     for (has_page, pictures) in [(true, 1), (true, 2), (false, 1), (false, 2)] {
         let behaviour = Behaviour { has_page, step: Duration::from_millis(5), ..Behaviour::default() };

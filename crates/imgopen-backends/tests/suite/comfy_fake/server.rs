@@ -68,11 +68,14 @@ async fn object_info(State(shared): Server, Path(name): Path<String>) -> Respons
     answer(200, described.map_or_else(|| json!({}), |class| json!({ name: class })))
 }
 
-async fn queue(State(shared): Server) -> Json<Value> {
+async fn queue(State(shared): Server) -> Response {
+    if let Fault::Queues(status, text) = shared.behaviour().fault {
+        return (StatusCode::from_u16(status).unwrap(), text).into_response();
+    }
     let state = shared.state();
     let running: Vec<Value> = state.running.iter().map(Prompt::shown).collect();
     let pending: Vec<Value> = state.pending.iter().map(Prompt::shown).collect();
-    Json(json!({"queue_running": running, "queue_pending": pending}))
+    Json(json!({"queue_running": running, "queue_pending": pending})).into_response()
 }
 
 /// Leaves no trace.

@@ -142,6 +142,9 @@ async fn description() -> Response {
 }
 
 async fn progress(State(shared): State<Arc<Shared>>) -> Response {
+    if let Fault::States(status, text) = shared.behaviour().fault {
+        return (StatusCode::from_u16(status).unwrap(), text).into_response();
+    }
     let state = shared.state();
     let mut body = recording("webui/progress_running").answer;
     let done = (state.job_no * state.steps + state.step) as f64 / (state.job_count * state.steps).max(1) as f64;
