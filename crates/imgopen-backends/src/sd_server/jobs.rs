@@ -92,8 +92,8 @@ impl Jobs<'_> {
                 }
                 Err(CallError::Status { status: 404 | 410, .. }) => return Err(self.lost()),
                 // It is asked again.
-                Err(CallError::Away(problem)) if !left.is_zero() => {
-                    debug!(backend = self.name, problem, "a job could not be asked for");
+                Err(problem @ (CallError::Away(_) | CallError::Status { .. })) if !left.is_zero() => {
+                    debug!(backend = self.name, %problem, "a job could not be asked for");
                 }
                 Err(CallError::Away(_)) => return Err(error(CallError::Away("it has stopped answering".to_owned()))),
                 Err(other) => return Err(error(other)),

@@ -173,6 +173,20 @@ async fn a_server_that_was_started_again_has_lost_the_job() {
 }
 
 #[tokio::test]
+async fn an_error_in_answer_to_a_question_does_not_end_the_job() {
+    for status in [500, 502] {
+        let (engine, fake) = sd_faked(slow(20)).await;
+        let run = tokio::spawn(engine.run(job(text_to_image(MODEL, json!({"steps": 50}))), Monitor::new().0));
+        until("the job runs", async || fake.count("generating") == 1).await;
+        fake.set(|behaviour| behaviour.fault = SdFault::States(status, "<html>".to_owned()));
+        tokio::time::sleep(QUICK.poll * 10).await;
+        fake.set(|behaviour| behaviour.fault = SdFault::None);
+        assert!(run.await.unwrap().is_ok(), "{status}");
+        assert_eq!(fake.calls().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_job_that_waits_is_taken_out_of_the_queue() {
     let (engine, fake) = sd_faked(slow(20)).await;
     let first = tokio::spawn(engine.run(job(text_to_image(MODEL, json!({"steps": 100}))), Monitor::new().0));
