@@ -231,11 +231,11 @@ async fn a_picture_that_cannot_be_read_is_named_and_nothing_is_sent() {
     for kind in KINDS {
         let target = faked(kind).await;
         let request = |unit: Value| request(&target, unit, json!({}));
-        let broken = Input { bytes: b"GIF89a"[..].into(), ..given(FIELD, &busy(8, 8)) };
+        let broken = Input { bytes: b"8BPS\0\x01"[..].into(), ..given(FIELD, &busy(8, 8)) };
         let job = Job::new(request(json!({"module": "canny"})), "run").with_inputs(vec![broken]);
         let error = target.engine.run(job, Monitor::new().0).await.unwrap_err();
         let problem =
-            format!("the picture at {URL} is a GIF file that ends too early; it was probably truncated on the way");
+            format!("the picture at {URL} is a Photoshop file (PSD); give a PNG, JPEG, WebP, GIF, BMP or TIFF file");
         assert_eq!(error, EngineError::rejected(FIELD, problem), "{kind}");
         let long = busy(20, 2000);
         let unit = json!({"module": "canny", "processor_res": 2048});
