@@ -23,7 +23,7 @@ use super::run::Runner;
 use super::template::Template;
 use crate::blocking::blocking;
 use crate::control_maps;
-use crate::generation::{Checkpoint, PIXEL};
+use crate::generation::{Checkpoint, MOST_PICTURES, PIXEL};
 use crate::http::CallError;
 use crate::pictures::{self, marked, png};
 use crate::seed;
@@ -89,7 +89,7 @@ impl Instance {
             let limit = FILE + u64::from(width) * u64::from(height) * 8;
             let graph =
                 |prefix: &str| build::picture((&generation, &resolved), (lists, self.name()), &uploads, seed, prefix);
-            let files = self.files((&mut runner, &names, index), graph, limit).await?;
+            let files = self.files((&mut runner, &names, index), graph, (limit, 1)).await?;
             let expected = Expected {
                 size: Some((width, height)),
                 seed,
@@ -147,7 +147,7 @@ impl Instance {
                 Ok(Picture { graph, passes: Vec::new() })
             };
             let limit = FILE + job.limits().pixels * 8;
-            let files = self.files((&mut runner, &names, index), graph, limit).await?;
+            let files = self.files((&mut runner, &names, index), graph, (limit, MOST_PICTURES as usize)).await?;
             let expected = Expected {
                 size: None,
                 seed,
@@ -172,13 +172,13 @@ impl Instance {
         Ok(output)
     }
 
-    /// Has the server make a picture, and fetches its files. The server does not make a file again that it believes to
-    /// have, so a file that is gone gets another name.
+    /// Has the server make a picture, and fetches its files: at most so many, of at most so many bytes each. The server does not
+    /// make a file again that it believes to have, so a file that is gone gets another name.
     async fn files(
         &self,
         (runner, names, index): (&mut Runner<'_>, &Names, u32),
         graph: impl Fn(&str) -> Result<Picture, EngineError>,
-        limit: u64,
+        (limit, most): (u64, usize),
     ) -> Result<Vec<Bytes>, EngineError> {
         for attempt in 0..ATTEMPTS {
             let picture = graph(&names.picture(index, attempt))?;
@@ -186,6 +186,10 @@ impl Instance {
             let places = entry.files(&saving(&picture.graph));
             if places.is_empty() {
                 return Err(self.failed("it made no picture"));
+            }
+            if places.len() > most {
+                let problem = format!("{} files came back for one picture, more than {most}", places.len());
+                return Err(self.failed(&problem));
             }
             let mut files = Vec::new();
             for place in &places {

@@ -73,6 +73,8 @@ pub enum Fault {
     Fails(&'static str, &'static str),
     /// It makes pictures of this size.
     Makes(u32, u32),
+    /// It makes so many files of each picture.
+    Saves(usize),
     /// It takes a graph, and says that a node of it is wrong.
     TakesPartly,
     /// No file can be written.

@@ -249,6 +249,8 @@ async fn a_refusal_names_no_other_loras() {
 async fn what_is_not_as_asked_for_is_no_picture() {
     let error = failure(Behaviour { fault: Fault::Makes(128, 64), ..Behaviour::default() }).await.to_string();
     assert!(error.contains("64x64 pixels were asked for, and a picture of 128x64 came back"), "{error}");
+    let error = failure(Behaviour { fault: Fault::Saves(2), ..Behaviour::default() }).await.to_string();
+    assert!(error.contains("2 files came back for one picture, more than 1"), "{error}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use imgopen_engine::{EngineError, Input, Job, JobRequest, Models, Monitor};
 use imgopen_types::operations::{REMOVE_BACKGROUND, TEXT_TO_IMAGE};
 use serde_json::{Value, json};
 
-use crate::comfy_fake::{Behaviour, ComfyFake, Year};
+use crate::comfy_fake::{Behaviour, ComfyFake, Fault, Year};
 use crate::jobs::{input, text_to_image};
 use crate::targets::comfyui::{comfy_with, workflow_file};
 use crate::targets::{QUICK, Target, settings};
@@ -86,6 +86,17 @@ async fn a_size_that_a_workflow_changes_is_noted() {
     let output = target.run(text_to_image(&target.model, json!({"n_iter": 2}))).await.unwrap();
     assert_eq!((output.pictures[0].width, output.pictures[0].height), (128, 128));
     assert_eq!(output.notes[1..], ["`width`: the workflow made 128x128 pixels of 64x64"]);
+}
+
+#[tokio::test]
+async fn a_workflow_may_make_several_pictures_and_not_any_number() {
+    let target = with_workflow("text_to_image", "several", &recorded()).await;
+    target.comfy().set(|behaviour| behaviour.fault = Fault::Saves(3));
+    let output = target.run(text_to_image(&target.model, json!({}))).await.unwrap();
+    assert_eq!(output.pictures.len(), 3);
+    target.comfy().set(|behaviour| behaviour.fault = Fault::Saves(65));
+    let error = target.run(text_to_image(&target.model, json!({"seed": "8"}))).await.unwrap_err().to_string();
+    assert!(error.contains("65 files came back for one picture, more than 64"), "{error}");
 }
 
 #[tokio::test]

@@ -98,7 +98,9 @@ async fn execute(shared: &Arc<Shared>, prompt: &Prompt) -> Result<Map<String, Va
                 return Err(failed(prompt, &node, "OSError", message));
             }
             if kind == "SaveImage" {
-                let images = json!({"images": [save(shared, prompt, &node)]});
+                let count = if let Fault::Saves(count) = shared.behaviour().fault { count } else { 1 };
+                let saved: Vec<Value> = (0..count).map(|_| save(shared, prompt, &node)).collect();
+                let images = json!({ "images": saved });
                 say(shared, prompt, "executed", json!({"node": node, "output": images, "prompt_id": id}));
                 outputs.insert(node.clone(), images);
             }
