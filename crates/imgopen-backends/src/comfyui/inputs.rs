@@ -60,8 +60,9 @@ impl Inputs {
         let given = fitted(&given, start.fit, size);
         inputs.start = Some(png(&given)?);
         if let Some(rules) = &start.mask {
-            let shades = marked(job, rules.picture, monitor)?;
-            let mask = prepared(fitted(&shades.into(), start.fit, size).into_luma8(), rules, monitor)?;
+            // In this order, because the blur is in pixels of the mask that is given.
+            let shades = prepared(marked(job, rules.picture, monitor)?, rules, monitor)?;
+            let mask = fitted(&shades.into(), start.fit, size).into_luma8();
             // Its red channel is read.
             inputs.mask = Some(png(&DynamicImage::from(mask.clone()).into_rgb8().into())?);
             inputs.kept = Some(Kept { given: given.into_rgb8(), mask });
@@ -123,4 +124,34 @@ fn form(boundary: &str, name: &str, file: &[u8]) -> Vec<u8> {
     body.extend_from_slice(file);
     body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Luma;
+    use imgopen_engine::{Input, JobRequest, PictureLimits};
+    use imgopen_picture::decode;
+    use imgopen_types::operations::IMAGE_TO_IMAGE;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_mask_is_blurred_before_it_is_fitted() {
+        let half = DynamicImage::from(GrayImage::from_fn(256, 256, |x, _| Luma([if x < 128 { 255 } else { 0 }])));
+        let input = |field: &str| Input { field: field.to_owned(), url: String::new(), bytes: png(&half).unwrap() };
+        let scripts = json!({"image_link": "https://example.com/a.png", "mask_link": "https://example.com/m.png"});
+        let body = json!({"prompt": "a", "width": 64, "height": 64, "mask_blur": 8, "alwayson_scripts": scripts});
+        let request = JobRequest::new("task", &IMAGE_TO_IMAGE, body);
+        let generation = Generation::read(&request).unwrap();
+        let pictures = vec![input("alwayson_scripts.image_link"), input("alwayson_scripts.mask_link")];
+        let job = Job::new(request, "run").with_inputs(pictures);
+        let inputs = Inputs::read(&job, &generation, &Monitor::new().0).unwrap();
+        let mask = decode(&inputs.mask.unwrap(), &PictureLimits::default()).unwrap().image.to_luma8();
+        let row: Vec<u8> = (0..64).map(|x| mask.get_pixel(x, 32).0[0]).collect();
+        // The slope has 20 pixels of the given mask on each side of the edge, which are 5 of the result.
+        assert!(row[..24].iter().all(|shade| *shade == 255) && row[40..].iter().all(|shade| *shade == 0), "{row:?}");
+        // A quarter of a deviation beyond the edge: 40 percent of a normal distribution.
+        assert!((95..110).contains(&row[32]), "{row:?}");
+    }
 }
