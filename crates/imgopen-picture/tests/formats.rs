@@ -197,6 +197,15 @@ fn kinds_of_tiff_files_that_are_not_read_are_named() {
     }
 }
 
+/// Each row begins with the code that clears the table: 256 1 2 256 3 4 257, of 9 bits each.
+#[test]
+fn the_table_of_lzw_may_be_cleared_at_the_end() {
+    let sides: [(u16, u16, &[u32]); 4] = [(256, 4, &[2]), (257, 4, &[2]), (278, 4, &[2]), (259, 3, &[5])];
+    let fields: Vec<_> = sides.iter().chain(&[GRAY[2], GRAY[4]]).copied().collect();
+    let codes = [0x80, 0x00, 0x40, 0x50, 0x00, 0x18, 0x12, 0x02];
+    assert_eq!(read(&tiff(&fields, &codes)).as_bytes(), [1, 2, 3, 4]);
+}
+
 #[test]
 fn damaged_tiff_files_are_described() {
     let damaged = |file: &[u8], what: &str| assert_eq!(problem(file), format!("is a damaged TIFF file: {what}"));

@@ -106,12 +106,15 @@ impl Read for Lzw<'_> {
         if buffer.is_empty() {
             return Ok(0);
         }
+        let mut is_last_try = false;
         loop {
             let result = self.decoder.decode_bytes(self.rest, buffer);
             self.rest = self.rest.get(result.consumed_in..).unwrap_or_default();
             match result.status {
                 _ if result.consumed_out > 0 => return Ok(result.consumed_out),
                 Ok(LzwStatus::Ok) => {}
+                // It says so of a code that clears the table, too, if it has read all bytes before. Others may be behind that.
+                Ok(LzwStatus::NoProgress) if !is_last_try => is_last_try = true,
                 Ok(LzwStatus::Done | LzwStatus::NoProgress) => return Ok(0),
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
             }
