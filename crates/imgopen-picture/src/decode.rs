@@ -212,8 +212,9 @@ fn tiff(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
     let outline = tiff_file::outline(bytes)?;
     let mut image = tiff_file::decode(&outline, monitor)?;
     image.apply_orientation(Orientation::from_exif(outline.orientation).unwrap_or(Orientation::NoTransforms));
-    // That of CMYK, which was converted to sRGB, does not fit.
-    Ok(with_profile(image, outline.profile.map(<[u8]>::to_vec)))
+    // CMYK was converted to sRGB, whatever profile there was.
+    let profile = outline.profile.filter(|_| !outline.is_cmyk());
+    Ok(with_profile(image, profile.map(<[u8]>::to_vec)))
 }
 
 /// Returns pixels with their profile, if it is for such.

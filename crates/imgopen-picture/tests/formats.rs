@@ -197,6 +197,16 @@ fn kinds_of_tiff_files_that_are_not_read_are_named() {
     }
 }
 
+/// The plain formula makes 248 - 248 * 7 / 255 = 241 of it. Bytes 16 to 19 of a profile say for what colours it is.
+#[test]
+fn a_profile_for_rgb_is_not_that_of_cmyk() {
+    let profile = [0, 0, 0, 0, u32::from_le_bytes(*b"RGB ")];
+    let more: [(u16, u16, &[u32]); 3] = [(262, 3, &[5]), (277, 3, &[4]), (34_675, 4, &profile)];
+    let fields: Vec<_> = GRAY.iter().filter(|(tag, ..)| *tag != 262).chain(&more).copied().collect();
+    let decoded = decode(&tiff(&fields, &[7; 64]), &LIMITS).unwrap();
+    assert_eq!((decoded.image.as_bytes(), decoded.profile), (&[241; 48][..], None));
+}
+
 /// Each row begins with the code that clears the table: 256 1 2 256 3 4 257, of 9 bits each.
 #[test]
 fn the_table_of_lzw_may_be_cleared_at_the_end() {

@@ -350,6 +350,11 @@ fn layout<'a>(directory: &Directory<'a>, (width, height): (u32, u32)) -> Result<
 }
 
 impl<'a> Outline<'a> {
+    /// Whether the colours are amounts of ink, which are converted to sRGB.
+    pub(crate) fn is_cmyk(&self) -> bool {
+        self.colors == Colors::Cmyk
+    }
+
     /// Returns how many strips or tiles there are across and down.
     pub(super) fn grid(&self) -> (u32, u32) {
         (self.width.div_ceil(self.chunk.0), self.height.div_ceil(self.chunk.1))

@@ -113,7 +113,7 @@ impl<'a> Canvas<'a> {
         let channels = if outline.colors == Colors::Palette { 3 } else { taken };
         let count = outline.width as usize * outline.height as usize * channels;
         // CMYK is converted in 8 bits.
-        let samples = match outline.bits == 16 && outline.colors != Colors::Cmyk {
+        let samples = match outline.bits == 16 && !outline.is_cmyk() {
             true => Samples::Deep(vec![0; count]),
             false => Samples::Shallow(vec![0; count]),
         };
@@ -141,7 +141,7 @@ impl<'a> Canvas<'a> {
         let (width, height) = (self.outline.width, self.outline.height);
         let is_multiplied = self.outline.alpha == Some(Alpha::Multiplied);
         match self.samples {
-            Samples::Shallow(samples) if self.outline.colors == Colors::Cmyk => {
+            Samples::Shallow(samples) if self.outline.is_cmyk() => {
                 let samples = cmyk::to_rgb(samples, self.outline.profile);
                 ImageBuffer::from_raw(width, height, samples).map(ImageRgb8)
             }
