@@ -34,12 +34,14 @@ pub(super) fn exif(bytes: &[u8]) -> Option<Vec<u8>> {
         let directory = page.number(tag).ok().flatten().and_then(|at| outline.file.directory(at));
         directory.map(|directory| values(&directory, |tag| !BOUND.contains(&tag))).unwrap_or_default()
     };
-    let data = Tiff::of(
-        outline.file.is_little,
-        &values(&page, |tag| ABOUT.contains(&tag)),
-        &sub(EXIF_POINTER),
-        &sub(GPS_POINTER),
-    );
+    let fields = [values(&page, |tag| ABOUT.contains(&tag)), sub(EXIF_POINTER), sub(GPS_POINTER)];
+    // Fields may share the bytes of their values, which are copied for each.
+    let length: usize = fields.iter().flatten().map(|value| value.bytes.len()).sum();
+    if length > MOST {
+        return None;
+    }
+    let [main, exif, gps] = &fields;
+    let data = Tiff::of(outline.file.is_little, main, exif, gps);
     data.filter(|tiff| tiff.data().len() <= MOST).map(Tiff::into_data)
 }
 
