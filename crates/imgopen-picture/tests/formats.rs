@@ -255,6 +255,22 @@ fn pages_need_a_limit_that_allows_them_and_the_first_one_is_read() {
     assert_eq!(read(&itself).as_bytes(), [3; 16]);
 }
 
+/// All directories behind the first one have 60000 fields, most of them the same. They take a million until counting ends.
+#[test]
+fn pages_that_share_their_fields_are_not_counted_for_long() {
+    const PAGES: u32 = 1200;
+    const FIELDS: u16 = 60_000;
+    let start = (8 + page(&GRAY, 8, 0, &[3; 16]).len() as u32).next_multiple_of(4);
+    let mut file = [&b"II*\0\x08\0\0\0"[..], &page(&GRAY, 8, start, &[3; 16])].concat();
+    file.resize(start as usize, 0);
+    // The places of the next directories are behind the fields, each four bytes further than the one before.
+    file.extend(FIELDS.to_le_bytes().repeat(1 + 6 * usize::from(FIELDS)));
+    file.extend((1..PAGES).flat_map(|number| (start + 4 * number).to_le_bytes()));
+    file.extend([0; 4]);
+    let error = inspect(&file, &LIMITS).unwrap_err();
+    assert_eq!(error.to_string(), "has 19 pages; at most 1 allowed, give a file of one page");
+}
+
 #[test]
 fn kinds_of_bmp_files_that_are_not_read_are_named() {
     let whole = data("rgb.bmp-24.bmp");

@@ -91,6 +91,11 @@ impl<'a> Directory<'a> {
         self.file.u32(self.at + ENTRY * self.count).unwrap_or_default()
     }
 
+    /// Returns how many fields it has.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let Self { file, at, count } = *self;
         (0..count).filter_map(move |index| Entry::read(file, at + ENTRY * index))

@@ -6,8 +6,9 @@ use super::directory::{Directory, File, Numbers};
 use crate::file_format::FileFormat;
 use crate::problem::Problem;
 
-/// More pages than are counted.
+/// More pages than are counted, and more fields than are looked at to count them: directories may share their bytes.
 const MOST_PAGES: usize = 1000;
+const MOST_FIELDS: usize = 1 << 20;
 /// The flags of a page that is a smaller version of another one, or a mask.
 const PREVIEW_OR_MASK: u32 = 0b101;
 /// The most channels, those included that are not used.
@@ -169,12 +170,13 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline<'_>, Problem> {
 
 /// Returns the first page that is neither a preview nor a mask, and how many of that kind there are.
 fn first_page(file: File<'_>) -> Result<(Directory<'_>, u32), Problem> {
-    let (mut seen, mut first, mut count) = (Vec::new(), None, 0);
+    let (mut seen, mut fields, mut first, mut count) = (Vec::new(), 0, None, 0);
     let mut at = file.first().ok_or(Problem::Truncated(FileFormat::Tiff))?;
     // Directories may lead back to earlier ones.
-    while at != 0 && seen.len() < MOST_PAGES && !seen.contains(&at) {
+    while at != 0 && seen.len() < MOST_PAGES && fields < MOST_FIELDS && !seen.contains(&at) {
         let Some(directory) = file.directory(at) else { break };
         seen.push(at);
+        fields += directory.len();
         if directory.has(DNG_VERSION) {
             return Err(Problem::WrongKind("a raw photograph (DNG)"));
         }
