@@ -182,6 +182,11 @@ fn kinds_of_tiff_files_that_are_not_read_are_named() {
             gray(&[(259, 3, &[8]), (322, 4, &[1 << 31]), (323, 4, &[16])]),
             "whose tiles of 2147483648x16 pixels are far larger than the picture",
         ),
+        (
+            gray(&[(256, 4, &[2048]), (257, 4, &[2048]), (322, 4, &[1]), (323, 4, &[1]), (324, 4, &[8])]),
+            "in 4194304 strips or tiles",
+        ),
+        (gray(&[(259, 3, &[7]), (347, 4, &[0; 5000])]), "with 20000 bytes of tables for JPEG"),
     ] {
         let end = "which is not supported; save it again as PNG or JPEG";
         assert_eq!(problem(&file), format!("is a TIFF file {kind}, {end}"));
@@ -214,6 +219,25 @@ fn the_table_of_lzw_may_be_cleared_at_the_end() {
     let fields: Vec<_> = sides.iter().chain(&[GRAY[2], GRAY[4]]).copied().collect();
     let codes = [0x80, 0x00, 0x40, 0x50, 0x00, 0x18, 0x12, 0x02];
     assert_eq!(read(&tiff(&fields, &codes)).as_bytes(), [1, 2, 3, 4]);
+}
+
+/// A million bytes that stand for nothing are passed over in the only tile, but not again for each of several.
+#[test]
+fn tiles_in_the_same_place_have_no_more_than_their_share_of_the_file() {
+    let pixels: Vec<u8> = (1..=16).collect();
+    let packed = [&[0x80_u8; 1 << 20][..], &[15], &pixels].concat();
+    let file = |rows: u32| {
+        let count = 4 / rows as usize;
+        let lengths = vec![packed.len() as u32; count];
+        let tiles = |at: u32| {
+            let places = vec![at; count];
+            gray(&[(259, 3, &[32_773]), (322, 4, &[4]), (323, 4, &[rows]), (324, 4, &places), (325, 4, &lengths)])
+        };
+        let at = tiles(0).len() as u32;
+        [tiles(at), packed.clone()].concat()
+    };
+    assert_eq!(read(&file(4)).as_bytes(), pixels);
+    assert_eq!(problem(&file(1)), "is a damaged TIFF file: its compressed pixels are invalid or end too early");
 }
 
 #[test]

@@ -18,6 +18,13 @@ const LONGEST_TILE: u32 = 65_536;
 /// How many more pixels tiles may have together than twice those of the picture: a column of tiles of 512 pixels for the
 /// narrowest picture.
 const PADDING: u64 = 1 << 25;
+/// The most strips or tiles: more than 64 million pixels have in tiles of 16x16, with each of eight channels by itself.
+const MOST_PARTS: usize = 1 << 21;
+/// The bytes that a compressed strip or tile may take beside twice those of its pixels, or its share of the file if that is more.
+/// Many could lie in the same place and have millions of bytes there that stand for no pixels.
+const AROUND: usize = 4096;
+/// The most bytes of what the JPEG files of all strips or tiles have in common. Those tables have 2 KiB or so.
+const MOST_TABLES: usize = 16 * 1024;
 
 /// The numbers of fields.
 const SUBFILE_TYPE: u16 = 254;
@@ -157,7 +164,7 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline<'_>, Problem> {
         compression,
         is_predicted,
         is_planar,
-        tables: directory.bytes(JPEG_TABLES),
+        tables: directory.bytes(JPEG_TABLES).filter(|_| compression == Compression::Jpeg),
         palette,
         chunk: layout.chunk,
         places: layout.places,
@@ -379,7 +386,7 @@ impl<'a> Outline<'a> {
         (u64::from(self.chunk.0) * self.interleaved() as u64 * u64::from(self.bits)).div_ceil(8)
     }
 
-    /// Returns a strip or tile, and whether it is wholly in the file.
+    /// Returns a strip or tile, as far as it is of use, and whether it is wholly in the file.
     pub(super) fn part(&self, index: usize) -> Option<(&'a [u8], bool)> {
         let bytes = self.file.bytes;
         let rest = &bytes[(self.places.get(index)? as usize).min(bytes.len())..];
@@ -390,19 +397,29 @@ impl<'a> Outline<'a> {
             true => self.chunk.1.min(self.height - strip * self.chunk.1),
             false => self.chunk.1,
         };
+        let unpacked = self.row_bytes().saturating_mul(rows.into());
         let length = match (self.compression, self.lengths.and_then(|lengths| lengths.get(index))) {
             // Some programs give none, or a wrong one.
-            (Compression::None, _) => self.row_bytes().saturating_mul(rows.into()),
+            (Compression::None, _) => unpacked,
             (_, None | Some(0)) => rest.len() as u64,
             (_, Some(length)) => length.into(),
         };
         let is_whole = !rest.is_empty() && length <= rest.len() as u64;
-        Some((&rest[..length.min(rest.len() as u64) as usize], is_whole))
+        let share = bytes.len() / self.expected();
+        let most = unpacked.saturating_mul(2).saturating_add(share.max(AROUND) as u64);
+        Some((&rest[..length.min(most).min(rest.len() as u64) as usize], is_whole))
     }
 
-    /// Checks that all strips or tiles are there, and that they are not far larger than the picture, which costs time and memory.
+    /// Checks that all strips or tiles are there, and that they are neither far larger than the picture nor far too many, which
+    /// costs time and memory.
     pub(super) fn check_parts(&self) -> Result<(), Problem> {
         let (expected, found) = (self.expected(), self.places.len());
+        if expected > MOST_PARTS {
+            return Err(unsupported(format!("in {expected} strips or tiles")));
+        }
+        if let Some(tables) = self.tables.filter(|tables| tables.len() > MOST_TABLES) {
+            return Err(unsupported(format!("with {} bytes of tables for JPEG", tables.len())));
+        }
         if found < expected {
             return Err(damaged(format!("it has {found} strips or tiles, and {expected} are needed")));
         }
