@@ -166,6 +166,7 @@ fn kinds_of_tiff_files_that_are_not_read_are_named() {
         (gray(&[(258, 3, &[32])]), "of 32 bits for each value"),
         (gray(&[(266, 3, &[2])]), "with its bits in reverse order"),
         (gray(&[(262, 3, &[4])]), "that is a mask of another picture"),
+        (gray(&[(254, 4, &[1])]), "that has only previews or masks"),
         (gray(&[(262, 3, &[9])]), "in L*a*b* colours"),
         (gray(&[(262, 3, &[77])]), "whose colours are of the kind 77"),
         (gray(&[(259, 3, &[5]), (317, 3, &[3])]), "of floating-point numbers"),
@@ -195,7 +196,7 @@ fn kinds_of_tiff_files_that_are_not_read_are_named() {
     assert!(problem(&old).starts_with("is a TIFF file with LZW of the old kind, which"), "{}", problem(&old));
     for (file, name) in [
         (gray(&[(50_706, 4, &[1])]), "a raw photograph (DNG)"),
-        (gray(&[(254, 4, &[1])]), "a raw photograph"),
+        (gray(&[(254, 4, &[1]), (330, 4, &[8])]), "a raw photograph"),
         (gray(&[(262, 3, &[32_803])]), "a raw photograph"),
     ] {
         assert_eq!(decode(&file, &LIMITS), Err(Problem::WrongKind(name)));

@@ -46,6 +46,7 @@ const TILE_WIDTH: u16 = 322;
 const TILE_HEIGHT: u16 = 323;
 const TILE_OFFSETS: u16 = 324;
 const TILE_LENGTHS: u16 = 325;
+const SUB_DIRECTORIES: u16 = 330;
 const INK_SET: u16 = 332;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
@@ -177,13 +178,14 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline<'_>, Problem> {
 
 /// Returns the first page that is neither a preview nor a mask, and how many of that kind there are.
 fn first_page(file: File<'_>) -> Result<(Directory<'_>, u32), Problem> {
-    let (mut seen, mut fields, mut first, mut count) = (Vec::new(), 0, None, 0);
+    let (mut seen, mut fields, mut first, mut count, mut has_parts) = (Vec::new(), 0, None, 0, false);
     let mut at = file.first().ok_or(Problem::Truncated(FileFormat::Tiff))?;
     // Directories may lead back to earlier ones.
     while at != 0 && seen.len() < MOST_PAGES && fields < MOST_FIELDS && !seen.contains(&at) {
         let Some(directory) = file.directory(at) else { break };
         seen.push(at);
         fields += directory.len();
+        has_parts |= directory.has(SUB_DIRECTORIES);
         if directory.has(DNG_VERSION) {
             return Err(Problem::WrongKind("a raw photograph (DNG)"));
         }
@@ -195,7 +197,9 @@ fn first_page(file: File<'_>) -> Result<(Directory<'_>, u32), Problem> {
     }
     match first {
         Some(first) => Ok((first, count)),
-        None if !seen.is_empty() => Err(Problem::WrongKind("a raw photograph")),
+        // The picture behind the previews is in a directory of its own.
+        None if has_parts => Err(Problem::WrongKind("a raw photograph")),
+        None if !seen.is_empty() => Err(unsupported("that has only previews or masks")),
         None if at == 0 => Err(damaged("it has no page")),
         None => Err(Problem::Truncated(FileFormat::Tiff)),
     }
