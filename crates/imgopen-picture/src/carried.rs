@@ -76,15 +76,14 @@ pub(crate) fn exif(bytes: &[u8]) -> Option<Tiff> {
     Tiff::read(&data?)
 }
 
-/// Returns the EXIF data that a file has where its format has it, which is all that decoders know. All of a TIFF file is such.
+/// Returns the EXIF data that a file has where its format has it, which is all that decoders know. TIFF files have fields instead.
 pub(crate) fn exif_data(bytes: &[u8]) -> Option<&[u8]> {
     let (header, _) = crate::header::read(bytes).ok()?;
     match header.format {
         FileFormat::Png => png::exif(bytes),
         FileFormat::Jpeg => jpeg::exif(bytes),
         FileFormat::WebP => webp::exif(bytes),
-        FileFormat::Gif | FileFormat::Bmp => None,
-        FileFormat::Tiff => Some(bytes),
+        FileFormat::Gif | FileFormat::Bmp | FileFormat::Tiff => None,
     }
 }
 

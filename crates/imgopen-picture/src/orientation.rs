@@ -3,12 +3,13 @@
 use image::metadata::Orientation;
 
 use crate::carried;
+use crate::tiff_file;
 
 /// What some programs put before EXIF data.
 const NAME: &[u8] = b"Exif\0\0";
 
-/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data says how to turn or mirror
-/// them, which [`decode`](crate::decode) does, and many other programs do not.
+/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data, or the page of a TIFF file, says
+/// how to turn or mirror them, which [`decode`](crate::decode) does, and many other programs do not.
 ///
 /// ```
 /// use image::DynamicImage;
@@ -24,6 +25,11 @@ pub fn is_upright(bytes: &[u8]) -> bool {
 
 /// Returns the orientation that a file states.
 fn orientation(bytes: &[u8]) -> Orientation {
+    if tiff_file::is_tiff(bytes) {
+        // The first directory may be that of a preview.
+        let page = tiff_file::outline(bytes).ok();
+        return page.and_then(|page| Orientation::from_exif(page.orientation)).unwrap_or(Orientation::NoTransforms);
+    }
     let data = carried::exif_data(bytes).map(|data| data.strip_prefix(NAME).unwrap_or(data));
     data.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Monitor};
 use imgopen_picture::{
-    FileFormat, Format, PictureLimits, Problem, convert, decode, decode_input, description, inspect, parameters,
+    FileFormat, Format, PictureLimits, Problem, convert, decode, decode_input, description, inspect, is_upright,
+    parameters,
 };
 use proptest::prelude::*;
 
@@ -278,6 +279,21 @@ fn pages_need_a_limit_that_allows_them_and_the_first_one_is_read() {
     }
     let itself = [&b"II*\0\x08\0\0\0"[..], &page(&GRAY, 8, 8, &[3; 16])].concat();
     assert_eq!(read(&itself).as_bytes(), [3; 16]);
+}
+
+#[test]
+fn the_orientation_is_that_of_the_picture_and_not_of_its_preview() {
+    for (preview, picture) in [(6, 1), (1, 6)] {
+        let turned = |kind: u32, turn: u32, at: u32, next: u32| {
+            let (kind, turn) = ([kind], [turn]);
+            let more: [(u16, u16, &[u32]); 2] = [(254, 4, &kind), (274, 3, &turn)];
+            page(&[&GRAY[..], &more].concat(), at, next, &[7; 16])
+        };
+        let at = 8 + turned(1, preview, 8, 0).len() as u32;
+        let file = [&b"II*\0\x08\0\0\0"[..], &turned(1, preview, 8, at), &turned(0, picture, at, 0)].concat();
+        assert_eq!(decode(&file, &LIMITS).unwrap().header.frames, 1);
+        assert_eq!(is_upright(&file), picture == 1);
+    }
 }
 
 /// All directories behind the first one have 60000 fields, most of them the same. They take a million until counting ends.
