@@ -185,6 +185,10 @@ fn kinds_of_tiff_files_that_are_not_read_are_named() {
             "whose tiles of 2147483648x16 pixels are far larger than the picture",
         ),
         (
+            gray(&[(259, 3, &[7]), (322, 4, &[2048]), (323, 4, &[1024])]),
+            "whose tiles of 2048x1024 pixels are far larger than the picture",
+        ),
+        (
             gray(&[(256, 4, &[2048]), (257, 4, &[2048]), (322, 4, &[1]), (323, 4, &[1]), (324, 4, &[8])]),
             "in 4194304 strips or tiles",
         ),

@@ -18,6 +18,8 @@ const LONGEST_TILE: u32 = 65_536;
 /// How many more pixels tiles may have together than twice those of the picture: a column of tiles of 512 pixels for the
 /// narrowest picture.
 const PADDING: u64 = 1 << 25;
+/// The same for each tile in JPEG, which is decoded as a whole: a tile of 1024 pixels.
+const JPEG_PADDING: u64 = 1 << 20;
 /// The most strips or tiles: more than 64 million pixels have in tiles of 16x16, with each of eight channels by itself.
 const MOST_PARTS: usize = 1 << 21;
 /// The bytes that a compressed strip or tile may take beside twice those of its pixels, or its share of the file if that is more.
@@ -430,9 +432,11 @@ impl<'a> Outline<'a> {
         let (across, down) = self.grid();
         let sides = [(across, self.chunk.0), (down, self.chunk.1)];
         let [wide, high] = sides.map(|(count, side)| u64::from(count) * u64::from(side));
-        let pixels = u64::from(self.width) * u64::from(self.height);
-        if self.chunk.0 > LONGEST_TILE || wide.saturating_mul(high) > (2 * pixels).saturating_add(PADDING) {
-            let (width, height) = self.chunk;
+        let (width, height) = self.chunk;
+        let most = |padding: u64| (2 * u64::from(self.width) * u64::from(self.height)).saturating_add(padding);
+        let is_large = width > LONGEST_TILE || wide.saturating_mul(high) > most(PADDING);
+        let is_jpeg = self.compression == Compression::Jpeg;
+        if is_large || is_jpeg && u64::from(width) * u64::from(height) > most(JPEG_PADDING) {
             return Err(unsupported(format!("whose tiles of {width}x{height} pixels are far larger than the picture")));
         }
         Ok(())
