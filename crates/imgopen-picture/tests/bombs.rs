@@ -1,4 +1,5 @@
 //! Decompression bombs are not inflated. In its own binary, because it measures the whole heap.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
