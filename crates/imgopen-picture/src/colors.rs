@@ -34,7 +34,7 @@ pub fn to_srgb(picture: &mut Decoded) -> bool {
 }
 
 /// Returns a picture's pixels with colours in the space of another picture, such as to print them on it. A gray picture, or
-/// one for a gray one, keeps its numbers.
+/// one for a gray one, keeps its numbers, and so does one for a space into which nothing is converted ([`is_space_writable`]).
 #[must_use]
 pub fn to_space_of(picture: Decoded, other: &Decoded) -> DynamicImage {
     if [&picture, other].iter().any(|picture| !picture.image.color().has_color()) {
@@ -49,6 +49,13 @@ pub fn to_space_of(picture: Decoded, other: &Decoded) -> DynamicImage {
             made.unwrap_or(picture.image)
         }
     }
+}
+
+/// Returns whether [`to_space_of`] can convert colours into the space of a picture that is not gray. Profiles of scanners may say
+/// only how their colours are read.
+pub fn is_space_writable(picture: &Decoded) -> bool {
+    let to = space(picture.profile.as_deref(), &picture.carried, false);
+    to.is_none_or(|to| shallow(&[0; 3], &ColorProfile::new_srgb(), &to, (Layout::Rgb, Layout::Rgb)).is_some())
 }
 
 /// Returns a profile for files of formats that do not have the chunks of PNG, unless those say sRGB.

@@ -33,7 +33,7 @@ mod watched;
 
 pub use carried::Carried;
 pub use chroma::Chroma;
-pub use colors::{to_space_of, to_srgb};
+pub use colors::{is_space_writable, to_space_of, to_srgb};
 pub use decode::{Decoded, InputError, decode, decode_input, inspect, inspect_whole};
 pub use described::with_description;
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};

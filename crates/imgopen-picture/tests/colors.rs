@@ -5,7 +5,9 @@
 mod support;
 
 use image::{DynamicImage, ImageBuffer, LumaA, Rgb};
-use imgopen_picture::{Attached, Decoded, Format, PictureLimits, convert, decode, encode, to_space_of, to_srgb};
+use imgopen_picture::{
+    Attached, Decoded, Format, PictureLimits, convert, decode, encode, is_space_writable, to_space_of, to_srgb,
+};
 
 use support::{deflated, png_with};
 
@@ -121,6 +123,23 @@ fn a_mark_gets_the_colours_of_the_picture() {
     assert_near(&to_space_of(plain(), &wide()), IN_P3);
     assert_eq!(to_space_of(wide(), &wide()), row(IN_P3));
     assert_eq!(to_space_of(plain(), &plain()), row(IN_SRGB));
+}
+
+/// The profile has a table that takes red for blue, and none for the way back. Little CMS 2 makes (0, 1, 254), (9, 255, 0) and
+/// (255, 0, 0) of the primaries by it.
+#[test]
+fn some_spaces_can_only_be_read() {
+    let profile: &[u8] = include_bytes!("data/one-way.icc");
+    let attached = Attached { profile: Some(profile), ..Attached::default() };
+    let mut picture = decoded(&encode(&row(IN_SRGB), Format::Png, &attached).unwrap());
+    assert!(!is_space_writable(&picture));
+    let plain = decoded(&encode(&row(IN_SRGB), Format::Png, &Attached::default()).unwrap());
+    assert!(is_space_writable(&plain) && is_space_writable(&with_profile(IN_P3, Format::Png)));
+    assert_eq!(to_space_of(plain, &picture), row(IN_SRGB));
+    assert!(to_srgb(&mut picture));
+    let found = picture.image.to_rgb8();
+    let [red, blue] = [found.get_pixel(0, 0).0, found.get_pixel(2, 0).0];
+    assert!(red[0] < 40 && red[2] > 215 && blue[0] > 215 && blue[2] < 40, "{found:?}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Job, JobRequest, Monitor, Output, Picture, PictureLimits};
 use imgopen_picture::{
-    Decoded, EncodeError, check_sides, decode, decode_input, flatten, inspect, to_space_of, to_srgb, write_like,
+    Decoded, EncodeError, check_sides, decode, decode_input, flatten, inspect, is_space_writable, to_space_of, to_srgb,
+    write_like,
 };
 use imgopen_types::{DescribeImageRequest, PreviewControlnetRequest, RestoreFaceRequest, SuperResolutionRequest};
 use serde::Deserialize;
@@ -280,8 +281,8 @@ impl Source {
         let mut lost = Vec::new();
         if to_srgb(&mut sent) {
             lost.push("the back end got its colours in sRGB, so that others are lost");
-            if is_gray {
-                // The result stays as it came back, because gray is not converted into other spaces.
+            if is_gray || !is_space_writable(&decoded) {
+                // The result stays as it came back, because gray is not converted into other spaces, and into some nothing is.
                 to_srgb(&mut decoded);
             }
         }

@@ -1,6 +1,6 @@
 //! What web UIs do with finished pictures.
 
-use image::{DynamicImage, ImageBuffer, Rgba};
+use image::{DynamicImage, ImageBuffer, Rgb, Rgba};
 use imgopen_backends::{BackendSettings, Driver, SdWebui};
 use imgopen_engine::{Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Output, PictureLimits};
 use imgopen_picture::{Attached, Decoded, Format, decode, description, encode, parameters, to_srgb, with_description};
@@ -129,6 +129,20 @@ async fn results_are_written_as_their_sources_with_what_those_carry() {
         "what is transparent became white, because the back end knows no transparency",
     ];
     assert_eq!(notes, lost.map(|lost| format!("`image`: {lost}")));
+}
+
+/// The profile of the source says only how its colours are read.
+#[tokio::test]
+async fn a_result_whose_colours_cannot_be_converted_back_is_in_srgb() {
+    let fake = Fake::start(Behaviour::default()).await;
+    let engine = open(&fake, all).await;
+    let image: DynamicImage = ImageBuffer::from_pixel(40, 30, Rgb([255_u8, 0, 0])).into();
+    let (expected, _) = enlarge(&engine, &image, Format::Png, None).await;
+    let profile: &[u8] = include_bytes!("../data/one-way.icc");
+    let (made, notes) = enlarge(&engine, &image, Format::Png, Some(profile)).await;
+    assert!(made.image == expected.image);
+    assert_eq!(made.profile, None);
+    assert_eq!(notes, ["`image`: the back end got its colours in sRGB, so that others are lost"]);
 }
 
 #[tokio::test]
