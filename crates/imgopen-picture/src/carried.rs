@@ -76,7 +76,7 @@ pub(crate) fn exif(bytes: &[u8]) -> Option<Tiff> {
     Tiff::read(&data?)
 }
 
-/// Returns the EXIF data that a file has where its format has it, which is all that decoders know. TIFF files have fields instead.
+/// Returns the EXIF data that a file has where its format has it, which is all that decoders know. TIFF files have fields.
 pub(crate) fn exif_data(bytes: &[u8]) -> Option<&[u8]> {
     let (header, _) = crate::header::read(bytes).ok()?;
     match header.format {

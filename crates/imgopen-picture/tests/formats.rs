@@ -237,7 +237,13 @@ fn tiles_in_the_same_place_have_no_more_than_their_share_of_the_file() {
         let lengths = vec![packed.len() as u32; count];
         let tiles = |at: u32| {
             let places = vec![at; count];
-            gray(&[(259, 3, &[32_773]), (322, 4, &[4]), (323, 4, &[rows]), (324, 4, &places), (325, 4, &lengths)])
+            gray(&[
+                (259, 3, &[32_773]),
+                (322, 4, &[4]),
+                (323, 4, &[rows]),
+                (324, 4, &places[..]),
+                (325, 4, &lengths[..]),
+            ])
         };
         let at = tiles(0).len() as u32;
         [tiles(at), packed.clone()].concat()
