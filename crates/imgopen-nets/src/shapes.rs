@@ -9,8 +9,11 @@ use std::collections::HashMap;
 use crate::onnx::outline::{Constant, Node, Outline};
 use crate::tensor::{Dimension, Port};
 
-/// A value's dimensions, each known or not.
-type Shape = Vec<Option<u64>>;
+/// A dimension of a value, known or not.
+type Side = Option<u64>;
+
+/// A value's dimensions.
+type Shape = Vec<Side>;
 
 /// Bytes for each element of a value; those of fewer bytes are few.
 const ELEMENT: u64 = 4;
@@ -202,19 +205,23 @@ impl Inputs<'_> {
         let rank = shapes.iter().map(|shape| shape.len()).max()?;
         let side = |axis: usize| {
             let sides = shapes.iter().filter_map(|shape| shape.get((axis + shape.len()).checked_sub(rank)?));
-            sides.fold(Some(1), |side, next| match (side, *next) {
-                (Some(1), next) => next,
-                (side, Some(1)) => side,
-                (Some(side), Some(_)) => Some(side),
-                // One of them may be one, but then the other one counts.
-                (known, None) | (None, known) => known,
-            })
+            let mut side = Some(1);
+            for next in sides {
+                side = match (side, *next) {
+                    (Some(1), next) => next,
+                    (side, Some(1)) => side,
+                    (Some(side), Some(_)) => Some(side),
+                    // One of them may be one, but then the other one counts.
+                    (known, None) | (None, known) => known,
+                };
+            }
+            side
         };
         Some((0..rank).map(side).collect())
     }
 
     /// Returns batch and channels, and the spatial dimensions, of the first input.
-    fn picture(&self) -> Option<([Option<u64>; 2], &[Option<u64>])> {
+    fn picture(&self) -> Option<([Side; 2], &[Side])> {
         let (head, sides) = self.shape(0)?.split_first_chunk()?;
         Some((*head, sides))
     }

@@ -100,7 +100,8 @@ pub(crate) fn read(file: &[u8], most: u64) -> Result<Outline, String> {
         match field? {
             (model::IR_VERSION, value) => version = Some(value.int()?),
             (model::GRAPH, value) => {
-                if found.replace(counts.graph(value.bytes()?, 0, most)?).is_some() {
+                let earlier = found.replace(counts.graph(value.bytes()?, 0, most)?);
+                if earlier.is_some() {
                     return Err("it has two graphs".to_owned());
                 }
             }

@@ -120,7 +120,8 @@ fn activations_are_fused() {
     let (weights, picture) = (numbers(54), picture(2, 5, 4));
     let bin = [tagged(&weights), singles(&[0.0; 3])].concat();
     let plain = convolved(&picture, 3, &weights, &[]);
-    let functions: [(&str, fn(f32) -> f32); 4] = [
+    type Function = fn(f32) -> f32;
+    let functions: [(&str, Function); 4] = [
         ("9=1", |x| x.max(0.0)),
         ("9=2 -23310=1,2.5e-1", |x| if x < 0.0 { 0.25 * x } else { x }),
         ("9=3 -23310=2,-5.0e-1,1.0", |x| x.clamp(-0.5, 1.0)),

@@ -194,7 +194,8 @@ fn pools_do_not_count_what_is_beyond_the_edge() {
 #[test]
 fn numbers_are_added_and_multiplied_by_channel() {
     let x = numbers(12);
-    let functions: [(i32, fn(f32, f32) -> f32); 2] = [(0, |one, other| one + other), (18, |one, other| one * other)];
+    type Function = fn(f32, f32) -> f32;
+    let functions: [(i32, Function); 2] = [(0, |one, other| one + other), (18, |one, other| one * other)];
     for (code, function) in functions {
         let mut draft = Draft::one(code, &[1, 2, 2, 3], &[1, 2, 2, 3], Vec::new());
         draft.f32("row", &[3], &[1.0, 0.5, -2.0]);
@@ -210,7 +211,8 @@ fn numbers_are_added_and_multiplied_by_channel() {
 
 #[test]
 fn functions_of_one_number_are_applied_to_each() {
-    let functions: [(i32, fn(f32) -> f32); 3] =
+    type Function = fn(f32) -> f32;
+    let functions: [(i32, Function); 3] =
         [(19, |x| x.max(0.0)), (14, |x| 1.0 / (1.0 + (-x).exp())), (117, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)];
     for (code, function) in functions {
         for shape in [&[1, 3, 2, 2][..], &[12][..]] {
