@@ -78,7 +78,7 @@ async fn success(served: &Served, http: &reqwest::Client, question: &Value) {
         let answer = served.post(http, &QUERY_TASK, question).await;
         match answer["data"]["status"].as_i64() {
             Some(2) => return,
-            Some(3) | None => panic!("{answer}"),
+            Some(4 | 5) | None => panic!("{answer}"),
             Some(_) => {}
         }
     }
