@@ -4,7 +4,7 @@ pub mod convert;
 mod error;
 mod model;
 mod net;
-mod onnx;
+pub mod onnx;
 mod planes;
 pub mod runtime;
 mod sessions;

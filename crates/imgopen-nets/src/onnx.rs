@@ -4,3 +4,5 @@ pub(crate) mod builder;
 pub(crate) mod fields;
 pub(crate) mod outline;
 pub(crate) mod wire;
+
+pub use self::builder::{Builder, Setting, TooLarge, Weights};

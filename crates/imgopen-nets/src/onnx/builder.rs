@@ -12,8 +12,25 @@ const OPSET: i64 = 17;
 
 /// A model file in the making. Operators are written in the order in which they are added, which must be one in which they can
 /// run.
+///
+/// ```
+/// use imgopen_nets::runtime::Rten;
+/// use imgopen_nets::{Dimension, Limits, Net, Tensor, onnx::Builder};
+///
+/// let mut builder = Builder::new(0, ["x".to_owned(), "y".to_owned()]);
+/// builder.input("x", &[Dimension::Fixed(3)]);
+/// builder.output("y", &[Dimension::Fixed(3)]);
+/// let two = builder.number(2.0);
+/// builder.node_as("Mul", &["x", &two], "y", &[]);
+///
+/// let runtime = Rten::new(std::num::NonZeroUsize::MIN);
+/// let net = Net::from_bytes("double.onnx", builder.finish(), &runtime, &Limits::default())?;
+/// let [doubled] = net.run(&[("x", &Tensor::new([3], vec![1.0_f32, 2.0, 3.0])?)], ["y"])?;
+/// assert_eq!(doubled.as_f32(), Some(&[2.0, 4.0, 6.0][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Builder {
+pub struct Builder {
     inputs: Vec<Message>,
     outputs: Vec<Message>,
     nodes: Vec<Message>,
@@ -27,24 +44,32 @@ pub(crate) struct Builder {
 
 /// The value of an attribute.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Setting<'a> {
+pub enum Setting<'a> {
+    /// A whole number.
     Int(i64),
+    /// A number with a fraction.
     Float(f32),
+    /// A text.
     Text(&'a str),
+    /// Whole numbers.
     Ints(&'a [i64]),
 }
 
 /// The element type of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Weights {
+pub enum Weights {
+    /// `float`.
     F32,
+    /// `float16`.
     F16,
+    /// `int64`.
     I64,
 }
 
 /// The weights are larger than the file that they come from allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooLarge;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the weights are larger than there is room for")]
+pub struct TooLarge;
 
 impl Weights {
     /// Returns how many bytes an element takes.
