@@ -4,8 +4,11 @@ use futures_util::future::BoxFuture;
 use imgopen_engine::{EngineError, Job, Monitor, Output};
 use tokio::task::spawn_blocking;
 
-/// Carries out a job on a blocking thread.
-pub(crate) fn run<F>(job: Job, monitor: Monitor, work: F) -> BoxFuture<'static, Result<Output, EngineError>>
+/// Carries out a job on a thread that may block, for [`Engine::run`](imgopen_engine::Engine::run). A panic of the work is a
+/// failure of the engine.
+///
+/// The future ends when the job is cancelled, even if the work has not; the work looks for that by its monitor.
+pub fn run<F>(job: Job, monitor: Monitor, work: F) -> BoxFuture<'static, Result<Output, EngineError>>
 where
     F: FnOnce(&Job, &Monitor) -> Result<Output, EngineError> + Send + 'static,
 {

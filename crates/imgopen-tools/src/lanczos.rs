@@ -106,7 +106,12 @@ fn rejected(scale: f64, error: &EncodeError) -> EngineError {
     EngineError::rejected("scale", format!("{scale} given: {error}"))
 }
 
-fn size(width: u32, height: u32, scale: f64, limits: &PictureLimits) -> Result<(u32, u32), EngineError> {
+/// Returns the size of a picture that is enlarged to `scale` times its width and height, each rounded to whole pixels.
+///
+/// # Errors
+///
+/// [`EngineError::Rejected`] for the field `scale` if it is not from 1 to 8, or makes more pixels than `limits` allow.
+pub fn size(width: u32, height: u32, scale: f64, limits: &PictureLimits) -> Result<(u32, u32), EngineError> {
     if !(1.0..=8.0).contains(&scale) {
         return Err(EngineError::rejected("scale", format!("{scale} given, a number from 1 to 8 expected")));
     }

@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-mod blocking;
+pub mod blocking;
 mod brightness;
 pub mod faces;
 mod fields;
 pub mod fill;
 pub mod lanczos;
-mod memory;
+pub mod memory;
 mod morphology;
 pub mod parts;
 pub mod preprocess;

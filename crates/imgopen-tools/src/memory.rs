@@ -1,4 +1,4 @@
-//! How much memory a job takes, estimated before anything is decoded.
+//! How much memory a job takes, estimated before anything is decoded, for [`Engine::memory`](imgopen_engine::Engine::memory).
 
 use imgopen_engine::Job;
 use imgopen_picture as picture;
@@ -7,8 +7,9 @@ use imgopen_picture as picture;
 /// with pictures of 64 million pixels, of which those with 16 bits for each of four channels take the most.
 const PIXEL: f64 = 17.0;
 
-/// Returns how many bytes a job takes at most whose results have `growth` times as many pixels as its inputs.
-pub(crate) fn of(job: &Job, growth: f64) -> u64 {
+/// Returns how many bytes a job takes at most whose results have `growth` times as many pixels as its inputs, but no more than
+/// the limits allow: decoded, worked on, and encoded.
+pub fn of(job: &Job, growth: f64) -> u64 {
     let limits = job.limits();
     // A picture that cannot be read is rejected without being decoded.
     let pixels = job.inputs().iter().filter_map(|input| picture::inspect(&input.bytes, limits).ok());
