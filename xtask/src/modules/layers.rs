@@ -17,7 +17,7 @@ struct Layer {
 }
 
 /// Lowest layer first: a crate depends only on crates listed above it.
-const LAYERS: [Layer; 18] = [
+const LAYERS: [Layer; 19] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },
     Layer { name: "imgopen-client", below: &["imgopen-types"], http: true },
@@ -28,6 +28,18 @@ const LAYERS: [Layer; 18] = [
     Layer { name: "imgopen-nets", below: &["imgopen-types", "imgopen-engine"], http: false },
     Layer { name: "imgopen-packs", below: &["imgopen-nets"], http: false },
     Layer { name: "imgopen-tools", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
+    Layer {
+        name: "imgopen-neural",
+        below: &[
+            "imgopen-types",
+            "imgopen-engine",
+            "imgopen-picture",
+            "imgopen-nets",
+            "imgopen-packs",
+            "imgopen-tools",
+        ],
+        http: false,
+    },
     Layer { name: "imgopen-backends", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: true },
     Layer { name: "imgopen-trainer", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
     Layer { name: STORE, below: &["imgopen-types"], http: false },
@@ -51,6 +63,7 @@ const LAYERS: [Layer; 18] = [
             "imgopen-types",
             "imgopen-client",
             "imgopen-engine",
+            "imgopen-neural",
             "imgopen-packs",
             "imgopen-picture",
             "imgopen-tools",

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+pub mod background;
+mod nets;
+mod pixels;
+mod plane;
+pub mod upscale;
+
+pub use background::Background;
+pub use imgopen_nets::SessionSettings;
+pub use nets::Nets;
+pub use upscale::Upscale;

@@ -1,0 +1,156 @@
+//! Super resolution with tiny nets that repeat pixels, so that every pixel of the result is known.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use bytes::Bytes;
+use image::{DynamicImage, GenericImageView, ImageBuffer, Luma, Rgb, Rgba};
+use imgopen_engine::{Engine, EngineError, Format, Grade, Monitor, Output, Picture, PictureLimits, Registry};
+use imgopen_neural::Upscale;
+use imgopen_picture::{Attached, Decoded, decode, encode};
+use imgopen_tools::Lanczos;
+use imgopen_types::operations::SUPER_RESOLUTION;
+use serde_json::json;
+use tempfile::TempDir;
+
+use support::{assert_cancellable, install, job, nets, png, repeater, run};
+
+fn factor(file: &str) -> usize {
+    match file.strip_suffix(".onnx").and_then(|name| name.rsplit_once("-x")) {
+        Some((_, "2")) => 2,
+        Some((_, "3")) => 3,
+        _ => 4,
+    }
+}
+
+fn engine() -> (TempDir, Upscale) {
+    let models = tempfile::tempdir().unwrap();
+    install(models.path(), "upscale", |file| repeater(factor(file)));
+    let engine = Upscale::new(nets(models.path()));
+    (models, engine)
+}
+
+async fn enlarge(engine: &Upscale, bytes: Bytes, scale: u32) -> Result<Output, EngineError> {
+    run(engine, job(&SUPER_RESOLUTION, "image", bytes, json!({"scale": scale}))).await
+}
+
+fn read(picture: &Picture) -> Decoded {
+    decode(&picture.bytes, &PictureLimits::default()).unwrap()
+}
+
+/// Noise, which is larger than a tile.
+fn noise(width: u32, height: u32) -> DynamicImage {
+    let sample = |x: u32, y: u32, step: u32| ((x * step) ^ (y * 31)).wrapping_mul(2_654_435_761).wrapping_shr(24) as u8;
+    ImageBuffer::from_fn(width, height, |x, y| Rgb([7, 11, 13].map(|step| sample(x, y, step)))).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiles_make_the_whole_picture() {
+    let (_models, engine) = engine();
+    let source = noise(150, 83);
+    for scale in [2, 4] {
+        let output = enlarge(&engine, png(&source), scale).await.unwrap();
+        let large = read(&output.pictures[0]).image;
+        assert_eq!((large.width(), large.height()), (150 * scale, 83 * scale));
+        assert_eq!(large.color(), source.color());
+        for (x, y, pixel) in large.pixels() {
+            assert_eq!(pixel, source.get_pixel(x / scale, y / scale), "{scale}: {x},{y}");
+        }
+        let note = &output.notes[0];
+        assert!(note.starts_with("enlarged by the net `real") && note.ends_with(" of the pack `upscale`"), "{note}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_pictures_take_the_net_for_their_scale() {
+    let (_models, engine) = engine();
+    let source = noise(1100, 1000);
+    let output = enlarge(&engine, png(&source), 2).await.unwrap();
+    assert!(output.notes[0].contains("`realesr-animevideov3-x2.onnx`"), "{:?}", output.notes);
+    let large = read(&output.pictures[0]).image;
+    for (x, y) in [(0, 0), (511, 777), (512, 776), (1099, 1), (2199, 1999)] {
+        assert_eq!(large.get_pixel(x, y), source.get_pixel(x / 2, y / 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn depth_gray_and_what_the_file_carries_are_kept() {
+    let (_models, engine) = engine();
+    let source = ImageBuffer::from_fn(40, 30, |x, y| Luma([(x * 1500 + y * 17) as u16]));
+    let attached = Attached { parameters: Some("a ramp\nSteps: 20"), ..Attached::default() };
+    let bytes = encode(&source.clone().into(), Format::Png, &attached).unwrap();
+    let large = read(&enlarge(&engine, bytes, 2).await.unwrap().pictures[0]);
+    assert_eq!(large.parameters.as_deref(), Some("a ramp\nSteps: 20"));
+    let DynamicImage::ImageLuma16(large) = large.image else { panic!("{:?}", large.image.color()) };
+    for (x, y, pixel) in large.enumerate_pixels() {
+        let expected = source.get_pixel(x / 2, y / 2).0[0];
+        assert!(pixel.0[0].abs_diff(expected) <= 1, "{x},{y}: {pixel:?}, {expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opacity_is_enlarged_apart_and_hides_no_colours() {
+    let (_models, engine) = engine();
+    // Red on the left; on the right a hidden green.
+    let source = ImageBuffer::from_fn(40, 20, |x, _| Rgba(if x < 20 { [200, 10, 20, 255] } else { [0, 255, 0, 0] }));
+    let output = enlarge(&engine, png(&source.into()), 4).await.unwrap();
+    let DynamicImage::ImageRgba8(large) = read(&output.pictures[0]).image else { panic!() };
+    let opacity = |x: u32| large.get_pixel(x, 40).0[3];
+    assert_eq!((opacity(40), opacity(120)), (255, 0));
+    for (x, _, pixel) in large.enumerate_pixels().filter(|(.., pixel)| pixel.0[3] > 0) {
+        let [red, green, blue, _] = pixel.0;
+        assert!(red.abs_diff(200) <= 1 && green.abs_diff(10) <= 1 && blue.abs_diff(20) <= 1, "{x}: {pixel:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ends_at_the_tile_at_which_it_is_cancelled() {
+    let (_models, engine) = engine();
+    let job = job(&SUPER_RESOLUTION, "image", png(&noise(150, 83)), json!({"scale": 4}));
+    // Once for each row of the result, and for each of at least six tiles.
+    assert!(assert_cancellable(&engine, &job).await > 4 * 83 + 6);
+    let (monitor, watch) = Monitor::new();
+    engine.run(job, monitor).await.unwrap();
+    assert_eq!(watch.progress.borrow().percent, 100.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_pixels_are_rejected_before_a_net_runs() {
+    let (_models, engine) = engine();
+    let limits = PictureLimits { pixels: 10_000, ..PictureLimits::default() };
+    let job = job(&SUPER_RESOLUTION, "image", png(&noise(60, 50)), json!({"scale": 2})).with_limits(limits);
+    let error = run(&engine, job).await.unwrap_err();
+    assert!(error.to_string().starts_with("`scale`: 2 given, which makes 120x100 pixels"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_net_is_preferred_to_resampling_while_it_is_there() {
+    let models = tempfile::tempdir().unwrap();
+    let nets = nets(models.path());
+    let registry = Registry::default().with(Lanczos::new()).with(Upscale::new(nets.clone()));
+    let picked = || registry.pick("super_resolution", None).map(|choice| choice.engine.name().to_owned());
+    assert_eq!(picked().unwrap(), "lanczos");
+    let directory = install(models.path(), "upscale", |file| repeater(factor(file)));
+    nets.look();
+    assert_eq!(picked().unwrap(), "realesrgan");
+    assert_eq!(registry.pick("super_resolution", None).unwrap().offer.grade, Grade::Neural);
+    // A damaged pack is no reason for a lower grade.
+    std::fs::remove_file(directory.join("realesr-animevideov3-x4.onnx")).unwrap();
+    nets.look();
+    let error = picked().unwrap_err().to_string();
+    assert!(
+        error.contains("realesr-animevideov3-x4.onnx") && error.contains("`imgopen models pull upscale`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn memory_counts_the_planes_of_source_and_result() {
+    let (_models, engine) = engine();
+    let memory =
+        |image: &DynamicImage| engine.memory(&job(&SUPER_RESOLUTION, "image", png(image), json!({"scale": 2})));
+    // Both are too large for any other net than the fast one.
+    let (one, other) = (memory(&DynamicImage::new_rgb8(1100, 1000)), memory(&DynamicImage::new_rgb8(2200, 1000)));
+    // For each pixel of the source: four of the result at 17 bytes, their planes, and those of the source.
+    assert_eq!(other - one, 1_100_000 * (4 * 17 + 4 * 12 + 48));
+}
