@@ -288,7 +288,11 @@ const NEEDS: &[(&str, &str)] = &[
     ("recognize_style", "an engine with a style classifier, or one that measures, such as `statistics`"),
     ("preview_controlnet", "an engine with ControlNet preprocessors, such as `preprocessors`, which needs no weights"),
     ("outpaint", "an engine that outpaints, or one that fills with texture, such as `patchmatch`, for a draft"),
-    ("remove_background", "an engine with a background removal model"),
+    (
+        "remove_background",
+        "an engine with a background removal model, such as that of `imgopen models pull portrait`, which finds people, or of \
+         `imgopen models pull background`, which finds any object",
+    ),
     ("enlarge_image", "an engine that enlarges pictures, such as `lanczos`, which needs no weights"),
     ("watermark_image", "an engine that prints marks onto pictures, such as `watermark`, which needs no weights"),
 ];
