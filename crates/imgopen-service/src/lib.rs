@@ -41,7 +41,7 @@ pub use imgopen_store::{
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
     AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, Limit, LogForm,
-    PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, Settings, TaskSettings, TimeLimits,
+    NetSettings, PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, Settings, TaskSettings, TimeLimits,
     TrainingSettings,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

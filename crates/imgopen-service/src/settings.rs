@@ -81,6 +81,8 @@ pub struct Settings {
     pub faults: FaultSettings,
     /// Trainings.
     pub training: TrainingSettings,
+    /// Neural networks that run in the process.
+    pub nets: NetSettings,
 }
 
 /// The format of a log.
@@ -269,6 +271,20 @@ pub struct TrainingSettings {
     pub cpu: bool,
 }
 
+/// Neural networks that run in the process, with the weights of installed packs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetSettings {
+    /// How long a network that no run uses stays loaded.
+    #[serde(with = "durations::required")]
+    pub idle: Duration,
+    /// How many bytes the weights of networks take together that no run uses; the one that was used longest ago is dropped first.
+    /// They are not counted in `pictures.memory`, as those in use are.
+    pub resident: u64,
+    /// The threads on which all networks run together, at most 4096. Unless set, one for each core.
+    pub threads: Option<usize>,
+}
+
 /// Limits of requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -325,6 +341,7 @@ impl Default for Settings {
             tasks: TaskSettings::default(),
             faults: FaultSettings::default(),
             training: TrainingSettings::default(),
+            nets: NetSettings::default(),
         }
     }
 }
@@ -401,6 +418,12 @@ impl Default for TrainingSettings {
             device: None,
             cpu: false,
         }
+    }
+}
+
+impl Default for NetSettings {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(5 * 60), resident: 256 * 1024 * 1024, threads: None }
     }
 }
 

@@ -38,6 +38,7 @@ impl Settings {
             ("callbacks.at_once_per_host", self.callbacks.at_once_per_host),
             ("requests.body_bytes", self.requests.body_bytes),
             ("pictures.memory", usize::try_from(self.pictures.memory).unwrap_or(usize::MAX)),
+            ("nets.threads", self.nets.threads.unwrap_or(1)),
             ("assets.bytes_per_key", self.assets.bytes_per_key.map_or(1, |bytes| bytes.min(1) as usize)),
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
@@ -46,7 +47,11 @@ impl Settings {
         if let Some(count @ 0..2) = self.queue.fetching {
             return wrong("queue.fetching", format!("{count} given; give at least 2, so that no key takes them all"));
         }
-        let runs = [("workers", self.workers), ("queue.fetching", self.queue.fetching.unwrap_or_default())];
+        let runs = [
+            ("workers", self.workers),
+            ("queue.fetching", self.queue.fetching.unwrap_or_default()),
+            ("nets.threads", self.nets.threads.unwrap_or_default()),
+        ];
         if let Some((setting, count)) = runs.into_iter().find(|(_, count)| *count > MOST_RUNS) {
             return wrong(setting, format!("{count} given; give at most {MOST_RUNS}"));
         }

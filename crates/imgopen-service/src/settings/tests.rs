@@ -82,6 +82,18 @@ fn trainings_leave_memory_to_others() {
 }
 
 #[test]
+fn nets_have_a_bounded_number_of_threads() {
+    let with = |threads| {
+        let mut settings = Settings::default();
+        settings.nets.threads = threads;
+        settings.check().err().map(|error| error.to_string())
+    };
+    assert_eq!([None, Some(1), Some(4096)].map(with), [None, None, None]);
+    assert_eq!(with(Some(0)).as_deref(), Some("`nets.threads`: 0 given; give at least 1"));
+    assert_eq!(with(Some(4097)).as_deref(), Some("`nets.threads`: 4097 given; give at most 4096"));
+}
+
+#[test]
 fn one_place_for_fetching_is_not_enough() {
     let mut settings = Settings::default();
     assert_eq!([1, 2, 16, usize::MAX].map(|slots| settings.fetching(slots)), [2, 4, 32, MOST_RUNS]);
