@@ -204,7 +204,8 @@ fn next_steps(args: &Demo) -> String {
     format!(
         "\nThe pictures are in {}.\n\nNext, start a service in one shell:\n\n    \
          {program} serve --sandbox --open --allow-network 127.0.0.1/32{keep}\n\nand try a picture of yours in another:\n\n    \
-         {program} run enlarge_image --source-image photo.jpg --scale 2\n\n`{program} --help` lists all commands.",
+         {program} run enlarge_image --source-image photo.jpg --scale 2\n\n`{program} models pull portrait \
+         upscale{keep}` adds neural networks that remove backgrounds and rebuild detail.\n`{program} --help` lists all commands.",
         directory.display()
     )
 }

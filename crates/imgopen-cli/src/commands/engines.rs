@@ -1,24 +1,30 @@
 //! The engines of a service that this program runs.
 
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::thread;
+
 use imgopen_backends::{DiscoverError, Fleet};
 use imgopen_engine::{Devices, Library, Registry};
+use imgopen_neural::{Background, Nets, SessionSettings, Upscale};
+use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
 use crate::backends;
 use crate::failure::Failure;
 use crate::settings::Backends;
 
-/// Returns the engines that are built in. The order decides between engines of the same grade only.
+/// Returns the engines that are built in and need no weights. The order decides between engines of the same grade only.
 pub fn built_in(sandbox: bool) -> Registry {
     with_sandbox(imgopen_tools::classical(), sandbox)
 }
 
-/// Returns the engines that are built in, and those for back ends.
+/// Returns the engines that are built in, and those for back ends. Back ends are preferred to networks that run here.
 ///
 /// # Errors
 ///
 /// If the settings of a back end are invalid, or it is not known what it is: nothing answers, and its kind is not given.
-pub async fn engines(sandbox: bool, backends: &Backends, library: Library) -> anyhow::Result<Registry> {
+pub async fn engines(settings: &Settings, backends: &Backends, library: Library) -> anyhow::Result<Registry> {
     let (mut found, mut failed) = (Vec::new(), Vec::new());
     for (index, opened) in backends::open(&backends.list, library.clone()).await?.into_iter().enumerate() {
         match opened {
@@ -41,7 +47,17 @@ pub async fn engines(sandbox: bool, backends: &Backends, library: Library) -> an
         registry = registry.with_launcher(launcher);
     }
     let registry = fleets.into_iter().fold(registry, Registry::with);
-    Ok(with_sandbox(inpainters.into_iter().flatten().fold(registry, Registry::with), sandbox))
+    let registry = inpainters.into_iter().flatten().fold(registry, Registry::with);
+    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets), settings.sandbox))
+}
+
+/// Adds the engines that run networks of packs.
+fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> Registry {
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+    let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
+    let nets = Nets::in_models(models, threads, sessions);
+    registry.with(Background::new(nets.clone())).with(Upscale::new(nets))
 }
 
 fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {

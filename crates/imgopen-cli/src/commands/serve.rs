@@ -25,7 +25,7 @@ pub fn run(args: &Serve) -> anyhow::Result<()> {
 
 async fn serve(Loaded { service: settings, backends }: Loaded) -> anyhow::Result<()> {
     let (listen, open) = (settings.listen, settings.open);
-    let engines = engines(settings.sandbox, &backends, Service::library(&settings)?).await?;
+    let engines = engines(&settings, &backends, Service::library(&settings)?).await?;
     let service = Service::open(settings, Clock::system(), engines).await?;
     let listener = TcpListener::bind(listen)
         .await
