@@ -21,7 +21,7 @@ use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer, Output, Picture};
 use imgopen_picture::{self as picture, Attached, Decoded, Format};
 use imgopen_tools::{blocking, memory};
-use imgopen_types::{RemoveBackgroundRequest, operations};
+use imgopen_types::operations;
 
 use self::colour::Colour;
 use self::cut::{Cut, cut};

@@ -92,7 +92,7 @@ async fn depth_gray_and_what_the_file_carries_are_kept() {
 async fn opacity_is_enlarged_apart_and_hides_no_colours() {
     let (_models, engine) = engine();
     // Red on the left; on the right a hidden green.
-    let source = ImageBuffer::from_fn(40, 20, |x, _| Rgba(if x < 20 { [200, 10, 20, 255] } else { [0, 255, 0, 0] }));
+    let source = ImageBuffer::from_fn(40, 20, |x, _| Rgba(if x < 20 { [200_u8, 10, 20, 255] } else { [0, 255, 0, 0] }));
     let output = enlarge(&engine, png(&source.into()), 4).await.unwrap();
     let DynamicImage::ImageRgba8(large) = read(&output.pictures[0]).image else { panic!() };
     let opacity = |x: u32| large.get_pixel(x, 40).0[3];
