@@ -3,7 +3,8 @@
 /// An error of a store.
 ///
 /// The variants separate what an operator can fix ([`Busy`](StoreError::Busy), [`Full`](StoreError::Full),
-/// [`Unusable`](StoreError::Unusable), [`Lost`](StoreError::Lost), [`Corrupt`](StoreError::Corrupt)) from a bug in the program
+/// [`Unusable`](StoreError::Unusable), [`Lost`](StoreError::Lost), [`Corrupt`](StoreError::Corrupt),
+/// [`Unreachable`](StoreError::Unreachable), [`Access`](StoreError::Access)) from a bug in the program
 /// ([`Failed`](StoreError::Failed)). A write that returned an error may have been carried out nonetheless; see
 /// [`may_be_done`](StoreError::may_be_done).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +78,26 @@ pub enum StoreError {
         /// The database's own message.
         problem: String,
     },
+    /// The database's server does not answer, or closes connections: it is stopping or starting, or the network fails.
+    #[error(
+        "the database {path} cannot be reached: {problem}; check that its server runs, and the network on the way to it"
+    )]
+    Unreachable {
+        /// Its address.
+        path: String,
+        /// The server's own message, or that of the network.
+        problem: String,
+    },
+    /// The database's server rejects what the settings say, such as a password.
+    #[error("the database {path} cannot be used: {problem}; {fix}")]
+    Access {
+        /// Its address.
+        path: String,
+        /// The server's own message.
+        problem: String,
+        /// What to do about it.
+        fix: &'static str,
+    },
     /// A statement failed for another reason, which is a bug in the program.
     #[error("the database {path} failed: {problem}; this is a bug, please report it")]
     Failed {
@@ -104,7 +125,13 @@ impl StoreError {
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Open { .. } | Self::Busy { .. } | Self::Full { .. } | Self::Unusable { .. } | Self::Lost { .. }
+            Self::Open { .. }
+                | Self::Busy { .. }
+                | Self::Full { .. }
+                | Self::Unusable { .. }
+                | Self::Lost { .. }
+                | Self::Unreachable { .. }
+                | Self::Access { .. }
         )
     }
 
@@ -118,6 +145,8 @@ impl StoreError {
             Self::Unusable { .. } => "the database cannot be read or written",
             Self::Lost { .. } => "the files of the database were deleted or replaced",
             Self::Corrupt { .. } => "the database is damaged",
+            Self::Unreachable { .. } => "the database cannot be reached",
+            Self::Access { .. } => "the database rejects the service",
             Self::Failed { .. } => "the database failed",
             Self::Closed { .. } => "the database is closed",
         }
@@ -139,6 +168,8 @@ mod tests {
             (StoreError::Unusable { path: path(), problem: problem() }, true),
             (StoreError::Lost { path: path(), problem: problem() }, true),
             (StoreError::Corrupt { path: path(), problem: problem() }, false),
+            (StoreError::Unreachable { path: path(), problem: problem() }, true),
+            (StoreError::Access { path: path(), problem: problem(), fix: "buy some" }, true),
             (StoreError::Failed { path: path(), problem: problem() }, false),
             (StoreError::Closed { path: path() }, false),
         ];
