@@ -17,7 +17,7 @@ struct Layer {
 }
 
 /// Lowest layer first: a crate depends only on crates listed above it.
-const LAYERS: [Layer; 19] = [
+const LAYERS: [Layer; 20] = [
     Layer { name: "imgopen-types", below: &[], http: false },
     Layer { name: "imgopen-fetch", below: &[], http: true },
     Layer { name: "imgopen-client", below: &["imgopen-types"], http: true },
@@ -43,6 +43,7 @@ const LAYERS: [Layer; 19] = [
     Layer { name: "imgopen-backends", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: true },
     Layer { name: "imgopen-trainer", below: &["imgopen-types", "imgopen-engine", "imgopen-picture"], http: false },
     Layer { name: STORE, below: &["imgopen-types"], http: false },
+    Layer { name: POSTGRES, below: &[STORE], http: false },
     // It knows engines by their trait, the files of pictures, and the trainer, which shares its data directory. The command line chooses the others.
     Layer {
         name: "imgopen-service",
@@ -78,11 +79,21 @@ const LAYERS: [Layer; 19] = [
     Layer { name: "xtask", below: &[], http: false },
 ];
 
-/// The one crate that knows a database, and where in it.
+/// The crates that know a database each, and where in them.
 const STORE: &str = "imgopen-store";
-const SQL_PLACES: [&str; 2] = ["crates/imgopen-store/src/sqlite.rs", "crates/imgopen-store/src/sqlite/"];
+const POSTGRES: &str = "imgopen-postgres";
+const SQL_PLACES: [&str; 3] =
+    ["crates/imgopen-store/src/sqlite/", "crates/imgopen-postgres/src/", "crates/imgopen-store/src/sqlite.rs"];
 
-const DATABASES: [&str; 4] = ["rusqlite", "sqlx", "postgres", "tokio-postgres"];
+/// Libraries for databases, each with the crate that may know it.
+const DATABASES: [(&str, &str); 6] = [
+    ("rusqlite", STORE),
+    ("sqlx", STORE),
+    ("postgres", POSTGRES),
+    ("tokio-postgres", POSTGRES),
+    ("tokio-postgres-rustls", POSTGRES),
+    ("deadpool-postgres", POSTGRES),
+];
 const HTTP: [&str; 7] = ["axum", "axum-server", "http", "hyper", "reqwest", "tower", "tower-http"];
 
 /// Checks what the crates depend on.
@@ -97,12 +108,13 @@ pub fn check(crates: &[Member]) -> Result<Vec<String>> {
             continue;
         };
         for dependency in dependencies(member)? {
+            let database = DATABASES.iter().find(|(library, place)| dependency == *library && member.name != *place);
             let problem = if dependency.starts_with("imgopen") && !layer.below.contains(&dependency.as_str()) {
-                "which is not below it"
+                "which is not below it".to_owned()
             } else if HTTP.contains(&dependency.as_str()) && !layer.http {
-                "but must not know HTTP"
-            } else if DATABASES.contains(&dependency.as_str()) && member.name != STORE {
-                "but only imgopen-store may know a database"
+                "but must not know HTTP".to_owned()
+            } else if let Some((_, place)) = database {
+                format!("but only {place} may know that database")
             } else {
                 continue;
             };
@@ -143,7 +155,8 @@ pub fn check_source(package: &str, graph: &Graph) -> Vec<String> {
         if let Some((first, more)) = search.lines.split_first() {
             let more: Vec<String> =
                 more.iter().map(|(line, what)| format!("  {}:{line}: {what}", module.file)).collect();
-            let head = format!("{}:{}: {}; only {} may have it", module.file, first.0, first.1, SQL_PLACES[1]);
+            let [sqlite, postgres, _] = SQL_PLACES;
+            let head = format!("{}:{}: {}; only {sqlite} and {postgres} may have it", module.file, first.0, first.1);
             findings.push([vec![head], more].concat().join("\n"));
         }
     }

@@ -147,8 +147,10 @@ fn sql_and_the_database_are_found_in_code_but_not_in_documentation_and_tests() {
     )]);
     assert_eq!(
         check_source("imgopen-service", &with),
-        ["lib.rs:2: names `rusqlite`; only crates/imgopen-store/src/sqlite/ may have it\n  lib.rs:3: has SQL\n  \
-          lib.rs:4: has SQL"]
+        [
+            "lib.rs:2: names `rusqlite`; only crates/imgopen-store/src/sqlite/ and crates/imgopen-postgres/src/ may have it\n  \
+          lib.rs:3: has SQL\n  lib.rs:4: has SQL"
+        ]
     );
     assert_eq!(check_source("xtask", &with), [""; 0]);
 }
@@ -171,6 +173,8 @@ fn dependencies_run_one_way() {
     let findings = layers::check(&[
         member("imgopen-engine", "imgopen-types = {}\naxum = \"1\""),
         member("imgopen-service", "imgopen-engine = {}\naxum = \"1\"\nrusqlite = \"1\"\nimgopen-cli = {}"),
+        member("imgopen-postgres", "imgopen-store = {}\ntokio-postgres = \"1\""),
+        member("imgopen-store", "imgopen-types = {}\nrusqlite = \"1\"\ntokio-postgres = \"1\""),
         member("imgopen-new", ""),
     ]);
     assert_eq!(
@@ -178,7 +182,9 @@ fn dependencies_run_one_way() {
         [
             "imgopen-engine/Cargo.toml: `imgopen-engine` depends on `axum`, but must not know HTTP",
             "imgopen-service/Cargo.toml: `imgopen-service` depends on `imgopen-cli`, which is not below it",
-            "imgopen-service/Cargo.toml: `imgopen-service` depends on `rusqlite`, but only imgopen-store may know a database",
+            "imgopen-service/Cargo.toml: `imgopen-service` depends on `rusqlite`, but only imgopen-store may know that database",
+            "imgopen-store/Cargo.toml: `imgopen-store` depends on `tokio-postgres`, but only imgopen-postgres may know that \
+             database",
             "imgopen-new/Cargo.toml: `imgopen-new` has no place in the order of the crates; give it one in \
              xtask/src/modules/layers.rs",
         ]

@@ -1,0 +1,107 @@
+//! Assets in SQL.
+
+use deadpool_postgres::Client;
+use imgopen_store::{AssetRow, AssetToken, KeyId, Moment};
+use tokio_postgres::Row;
+
+use crate::problem::Problem;
+use crate::statement::{change, one_row, rows, some_row};
+use crate::values::{count, escape, moment, some_moment, some_text};
+
+const ASSET: &str = "SELECT media_type, bytes, created_at, expires_at, deleted_at, name FROM assets WHERE token = $1";
+
+const KEPT: &str = "SELECT token FROM assets WHERE deleted_at IS NULL AND token = ANY($1)";
+
+const EXPIRED: &str =
+    "SELECT token FROM assets WHERE deleted_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
+
+/// Marks in the order of tokens, so that processes that mark the same ones wait for each other and not in a ring.
+const MARK_DELETED: &str = "WITH marked AS (
+        SELECT token FROM assets WHERE token = ANY($1) ORDER BY token FOR UPDATE
+    ), listed AS (
+        INSERT INTO expired_files (token, since) SELECT token, $2 FROM marked ON CONFLICT (token) DO NOTHING
+    )
+    UPDATE assets SET deleted_at = $2 FROM marked WHERE assets.token = marked.token";
+
+const EXPIRED_FILES: &str = "SELECT token FROM expired_files WHERE token > $1 ORDER BY token LIMIT $2";
+
+const FORGET_EXPIRED_FILES: &str = "DELETE FROM expired_files WHERE token = ANY($1)";
+
+const UNACCOUNTED: &str = "SELECT asked.token FROM unnest($1::text[]) AS asked(token)
+    WHERE NOT EXISTS (SELECT 1 FROM assets a WHERE a.token = asked.token AND a.deleted_at IS NULL)
+      AND NOT EXISTS (SELECT 1 FROM expired_files e WHERE e.token = asked.token)
+      AND NOT EXISTS (SELECT 1 FROM orphaned_runs o WHERE o.run = left(asked.token, 32))
+      AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.state = 'running' AND t.run = left(asked.token, 32))";
+
+const BYTES: &str = "SELECT coalesce(sum(bytes), 0)::bigint FROM kept_bytes";
+
+const KEPT_BYTES: &str = "SELECT coalesce(sum(bytes), 0)::bigint FROM kept_bytes WHERE key_id = $1";
+
+const KEPT_BYTES_BY_KEY: &str = "SELECT key_id, sum(bytes)::bigint FROM kept_bytes GROUP BY key_id ORDER BY key_id";
+
+pub async fn asset(client: &mut Client, token: &AssetToken) -> Result<Option<AssetRow>, Problem> {
+    let row = some_row(&*client, ASSET, &[&escape(token.as_str())]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+fn read(row: &Row) -> Result<AssetRow, Problem> {
+    Ok(AssetRow {
+        media_type: row.try_get(0)?,
+        bytes: row.try_get::<_, i64>(1)?.try_into().unwrap_or(0),
+        created_at: moment(row, 2)?,
+        expires_at: some_moment(row, 3)?,
+        deleted_at: some_moment(row, 4)?,
+        name: some_text(row, 5)?,
+    })
+}
+
+/// Tokens as a parameter. Names of files have no NUL.
+fn list(tokens: &[AssetToken]) -> Vec<&str> {
+    tokens.iter().map(AssetToken::as_str).collect()
+}
+
+fn tokens(rows: &[Row]) -> Result<Vec<AssetToken>, Problem> {
+    rows.iter().map(|row| Ok(AssetToken(row.try_get(0)?))).collect()
+}
+
+pub async fn kept(client: &mut Client, asked: &[AssetToken]) -> Result<Vec<AssetToken>, Problem> {
+    tokens(&rows(&*client, KEPT, &[&list(asked)]).await?)
+}
+
+pub async fn expired(client: &mut Client, now: Moment, most: usize) -> Result<Vec<AssetToken>, Problem> {
+    tokens(&rows(&*client, EXPIRED, &[&now.0, &count(most)]).await?)
+}
+
+pub async fn mark_deleted(client: &mut Client, marked: &[AssetToken], now: Moment) -> Result<(), Problem> {
+    change(&*client, MARK_DELETED, &[&list(marked), &now.0]).await.map(drop)
+}
+
+pub async fn expired_files(
+    client: &mut Client,
+    after: Option<&AssetToken>,
+    most: usize,
+) -> Result<Vec<AssetToken>, Problem> {
+    let after = after.map_or("", AssetToken::as_str);
+    tokens(&rows(&*client, EXPIRED_FILES, &[&after, &count(most)]).await?)
+}
+
+pub async fn forget_expired_files(client: &mut Client, deleted: &[AssetToken]) -> Result<(), Problem> {
+    change(&*client, FORGET_EXPIRED_FILES, &[&list(deleted)]).await.map(drop)
+}
+
+pub async fn unaccounted(client: &mut Client, asked: &[AssetToken]) -> Result<Vec<AssetToken>, Problem> {
+    tokens(&rows(&*client, UNACCOUNTED, &[&list(asked)]).await?)
+}
+
+pub async fn bytes(client: &mut Client) -> Result<i64, Problem> {
+    Ok(one_row(&*client, BYTES, &[]).await?.try_get(0)?)
+}
+
+pub async fn kept_bytes(client: &mut Client, key: &KeyId) -> Result<i64, Problem> {
+    Ok(one_row(&*client, KEPT_BYTES, &[&key.as_str()]).await?.try_get(0)?)
+}
+
+pub async fn kept_bytes_by_key(client: &mut Client) -> Result<Vec<(KeyId, i64)>, Problem> {
+    let found = rows(&*client, KEPT_BYTES_BY_KEY, &[]).await?;
+    found.iter().map(|row| Ok((KeyId(row.try_get(0)?), row.try_get(1)?))).collect()
+}

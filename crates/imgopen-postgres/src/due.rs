@@ -1,0 +1,211 @@
+//! Which of the callbacks that are due are pushed next, in SQL.
+//!
+//! There may be a hundred thousand pending callbacks, and this is asked many times a second, over a network. So one statement
+//! for the first attempts and one for the repeated ones jump in their indexes from key to key and from origin to origin, and
+//! return as many candidates as the free slots could take, in the order of turns. The slots are given away here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use deadpool_postgres::Client;
+use imgopen_store::{CallbackId, CallbackRow, InProgress, KeyId, Moment, Turn, UnderWay};
+
+use crate::callbacks::{self, columns};
+use crate::problem::Problem;
+use crate::statement::rows;
+use crate::values::{count, escape, json, unescape};
+
+/// The candidates among first or repeated attempts: for each key, in the order of turns, its origins in their order of turns,
+/// each with its callbacks that are due. `$1` is the key that was served last and `$3`, `$4` the origins of keys; `$5` are the
+/// callbacks under way, and `$6` to `$8` how many of them a key has to an origin. `$9` bounds these, `$10` the origins of a key
+/// and `$11` the keys.
+macro_rules! candidates {
+    ($stage:literal, $is_due:literal) => {
+        concat!(
+            "WITH RECURSIVE ring(key_id, wrapped, hop) AS (
+                SELECT $1::text COLLATE \"C\", false, 0
+              UNION ALL
+                SELECT coalesce(following.key_id, ''), ring.wrapped OR following.key_id IS NULL, ring.hop + 1
+                FROM ring LEFT JOIN LATERAL (
+                    SELECT c.key_id FROM callbacks c WHERE c.state = 'pending' AND ",
+            $stage,
+            " AND c.key_id > ring.key_id ORDER BY c.key_id LIMIT 1) following ON true
+                WHERE NOT (ring.wrapped AND (following.key_id IS NULL OR following.key_id > $1::text COLLATE \"C\"))
+            )
+            SELECT ring.key_id, places.origins::text FROM ring, LATERAL (
+                SELECT json_agg(json_build_array(origin, ids) ORDER BY hop) AS origins FROM (
+                    WITH RECURSIVE around(origin, wrapped, hop) AS (
+                        SELECT last.origin, false, 0 FROM (
+                            SELECT coalesce(max(turn.origin), '') COLLATE \"C\" AS origin
+                            FROM unnest($3::text[], $4::text[]) AS turn(key_id, origin) WHERE turn.key_id = ring.key_id) last
+                      UNION ALL
+                        SELECT coalesce(following.origin, ''), around.wrapped OR following.origin IS NULL, around.hop + 1
+                        FROM around LEFT JOIN LATERAL (
+                            SELECT c.origin FROM callbacks c WHERE c.state = 'pending' AND ",
+            $stage,
+            " AND c.key_id = ring.key_id AND c.origin > around.origin ORDER BY c.origin LIMIT 1) following ON true
+                        WHERE NOT (around.wrapped AND (following.origin IS NULL OR following.origin > (
+                            SELECT coalesce(max(turn.origin), '') COLLATE \"C\"
+                            FROM unnest($3::text[], $4::text[]) AS turn(key_id, origin) WHERE turn.key_id = ring.key_id)))
+                    )
+                    SELECT around.origin, around.hop, due.ids FROM around, LATERAL (
+                        SELECT array_agg(id ORDER BY next_at, seq) AS ids FROM (
+                            SELECT c.id, c.next_at, c.seq FROM callbacks c WHERE c.state = 'pending' AND ",
+            $stage,
+            " AND c.key_id = ring.key_id AND c.origin = around.origin AND c.next_at <= $2::bigint AND c.id <> ALL($5::text[])
+                            ORDER BY c.next_at, c.seq
+                            LIMIT greatest(0, $9::bigint - coalesce((
+                                SELECT sum(busy.number) FROM unnest($6::text[], $7::text[], $8::bigint[])
+                                    AS busy(key_id, origin, number)
+                                WHERE busy.key_id = ring.key_id AND busy.origin = around.origin), 0))::bigint) first
+                    ) due
+                    WHERE around.hop > 0 AND around.origin <> '' AND due.ids IS NOT NULL LIMIT $10::bigint) found
+            ) places
+            WHERE ring.hop > 0 AND ring.key_id <> '' AND ",
+            $is_due,
+            " AND places.origins IS NOT NULL LIMIT $11::bigint"
+        )
+    };
+}
+
+/// The two kinds of attempts, in the order in which they are served. Nearly all repeated attempts wait for their time, so
+/// whether a key has one that is due is asked first: not by `EXISTS`, with which the planner could join in another order than
+/// that of turns.
+const STAGES: [&str; 2] = [
+    candidates!("c.rung = 0", "true"),
+    candidates!(
+        "c.rung > 0",
+        "(SELECT true FROM callbacks a WHERE a.state = 'pending' AND a.rung > 0 AND a.key_id = ring.key_id
+                 AND a.next_at <= $2::bigint LIMIT 1)"
+    ),
+];
+
+const CHOSEN: &str = concat!("SELECT ", columns!(), " FROM callbacks WHERE id = ANY($1) AND state = 'pending'");
+
+pub async fn due(client: &mut Client, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, Problem> {
+    let mut slots = Slots::new(under_way);
+    for sql in STAGES {
+        if slots.free() > 0 {
+            let candidates = candidates(client, sql, now, &slots).await?;
+            slots.fill(candidates);
+        }
+    }
+    if slots.chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<_> = slots.chosen.iter().map(CallbackId::as_str).collect();
+    let found = rows(&*client, CHOSEN, &[&ids]).await?;
+    let mut callbacks = found.iter().map(callbacks::read).collect::<Result<Vec<_>, _>>()?;
+    let places: HashMap<_, _> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    callbacks.sort_by_key(|callback| places.get(callback.id.as_str()).copied());
+    Ok(callbacks)
+}
+
+/// A key with what it has due: the first callback of each origin, then the second of each.
+struct Candidates {
+    key: KeyId,
+    callbacks: VecDeque<(String, CallbackId)>,
+}
+
+async fn candidates(client: &mut Client, sql: &str, now: Moment, slots: &Slots) -> Result<Vec<Candidates>, Problem> {
+    let last = slots.turn.key.as_ref().map_or("", KeyId::as_str);
+    let (turn_keys, turn_origins): (Vec<_>, Vec<_>) =
+        slots.turn.origins.iter().map(|(key, origin)| (key.as_str(), escape(origin))).unzip();
+    let taken: Vec<_> = slots.taken.iter().map(CallbackId::as_str).collect();
+    let (mut busy_keys, mut busy_origins, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+    for ((key, origin), number) in &slots.by_origin {
+        busy_keys.push(key.as_str());
+        busy_origins.push(escape(origin));
+        busy.push(count(*number));
+    }
+    let (per_origin, free, at_once) = (count(slots.per_origin), count(slots.free()), count(slots.at_once));
+    let found = rows(
+        &*client,
+        sql,
+        &[
+            &last,
+            &now.0,
+            &turn_keys,
+            &turn_origins,
+            &taken,
+            &busy_keys,
+            &busy_origins,
+            &busy,
+            &per_origin,
+            &free,
+            &at_once,
+        ],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let origins: Vec<(String, VecDeque<String>)> = json(row.try_get(1)?)?;
+            Ok(Candidates { key: KeyId(row.try_get(0)?), callbacks: by_turns(origins) })
+        })
+        .collect()
+}
+
+fn by_turns(mut origins: Vec<(String, VecDeque<String>)>) -> VecDeque<(String, CallbackId)> {
+    let mut callbacks = VecDeque::new();
+    while !origins.is_empty() {
+        origins.retain_mut(|(origin, ids)| {
+            let id = ids.pop_front();
+            callbacks.extend(id.map(|id| (unescape(origin.clone()), CallbackId(id))));
+            !ids.is_empty()
+        });
+    }
+    callbacks
+}
+
+/// The slots as they are taken.
+struct Slots {
+    at_once: usize,
+    per_origin: usize,
+    taken: HashSet<CallbackId>,
+    by_key: HashMap<KeyId, usize>,
+    by_origin: HashMap<(KeyId, String), usize>,
+    turn: Turn,
+    chosen: Vec<CallbackId>,
+}
+
+impl Slots {
+    fn new(under_way: UnderWay) -> Self {
+        let UnderWay { attempts, at_once, per_origin, turn } = under_way;
+        let (taken, chosen) = (HashSet::new(), Vec::new());
+        let (by_key, by_origin) = (HashMap::new(), HashMap::new());
+        let mut slots = Self { at_once, per_origin, taken, by_key, by_origin, turn, chosen };
+        attempts.into_iter().for_each(|attempt| slots.take(attempt));
+        slots
+    }
+
+    fn take(&mut self, attempt: InProgress) {
+        let InProgress { callback, key, origin } = attempt;
+        *self.by_key.entry(key.clone()).or_default() += 1;
+        *self.by_origin.entry((key, origin)).or_default() += 1;
+        self.taken.insert(callback);
+    }
+
+    fn free(&self) -> usize {
+        self.at_once.saturating_sub(self.taken.len())
+    }
+
+    /// Whether a key may take another slot: while it holds fewer than are free.
+    fn admits(&self, key: &KeyId) -> bool {
+        self.by_key.get(key).copied().unwrap_or(0) < self.free()
+    }
+
+    /// Fills the free slots: one for each key, then again one for each key that had something due.
+    fn fill(&mut self, candidates: Vec<Candidates>) {
+        let mut waiting = VecDeque::from(candidates);
+        while let Some(mut next) = waiting.pop_front().filter(|_| self.free() > 0) {
+            if !self.admits(&next.key) {
+                continue;
+            }
+            let Some((origin, callback)) = next.callbacks.pop_front() else { continue };
+            self.turn.passed(&next.key, &origin);
+            self.take(InProgress { callback: callback.clone(), key: next.key.clone(), origin });
+            self.chosen.push(callback);
+            waiting.push_back(next);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod assets;
+mod callbacks;
+mod connect;
+mod due;
+mod keys;
+mod lifetimes;
+mod notes;
+mod open;
+mod orphans;
+mod owners;
+mod problem;
+mod statement;
+mod store;
+mod submit;
+mod tasks;
+mod values;
+
+pub use connect::PostgresOptions;
+pub use owners::Heartbeat;
+pub use store::PostgresStore;
+pub use tasks::ClaimNext;

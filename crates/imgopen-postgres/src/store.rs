@@ -1,0 +1,395 @@
+//! The store: every call takes a connection, has a largest time, and is repeated where that is safe.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Client, Pool};
+use imgopen_store::{
+    AssetRow, AssetToken, CallbackFilter, CallbackId, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find,
+    HandBack, KeyId, KeyRow, Lane, Moment, NewTask, Note, OrphanedRun, OwnerId, Page, Recovered, Recovery, RunId,
+    Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
+};
+use tokio::sync::RwLock;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use crate::connect::{self, PostgresOptions};
+use crate::owners::Heartbeat;
+use crate::problem::Problem;
+use crate::tasks::ClaimNext;
+use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, submit, tasks};
+
+/// How many times a call is carried out at most, if it may be repeated.
+const TRIES: u32 = 4;
+
+/// A store in a database of a PostgreSQL server. Clones share it.
+///
+/// Several processes may open the same database. Which of them runs tasks is theirs to settle; see
+/// [`Proof`](imgopen_store::Proof).
+#[derive(Clone)]
+pub struct PostgresStore {
+    path: Arc<str>,
+    pool: Pool,
+    /// The longest time of a call.
+    limit: Duration,
+    /// Held by every call, and by the end for good.
+    calls: Arc<RwLock<()>>,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("path", &self.path).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// What may be repeated if its connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// What has the same effect and answer if it is carried out twice.
+    Always,
+    /// What may have been carried out, and would answer otherwise the second time. Only what was certainly undone is repeated.
+    IfUndone,
+}
+
+/// Carries out work on a connection, which is named in the call.
+macro_rules! call {
+    ($store:ident, $repeat:ident, |$client:ident| $work:expr) => {{
+        let _open = $store.calls.read().await;
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let mut $client = $store.client().await?;
+            let outcome = timeout($store.limit, $work).await;
+            if let Some(outcome) = $store.settle($client, outcome, Repeat::$repeat, tries) {
+                break outcome;
+            }
+        }
+    }};
+}
+
+impl PostgresStore {
+    /// Connects to a database, which must exist, and makes the tables if there are none. Migrates those of an older version.
+    ///
+    /// The URL is one of `libpq`: `postgres://user:password@host:5432/database`, with `sslmode` (`disable`, `prefer`, `require`),
+    /// `options`, `application_name` and several hosts as there.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is invalid, the server cannot be reached, the database cannot be used, or a newer version has migrated it.
+    pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let config = connect::config(url, options).map_err(|problem| problem.at("of the given URL"))?;
+        let path: Arc<str> = connect::address(&config).into();
+        let pool = connect::pool(config, options).map_err(|problem| problem.at(&path))?;
+        let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default() };
+        match store.migrate().await.map_err(|problem| problem.at(&store.path))? {
+            found if found > open::KNOWN => {
+                Err(StoreError::Layout { path: store.path.to_string(), found, known: open::KNOWN })
+            }
+            _ => Ok(store),
+        }
+    }
+
+    /// A migration takes as long as it takes.
+    async fn migrate(&self) -> Result<i64, Problem> {
+        let mut client = self.pool.get().await?;
+        let outcome = open::migrate(&mut client).await;
+        // Statements that were prepared before the tables were there are of no use.
+        drop(Client::take(client));
+        outcome
+    }
+
+    async fn client(&self) -> Result<Client, StoreError> {
+        self.pool.get().await.map_err(|error| Problem::from(error).at(&self.path))
+    }
+
+    /// Returns what a call returns, or `None` if it is to be repeated. A connection that did not answer is closed.
+    fn settle<T>(
+        &self,
+        client: Client,
+        outcome: Result<Result<T, Problem>, Elapsed>,
+        repeat: Repeat,
+        tries: u32,
+    ) -> Option<Result<T, StoreError>> {
+        let (problem, may_be_repeated) = match outcome {
+            Ok(Ok(value)) => return Some(Ok(value)),
+            Ok(Err(problem)) => {
+                let may_be_repeated = problem.is_undone() || (problem.is_unreachable() && repeat == Repeat::Always);
+                (problem, may_be_repeated)
+            }
+            Err(_) => (Problem::unreachable(format!("the server did not answer within {:?}", self.limit)), false),
+        };
+        if problem.is_unreachable() {
+            drop(Client::take(client));
+            // A server that stops or is taken over ends them all. They are cheap to make again.
+            drop(self.pool.retain(|_, _| false));
+        }
+        if may_be_repeated && tries > 0 { None } else { Some(Err(problem.at(&self.path))) }
+    }
+
+    /// Returns the time by the database's clock, which all processes share. Moments of leases are best made from it.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn now(&self) -> Result<Moment, StoreError> {
+        call!(self, Always, |client| notes::now(&mut client))
+    }
+
+    /// Claims the next task by fair turns: of the next key that has one, whatever process served it last. The run begins by
+    /// the database's clock. `None` if there is nothing to run, or the owner is not registered.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. [`Store::claimed`] then shows whether the claim was carried out.
+    pub async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError> {
+        call!(self, IfUndone, |client| tasks::claim_next(&mut client, &claim))
+    }
+
+    /// Registers an owner whose runs are protected for that long by the database's clock.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn register_owner_for(&self, owner: &OwnerId, lease: Duration) -> Result<(), StoreError> {
+        call!(self, Always, |client| owners::register_for(&mut client, owner, lease))
+    }
+
+    /// Extends a lease to that long from now by the database's clock, and returns which of the runs are still the owner's.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn heartbeat(&self, owner: &OwnerId, lease: Duration, runs: &[RunId]) -> Result<Heartbeat, StoreError> {
+        call!(self, Always, |client| owners::heartbeat(&mut client, owner, lease, runs))
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn ready(&self) -> Result<(), StoreError> {
+        call!(self, Always, |client| notes::ready(&mut client))
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let _no_calls = self.calls.write().await;
+        self.pool.close();
+        Ok(())
+    }
+
+    async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
+        call!(self, IfUndone, |client| submit::submit(&mut client, &task))
+    }
+
+    async fn repeated(&self, task: NewTask) -> Result<Option<Submitted>, StoreError> {
+        call!(self, Always, |client| submit::repeated(&mut client, &task))
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<TaskRow>, StoreError> {
+        call!(self, IfUndone, |client| tasks::claim(&mut client, &claim))
+    }
+
+    async fn end(&self, end: End) -> Result<bool, StoreError> {
+        call!(self, IfUndone, |client| tasks::end(&mut client, &end))
+    }
+
+    async fn claimed(&self, owner: OwnerId, run: RunId) -> Result<Option<TaskRow>, StoreError> {
+        call!(self, Always, |client| tasks::claimed(&mut client, &owner, &run))
+    }
+
+    async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError> {
+        call!(self, IfUndone, |client| tasks::hand_back(&mut client, &hand_back))
+    }
+
+    async fn register_owner(&self, owner: OwnerId, lease_until: Option<Moment>) -> Result<(), StoreError> {
+        call!(self, Always, |client| owners::register(&mut client, &owner, lease_until))
+    }
+
+    async fn renew_lease(&self, owner: OwnerId, until: Moment) -> Result<bool, StoreError> {
+        call!(self, Always, |client| owners::renew(&mut client, &owner, until))
+    }
+
+    async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
+        call!(self, IfUndone, |client| owners::recover(&mut client, &recovery))
+    }
+
+    async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
+        call!(self, Always, |client| orphans::orphaned(&mut client, most))
+    }
+
+    async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError> {
+        call!(self, Always, |client| orphans::forget(&mut client, &runs))
+    }
+
+    async fn suspects(&self, attempts: i64) -> Result<Vec<TaskRow>, StoreError> {
+        call!(self, Always, |client| tasks::suspects(&mut client, attempts))
+    }
+
+    async fn queued(&self) -> Result<Vec<Lane>, StoreError> {
+        call!(self, Always, |client| tasks::queued(&mut client))
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        call!(self, Always, |client| tasks::task(&mut client, &id))
+    }
+
+    async fn find(&self, find: Find) -> Result<Option<TaskRow>, StoreError> {
+        call!(self, Always, |client| tasks::find(&mut client, &find))
+    }
+
+    async fn last_place(&self) -> Result<i64, StoreError> {
+        call!(self, Always, |client| tasks::last_place(&mut client))
+    }
+
+    async fn task_place(&self, key: KeyId, id: TaskId) -> Result<Option<i64>, StoreError> {
+        call!(self, Always, |client| tasks::place(&mut client, &key, &id))
+    }
+
+    async fn list_tasks(
+        &self,
+        key: KeyId,
+        filter: TaskFilter,
+        before: Option<i64>,
+        size: usize,
+    ) -> Result<Page<TaskRow>, StoreError> {
+        call!(self, Always, |client| tasks::list(&mut client, &key, &filter, before, size))
+    }
+
+    async fn forget_idempotency_keys(&self, now: Moment) -> Result<usize, StoreError> {
+        call!(self, Always, |client| tasks::forget_idempotency_keys(&mut client, now))
+    }
+
+    async fn deletable_tasks(
+        &self,
+        before: Moment,
+        after: Option<(Moment, i64)>,
+        most: usize,
+    ) -> Result<Deletable, StoreError> {
+        call!(self, Always, |client| lifetimes::deletable(&mut client, before, after, most))
+    }
+
+    async fn delete_tasks(&self, tasks: Vec<TaskId>) -> Result<usize, StoreError> {
+        call!(self, IfUndone, |client| lifetimes::delete(&mut client, &tasks))
+    }
+
+    async fn asset(&self, token: AssetToken) -> Result<Option<AssetRow>, StoreError> {
+        call!(self, Always, |client| assets::asset(&mut client, &token))
+    }
+
+    async fn kept_assets(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
+        call!(self, Always, |client| assets::kept(&mut client, &tokens))
+    }
+
+    async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
+        call!(self, Always, |client| assets::expired(&mut client, now, most))
+    }
+
+    async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError> {
+        call!(self, Always, |client| assets::mark_deleted(&mut client, &tokens, now))
+    }
+
+    async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError> {
+        call!(self, Always, |client| assets::expired_files(&mut client, after.as_ref(), most))
+    }
+
+    async fn forget_expired_files(&self, tokens: Vec<AssetToken>) -> Result<(), StoreError> {
+        call!(self, Always, |client| assets::forget_expired_files(&mut client, &tokens))
+    }
+
+    async fn unaccounted_files(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
+        call!(self, Always, |client| assets::unaccounted(&mut client, &tokens))
+    }
+
+    async fn asset_bytes(&self) -> Result<i64, StoreError> {
+        call!(self, Always, |client| assets::bytes(&mut client))
+    }
+
+    async fn kept_bytes(&self, key: KeyId) -> Result<i64, StoreError> {
+        call!(self, Always, |client| assets::kept_bytes(&mut client, &key))
+    }
+
+    async fn kept_bytes_by_key(&self) -> Result<Vec<(KeyId, i64)>, StoreError> {
+        call!(self, Always, |client| assets::kept_bytes_by_key(&mut client))
+    }
+
+    async fn add_key(&self, key: KeyRow) -> Result<(), StoreError> {
+        call!(self, IfUndone, |client| keys::add(&mut client, &key))
+    }
+
+    async fn add_first_key(&self, key: KeyRow) -> Result<bool, StoreError> {
+        call!(self, IfUndone, |client| keys::add_first(&mut client, &key))
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<KeyRow>, StoreError> {
+        call!(self, Always, |client| keys::key(&mut client, &id))
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        call!(self, Always, |client| keys::all(&mut client))
+    }
+
+    async fn revoke_key(&self, id: KeyId, now: Moment) -> Result<bool, StoreError> {
+        call!(self, Always, |client| keys::revoke(&mut client, &id, now))
+    }
+
+    async fn rotate_signing_secret(
+        &self,
+        id: KeyId,
+        secret: String,
+        until: Moment,
+        now: Moment,
+    ) -> Result<bool, StoreError> {
+        call!(self, IfUndone, |client| keys::rotate(&mut client, &id, &secret, until, now))
+    }
+
+    async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError> {
+        call!(self, Always, |client| due::due(&mut client, now, under_way.clone()))
+    }
+
+    async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError> {
+        call!(self, Always, |client| callbacks::next(&mut client, after))
+    }
+
+    async fn limit_callback_pauses(&self, now: Moment, longest: Duration) -> Result<usize, StoreError> {
+        call!(self, Always, |client| callbacks::limit_pauses(&mut client, now, longest))
+    }
+
+    async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
+        call!(self, IfUndone, |client| callbacks::record(&mut client, &delivery))
+    }
+
+    async fn defer_callback(&self, deferral: Deferral) -> Result<(), StoreError> {
+        call!(self, IfUndone, |client| callbacks::defer(&mut client, &deferral))
+    }
+
+    async fn redeliver(
+        &self,
+        key: Option<KeyId>,
+        id: CallbackId,
+        now: Moment,
+    ) -> Result<Option<CallbackRow>, StoreError> {
+        call!(self, IfUndone, |client| callbacks::redeliver(&mut client, key.as_ref(), &id, now))
+    }
+
+    async fn callback_place(&self, key: KeyId, id: CallbackId) -> Result<Option<i64>, StoreError> {
+        call!(self, Always, |client| callbacks::place(&mut client, &key, &id))
+    }
+
+    async fn list_callbacks(
+        &self,
+        filter: CallbackFilter,
+        before: Option<i64>,
+        size: usize,
+    ) -> Result<Page<CallbackRow>, StoreError> {
+        call!(self, Always, |client| callbacks::list(&mut client, &filter, before, size))
+    }
+
+    async fn note(&self, note: Note) -> Result<Option<i64>, StoreError> {
+        call!(self, Always, |client| notes::note(&mut client, note))
+    }
+
+    async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
+        call!(self, Always, |client| notes::set(&mut client, note, value))
+    }
+}

@@ -1,0 +1,134 @@
+//! Accepting tasks, in SQL. Unique keys decide among submits at the same moment, in whatever process they are.
+
+use deadpool_postgres::{Client, GenericClient};
+use imgopen_store::{NewTask, Submitted};
+
+use crate::problem::Problem;
+use crate::statement::{rows, some_row};
+use crate::tasks::by_id;
+use crate::values::{escape, escaped};
+
+/// How many times a submit is tried that finds another one's place taken and, a moment later, free again.
+const TRIES: usize = 5;
+
+/// Inserts a task, unless its idempotency key is in use. Returns a row if it did.
+macro_rules! insert {
+    ($rest:literal) => {
+        concat!(
+            "WITH remembered AS (
+                INSERT INTO idempotency (key_id, idempotency_key, task_id, expires_at)
+                SELECT $2, $13::text, $1, $14::bigint WHERE $13::text IS NOT NULL
+                ON CONFLICT (key_id, idempotency_key)
+                DO UPDATE SET task_id = excluded.task_id, expires_at = excluded.expires_at
+                    WHERE idempotency.expires_at <= $12::bigint
+                RETURNING 1
+            )
+            INSERT INTO tasks (id, key_id, operation, needs, caller_id, unique_id, request, options, plan, callback_url,
+                               reserves, created_at)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::bigint
+            WHERE $13::text IS NULL OR EXISTS (SELECT 1 FROM remembered) ",
+            $rest,
+            " RETURNING 1"
+        )
+    };
+}
+
+/// Only the platform's id is unique.
+const INSERT: &str = insert!("");
+
+/// Returns no row either if something else of the task is taken. What it has remembered is then to be undone.
+const INSERT_IF_FREE: &str = insert!("ON CONFLICT DO NOTHING");
+
+const REMEMBERED: &str =
+    "SELECT task_id FROM idempotency WHERE key_id = $1 AND idempotency_key = $2 AND expires_at > $3";
+
+const OF_UNIQUE_ID: &str = "SELECT id FROM tasks
+    WHERE key_id = $1 AND operation = $2 AND text_digest(caller_id) = text_digest($3) AND unique_id";
+
+const IS_RESERVED: &str = "SELECT 1 FROM tasks
+    WHERE text_digest(reserves) = text_digest($1) AND reserves IS NOT NULL AND state IN ('queued', 'running')";
+
+pub async fn submit(client: &mut Client, task: &NewTask) -> Result<Submitted, Problem> {
+    for _ in 0..TRIES {
+        if insert(client, task).await? {
+            return Ok(Submitted::New);
+        }
+        // What was in the way is committed. It may be deleted, ended or expired by now.
+        if let Some(earlier) = repeated(client, task).await? {
+            return Ok(earlier);
+        }
+        if is_reserved(client, task).await? {
+            return Ok(Submitted::Reserved);
+        }
+    }
+    Err(Problem::contended(format!("the task {} was in the way of others {TRIES} times", task.id)))
+}
+
+/// Inserts a task if nothing is in its way.
+async fn insert(client: &mut Client, task: &NewTask) -> Result<bool, Problem> {
+    if !task.unique_id && task.reserves.is_none() {
+        return write(&*client, INSERT, task).await;
+    }
+    let transaction = client.transaction().await?;
+    let is_new = write(&transaction, INSERT_IF_FREE, task).await?;
+    if is_new {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    Ok(is_new)
+}
+
+async fn write<C: GenericClient>(client: &C, sql: &str, task: &NewTask) -> Result<bool, Problem> {
+    let NewTask { id, key, operation, needs, caller_id, unique_id, request, options, plan, .. } = task;
+    let options = options.as_ref().map(ToString::to_string);
+    let plan = plan.as_ref().map(ToString::to_string);
+    let idempotency = task.idempotency.as_ref();
+    let inserted = rows(
+        client,
+        sql,
+        &[
+            &id.as_str(),
+            &key.as_str(),
+            operation,
+            &escape(needs),
+            &escape(caller_id),
+            unique_id,
+            request,
+            &options,
+            &plan,
+            &escaped(task.callback_url.as_ref()),
+            &escaped(task.reserves.as_ref()),
+            &task.created_at.0,
+            &idempotency.map(|idempotency| escape(&idempotency.key)),
+            &idempotency.map(|idempotency| idempotency.expires_at.0),
+        ],
+    )
+    .await?;
+    Ok(!inserted.is_empty())
+}
+
+pub async fn repeated(client: &mut Client, task: &NewTask) -> Result<Option<Submitted>, Problem> {
+    let mut id: Option<String> = None;
+    if let Some(idempotency) = &task.idempotency {
+        let key = escape(&idempotency.key);
+        let row = some_row(&*client, REMEMBERED, &[&task.key.as_str(), &key, &task.created_at.0]).await?;
+        id = row.map(|row| row.try_get(0)).transpose()?;
+    }
+    if id.is_none() && task.unique_id {
+        let caller_id = escape(&task.caller_id);
+        let row = some_row(&*client, OF_UNIQUE_ID, &[&task.key.as_str(), &task.operation, &caller_id]).await?;
+        id = row.map(|row| row.try_get(0)).transpose()?;
+    }
+    let Some(id) = id else { return Ok(None) };
+    let Some(earlier) = by_id(&*client, &task.key, &id).await? else { return Ok(None) };
+    let is_same = earlier.operation == task.operation && earlier.request == task.request;
+    let earlier = Box::new(earlier);
+    Ok(Some(if is_same { Submitted::Again(earlier) } else { Submitted::Conflict(earlier) }))
+}
+
+/// Whether an active task has reserved the same name.
+async fn is_reserved(client: &mut Client, task: &NewTask) -> Result<bool, Problem> {
+    let Some(name) = &task.reserves else { return Ok(false) };
+    Ok(some_row(&*client, IS_RESERVED, &[&escape(name)]).await?.is_some())
+}

@@ -1,0 +1,143 @@
+//! What a server does that is stopped, busy, silent, or not the right one.
+
+use std::time::{Duration, Instant};
+
+use imgopen_postgres::{PostgresOptions, PostgresStore};
+use imgopen_store::{KeyId, Moment, NewTask, Note, Store, StoreError, Submitted, TaskId};
+use tokio_postgres::Client;
+
+use super::server::{Fresh, empty, options};
+
+fn task(name: &str) -> NewTask {
+    NewTask::new(TaskId(name.to_owned()), KeyId("a".to_owned()), "enlarge_image", "{}", Moment(7))
+}
+
+/// Ends the connections of stores, those alone that wait for a lock if asked. Returns how many there were.
+async fn terminate(client: &Client, waiting: bool) -> i64 {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'imgopen'
+                 AND (NOT $1 OR wait_event_type = 'Lock')";
+    client.query_one(sql, &[&waiting]).await.unwrap().get(0)
+}
+
+/// Waits until a call of a store waits for a lock, and ends its connection.
+async fn terminate_waiting(client: &Client) {
+    let start = Instant::now();
+    while terminate(client, true).await == 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "nothing waits for the lock");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_were_ended_are_replaced() {
+    let Some(database) = empty().await else { return };
+    let (store, client) = (database.store(&options()).await, database.client().await);
+    store.submit(task("before")).await.unwrap();
+    for _ in 0..20 {
+        // At least one connection is idle between two calls.
+        let found = futures_util::future::join_all((0..4).map(|_| store.last_place())).await;
+        assert!(found.iter().all(|place| *place == Ok(1)), "{found:?}");
+        assert!(terminate(&client, false).await > 0);
+        assert_eq!(store.last_place().await, Ok(1));
+    }
+    assert_eq!(store.submit(task("after")).await.unwrap(), Submitted::New);
+}
+
+#[tokio::test]
+async fn a_write_whose_connection_was_ended_may_be_done_and_one_that_may_be_repeated_is() {
+    let Some(database) = empty().await else { return };
+    let (store, client) = (database.store(&options()).await, database.client().await);
+    let mut locking = database.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE tasks, notes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let submit = tokio::spawn({
+        let store = store.clone();
+        async move { store.submit(task("1")).await }
+    });
+    terminate_waiting(&client).await;
+    let error = submit.await.unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");
+    assert!(error.may_be_done() && error.may_pass(), "{error}");
+    let note = tokio::spawn({
+        let store = store.clone();
+        async move { store.set_note(Note::LastSeen, 5).await }
+    });
+    terminate_waiting(&client).await;
+    lock.rollback().await.unwrap();
+    note.await.unwrap().unwrap();
+    assert_eq!(store.note(Note::LastSeen).await.unwrap(), Some(5));
+    assert_eq!(store.task(TaskId("1".to_owned())).await.unwrap(), None);
+    assert_eq!(store.submit(task("1")).await.unwrap(), Submitted::New);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_fails_a_write_in_time_and_nothing_is_done() {
+    let Some(database) = empty().await else { return };
+    let mut locking = database.client().await;
+    for (lock_timeout, statement_timeout) in [(200, 60_000), (60_000, 200)] {
+        let store = database
+            .store(&PostgresOptions {
+                lock_timeout: Duration::from_millis(lock_timeout),
+                statement_timeout: Duration::from_millis(statement_timeout),
+                ..options()
+            })
+            .await;
+        let lock = locking.transaction().await.unwrap();
+        lock.batch_execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let error = store.submit(task("1")).await.unwrap_err();
+        assert!(matches!(error, StoreError::Busy { .. }) && !error.may_be_done(), "{error}");
+        lock.rollback().await.unwrap();
+        assert_eq!(store.task(TaskId("1".to_owned())).await.unwrap(), None);
+        store.ready().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_fails_a_call_in_time_and_its_connection_is_closed() {
+    let Some(database) = empty().await else { return };
+    let one = PostgresOptions { connections: 1, call_timeout: Duration::from_secs(1), ..options() };
+    let store = database.store(&one).await;
+    let mut locking = database.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let start = Instant::now();
+    let error = store.submit(task("1")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable { problem, .. } if problem.contains("within 1s")), "{error}");
+    assert!(error.may_be_done() && start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    // The only connection would still wait for the lock.
+    store.set_note(Note::LastSeen, 5).await.unwrap();
+    lock.rollback().await.unwrap();
+    store.ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_layout_is_refused_by_its_number() {
+    let Some(database) = empty().await else { return };
+    let store = database.store(&options()).await;
+    store.close().await.unwrap();
+    let client = database.client().await;
+    client.batch_execute("UPDATE layout SET version = 99").await.unwrap();
+    let error = PostgresStore::open(&database.url(), &options()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Layout { found: 99, known: 1, .. }), "{error}");
+    assert!(error.to_string().contains(&database.name), "{error}");
+    let version: i64 = client.query_one("SELECT version FROM layout", &[]).await.unwrap().get(0);
+    assert_eq!(version, 99);
+}
+
+#[tokio::test]
+async fn what_an_operator_can_change_is_said() {
+    let Some(database) = empty().await else { return };
+    let error = async |url: &str| PostgresStore::open(url, &options()).await.unwrap_err();
+    let missing = error(&database.url().replace(&database.name, "imgopen_missing")).await;
+    assert!(matches!(&missing, StoreError::Access { fix, .. } if fix.contains("createdb")), "{missing}");
+    let closed = error("postgres://me:secret@127.0.0.1:1/x?sslmode=disable").await;
+    assert!(matches!(&closed, StoreError::Unreachable { .. }), "{closed}");
+    assert!(
+        closed.to_string().contains("postgres://127.0.0.1:1/x") && !closed.to_string().contains("secret"),
+        "{closed}"
+    );
+    let ascii = Fresh::with("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0").await.unwrap();
+    let encoding = error(&ascii.url()).await;
+    assert!(matches!(&encoding, StoreError::Access { problem, .. } if problem.contains("SQL_ASCII")), "{encoding}");
+}
