@@ -75,9 +75,19 @@ impl Problem {
         }
     }
 
-    /// An error of connecting. What the server did not say itself is a matter of the network or of TLS.
+    /// An error of connecting. What neither the server nor the network says is that the two do not agree on TLS or on how to log
+    /// in.
     fn of_connecting(error: &tokio_postgres::Error) -> Self {
-        if error.as_db_error().is_some() { Self::of(error) } else { Self::unreachable(chain(error)) }
+        if error.as_db_error().is_some() {
+            return Self::of(error);
+        }
+        let text = chain(error);
+        let Some(source) = error.source() else { return Self::unreachable(text) };
+        match source.downcast_ref::<io::Error>() {
+            Some(error) if is_of_tls(error) => Self::access(text, TLS),
+            Some(_) => Self::unreachable(text),
+            None => Self::access(text, LOGIN),
+        }
     }
 
     fn of(error: &tokio_postgres::Error) -> Self {
@@ -89,6 +99,17 @@ impl Problem {
         let code = answer.code().code();
         Self { kind: kind(code), text: format!("{} ({code})", answer.message()) }
     }
+}
+
+/// What to do about a certificate that is not trusted.
+const TLS: &str = "have this machine trust the certificate of its server, or add `sslmode=disable` to its URL";
+
+/// What to do if the server asks for something that the URL does not have.
+const LOGIN: &str = "check the user, the password and `sslmode` in its URL";
+
+/// Whether TLS failed, rather than the network.
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 /// What can be done about an error with this SQLSTATE.
@@ -147,6 +168,13 @@ impl From<PoolError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_not_the_network() {
+        assert!(is_of_tls(&io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError)));
+        assert!(!is_of_tls(&io::Error::new(io::ErrorKind::InvalidData, "out of paper")));
+        assert!(!is_of_tls(&io::ErrorKind::ConnectionRefused.into()));
+    }
 
     #[test]
     fn errors_say_what_can_be_done() {
