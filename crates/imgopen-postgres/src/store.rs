@@ -137,7 +137,7 @@ impl PostgresStore {
         call!(self, Always, |client| notes::now(&mut client))
     }
 
-    /// Claims the next task by fair turns: of the next key that has one, whatever process served it last. The run begins by
+    /// Claims the next task by fair turns: of the first key after the one that was served last that has one. The run begins by
     /// the database's clock. `None` if there is nothing to run, or the owner is not registered.
     ///
     /// # Errors

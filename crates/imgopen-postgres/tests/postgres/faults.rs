@@ -41,7 +41,12 @@ async fn connections_that_were_ended_are_replaced() {
         assert!(terminate(&client, false).await > 0);
         assert_eq!(store.last_place().await, Ok(1));
     }
-    assert_eq!(store.submit(task("after")).await.unwrap(), Submitted::New);
+    // A write that meets a connection whose end was not yet noticed may be done. The others are dropped with it.
+    let first = store.submit(task("first")).await;
+    assert!(matches!(first, Ok(Submitted::New) | Err(StoreError::Unreachable { .. })), "{first:?}");
+    if first.is_err() {
+        assert_eq!(store.submit(task("second")).await.unwrap(), Submitted::New);
+    }
 }
 
 #[tokio::test]
