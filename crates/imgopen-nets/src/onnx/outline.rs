@@ -4,7 +4,7 @@
 //! that many bytes, and follows nested messages as deep as they go. So every file is read here first, and refused if a length
 //! does not fit, if it nests too deep, or if it declares more than the limits allow.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::fields::{attribute, element, graph, kind, model, node, shape, tensor, tensor_kind, value};
 use super::wire::{Fields, Value};
@@ -141,30 +141,46 @@ fn check_names(outline: &Outline) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that every value is made once, and before it is taken, and that no chain of operators is too long.
-fn check_order(nodes: &[Node]) -> Result<(), String> {
-    let all: HashSet<&str> = nodes.iter().flat_map(|node| &node.outputs).map(String::as_str).collect();
-    // How many operators there are on the longest way to a value.
-    let mut steps: HashMap<&str, usize> = HashMap::new();
-    for node in nodes {
-        let mut before = 0;
-        for name in node.inputs.iter().map(String::as_str).filter(|name| all.contains(name)) {
-            match steps.get(name) {
-                Some(steps) => before = before.max(*steps),
-                None if name.is_empty() => {}
-                None => return Err(format!("`{}` takes the value `{name}` before it is made", node.operator)),
-            }
-        }
-        if before == LONGEST {
-            return Err(format!("more than {LONGEST} operators follow one another"));
-        }
+/// Puts operators into an order in which each value is made before it is taken, as near to that of the file as can be: writers
+/// append operators that belong in front. Checks that every value is made once, and that no chain of operators is too long.
+fn sorted(nodes: Vec<Node>) -> Result<Vec<Node>, String> {
+    let mut makers: HashMap<&str, usize> = HashMap::new();
+    for (index, node) in nodes.iter().enumerate() {
         for name in node.outputs.iter().map(String::as_str).filter(|name| !name.is_empty()) {
-            if steps.insert(name, before + 1).is_some() {
+            if makers.insert(name, index).is_some() {
                 return Err(format!("the value `{name}` is made twice"));
             }
         }
     }
-    Ok(())
+    let mut takers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    // How many inputs of an operator have not been made yet, and how many operators there are on the longest way to it.
+    let (mut missing, mut steps) = (vec![0_usize; nodes.len()], vec![1_usize; nodes.len()]);
+    for (index, node) in nodes.iter().enumerate() {
+        for maker in node.inputs.iter().filter_map(|name| makers.get(name.as_str())) {
+            takers[*maker].push(index);
+            missing[index] += 1;
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..nodes.len()).filter(|index| missing[*index] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(index) = ready.pop_first() {
+        if steps[index] > LONGEST {
+            return Err(format!("more than {LONGEST} operators follow one another"));
+        }
+        order.push(index);
+        for taker in &takers[index] {
+            steps[*taker] = steps[*taker].max(steps[index] + 1);
+            missing[*taker] -= 1;
+            if missing[*taker] == 0 {
+                ready.insert(*taker);
+            }
+        }
+    }
+    if let Some(node) = missing.iter().position(|missing| *missing > 0).map(|index| &nodes[index]) {
+        return Err(format!("`{}` takes a value that is made from what it makes itself", node.operator));
+    }
+    let mut nodes: Vec<_> = nodes.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|index| nodes[index].take()).collect())
 }
 
 impl Counts {
@@ -209,7 +225,7 @@ impl Counts {
                 _ => {}
             }
         }
-        check_order(&nodes)?;
+        let nodes = sorted(nodes)?;
         Ok(Outline { inputs, outputs, nodes, constants, weights: 0 })
     }
 

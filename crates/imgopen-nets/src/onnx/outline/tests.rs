@@ -150,9 +150,16 @@ fn operators_stand_in_an_order_in_which_they_can_run() {
         let graph = [nodes.concat(), output.clone()].concat();
         Message::default().int(model::IR_VERSION, 8).bytes(model::GRAPH, &graph).into_bytes()
     };
-    assert!(read(&model(&[relu("x", "a"), relu("a", "y")]), MOST).is_ok());
+    let order = |nodes: &[Vec<u8>]| {
+        let nodes = read(&model(nodes), MOST).unwrap().nodes;
+        nodes.into_iter().map(|node| node.outputs.concat()).collect::<String>()
+    };
+    assert_eq!(order(&[relu("x", "a"), relu("a", "b"), relu("b", "y")]), "aby");
+    // A converter appends what it puts in front.
+    assert_eq!(order(&[relu("b", "y"), relu("x", "a"), relu("a", "b")]), "aby");
     let circle = model(&[relu("y", "a"), relu("a", "y")]);
-    assert_eq!(problem(&circle), "`Relu` takes the value `y` before it is made");
+    assert_eq!(problem(&circle), "`Relu` takes a value that is made from what it makes itself");
+    assert_eq!(problem(&model(&[relu("y", "y")])), "`Relu` takes a value that is made from what it makes itself");
     let twice = model(&[relu("x", "y"), relu("x", "y")]);
     assert_eq!(problem(&twice), "the value `y` is made twice");
     let chain: Vec<_> = (0..=LONGEST).map(|step| relu(&step.to_string(), &(step + 1).to_string())).collect();
