@@ -16,6 +16,10 @@ from schemathesis.openapi.checks import RejectedPositiveData
 # Integers are read as 64 bits wide, which JSON Schema has no word for.
 INTEGERS = range(-(2**63), 2**63)
 
+# What patterns mean in ECMA-262, whose regular expressions the document has; Python's have other blanks and ends of lines.
+BLANK = r"[\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
+ANY = r"[^\n\r\u2028\u2029]"
+
 
 @schemathesis.hook
 def filter_failure(context, failure: Failure, case, response) -> bool:
@@ -58,6 +62,8 @@ class Reading:
             return [self.read(schema.get("items", {}), item) for item in value]
         if isinstance(value, str) and limits is not None and not is_number(limits, value):
             self.faults += 1
+        if isinstance(value, str) and not is_match(schema.get("pattern", ""), value):
+            self.faults += 1
         if isinstance(value, int) and value not in INTEGERS and schema.get("type") == "integer":
             self.faults += 1
         return value
@@ -98,6 +104,11 @@ def converted(kind, accepts, value):
     if kind == "array" and "string" in accepts and isinstance(value, str):
         return [value]
     return value
+
+
+def is_match(pattern, text):
+    """Whether a text matches a pattern of the document."""
+    return re.search(pattern.replace(r"\s", BLANK).replace(".+", f"{ANY}+"), text) is not None
 
 
 def is_number_text(text):
