@@ -4,10 +4,10 @@
 //! for the first attempts and one for the repeated ones jump in their indexes from key to key and from origin to origin, and
 //! return as many candidates as the free slots could take, in the order of turns. The slots are given away here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use deadpool_postgres::Client;
-use imgopen_store::{CallbackId, CallbackRow, InProgress, KeyId, Moment, Turn, UnderWay};
+use imgopen_store::{CallbackId, CallbackRow, KeyId, Moment, Slots, UnderWay};
 
 use crate::callbacks::{self, columns};
 use crate::problem::Problem;
@@ -86,13 +86,13 @@ pub async fn due(client: &mut Client, now: Moment, under_way: UnderWay) -> Resul
     for sql in STAGES {
         if slots.free() > 0 {
             let candidates = candidates(client, sql, now, &slots).await?;
-            slots.fill(candidates);
+            fill(&mut slots, candidates);
         }
     }
-    if slots.chosen.is_empty() {
+    if slots.chosen().is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<_> = slots.chosen.iter().map(CallbackId::as_str).collect();
+    let ids: Vec<_> = slots.chosen().iter().map(CallbackId::as_str).collect();
     let found = rows(&*client, CHOSEN, &[&ids]).await?;
     let mut callbacks = found.iter().map(callbacks::read).collect::<Result<Vec<_>, _>>()?;
     let places: HashMap<_, _> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
@@ -107,17 +107,17 @@ struct Candidates {
 }
 
 async fn candidates(client: &mut Client, sql: &str, now: Moment, slots: &Slots) -> Result<Vec<Candidates>, Problem> {
-    let last = slots.turn.key.as_ref().map_or("", KeyId::as_str);
+    let last = slots.turn().key.as_ref().map_or("", KeyId::as_str);
     let (turn_keys, turn_origins): (Vec<_>, Vec<_>) =
-        slots.turn.origins.iter().map(|(key, origin)| (key.as_str(), escape(origin))).unzip();
-    let taken: Vec<_> = slots.taken.iter().map(CallbackId::as_str).collect();
+        slots.turn().origins.iter().map(|(key, origin)| (key.as_str(), escape(origin))).unzip();
+    let taken: Vec<_> = slots.taken().iter().map(CallbackId::as_str).collect();
     let (mut busy_keys, mut busy_origins, mut busy) = (Vec::new(), Vec::new(), Vec::new());
-    for ((key, origin), number) in &slots.by_origin {
+    for ((key, origin), number) in slots.by_origin() {
         busy_keys.push(key.as_str());
         busy_origins.push(escape(origin));
         busy.push(count(*number));
     }
-    let (per_origin, free, at_once) = (count(slots.per_origin), count(slots.free()), count(slots.at_once));
+    let (per_origin, free, at_once) = (count(slots.per_origin()), count(slots.free()), count(slots.at_once()));
     let found = rows(
         &*client,
         sql,
@@ -157,55 +157,15 @@ fn by_turns(mut origins: Vec<(String, VecDeque<String>)>) -> VecDeque<(String, C
     callbacks
 }
 
-/// The slots as they are taken.
-struct Slots {
-    at_once: usize,
-    per_origin: usize,
-    taken: HashSet<CallbackId>,
-    by_key: HashMap<KeyId, usize>,
-    by_origin: HashMap<(KeyId, String), usize>,
-    turn: Turn,
-    chosen: Vec<CallbackId>,
-}
-
-impl Slots {
-    fn new(under_way: UnderWay) -> Self {
-        let UnderWay { attempts, at_once, per_origin, turn } = under_way;
-        let (taken, chosen) = (HashSet::new(), Vec::new());
-        let (by_key, by_origin) = (HashMap::new(), HashMap::new());
-        let mut slots = Self { at_once, per_origin, taken, by_key, by_origin, turn, chosen };
-        attempts.into_iter().for_each(|attempt| slots.take(attempt));
-        slots
-    }
-
-    fn take(&mut self, attempt: InProgress) {
-        let InProgress { callback, key, origin } = attempt;
-        *self.by_key.entry(key.clone()).or_default() += 1;
-        *self.by_origin.entry((key, origin)).or_default() += 1;
-        self.taken.insert(callback);
-    }
-
-    fn free(&self) -> usize {
-        self.at_once.saturating_sub(self.taken.len())
-    }
-
-    /// Whether a key may take another slot: while it holds fewer than are free.
-    fn admits(&self, key: &KeyId) -> bool {
-        self.by_key.get(key).copied().unwrap_or(0) < self.free()
-    }
-
-    /// Fills the free slots: one for each key, then again one for each key that had something due.
-    fn fill(&mut self, candidates: Vec<Candidates>) {
-        let mut waiting = VecDeque::from(candidates);
-        while let Some(mut next) = waiting.pop_front().filter(|_| self.free() > 0) {
-            if !self.admits(&next.key) {
-                continue;
-            }
-            let Some((origin, callback)) = next.callbacks.pop_front() else { continue };
-            self.turn.passed(&next.key, &origin);
-            self.take(InProgress { callback: callback.clone(), key: next.key.clone(), origin });
-            self.chosen.push(callback);
-            waiting.push_back(next);
+/// Fills the free slots: one for each key, then again one for each key that had something due.
+fn fill(slots: &mut Slots, candidates: Vec<Candidates>) {
+    let mut waiting = VecDeque::from(candidates);
+    while let Some(mut next) = waiting.pop_front().filter(|_| slots.free() > 0) {
+        if !slots.admits(&next.key) {
+            continue;
         }
+        let Some((origin, callback)) = next.callbacks.pop_front() else { continue };
+        slots.choose(&next.key, &origin, callback);
+        waiting.push_back(next);
     }
 }

@@ -11,7 +11,7 @@ use crate::values::{escape, json, moment, some_moment, text};
 const ADD: &str = "INSERT INTO keys (id, name, secret_hash, signing_secret, previous_secrets, created_at, revoked_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
-/// Locks what no row can: that there is no key.
+/// The lock for the first key: while there is none, there is no row to lock.
 const LOCK_FIRST: &str = "SELECT pg_advisory_xact_lock(7262, 1)";
 
 const HAS_ANY: &str = "SELECT EXISTS (SELECT 1 FROM keys WHERE id <> $1)";

@@ -10,6 +10,7 @@ mod ids;
 mod key;
 mod output;
 mod owner;
+mod slots;
 mod sqlite;
 mod state;
 mod store;
@@ -28,6 +29,7 @@ pub use ids::{
 pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredFile, StoredPicture, TaskOutput};
 pub use owner::{Attempts, OrphanedRun, Proof, Recovered, Recovery};
+pub use slots::Slots;
 pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};
 pub use store::{Note, Store};

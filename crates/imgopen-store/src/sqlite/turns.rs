@@ -4,7 +4,7 @@
 //! counted: two indexes hold the first and the repeated attempts by key, origin and time, and the search jumps in them from
 //! key to key and from origin to origin.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use super::callbacks;
 use super::problem::Problem;
 use crate::ids::{CallbackId, KeyId};
-use crate::{CallbackRow, InProgress, Moment, Turn, UnderWay};
+use crate::{CallbackRow, Moment, Slots, UnderWay};
 
 /// The two kinds of attempts, in the order in which they are served.
 static STAGES: LazyLock<[Stage; 2]> = LazyLock::new(|| {
@@ -60,49 +60,7 @@ pub fn due(connection: &Connection, now: Moment, under_way: UnderWay) -> Result<
     for stage in STAGES.iter() {
         Search { connection, now, stage }.fill(&mut slots)?;
     }
-    slots.chosen.iter().filter_map(|id| callbacks::callback(connection, id).transpose()).collect()
-}
-
-/// The slots as they are taken.
-struct Slots {
-    at_once: usize,
-    per_origin: usize,
-    taken: HashSet<CallbackId>,
-    by_key: HashMap<KeyId, usize>,
-    by_origin: HashMap<(KeyId, String), usize>,
-    turn: Turn,
-    chosen: Vec<CallbackId>,
-}
-
-impl Slots {
-    fn new(under_way: UnderWay) -> Self {
-        let UnderWay { attempts, at_once, per_origin, turn } = under_way;
-        let (taken, chosen) = (HashSet::new(), Vec::new());
-        let (by_key, by_origin) = (HashMap::new(), HashMap::new());
-        let mut slots = Self { at_once, per_origin, taken, by_key, by_origin, turn, chosen };
-        attempts.into_iter().for_each(|attempt| slots.take(attempt));
-        slots
-    }
-
-    fn take(&mut self, attempt: InProgress) {
-        let InProgress { callback, key, origin } = attempt;
-        *self.by_key.entry(key.clone()).or_default() += 1;
-        *self.by_origin.entry((key, origin)).or_default() += 1;
-        self.taken.insert(callback);
-    }
-
-    fn free(&self) -> usize {
-        self.at_once.saturating_sub(self.taken.len())
-    }
-
-    /// Whether a key may take another slot: while it holds fewer than are free.
-    fn admits(&self, key: &KeyId) -> bool {
-        self.by_key.get(key).copied().unwrap_or(0) < self.free()
-    }
-
-    fn admits_origin(&self, key: &KeyId, origin: &str) -> bool {
-        self.by_origin.get(&(key.clone(), origin.to_owned())).copied().unwrap_or(0) < self.per_origin
-    }
+    slots.chosen().iter().filter_map(|id| callbacks::callback(connection, id).transpose()).collect()
 }
 
 /// The search among one kind of attempts.
@@ -115,7 +73,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Fills the free slots: one for each key, then again one for each key that had something due.
     fn fill(&self, slots: &mut Slots) -> Result<(), Problem> {
-        let start = slots.turn.key.as_ref().map_or("", KeyId::as_str).to_owned();
+        let start = slots.turn().key.as_ref().map_or("", KeyId::as_str).to_owned();
         let mut served = VecDeque::new();
         round(
             &start,
@@ -141,7 +99,7 @@ impl Search<'_> {
         if !slots.admits(key) || !self.may_be_due(key)? {
             return Ok(false);
         }
-        let start = slots.turn.origins.get(key).cloned().unwrap_or_default();
+        let start = slots.turn().origins.get(key).cloned().unwrap_or_default();
         let next = |after: &str| self.text(&self.stage.next_origin, [key.as_str(), after]);
         round(&start, next, |origin| self.serve_origin(slots, key, origin))
     }
@@ -152,14 +110,12 @@ impl Search<'_> {
         }
         // Fewer than `per_origin` of the origin's are taken, so one of the first `per_origin` is not.
         let mut statement = self.connection.prepare_cached(&self.stage.due)?;
-        let most = i64::try_from(slots.per_origin).unwrap_or(i64::MAX);
+        let most = i64::try_from(slots.per_origin()).unwrap_or(i64::MAX);
         let ids = statement.query_map(params![key, origin, self.now, most], |row| row.get(0))?;
         for id in ids {
             let id: CallbackId = id?;
-            if !slots.taken.contains(&id) {
-                slots.turn.passed(key, origin);
-                slots.take(InProgress { callback: id.clone(), key: key.clone(), origin: origin.to_owned() });
-                slots.chosen.push(id);
+            if !slots.taken().contains(&id) {
+                slots.choose(key, origin, id);
                 return Ok(true);
             }
         }
