@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use imgopen_engine::{EngineError, Input, Job, PictureLimits};
+use imgopen_engine::{EngineError, Input, Job, Monitor, PictureLimits};
 use imgopen_picture::{Header, InputError, inspect, inspect_whole};
 use imgopen_types::SubmitTrainingRequest;
 use tokio::task::spawn_blocking;
@@ -26,6 +26,7 @@ pub(crate) async fn lay_out(
     request: &SubmitTrainingRequest,
     plan: &TrainingPlan,
     directory: &Path,
+    monitor: &Monitor,
 ) -> Result<(), EngineError> {
     let pictures = directory.join(plan::pictures(request));
     create(&pictures).await?;
@@ -35,7 +36,7 @@ pub(crate) async fn lay_out(
         let field = format!("fileUrlList[{index}]");
         let ((input, caption), earlier) = match fetched.picture(&field).await {
             Some(picture) => (picture, fetched.name(&field)),
-            None => (fetch(job, &field).await?, None),
+            None => (fetch(job, &field, monitor).await?, None),
         };
         // It may have been written again, as a larger file than one that is fetched may be.
         let limits = PictureLimits { bytes: u64::MAX, ..*job.limits() };
@@ -67,11 +68,11 @@ pub(crate) async fn lay_out(
 }
 
 /// Fetches a picture. Returns it as the trainer reads it, and its caption.
-async fn fetch(job: &Job, field: &str) -> Result<(Input, Option<String>), EngineError> {
+async fn fetch(job: &Job, field: &str, monitor: &Monitor) -> Result<(Input, Option<String>), EngineError> {
     let input = job.fetch(field).await?;
     check(&input, job.limits()).await?;
     let caption = caption(&input.bytes);
-    Ok((plain(input, job.limits()).await?, caption))
+    Ok((plain(input, job.limits(), monitor).await?, caption))
 }
 
 /// Checks that a file, which may be given to the trainer as it is, is a whole picture.

@@ -168,7 +168,7 @@ impl Trainer {
     }
 
     /// Lays out the data set of a job, unless it is there.
-    async fn prepare(&self, job: &Job) -> Result<Prepared, EngineError> {
+    async fn prepare(&self, job: &Job, monitor: &Monitor) -> Result<Prepared, EngineError> {
         let request = job.request::<SubmitTrainingRequest>()?;
         let plan: TrainingPlan = match job.plan() {
             Some(plan) => serde_json::from_value(plan.clone())
@@ -183,7 +183,7 @@ impl Trainer {
             let (task, run) = (job.task_id().to_owned(), job.run_id().to_owned());
             let taken_over = self.rename(move |data_dir| datasets::take_over(data_dir, &task, &run)).await;
             taken_over.map_err(|error| files::failed(&partial, &error))?;
-            layout::lay_out(job, &request, &plan, &partial).await?;
+            layout::lay_out(job, &request, &plan, &partial, monitor).await?;
             let complete = directory.clone();
             let completed = self.rename(move |_| std::fs::rename(&partial, &complete)).await;
             completed.map_err(|error| files::failed(&directory, &error))?;
@@ -238,10 +238,17 @@ impl Engine for Trainer {
             match &trainer.training {
                 Some(training) => {
                     let _used = trainer.in_use.enter(job.task_id());
-                    carry_out(training, (&trainer.models, &trainer.moving), &job, &monitor, trainer.prepare(&job)).await
+                    carry_out(
+                        training,
+                        (&trainer.models, &trainer.moving),
+                        &job,
+                        &monitor,
+                        trainer.prepare(&job, &monitor),
+                    )
+                    .await
                 }
                 None => {
-                    let prepared = monitor.until_cancelled(trainer.prepare(&job)).await??;
+                    let prepared = monitor.until_cancelled(trainer.prepare(&job, &monitor)).await??;
                     // Until a trainer is configured, trying again cannot help.
                     Err(EngineError::Rejected { field: None, problem: ended(&prepared) })
                 }

@@ -4,24 +4,26 @@
 //! colour space, takes CMYK without its profile, and makes white of most gray of 16 bits. It finds PNG, JPEG, WebP and BMP files.
 
 use image::DynamicImage;
-use imgopen_engine::{EngineError, Format, Input, PictureLimits};
-use imgopen_picture::{Attached, InputError, decode, encode, has_color_space, has_plain_pixels, is_upright, to_srgb};
+use imgopen_engine::{EngineError, Format, Input, Monitor, PictureLimits};
+use imgopen_picture::{
+    Attached, InputError, decode_input, encode, has_color_space, has_plain_pixels, is_upright, to_srgb,
+};
 use tokio::task::spawn_blocking;
 
 /// Returns the picture as the trainer reads it rightly. A file of which that is true is not changed. One that is only to be
 /// turned keeps its format; others become PNG files with 8 bits in sRGB.
-pub(crate) async fn plain(input: Input, limits: &PictureLimits) -> Result<Input, EngineError> {
+pub(crate) async fn plain(input: Input, limits: &PictureLimits, monitor: &Monitor) -> Result<Input, EngineError> {
     let bytes = &input.bytes;
     if has_plain_pixels(bytes) && is_upright(bytes) && !has_color_space(bytes) {
         return Ok(input);
     }
-    let limits = *limits;
-    let written = spawn_blocking(move || write(input, &limits)).await;
+    let (limits, monitor) = (*limits, monitor.clone());
+    let written = spawn_blocking(move || write(input, &limits, &monitor)).await;
     written.unwrap_or_else(|error| Err(EngineError::Failed(error.to_string())))
 }
 
-fn write(input: Input, limits: &PictureLimits) -> Result<Input, EngineError> {
-    let mut decoded = decode(&input.bytes, limits).map_err(|problem| InputError::new(&input, problem))?;
+fn write(input: Input, limits: &PictureLimits, monitor: &Monitor) -> Result<Input, EngineError> {
+    let mut decoded = decode_input(&input, limits, monitor)?;
     let (profile, chroma) = (decoded.profile.clone(), decoded.header.chroma);
     let is_same = !to_srgb(&mut decoded) && has_plain_pixels(&input.bytes);
     let format = decoded.header.format.as_format().filter(|_| is_same);
@@ -80,7 +82,7 @@ mod tests {
             (8, (32, 64), (16, 58), (16, 5)),
         ] {
             let given = photograph(orientation);
-            let stored = plain(given.clone(), &PictureLimits::default()).await.unwrap();
+            let stored = plain(given.clone(), &PictureLimits::default(), &Monitor::new().0).await.unwrap();
             assert_eq!(stored == given, orientation == 1);
             assert!(is_upright(&stored.bytes));
             let seen = image::load_from_memory(&stored.bytes).unwrap().to_rgb8();
@@ -93,9 +95,17 @@ mod tests {
     #[tokio::test]
     async fn a_picture_that_cannot_be_turned_is_named() {
         let limits = PictureLimits { pixels: 100, ..PictureLimits::default() };
-        let error = plain(photograph(6), &limits).await.unwrap_err();
+        let error = plain(photograph(6), &limits, &Monitor::new().0).await.unwrap_err();
         let expected = "`fileUrlList[0]`: the picture at https://example.com/1 is 64x32 pixels; at most 100";
         assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_job_turns_no_more_pictures() {
+        let (monitor, watch) = Monitor::new();
+        watch.cancel.cancel();
+        let result = plain(photograph(6), &PictureLimits::default(), &monitor).await;
+        assert_eq!(result.unwrap_err(), EngineError::Cancelled);
     }
 
     fn file(bytes: &[u8]) -> Input {
@@ -109,7 +119,7 @@ mod tests {
 
     /// Returns what the trainer gets, if that is not the file itself, by a reader without colour spaces.
     async fn written(given: &Input) -> Option<DynamicImage> {
-        let stored = plain(given.clone(), &PictureLimits::default()).await.unwrap();
+        let stored = plain(given.clone(), &PictureLimits::default(), &Monitor::new().0).await.unwrap();
         assert!(stored == *given || stored.bytes.starts_with(b"\x89PNG"));
         (stored != *given).then(|| image::load_from_memory(&stored.bytes).unwrap())
     }

@@ -166,6 +166,9 @@ pub mod tests {
         assert_eq!(urls(&flags(&[&config[..], &two].concat())), ["http://127.0.0.1:8188/", "http://b.example/ui"]);
         let set = ["--set", "backends=[{ url = \"http://c.example\" }]"];
         assert_eq!(urls(&flags(&set)), ["http://c.example/"]);
+        let set = ["--set", "backends=[{ url = \"http://c.example\", password = \"hush\" "];
+        let error = load(&flags(&set)).unwrap_err().to_string();
+        assert!(error.starts_with("--set backends: not a value of TOML: ") && !error.contains("hush"), "{error}");
         // The other settings of the file stay.
         assert_eq!(load(&flags(&[&config[..], &two].concat())).unwrap().service.workers, 7);
         assert_eq!(load(&flags(&[])).unwrap().backends.list.len(), 0);

@@ -21,7 +21,7 @@ impl Flags {
     ///
     /// # Errors
     ///
-    /// If `--set` is not given as `SETTING=VALUE`.
+    /// If `--set` is not given as `SETTING=VALUE`, or its value begins like a table and is none.
     pub fn read(flags: &Serve) -> anyhow::Result<Self> {
         let mut dict = Dict::new();
         let mut set = |name: &str, value: Value| drop(dict.insert(name.to_owned(), value));
@@ -72,17 +72,25 @@ impl Flags {
         for setting in &flags.set {
             let invalid = || Failure::usage(format!("--set {setting}: give SETTING=VALUE, such as queue.length=500"));
             let (name, value) = setting.split_once('=').ok_or_else(invalid)?;
-            insert(&mut dict, name.trim(), value_of(value));
+            let name = name.trim();
+            insert(&mut dict, name, value_of(name, value)?);
         }
         Ok(Self(dict))
     }
 }
 
-/// Parses a value as TOML. Anything else is a string, so that strings need no quotes inside the shell's.
-fn value_of(text: &str) -> Value {
-    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
-    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::from(text));
-    Value::serialize(value).unwrap_or_else(|_| Value::from(text))
+/// Parses a value as TOML. Anything else is a string, so that strings need no quotes inside the shell's. What was meant as a table
+/// is an error, which does not repeat it, because there may be passwords in it.
+fn value_of(name: &str, text: &str) -> anyhow::Result<Value> {
+    let value = match format!("value = {text}").parse::<toml::Table>() {
+        Ok(mut table) => table.remove("value"),
+        Err(error) if text.trim_start().starts_with(['[', '{']) && text.contains('{') => {
+            return Err(Failure::usage(format!("--set {name}: not a value of TOML: {}", error.message().trim())).into());
+        }
+        Err(_) => None,
+    };
+    let value = value.unwrap_or_else(|| toml::Value::from(text));
+    Ok(Value::serialize(value).unwrap_or_else(|_| Value::from(text)))
 }
 
 fn insert(dict: &mut Dict, name: &str, value: Value) {
