@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod auditor;
 mod devices;
 mod engine;
 mod error;
@@ -14,6 +15,7 @@ mod registry;
 mod request;
 pub mod tags;
 
+pub use auditor::{AuditLabel, Auditor};
 pub use devices::{DeviceGuard, Devices, Tenant};
 pub use engine::{BackendStatus, Engine, Expected, Slots};
 pub use error::EngineError;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::auditor::Auditor;
 use crate::devices::Devices;
 use crate::engine::Engine;
 use crate::library::Library;
@@ -19,6 +20,7 @@ pub struct Registry {
     library: Option<Library>,
     devices: Devices,
     launcher: Option<PathBuf>,
+    auditor: Option<Arc<dyn Auditor>>,
 }
 
 /// An engine with its offer for an operation.
@@ -85,6 +87,16 @@ impl Registry {
     /// Returns the program that starts others. Without one, they are started directly.
     pub fn launcher(&self) -> Option<&Path> {
         self.launcher.as_deref()
+    }
+
+    /// Sets what audits the pictures of results, where a service is to do so.
+    pub fn with_auditor(self, auditor: impl Auditor) -> Self {
+        Self { auditor: Some(Arc::new(auditor)), ..self }
+    }
+
+    /// Returns what audits the pictures of results. Without it, none can be audited.
+    pub fn auditor(&self) -> Option<&Arc<dyn Auditor>> {
+        self.auditor.as_ref()
     }
 
     /// Also lists the models of a directory.

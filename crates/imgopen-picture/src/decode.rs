@@ -8,7 +8,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
-use imgopen_engine::{EngineError, Input, Monitor, PictureLimits};
+use imgopen_engine::{EngineError, Input, Monitor, Picture, PictureLimits};
 
 use crate::bmp_file;
 use crate::carried::{Carried, is_lossy};
@@ -153,6 +153,21 @@ pub fn decode_input(input: &Input, limits: &PictureLimits, monitor: &Monitor) ->
     // A decoder that was stopped reports a damaged file.
     monitor.check_cancelled()?;
     decoded.map_err(|problem| InputError::new(input, problem).into())
+}
+
+/// Decodes a picture of a result, however large its file is, and stops within the file when the job is cancelled. Animations are
+/// not decoded, whatever the limits say, because only their first frame would be.
+///
+/// # Errors
+///
+/// [`EngineError::Failed`] says what is wrong with the file. [`EngineError::Cancelled`].
+pub fn decode_result(picture: &Picture, limits: &PictureLimits, monitor: &Monitor) -> Result<Decoded, EngineError> {
+    monitor.check_cancelled()?;
+    let limits = PictureLimits { bytes: u64::MAX, frames: 1, ..*limits };
+    let decoded = decode_watched(&picture.bytes, &limits, Some(monitor));
+    // A decoder that was stopped reports a damaged file.
+    monitor.check_cancelled()?;
+    decoded.map_err(|problem| EngineError::Failed(format!("the file {problem}")))
 }
 
 type Pixels = (DynamicImage, Option<Vec<u8>>);

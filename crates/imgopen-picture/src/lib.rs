@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod blur;
 mod bmp_file;
 mod carried;
 mod chroma;
@@ -31,10 +32,11 @@ mod shades;
 mod tiff_file;
 mod watched;
 
+pub use blur::blurred;
 pub use carried::Carried;
 pub use chroma::Chroma;
 pub use colors::{is_space_writable, to_space_of, to_srgb};
-pub use decode::{Decoded, InputError, decode, decode_input, inspect, inspect_whole};
+pub use decode::{Decoded, InputError, decode, decode_input, decode_result, inspect, inspect_whole};
 pub use described::with_description;
 pub use encode::{Attached, EncodeError, MAX_JPEG_SIDE, MAX_WEBP_SIDE, check_sides, encode, encode_output};
 pub use expansion::{Expansion, LONGEST_SIDE, centred};

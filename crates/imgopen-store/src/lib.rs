@@ -27,7 +27,7 @@ pub use ids::{
     AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,
 };
 pub use key::{KeyRow, PreviousSecret};
-pub use output::{StoredFile, StoredPicture, TaskOutput};
+pub use output::{StoredFile, StoredLabel, StoredPicture, TaskOutput};
 pub use owner::{Attempts, OrphanedRun, Proof, Recovered, Recovery};
 pub use slots::Slots;
 pub use sqlite::{Inspection, SqliteStore};

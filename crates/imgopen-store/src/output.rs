@@ -44,6 +44,18 @@ pub struct StoredPicture {
     /// The seed of its noise, if the operation has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seed: Option<i64>,
+    /// What an audit found in it; nothing, if it passed. `None` if it was not audited.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub audit: Option<Vec<StoredLabel>>,
+}
+
+/// What an audit found in a picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredLabel {
+    /// The name, such as `nsfw`.
+    pub label: String,
+    /// How likely the picture shows it, from 0 to 1.
+    pub confidence: f64,
 }
 
 /// A file of a result that is not a picture, such as a trained LoRA.
@@ -73,5 +85,20 @@ mod tests {
         assert_eq!(serde_json::to_string(&with(&[])).unwrap(), earlier);
         let noted = with(&["`steps`: not used by \"DPM adaptive\""]);
         assert_eq!(serde_json::from_str::<TaskOutput>(&serde_json::to_string(&noted).unwrap()).unwrap(), noted);
+    }
+
+    #[test]
+    fn audits_are_kept_and_pictures_of_earlier_versions_have_none() {
+        let picture =
+            |audit| StoredPicture { token: AssetToken("a.png".into()), width: 8, height: 6, seed: None, audit };
+        let earlier = r#"{"token":"a.png","width":8,"height":6}"#;
+        assert_eq!(serde_json::from_str::<StoredPicture>(earlier).unwrap(), picture(None));
+        assert_eq!(serde_json::to_string(&picture(None)).unwrap(), earlier);
+        // One that passed differs from one that was not audited.
+        for labels in [vec![], vec![StoredLabel { label: "nsfw".into(), confidence: 0.9321 }]] {
+            let audited = picture(Some(labels));
+            let text = serde_json::to_string(&audited).unwrap();
+            assert_eq!(serde_json::from_str::<StoredPicture>(&text).unwrap(), audited, "{text}");
+        }
     }
 }

@@ -22,7 +22,8 @@ fn vendors() -> Vec<&'static Operation> {
 }
 
 fn output() -> TaskOutput {
-    let picture = |name: &str, seed| StoredPicture { token: AssetToken(name.into()), width: 8, height: 8, seed };
+    let picture =
+        |name: &str, seed| StoredPicture { token: AssetToken(name.into()), width: 8, height: 8, seed, audit: None };
     let face_box = FaceBox { x: 1, y: 2, width: 3, height: 4 };
     TaskOutput {
         pictures: vec![picture("one.png", Some(7)), picture("two.png", None)],
