@@ -147,6 +147,7 @@ pub fn list(args: &Serve) -> anyhow::Result<Listed> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use imgopen_service::SafetyAction;
 
     use super::*;
     use crate::args::{Args, Command};
@@ -208,6 +209,36 @@ mod tests {
         for value in ["assets.lifetime=30d", "assets.lifetime=\"30d\""] {
             let settings = load(&flags(&format!("--set {value}"))).unwrap().service;
             assert_eq!(settings.assets.lifetime, Some(std::time::Duration::from_secs(30 * 86400)));
+        }
+    }
+
+    #[test]
+    fn audits_are_set_for_all_keys_and_for_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[safety]\naction = \"blur\"\n[safety.keys.ak_1]\nthreshold = 1\n").unwrap();
+        let line =
+            format!("--config {} --set safety.threshold=0.7 --set safety.keys.ak_2.action=off", file.path().display());
+        let safety = load(&flags(&line)).unwrap().service.safety;
+        assert_eq!((safety.action, safety.threshold), (SafetyAction::Blur, 0.7));
+        let keys: Vec<_> = safety.keys.iter().map(|(id, key)| (id.as_str(), key.action, key.threshold)).collect();
+        assert_eq!(keys, [("ak_1", None, Some(1.0)), ("ak_2", Some(SafetyAction::Off), None)]);
+        for (set, problem) in [
+            (
+                "safety.action=hide",
+                "the setting `safety.action` (command line): \"hide\" given; give one of \"off\", \"mark\"",
+            ),
+            (
+                "safety.threshold=high",
+                "the setting `safety.threshold` (command line): string \"high\" given, a number expected",
+            ),
+            ("safety.threshold=1.5", "`safety.threshold`: 1.5 given; give a number from 0 to 1"),
+            (
+                "safety.keys.ak_1.label=nsfw",
+                "the setting `safety.keys.ak_1.label` (command line): unknown; the settings here are",
+            ),
+        ] {
+            let error = load(&flags(&format!("--set {set}"))).unwrap_err().to_string();
+            assert!(error.starts_with(problem), "{error}");
         }
     }
 

@@ -4,9 +4,11 @@ pub mod background;
 mod nets;
 mod pixels;
 mod plane;
+pub mod safety;
 pub mod upscale;
 
 pub use background::Background;
 pub use imgopen_nets::SessionSettings;
 pub use nets::Nets;
+pub use safety::Safety;
 pub use upscale::Upscale;

@@ -18,10 +18,11 @@ use tracing::{info, warn};
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The packs whose nets are run.
-const PACKS: [&str; 3] = [BACKGROUND, PORTRAIT, UPSCALE];
+const PACKS: [&str; 4] = [BACKGROUND, PORTRAIT, SAFETY, UPSCALE];
 
 pub(crate) const BACKGROUND: &str = "background";
 pub(crate) const PORTRAIT: &str = "portrait";
+pub(crate) const SAFETY: &str = "safety";
 pub(crate) const UPSCALE: &str = "upscale";
 
 /// The nets of the packs in a models directory, which engines share. Clones are the same.

@@ -4,7 +4,7 @@
 //! An answer has exactly the members that its schema declares, in the declared order, as far as the task has them. So one
 //! function serves every operation, and no answer can differ from its document.
 
-use imgopen_store::{State, TaskRow};
+use imgopen_store::{State, StoredLabel, TaskRow};
 use imgopen_types::schema::{Field, Object, Shape};
 use imgopen_types::{
     Answer, ExpandPromptStatus, Operation, SUCCESS_CODE, SUCCESS_MSG, SdStatus, ToolStatus, operations,
@@ -147,13 +147,17 @@ impl Report<'_> {
         }
     }
 
-    /// There is no moderation, so its members are left out.
+    /// Those that were not audited have no members about that.
     fn pictures(&self) -> Value {
         let pictures = self.task.output.iter().flat_map(|output| &output.pictures);
         let shown = pictures.map(|picture| {
             let mut shown = json!({ "image_status": 1, "image_url": self.urls.asset(&picture.token) });
             if let Some(seed) = picture.seed {
                 shown["seed"] = json!(seed);
+            }
+            if let Some(labels) = &picture.audit {
+                shown["img_audit"] = findings(labels);
+                shown["img_audit_status"] = json!(labels.is_empty());
             }
             shown
         });
@@ -176,6 +180,14 @@ impl Report<'_> {
         let request: Value = serde_json::from_str(&self.task.request).ok()?;
         let default = operations::SUBMIT_TRAINING.request.field("maxEpochs")?.default?;
         request.get("maxEpochs").cloned().or_else(|| serde_json::from_str(default).ok())
+    }
+}
+
+/// What an audit found in a picture. That it found nothing is a finding, too, as in the published examples.
+fn findings(labels: &[StoredLabel]) -> Value {
+    match labels {
+        [] => json!([{ "confidence": null, "label": "nonLabel" }]),
+        labels => labels.iter().map(|found| json!({ "confidence": found.confidence, "label": found.label })).collect(),
     }
 }
 

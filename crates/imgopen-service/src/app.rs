@@ -12,7 +12,7 @@ use axum::Router;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
-use imgopen_store::{Clock, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
+use imgopen_store::{Clock, KeyId, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
 use imgopen_trainer::{InvalidSetup, SdScripts, Trainer};
 use imgopen_types::operations;
 use tokio::net::TcpListener;
@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::settings::addresses::base;
 use crate::settings::{InvalidSetting, Settings, TrainingSettings};
 use crate::stop_times::StopTimes;
+use crate::tasks::audit;
 use crate::tasks::needs::{self, Needs};
 use crate::tasks::worker;
 use crate::upkeep::recovery::{Recovered, recover, settle_trainings, suspect_from};
@@ -114,9 +115,10 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// When the settings contradict one another, or the directory cannot be used.
+    /// When the settings contradict one another, the directory cannot be used, or what the setting `safety` asks for cannot be done.
     pub async fn open(settings: Settings, clock: Clock, engines: Registry) -> Result<Self, StartError> {
         settings.check()?;
+        audit::check(&settings.safety, &engines)?;
         if !clock.now().is_plausible() {
             return Err(StartError::Clock(clock.now().rfc3339()));
         }
@@ -140,10 +142,12 @@ impl Service {
         let owner = OwnerId::new()?;
         // Without a lease: the lock proves that this process lives.
         store.register_owner(owner.clone(), None).await?;
+        let keys = Keys::new(store.clone(), clock.clone());
+        check_keys(&settings, &keys).await?;
         let context = Context {
             health: Health::new(store.clone(), settings.data_dir.clone(), assets.clone(), settings.disk.reserve),
             assets,
-            keys: Keys::new(store.clone(), clock.clone()),
+            keys,
             fetcher: Fetcher::new(Guard::new(settings.allow_network.clone()))?,
             dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length)
                 .with_room(needs::room(engines.clone())),
@@ -402,6 +406,17 @@ fn occupy(data_dir: &Path) -> Result<File, StartError> {
         return Err(unusable(problem));
     }
     Ok(lock)
+}
+
+/// Checks that the keys exist that settings name.
+async fn check_keys(settings: &Settings, keys: &Keys) -> Result<(), StartError> {
+    for id in settings.safety.keys.keys().filter(|id| *id != KeyId::OPEN) {
+        if !keys.knows(&KeyId(id.clone())).await? {
+            let problem = "no access key has that id; `imgopen keys list` shows all".to_owned();
+            return Err(InvalidSetting { setting: format!("safety.keys.{id}"), problem }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Opens the trainer, which trains if sd-scripts is configured.

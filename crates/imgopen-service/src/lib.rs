@@ -40,8 +40,8 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, Limit, LogForm,
-    NetSettings, PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, Settings, TaskSettings, TimeLimits,
-    TrainingSettings,
+    AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, KeySafety, Limit,
+    LogForm, NetSettings, PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, SafetyAction,
+    SafetySettings, Settings, TaskSettings, TimeLimits, TrainingSettings,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

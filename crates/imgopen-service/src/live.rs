@@ -92,12 +92,12 @@ impl Running {
 }
 
 impl Entry {
-    /// Records the engine that runs the task, and the watch of its progress.
-    pub fn watch(&self, choice: &Choice, watch: Watch) {
+    /// Records the engine that runs the task, and the watch of its progress. Previews are shown only if `shows_previews`.
+    pub fn watch(&self, choice: &Choice, watch: Watch, shows_previews: bool) {
         let engine = Some((choice.engine.name().to_owned(), choice.offer.grade.as_str().to_owned()));
         if let Some(run) = self.running.lock().get_mut(&self.id) {
             // Without a token the task only shows no previews.
-            let preview = AssetToken::new(&self.id, "png").ok();
+            let preview = shows_previews.then(|| AssetToken::new(&self.id, "png").ok()).flatten();
             *run = Run { watch: Some(watch), preview, engine, ..run.clone() };
         }
     }

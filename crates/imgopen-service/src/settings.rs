@@ -2,6 +2,7 @@
 
 pub(crate) mod addresses;
 mod check;
+mod safety;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +17,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::durations;
+pub(crate) use safety::Policy;
+pub use safety::{KeySafety, SafetyAction, SafetySettings};
 
 /// The most runs that may work at once, or be in places for fetching: each has a task that waits for it.
 const MOST_RUNS: usize = 4096;
@@ -83,6 +86,8 @@ pub struct Settings {
     pub training: TrainingSettings,
     /// Neural networks that run in the process.
     pub nets: NetSettings,
+    /// Audits of result pictures.
+    pub safety: SafetySettings,
 }
 
 /// The format of a log.
@@ -342,6 +347,7 @@ impl Default for Settings {
             faults: FaultSettings::default(),
             training: TrainingSettings::default(),
             nets: NetSettings::default(),
+            safety: SafetySettings::default(),
         }
     }
 }

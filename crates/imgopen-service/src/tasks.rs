@@ -1,6 +1,7 @@
 //! Tasks: submitting, running and cancelling them.
 
 mod announce;
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod ending;
 pub(crate) mod faults;

@@ -74,6 +74,7 @@ fn problem(kind: &Kind) -> String {
         Kind::InvalidType(given, expected) if ["usize", "u64", "u32", "u8"].contains(&expected.as_str()) => {
             format!("{given} given, a whole number expected")
         }
+        Kind::InvalidType(given, expected) if expected == "f64" => format!("{given} given, a number expected"),
         Kind::InvalidType(given, expected) => format!("{given} given, {expected} expected"),
         other => other.to_string(),
     }

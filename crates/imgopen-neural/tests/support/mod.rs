@@ -24,9 +24,10 @@ pub const URL: &str = "https://example.com/picture.png";
 const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The files of each pack, as in the built-in catalogue.
-pub const FILES: [(&str, &[&str]); 3] = [
+pub const FILES: [(&str, &[&str]); 4] = [
     ("background", &["isnet-small.onnx", "isnet-medium.onnx"]),
     ("portrait", &["selfie_segmentation.onnx"]),
+    ("safety", &["open_nsfw.onnx"]),
     (
         "upscale",
         &[
@@ -115,6 +116,21 @@ pub fn bright_people(side: usize) -> Vec<u8> {
     let half = builder.number(-1500.0);
     let above = builder.node("Add", &[&sum, &half], &[]);
     builder.node_as("Sigmoid", &[&above], "activation_10", &[]);
+    builder.finish()
+}
+
+/// A net with the signature of Open-NSFW's that finds a picture unsafe by its mean colours, less those of the training: with these
+/// weights for blue, green and red.
+pub fn unsafe_colours([blue, green, red]: [f32; 3]) -> Vec<u8> {
+    let mut builder = builder(["input_0", "shares"]);
+    let side = |side| Dimension::Fixed(side);
+    builder.input("input_0", &[Dimension::Named("batch".to_owned()), side(224), side(224), side(3)]);
+    builder.output("shares", &[Dimension::Unknown, side(2)]);
+    let columns = builder.weights(Weights::F32, &[3, 2], &floats(&[-blue, blue, -green, green, -red, red]));
+    let each = builder.node("MatMul", &["input_0", &columns], &[]);
+    let axes = [("axes", Setting::Ints(&[1, 2])), ("keepdims", Setting::Int(0))];
+    let mean = builder.node("ReduceMean", &[&each], &axes);
+    builder.node_as("Softmax", &[&mean], "shares", &[("axis", Setting::Int(-1))]);
     builder.finish()
 }
 

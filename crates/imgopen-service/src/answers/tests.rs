@@ -1,6 +1,6 @@
 //! Every operation in every state, read back by the contract's types.
 
-use imgopen_store::{AssetToken, KeyId, Moment, StoredFile, StoredPicture, TaskId, TaskOutput};
+use imgopen_store::{AssetToken, KeyId, Moment, StoredFile, StoredLabel, StoredPicture, TaskId, TaskOutput};
 use imgopen_types::{
     Callback, DescribeImageResponse, ExpandPromptResponse, Face, FaceBox, FluxTextToImageResponse, InstantIdResponse,
     JobReport, JobState, QueryArchivedTaskResponse, QueryTaskResponse, QueryToolTaskResponse, QueryTrainingResponse,
@@ -296,6 +296,27 @@ fn a_generation_lists_pictures_with_their_seeds() {
         {"image_status": 1, "image_url": "https://images.example.com/assets/two.png"},
     ]);
     assert_eq!(pictures, expected);
+}
+
+#[test]
+fn a_generation_says_what_an_audit_found() {
+    let (urls, mut task) = (urls(), row(&operations::TEXT_TO_IMAGE, State::Succeeded));
+    let output = task.output.as_mut().unwrap();
+    output.pictures[0].audit = Some(vec![StoredLabel { label: "nsfw".into(), confidence: 0.9321 }]);
+    output.pictures[1].audit = Some(Vec::new());
+    let expected = json!([
+        [[{"confidence": 0.9321, "label": "nsfw"}], false],
+        [[{"confidence": null, "label": "nonLabel"}], true],
+    ]);
+    let audits = |answer: Value| -> Value {
+        let pictures = answer["data"]["differentialImageRspList"].as_array().unwrap().clone();
+        pictures.iter().map(|picture| json!([picture["img_audit"], picture["img_audit_status"]])).collect()
+    };
+    let report = asked(&task, None, &urls);
+    let now = read_back(report.answer::<QueryTaskResponse>().unwrap());
+    assert_eq!(audits(serde_json::to_value(now).unwrap()), expected);
+    let archived = read_back(report.answer::<QueryArchivedTaskResponse>().unwrap());
+    assert_eq!(audits(serde_json::to_value(archived).unwrap()), expected);
 }
 
 #[test]

@@ -78,6 +78,10 @@ impl Settings {
         if self.callbacks.pauses.is_empty() && self.callbacks.tries > 1 {
             return wrong("callbacks.pauses", "empty; give at least one pause, such as \"3s\"".to_owned());
         }
+        let mut thresholds = self.safety.thresholds();
+        if let Some((setting, threshold)) = thresholds.find(|(_, threshold)| !(0.0..=1.0).contains(threshold)) {
+            return wrong(&setting, format!("{threshold} given; give a number from 0 to 1"));
+        }
         self.check_names()
     }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 use tracing::info;
 
+use super::audit::{Audit, Audited, NotPassed};
 use super::faults::{Fault, release_pictures};
 use super::inputs::RequestPictures;
 use super::needs::{self, Needs};
@@ -31,6 +32,9 @@ use crate::results;
 
 /// What callers see if results could not be stored for too long.
 const UNSTORED: &str = "its result could not be stored";
+
+/// What callers see if results could not be audited for too long.
+const UNAUDITED: &str = "its pictures could not be audited";
 
 /// How a run ended.
 pub enum Outcome {
@@ -81,6 +85,15 @@ impl Stopped {
             _ => None,
         };
         Self::Fault(Fault { absence, ..Fault::of_engine(needs, unavailable, None) })
+    }
+
+    /// What it means that a result has not passed its audit. If nothing can be audited, that holds all tasks that make pictures.
+    fn by_audit(not_passed: NotPassed) -> Self {
+        match not_passed {
+            NotPassed::Cancelled => Self::Cancelled,
+            NotPassed::Reason(reason) => Self::Reason(reason),
+            NotPassed::Fault(problem) => Self::Fault(Fault::of_pictures(problem, UNAUDITED)),
+        }
     }
 
     fn outcome(self) -> Outcome {
@@ -150,6 +163,8 @@ struct Prepared {
     job: Job,
     monitor: Monitor,
     watch: Watch,
+    /// The audit of its pictures, unless they are not audited.
+    audit: Option<Audit>,
     /// However the run ends, the engine is cancelled.
     _cancel: DropGuard,
 }
@@ -233,9 +248,12 @@ async fn prepare(
         let settled = context.assets.settle().await;
         settled.map_err(|error| Stopped::Fault(unstored(operation, run, error)))?;
     }
+    let audit =
+        Audit::of(context, operation, run.task).map_err(|problem| Stopped::by_audit(NotPassed::Fault(problem)))?;
     let (monitor, watch) = Monitor::new();
     let cancel = watch.cancel.clone().drop_guard();
-    entry.watch(&choice, watch.clone());
+    // Nobody audits previews.
+    entry.watch(&choice, watch.clone(), audit.is_none());
     run.choice = Some(choice.clone());
     let (id, attempt, engine) = (run.id.as_str(), run.task.attempt, choice.engine.name());
     info!(task = %run.task.id, run = id, attempt, engine, "run started");
@@ -256,22 +274,25 @@ async fn prepare(
         .with_limits(context.settings.picture_limits())
         .with_plan(run.task.plan.clone())
         .with_fetcher(Arc::new(pictures));
-    Ok(Prepared { choice, job, monitor, watch, _cancel: cancel })
+    Ok(Prepared { choice, job, monitor, watch, audit, _cancel: cancel })
 }
 
-/// Takes memory for the job, and has the engine carry it out.
-async fn work(context: &Context, prepared: Prepared, run: &mut Run<'_>) -> Result<Output, Stopped> {
-    let Prepared { choice, job, monitor, watch, _cancel } = prepared;
+/// Takes memory for the job, has the engine carry it out, and audits its pictures.
+async fn work(context: &Context, prepared: Prepared, run: &mut Run<'_>) -> Result<Audited, Stopped> {
+    let Prepared { choice, job, monitor, watch, audit, _cancel } = prepared;
     let panicked = |_| Stopped::Reason(format!("the engine `{}` panicked; see the server's log", choice.engine.name()));
     let memory = catch_unwind(AssertUnwindSafe(|| choice.engine.memory(&job))).map_err(panicked)?;
     let files = job.inputs().iter().map(|input| input.bytes.len() as u64).sum();
     run.is_waiting = true;
-    run.memory = context.memory.take(memory.saturating_add(files)).await;
+    // What an audit takes is taken now, because what holds memory waits for none.
+    let of_audit = audit.as_ref().map_or(0, Audit::memory);
+    run.memory = context.memory.take(memory.saturating_add(files).saturating_add(of_audit)).await;
     run.is_waiting = false;
     // Only now, so that places bound the files that no budget counts.
     run.places.fetching = None;
     run.watch = Some(watch);
     let starting = run.places.starting.take();
+    let audit = audit.map(|audit| (audit, monitor.clone()));
     let running = AssertUnwindSafe(async {
         let running = choice.engine.run(job, monitor);
         // It counts as one of the engine's jobs from here on.
@@ -281,21 +302,25 @@ async fn work(context: &Context, prepared: Prepared, run: &mut Run<'_>) -> Resul
     let result = running.catch_unwind().await.map_err(panicked)?;
     let stopped = result.map_err(|error| Stopped::by_work(error, &*choice.engine, &run.task.needs));
     run.is_answered = !matches!(stopped, Err(Stopped::Fault(_)));
-    stopped
+    match (stopped?, audit) {
+        (output, Some((audit, monitor))) => audit.run(output, &monitor).await.map_err(Stopped::by_audit),
+        (output, None) => Ok(Audited::unaudited(output)),
+    }
 }
 
 /// Writes the pictures and files. They become visible only with the end of the task.
-pub async fn write(context: &Context, operation: &Operation, output: Output, run: &mut Run<'_>) -> Outcome {
+pub async fn write(context: &Context, operation: &Operation, audited: Audited, run: &mut Run<'_>) -> Outcome {
+    let Audited { output, pictures } = audited;
     let expires_at = context.settings.assets.lifetime.map(|lifetime| context.clock.now().plus(lifetime));
     let notes = results::bounded_notes(output.notes);
     let mut stored = Vec::new();
-    for picture in &output.pictures {
+    for (picture, audit) in pictures {
         run.is_writing = true;
-        match context.assets.put(run.id, picture, &notes, expires_at).await {
+        match context.assets.put(run.id, &picture, &notes, expires_at).await {
             Ok(asset) => {
                 release_pictures(context);
                 let (token, seed) = (asset.token.clone(), picture.seed);
-                stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed });
+                stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed, audit });
                 run.assets.push(asset);
             }
             Err(error) => return Outcome::Deferred(unstored(operation, run, error)),
