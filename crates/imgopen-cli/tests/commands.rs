@@ -35,6 +35,8 @@ mod paths;
 mod refusals;
 #[path = "commands/running.rs"]
 mod running;
+#[path = "commands/safety.rs"]
+mod safety;
 #[path = "commands/serving.rs"]
 mod serving;
 #[path = "commands/streams.rs"]

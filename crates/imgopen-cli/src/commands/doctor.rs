@@ -15,6 +15,7 @@ pub fn run(args: &Doctor, as_json: bool) -> anyhow::Result<()> {
     let settings = settings::read(&args.serve)?;
     let mut report = examine(&settings, &Clock::system());
     report.checks.extend(packs::examined(&settings.models_dir()));
+    report.checks.extend(packs::audits(&settings));
     if as_json {
         print_json(&json!({
             "data_dir": settings.data_dir.display().to_string(),

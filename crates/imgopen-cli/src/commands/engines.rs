@@ -6,7 +6,7 @@ use std::thread;
 
 use imgopen_backends::{DiscoverError, Fleet};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, Nets, SessionSettings, Upscale};
+use imgopen_neural::{Background, Nets, Safety, SessionSettings, Upscale};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -51,12 +51,13 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets), settings.sandbox))
 }
 
-/// Adds the engines that run networks of packs.
+/// Adds the engines that run networks of packs, and what audits pictures with one.
 fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> Registry {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::in_models(models, threads, sessions);
+    let registry = registry.with_auditor(Safety::new(nets.clone()));
     registry.with(Background::new(nets.clone())).with(Upscale::new(nets))
 }
 

@@ -9,6 +9,7 @@ use anyhow::Context;
 use imgopen_packs::{
     Cancel, Catalogue, Damage, Origin, Pack, Packs, PullError, PullOptions, Pulled, State, Step, UnknownName,
 };
+use imgopen_service::Settings;
 use imgopen_service::data_dir;
 use imgopen_service::doctor::Finding;
 use imgopen_service::plurals::counted;
@@ -22,6 +23,9 @@ use crate::output::{note, print, print_json};
 use crate::settings;
 use crate::sizes::size;
 use crate::text;
+
+/// The pack that audits pictures.
+const SAFETY: &str = "safety";
 
 /// How long a removal waits for a pull.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -241,6 +245,21 @@ pub fn examined(models: &Path) -> Option<(&'static str, Vec<Finding>)> {
         }],
     };
     Some(("packs", findings))
+}
+
+/// Examines whether the pack is there that audits pictures; `None` if the settings have none audited.
+pub fn audits(settings: &Settings) -> Option<(&'static str, Vec<Finding>)> {
+    let setting = settings.safety.audits()?;
+    let packs = Packs::in_models(&settings.models_dir());
+    let problem = match Catalogue::built_in().find(SAFETY).map(|pack| packs.state(pack)) {
+        Ok(State::Installed(_)) => return Some((SAFETY, Vec::new())),
+        Ok(State::Damaged(problem)) => format!("is damaged: {problem}"),
+        Ok(State::Outdated) => "belongs to another version of imgopen".to_owned(),
+        _ => "is not installed".to_owned(),
+    };
+    let problem = format!("`{setting}` has pictures audited, but the pack `{SAFETY}` {problem}");
+    let fix = format!("run `imgopen models pull {SAFETY}`; the service does not start without it");
+    Some((SAFETY, vec![Finding { problem, fix }]))
 }
 
 fn finding(damage: &Damage) -> Finding {
