@@ -44,6 +44,8 @@ mod prompts;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]
+mod safety;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
