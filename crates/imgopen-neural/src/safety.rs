@@ -1,4 +1,4 @@
-//! Audits pictures: finds out how likely one shows nudity or the like, with Open-NSFW of the pack `safety`.
+//! Audits pictures: finds out how likely one is pornographic, with Open-NSFW of the pack `safety`.
 //!
 //! The net sees the picture as its makers had it seen: squeezed to 256x256 pixels, whatever its shape, of which it gets the 224x224
 //! in the middle. A picture with transparency is looked at twice, on white and as its colours are without transparency, because
