@@ -104,7 +104,7 @@ mod tests {
 
     /// Squares of 4 pixels, of which four make a field.
     fn chequered() -> DynamicImage {
-        ImageBuffer::from_fn(128, 64, |x, y| Rgb([if (x / 4 + y / 4) % 2 == 0 { 255 } else { 1 }, 40, 80_u8])).into()
+        ImageBuffer::from_fn(128, 64, |x, y| Rgb([if (x / 4 + y / 4) % 2 == 0 { 200 } else { 56 }, 40, 80_u8])).into()
     }
 
     #[test]
