@@ -7,7 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::NetError;
-use crate::onnx::outline::{self, Outline};
+use crate::onnx::outline::{self, Node, Outline};
 use crate::shapes::{self, Working};
 use crate::tensor::Port;
 
@@ -17,7 +17,7 @@ use crate::tensor::Port;
 /// sources that you trust, or limit the memory of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest file in bytes. Default 512 MiB.
+    /// The largest file in bytes. Default 1.5 GiB.
     pub file: u64,
     /// The most bytes of one tensor, in the file or within the net. Default 1 GiB.
     pub tensor: u64,
@@ -28,7 +28,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let mebibyte = 1024 * 1024;
-        Self { file: 512 * mebibyte, tensor: 1024 * mebibyte, working: 4096 * mebibyte }
+        Self { file: 1536 * mebibyte, tensor: 1024 * mebibyte, working: 4096 * mebibyte }
     }
 }
 
@@ -81,6 +81,11 @@ impl ModelFile {
         &self.hash
     }
 
+    /// Returns the size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Returns the inputs, all of which a run needs.
     pub fn inputs(&self) -> &[Port] {
         &self.outline.inputs
@@ -89,6 +94,22 @@ impl ModelFile {
     /// Returns the outputs.
     pub fn outputs(&self) -> &[Port] {
         &self.outline.outputs
+    }
+
+    /// Returns the names of its operators, in an order in which they can run. Those of subgraphs are left out.
+    pub fn operators(&self) -> impl Iterator<Item = &str> {
+        self.outline.nodes.iter().map(|node| node.operator.as_str())
+    }
+
+    /// Returns the name of the operator that makes a value, such as an output; `None` if none does.
+    pub fn maker(&self, value: &str) -> Option<&str> {
+        let made = |node: &&Node| node.outputs.iter().any(|output| output == value);
+        self.outline.nodes.iter().find(made).map(|node| node.operator.as_str())
+    }
+
+    /// Returns whether the file has a tensor of these dimensions.
+    pub fn has_weights(&self, shape: &[u64]) -> bool {
+        self.outline.constants.values().any(|constant| constant.shape == shape)
     }
 
     /// Returns how many bytes the weights take at most, while they are loaded and later.

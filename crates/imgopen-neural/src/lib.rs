@@ -9,6 +9,6 @@ pub mod upscale;
 
 pub use background::Background;
 pub use imgopen_nets::SessionSettings;
-pub use nets::Nets;
+pub use nets::{Nets, OwnNet};
 pub use safety::Safety;
 pub use upscale::Upscale;

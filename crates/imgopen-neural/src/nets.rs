@@ -1,5 +1,10 @@
-//! The nets of installed packs. They are looked for every two seconds, so that a pack that is pulled, or removed, counts without
-//! a restart.
+//! The nets of installed packs, and those that the operator has put beside them. They are looked for every two seconds, so that
+//! one that is added, changed or removed counts without a restart.
+
+mod folders;
+mod own;
+mod signature;
+mod weights;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -14,30 +19,53 @@ use imgopen_nets::{Limits, ModelFile, NetError, Session, SessionSettings, Sessio
 use imgopen_packs::{Catalogue, Packs, State};
 use tracing::{info, warn};
 
-/// The pause between looks at the packs.
+use self::own::Own;
+pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, sizes};
+use self::weights::with_pull;
+pub(crate) use self::weights::{Held, Origin, Weights};
+
+/// The pause between looks.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The packs whose nets are run.
-const PACKS: [&str; 4] = [BACKGROUND, PORTRAIT, SAFETY, UPSCALE];
+const PACKS: [&str; 6] = [BACKGROUND, FACES, PORTRAIT, SAFETY, TAGS, UPSCALE];
 
 pub(crate) const BACKGROUND: &str = "background";
 pub(crate) const PORTRAIT: &str = "portrait";
 pub(crate) const SAFETY: &str = "safety";
 pub(crate) const UPSCALE: &str = "upscale";
+pub(crate) const FACES: &str = "faces";
+pub(crate) const TAGS: &str = "tags";
 
-/// The nets of the packs in a models directory, which engines share. Clones are the same.
+/// The nets in a models directory, which engines share: those of its packs, and the operator's own. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Nets {
     shared: Arc<Shared>,
     sessions: Sessions,
 }
 
+/// A net that the operator has put into the models directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnNet {
+    /// The name of the file.
+    pub name: String,
+    /// The folder of the models directory, such as `ESRGAN`.
+    pub folder: String,
+    /// The SHA-256 of the file, 64 hexadecimal digits in upper case.
+    pub hash: String,
+    /// The size of the file.
+    pub bytes: u64,
+    /// What it is used for, such as `super resolution`.
+    pub purpose: String,
+}
+
 #[derive(Debug)]
 struct Shared {
     packs: Packs,
     catalogue: Catalogue,
+    own: Own,
     limits: Limits,
-    /// What is known of files that were read. Held for a whole look.
+    /// What is known of files of packs that were read. Held for a whole look.
     files: Mutex<HashMap<PathBuf, KnownFile>>,
     seen: Mutex<HashMap<&'static str, Held>>,
 }
@@ -49,49 +77,34 @@ struct KnownFile {
     file: Result<Arc<ModelFile>, NetError>,
 }
 
-/// What there is of a pack.
-#[derive(Debug, Clone)]
-pub(crate) enum Held {
-    Missing,
-    /// It is there, but cannot be used, for this reason, which ends with what to do.
-    Broken(String),
-    Whole(Arc<[Weights]>),
-}
-
-/// A model file of a pack.
-#[derive(Debug, Clone)]
-pub(crate) struct Weights {
-    pub pack: &'static str,
-    path: PathBuf,
-    /// What is known of it without loading it.
-    pub file: Arc<ModelFile>,
-}
-
 impl Nets {
-    /// Looks for the packs in a models directory, which need not exist, and runs their nets with that many threads for all jobs
-    /// together.
+    /// Looks for packs and for nets of the operator's own in a models directory, which need not exist, and runs them with that
+    /// many threads for all jobs together.
     ///
-    /// Files of packs are read and hashed once, a second for some hundred megabytes.
+    /// Files are read and hashed once, a second for some hundred megabytes.
     pub fn in_models(models: &Path, threads: NonZeroUsize, settings: SessionSettings) -> Self {
         let sessions = Sessions::new(Arc::new(Rten::new(threads)), settings);
         Self::new(Packs::in_models(models), Catalogue::built_in().clone(), sessions, settings.limits)
     }
 
     /// As [`in_models`](Self::in_models), with another catalogue, in which packs have the names of the built-in one, and with
-    /// sessions that others use too.
+    /// sessions that others use too. Nets of the operator's own are looked for beside the directory of the packs.
     pub fn new(packs: Packs, catalogue: Catalogue, sessions: Sessions, limits: Limits) -> Self {
         let (files, seen) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { packs, catalogue, limits, files, seen });
+        let models = packs.directory().parent().unwrap_or(packs.directory()).to_owned();
+        let own = Own::new(&models, limits);
+        let shared = Arc::new(Shared { packs, catalogue, own, limits, files, seen });
         shared.look();
         let weak = Arc::downgrade(&shared);
         let started = thread::Builder::new().name("imgopen-packs".to_owned()).spawn(move || watch(&weak));
         if let Err(error) = started {
-            warn!(%error, "no thread that looks for packs; those that are pulled count after a restart");
+            warn!(%error, "no thread that looks for nets; those that are added count after a restart");
         }
         Self { shared, sessions }
     }
 
-    /// Looks at the packs now, rather than within two seconds. Blocks while new files are read.
+    /// Looks now, rather than within two seconds. Blocks while new files are read. A file of the operator's own that could not be
+    /// used and has changed is read once two looks have seen it as it is.
     pub fn look(&self) {
         self.shared.look();
     }
@@ -101,42 +114,54 @@ impl Nets {
         lock(&self.shared.seen).get(pack).cloned().unwrap_or(Held::Missing)
     }
 
+    /// Returns the operator's own net for a role, the first by name of those that were recognised. If there is one,
+    /// [`Held::Whole`] has exactly that; it is never [`Held::Broken`], because what cannot be used does not count.
+    pub(crate) fn own(&self, role: Role) -> Held {
+        self.shared.own.held(role)
+    }
+
+    /// Returns all nets of the operator's own that can be used, by the names of their files.
+    pub fn own_nets(&self) -> Vec<OwnNet> {
+        let nets = self.shared.own.all().into_iter().filter_map(|(role, weights)| match weights.origin {
+            Origin::Own(folder) => {
+                let (name, hash) = (weights.file.name().to_owned(), weights.file.hash().to_owned());
+                Some(OwnNet { name, folder, hash, bytes: weights.file.size(), purpose: role.to_string() })
+            }
+            Origin::Pack(_) => None,
+        });
+        nets.collect()
+    }
+
     /// Loads a net, if it is not loaded, and returns it. Blocks.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Unavailable`] if its file is missing, broken, or another one; names it and the pack.
+    /// [`EngineError::Unavailable`] if its file is missing, broken, or another one; names it, and what to do. A net of the
+    /// operator's own does not count from then on, until its file changes.
     pub(crate) fn open(&self, weights: &Weights) -> Result<Session, EngineError> {
         let session = self.sessions.open(&weights.path).map_err(|error| match error {
-            NetError::File { .. } => unavailable(with_pull(&error.to_string(), weights.pack)),
+            NetError::File { .. } => {
+                let problem = error.to_string();
+                self.shared.own.reject(weights, &problem);
+                unavailable(weights.with_remedy(&problem))
+            }
             error => error.into(),
         })?;
-        match session.file().hash() == weights.file.hash() {
-            true => Ok(session),
-            false => Err(unavailable(with_pull(&changed(session.file().name()), weights.pack))),
+        match (session.file().hash() == weights.file.hash(), &weights.origin) {
+            (true, _) => Ok(session),
+            (false, Origin::Pack(_)) => Err(unavailable(weights.with_remedy(&changed(session.file().name())))),
+            (false, Origin::Own(_)) => {
+                let name = session.file().name();
+                let reason = format!("the model file \"{name}\" was changed a moment ago; repeat the request");
+                Err(EngineError::Unavailable { reason, retry_after: Some(PAUSE) })
+            }
         }
-    }
-}
-
-impl Weights {
-    /// Returns how many bytes a run takes beside the pictures: the weights, and for inputs of these shapes `working`, or if the
-    /// file does not determine that, `least`.
-    pub fn memory(&self, inputs: &[(&str, &[usize])], least: u64) -> u64 {
-        let working = self.file.working(inputs).ok().flatten().unwrap_or(least);
-        self.file.weights().saturating_add(working)
-    }
-
-    /// Says which net it is, for people.
-    pub fn described(&self) -> String {
-        const DIGITS: usize = 12;
-        let hash = self.file.hash();
-        let digits = hash.get(..DIGITS).unwrap_or(hash);
-        format!("`{}` (SHA-256 {digits}…) of the pack `{}`", self.file.name(), self.pack)
     }
 }
 
 impl Shared {
     fn look(&self) {
+        self.own.look();
         let mut files = lock(&self.files);
         for name in PACKS {
             let now = self.find(name, &mut files);
@@ -163,7 +188,7 @@ impl Shared {
             let path = directory.join(&installed.name);
             let file = self.file(&path, files).map_err(|error| error.to_string())?;
             match file.hash().eq_ignore_ascii_case(&installed.sha256) {
-                true => Ok(Weights { pack: name, path, file }),
+                true => Ok(Weights { origin: Origin::Pack(name), path, file }),
                 false => Err(changed(&installed.name)),
             }
         });
@@ -203,7 +228,7 @@ impl Held {
     }
 }
 
-/// Looks at the packs again and again, until nobody uses them any more.
+/// Looks again and again, until nobody uses them any more.
 fn watch(shared: &Weak<Shared>) {
     loop {
         thread::sleep(PAUSE);
@@ -214,11 +239,6 @@ fn watch(shared: &Weak<Shared>) {
 
 fn changed(file: &str) -> String {
     format!("the model file \"{file}\" was changed: it has another SHA-256 than when it was installed")
-}
-
-/// Appends what to do about a pack.
-fn with_pull(problem: &str, pack: &str) -> String {
-    format!("{problem}; pull it again with `imgopen models pull {pack}`")
 }
 
 pub(crate) fn unavailable(reason: String) -> EngineError {

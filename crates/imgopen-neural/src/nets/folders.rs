@@ -1,0 +1,165 @@
+//! The operator's own model files: in which folders of the models directory they are looked for, and how a look is cheap.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::signature::Role;
+
+/// The deepest directory below the models directory that is looked into. `insightface/models/buffalo_l` is three deep.
+const DEEPEST: usize = 4;
+
+/// The most entries of directories that a look goes through.
+const MOST: usize = 2_000;
+
+/// A directory that was changed less than this ago may change again without another time.
+const SETTLED: Duration = Duration::from_secs(4);
+
+/// The names of folders, in lower case, and what nets in them may be for.
+const FOLDERS: [(&str, &[Role]); 16] = [
+    ("esrgan", &[Role::Upscaling]),
+    ("realesrgan", &[Role::Upscaling]),
+    ("gfpgan", &[Role::FaceRestoration]),
+    ("codeformer", &[Role::FaceRestoration]),
+    ("insightface", &[Role::FaceSwap, Role::FaceRecognition]),
+    ("rembg", &[Role::Segmentation]),
+    ("u2net", &[Role::Segmentation]),
+    ("birefnet", &[Role::Segmentation]),
+    ("lama", &[Role::Inpainting]),
+    ("tagger", &[Role::Tags]),
+    ("wd14_tagger", &[Role::Tags]),
+    ("deepdanbooru", &[Role::Tags]),
+    ("depth", &[Role::Depth]),
+    ("depth_anything", &[Role::Depth]),
+    ("depth-anything", &[Role::Depth]),
+    ("midas", &[Role::Depth]),
+];
+
+/// A file in one of the folders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub path: PathBuf,
+    /// The folder, as its name is written.
+    pub folder: String,
+    /// What a net in it may be for.
+    pub roles: &'static [Role],
+    pub format: Format,
+}
+
+/// What a file is, by its extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Onnx,
+    /// Weights that need the program that they were made with.
+    Other,
+}
+
+/// By what a change of a file is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub size: u64,
+    modified: Option<SystemTime>,
+    is_readable: bool,
+}
+
+/// The files that were found, and the directories in which a change would make that wrong.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub files: Vec<Found>,
+    /// Whether there were more than a look goes through.
+    pub is_cut: bool,
+    directories: Vec<(PathBuf, Option<SystemTime>)>,
+    /// Whether a directory can change without another time.
+    is_loose: bool,
+    entries: usize,
+}
+
+impl Stamp {
+    /// Returns the stamp of a file; `None` if there is no file.
+    pub fn of(path: &Path) -> Option<Self> {
+        // Only of files: opening a pipe would wait for a writer.
+        let file = path.metadata().ok().filter(fs::Metadata::is_file)?;
+        Some(Self { size: file.len(), modified: file.modified().ok(), is_readable: File::open(path).is_ok() })
+    }
+}
+
+impl Listing {
+    /// Lists the files in the folders of a models directory.
+    pub fn of(models: &Path) -> Self {
+        let mut listing = Self::default();
+        for (name, path) in listing.entries(models) {
+            let known = FOLDERS.iter().find(|(folder, _)| name.eq_ignore_ascii_case(folder));
+            if let Some((_, roles)) = known
+                && path.is_dir()
+            {
+                listing.walk(&path, &name, roles, 1);
+            }
+        }
+        // A link may lead to a file that is found elsewhere, too; the first by name counts.
+        let mut seen = HashSet::new();
+        listing.files.retain(|file| seen.insert(file.path.canonicalize().unwrap_or_else(|_| file.path.clone())));
+        listing
+    }
+
+    /// Returns whether no directory has changed since, as far as that can be known.
+    pub fn is_current(&self) -> bool {
+        !self.is_loose && self.directories.iter().all(|(path, before)| modified(path) == *before)
+    }
+
+    fn walk(&mut self, directory: &Path, folder: &str, roles: &'static [Role], depth: usize) {
+        for (name, path) in self.entries(directory) {
+            if path.is_dir() {
+                if depth < DEEPEST {
+                    self.walk(&path, folder, roles, depth + 1);
+                }
+            } else if let Some(format) = Format::of(&name) {
+                self.files.push(Found { path, folder: folder.to_owned(), roles, format });
+            }
+        }
+    }
+
+    /// Returns the entries of a directory by their names, without hidden ones.
+    fn entries(&mut self, directory: &Path) -> Vec<(String, PathBuf)> {
+        let time = modified(directory);
+        self.is_loose |= time.is_some_and(|time| !time.elapsed().is_ok_and(|age| age >= SETTLED));
+        self.directories.push((directory.to_owned(), time));
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.is_loose |= error.kind() != io::ErrorKind::NotFound;
+                return Vec::new();
+            }
+        };
+        let mut named = Vec::new();
+        for entry in entries.filter_map(Result::ok) {
+            self.entries += 1;
+            if self.entries > MOST {
+                self.is_cut = true;
+                break;
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                named.push((name, entry.path()));
+            }
+        }
+        named.sort();
+        named
+    }
+}
+
+impl Format {
+    fn of(name: &str) -> Option<Self> {
+        let (_, extension) = name.rsplit_once('.')?;
+        match extension.to_ascii_lowercase().as_str() {
+            "onnx" => Some(Format::Onnx),
+            "pth" | "pt" | "safetensors" | "ckpt" => Some(Format::Other),
+            _ => None,
+        }
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}

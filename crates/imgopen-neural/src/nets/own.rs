@@ -1,0 +1,195 @@
+//! Nets that the operator has put into the models directory, beside the packs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use imgopen_nets::{Limits, ModelFile};
+use tracing::{info, warn};
+
+use super::folders::{Format, Found, Listing, Stamp};
+use super::signature::{self, Role};
+use super::weights::{Held, Origin, Weights};
+
+/// The own nets of a models directory.
+#[derive(Debug)]
+pub(super) struct Own {
+    models: PathBuf,
+    limits: Limits,
+    /// Held for a whole look.
+    state: Mutex<State>,
+    /// Those that can be used, by the names of their files. Held for moments only.
+    usable: Mutex<Vec<(Role, Weights)>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    listing: Option<Listing>,
+    files: BTreeMap<PathBuf, Seen>,
+}
+
+/// A file, as it was last seen.
+#[derive(Debug)]
+struct Seen {
+    stamp: Stamp,
+    finding: Finding,
+    /// A file that cannot be used may still be written; it is logged once it has not changed from one look to the next.
+    is_logged: bool,
+}
+
+/// What a file is.
+#[derive(Debug)]
+enum Finding {
+    Net(Role, Weights),
+    /// It cannot be used, for this reason.
+    Unusable(String),
+    /// It has changed since it was found unusable, and is read once it stays as it is.
+    Changing,
+}
+
+impl Own {
+    pub fn new(models: &Path, limits: Limits) -> Self {
+        Self { models: models.to_owned(), limits, state: Mutex::default(), usable: Mutex::default() }
+    }
+
+    /// Returns the first net for a role, by the names of the files.
+    pub fn held(&self, role: Role) -> Held {
+        let usable = lock(&self.usable);
+        match usable.iter().find(|(of, _)| *of == role) {
+            Some((_, weights)) => Held::Whole(Arc::from([weights.clone()])),
+            None => Held::Missing,
+        }
+    }
+
+    /// Returns all nets that can be used, by the names of their files.
+    pub fn all(&self) -> Vec<(Role, Weights)> {
+        lock(&self.usable).clone()
+    }
+
+    /// Looks for files that are new, changed or removed, and reads them.
+    pub fn look(&self) {
+        let mut state = lock(&self.state);
+        let State { listing, files } = &mut *state;
+        if listing.as_ref().is_none_or(|listing| !listing.is_current()) {
+            let now = Listing::of(&self.models);
+            if now.is_cut && !listing.as_ref().is_some_and(|before| before.is_cut) {
+                warn!(models = %self.models.display(), "too many files for own nets; some are not looked at");
+            }
+            *listing = Some(now);
+        }
+        let found = listing.as_ref().map_or(&[][..], |listing| &listing.files[..]);
+        let mut before = std::mem::take(files);
+        for found in found {
+            let Some(stamp) = Stamp::of(&found.path) else { continue };
+            let seen = self.see(found, stamp, before.remove(&found.path));
+            files.insert(found.path.clone(), seen);
+        }
+        for (path, seen) in before {
+            if let Finding::Net(role, _) = seen.finding {
+                info!(file = %path.display(), role = %role, "own net removed");
+            }
+        }
+        self.publish(files);
+    }
+
+    /// Stops to use a file that the runtime cannot load, until it changes.
+    pub fn reject(&self, weights: &Weights, problem: &str) {
+        let mut state = lock(&self.state);
+        let Some(seen) = state.files.get_mut(&weights.path) else { return };
+        let is_same = matches!(&seen.finding, Finding::Net(_, own) if own.file.hash() == weights.file.hash());
+        if is_same {
+            warn!(file = %weights.path.display(), problem, "own net cannot be used");
+            *seen = Seen { stamp: seen.stamp, finding: Finding::Unusable(problem.to_owned()), is_logged: true };
+            self.publish(&state.files);
+        }
+    }
+
+    fn publish(&self, files: &BTreeMap<PathBuf, Seen>) {
+        let nets = files.values().filter_map(|seen| match &seen.finding {
+            Finding::Net(role, weights) => Some((*role, weights.clone())),
+            Finding::Unusable(_) | Finding::Changing => None,
+        });
+        let mut nets: Vec<_> = nets.collect();
+        nets.sort_by_cached_key(|(_, weights)| (weights.file.name().to_lowercase(), weights.path.clone()));
+        *lock(&self.usable) = nets;
+    }
+
+    fn see(&self, found: &Found, stamp: Stamp, before: Option<Seen>) -> Seen {
+        match before {
+            Some(seen) if seen.stamp == stamp && !matches!(seen.finding, Finding::Changing) => settled(found, seen),
+            // It is being written, probably, and reading all of it each time would be for nothing.
+            Some(Seen { stamp: earlier, finding: Finding::Unusable(_) | Finding::Changing, .. })
+                if earlier != stamp =>
+            {
+                Seen { stamp, finding: Finding::Changing, is_logged: false }
+            }
+            _ => {
+                let finding = self.read(found, stamp);
+                let is_logged = match &finding {
+                    Finding::Net(role, weights) => {
+                        let (file, hash) = (found.path.display(), weights.file.hash());
+                        info!(%file, role = %role, hash, "own net found");
+                        true
+                    }
+                    Finding::Unusable(_) | Finding::Changing => false,
+                };
+                Seen { stamp, finding, is_logged }
+            }
+        }
+    }
+
+    fn read(&self, found: &Found, stamp: Stamp) -> Finding {
+        if found.format == Format::Other {
+            let problem = "only ONNX files are run; convert it to ONNX, or have a back end use it";
+            return Finding::Unusable(problem.to_owned());
+        }
+        if stamp.size > self.limits.file {
+            let (size, limit) = (stamp.size, self.limits.file);
+            return Finding::Unusable(format!("it has {size} bytes; at most {limit} are read; use a smaller net"));
+        }
+        let file = match ModelFile::open(&found.path, &self.limits) {
+            Ok(file) => Arc::new(file),
+            Err(error) => return Finding::Unusable(error.to_string()),
+        };
+        match recognised(&file, found) {
+            Ok(role) => {
+                let origin = Origin::Own(found.folder.clone());
+                Finding::Net(role, Weights { origin, path: found.path.clone(), file })
+            }
+            Err(problem) => Finding::Unusable(problem),
+        }
+    }
+}
+
+/// Returns the role of a net in its folder.
+fn recognised(file: &ModelFile, found: &Found) -> Result<Role, String> {
+    let roles = signature::roles(file);
+    if let Some(role) = roles.iter().find(|role| found.roles.contains(role)) {
+        return Ok(*role);
+    }
+    let shown = signature::shown(file);
+    let wanted = found.roles.iter().map(Role::to_string).collect::<Vec<_>>().join(" and ");
+    match &roles[..] {
+        [] => Err(format!("it is not a net that is known: it {shown}; `{}` is for {wanted}", found.folder)),
+        roles => {
+            let others = roles.iter().map(|role| format!("{role}, in `{}`", role.folder())).collect::<Vec<_>>();
+            let others = others.join(", or for ");
+            Err(format!("`{}` is for {wanted}; it {shown}, and can be used for {others}", found.folder))
+        }
+    }
+}
+
+/// Logs a file that cannot be used and has stayed as it is.
+fn settled(found: &Found, seen: Seen) -> Seen {
+    if let Finding::Unusable(problem) = &seen.finding
+        && !seen.is_logged
+    {
+        warn!(file = %found.path.display(), problem = problem.as_str(), "own net cannot be used");
+    }
+    Seen { is_logged: true, ..seen }
+}
+
+/// Nothing here can leave a state half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,271 @@
+//! What a net is for, by the inputs and outputs that its file declares. Where these are the same for several kinds of net, the
+//! folder of the file decides, and between nets of a kind their operators and weights; the name of the file never does.
+
+use std::fmt;
+
+use imgopen_nets::{Dimension, ElementType, ModelFile, Port};
+
+use self::Side::{Any, Batch, Is, Like};
+
+/// What a net is for, as an operator's own file shows by its inputs and outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// Cuts objects out: one picture in, masks out (u2net, isnet, birefnet).
+    Segmentation,
+    /// Enlarges pictures (ESRGAN and its kin).
+    Upscaling,
+    /// Restores an aligned face of 512x512 (GFPGAN: one input; CodeFormer: picture and weight).
+    FaceRestoration,
+    /// Puts an identity on an aligned face of 128x128 (inswapper: `target` 1x3x128x128, `source` 1x512, and a matrix of 512x512
+    /// among its weights).
+    FaceSwap,
+    /// Numbers of an aligned face of 112x112 that distinguish people (ArcFace: 1x3x112x112 to 1x512).
+    FaceRecognition,
+    /// Fills holes: picture 1x3xHxW and mask 1x1xHxW in, picture out (LaMa).
+    Inpainting,
+    /// Scores of tags, whose names are in a file beside it (WD14, DeepDanbooru: 1xHxWx3 to 1xN).
+    Tags,
+    /// Distance of what each pixel shows (depth-anything, MiDaS): 1x3xHxW to 1xHxW or 1x1xHxW.
+    Depth,
+}
+
+/// How a net that cuts objects out takes its picture and returns its mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cutter {
+    /// U2Net: divided by the largest sample, mean and deviation of ImageNet; a mask from 0 to 1.
+    U2net,
+    /// ISNet: samples less a half; a mask from 0 to 1.
+    Isnet,
+    /// BiRefNet: mean and deviation of ImageNet; a mask from 0 to 1, or the numbers before the last sigmoid.
+    Birefnet {
+        /// Whether the sigmoid is still to be applied.
+        is_open: bool,
+    },
+}
+
+/// What a dimension has to be.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    /// 1, or any size.
+    Batch,
+    /// Exactly that size.
+    Is(usize),
+    /// That size, or not declared.
+    Like(usize),
+    Any,
+}
+
+/// The sides of pictures that nets for tags take at least.
+const TAGGED: usize = 128;
+
+/// The longest side of a picture that U2Net takes; ISNet takes larger ones.
+const U2NET: usize = 512;
+
+/// The side that is given to a net with attention that takes any.
+pub(crate) const FREE_SIDE: usize = 1024;
+
+/// The largest factor by which nets enlarge.
+pub(crate) const MOST_FACTOR: usize = 8;
+
+impl Role {
+    pub const ALL: [Role; 8] = [
+        Role::Segmentation,
+        Role::Upscaling,
+        Role::FaceRestoration,
+        Role::FaceSwap,
+        Role::FaceRecognition,
+        Role::Inpainting,
+        Role::Tags,
+        Role::Depth,
+    ];
+
+    /// Returns the folder of the models directory in which its nets belong.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Role::Segmentation => "rembg",
+            Role::Upscaling => "ESRGAN",
+            Role::FaceRestoration => "GFPGAN",
+            Role::FaceSwap | Role::FaceRecognition => "insightface",
+            Role::Inpainting => "lama",
+            Role::Tags => "tagger",
+            Role::Depth => "depth",
+        }
+    }
+
+    /// Returns whether a net of this role may have the inputs and outputs of a file.
+    fn fits(self, file: &ModelFile) -> bool {
+        let (inputs, outputs) = (file.inputs(), file.outputs());
+        let Some(first) = outputs.first() else { return false };
+        match self {
+            Role::Segmentation => {
+                let is_sized = matches!(sizes(inputs), Some((Some(_), Some(_)))) || has_attention(file);
+                one(inputs, &[Batch, Is(3), Any, Any]) && is(first, &[Batch, Like(1), Any, Any]) && is_sized
+            }
+            Role::Upscaling => enlarges(inputs, outputs),
+            Role::FaceRestoration => {
+                let (faces, others): (Vec<_>, Vec<_>) =
+                    inputs.iter().partition(|port| is(port, &[Batch, Is(3), Is(512), Is(512)]));
+                faces.len() == 1
+                    && others.len() <= 1
+                    && others.iter().all(|port| is_number(port))
+                    && is(first, &[Batch, Like(3), Like(512), Like(512)])
+            }
+            Role::FaceSwap => {
+                two(inputs, &[Batch, Is(3), Is(128), Is(128)], &[Batch, Is(512)])
+                    && is(first, &[Batch, Like(3), Like(128), Like(128)])
+                    && file.has_weights(&[512, 512])
+            }
+            Role::FaceRecognition => {
+                one(inputs, &[Batch, Is(3), Is(112), Is(112)]) && one(outputs, &[Batch, Like(512)])
+            }
+            Role::Inpainting => {
+                two(inputs, &[Batch, Is(3), Any, Any], &[Batch, Is(1), Any, Any])
+                    && same_sides(inputs)
+                    && is(first, &[Batch, Like(3), Any, Any])
+            }
+            Role::Tags => tags(inputs, outputs),
+            Role::Depth => {
+                let is_map = is(first, &[Batch, Any, Any]) || is(first, &[Batch, Like(1), Any, Any]);
+                one(inputs, &[Batch, Is(3), Any, Any]) && outputs.len() == 1 && is_map
+            }
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Segmentation => "background removal",
+            Role::Upscaling => "super resolution",
+            Role::FaceRestoration => "face restoration",
+            Role::FaceSwap => "face swap",
+            Role::FaceRecognition => "face recognition",
+            Role::Inpainting => "filling of holes",
+            Role::Tags => "tags",
+            Role::Depth => "depth",
+        })
+    }
+}
+
+/// Returns the roles that a net with the inputs and outputs of a file may have.
+pub(crate) fn roles(file: &ModelFile) -> Vec<Role> {
+    Role::ALL.into_iter().filter(|role| role.fits(file)).collect()
+}
+
+/// Returns how a net that cuts objects out is used.
+pub(crate) fn cutter(file: &ModelFile) -> Cutter {
+    if has_attention(file) {
+        let ends = file.outputs().first().and_then(|output| file.maker(&output.name));
+        return Cutter::Birefnet { is_open: ends != Some("Sigmoid") };
+    }
+    match sizes(file.inputs()) {
+        Some((Some(height), Some(width))) if height.max(width) <= U2NET => Cutter::U2net,
+        _ => Cutter::Isnet,
+    }
+}
+
+/// Writes inputs and outputs, for people who look for what is wrong with a file.
+pub(crate) fn shown(file: &ModelFile) -> String {
+    let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>().join(", ");
+    format!("takes {}; returns {}", ports(file.inputs()), ports(file.outputs()))
+}
+
+/// Returns the height and the width of the first input of four dimensions with three channels, where the file fixes them.
+pub(crate) fn sizes(inputs: &[Port]) -> Option<(Option<usize>, Option<usize>)> {
+    let input = inputs.iter().find(|port| is(port, &[Batch, Is(3), Any, Any]))?;
+    match input.shape.as_deref()? {
+        [_, _, height, width] => Some((fixed(height), fixed(width))),
+        _ => None,
+    }
+}
+
+fn port(port: &Port) -> String {
+    let sides = match port.shape.as_deref() {
+        None => "any shape".to_owned(),
+        Some([]) => "one number".to_owned(),
+        Some(sides) => sides.iter().map(Dimension::to_string).collect::<Vec<_>>().join("x"),
+    };
+    format!("`{}` ({}, {sides})", port.name, port.element)
+}
+
+fn fixed(side: &Dimension) -> Option<usize> {
+    match side {
+        Dimension::Fixed(size) => Some(*size),
+        Dimension::Named(_) | Dimension::Unknown => None,
+    }
+}
+
+/// Returns whether a port is a tensor of numbers with a fraction and such dimensions.
+fn is(port: &Port, sides: &[Side]) -> bool {
+    let Some(shape) = port.shape.as_deref().filter(|_| port.element == ElementType::F32) else { return false };
+    let fits = |(declared, wanted): (&Dimension, &Side)| match (fixed(declared), wanted) {
+        (Some(size), Side::Batch) => size == 1,
+        (Some(size), Side::Is(wanted) | Side::Like(wanted)) => size == *wanted,
+        (None, Side::Is(_)) => false,
+        (None, Side::Batch | Side::Like(_)) | (_, Side::Any) => true,
+    };
+    shape.len() == sides.len() && shape.iter().zip(sides).all(fits)
+}
+
+/// Returns whether a port is a single number.
+fn is_number(port: &Port) -> bool {
+    let is_known = matches!(port.element, ElementType::F32 | ElementType::I64 | ElementType::I32);
+    let is_single = |shape: &[Dimension]| shape.iter().all(|side| fixed(side).is_none_or(|size| size == 1));
+    is_known && port.shape.as_deref().is_some_and(|shape| shape.len() <= 2 && is_single(shape))
+}
+
+/// Returns whether there is one port, of such dimensions.
+fn one(ports: &[Port], sides: &[Side]) -> bool {
+    matches!(ports, [only] if is(only, sides))
+}
+
+/// Returns whether there are two ports, one of the first and one of the second dimensions, in either order.
+fn two(ports: &[Port], first: &[Side], second: &[Side]) -> bool {
+    match ports {
+        [a, b] => (is(a, first) && is(b, second)) || (is(b, first) && is(a, second)),
+        _ => false,
+    }
+}
+
+fn same_sides(ports: &[Port]) -> bool {
+    let mut sides = ports.iter().map(|port| match port.shape.as_deref() {
+        Some([_, _, height, width]) => Some((fixed(height), fixed(width))),
+        _ => None,
+    });
+    let first = sides.next().flatten();
+    first.is_some() && sides.all(|other| other == first)
+}
+
+fn enlarges(inputs: &[Port], outputs: &[Port]) -> bool {
+    if !(one(inputs, &[Batch, Is(3), Any, Any]) && one(outputs, &[Batch, Like(3), Any, Any])) {
+        return false;
+    }
+    let factor = |from: &Dimension, to: &Dimension| match (fixed(from), fixed(to)) {
+        (Some(from), Some(to)) if from > 0 && to.is_multiple_of(from) => Some(Some(to / from)),
+        (Some(_), Some(_)) => None,
+        _ => Some(None),
+    };
+    let shape = |ports: &[Port]| ports.first().and_then(|port| port.shape.clone());
+    let (Some(input), Some(output)) = (shape(inputs), shape(outputs)) else { return false };
+    let ([_, _, height, width], [_, _, taller, wider]) = (&input[..], &output[..]) else { return false };
+    match (factor(height, taller), factor(width, wider)) {
+        (Some(Some(down)), Some(Some(across))) => down == across && (2..=MOST_FACTOR).contains(&down),
+        (Some(down), Some(across)) => down.or(across).is_none_or(|factor| (2..=MOST_FACTOR).contains(&factor)),
+        _ => false,
+    }
+}
+
+fn tags(inputs: &[Port], outputs: &[Port]) -> bool {
+    let Some([_, height, width, _]) = inputs.first().and_then(|port| port.shape.as_deref()) else { return false };
+    let is_square = fixed(height).is_some_and(|side| side >= TAGGED && fixed(width) == Some(side));
+    let several = outputs.first().and_then(|port| port.shape.as_deref()?.last()).and_then(fixed);
+    is_square
+        && one(inputs, &[Batch, Any, Any, Is(3)])
+        && one(outputs, &[Batch, Any])
+        && several.is_none_or(|count| count > 1)
+}
+
+/// Returns whether a net compares places with each other, as transformers do.
+fn has_attention(file: &ModelFile) -> bool {
+    file.operators().any(|operator| operator == "Softmax")
+}
