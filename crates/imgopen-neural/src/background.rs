@@ -25,8 +25,8 @@ use imgopen_types::operations;
 
 use self::colour::Colour;
 use self::cut::{Cut, cut};
-use self::mask::Subjects;
-use crate::nets::{BACKGROUND, Held, Nets, PORTRAIT, Weights, unavailable};
+use self::mask::{Finder, Subjects};
+use crate::nets::{BACKGROUND, Cutter, Held, Nets, PORTRAIT, Role, Weights, unavailable};
 use crate::pixels::{self, Channels};
 
 /// The longest side, in pixels, of the copy on which masks are refined and colours are estimated.
@@ -42,8 +42,11 @@ const PLANES: u64 = 40 * (COPY as u64) * (COPY as u64) * 4;
 /// measured with rten and the larger of the two nets.
 const ISNET: u64 = 640 * 1024 * 1024;
 
-/// The engine `segmentation`, which offers `remove_background` while one of the packs `background` and `portrait` is installed.
-/// The former finds objects of any kind, and is preferred; the latter finds people.
+/// As [`ISNET`], of a net that compares places with each other. The limit on runs allows no more.
+const ATTENTION: u64 = 4096 * 1024 * 1024;
+
+/// The engine `segmentation`, which offers `remove_background` while there is a net for it: one of the operator's own, or the pack
+/// `background`, which finds objects of any kind, or `portrait`, which finds people. The first of these is used.
 #[derive(Debug, Clone)]
 pub struct Background {
     nets: Nets,
@@ -52,7 +55,7 @@ pub struct Background {
 /// A net for the job.
 struct Choice {
     weights: Weights,
-    subjects: Subjects,
+    finder: Finder,
 }
 
 impl Background {
@@ -61,23 +64,28 @@ impl Background {
         Self { nets }
     }
 
-    /// Returns the net that is used now; `None` if no pack for it is installed.
+    /// Returns the net that is used now; `None` if there is none.
     ///
     /// # Errors
     ///
     /// Says why the preferred one of the installed packs cannot be used, and what to do.
     fn choice(&self) -> Option<Result<Choice, String>> {
+        if let Held::Whole(own) = self.nets.own(Role::Segmentation)
+            && let Some(weights) = own.first()
+        {
+            return Some(Ok(Choice { weights: weights.clone(), finder: Finder::own(&weights.file) }));
+        }
         let packs = [
-            (BACKGROUND, &["isnet-medium.onnx", "isnet-small.onnx"][..], Subjects::Any),
-            (PORTRAIT, &["selfie_segmentation.onnx"][..], Subjects::People),
+            (BACKGROUND, &["isnet-medium.onnx", "isnet-small.onnx"][..], Finder::Isnet),
+            (PORTRAIT, &["selfie_segmentation.onnx"][..], Finder::Selfie),
         ];
-        packs.into_iter().find_map(|(pack, files, subjects)| match self.nets.held(pack) {
+        packs.into_iter().find_map(|(pack, files, finder)| match self.nets.held(pack) {
             Held::Missing => None,
             Held::Broken(problem) => Some(Err(problem)),
             Held::Whole(all) => {
                 let named = |name: &str| all.iter().find(|weights| weights.file.name() == name).cloned();
                 let weights = files.iter().find_map(|name| named(name));
-                Some(weights.map(|weights| Choice { weights, subjects }).ok_or_else(|| lacking(pack, files)))
+                Some(weights.map(|weights| Choice { weights, finder }).ok_or_else(|| lacking(pack, files)))
             }
         })
     }
@@ -90,7 +98,7 @@ impl Background {
         monitor.stage(0.1)?;
         let session = self.nets.open(&choice.weights)?;
         monitor.stage(0.2)?;
-        let mask = mask::find(&session, &image, choice.subjects)?;
+        let mask = mask::find(&session, &image, choice.finder)?;
         drop(session);
         monitor.stage(0.6)?;
         let was_coloured = image.color().has_color();
@@ -128,7 +136,7 @@ impl Engine for Background {
 
     fn memory(&self, job: &Job) -> u64 {
         let net = match self.choice() {
-            Some(Ok(choice)) => choice.weights.memory(&[], ISNET),
+            Some(Ok(choice)) => choice.weights.memory(&[], choice.least()),
             // The run ends before it takes any.
             Some(Err(_)) | None => 0,
         };
@@ -143,9 +151,17 @@ impl Engine for Background {
 }
 
 impl Choice {
+    /// Returns how many bytes a run takes beside the weights, if the file does not determine that.
+    fn least(&self) -> u64 {
+        match self.finder {
+            Finder::Own { cutter: Cutter::Birefnet { .. }, .. } => ATTENTION,
+            Finder::Own { .. } | Finder::Isnet | Finder::Selfie => ISNET,
+        }
+    }
+
     fn note(&self) -> String {
         let made = format!("the subject was found by the net {}", self.weights.described());
-        match self.subjects {
+        match self.finder.subjects() {
             Subjects::Any => made,
             Subjects::People => format!("{made}, which finds people only"),
         }
@@ -153,7 +169,7 @@ impl Choice {
 
     /// Says that a picture has nothing to cut out.
     fn nothing(&self) -> EngineError {
-        let problem = match self.subjects {
+        let problem = match self.finder.subjects() {
             Subjects::Any => "nothing in the picture stands out from a background; give one with a subject".to_owned(),
             Subjects::People => format!(
                 "nobody was found in the picture, and the net that the server has finds people only; for other subjects, its \
@@ -170,7 +186,9 @@ fn lacking(pack: &str, files: &[&str]) -> String {
 
 fn missing() -> String {
     format!(
-        "no pack with a net that finds subjects is installed any more; pull one with `imgopen models pull {PORTRAIT}`"
+        "there is no net that finds subjects any more; pull one with `imgopen models pull {PORTRAIT}`, or put one of your own \
+         into `{}/` in the models directory",
+        Role::Segmentation.folder()
     )
 }
 
@@ -186,7 +204,7 @@ fn cut_out(
     let small = Channels::of(&pixels::resized(&image, width, height)?)?;
     let [mask, ..] = Channels::of(&pixels::resized(mask, width, height)?)?.colours;
     monitor.check_cancelled()?;
-    let matte = matte::refine(&mask, &small.colours, choice.subjects.radius(width.max(height)), monitor)?;
+    let matte = matte::refine(&mask, &small.colours, choice.finder.radius(width.max(height)), monitor)?;
     let opacity = matte.on(&small.colours);
     let shown = opacity.with(&small.opacity, |found, own| found * own);
     if shown.values.iter().all(|opacity| *opacity < FOUND) {

@@ -157,6 +157,14 @@ impl Nets {
             }
         }
     }
+
+    /// Stops to use a net of the operator's own that does not do what its inputs and outputs promise, until its file changes.
+    /// Returns the error for the caller, which says what to do.
+    pub(crate) fn refuse(&self, weights: &Weights, problem: &str) -> EngineError {
+        self.shared.own.reject(weights, problem);
+        let problem = format!("the model file \"{}\" cannot be used: {problem}", weights.file.name());
+        unavailable(weights.with_remedy(&problem))
+    }
 }
 
 impl Shared {

@@ -5,6 +5,9 @@ use imgopen_engine::{EngineError, Monitor};
 /// Keeps averages finite where there is nothing to average.
 const LITTLE: f32 = 1e-5;
 
+/// The radius in pixels over which values replace those that transparency hides.
+const HIDDEN: usize = 8;
+
 /// A plane, row by row from the top.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plane {
@@ -69,6 +72,19 @@ impl Plane {
     pub fn average(&self, weight: &Plane, radius: usize, monitor: &Monitor) -> Result<Plane, EngineError> {
         let sum = self.with(weight, |value, weight| value * weight).mean(radius, monitor)?;
         Ok(sum.with(&weight.mean(radius, monitor)?, |sum, weight| sum / (weight + LITTLE)))
+    }
+
+    /// Returns the plane with values that transparency hides replaced by those nearby.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`].
+    pub fn seen(&self, opacity: &Plane, monitor: &Monitor) -> Result<Plane, EngineError> {
+        let mut around = self.average(opacity, HIDDEN, monitor)?;
+        for ((around, own), opacity) in around.values.iter_mut().zip(&self.values).zip(&opacity.values) {
+            *around += opacity * (own - *around);
+        }
+        Ok(around)
     }
 
     /// Writes a row of the plane as it is when enlarged by linear interpolation. `mixed` is working memory.
@@ -165,5 +181,15 @@ mod tests {
         let (monitor, _watch, checks) = Monitor::counted(7);
         assert_eq!(plane(3, 5).mean(1, &monitor), Err(EngineError::Cancelled));
         assert_eq!(checks.count(), 7);
+    }
+
+    #[test]
+    fn hidden_values_become_those_nearby() {
+        let plane = |values: Vec<f32>| Plane { width: 4, height: 1, values };
+        let seen = plane(vec![0.5, 0.25, 1.0, 0.0]).seen(&plane(vec![1.0, 1.0, 0.0, 0.0]), &Monitor::new().0);
+        let values = seen.unwrap().values;
+        assert_eq!(values[..2], [0.5, 0.25]);
+        // The mean of those that are seen.
+        assert!(values[2..].iter().all(|level| (level - 0.375).abs() < 1e-4), "{values:?}");
     }
 }

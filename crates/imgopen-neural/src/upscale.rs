@@ -10,11 +10,16 @@
 //! which progress is reported and cancellation is seen. What the nets for four times make is averaged over 2x2 pixels for
 //! twice the size.
 //!
+//! A net of the operator's own is used in place of these, whatever the picture, and its result resampled to the scale if it
+//! enlarges by another factor.
+//!
 //! The nets know red, green and blue only. Opacity is resampled by a Lanczos filter, and colours that transparency hides are
 //! replaced by those nearby first, so that they do not show at edges. Gray stays gray, 16 bits stay 16 bits, and the result has
 //! the format of the input and keeps what its file carries, as that of [`imgopen_tools::lanczos`].
 
 mod join;
+mod own;
+mod tile;
 
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
@@ -25,9 +30,10 @@ use imgopen_tools::{blocking, lanczos, memory, style};
 use imgopen_types::{SuperResolutionRequest, operations};
 
 use self::join::{Join, opacity};
-use crate::nets::{Held, Nets, UPSCALE, Weights, unavailable};
+use self::own::OwnUpscaler;
+use self::tile::{averaged, run};
+use crate::nets::{Held, Nets, Role, UPSCALE, Weights, unavailable};
 use crate::pixels::{self, Channels};
-use crate::plane::Plane;
 
 /// The most pixels of a photograph that the finest net is given.
 pub const FINE_PHOTOGRAPH: u64 = 512 * 512;
@@ -38,9 +44,6 @@ pub const FINE_DRAWING: u64 = 1024 * 1024;
 /// The longest side of the copy on which photographs and drawings are distinguished.
 const MEASURED: u32 = 512;
 
-/// The radius in pixels over which colours replace those that transparency hides.
-const HIDDEN: usize = 8;
-
 /// Over how many pixels on both sides of a seam tiles fade into each other.
 const BLEND: usize = 2;
 
@@ -50,7 +53,8 @@ const SOURCE_PLANES: u64 = 48;
 /// Bytes for each pixel of the result before its samples are made: three channels.
 const RESULT_PLANES: u64 = 12;
 
-/// The engine `realesrgan`, which offers `super_resolution` while the pack `upscale` is installed.
+/// The engine `realesrgan`, which offers `super_resolution` while the pack `upscale` is installed, or the operator has put a net of
+/// their own beside it.
 #[derive(Debug, Clone)]
 pub struct Upscale {
     nets: Nets,
@@ -126,6 +130,36 @@ impl Kind {
     }
 }
 
+/// A net that is loaded.
+enum Upscaler {
+    Pack { kind: Kind, weights: Weights, session: Session },
+    Own(OwnUpscaler),
+}
+
+impl Upscaler {
+    fn weights(&self) -> &Weights {
+        match self {
+            Upscaler::Pack { weights, .. } => weights,
+            Upscaler::Own(own) => &own.weights,
+        }
+    }
+
+    fn tiles(&self, scale: usize) -> Tiles {
+        match self {
+            Upscaler::Pack { kind, .. } => kind.tiles(scale),
+            Upscaler::Own(own) => own.tiles(scale),
+        }
+    }
+
+    /// Returns a tile, enlarged by the scale.
+    fn enlarged(&self, tile: Planes, scale: usize) -> Result<Planes, EngineError> {
+        match self {
+            Upscaler::Pack { kind, session, .. } => averaged(run(session, tile)?, kind.factor / scale),
+            Upscaler::Own(own) => own.enlarged(tile, scale),
+        }
+    }
+}
+
 impl Upscale {
     /// Creates the engine.
     pub fn new(nets: Nets) -> Self {
@@ -151,6 +185,27 @@ impl Upscale {
         }
     }
 
+    /// Returns the operator's own net, if there is one.
+    fn own(&self) -> Option<Weights> {
+        match self.nets.own(Role::Upscaling) {
+            Held::Whole(own) => own.first().cloned(),
+            Held::Missing | Held::Broken(_) => None,
+        }
+    }
+
+    /// Loads the net for a picture.
+    fn upscaler(&self, image: &DynamicImage, scale: usize, monitor: &Monitor) -> Result<Upscaler, EngineError> {
+        match self.own() {
+            Some(weights) => Ok(Upscaler::Own(OwnUpscaler::open(&self.nets, weights)?)),
+            None => {
+                let kind = Kind::of(image, scale, monitor)?;
+                let weights = self.weights(kind)?;
+                let session = self.nets.open(&weights)?;
+                Ok(Upscaler::Pack { kind, weights, session })
+            }
+        }
+    }
+
     fn enlarge(&self, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
         let scale = scale(job)?;
         let mut source = picture::decode_input(job.input("image")?, job.limits(), monitor)?;
@@ -159,9 +214,8 @@ impl Upscale {
         let (width, height) = lanczos::size(image.width(), image.height(), f64::from(scale), job.limits())?;
         picture::check_sides(source.header.format.written(), width, height).map_err(rejected)?;
         monitor.stage(0.05)?;
-        let kind = Kind::of(&image, scale as usize, monitor)?;
-        let weights = self.weights(kind)?;
-        let session = self.nets.open(&weights)?;
+        let upscaler = self.upscaler(&image, scale as usize, monitor)?;
+        let weights = upscaler.weights().clone();
         monitor.stage(0.1)?;
         let join = Join::of(&image);
         let opacity = match opacity(&image) {
@@ -171,11 +225,9 @@ impl Upscale {
         let channels = Channels::of(&image)?;
         drop(image);
         let planes = visible(channels, opacity.is_some(), monitor)?;
-        let larger = kind.tiles(scale as usize).run(&planes, monitor, 0.1..0.9, |tile| {
-            let larger = run(&session, tile)?;
-            averaged(larger, kind.factor / scale as usize)
-        })?;
-        drop((session, planes));
+        let tiles = upscaler.tiles(scale as usize);
+        let larger = tiles.run(&planes, monitor, 0.1..0.9, |tile| upscaler.enlarged(tile, scale as usize))?;
+        drop((upscaler, planes));
         let image = join.image(larger, opacity, monitor)?;
         let name = weights.file.name();
         let done = format!("Postprocess upscale by: {scale}, Postprocess upscaler: {name}");
@@ -193,6 +245,9 @@ impl Engine for Upscale {
 
     fn offers(&self) -> Vec<Offer> {
         let offer = Offer::new(&operations::SUPER_RESOLUTION, Grade::Neural);
+        if self.own().is_some() {
+            return vec![offer];
+        }
         match self.nets.held(UPSCALE) {
             Held::Missing => Vec::new(),
             Held::Whole(_) => vec![offer],
@@ -206,8 +261,13 @@ impl Engine for Upscale {
         let scale = scale(job).unwrap_or(1);
         let header = job.inputs().iter().find_map(|input| picture::inspect(&input.bytes, job.limits()).ok());
         let pixels = header.map_or(0, |header| header.pixels());
-        let kinds = Kind::possible(pixels, scale as usize);
-        let nets = kinds.filter_map(|kind| Some(kind.memory(&self.weights(kind).ok()?))).max().unwrap_or(0);
+        let nets = match self.own() {
+            Some(weights) => own::memory(&weights),
+            None => {
+                let kinds = Kind::possible(pixels, scale as usize);
+                kinds.filter_map(|kind| Some(kind.memory(&self.weights(kind).ok()?))).max().unwrap_or(0)
+            }
+        };
         let factor = u64::from(scale) * u64::from(scale);
         let grown = pixels.saturating_mul(factor).min(job.limits().pixels.max(pixels));
         let planes = pixels.saturating_mul(SOURCE_PLANES).saturating_add(grown.saturating_mul(RESULT_PLANES));
@@ -230,13 +290,6 @@ fn scale(job: &Job) -> Result<u32, EngineError> {
     }
 }
 
-fn run(net: &Session, tile: Planes) -> Result<Planes, EngineError> {
-    let unfit = || EngineError::Failed(format!("the net in \"{}\" does not enlarge pictures", net.file().name()));
-    let (input, output) = net.file().inputs().first().zip(net.file().outputs().first()).ok_or_else(unfit)?;
-    let [larger] = net.run(&[(input.name.as_str(), &tile.into_tensor())], [output.name.as_str()])?;
-    Planes::from_tensor(larger).map_err(EngineError::Failed)
-}
-
 /// Returns the colours of a picture as a net takes them. Those that are hidden become those of the pixels around.
 fn visible(channels: Channels, is_transparent: bool, monitor: &Monitor) -> Result<Planes, EngineError> {
     let Channels { colours, opacity } = channels;
@@ -244,7 +297,7 @@ fn visible(channels: Channels, is_transparent: bool, monitor: &Monitor) -> Resul
     let mut values = Vec::with_capacity(3 * width * height);
     for plane in colours {
         let plane = match is_transparent {
-            true => replaced(&plane, &opacity, monitor)?,
+            true => plane.seen(&opacity, monitor)?,
             false => plane,
         };
         values.extend(plane.values);
@@ -252,57 +305,11 @@ fn visible(channels: Channels, is_transparent: bool, monitor: &Monitor) -> Resul
     Planes::new(3, width, height, values).map_err(|error| EngineError::Failed(error.to_string()))
 }
 
-fn replaced(plane: &Plane, opacity: &Plane, monitor: &Monitor) -> Result<Plane, EngineError> {
-    let mut around = plane.average(opacity, HIDDEN, monitor)?;
-    for ((around, own), opacity) in around.values.iter_mut().zip(&plane.values).zip(&opacity.values) {
-        *around += opacity * (own - *around);
-    }
-    Ok(around)
-}
-
-/// Averages squares of that many pixels a side.
-fn averaged(planes: Planes, side: usize) -> Result<Planes, EngineError> {
-    if side <= 1 {
-        return Ok(planes);
-    }
-    let (channels, width, height) = (planes.channels(), planes.width() / side, planes.height() / side);
-    let (across, down) = (planes.width(), planes.height());
-    let count = (side * side) as f32;
-    let mut values = Vec::with_capacity(channels * width * height);
-    for plane in planes.values().chunks_exact((across * down).max(1)) {
-        for y in 0..height {
-            for x in 0..width {
-                let row = |row: usize| &plane[(y * side + row) * across + x * side..][..side];
-                values.push((0..side).flat_map(row).sum::<f32>() / count);
-            }
-        }
-    }
-    Planes::new(channels, width, height, values).map_err(|error| EngineError::Failed(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use image::{ImageBuffer, Rgb};
 
     use super::*;
-
-    #[test]
-    fn squares_are_averaged() {
-        let planes = Planes::new(2, 4, 2, (0..16).map(|value| value as f32).collect()).unwrap();
-        let averaged = averaged(planes, 2).unwrap();
-        assert_eq!((averaged.channels(), averaged.width(), averaged.height()), (2, 2, 1));
-        assert_eq!(averaged.values(), [2.5, 4.5, 10.5, 12.5]);
-    }
-
-    #[test]
-    fn hidden_colours_become_those_nearby() {
-        let plane = |values: Vec<f32>| Plane { width: 4, height: 1, values };
-        let replaced = replaced(&plane(vec![0.5, 0.25, 1.0, 0.0]), &plane(vec![1.0, 1.0, 0.0, 0.0]), &Monitor::new().0);
-        let values = replaced.unwrap().values;
-        assert_eq!(values[..2], [0.5, 0.25]);
-        // The mean of those that are seen.
-        assert!(values[2..].iter().all(|level| (level - 0.375).abs() < 1e-4), "{values:?}");
-    }
 
     #[test]
     fn the_net_is_chosen_by_kind_and_size() {

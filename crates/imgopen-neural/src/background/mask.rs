@@ -2,39 +2,102 @@
 
 use image::{DynamicImage, ImageBuffer, Luma};
 use imgopen_engine::EngineError;
-use imgopen_nets::{Dimension, Net, Port, Tensor};
+use imgopen_nets::{Dimension, ModelFile, Net, Port, Tensor};
 
+use crate::nets::{Cutter, FREE_SIDE, cutter};
 use crate::pixels::{self, Channels, Sample};
 
 /// The levels within which a net is sure that a pixel belongs to the background; as far from 1, to the subject.
 const SURE: f32 = 0.02;
 
+/// The least level of a mask that is stretched, below which it shows that nothing was found.
+const STRETCHED: f32 = 0.5;
+
+/// The mean and the deviation of the colours of ImageNet.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// The least number that the samples of a picture are divided by.
+const LEAST: f32 = 1e-6;
+
 /// What a net finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subjects {
-    /// Objects of any kind: ISNet, on 1024x1024 pixels.
+    /// Objects of any kind.
     Any,
-    /// People: MediaPipe's selfie segmentation, on 256x256 pixels.
+    /// People.
     People,
 }
 
-impl Subjects {
-    /// Returns the radius in which the edges of its masks are off, in pixels of a copy with that longest side.
-    pub fn radius(self, longest: u32) -> usize {
-        let (pixels, least) = match self {
-            Subjects::Any => (1024, 3),
-            Subjects::People => (256, 3),
-        };
-        ((2 * longest).div_ceil(pixels) as usize).max(least)
+/// How a net is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finder {
+    /// ISNet of the pack, on 1024x1024 pixels.
+    Isnet,
+    /// MediaPipe's selfie segmentation, on 256x256 pixels.
+    Selfie,
+    /// One of the operator's own, on a copy with that longest side.
+    Own { cutter: Cutter, side: u32 },
+}
+
+impl Finder {
+    /// Returns how a net of the operator's own is used.
+    pub fn own(file: &ModelFile) -> Self {
+        let layout = file.inputs().first().and_then(Layout::of);
+        let side = layout.map_or(FREE_SIDE, |layout| layout.width.max(layout.height));
+        Finder::Own { cutter: cutter(file), side: u32::try_from(side).unwrap_or(u32::MAX) }
     }
 
-    /// Returns the number for the net of a level from 0 to 1.
-    fn number(self, level: f32) -> f32 {
+    pub fn subjects(self) -> Subjects {
         match self {
-            Subjects::Any => level - 0.5,
-            Subjects::People => level,
+            Finder::Isnet | Finder::Own { .. } => Subjects::Any,
+            Finder::Selfie => Subjects::People,
         }
     }
+
+    /// Returns the radius in which the edges of its masks are off, in pixels of a copy with that longest side.
+    pub fn radius(self, longest: u32) -> usize {
+        const FEWEST: usize = 3;
+        let pixels = match self {
+            Finder::Isnet => 1024,
+            Finder::Selfie => 256,
+            Finder::Own { side, .. } => side.max(1),
+        };
+        ((2 * longest).div_ceil(pixels) as usize).max(FEWEST)
+    }
+
+    /// Returns the number for the net of a level from 0 to 1 in a channel. `most` is the largest level of the picture.
+    fn number(self, level: f32, channel: usize, most: f32) -> f32 {
+        let standard = |level: f32| (level - MEAN[channel]) / DEVIATION[channel];
+        match self {
+            Finder::Isnet | Finder::Own { cutter: Cutter::Isnet, .. } => level - 0.5,
+            Finder::Selfie => level,
+            Finder::Own { cutter: Cutter::U2net, .. } => standard(level / most.max(LEAST)),
+            Finder::Own { cutter: Cutter::Birefnet { .. }, .. } => standard(level),
+        }
+    }
+
+    /// Returns the mask, from 0 to 1, of what the net returns.
+    fn mask(self, levels: &[f32]) -> Vec<f32> {
+        match self {
+            Finder::Isnet | Finder::Selfie => levels.to_vec(),
+            Finder::Own { cutter: Cutter::Birefnet { is_open: true }, .. } => {
+                stretched(levels.iter().map(|number| 1.0 / (1.0 + (-number).exp())).collect())
+            }
+            Finder::Own { .. } => stretched(levels.to_vec()),
+        }
+    }
+}
+
+/// Stretches a mask to all levels from 0 to 1, unless nothing in it is likely to be a subject.
+fn stretched(mut levels: Vec<f32>) -> Vec<f32> {
+    let (least, most) = levels
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), level| (least.min(*level), most.max(*level)));
+    if most >= STRETCHED && most > least {
+        levels.iter_mut().for_each(|level| *level = (*level - least) / (most - least));
+    }
+    levels
 }
 
 /// How a net takes a picture.
@@ -48,32 +111,45 @@ struct Layout {
 impl Layout {
     fn of(port: &Port) -> Option<Self> {
         use Dimension::Fixed;
-        match *port.shape.as_deref()? {
-            [_, Fixed(3), Fixed(height), Fixed(width)] => Some(Self { width, height, is_planar: true }),
-            [_, Fixed(height), Fixed(width), Fixed(3)] => Some(Self { width, height, is_planar: false }),
+        let size = |side: &Dimension| match side {
+            Fixed(size) => *size,
+            Dimension::Named(_) | Dimension::Unknown => FREE_SIDE,
+        };
+        match port.shape.as_deref()? {
+            [_, Fixed(3), height, width] => Some(Self { width: size(width), height: size(height), is_planar: true }),
+            [_, Fixed(height), Fixed(width), Fixed(3)] => {
+                Some(Self { width: *width, height: *height, is_planar: false })
+            }
             _ => None,
         }
     }
 }
 
-/// Returns how much of each pixel belongs to the subject, as a gray picture with the sides that the net takes. Transparent parts
+/// Returns how much of each pixel belongs to the subject, as a gray picture with the sides of the net's mask. Transparent parts
 /// are white for the net. Its run cannot be stopped.
 ///
 /// # Errors
 ///
 /// [`EngineError::Failed`] if the net fails, or is not for this.
-pub(super) fn find(net: &Net, image: &DynamicImage, subjects: Subjects) -> Result<DynamicImage, EngineError> {
+pub(super) fn find(net: &Net, image: &DynamicImage, finder: Finder) -> Result<DynamicImage, EngineError> {
     let unfit = || EngineError::Failed(format!("the net in \"{}\" does not find subjects", net.file().name()));
     let (input, output) = net.file().inputs().first().zip(net.file().outputs().first()).ok_or_else(unfit)?;
     let layout = Layout::of(input).ok_or_else(unfit)?;
     let side = |side: usize| u32::try_from(side).map_err(|_| unfit());
     let (width, height) = (side(layout.width)?, side(layout.height)?);
-    let picture = tensor(&Channels::of(&pixels::resized(image, width, height)?)?, &layout, subjects)?;
+    let picture = tensor(&Channels::of(&pixels::resized(image, width, height)?)?, &layout, finder)?;
     let [mask] = net.run(&[(input.name.as_str(), &picture)], [output.name.as_str()])?;
-    let levels = mask.as_f32().filter(|levels| levels.len() == layout.width * layout.height).ok_or_else(unfit)?;
+    let (height, width) = match *mask.shape() {
+        [1, 1, height, width] | [1, height, width, 1] => (side(height)?, side(width)?),
+        _ => return Err(unfit()),
+    };
+    let levels = finder.mask(mask.as_f32().ok_or_else(unfit)?);
     let samples = levels.iter().map(|level| u16::nearest(decided(*level))).collect();
     let mask: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_raw(width, height, samples).ok_or_else(unfit)?;
-    Ok(mask.into())
+    match width > 0 && height > 0 {
+        true => Ok(mask.into()),
+        false => Err(unfit()),
+    }
 }
 
 /// Returns a level of exactly 0 or 1 where the net is sure.
@@ -81,12 +157,15 @@ fn decided(level: f32) -> f32 {
     (level - SURE) / (1.0 - 2.0 * SURE)
 }
 
-fn tensor(picture: &Channels, layout: &Layout, subjects: Subjects) -> Result<Tensor, EngineError> {
+fn tensor(picture: &Channels, layout: &Layout, finder: Finder) -> Result<Tensor, EngineError> {
     let count = layout.width * layout.height;
-    let number = |channel: usize, index: usize| {
+    let level = |channel: usize, index: usize| {
         let (level, opacity) = (picture.colours[channel].values[index], picture.opacity.values[index]);
-        subjects.number(level * opacity + 1.0 - opacity)
+        level * opacity + 1.0 - opacity
     };
+    let all = (0..3).flat_map(|channel| (0..count).map(move |index| (channel, index)));
+    let most = all.map(|(channel, index)| level(channel, index)).fold(0.0, f32::max);
+    let number = |channel: usize, index: usize| finder.number(level(channel, index), channel, most);
     let (shape, values): (_, Vec<f32>) = match layout.is_planar {
         true => {
             let values = (0..3).flat_map(|channel| (0..count).map(move |index| (channel, index)));
@@ -104,6 +183,9 @@ fn tensor(picture: &Channels, layout: &Layout, subjects: Subjects) -> Result<Ten
 mod tests {
     use super::*;
 
+    const BIREFNET: Finder = Finder::Own { cutter: Cutter::Birefnet { is_open: true }, side: 1024 };
+    const U2NET: Finder = Finder::Own { cutter: Cutter::U2net, side: 320 };
+
     #[test]
     fn what_a_net_is_sure_of_is_decided() {
         assert_eq!([-0.1, 0.0, 0.02].map(|level| u16::nearest(decided(level))), [0; 3]);
@@ -113,7 +195,30 @@ mod tests {
 
     #[test]
     fn edges_are_refined_over_two_pixels_of_the_mask() {
-        assert_eq!([100, 1024].map(|longest| Subjects::Any.radius(longest)), [3, 3]);
-        assert_eq!([100, 640, 1024].map(|longest| Subjects::People.radius(longest)), [3, 5, 8]);
+        assert_eq!([100, 1024].map(|longest| Finder::Isnet.radius(longest)), [3, 3]);
+        assert_eq!([100, 640, 1024].map(|longest| Finder::Selfie.radius(longest)), [3, 5, 8]);
+        assert_eq!([U2NET, BIREFNET].map(|finder| finder.radius(1024)), [7, 3]);
+    }
+
+    /// By hand, from what rembg gives to the nets.
+    #[test]
+    fn each_kind_of_net_gets_its_numbers() {
+        let near = |number: f32, expected: f32| assert!((number - expected).abs() < 1e-5, "{number} {expected}");
+        near(Finder::Isnet.number(0.75, 1, 1.0), 0.25);
+        near(Finder::Own { cutter: Cutter::Isnet, side: 1024 }.number(0.75, 1, 0.8), 0.25);
+        near(Finder::Selfie.number(0.75, 1, 1.0), 0.75);
+        near(BIREFNET.number(0.485, 0, 0.5), 0.0);
+        near(BIREFNET.number(0.680, 1, 0.9), 1.0);
+        near(U2NET.number(0.4, 2, 0.8), (0.5 - 0.406) / 0.225);
+        assert!(U2NET.number(0.0, 0, 0.0).is_finite());
+    }
+
+    #[test]
+    fn masks_of_own_nets_are_stretched_if_something_was_found() {
+        assert_eq!(U2NET.mask(&[0.25, 0.5, 0.75]), [0.0, 0.5, 1.0]);
+        assert_eq!(U2NET.mask(&[0.1, 0.2, 0.3]), [0.1, 0.2, 0.3]);
+        assert_eq!(U2NET.mask(&[0.7, 0.7]), [0.7, 0.7]);
+        assert_eq!(BIREFNET.mask(&[-1000.0, 0.0, 1000.0]), [0.0, 0.5, 1.0]);
+        assert_eq!(Finder::Isnet.mask(&[0.2, 0.6]), [0.2, 0.6]);
     }
 }

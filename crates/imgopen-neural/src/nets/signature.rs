@@ -58,6 +58,9 @@ enum Side {
 /// The sides of pictures that nets for tags take at least.
 const TAGGED: usize = 128;
 
+/// The sides of pictures that nets for super resolution take at least.
+const ENLARGED: usize = 32;
+
 /// The longest side of a picture that U2Net takes; ISNet takes larger ones.
 const U2NET: usize = 512;
 
@@ -248,6 +251,9 @@ fn enlarges(inputs: &[Port], outputs: &[Port]) -> bool {
     let shape = |ports: &[Port]| ports.first().and_then(|port| port.shape.clone());
     let (Some(input), Some(output)) = (shape(inputs), shape(outputs)) else { return false };
     let ([_, _, height, width], [_, _, taller, wider]) = (&input[..], &output[..]) else { return false };
+    if [height, width].into_iter().filter_map(fixed).any(|side| side < ENLARGED) {
+        return false;
+    }
     match (factor(height, taller), factor(width, wider)) {
         (Some(Some(down)), Some(Some(across))) => down == across && (2..=MOST_FACTOR).contains(&down),
         (Some(down), Some(across)) => down.or(across).is_none_or(|factor| (2..=MOST_FACTOR).contains(&factor)),
