@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod background;
+pub mod fill;
 mod nets;
 mod pixels;
 mod plane;
@@ -8,6 +9,7 @@ pub mod safety;
 pub mod upscale;
 
 pub use background::Background;
+pub use fill::Lama;
 pub use imgopen_nets::SessionSettings;
 pub use nets::{Nets, OwnNet};
 pub use safety::Safety;

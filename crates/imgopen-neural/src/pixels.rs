@@ -93,6 +93,45 @@ fn split<S: Sample>(samples: &[S], channels: usize, (width, height): (usize, usi
     Channels { colours, opacity }
 }
 
+/// Sets pixels of a row of a picture, by their columns, to red, green, blue and opacity. A gray picture gets the mean of the
+/// colours, and one without transparency no opacity.
+///
+/// # Errors
+///
+/// [`EngineError::Failed`] for pixel types that decoded pictures do not have.
+pub(crate) fn set_row(
+    image: &mut DynamicImage,
+    y: usize,
+    levels: impl Iterator<Item = (usize, [f32; 4])>,
+) -> Result<(), EngineError> {
+    use DynamicImage::*;
+    let width = image.width() as usize;
+    match image {
+        ImageLuma8(pixels) => set(pixels, 1, y * width, levels),
+        ImageLumaA8(pixels) => set(pixels, 2, y * width, levels),
+        ImageRgb8(pixels) => set(pixels, 3, y * width, levels),
+        ImageRgba8(pixels) => set(pixels, 4, y * width, levels),
+        ImageLuma16(pixels) => set(pixels, 1, y * width, levels),
+        ImageLumaA16(pixels) => set(pixels, 2, y * width, levels),
+        ImageRgb16(pixels) => set(pixels, 3, y * width, levels),
+        ImageRgba16(pixels) => set(pixels, 4, y * width, levels),
+        other => return Err(EngineError::Failed(format!("pixels of the type {:?} are not written", other.color()))),
+    }
+    Ok(())
+}
+
+fn set<S: Sample>(samples: &mut [S], channels: usize, first: usize, levels: impl Iterator<Item = (usize, [f32; 4])>) {
+    for (x, [red, green, blue, opacity]) in levels {
+        let gray = (red + green + blue) / 3.0;
+        let pixel = &mut samples[(first + x) * channels..][..channels];
+        let levels = match channels {
+            1 | 2 => [gray, opacity, 0.0, 0.0],
+            _ => [red, green, blue, opacity],
+        };
+        pixel.iter_mut().zip(levels).for_each(|(sample, level)| *sample = S::nearest(level));
+    }
+}
+
 /// Returns a copy of a picture with another size, by a triangle filter over all pixels that a pixel of the copy covers. It
 /// cannot be stopped; the limit of pixels bounds the time that it takes.
 ///
@@ -138,6 +177,17 @@ mod tests {
         let channels = Channels::of(&colour.into()).unwrap();
         assert_eq!(channels.colours.map(|plane| plane.values[1]), [1.0, 0.2, 0.0]);
         assert_eq!(channels.opacity.values, [1.0, 1.0]);
+    }
+
+    #[test]
+    fn pixels_of_a_row_are_set() {
+        let levels = [(1, [0.2, 0.4, 0.6, 0.8])];
+        let mut gray = DynamicImage::from(ImageBuffer::from_pixel(2, 2, LumaA([7_u8, 9])));
+        set_row(&mut gray, 1, levels.into_iter()).unwrap();
+        assert_eq!(gray.as_bytes(), [7, 9, 7, 9, 7, 9, 102, 204]);
+        let mut colour = DynamicImage::from(ImageBuffer::from_pixel(2, 1, Rgb([1_u16, 2, 3])));
+        set_row(&mut colour, 0, levels.into_iter()).unwrap();
+        assert_eq!(colour.into_rgb16().into_raw(), [1, 2, 3, 13_107, 26_214, 39_321]);
     }
 
     /// By hand: hidden colours do not count.

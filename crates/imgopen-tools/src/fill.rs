@@ -37,9 +37,10 @@ use imgopen_types::{OutpaintRequest, RemoveObjectRequest, operations};
 
 use crate::fields::{self, MOST_PICTURES};
 use crate::{blocking, memory};
-use canvas::Area;
-use clusters::clusters;
+pub use canvas::Area;
+pub use clusters::clusters;
 use complete::Style;
+pub use mask::read_hole;
 use paint::Task;
 
 /// How far a mask is grown, in pixels.
@@ -138,7 +139,7 @@ pub fn remove(source: &Input, mask: &Input, limits: &PictureLimits, monitor: &Mo
     let mut decoded = picture::decode_input(source, limits, monitor)?;
     let image = &mut decoded.image;
     monitor.stage(0.05)?;
-    let hole = mask::read(mask, limits, (image.width(), image.height()), monitor)?;
+    let hole = read_hole(mask, limits, (image.width(), image.height()), monitor)?;
     monitor.stage(0.1)?;
     erase(image, &hole, monitor)?;
     let removed = hole.iter().filter(|hole| **hole).count();
@@ -164,7 +165,11 @@ fn erase(image: &mut DynamicImage, hole: &[bool], monitor: &Monitor) -> Result<(
 }
 
 /// Reads how a request asks for a picture to be extended.
-fn expansion(request: &OutpaintRequest) -> Result<Expansion, EngineError> {
+///
+/// # Errors
+///
+/// [`EngineError::Rejected`] if ratios or count are out of range.
+pub fn expansion(request: &OutpaintRequest) -> Result<Expansion, EngineError> {
     let count = fields::whole("imageCount", request.image_count.into(), &(1..=MOST_PICTURES), "the engine")?;
     let (horizontal, vertical) = (request.horizontal_expansion_ratio, request.vertical_expansion_ratio);
     let expansion = Expansion { horizontal, vertical, count, seed: fields::seed(request.seed) };
@@ -235,16 +240,23 @@ fn extended(
         return Ok(small.clone());
     }
     let mut image = picture::centred(small, (width, height));
-    let (left, top) = Expansion::corner((small.width(), small.height()), (width, height));
-    let (left, top) = (left as usize, top as usize);
-    let inside = Area { left, top, right: left + small.width() as usize, bottom: top + small.height() as usize };
+    let hole = frame((small.width(), small.height()), (width, height));
     let (width, height) = (width as usize, height as usize);
-    let mut hole = vec![true; width * height];
-    for row in hole.chunks_exact_mut(width).take(inside.bottom).skip(inside.top) {
-        row[inside.left..inside.right].fill(false);
-    }
     let area = Area { left: 0, top: 0, right: width, bottom: height };
     let style = Style::outpainting(seed.cast_unsigned());
     paint::fill(&mut image, Task { hole: &hole, inner: area, outer: area, style }, monitor, span)?;
     Ok(image)
+}
+
+/// Returns which pixels of a picture are to be painted, row by row, around a smaller one in its centre.
+pub fn frame((width, height): (u32, u32), (wide, high): (u32, u32)) -> Vec<bool> {
+    let (left, top) = Expansion::corner((width, height), (wide, high));
+    let (left, top) = (left as usize, top as usize);
+    let (right, bottom) = (left + width as usize, top + height as usize);
+    let (wide, high) = (wide as usize, high as usize);
+    let mut hole = vec![true; wide * high];
+    for row in hole.chunks_exact_mut(wide).take(bottom).skip(top) {
+        row[left..right].fill(false);
+    }
+    hole
 }

@@ -16,24 +16,30 @@ pub(super) struct Canvas {
 
 /// The rows and columns from `left` and `top` up to, but not including, `right` and `bottom`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Area {
+pub struct Area {
+    /// The first column.
     pub left: usize,
+    /// The first row.
     pub top: usize,
+    /// The column after the last.
     pub right: usize,
+    /// The row after the last.
     pub bottom: usize,
 }
 
 impl Area {
-    pub(super) fn width(&self) -> usize {
+    /// Returns the number of columns.
+    pub fn width(&self) -> usize {
         self.right - self.left
     }
 
-    pub(super) fn height(&self) -> usize {
+    /// Returns the number of rows.
+    pub fn height(&self) -> usize {
         self.bottom - self.top
     }
 
-    /// Returns the area extended by `reach` on each side, clipped to a picture of that size.
-    pub(super) fn grown(self, by: usize, (width, height): (usize, usize)) -> Self {
+    /// Returns the area extended by so many pixels on each side, clipped to a picture of that size.
+    pub fn grown(self, by: usize, (width, height): (usize, usize)) -> Self {
         Self {
             left: self.left.saturating_sub(by),
             top: self.top.saturating_sub(by),

@@ -11,8 +11,13 @@ const REACH: usize = 2;
 /// The most pieces; beyond it all are merged, since each costs time.
 const MOST: usize = 64;
 
-/// Returns disjoint areas, each as small as possible, that together contain every set pixel.
-pub(super) fn clusters(set: &[bool], width: usize, monitor: &Monitor) -> Result<Vec<Area>, EngineError> {
+/// Returns disjoint areas, each as small as possible, that together contain every set pixel. Sets that are close to each other
+/// share one.
+///
+/// # Errors
+///
+/// [`EngineError::Cancelled`].
+pub fn clusters(set: &[bool], width: usize, monitor: &Monitor) -> Result<Vec<Area>, EngineError> {
     let mut areas: Vec<Area> = Vec::new();
     let columns = width.div_ceil(SQUARE);
     for (number, rows) in set.chunks(width * SQUARE).enumerate() {

@@ -8,9 +8,14 @@ use crate::morphology::dilate;
 /// How far a mask is grown, in pixels: edges of masks are soft, or do not quite reach the edge of the object.
 pub(super) const GROWTH: usize = 2;
 
-/// Returns the pixels that a mask marks, grown by [`GROWTH`] if that leaves any unmarked. `size` is that of the
-/// picture.
-pub(super) fn read(
+/// Returns the pixels that a mask file marks, row by row, grown by [`MASK_GROWTH`](super::MASK_GROWTH) if that leaves any
+/// unmarked. `size` is that of the picture in `sourceImage`.
+///
+/// # Errors
+///
+/// [`EngineError::Rejected`] if the file cannot be read, or if the mask has another size, marks nothing or everything, or is a
+/// photograph; [`EngineError::Cancelled`].
+pub fn read_hole(
     input: &Input,
     limits: &PictureLimits,
     size: (u32, u32),
