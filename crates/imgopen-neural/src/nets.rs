@@ -20,7 +20,7 @@ use imgopen_packs::{Catalogue, Packs, State};
 use tracing::{info, warn};
 
 use self::own::Own;
-pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, sizes};
+pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, has_attention, sizes};
 use self::weights::with_pull;
 pub(crate) use self::weights::{Held, Origin, Weights};
 

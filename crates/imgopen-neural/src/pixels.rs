@@ -6,6 +6,10 @@ use imgopen_engine::EngineError;
 
 use crate::plane::Plane;
 
+/// The mean and the deviation of the colours of ImageNet, with which many nets were trained.
+pub(crate) const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub(crate) const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
 /// A sample of a channel: 8 or 16 bits.
 pub(crate) trait Sample: Copy + Default + PartialEq + Send + Sync {
     /// The largest one, which is the number 1.

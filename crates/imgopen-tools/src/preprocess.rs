@@ -15,7 +15,7 @@
 //!
 //! The names are those of the web UI's ControlNet extension, or shorter ones where it is more specific. Its labels are
 //! accepted too, such as `invert (from white bg & black line)`, in any case. Its neural preprocessors, such as
-//! `softedge_hed`, are rejected.
+//! `softedge_hed`, are rejected; for those of [`NEURAL`], the message says what to install.
 //!
 //! The result is a PNG of the size of the source, at 8 bits: gray for results on black, and for gray sources. Distances are
 //! in pixels of the source. Transparency is flattened onto white, 16 bits are rounded to 8, and colours are converted to sRGB,
@@ -32,6 +32,7 @@ mod areas;
 mod canny;
 mod gaussian;
 mod levels;
+mod neural;
 mod parameter;
 mod raster;
 mod shuffle;
@@ -50,6 +51,7 @@ use imgopen_engine::{
 use imgopen_picture::{self as picture, LONGEST_SIDE, write_png};
 use imgopen_types::{PreviewControlnetRequest, operations};
 
+pub use self::neural::{NEURAL, Neural, plain_name};
 use self::parameter::Parameter;
 use self::raster::Raster;
 use crate::{blocking, memory};
@@ -205,7 +207,7 @@ impl FromStr for Preprocessor {
     type Err = UnknownPreprocessor;
 
     fn from_str(text: &str) -> Result<Self, UnknownPreprocessor> {
-        let name = text.split_once(" (").map_or(text, |(name, _)| name).trim().to_ascii_lowercase();
+        let name = plain_name(text);
         let known = Self::ALL.into_iter().find(|one| one.names().contains(&name.as_str()));
         known.ok_or_else(|| match text.char_indices().nth(LONGEST_NAME) {
             Some((end, _)) => UnknownPreprocessor { name: format!("{}…", &text[..end]), near: None },
@@ -251,7 +253,15 @@ fn requested(request: &PreviewControlnetRequest) -> Result<Preprocessor, EngineE
     if name.is_empty() {
         return Err(EngineError::rejected(FIELD, format!("missing; give one of {}", Preprocessor::list())));
     }
-    name.parse().map_err(|error: UnknownPreprocessor| EngineError::rejected(FIELD, error.to_string()))
+    name.parse().map_err(|error: UnknownPreprocessor| {
+        let problem = match Neural::find(name) {
+            Some(Neural { need, .. }) => {
+                format!("\"{}\" needs {need}; without it, give one of {}", error.name, Preprocessor::list())
+            }
+            None => error.to_string(),
+        };
+        EngineError::rejected(FIELD, problem)
+    })
 }
 
 fn thresholds(asked: &Preprocessing) -> [Option<f64>; 2] {
@@ -263,7 +273,13 @@ fn growth(job: &Job) -> f64 {
     // A request that cannot be read is rejected by the run.
     let preprocessor = job.request().ok().and_then(|request| requested(&request).ok());
     let is_scaled = preprocessor.is_some_and(Preprocessor::has_resolution);
-    let asked = job.checked_request().preprocessing().filter(|_| is_scaled);
+    if is_scaled { scaled_growth(job) } else { 1.0 }
+}
+
+/// Returns how many times as many pixels as the source has what a job works on whose preprocessor reads the picture at the
+/// resolution that the job asks for.
+pub fn scaled_growth(job: &Job) -> f64 {
+    let asked = job.checked_request().preprocessing();
     let header = job.input(SOURCE).ok().and_then(|input| picture::inspect(&input.bytes, job.limits()).ok());
     let (Some(asked), Some(header)) = (asked, header) else { return 1.0 };
     // It may be turned upright.
@@ -273,6 +289,21 @@ fn growth(job: &Job) -> f64 {
         f64::from(width) * f64::from(height)
     });
     pixels[0].max(pixels[1]) / header.pixels() as f64
+}
+
+/// Brings a picture to the resolution at which a preprocessor reads it.
+///
+/// # Errors
+///
+/// [`EngineError::Rejected`] for `resolution` if that makes it larger than results may be.
+pub fn scaled(
+    image: DynamicImage,
+    resolution: Resolution,
+    limits: &PictureLimits,
+) -> Result<DynamicImage, EngineError> {
+    let before = (image.width(), image.height());
+    check_size(resolution, before, limits)?;
+    areas::scaled(image, resolution.size(before))
 }
 
 /// Rejects a resolution that makes a picture larger than results may be.
@@ -435,6 +466,8 @@ mod tests {
         assert_eq!(near("softedge_hed"), Some(Preprocessor::SoftEdge));
         assert_eq!(near("t2ia_colour_grid"), Some(Preprocessor::Color));
         assert_eq!(near("depth"), None);
+        assert_eq!(Neural::find("Depth_Anything_V2 (fast)"), Some(NEURAL[0]));
+        assert_eq!([Neural::find("depth_leres"), Neural::find("canny")], [None, None]);
         let long = "canny".repeat(200_000).parse::<Preprocessor>().unwrap_err();
         assert_eq!((long.name, long.near), (format!("{}…", "canny".repeat(12)), None));
         let error = "cannny".parse::<Preprocessor>().unwrap_err();

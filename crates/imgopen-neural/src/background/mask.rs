@@ -5,17 +5,13 @@ use imgopen_engine::EngineError;
 use imgopen_nets::{Dimension, ModelFile, Net, Port, Tensor};
 
 use crate::nets::{Cutter, FREE_SIDE, cutter};
-use crate::pixels::{self, Channels, Sample};
+use crate::pixels::{self, Channels, IMAGENET_DEVIATION, IMAGENET_MEAN, Sample};
 
 /// The levels within which a net is sure that a pixel belongs to the background; as far from 1, to the subject.
 const SURE: f32 = 0.02;
 
 /// The least level of a mask that is stretched, below which it shows that nothing was found.
 const STRETCHED: f32 = 0.5;
-
-/// The mean and the deviation of the colours of ImageNet.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// The least number that the samples of a picture are divided by.
 const LEAST: f32 = 1e-6;
@@ -68,7 +64,7 @@ impl Finder {
 
     /// Returns the number for the net of a level from 0 to 1 in a channel. `most` is the largest level of the picture.
     fn number(self, level: f32, channel: usize, most: f32) -> f32 {
-        let standard = |level: f32| (level - MEAN[channel]) / DEVIATION[channel];
+        let standard = |level: f32| (level - IMAGENET_MEAN[channel]) / IMAGENET_DEVIATION[channel];
         match self {
             Finder::Isnet | Finder::Own { cutter: Cutter::Isnet, .. } => level - 0.5,
             Finder::Selfie => level,

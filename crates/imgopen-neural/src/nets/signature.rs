@@ -212,7 +212,7 @@ fn is(port: &Port, sides: &[Side]) -> bool {
 
 /// Returns whether a port is a single number.
 fn is_number(port: &Port) -> bool {
-    let is_known = matches!(port.element, ElementType::F32 | ElementType::I64 | ElementType::I32);
+    let is_known = !matches!(port.element, ElementType::U8 | ElementType::Bool | ElementType::Other(_));
     let is_single = |shape: &[Dimension]| shape.iter().all(|side| fixed(side).is_none_or(|size| size == 1));
     is_known && port.shape.as_deref().is_some_and(|shape| shape.len() <= 2 && is_single(shape))
 }
@@ -272,6 +272,6 @@ fn tags(inputs: &[Port], outputs: &[Port]) -> bool {
 }
 
 /// Returns whether a net compares places with each other, as transformers do.
-fn has_attention(file: &ModelFile) -> bool {
+pub(crate) fn has_attention(file: &ModelFile) -> bool {
     file.operators().any(|operator| operator == "Softmax")
 }
