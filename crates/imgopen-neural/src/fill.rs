@@ -16,7 +16,7 @@ use imgopen_nets::Session;
 use imgopen_picture::{self as picture, EncodeError, Expansion, write_like};
 use imgopen_tools::fill::{self, Area};
 use imgopen_tools::{blocking, memory};
-use imgopen_types::{RemoveObjectRequest, operations};
+use imgopen_types::{OutpaintRequest, RemoveObjectRequest, operations};
 
 use self::net::FREE_SIDE;
 use self::part::{Part, Piece};
@@ -32,7 +32,7 @@ const PLANES: u64 = 40 * 4;
 const PIXEL: u64 = 10;
 
 /// The engine `lama`, which offers `remove_object` and `outpaint` while the operator has put a net for it into the models
-/// directory. It ignores the prompts and the sampling settings of `outpaint`.
+/// directory. Notes say which prompts and sampling settings of `outpaint` had no effect.
 #[derive(Debug, Clone)]
 pub struct Lama {
     nets: Nets,
@@ -84,7 +84,8 @@ impl Lama {
     }
 
     fn outpaint(&self, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
-        let expansion = fill::expansion(&job.request()?)?;
+        let request: OutpaintRequest = job.request()?;
+        let expansion = fill::expansion(&request)?;
         let mut source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
         let before = (source.image.width(), source.image.height());
         let (width, height) = expansion.size(before, job.limits())?;
@@ -105,6 +106,7 @@ impl Lama {
             notes.extend(parts.map_err(|error| error.or(too_small))?);
         }
         drop(session);
+        notes.extend(unused(&request));
         if expansion.count > 1 {
             notes.push("the net has one answer: the pictures are the same".to_owned());
         }
@@ -235,6 +237,20 @@ fn around(inner: Area, (width, height): (usize, usize), size: (usize, usize)) ->
     let longest = inner.width().max(inner.height());
     let room = width.min(height).saturating_sub(longest) / 2;
     inner.grown((longest / 2).max(room), size)
+}
+
+/// Says which fields of a request the net knows nothing of.
+fn unused(request: &OutpaintRequest) -> Option<String> {
+    let given = [
+        ("prompt", request.prompt.as_deref().is_some_and(|prompt| !prompt.is_empty())),
+        ("negativePrompt", request.negative_prompt.as_deref().is_some_and(|prompt| !prompt.is_empty())),
+        ("sampleStep", request.sample_step.is_some()),
+        ("sampler", request.sampler.is_some()),
+        ("promptGuideFactor", request.prompt_guide_factor.is_some()),
+    ];
+    let fields: Vec<_> =
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(field, _)| format!("`{field}`")).collect();
+    (!fields.is_empty()).then(|| format!("the net knows the picture alone: {} had no effect", fields.join(", ")))
 }
 
 fn filled(weights: &Weights) -> String {

@@ -4,6 +4,8 @@
 mod folders;
 mod own;
 mod signature;
+#[cfg(test)]
+mod testing;
 mod weights;
 
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use imgopen_types::operations::REMOVE_BACKGROUND;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{URL, assert_cancellable, bright_objects, bright_people, catalogue, install, job, nets, png, run};
+use support::{URL, assert_cancellable, bright_objects, bright_people, catalogue, install, job, nets, own, png, run};
 
 const WIDTH: u32 = 90;
 const HEIGHT: u32 = 70;
@@ -151,6 +151,47 @@ async fn people_are_found_by_the_other_pack() {
     let again = Background::new(nets(models.path()));
     let output = remove(&again, png(&disc()), json!({})).await.unwrap();
     assert!(output.notes[0].contains("`isnet-medium.onnx`"), "{:?}", output.notes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nets_of_the_operators_own_are_preferred() {
+    for (folder, name, net) in [("rembg", "u2net.onnx", own::u2net()), ("BiRefNet", "any.onnx", own::birefnet())] {
+        let (models, _) = with_objects();
+        own::put(models.path(), folder, name, &net);
+        let engine = Background::new(nets(models.path()));
+        let output = remove(&engine, png(&disc()), json!({})).await.unwrap();
+        let DynamicImage::ImageRgba8(cut) = read(&output.pictures[0]).image else { panic!() };
+        let (x, y) = (WIDTH / 2, HEIGHT / 2);
+        let [red, green, blue] = disc().into_rgb8().get_pixel(x, y).0;
+        assert_eq!((cut.get_pixel(x, y).0, cut.get_pixel(0, 0).0), ([red, green, blue, 255], [0; 4]), "{name}");
+        let note = &output.notes[0];
+        assert!(
+            note.contains(&format!("`{name}`")) && note.ends_with(&format!("of your own in `{folder}/`")),
+            "{note}"
+        );
+        let error = remove(&engine, png(&DynamicImage::new_rgb8(50, 40)), json!({})).await.unwrap_err().to_string();
+        assert!(error.starts_with("`sourceImage`: nothing in the picture stands out"), "{name}: {error}");
+        assert!(
+            assert_cancellable(&engine, &job(&REMOVE_BACKGROUND, "sourceImage", png(&disc()), json!({}))).await > 80
+        );
+    }
+}
+
+/// As a file that was made for another runtime.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_net_that_cannot_be_loaded_gives_way_to_the_pack() {
+    let (models, _) = with_objects();
+    own::put(models.path(), "rembg", "net.onnx", &own::unknown_operator());
+    let engine = Background::new(nets(models.path()));
+    let error = remove(&engine, png(&disc()), json!({})).await.unwrap_err();
+    assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(
+        error.contains("\"net.onnx\"") && error.ends_with("replace the file in `rembg/` in the models directory"),
+        "{error}"
+    );
+    let output = remove(&engine, png(&disc()), json!({})).await.unwrap();
+    assert!(output.notes[0].contains("of the pack `background`"), "{:?}", output.notes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use imgopen_types::operations::SUPER_RESOLUTION;
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{assert_cancellable, install, job, nets, png, repeater, run};
+use support::{assert_cancellable, install, job, nets, own, png, repeater, run};
 
 fn factor(file: &str) -> usize {
     match file.strip_suffix(".onnx").and_then(|name| name.rsplit_once("-x")) {
@@ -153,4 +153,69 @@ fn memory_counts_the_planes_of_source_and_result() {
     let (one, other) = (memory(&DynamicImage::new_rgb8(1100, 1000)), memory(&DynamicImage::new_rgb8(2200, 1000)));
     // For each pixel of the source: four of the result at 17 bytes, their planes, and those of the source.
     assert_eq!(other - one, 1_100_000 * (4 * 17 + 4 * 12 + 48));
+}
+
+fn own_engine(net: &[u8]) -> (TempDir, Upscale) {
+    let models = tempfile::tempdir().unwrap();
+    install(models.path(), "upscale", |file| repeater(factor(file)));
+    own::put(models.path(), "ESRGAN", "net.onnx", net);
+    let engine = Upscale::new(nets(models.path()));
+    (models, engine)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nets_of_the_operators_own_enlarge_by_the_scale() {
+    let source = noise(150, 83);
+    for (factor, side) in [(2, None), (4, None), (8, None), (2, Some(64)), (4, Some(48))] {
+        let (_models, engine) = own_engine(&own::upscaler(factor, side));
+        for scale in [2, 4] {
+            let output = enlarge(&engine, png(&source), scale).await.unwrap();
+            let large = read(&output.pictures[0]).image;
+            assert_eq!((large.width(), large.height()), (150 * scale, 83 * scale));
+            let note = &output.notes[0];
+            assert!(note.ends_with("of your own in `ESRGAN/`"), "{note}");
+            // Otherwise the result is resampled.
+            if factor as u32 % scale == 0 {
+                for (x, y, pixel) in large.pixels() {
+                    assert_eq!(pixel, source.get_pixel(x / scale, y / scale), "{factor} {side:?} {scale}: {x},{y}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn factors_other_than_the_scale_are_resampled() {
+    let even = DynamicImage::from(ImageBuffer::from_pixel(140, 40, Rgb([200_u8, 90, 30])));
+    for factor in [2, 3, 5] {
+        let (_models, engine) = own_engine(&own::upscaler(factor, None));
+        for scale in [2, 4] {
+            let output = enlarge(&engine, png(&even), scale).await.unwrap();
+            let large = read(&output.pictures[0]).image.into_rgb8();
+            assert_eq!(large.dimensions(), (140 * scale, 40 * scale));
+            assert!(large.pixels().all(|pixel| pixel.0 == [200, 90, 30]), "{factor} {scale}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_net_that_does_not_enlarge_gives_way_to_the_pack() {
+    let (_models, engine) = own_engine(&own::upscaler(1, None));
+    let source = png(&noise(40, 30));
+    let error = enlarge(&engine, source.clone(), 2).await.unwrap_err();
+    assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(error.contains("\"net.onnx\" cannot be used: it makes 32x32 pixels out of 32x32"), "{error}");
+    let output = enlarge(&engine, source, 2).await.unwrap();
+    assert!(output.notes[0].ends_with("of the pack `upscale`"), "{:?}", output.notes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_an_own_net_ends_wherever_it_is_cancelled() {
+    let (_models, engine) = own_engine(&own::upscaler(3, Some(64)));
+    let source = png(&noise(200, 150));
+    let job = job(&SUPER_RESOLUTION, "image", source, json!({"scale": 2}));
+    assert!(assert_cancellable(&engine, &job).await > 20);
+    // Planes, and what the net takes of a tile.
+    assert!(engine.memory(&job) > 200 * 150 * (48 + 4 * 12));
 }

@@ -193,3 +193,6 @@ fn settled(found: &Found, seen: Seen) -> Seen {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,3 +275,6 @@ fn tags(inputs: &[Port], outputs: &[Port]) -> bool {
 pub(crate) fn has_attention(file: &ModelFile) -> bool {
     file.operators().any(|operator| operator == "Softmax")
 }
+
+#[cfg(test)]
+mod tests;

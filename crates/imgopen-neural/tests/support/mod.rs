@@ -1,6 +1,8 @@
 //! What the tests share: packs of tiny nets, and jobs.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod own;
+
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -159,11 +161,19 @@ pub fn png(image: &DynamicImage) -> Bytes {
 }
 
 /// A job for a picture, with further fields.
-pub fn job(operation: &'static Operation, field: &str, bytes: Bytes, mut fields: Value) -> Job {
+pub fn job(operation: &'static Operation, field: &str, bytes: Bytes, fields: Value) -> Job {
+    job_of(operation, vec![(field, bytes)], fields)
+}
+
+/// A job for pictures in fields, with further fields.
+pub fn job_of(operation: &'static Operation, pictures: Vec<(&str, Bytes)>, mut fields: Value) -> Job {
     fields["businessTaskId"] = "1".into();
-    fields[field] = URL.into();
-    let input = Input { field: field.to_owned(), url: URL.to_owned(), bytes };
-    Job::new(JobRequest::new("1", operation, fields), "run").with_inputs(vec![input])
+    let inputs = pictures.into_iter().map(|(field, bytes)| {
+        fields[field] = URL.into();
+        Input { field: field.to_owned(), url: URL.to_owned(), bytes }
+    });
+    let inputs = inputs.collect();
+    Job::new(JobRequest::new("1", operation, fields), "run").with_inputs(inputs)
 }
 
 pub async fn run(engine: &impl Engine, job: Job) -> Result<Output, EngineError> {

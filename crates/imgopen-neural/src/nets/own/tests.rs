@@ -1,0 +1,233 @@
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::super::testing::*;
+use super::*;
+
+/// A models directory.
+struct Models {
+    directory: TempDir,
+    own: Own,
+}
+
+impl Models {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let own = Own::new(directory.path(), Limits { file: 4 << 20, ..Limits::default() });
+        Self { directory, own }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Gives a file a time of its own, so that a change is seen however coarse the times of files are.
+    fn touch(&self, path: &str, seconds: u64) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+        File::options().write(true).open(self.path(path)).unwrap().set_modified(time).unwrap();
+    }
+
+    fn names(&self, role: Role) -> Vec<String> {
+        match self.own.held(role) {
+            Held::Whole(all) => all.iter().map(|weights| weights.file.name().to_owned()).collect(),
+            Held::Missing | Held::Broken(_) => Vec::new(),
+        }
+    }
+
+    /// What was found to be unusable, with whether that was logged.
+    fn problems(&self) -> Vec<(String, bool)> {
+        let state = lock(&self.own.state);
+        let problem = |seen: &Seen| match &seen.finding {
+            Finding::Unusable(problem) => Some((problem.clone(), seen.is_logged)),
+            Finding::Net(..) | Finding::Changing => None,
+        };
+        state.files.values().filter_map(problem).collect()
+    }
+}
+
+#[test]
+fn nets_are_found_in_the_folders_that_people_have() {
+    let models = Models::new();
+    for (path, net, role) in [
+        ("RealESRGAN/x.onnx", esrgan(), Role::Upscaling),
+        ("Codeformer/codeformer.onnx", codeformer(), Role::FaceRestoration),
+        ("insightface/inswapper_128.onnx", inswapper(), Role::FaceSwap),
+        ("insightface/models/buffalo_l/w600k_r50.onnx", arcface(), Role::FaceRecognition),
+        ("U2Net/model.ONNX", u2net(), Role::Segmentation),
+        ("lama/1.onnx", lama(), Role::Inpainting),
+        ("wd14_tagger/model.onnx", tagger(448), Role::Tags),
+        ("Depth-Anything/net.onnx", depth(), Role::Depth),
+    ] {
+        models.write(path, &net);
+        models.own.look();
+        assert_eq!(models.names(role), [path.rsplit('/').next().unwrap()], "{path}");
+    }
+    assert_eq!(models.own.all().len(), 8);
+    let Held::Whole(swap) = models.own.held(Role::FaceSwap) else { panic!() };
+    assert_eq!(swap[0].origin, Origin::Own("insightface".to_owned()));
+    let digits = &swap[0].file.hash()[..12];
+    assert_eq!(swap[0].described(), format!("`inswapper_128.onnx` (SHA-256 {digits}…) of your own in `insightface/`"));
+}
+
+#[test]
+fn the_first_by_name_is_used_and_its_removal_is_seen() {
+    let models = Models::new();
+    models.write("GFPGAN/b.onnx", &gfpgan());
+    models.write("Codeformer/A.onnx", &codeformer());
+    models.own.look();
+    assert_eq!(models.names(Role::FaceRestoration), ["A.onnx"]);
+    fs::remove_file(models.path("Codeformer/A.onnx")).unwrap();
+    models.own.look();
+    assert_eq!(models.names(Role::FaceRestoration), ["b.onnx"]);
+    fs::remove_dir_all(models.path("GFPGAN")).unwrap();
+    models.own.look();
+    assert!(models.own.all().is_empty() && models.names(Role::FaceRestoration).is_empty());
+}
+
+#[test]
+fn the_folder_decides_between_roles_with_one_signature() {
+    let models = Models::new();
+    models.write("rembg/net.onnx", &isnet());
+    models.write("depth/net.onnx", &isnet());
+    models.own.look();
+    assert_eq!((models.names(Role::Segmentation).len(), models.names(Role::Depth).len()), (1, 1));
+}
+
+#[test]
+fn what_cannot_be_used_is_logged_once_with_the_reason_and_not_offered() {
+    let models = Models::new();
+    let whole = u2net();
+    models.write("rembg/1-text.onnx", b"this is a text");
+    models.write("rembg/2-truncated.onnx", &whole[..whole.len() / 2]);
+    models.write("rembg/3-pickle.onnx", b"\x80\x02}q\x00(X\x05\x00\x00\x00stateq\x01ctorch._utils\n");
+    models.write("rembg/4-empty.onnx", b"");
+    models.write("rembg/5-large.onnx", &vec![0; (4 << 20) + 1]);
+    models.write("rembg/6-other.onnx", &arcface());
+    models.write("rembg/7-unknown.onnx", &net(&[("x", &[1, 7])], &[("y", &[1, 7])], &["Relu"], &[]));
+    models.write("rembg/8-weights.pth", b"PK");
+    models.write("rembg/9.onnx/readme.txt", b"a directory");
+    models.write("rembg/.hidden.onnx", &whole);
+    models.write("elsewhere/net.onnx", &whole);
+    models.own.look();
+    assert!(models.own.all().is_empty());
+    let before = models.problems();
+    assert!(before.len() == 8 && before.iter().all(|(_, is_logged)| !is_logged), "{before:?}");
+    models.own.look();
+    let problems = models.problems();
+    assert!(problems.iter().all(|(_, is_logged)| *is_logged));
+    for ((problem, _), expected) in problems.iter().zip([
+        "\"1-text.onnx\"",
+        "\"2-truncated.onnx\"",
+        "\"3-pickle.onnx\"",
+        "\"4-empty.onnx\" cannot be used: it is not an ONNX model",
+        "it has 4194305 bytes; at most 4194304 are read; use a smaller net",
+        "`rembg` is for background removal; it takes `input.1` (float, side_0x3x112x112); returns `683` (float, 1x512), and \
+         can be used for face recognition, in `insightface`",
+        "it is not a net that is known: it takes `x` (float, 1x7); returns `y` (float, 1x7); `rembg` is for background removal",
+        "only ONNX files are run; convert it to ONNX",
+    ]) {
+        assert!(problem.contains(expected), "{problem} {expected}");
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_counts_again() {
+    let models = Models::new();
+    models.write("u2net/net.onnx", &u2net());
+    models.touch("u2net/net.onnx", 1);
+    models.own.look();
+    let Held::Whole(before) = models.own.held(Role::Segmentation) else { panic!() };
+    models.write("u2net/net.onnx", &isnet());
+    models.touch("u2net/net.onnx", 2);
+    models.own.look();
+    let Held::Whole(after) = models.own.held(Role::Segmentation) else { panic!() };
+    assert_ne!(before[0].file.hash(), after[0].file.hash());
+    // Half of it: it does not count, and while it grows it is not read.
+    let whole = isnet();
+    for (part, seconds) in [(2, 3), (3, 4)] {
+        models.write("u2net/net.onnx", &whole[..whole.len() * part / 4]);
+        models.touch("u2net/net.onnx", seconds);
+        models.own.look();
+        assert!(models.own.all().is_empty());
+    }
+    assert!(models.problems().is_empty());
+    models.write("u2net/net.onnx", &whole);
+    models.touch("u2net/net.onnx", 5);
+    models.own.look();
+    assert!(models.own.all().is_empty());
+    models.own.look();
+    assert_eq!(models.names(Role::Segmentation), ["net.onnx"]);
+}
+
+#[test]
+fn files_that_have_not_changed_are_not_read_again() {
+    let models = Models::new();
+    models.write("lama/net.onnx", &lama());
+    models.touch("lama/net.onnx", 1);
+    models.own.look();
+    let Held::Whole(before) = models.own.held(Role::Inpainting) else { panic!() };
+    models.own.look();
+    let Held::Whole(after) = models.own.held(Role::Inpainting) else { panic!() };
+    assert!(Arc::ptr_eq(&before[0].file, &after[0].file));
+}
+
+#[test]
+fn a_net_that_is_refused_does_not_count_until_its_file_changes() {
+    let models = Models::new();
+    models.write("ESRGAN/net.onnx", &esrgan());
+    models.touch("ESRGAN/net.onnx", 1);
+    models.own.look();
+    let Held::Whole(held) = models.own.held(Role::Upscaling) else { panic!() };
+    models.own.reject(&held[0], "it does not enlarge");
+    assert!(models.own.all().is_empty());
+    models.own.look();
+    assert!(models.own.all().is_empty());
+    models.write("ESRGAN/net.onnx", &esrgan());
+    models.touch("ESRGAN/net.onnx", 2);
+    models.own.look();
+    models.own.look();
+    assert_eq!(models.names(Role::Upscaling), ["net.onnx"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_but_not_forever() {
+    use std::os::unix::fs::symlink;
+    let models = Models::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("net.onnx"), lama()).unwrap();
+    symlink(elsewhere.path(), models.path("LaMa")).unwrap();
+    symlink(elsewhere.path(), elsewhere.path().join("again")).unwrap();
+    symlink(elsewhere.path().join("missing.onnx"), elsewhere.path().join("broken.onnx")).unwrap();
+    models.own.look();
+    assert_eq!(models.names(Role::Inpainting), ["net.onnx"]);
+    assert_eq!((models.own.all().len(), models.problems().len()), (1, 0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_becomes_readable_counts() {
+    use std::os::unix::fs::PermissionsExt;
+    let models = Models::new();
+    models.write("lama/net.onnx", &lama());
+    let set = |mode| fs::set_permissions(models.path("lama/net.onnx"), fs::Permissions::from_mode(mode)).unwrap();
+    set(0o000);
+    if File::open(models.path("lama/net.onnx")).is_ok() {
+        // The administrator may read everything.
+        return;
+    }
+    models.own.look();
+    assert_eq!((models.own.all().len(), models.problems().len()), (0, 1));
+    set(0o644);
+    models.own.look();
+    models.own.look();
+    assert_eq!(models.names(Role::Inpainting), ["net.onnx"]);
+}
