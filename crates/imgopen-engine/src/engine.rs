@@ -36,6 +36,13 @@ pub trait Engine: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Returns the names of the model files that the operator of the server has put there, and that it has for an operation, the
+    /// one that it uses first; requests do not name them. None by default. Cheap, as [`offers`](Engine::offers).
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        let _ = operation;
+        Vec::new()
+    }
+
     /// Returns what is known of the programs that it drives. Cheap, as [`offers`](Engine::offers). None by default.
     fn backends(&self) -> Vec<BackendStatus> {
         Vec::new()

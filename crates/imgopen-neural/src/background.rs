@@ -21,7 +21,7 @@ use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer, Output, Picture};
 use imgopen_picture::{self as picture, Attached, Decoded, Format};
 use imgopen_tools::{blocking, memory};
-use imgopen_types::operations;
+use imgopen_types::{Operation, operations};
 
 use self::colour::Colour;
 use self::cut::{Cut, cut};
@@ -128,6 +128,10 @@ impl Engine for Background {
             // It does not come back by itself, so nothing new should wait for it.
             Some(Err(problem)) => vec![Offer { away: Some(problem), is_known: false, ..offer }],
         }
+    }
+
+    fn nets(&self, _: &Operation) -> Vec<String> {
+        self.nets.own_names(&[Role::Segmentation])
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

@@ -16,7 +16,7 @@ use imgopen_nets::Session;
 use imgopen_picture::{self as picture, EncodeError, Expansion, write_like};
 use imgopen_tools::fill::{self, Area};
 use imgopen_tools::{blocking, memory};
-use imgopen_types::{OutpaintRequest, RemoveObjectRequest, operations};
+use imgopen_types::{Operation, OutpaintRequest, RemoveObjectRequest, operations};
 
 use self::net::FREE_SIDE;
 use self::part::{Part, Piece};
@@ -134,6 +134,10 @@ impl Engine for Lama {
                 .into(),
             None => Vec::new(),
         }
+    }
+
+    fn nets(&self, _: &Operation) -> Vec<String> {
+        self.nets.own_names(&[Role::Inpainting])
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

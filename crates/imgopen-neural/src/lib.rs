@@ -11,6 +11,6 @@ pub mod upscale;
 pub use background::Background;
 pub use fill::Lama;
 pub use imgopen_nets::SessionSettings;
-pub use nets::{Nets, OwnNet};
+pub use nets::{Nets, OwnFile, own_files};
 pub use safety::Safety;
 pub use upscale::Upscale;

@@ -22,6 +22,7 @@ use imgopen_packs::{Catalogue, Packs, State};
 use tracing::{info, warn};
 
 use self::own::Own;
+pub use self::own::OwnFile;
 pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, has_attention, sizes};
 use self::weights::with_pull;
 pub(crate) use self::weights::{Held, Origin, Weights};
@@ -46,19 +47,10 @@ pub struct Nets {
     sessions: Sessions,
 }
 
-/// A net that the operator has put into the models directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnNet {
-    /// The name of the file.
-    pub name: String,
-    /// The folder of the models directory, such as `ESRGAN`.
-    pub folder: String,
-    /// The SHA-256 of the file, 64 hexadecimal digits in upper case.
-    pub hash: String,
-    /// The size of the file.
-    pub bytes: u64,
-    /// What it is used for, such as `super resolution`.
-    pub purpose: String,
+/// Returns the files of the operator's own in a models directory, which need not exist: those in the folders in which nets are
+/// looked for, with what each is for, or why it cannot be used. Reads all of them, a second for some hundred megabytes.
+pub fn own_files(models: &Path) -> Vec<OwnFile> {
+    Own::new(models, Limits::default()).survey()
 }
 
 #[derive(Debug)]
@@ -122,16 +114,9 @@ impl Nets {
         self.shared.own.held(role)
     }
 
-    /// Returns all nets of the operator's own that can be used, by the names of their files.
-    pub fn own_nets(&self) -> Vec<OwnNet> {
-        let nets = self.shared.own.all().into_iter().filter_map(|(role, weights)| match weights.origin {
-            Origin::Own(folder) => {
-                let (name, hash) = (weights.file.name().to_owned(), weights.file.hash().to_owned());
-                Some(OwnNet { name, folder, hash, bytes: weights.file.size(), purpose: role.to_string() })
-            }
-            Origin::Pack(_) => None,
-        });
-        nets.collect()
+    /// Returns the names of the files of the operator's own nets for some roles.
+    pub(crate) fn own_names(&self, roles: &[Role]) -> Vec<String> {
+        self.shared.own.names(roles)
     }
 
     /// Loads a net, if it is not loaded, and returns it. Blocks.

@@ -27,7 +27,7 @@ use imgopen_engine::{Engine, EngineError, Grade, Job, Monitor, Offer, Output};
 use imgopen_nets::{Planes, Session, Tiles};
 use imgopen_picture::{self as picture, EncodeError, write_like};
 use imgopen_tools::{blocking, lanczos, memory, style};
-use imgopen_types::{SuperResolutionRequest, operations};
+use imgopen_types::{Operation, SuperResolutionRequest, operations};
 
 use self::join::{Join, opacity};
 use self::own::OwnUpscaler;
@@ -254,6 +254,10 @@ impl Engine for Upscale {
             // It does not come back by itself, so nothing new should wait for it.
             Held::Broken(problem) => vec![Offer { away: Some(problem), is_known: false, ..offer }],
         }
+    }
+
+    fn nets(&self, _: &Operation) -> Vec<String> {
+        self.nets.own_names(&[Role::Upscaling])
     }
 
     fn memory(&self, job: &Job) -> u64 {

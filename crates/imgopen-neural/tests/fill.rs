@@ -229,13 +229,13 @@ fn the_engine_is_there_while_its_net_is() {
     own::put(models.path(), "LaMa", "big-lama.onnx", &own::lama(Some(512), COLOUR, 1.0));
     nets.look();
     assert_eq!([grade("remove_object"), grade("outpaint")], [Grade::Neural; 2]);
-    let net = nets.own_nets();
-    let [net] = &net[..] else { panic!("{net:?}") };
-    assert_eq!((net.name.as_str(), net.folder.as_str()), ("big-lama.onnx", "LaMa"));
-    assert_eq!(net.purpose, "filling of holes");
+    let files = imgopen_neural::own_files(models.path());
+    let [file] = &files[..] else { panic!("{files:?}") };
+    assert_eq!((file.folder.as_str(), file.purpose.as_deref()), ("LaMa", Some("filling of holes")));
+    assert_eq!(engine.nets(&OUTPAINT), ["big-lama.onnx"]);
     std::fs::remove_file(models.path().join("LaMa/big-lama.onnx")).unwrap();
     nets.look();
-    assert!(engine.offers().is_empty() && nets.own_nets().is_empty());
+    assert!(engine.offers().is_empty() && engine.nets(&OUTPAINT).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,8 @@ use crate::settings;
 pub fn run(args: &Doctor, as_json: bool) -> anyhow::Result<()> {
     let settings = settings::read(&args.serve)?;
     let mut report = examine(&settings, &Clock::system());
-    report.checks.extend(packs::examined(&settings.models_dir()));
+    let models = settings.models_dir();
+    report.checks.extend(packs::examined(&models).into_iter().chain(packs::examined_own(&models)));
     report.checks.extend(packs::audits(&settings));
     if as_json {
         print_json(&json!({

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use imgopen_neural::{OwnFile, own_files};
 use imgopen_packs::{
     Cancel, Catalogue, Damage, Origin, Pack, Packs, PullError, PullOptions, Pulled, State, Step, UnknownName,
 };
@@ -33,14 +34,43 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Lists all packs, with whether they are installed.
 pub fn list(args: &List, as_json: bool) -> anyhow::Result<()> {
     let catalogue = catalogue(args.catalogue.as_deref())?;
-    let packs = Packs::in_models(&settings::models_dir(&args.place)?);
+    let models = settings::models_dir(&args.place)?;
+    let (packs, own) = (Packs::in_models(&models), own_files(&models));
     let states: Vec<_> = catalogue.packs().iter().map(|pack| (pack, packs.state(pack))).collect();
     if as_json {
         let rows: Value = states.iter().map(|(pack, state)| row(&packs, pack, state)).collect();
-        return print_json(&json!({ "directory": shown(packs.directory()), "packs": rows }));
+        let own: Value = own.iter().map(own_row).collect();
+        return print_json(&json!({ "directory": shown(packs.directory()), "packs": rows, "own": own }));
     }
-    let texts: Vec<_> = states.iter().map(|(pack, state)| described(pack, state)).collect();
+    let texts = states.iter().map(|(pack, state)| described(pack, state));
+    let texts: Vec<_> = texts.chain(own_described(&models, &own)).collect();
     print(&texts.join("\n\n"))
+}
+
+fn own_row(file: &OwnFile) -> Value {
+    json!({
+        "file": shown(&file.path),
+        "folder": file.folder,
+        "bytes": file.bytes,
+        "sha256": file.hash,
+        "purpose": file.purpose,
+        "problem": file.problem,
+    })
+}
+
+/// Lists the operator's own files; `None` if there are none.
+fn own_described(models: &Path, files: &[OwnFile]) -> Option<String> {
+    let line = |file: &OwnFile| {
+        let path = file.path.strip_prefix(models).unwrap_or(&file.path).display();
+        let what = match (&file.purpose, &file.problem) {
+            (Some(purpose), _) => format!("for {purpose}"),
+            (None, Some(problem)) => format!("not used: {problem}"),
+            (None, None) => "still being written".to_owned(),
+        };
+        format!("  {path}, {}: {what}", size(file.bytes))
+    };
+    let lines: Vec<_> = files.iter().map(line).collect();
+    (!lines.is_empty()).then(|| format!("your own files:\n{}", lines.join("\n")))
 }
 
 fn row(packs: &Packs, pack: &Pack, state: &State) -> Value {
@@ -260,6 +290,17 @@ pub fn audits(settings: &Settings) -> Option<(&'static str, Vec<Finding>)> {
     let problem = format!("`{setting}` has pictures audited, but the pack `{SAFETY}` {problem}");
     let fix = format!("run `imgopen models pull {SAFETY}`; the service does not start without it");
     Some((SAFETY, vec![Finding { problem, fix }]))
+}
+
+/// Examines the operator's own model files; `None` if there are none.
+pub fn examined_own(models: &Path) -> Option<(&'static str, Vec<Finding>)> {
+    let files = own_files(models);
+    let finding = |file: &OwnFile| {
+        let problem = format!("{}: {}", file.path.display(), file.problem.as_deref()?);
+        let fix = "replace the file, or move it out of the models directory".to_owned();
+        file.is_broken.then_some(Finding { problem, fix })
+    };
+    (!files.is_empty()).then(|| ("your own nets", files.iter().filter_map(finding).collect()))
 }
 
 fn finding(damage: &Damage) -> Finding {

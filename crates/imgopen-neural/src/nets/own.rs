@@ -41,10 +41,36 @@ struct Seen {
 #[derive(Debug)]
 enum Finding {
     Net(Role, Weights),
-    /// It cannot be used, for this reason.
-    Unusable(String),
+    Unusable(Unusable),
     /// It has changed since it was found unusable, and is read once it stays as it is.
     Changing,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Unusable {
+    problem: String,
+    /// Whether the file is damaged, or cannot be read, rather than one for something else.
+    is_broken: bool,
+}
+
+/// A file of the operator's own in the models directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The folder of the models directory, such as `ESRGAN`.
+    pub folder: String,
+    /// The size of the file.
+    pub bytes: u64,
+    /// The SHA-256 of a net that can be used, 64 hexadecimal digits in upper case.
+    pub hash: Option<String>,
+    /// What the net is used for, such as `super resolution`; `None` if it cannot be used.
+    pub purpose: Option<String>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    /// Whether the file is damaged, or cannot be read, rather than one for something else.
+    pub is_broken: bool,
 }
 
 impl Own {
@@ -61,9 +87,38 @@ impl Own {
         }
     }
 
-    /// Returns all nets that can be used, by the names of their files.
-    pub fn all(&self) -> Vec<(Role, Weights)> {
-        lock(&self.usable).clone()
+    /// Returns the names of the files of all nets for some roles that can be used, each role's first one first.
+    pub fn names(&self, roles: &[Role]) -> Vec<String> {
+        let usable = lock(&self.usable);
+        let named = |role: &Role| {
+            let of = usable.iter().filter(|(other, _)| other == role);
+            of.map(|(_, weights)| weights.file.name().to_owned()).collect::<Vec<_>>()
+        };
+        roles.iter().flat_map(named).collect()
+    }
+
+    /// Looks for files, and returns all of them by their paths.
+    pub fn survey(&self) -> Vec<OwnFile> {
+        self.look();
+        let state = lock(&self.state);
+        let file = |found: &Found| {
+            let Seen { stamp, finding, .. } = state.files.get(&found.path)?;
+            let (hash, purpose, unusable) = match finding {
+                Finding::Net(role, weights) => (Some(weights.file.hash().to_owned()), Some(role.to_string()), None),
+                Finding::Unusable(unusable) => (None, None, Some(unusable)),
+                Finding::Changing => (None, None, None),
+            };
+            Some(OwnFile {
+                path: found.path.clone(),
+                folder: found.folder.clone(),
+                bytes: stamp.size,
+                hash,
+                purpose,
+                problem: unusable.map(|unusable| unusable.problem.clone()),
+                is_broken: unusable.is_some_and(|unusable| unusable.is_broken),
+            })
+        };
+        state.listing.iter().flat_map(|listing| &listing.files).filter_map(file).collect()
     }
 
     /// Looks for files that are new, changed or removed, and reads them.
@@ -99,7 +154,8 @@ impl Own {
         let is_same = matches!(&seen.finding, Finding::Net(_, own) if own.file.hash() == weights.file.hash());
         if is_same {
             warn!(file = %weights.path.display(), problem, "own net cannot be used");
-            *seen = Seen { stamp: seen.stamp, finding: Finding::Unusable(problem.to_owned()), is_logged: true };
+            let finding = Finding::Unusable(Unusable { problem: problem.to_owned(), is_broken: true });
+            *seen = Seen { stamp: seen.stamp, finding, is_logged: true };
             self.publish(&state.files);
         }
     }
@@ -139,24 +195,24 @@ impl Own {
     }
 
     fn read(&self, found: &Found, stamp: Stamp) -> Finding {
+        let other = |problem: String| Finding::Unusable(Unusable { problem, is_broken: false });
         if found.format == Format::Other {
-            let problem = "only ONNX files are run; convert it to ONNX, or have a back end use it";
-            return Finding::Unusable(problem.to_owned());
+            return other("only ONNX files are run; convert it to ONNX, or have a back end use it".to_owned());
         }
         if stamp.size > self.limits.file {
             let (size, limit) = (stamp.size, self.limits.file);
-            return Finding::Unusable(format!("it has {size} bytes; at most {limit} are read; use a smaller net"));
+            return other(format!("it has {size} bytes; at most {limit} are read; use a smaller net"));
         }
         let file = match ModelFile::open(&found.path, &self.limits) {
             Ok(file) => Arc::new(file),
-            Err(error) => return Finding::Unusable(error.to_string()),
+            Err(error) => return Finding::Unusable(Unusable { problem: error.to_string(), is_broken: true }),
         };
         match recognised(&file, found) {
             Ok(role) => {
                 let origin = Origin::Own(found.folder.clone());
                 Finding::Net(role, Weights { origin, path: found.path.clone(), file })
             }
-            Err(problem) => Finding::Unusable(problem),
+            Err(problem) => other(problem),
         }
     }
 }
@@ -181,10 +237,14 @@ fn recognised(file: &ModelFile, found: &Found) -> Result<Role, String> {
 
 /// Logs a file that cannot be used and has stayed as it is.
 fn settled(found: &Found, seen: Seen) -> Seen {
-    if let Finding::Unusable(problem) = &seen.finding
+    if let Finding::Unusable(Unusable { problem, is_broken }) = &seen.finding
         && !seen.is_logged
     {
-        warn!(file = %found.path.display(), problem = problem.as_str(), "own net cannot be used");
+        let (file, problem) = (found.path.display(), problem.as_str());
+        match is_broken {
+            true => warn!(%file, problem, "own net cannot be used"),
+            false => info!(%file, problem, "file is not used"),
+        }
     }
     Seen { is_logged: true, ..seen }
 }

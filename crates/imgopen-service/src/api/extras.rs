@@ -196,7 +196,8 @@ fn owner(caller: &Caller) -> KeyId {
 
 fn offer(choice: &Choice) -> EngineOffer {
     let models = match &choice.offer.models {
-        Models::Any => None,
+        // Requests do not name them, but operators see here that their files count.
+        Models::Any => Some(choice.engine.nets(choice.offer.operation)).filter(|nets| !nets.is_empty()),
         Models::Listed(models) => {
             let checkpoints = models.iter().filter(|model| model.kind == ModelKind::Checkpoint);
             Some(checkpoints.map(|model| model.name.clone()).collect())

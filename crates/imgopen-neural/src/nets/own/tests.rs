@@ -42,11 +42,15 @@ impl Models {
         }
     }
 
+    fn all(&self) -> Vec<String> {
+        self.own.names(&Role::ALL)
+    }
+
     /// What was found to be unusable, with whether that was logged.
     fn problems(&self) -> Vec<(String, bool)> {
         let state = lock(&self.own.state);
         let problem = |seen: &Seen| match &seen.finding {
-            Finding::Unusable(problem) => Some((problem.clone(), seen.is_logged)),
+            Finding::Unusable(unusable) => Some((unusable.problem.clone(), seen.is_logged)),
             Finding::Net(..) | Finding::Changing => None,
         };
         state.files.values().filter_map(problem).collect()
@@ -70,7 +74,7 @@ fn nets_are_found_in_the_folders_that_people_have() {
         models.own.look();
         assert_eq!(models.names(role), [path.rsplit('/').next().unwrap()], "{path}");
     }
-    assert_eq!(models.own.all().len(), 8);
+    assert_eq!(models.all().len(), 8);
     let Held::Whole(swap) = models.own.held(Role::FaceSwap) else { panic!() };
     assert_eq!(swap[0].origin, Origin::Own("insightface".to_owned()));
     let digits = &swap[0].file.hash()[..12];
@@ -89,7 +93,7 @@ fn the_first_by_name_is_used_and_its_removal_is_seen() {
     assert_eq!(models.names(Role::FaceRestoration), ["b.onnx"]);
     fs::remove_dir_all(models.path("GFPGAN")).unwrap();
     models.own.look();
-    assert!(models.own.all().is_empty() && models.names(Role::FaceRestoration).is_empty());
+    assert!(models.all().is_empty() && models.names(Role::FaceRestoration).is_empty());
 }
 
 #[test]
@@ -117,7 +121,7 @@ fn what_cannot_be_used_is_logged_once_with_the_reason_and_not_offered() {
     models.write("rembg/.hidden.onnx", &whole);
     models.write("elsewhere/net.onnx", &whole);
     models.own.look();
-    assert!(models.own.all().is_empty());
+    assert!(models.all().is_empty());
     let before = models.problems();
     assert!(before.len() == 8 && before.iter().all(|(_, is_logged)| !is_logged), "{before:?}");
     models.own.look();
@@ -139,6 +143,22 @@ fn what_cannot_be_used_is_logged_once_with_the_reason_and_not_offered() {
 }
 
 #[test]
+fn a_survey_has_every_file_with_what_it_is() {
+    let models = Models::new();
+    models.write("ESRGAN/a.onnx", &esrgan());
+    models.write("ESRGAN/b.pth", b"PK");
+    models.write("ESRGAN/c.onnx", b"no net");
+    let files = models.own.survey();
+    let states: Vec<_> =
+        files.iter().map(|file| (file.purpose.as_deref(), file.problem.is_some(), file.is_broken)).collect();
+    assert_eq!(states, [(Some("super resolution"), false, false), (None, true, false), (None, true, true)]);
+    let first = &files[0];
+    assert_eq!((first.path.clone(), first.folder.as_str()), (models.path("ESRGAN/a.onnx"), "ESRGAN"));
+    assert_eq!((first.bytes, first.hash.as_ref().map(String::len)), (esrgan().len() as u64, Some(64)));
+    assert!(Models::new().own.survey().is_empty());
+}
+
+#[test]
 fn a_file_that_is_replaced_counts_again() {
     let models = Models::new();
     models.write("u2net/net.onnx", &u2net());
@@ -156,13 +176,13 @@ fn a_file_that_is_replaced_counts_again() {
         models.write("u2net/net.onnx", &whole[..whole.len() * part / 4]);
         models.touch("u2net/net.onnx", seconds);
         models.own.look();
-        assert!(models.own.all().is_empty());
+        assert!(models.all().is_empty());
     }
     assert!(models.problems().is_empty());
     models.write("u2net/net.onnx", &whole);
     models.touch("u2net/net.onnx", 5);
     models.own.look();
-    assert!(models.own.all().is_empty());
+    assert!(models.all().is_empty());
     models.own.look();
     assert_eq!(models.names(Role::Segmentation), ["net.onnx"]);
 }
@@ -187,9 +207,9 @@ fn a_net_that_is_refused_does_not_count_until_its_file_changes() {
     models.own.look();
     let Held::Whole(held) = models.own.held(Role::Upscaling) else { panic!() };
     models.own.reject(&held[0], "it does not enlarge");
-    assert!(models.own.all().is_empty());
+    assert!(models.all().is_empty());
     models.own.look();
-    assert!(models.own.all().is_empty());
+    assert!(models.all().is_empty());
     models.write("ESRGAN/net.onnx", &esrgan());
     models.touch("ESRGAN/net.onnx", 2);
     models.own.look();
@@ -209,7 +229,7 @@ fn links_are_followed_but_not_forever() {
     symlink(elsewhere.path().join("missing.onnx"), elsewhere.path().join("broken.onnx")).unwrap();
     models.own.look();
     assert_eq!(models.names(Role::Inpainting), ["net.onnx"]);
-    assert_eq!((models.own.all().len(), models.problems().len()), (1, 0));
+    assert_eq!((models.all().len(), models.problems().len()), (1, 0));
 }
 
 #[cfg(unix)]
@@ -225,7 +245,7 @@ fn a_file_that_becomes_readable_counts() {
         return;
     }
     models.own.look();
-    assert_eq!((models.own.all().len(), models.problems().len()), (0, 1));
+    assert_eq!((models.all().len(), models.problems().len()), (0, 1));
     set(0o644);
     models.own.look();
     models.own.look();
