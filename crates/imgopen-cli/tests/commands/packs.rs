@@ -111,6 +111,28 @@ fn packs_are_listed_pulled_and_removed() {
     assert_eq!(place.programs.calls().len(), 2);
 }
 
+#[test]
+fn files_of_ones_own_are_listed_and_examined() {
+    let place = Place::new();
+    let folder = place.path("imgopen-data/models/ESRGAN");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("x4.pth"), "PK").unwrap();
+    fs::write(folder.join("net.onnx"), NET).unwrap();
+    let list = place.run(&["packs"]);
+    let (_, own) = list.split_once("\n\nyour own files:\n").unwrap();
+    let lines: Vec<_> = own.lines().collect();
+    let broken = "  ESRGAN/net.onnx, [size]: not used: the model file \"net.onnx\" cannot be used: ";
+    assert!(lines[0].starts_with(broken), "{list}");
+    assert!(lines[1].starts_with("  ESRGAN/x4.pth, [size]: not used: only ONNX files are run"), "{list}");
+    let (_, list) = place.json(&["packs"]);
+    let file = &list["own"][1];
+    assert_eq!((&file["folder"], &file["bytes"], &file["purpose"]), (&json!("ESRGAN"), &json!(2), &json!(null)));
+    // What is only for something else is no finding.
+    let report = transcript(&command(place.folder.path(), &["doctor"]).output().unwrap());
+    assert!(report.contains("net.onnx") && report.contains("fix: replace the file"), "{report}");
+    assert!(!report.contains("x4.pth"), "{report}");
+}
+
 /// What is made for packs is made as the service would make it.
 #[test]
 fn the_data_directory_is_private_and_a_named_models_directory_stays_as_it_is() {
