@@ -65,7 +65,7 @@ fn masks_of_any_size_need_attention() {
 }
 
 #[test]
-fn nets_that_cut_out_are_told_apart_by_size_and_operators() {
+fn nets_that_cut_out_differ_in_size_and_operators() {
     assert_eq!(cutter(&file(&u2net())), Cutter::U2net);
     assert_eq!(cutter(&file(&isnet())), Cutter::Isnet);
     assert_eq!(cutter(&file(&birefnet())), Cutter::Birefnet { is_open: true });
