@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod background;
+pub mod controls;
 pub mod fill;
 mod nets;
 mod pixels;
@@ -9,6 +10,7 @@ pub mod safety;
 pub mod upscale;
 
 pub use background::Background;
+pub use controls::ControlNets;
 pub use fill::Lama;
 pub use imgopen_nets::SessionSettings;
 pub use nets::{Nets, OwnFile, own_files};

@@ -6,7 +6,7 @@ use std::thread;
 
 use imgopen_backends::{DiscoverError, Fleet};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, Lama, Nets, SessionSettings, Upscale};
+use imgopen_neural::{Background, ControlNets, Lama, Nets, SessionSettings, Upscale};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -57,7 +57,11 @@ fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> Regis
     let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::in_models(models, threads, sessions);
-    registry.with(Background::new(nets.clone())).with(Lama::new(nets.clone())).with(Upscale::new(nets))
+    registry
+        .with(Background::new(nets.clone()))
+        .with(ControlNets::new(nets.clone()))
+        .with(Lama::new(nets.clone()))
+        .with(Upscale::new(nets))
 }
 
 fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {
