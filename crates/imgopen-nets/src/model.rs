@@ -7,7 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::NetError;
-use crate::onnx::outline::{self, Node, Outline};
+use crate::onnx::outline::{self, Outline};
 use crate::shapes::{self, Working};
 use crate::tensor::Port;
 
@@ -99,12 +99,6 @@ impl ModelFile {
     /// Returns the names of its operators, in an order in which they can run. Those of subgraphs are left out.
     pub fn operators(&self) -> impl Iterator<Item = &str> {
         self.outline.nodes.iter().map(|node| node.operator.as_str())
-    }
-
-    /// Returns the name of the operator that makes a value, such as an output; `None` if none does.
-    pub fn maker(&self, value: &str) -> Option<&str> {
-        let made = |node: &&Node| node.outputs.iter().any(|output| output == value);
-        self.outline.nodes.iter().find(made).map(|node| node.operator.as_str())
     }
 
     /// Returns whether the file has a tensor of these dimensions.

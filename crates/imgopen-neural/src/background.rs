@@ -158,7 +158,7 @@ impl Choice {
     /// Returns how many bytes a run takes beside the weights, if the file does not determine that.
     fn least(&self) -> u64 {
         match self.finder {
-            Finder::Own { cutter: Cutter::Birefnet { .. }, .. } => ATTENTION,
+            Finder::Own { cutter: Cutter::Birefnet, .. } => ATTENTION,
             Finder::Own { .. } | Finder::Isnet | Finder::Selfie => ISNET,
         }
     }

@@ -126,7 +126,7 @@ impl Nets {
     /// [`EngineError::Unavailable`] if its file is missing, broken, or another one; names it, and what to do. A net of the
     /// operator's own does not count from then on, until its file changes.
     pub(crate) fn open(&self, weights: &Weights) -> Result<Session, EngineError> {
-        let session = self.sessions.open(&weights.path).map_err(|error| match error {
+        let session = self.sessions.open(weights.path()).map_err(|error| match error {
             NetError::File { .. } => {
                 let problem = error.to_string();
                 self.shared.own.reject(weights, &problem);

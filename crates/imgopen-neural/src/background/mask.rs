@@ -13,6 +13,9 @@ const SURE: f32 = 0.02;
 /// The least level of a mask that is stretched, below which it shows that nothing was found.
 const STRETCHED: f32 = 0.5;
 
+/// How far beyond 0 and 1 numbers of a mask may be.
+const PAST: f32 = 0.05;
+
 /// The least number that the samples of a picture are divided by.
 const LEAST: f32 = 1e-6;
 
@@ -69,7 +72,7 @@ impl Finder {
             Finder::Isnet | Finder::Own { cutter: Cutter::Isnet, .. } => level - 0.5,
             Finder::Selfie => level,
             Finder::Own { cutter: Cutter::U2net, .. } => standard(level / most.max(LEAST)),
-            Finder::Own { cutter: Cutter::Birefnet { .. }, .. } => standard(level),
+            Finder::Own { cutter: Cutter::Birefnet, .. } => standard(level),
         }
     }
 
@@ -77,7 +80,8 @@ impl Finder {
     fn mask(self, levels: &[f32]) -> Vec<f32> {
         match self {
             Finder::Isnet | Finder::Selfie => levels.to_vec(),
-            Finder::Own { cutter: Cutter::Birefnet { is_open: true }, .. } => {
+            // Some exports leave the last sigmoid to the program that runs them.
+            Finder::Own { .. } if levels.iter().any(|level| !(-PAST..=1.0 + PAST).contains(level)) => {
                 stretched(levels.iter().map(|number| 1.0 / (1.0 + (-number).exp())).collect())
             }
             Finder::Own { .. } => stretched(levels.to_vec()),
@@ -179,7 +183,7 @@ fn tensor(picture: &Channels, layout: &Layout, finder: Finder) -> Result<Tensor,
 mod tests {
     use super::*;
 
-    const BIREFNET: Finder = Finder::Own { cutter: Cutter::Birefnet { is_open: true }, side: 1024 };
+    const BIREFNET: Finder = Finder::Own { cutter: Cutter::Birefnet, side: 1024 };
     const U2NET: Finder = Finder::Own { cutter: Cutter::U2net, side: 320 };
 
     #[test]
@@ -215,6 +219,8 @@ mod tests {
         assert_eq!(U2NET.mask(&[0.1, 0.2, 0.3]), [0.1, 0.2, 0.3]);
         assert_eq!(U2NET.mask(&[0.7, 0.7]), [0.7, 0.7]);
         assert_eq!(BIREFNET.mask(&[-1000.0, 0.0, 1000.0]), [0.0, 0.5, 1.0]);
+        assert_eq!(BIREFNET.mask(&[0.5, 0.75, 1.0]), [0.0, 0.5, 1.0]);
+        assert!(BIREFNET.mask(&[-9.0, -8.0]).iter().all(|level| *level < 0.01));
         assert_eq!(Finder::Isnet.mask(&[0.2, 0.6]), [0.2, 0.6]);
     }
 }

@@ -91,7 +91,7 @@ impl Listing {
         let mut listing = Self::default();
         for (name, path) in listing.entries(models) {
             let known = FOLDERS.iter().find(|(folder, _)| name.eq_ignore_ascii_case(folder));
-            if let Some((_, roles)) = known
+            if let Some(&(_, roles)) = known
                 && path.is_dir()
             {
                 listing.walk(&path, &name, roles, 1);

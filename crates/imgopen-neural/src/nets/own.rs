@@ -132,9 +132,8 @@ impl Own {
             }
             *listing = Some(now);
         }
-        let found = listing.as_ref().map_or(&[][..], |listing| &listing.files[..]);
         let mut before = std::mem::take(files);
-        for found in found {
+        for found in listing.iter().flat_map(|listing| &listing.files) {
             let Some(stamp) = Stamp::of(&found.path) else { continue };
             let seen = self.see(found, stamp, before.remove(&found.path));
             files.insert(found.path.clone(), seen);

@@ -37,10 +37,7 @@ pub(crate) enum Cutter {
     /// ISNet: samples less a half; a mask from 0 to 1.
     Isnet,
     /// BiRefNet: mean and deviation of ImageNet; a mask from 0 to 1, or the numbers before the last sigmoid.
-    Birefnet {
-        /// Whether the sigmoid is still to be applied.
-        is_open: bool,
-    },
+    Birefnet,
 }
 
 /// What a dimension has to be.
@@ -158,8 +155,7 @@ pub(crate) fn roles(file: &ModelFile) -> Vec<Role> {
 /// Returns how a net that cuts objects out is used.
 pub(crate) fn cutter(file: &ModelFile) -> Cutter {
     if has_attention(file) {
-        let ends = file.outputs().first().and_then(|output| file.maker(&output.name));
-        return Cutter::Birefnet { is_open: ends != Some("Sigmoid") };
+        return Cutter::Birefnet;
     }
     match sizes(file.inputs()) {
         Some((Some(height), Some(width))) if height.max(width) <= U2NET => Cutter::U2net,

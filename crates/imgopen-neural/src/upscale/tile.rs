@@ -60,7 +60,7 @@ pub(super) fn cut(planes: &Planes, width: usize, height: usize) -> Result<Planes
 /// Makes planes of rows of others, cut or extended to a width.
 fn rows(planes: &Planes, width: usize, height: usize, of: impl Fn(usize) -> usize) -> Result<Planes, EngineError> {
     let across = planes.width();
-    let mut values = Vec::with_capacity(planes.channels() * width * height);
+    let mut values: Vec<f32> = Vec::with_capacity(planes.channels() * width * height);
     for plane in planes.values().chunks_exact((across * planes.height()).max(1)) {
         for y in 0..height {
             let row = &plane[of(y) * across..][..across];

@@ -35,7 +35,7 @@ fn sum(builder: &mut Builder, input: &str, weights: [f32; 3], bias: f32) -> Stri
 /// A net with the signature of u2net: seven masks, from 0.1 to 0.6, of which the first finds what is bright.
 pub fn u2net() -> Vec<u8> {
     let names = ["1959", "1960", "1961", "1962", "1963", "1964", "1965"];
-    let mut builder = builder(&[&["input.1"], &names[..]].concat());
+    let mut builder = builder(&[&["input.1"][..], &names[..]].concat());
     builder.input("input.1", &[1, 3, 320, 320].map(Fixed));
     names.iter().for_each(|name| builder.output(name, &[1, 1, 320, 320].map(Fixed)));
     let bright = sum(&mut builder, "input.1", [100.0; 3], 0.0);

@@ -68,9 +68,9 @@ fn masks_of_any_size_need_attention() {
 fn nets_that_cut_out_differ_in_size_and_operators() {
     assert_eq!(cutter(&file(&u2net())), Cutter::U2net);
     assert_eq!(cutter(&file(&isnet())), Cutter::Isnet);
-    assert_eq!(cutter(&file(&birefnet())), Cutter::Birefnet { is_open: true });
-    let closed = net(&[("x", &[1, 3, 0, 0])], &[("y", &[1, 1, 0, 0])], &["Softmax", "Sigmoid"], &[]);
-    assert_eq!(cutter(&file(&closed)), Cutter::Birefnet { is_open: false });
+    assert_eq!(cutter(&file(&birefnet())), Cutter::Birefnet);
+    let free = net(&[("x", &[1, 3, 0, 0])], &[("y", &[1, 1, 0, 0])], &["Softmax", "Sigmoid"], &[]);
+    assert_eq!(cutter(&file(&free)), Cutter::Birefnet);
 }
 
 #[test]
