@@ -98,7 +98,7 @@ impl Background {
         monitor.stage(0.1)?;
         let session = self.nets.open(&choice.weights)?;
         monitor.stage(0.2)?;
-        let mask = mask::find(&session, &image, choice.finder)?;
+        let mask = self.nets.judged(&choice.weights, mask::find(&session, &image, choice.finder))?;
         drop(session);
         monitor.stage(0.6)?;
         let was_coloured = image.color().has_color();

@@ -139,7 +139,7 @@ impl ControlNets {
         let weights = self.depth().ok_or_else(|| unavailable(missing()))?;
         let session = self.nets.open(&weights)?;
         monitor.stage(0.3)?;
-        let map = depth::map(&session, image, monitor)?;
+        let map = self.nets.judged(&weights, depth::map(&session, image, monitor))?;
         Ok((map.into(), vec![format!("depth was found by the net {}", weights.described())]))
     }
 

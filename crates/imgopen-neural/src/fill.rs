@@ -73,7 +73,8 @@ impl Lama {
         let (weights, session) = self.open()?;
         monitor.stage(0.1)?;
         let mut notes = vec![filled(&weights)];
-        notes.extend(fill_all(&session, image, &hole, monitor, (0.1, 0.9)).map_err(too_little)?);
+        let parts = fill_all(&session, image, &hole, monitor, (0.1, 0.9)).map_err(too_little);
+        notes.extend(self.nets.judged(&weights, parts)?);
         drop(session);
         let removed = hole.iter().filter(|hole| **hole).count();
         let done = format!("Postprocess removed pixels: {removed}, Postprocess filler: {}", weights.file.name());
@@ -103,7 +104,7 @@ impl Lama {
                 let problem = "the picture is too small beside what is to be painted; give smaller ratios";
                 EngineError::rejected(expansion.larger().0, problem)
             };
-            notes.extend(parts.map_err(|error| error.or(too_small))?);
+            notes.extend(self.nets.judged(&weights, parts.map_err(|error| error.or(too_small)))?);
         }
         drop(session);
         notes.extend(unused(&request));

@@ -145,6 +145,15 @@ impl Nets {
         }
     }
 
+    /// Passes on what a run of a net has made. A net of the operator's own that fails does not count from then on, as one that
+    /// cannot be loaded.
+    pub(crate) fn judged<T>(&self, weights: &Weights, made: Result<T, EngineError>) -> Result<T, EngineError> {
+        made.map_err(|error| match (error, &weights.origin) {
+            (EngineError::Failed(problem), Origin::Own(_)) => self.refuse(weights, &problem),
+            (error, _) => error,
+        })
+    }
+
     /// Stops to use a net of the operator's own that does not do what its inputs and outputs promise, until its file changes.
     /// Returns the error for the caller, which says what to do.
     pub(crate) fn refuse(&self, weights: &Weights, problem: &str) -> EngineError {

@@ -226,7 +226,8 @@ impl Upscale {
         drop(image);
         let planes = visible(channels, opacity.is_some(), monitor)?;
         let tiles = upscaler.tiles(scale as usize);
-        let larger = tiles.run(&planes, monitor, 0.1..0.9, |tile| upscaler.enlarged(tile, scale as usize))?;
+        let larger = tiles.run(&planes, monitor, 0.1..0.9, |tile| upscaler.enlarged(tile, scale as usize));
+        let larger = self.nets.judged(&weights, larger)?;
         drop((upscaler, planes));
         let image = join.image(larger, opacity, monitor)?;
         let name = weights.file.name();

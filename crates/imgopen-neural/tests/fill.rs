@@ -238,6 +238,21 @@ fn the_engine_is_there_while_its_net_is() {
     assert!(engine.offers().is_empty() && engine.nets(&OUTPAINT).is_empty());
 }
 
+/// Its output has another size than it declares.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_net_that_fails_does_not_count_any_more() {
+    let models = tempfile::tempdir().unwrap();
+    own::put(models.path(), "lama", "net.onnx", &own::cropping_lama());
+    let engine = Lama::new(nets(models.path()));
+    let source = photograph(100, 80);
+    let error = run(&engine, removal(&source, &mask(&source, HOLE))).await.unwrap_err();
+    assert!(
+        matches!(error, EngineError::Unavailable { .. }) && error.to_string().contains("\"net.onnx\""),
+        "{error:?}"
+    );
+    assert!(engine.offers().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_ends_wherever_it_is_cancelled() {
     let (_models, engine) = engine(Some(64), 255.0);

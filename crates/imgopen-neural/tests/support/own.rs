@@ -105,6 +105,18 @@ pub fn lama(side: Option<usize>, colour: [f32; 3], most: f32) -> Vec<u8> {
     builder.finish()
 }
 
+/// A net with the signature of LaMa that returns fewer pixels than it says.
+pub fn cropping_lama() -> Vec<u8> {
+    let mut builder = builder(&["image", "mask", "output"]);
+    builder.input("image", &[1, 3, 64, 64].map(Fixed));
+    builder.input("mask", &[1, 1, 64, 64].map(Fixed));
+    builder.output("output", &[1, 3, 64, 64].map(Fixed));
+    let whole = builder.node("Add", &["image", "mask"], &[]);
+    let settings = [("kernel_shape", Setting::Ints(&[2, 2])), ("strides", Setting::Ints(&[2, 2]))];
+    builder.node_as("MaxPool", &[&whole], "output", &settings);
+    builder.finish()
+}
+
 /// A net with the signature of Depth Anything that says that what is bright is near.
 pub fn depth() -> Vec<u8> {
     let mut builder = builder(&["image", "depth"]);
