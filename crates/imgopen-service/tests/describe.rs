@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{BackendStatus, Engine, EngineError, FieldValues, Grade, Job, Monitor, Offer, Output};
-use imgopen_types::operations;
+use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
 
 use crate::common::{Bench, sandbox};
@@ -46,6 +46,45 @@ async fn offers_list_the_values_that_engines_accept() {
     ]);
     assert_eq!(of("preview_controlnet"), expected);
     assert_eq!(of("enlarge_image"), json!([{"name": "sandbox", "grade": "sandbox"}]));
+}
+
+/// An engine that has nets of the operator's own for one of its operations.
+struct Scissors;
+
+impl Engine for Scissors {
+    fn name(&self) -> &'static str {
+        "scissors"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        [&operations::REMOVE_BACKGROUND, &operations::REMOVE_OBJECT]
+            .map(|operation| Offer::new(operation, Grade::Neural))
+            .into()
+    }
+
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        let has_nets = *operation == operations::REMOVE_BACKGROUND;
+        if has_nets { vec!["u2net.onnx".to_owned(), "isnet.onnx".to_owned()] } else { Vec::new() }
+    }
+
+    fn run(&self, _: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        Box::pin(async { Ok(Output::default()) })
+    }
+}
+
+#[tokio::test]
+async fn offers_list_the_nets_of_the_operators_own() {
+    let server = Bench::new().engines(vec![Arc::new(Scissors)]).start().await;
+    let capabilities = server.call("describe_server", json!({})).await.ok();
+    let of = |id: &str| -> Value {
+        let row = capabilities["operations"].as_array().unwrap().iter().find(|row| row["operation"] == id).unwrap();
+        row["engines"][0]["models"].clone()
+    };
+    assert_eq!(of("remove_background"), json!(["u2net.onnx", "isnet.onnx"]));
+    assert_eq!(of("remove_object"), json!(null));
+    // They are no models that a request can name.
+    let models = server.call("list_models", json!({})).await.ok();
+    assert!(!models.to_string().contains("u2net"), "{models}");
 }
 
 /// An engine with two back ends for one operation, and one that serves another.
