@@ -2,8 +2,11 @@
 
 pub mod background;
 pub mod controls;
+mod face;
+pub mod faces;
 pub mod fill;
 mod nets;
+pub mod parts;
 mod pixels;
 mod plane;
 pub mod safety;
@@ -11,6 +14,7 @@ pub mod upscale;
 
 pub use background::Background;
 pub use controls::ControlNets;
+pub use faces::Faces;
 pub use fill::Lama;
 pub use imgopen_nets::SessionSettings;
 pub use nets::{Nets, OwnFile, own_files};

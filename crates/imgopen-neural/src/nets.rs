@@ -34,11 +34,11 @@ const PAUSE: Duration = Duration::from_secs(2);
 const PACKS: [&str; 6] = [BACKGROUND, FACES, PORTRAIT, SAFETY, TAGS, UPSCALE];
 
 pub(crate) const BACKGROUND: &str = "background";
+pub(crate) const FACES: &str = "faces";
 pub(crate) const PORTRAIT: &str = "portrait";
 pub(crate) const SAFETY: &str = "safety";
-pub(crate) const UPSCALE: &str = "upscale";
-pub(crate) const FACES: &str = "faces";
 pub(crate) const TAGS: &str = "tags";
+pub(crate) const UPSCALE: &str = "upscale";
 
 /// The nets in a models directory, which engines share: those of its packs, and the operator's own. Clones are the same.
 #[derive(Debug, Clone)]
