@@ -2,13 +2,14 @@
 //!
 //! - **Range.** The detector is MediaPipe's BlazeFace for the full range. Faces may be tilted at will in the plane of the picture,
 //!   and turned until the far eye is hidden. Upright ones need about a fiftieth of the side of a square picture, tilted ones a
-//!   thirtieth; in a small picture some 10 pixels.
+//!   twenty-fifth; in a small picture some 10 pixels.
 //! - **Boxes** are squares around brows, mouth and cheeks, whose sides are those of the picture even if the face is tilted.
 //! - **Scores** are means of the net's own, from 0 to 1, where a face is looked at upright at three sizes.
 
 mod align;
 mod candidate;
 mod detector;
+mod found;
 mod mesh;
 mod search;
 
@@ -16,35 +17,12 @@ use image::RgbImage;
 use imgopen_engine::{EngineError, Monitor};
 
 pub(crate) use self::align::{ARCFACE_112, Alignment, FFHQ_512};
+pub(crate) use self::found::FoundFace;
 pub(crate) use self::mesh::{Mesh, mesh, mesh_weights};
-
-/// The bytes that the net takes at most: its weights, and a run.
-const DETECTION_NET: u64 = 16 * 1024 * 1024;
 
 /// The bytes that [`detect`] takes at most beside the picture: the net, and smaller copies, for which resampling takes some 20 MB
 /// with a picture of 64 million pixels.
-pub(crate) const DETECTION: u64 = DETECTION_NET + 48 * 1024 * 1024;
-
-/// A face that the detector found, in pixels of the picture.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FoundFace {
-    /// The left edge of the box, which may reach beyond the picture.
-    pub left: f32,
-    pub top: f32,
-    pub width: f32,
-    pub height: f32,
-    /// From 0 to 1.
-    pub score: f32,
-    /// The right and the left eye of the person, the tip of the nose, the middle of the mouth, the right and the left ear.
-    pub points: [[f32; 2]; 6],
-}
-
-impl FoundFace {
-    /// Returns by how many radians the line between the eyes is turned clockwise.
-    pub fn roll(&self) -> f32 {
-        candidate::roll(&self.points)
-    }
-}
+pub(crate) const DETECTION: u64 = detector::MEMORY + 48 * 1024 * 1024;
 
 /// Finds faces, from left to right. Works without any pack: the detector is part of the program.
 ///

@@ -1,7 +1,7 @@
 //! Detects faces, upright and tilted, with MediaPipe's BlazeFace. It is part of the program, so no pack is needed.
 //!
 //! - **Range.** Faces from the front to nearly the side, at any tilt in the plane of the picture. In a square picture an upright
-//!   one needs about a fiftieth of the side, a tilted one a thirtieth; in a small picture some 10 pixels.
+//!   one needs about a fiftieth of the side, a tilted one a twenty-fifth; in a small picture some 10 pixels.
 //! - **Boxes** are squares around brows, mouth and cheeks, clipped to the picture, upright even if the face is not.
 //! - **Scores** are the means of the net's own, from 0 to 1, where a face is looked at upright at three sizes. Upright faces below
 //!   0.55 and tilted ones below 0.75 are left out: textures are taken for tilted faces more often.

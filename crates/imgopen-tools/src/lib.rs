@@ -2,7 +2,6 @@
 
 pub mod blocking;
 mod brightness;
-pub mod faces;
 mod fields;
 pub mod fill;
 pub mod lanczos;
@@ -15,7 +14,6 @@ pub mod sandbox;
 pub mod style;
 pub mod watermark;
 
-pub use faces::Faces;
 pub use fill::Fill;
 pub use lanczos::Lanczos;
 pub use preprocess::Preprocessors;
@@ -29,7 +27,6 @@ use imgopen_engine::Registry;
 /// Returns a registry of the classical tools, which need no weights.
 pub fn classical() -> Registry {
     Registry::default()
-        .with(Faces::new())
         .with(Fill::new())
         .with(Lanczos::new())
         .with(Preprocessors::new())

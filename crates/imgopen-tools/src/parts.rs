@@ -12,18 +12,11 @@ pub struct Part {
 }
 
 /// The parts of this crate.
-pub const PARTS: &[Part] = &[
-    Part {
-        name: "the fonts of watermarks, subsets of Noto",
-        licence: "OFL-1.1",
-        text: include_str!("../fonts/OFL.txt"),
-    },
-    Part {
-        name: "the face detector of SeetaFace",
-        licence: "BSD-2-Clause",
-        text: include_str!("../models/LICENSE-seeta"),
-    },
-];
+pub const PARTS: &[Part] = &[Part {
+    name: "the fonts of watermarks, subsets of Noto",
+    licence: "OFL-1.1",
+    text: include_str!("../fonts/OFL.txt"),
+}];
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use imgopen_engine::{Engine, EngineError, Input, Job, Monitor, Output};
 use imgopen_tools::preprocess::Preprocessor;
-use imgopen_tools::{Faces, Fill, Lanczos, Preprocessors, Prompts, Sandbox, Style, Watermark};
+use imgopen_tools::{Fill, Lanczos, Preprocessors, Prompts, Sandbox, Style, Watermark};
 use serde_json::{Value, json};
 
 use support::{URL, file, job, photo};
@@ -74,7 +74,6 @@ fn cases() -> Vec<Case> {
         case("enlarge", Lanczos::new(), "enlarge_image", json!({"scale": 2}), 10),
         // Dilation in two passes, three times, on a copy of 512 pixels.
         case("style", Style::new(), "recognize_style", json!({}), 6 * 512 * ROWS / u64::from(WIDTH)),
-        case("faces", Faces::new(), "detect_faces", json!({}), ROWS),
         // The mask is read in one pass and grown in two, and the canvas is made in one.
         case("remove", Fill::new(), "remove_object", json!({}), 3 * ROWS + 130),
         case("outpaint", Fill::new(), "outpaint", expansion, 2 * ROWS),

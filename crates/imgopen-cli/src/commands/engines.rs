@@ -6,7 +6,7 @@ use std::thread;
 
 use imgopen_backends::{DiscoverError, Fleet};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, ControlNets, Lama, Nets, SessionSettings, Upscale};
+use imgopen_neural::{Background, Faces, Nets, SessionSettings, Upscale};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -14,9 +14,9 @@ use crate::backends;
 use crate::failure::Failure;
 use crate::settings::Backends;
 
-/// Returns the engines that are built in and need no weights. The order decides between engines of the same grade only.
+/// Returns the engines that are built in and need no pack. The order decides between engines of the same grade only.
 pub fn built_in(sandbox: bool) -> Registry {
-    with_sandbox(imgopen_tools::classical(), sandbox)
+    with_sandbox(imgopen_tools::classical().with(Faces::new()), sandbox)
 }
 
 /// Returns the engines that are built in, and those for back ends. Back ends are preferred to networks that run here.
@@ -51,17 +51,13 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets), settings.sandbox))
 }
 
-/// Adds the engines that run networks of packs, and what audits pictures with one.
+/// Adds the engines that run networks: that which is built in, and those of packs.
 fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> Registry {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::in_models(models, threads, sessions);
-    registry
-        .with(Background::new(nets.clone()))
-        .with(ControlNets::new(nets.clone()))
-        .with(Lama::new(nets.clone()))
-        .with(Upscale::new(nets))
+    registry.with(Background::new(nets.clone())).with(Faces::new()).with(Upscale::new(nets))
 }
 
 fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {

@@ -1,6 +1,7 @@
 //! `imgopen licences`: what the program is made of, and under which licences.
 
-use imgopen_tools::parts::{PARTS, Part};
+use imgopen_neural::parts::PARTS as NEURAL;
+use imgopen_tools::parts::{PARTS as TOOLS, Part};
 use serde_json::{Value, json};
 
 use crate::output::{print, print_json};
@@ -35,7 +36,7 @@ const OWN: &[Part] = &[
 
 /// Prints the list.
 pub fn run(as_json: bool) -> anyhow::Result<()> {
-    let parts = || PARTS.iter().chain(OWN);
+    let parts = || [TOOLS, NEURAL, OWN].into_iter().flatten();
     if as_json {
         let crates =
             crates().map(|[name, version, licence]| json!({"name": name, "version": version, "licence": licence}));

@@ -12,6 +12,11 @@ fn the_demo_needs_no_set_up_and_leaves_only_its_results() {
     let output = command(folder.path(), &["demo"]).output().unwrap();
     let text = transcript(&output).replace(&folder.path().canonicalize().unwrap().display().to_string(), "[folder]");
     let text = text.replace(env!("CARGO_BIN_EXE_imgopen"), "imgopen");
+    // What a network computes differs a little from processor to processor.
+    let is_found = |line: &&str| line.trim_start().starts_with("faces: [{");
+    assert_eq!(text.lines().filter(is_found).count(), 1, "{text}");
+    let lines = text.lines().map(|line| if is_found(&line) { "   faces: [one face]" } else { line });
+    let text = lines.collect::<Vec<_>>().join("\n");
     assert_snapshot!("demo", text);
     assert_eq!(names(folder.path()), ["imgopen-demo"]);
     let results = names(&folder.path().join("imgopen-demo"));
@@ -35,9 +40,9 @@ fn the_demo_can_keep_its_data_and_print_json() {
     assert!(output.status.success(), "{}", transcript(&output));
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let tasks = printed["tasks"].as_array().unwrap();
-    let real: Vec<_> = tasks.iter().filter(|task| task["grade"] == "classical").collect();
-    assert_eq!((tasks.len(), real.len()), (5, 4), "{printed}");
-    assert_eq!(real[3]["answer"]["faces"].as_array().unwrap().len(), 1, "{printed}");
+    let grades: Vec<_> = tasks.iter().map(|task| task["grade"].as_str().unwrap()).collect();
+    assert_eq!(grades, ["sandbox", "classical", "classical", "classical", "neural"], "{printed}");
+    assert_eq!(tasks[4]["answer"]["faces"].as_array().unwrap().len(), 1, "{printed}");
     assert!(tasks.iter().all(|task| task["state"] == "succeeded" && task["engine"].is_string()), "{printed}");
     assert_eq!(names(folder.path()), ["data", "results"]);
     assert!(folder.path().join("data/imgopen.sqlite3").is_file());

@@ -1,4 +1,4 @@
-//! The classical tools over HTTP, with the examples of the document.
+//! The tools that need no pack over HTTP, with the examples of the document.
 
 use image::RgbImage;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn every_tool_has_the_result_of_its_example() {
     assert_eq!(sizes(&wider), [(105, 62); 2]);
     assert_ne!(wider[0], wider[1]);
 
-    let (faceless, _) = run(&world, "detect_faces", ("faces", "classical")).await;
+    let (faceless, _) = run(&world, "detect_faces", ("faces", "neural")).await;
     assert_eq!(faceless.report["faces"], json!([]));
 
     let (styled, _) = run(&world, "recognize_style", ("statistics", "draft")).await;

@@ -30,6 +30,9 @@ const NUMBERS: usize = 16;
 /// The least side of a box, in pixels of a tile.
 const LEAST_SIDE: f32 = 3.0;
 
+/// The bytes that the net takes at most: its weights, and a run.
+pub(super) const MEMORY: u64 = 16 * 1024 * 1024;
+
 /// More threads would wait for one another: a run takes some hundredths of a second.
 const MOST_THREADS: usize = 4;
 
@@ -85,14 +88,22 @@ fn candidate(cell: usize, numbers: &[f32; NUMBERS], score: f32) -> Option<Candid
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
-    use crate::face::DETECTION_NET;
+
+    /// That of the package, as `nets/README.md` and the catalogue of packs have it.
+    #[test]
+    fn the_file_is_the_pinned_one() {
+        let hash: String = Sha256::digest(FILE).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3");
+    }
 
     #[test]
     fn the_net_is_whole_and_takes_no_more_memory_than_it_may() {
         let file = net().unwrap().file();
         let working = file.working(&[]).unwrap().unwrap();
-        assert!(file.weights() + working <= DETECTION_NET, "{} {working}", file.weights());
+        assert!(file.weights() + working <= MEMORY, "{} {working}", file.weights());
     }
 
     #[test]

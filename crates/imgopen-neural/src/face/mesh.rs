@@ -4,8 +4,8 @@ use image::RgbImage;
 use imgopen_engine::{EngineError, Monitor};
 use imgopen_nets::{Session, Tensor};
 
-use super::FoundFace;
 use super::align::Alignment;
+use super::found::FoundFace;
 use crate::nets::{FACES, Held, Nets, Weights};
 
 /// The file of the pack.
@@ -172,8 +172,49 @@ fn slope(from: [f32; 3], to: [f32; 3]) -> f32 {
 #[cfg(test)]
 mod tests {
     use std::f32::consts::FRAC_PI_4;
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+
+    use imgopen_nets::SessionSettings;
 
     use super::*;
+    use crate::face::search;
+
+    /// 512x512 pixels.
+    const ASTRONAUT: &[u8] = include_bytes!("../../../imgopen-cli/assets/astronaut.jpg");
+
+    fn nets(models: &Path) -> Nets {
+        Nets::in_models(models, NonZeroUsize::MIN, SessionSettings::default())
+    }
+
+    #[test]
+    fn without_the_pack_there_are_no_weights() {
+        let models = tempfile::tempdir().unwrap();
+        assert!(mesh_weights(&nets(models.path())).is_none());
+    }
+
+    /// `IMGOPEN_TEST_MODELS` names a models directory with the pack; without it, nothing is tested. The points are those of
+    /// LiteRT 2.3 with the same crop.
+    #[test]
+    fn the_net_of_the_pack_finds_the_points_of_a_face() {
+        let Some(models) = std::env::var_os("IMGOPEN_TEST_MODELS") else {
+            eprintln!("IMGOPEN_TEST_MODELS is not set: nothing is tested");
+            return;
+        };
+        let nets = nets(Path::new(&models));
+        let Some(weights) = mesh_weights(&nets) else { return };
+        let session = nets.open(&weights.unwrap()).unwrap();
+        let image = image::load_from_memory(ASTRONAUT).unwrap().into_rgb8();
+        let monitor = Monitor::new().0;
+        let faces = search::find(&image, &monitor, &|_| Ok(())).unwrap();
+        assert_eq!(faces.len(), 1);
+        let mesh = mesh(&session, &image, &faces[0], &monitor).unwrap();
+        let expected = [[203.3, 101.3], [246.5, 103.3], [222.7, 124.9], [199.5, 138.9], [247.3, 141.4]];
+        for (one, other) in mesh.five().iter().zip(expected) {
+            assert!((one[0] - other[0]).hypot(one[1] - other[1]) < 3.0, "{one:?} {other:?}");
+        }
+        assert!(mesh.score > 0.9 && mesh.yaw().abs() < 0.2 && mesh.eyes_closed() == [false, false], "{mesh:?}");
+    }
 
     fn mesh_of(points: &[(usize, [f32; 3])]) -> Mesh {
         let mut all = vec![[0.0; 3]; POINTS];

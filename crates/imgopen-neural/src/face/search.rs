@@ -12,10 +12,10 @@ use image::RgbImage;
 use imgopen_engine::{EngineError, Monitor};
 use imgopen_nets::Net;
 
-use super::FoundFace;
 use super::align::Alignment;
 use super::candidate::{self, Candidate};
 use super::detector::{self, SIDE};
+use super::found::FoundFace;
 
 /// The distance between tiles at most, in pixels: they overlap by a quarter.
 const STEP: u32 = SIDE * 3 / 4;

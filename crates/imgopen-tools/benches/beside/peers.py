@@ -162,12 +162,6 @@ class OpenCV:
         mask[height // 4 : height // 4 + height, width // 4 : width // 4 + width] = 0
         return self.remove_by_patches(large, mask)
 
-    def faces(self, picture):
-        cv2 = self.cv2
-        if not hasattr(self, "cascade"):
-            self.cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-        return self.cascade.detectMultiScale(self.gray(picture), 1.1, 5)
-
 
 class Scikit:
     def __init__(self):
@@ -217,14 +211,6 @@ class Scikit:
         from skimage.restoration import inpaint_biharmonic
 
         return self.bytes(inpaint_biharmonic(picture, mask > 127, channel_axis=-1))
-
-    def faces(self, picture):
-        from skimage import data, feature
-
-        if not hasattr(self, "cascade"):
-            self.cascade = feature.Cascade(data.lbp_frontal_face_cascade_filename())
-        smallest = picture.shape[0] // 12
-        return self.cascade.detect_multi_scale(picture, 1.1, 1, (smallest, smallest), picture.shape[:2])
 
 
 class ImageMagick:
@@ -278,7 +264,6 @@ class ImageMagick:
 
 LIBRARIES = {"Pillow": Pillow, "OpenCV": OpenCV, "scikit-image": Scikit, "ImageMagick": ImageMagick}
 DRAWINGS = ["canny", "scribble", "lineart", "threshold", "invert", "color", "tile"]
-TEXTS = ["faces"]
 
 try:
     library = LIBRARIES[LIBRARY]()
@@ -292,8 +277,7 @@ kind = "png" if TASK in DRAWINGS else FILES[0].rsplit(".", 1)[1]
 
 
 def whole(inputs=inputs):
-    result = operation(*(library.decode(data) for data in inputs))
-    return repr(result).encode() if TASK in TEXTS else library.encode(result, kind)
+    return library.encode(operation(*(library.decode(data) for data in inputs)), kind)
 
 
 def resident(name):

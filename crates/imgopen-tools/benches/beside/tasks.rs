@@ -10,7 +10,7 @@ use imgopen_engine::{Engine, Format, Input, Job, JobRequest, Monitor, PictureLim
 use imgopen_picture::{self as picture, Attached, Chroma};
 use imgopen_tools::fill::{self, Expansion};
 use imgopen_tools::preprocess::{self, Preprocessor};
-use imgopen_tools::{Faces, Fill, Lanczos, Preprocessors, Watermark, faces, lanczos};
+use imgopen_tools::{Fill, Lanczos, Preprocessors, Watermark, lanczos};
 use imgopen_types::{WatermarkImageRequest, operations};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ pub fn named(name: &str) -> Result<Task> {
 /// Returns all tasks.
 pub fn all() -> Result<Vec<Task>> {
     let pictures = Pictures::new()?;
-    let groups = [enlarging, previews, found_faces, marks, fills];
+    let groups = [enlarging, previews, marks, fills];
     let groups = groups.into_iter().map(|group| group(&pictures)).collect::<Result<Vec<_>>>()?;
     Ok(groups.into_iter().flatten().collect())
 }
@@ -124,17 +124,6 @@ fn preview(name: &str, peers: &'static [(&'static str, &'static str)], file: &Pa
     let alone = on(image, move |image| Ok(preprocess::preprocess(image, preprocessor, &Monitor::new().0)?));
     let engine = Preprocessors::new();
     task(format!("{name}, {what}"), engine, "preview_controlnet", request, &[("sourceImage", file)], peers, alone)
-}
-
-fn found_faces(pictures: &Pictures) -> Result<Vec<Task>> {
-    let tasks = [(&pictures.files[0], "512² PNG"), (&pictures.large, "2048² JPEG")].map(|(file, what)| {
-        let request = json!({"businessTaskId": "1", "imageUrl": "https://a"});
-        let image = picture::decode(&fs::read(file)?, &PictureLimits::default())?.image;
-        let alone = on(image, |image| Ok(faces::detect(image, &Monitor::new().0)?));
-        let peers = &[("OpenCV", "faces"), ("scikit-image", "faces")];
-        task(format!("faces, {what}"), Faces::new(), "detect_faces", request, &[("imageUrl", file)], peers, alone)
-    });
-    tasks.into_iter().collect()
 }
 
 fn marks(pictures: &Pictures) -> Result<Vec<Task>> {

@@ -1,9 +1,8 @@
 //! The entries of the sheet: each tool with suitable pictures.
 
-use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, imageops};
+use image::{DynamicImage, GrayImage, Luma, imageops};
 use imgopen_engine::{Output, PictureLimits};
 use imgopen_picture as picture;
-use imgopen_types::{Face, FaceBox};
 use serde_json::{Value, json};
 
 use crate::{Entry, Result, Tile, Workshop, python};
@@ -12,8 +11,7 @@ const PHOTOS: [&str; 4] = ["astronaut", "chelsea", "coffee", "rocket"];
 
 /// Returns all entries, in the order of the contract.
 pub fn all(workshop: &Workshop) -> Result<Vec<Entry>> {
-    let parts =
-        [super_resolution, faces, prompts, removed_objects, styles, outpainted, preprocessed, enlarged, watermarks];
+    let parts = [super_resolution, prompts, removed_objects, styles, outpainted, preprocessed, enlarged, watermarks];
     let mut entries = Vec::new();
     for part in parts {
         entries.extend(part(workshop)?);
@@ -65,59 +63,6 @@ fn super_resolution(workshop: &Workshop) -> Result<Vec<Entry>> {
 fn enlarged(workshop: &Workshop) -> Result<Vec<Entry>> {
     let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "scale": 3.5});
     Ok(vec![one(workshop, "enlarge_image", ", 3.5 times", request, &[("sourceImage", &eye())])?])
-}
-
-fn faces(workshop: &Workshop) -> Result<Vec<Entry>> {
-    let upright = photo("astronaut");
-    let tilted = DynamicImage::from(turned(&upright.to_rgb8(), 30.0));
-    let entries = [("", upright), (", tilted", tilted), (", none", photo("coffee"))].map(|(note, image)| {
-        let request = json!({"businessTaskId": "1", "imageUrl": "https://a"});
-        let (title, output) = workshop.run("detect_faces", request, &[("imageUrl", &image)])?;
-        let mut shown = image.to_rgb8();
-        output.faces.iter().for_each(|face| outline(&mut shown, face));
-        let word = |face: &Face| {
-            let FaceBox { x, y, width, height } = face.box_;
-            format!(
-                "face {}: {width}x{height} pixels at {x}, {y}; score {}",
-                face.index,
-                face.score.unwrap_or_default()
-            )
-        };
-        let mut words: Vec<_> = output.faces.iter().map(word).collect();
-        if words.is_empty() {
-            words.push("no face".to_owned());
-        }
-        let outputs = vec![tile(&shown.into(), format!("{} faces", output.faces.len()))];
-        Ok(Entry { title: format!("{title}{note}"), inputs: vec![tile(&image, "imageUrl")], outputs, words })
-    });
-    entries.into_iter().collect()
-}
-
-/// Rotates a picture about its centre, in degrees, without interpolation.
-fn turned(image: &RgbImage, degrees: f64) -> RgbImage {
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    let (width, height) = image.dimensions();
-    let middle = (f64::from(width) / 2.0, f64::from(height) / 2.0);
-    RgbImage::from_fn(width, height, |x, y| {
-        let (x, y) = (f64::from(x) - middle.0, f64::from(y) - middle.1);
-        let (x, y) = (x * cos + y * sin + middle.0, y * cos - x * sin + middle.1);
-        let inside = x >= 0.0 && y >= 0.0 && x < f64::from(width) && y < f64::from(height);
-        if inside { *image.get_pixel(x as u32, y as u32) } else { Rgb([127; 3]) }
-    })
-}
-
-fn outline(image: &mut RgbImage, face: &Face) {
-    let [x, y, width, height] = [face.box_.x, face.box_.y, face.box_.width, face.box_.height].map(|side| side as u32);
-    for ring in 0..3 {
-        for (px, py) in (x..x + width)
-            .flat_map(|px| [(px, y + ring), (px, (y + height).saturating_sub(ring + 1))])
-            .chain((y..y + height).flat_map(|py| [(x + ring, py), ((x + width).saturating_sub(ring + 1), py)]))
-        {
-            if px < image.width() && py < image.height() {
-                image.put_pixel(px, py, Rgb([0, 255, 0]));
-            }
-        }
-    }
 }
 
 fn prompts(workshop: &Workshop) -> Result<Vec<Entry>> {

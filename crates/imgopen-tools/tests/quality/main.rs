@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod enlarge;
-mod faces;
 mod fill;
 mod preprocess;
 mod style;
