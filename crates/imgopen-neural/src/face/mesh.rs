@@ -134,7 +134,8 @@ impl Mesh {
         slope(self.point(CHIN), self.point(FOREHEAD))
     }
 
-    /// Returns whether the eye on the left of the picture, and that on its right, are closed.
+    /// Returns whether the eye on the left of the picture, and that on its right, are closed. The net sees lids poorly:
+    /// lowered ones count as open.
     pub fn eyes_closed(&self) -> [bool; 2] {
         let apart = |[one, other]: [usize; 2]| {
             let (one, other) = (self.flat(one), self.flat(other));
