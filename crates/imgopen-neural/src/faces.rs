@@ -4,7 +4,7 @@
 //!   one needs about a fiftieth of the side, a tilted one a twenty-fifth; in a small picture some 10 pixels.
 //! - **Boxes** are squares around brows, mouth and cheeks, clipped to the picture, upright even if the face is not.
 //! - **Scores** are the means of the net's own, from 0 to 1, where a face is looked at upright at three sizes. Upright faces below
-//!   0.55 and tilted ones below 0.75 are left out: textures are taken for tilted faces more often.
+//!   0.55 and tilted ones below 0.77 are left out: textures are taken for tilted faces more often.
 //! - **Landmarks** are six points: the right and the left eye of the person, the tip of the nose, the middle of the mouth, the
 //!   right and the left ear. Those of a face that the edge cuts may lie beyond it.
 //!
