@@ -9,6 +9,7 @@ mod nets;
 pub mod parts;
 mod pixels;
 mod plane;
+pub mod restore;
 pub mod safety;
 pub mod upscale;
 
@@ -18,5 +19,6 @@ pub use faces::Faces;
 pub use fill::Lama;
 pub use imgopen_nets::SessionSettings;
 pub use nets::{Nets, OwnFile, own_files};
+pub use restore::Restore;
 pub use safety::Safety;
 pub use upscale::Upscale;

@@ -31,7 +31,8 @@ use imgopen_types::{Operation, SuperResolutionRequest, operations};
 
 use self::join::{Join, opacity};
 use self::own::OwnUpscaler;
-use self::tile::{averaged, run};
+pub(crate) use self::tile::averaged;
+use self::tile::run;
 use crate::nets::{Held, Nets, Role, UPSCALE, Weights, unavailable};
 use crate::pixels::{self, Channels};
 

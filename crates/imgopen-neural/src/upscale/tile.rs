@@ -14,7 +14,7 @@ pub(super) fn run(net: &Session, tile: Planes) -> Result<Planes, EngineError> {
 }
 
 /// Averages squares of that many pixels a side.
-pub(super) fn averaged(planes: Planes, side: usize) -> Result<Planes, EngineError> {
+pub(crate) fn averaged(planes: Planes, side: usize) -> Result<Planes, EngineError> {
     if side <= 1 {
         return Ok(planes);
     }
