@@ -44,6 +44,8 @@ pub struct WrongLength {
 pub enum ElementType {
     /// `float`, given and returned as [`Values::F32`].
     F32,
+    /// `double`, given and returned as [`Values::F32`].
+    F64,
     /// `uint8`, given and returned as [`Values::U8`].
     U8,
     /// `int32`, given and returned as [`Values::I64`].
@@ -141,7 +143,7 @@ impl Values {
     /// Returns whether an input with these elements takes them.
     pub(crate) fn fits(&self, element: ElementType) -> bool {
         match self {
-            Values::F32(_) => element == ElementType::F32,
+            Values::F32(_) => matches!(element, ElementType::F32 | ElementType::F64),
             Values::U8(_) => element == ElementType::U8,
             Values::I64(_) => matches!(element, ElementType::I32 | ElementType::I64),
         }
@@ -170,6 +172,7 @@ impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ElementType::F32 => f.write_str("float"),
+            ElementType::F64 => f.write_str("double"),
             ElementType::U8 => f.write_str("uint8"),
             ElementType::I32 => f.write_str("int32"),
             ElementType::I64 => f.write_str("int64"),
@@ -219,6 +222,17 @@ mod tests {
         let error = Tensor::new([2, 3], vec![0.0_f32; 7]).unwrap_err();
         assert_eq!(error.to_string(), "7 elements do not fill a tensor of 2x3");
         assert!(Tensor::new([usize::MAX, 2], vec![0.0_f32; 7]).is_err());
+    }
+
+    #[test]
+    fn numbers_fit_inputs_of_their_kind() {
+        let fitting = |values: Values| {
+            let all = [ElementType::F32, ElementType::F64, ElementType::U8, ElementType::I32, ElementType::I64];
+            all.into_iter().filter(|element| values.fits(*element)).collect::<Vec<_>>()
+        };
+        assert_eq!(fitting(vec![0.5_f32].into()), [ElementType::F32, ElementType::F64]);
+        assert_eq!(fitting(vec![1_u8].into()), [ElementType::U8]);
+        assert_eq!(fitting(vec![1_i64].into()), [ElementType::I32, ElementType::I64]);
     }
 
     #[test]

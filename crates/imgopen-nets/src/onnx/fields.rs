@@ -105,4 +105,5 @@ pub(crate) mod element {
     pub const INT64: i64 = 7;
     pub const BOOL: i64 = 9;
     pub const FLOAT16: i64 = 10;
+    pub const DOUBLE: i64 = 11;
 }

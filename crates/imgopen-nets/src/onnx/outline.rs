@@ -464,8 +464,7 @@ fn sizes(kind: i64) -> Option<(u64, u64)> {
         element::BOOL => (1, 4),
         element::FLOAT16 => (2, 4),
         element::FLOAT | element::INT32 => (4, 4),
-        // `double`
-        element::INT64 | 11 => (8, 8),
+        element::INT64 | element::DOUBLE => (8, 8),
         _ => return None,
     })
 }
@@ -473,6 +472,7 @@ fn sizes(kind: i64) -> Option<(u64, u64)> {
 fn element_type(kind: i64) -> ElementType {
     match kind {
         element::FLOAT => ElementType::F32,
+        element::DOUBLE => ElementType::F64,
         element::UINT8 => ElementType::U8,
         element::INT32 => ElementType::I32,
         element::INT64 => ElementType::I64,

@@ -129,10 +129,10 @@ impl Program for Loaded {
     fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String> {
         // A run that panicked has left nothing behind in it.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let narrow = narrowed(&session, inputs)?;
+        let fitted = fitted(&session, inputs)?;
         let mut given: Vec<(&str, SessionInputValue<'_>)> = Vec::new();
-        for ((name, tensor), narrow) in inputs.iter().zip(&narrow) {
-            given.push((*name, value(tensor, narrow.as_deref()).map_err(|error| error.to_string())?));
+        for ((name, tensor), fitted) in inputs.iter().zip(&fitted) {
+            given.push((*name, value(tensor, fitted.as_ref()).map_err(|error| error.to_string())?));
         }
         let names: Vec<String> = session.outputs().iter().map(|output| output.name().to_owned()).collect();
         let values = session.run(given).map_err(|error| error.to_string())?;
@@ -141,26 +141,37 @@ impl Program for Loaded {
     }
 }
 
-/// Returns the elements of the inputs that are whole numbers of 32 bits.
-fn narrowed(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<Vec<Option<Vec<i32>>>, String> {
-    let narrow = |(name, tensor): &(&str, &Tensor)| {
+/// Elements as an input takes them, of a type that tensors do not have.
+enum Fitted {
+    Narrow(Vec<i32>),
+    Double(Vec<f64>),
+}
+
+/// Returns the elements of the inputs that are whole numbers of 32 bits, or numbers with a fraction of 64.
+fn fitted(session: &Session, inputs: &[(&str, &Tensor)]) -> Result<Vec<Option<Fitted>>, String> {
+    let fitted = |(name, tensor): &(&str, &Tensor)| {
         let declared = session.inputs().iter().find(|input| input.name() == *name);
         let kind = declared.and_then(|input| input.dtype().tensor_type());
         match tensor.values() {
             Values::I64(values) if kind == Some(TensorElementType::Int32) => {
                 let narrow = values.iter().map(|value| i32::try_from(*value)).collect::<Result<Vec<_>, _>>();
-                narrow.map(Some).map_err(|_| format!("`{name}` has a number of more than 32 bits"))
+                let narrow = narrow.map_err(|_| format!("`{name}` has a number of more than 32 bits"))?;
+                Ok(Some(Fitted::Narrow(narrow)))
+            }
+            Values::F32(values) if kind == Some(TensorElementType::Float64) => {
+                Ok(Some(Fitted::Double(values.iter().copied().map(f64::from).collect())))
             }
             _ => Ok(None),
         }
     };
-    inputs.iter().map(narrow).collect()
+    inputs.iter().map(fitted).collect()
 }
 
-fn value<'a>(tensor: &'a Tensor, narrow: Option<&'a [i32]>) -> ort::Result<SessionInputValue<'a>> {
+fn value<'a>(tensor: &'a Tensor, fitted: Option<&'a Fitted>) -> ort::Result<SessionInputValue<'a>> {
     let shape = tensor.shape().to_vec();
-    Ok(match (narrow, tensor.values()) {
-        (Some(values), _) => TensorRef::from_array_view((shape, values))?.into(),
+    Ok(match (fitted, tensor.values()) {
+        (Some(Fitted::Narrow(values)), _) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),
+        (Some(Fitted::Double(values)), _) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),
         (None, Values::F32(values)) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),
         (None, Values::U8(values)) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),
         (None, Values::I64(values)) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),
@@ -173,6 +184,10 @@ fn tensor(value: &DynValue) -> Result<Tensor, String> {
         Some(TensorElementType::Float32) => {
             let (shape, values) = value.try_extract_tensor::<f32>().map_err(|error| error.to_string())?;
             (shape, Values::F32(values.to_vec()))
+        }
+        Some(TensorElementType::Float64) => {
+            let (shape, values) = value.try_extract_tensor::<f64>().map_err(|error| error.to_string())?;
+            (shape, Values::F32(values.iter().map(|value| *value as f32).collect()))
         }
         Some(TensorElementType::Uint8) => {
             let (shape, values) = value.try_extract_tensor::<u8>().map_err(|error| error.to_string())?;
