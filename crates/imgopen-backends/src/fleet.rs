@@ -31,6 +31,7 @@ use crate::backend::Backend;
 use crate::inpaint::Inpainter;
 use crate::kind::Kind;
 use crate::report::Report;
+use crate::settings::BackendSettings;
 use choice::{Judged, Wanted};
 use member::Member;
 use offers::{OfMember, distinct, union};
@@ -113,6 +114,22 @@ impl Fleet {
     ///
     /// If they say different things.
     pub fn inpainter(&self) -> Result<Option<Inpainter>, String> {
+        let engine: Arc<dyn Engine> = Arc::new(self.clone());
+        self.inpainting()?.map_or(Ok(None), |settings| Inpainter::of(&engine, settings))
+    }
+
+    /// Returns the engine that paints hair with these back ends, if their settings say so: see [`Inpainter::restyler`].
+    ///
+    /// # Errors
+    ///
+    /// If they say different things.
+    pub fn restyler(&self) -> Result<Option<Inpainter>, String> {
+        let engine: Arc<dyn Engine> = Arc::new(self.clone());
+        self.inpainting()?.map_or(Ok(None), |settings| Inpainter::restyler(&engine, settings))
+    }
+
+    /// Returns the settings of the first back end that inpaints.
+    fn inpainting(&self) -> Result<Option<&BackendSettings>, String> {
         let settings = self.members.all.iter().map(|member| member.driver().settings());
         let mut settings = settings.filter(|settings| settings.inpaint.is_some());
         let Some(first) = settings.next() else { return Ok(None) };
@@ -122,8 +139,7 @@ impl Fleet {
                 self.name
             ));
         }
-        let engine: Arc<dyn Engine> = Arc::new(self.clone());
-        Inpainter::of(&engine, first)
+        Ok(Some(first))
     }
 
     /// Returns what is known of each member, without asking it.

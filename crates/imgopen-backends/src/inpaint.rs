@@ -1,4 +1,7 @@
-//! Inpainting by a back end: `outpaint` and `remove_object` with a model that makes pictures from pictures.
+//! Inpainting by a back end: `outpaint`, `remove_object` and `change_hairstyle` with a model that makes pictures from pictures.
+//!
+//! Requests of `change_hairstyle` have no mask. An engine that finds hair gives its jobs one, as the input [`HOLE`], and has them
+//! done by [`Inpainter::restyler`].
 //!
 //! The part around the hole is cut out, brought to a size that the model was made for, and its hole filled from around
 //! it. The back end makes the hole from noise, which is then put back into the picture, with an edge that fades into
@@ -25,7 +28,7 @@ use imgopen_picture::{
     Decoded, EncodeError, Expansion, centred, check_sides, decode_input, inspect, read_mask, write_like,
 };
 use imgopen_types::Operation;
-use imgopen_types::operations::{IMAGE_TO_IMAGE, OUTPAINT, REMOVE_OBJECT};
+use imgopen_types::operations::{CHANGE_HAIRSTYLE, IMAGE_TO_IMAGE, OUTPAINT, REMOVE_OBJECT};
 use serde_json::{Value, json};
 
 use crate::blocking::blocking;
@@ -41,11 +44,14 @@ const PIXEL: u64 = 30;
 const WRITTEN: u64 = 8;
 /// The field of the picture.
 const SOURCE: &str = "sourceImage";
+/// The input with the mask of what is painted: that of `remove_object`, and one that jobs of `change_hairstyle` are given.
+pub const HOLE: &str = "maskImage";
 /// The members of a plan.
 const SEED: &str = "seed";
 const OF_ENGINE: &str = "engine";
 
-/// An engine that serves `outpaint` and `remove_object` by another one, which offers `image_to_image`. Clones share it.
+/// An engine that serves `outpaint` and `remove_object`, or `change_hairstyle` with a mask, by another one, which offers
+/// `image_to_image`. Clones share it.
 #[derive(Clone)]
 pub struct Inpainter {
     engine: Arc<dyn Engine>,
@@ -92,6 +98,20 @@ impl Inpainter {
         let mut own = Self::new(engine.clone(), name, inpaint)?;
         own.operations.retain(|operation| settings.has_operation(operation.id));
         Ok(Some(own))
+    }
+
+    /// As [`of`](Self::of), creates the engine that paints hair, under the name of the back end's engine with `-hairstyle`. Its jobs
+    /// of `change_hairstyle` need a further input, [`HOLE`], so it belongs into an engine that finds hair, rather than into a
+    /// registry. `None` also if the settings withhold the operation.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the settings.
+    pub fn restyler(engine: &Arc<dyn Engine>, settings: &BackendSettings) -> Result<Option<Self>, String> {
+        let inpaint = settings.inpaint.clone().filter(|_| settings.has_operation(CHANGE_HAIRSTYLE.id));
+        let Some(inpaint) = inpaint else { return Ok(None) };
+        let own = Self::new(engine.clone(), format!("{}-hairstyle", engine.name()), inpaint)?;
+        Ok(Some(Self { operations: vec![&CHANGE_HAIRSTYLE], ..own }))
     }
 
     /// Says why the engine that is used cannot be now, and whether it is known what it can.
@@ -199,7 +219,7 @@ impl Work {
             Some(expansion) => extend(&mut picture, &expansion, job.limits())?,
             None => {
                 let size = (picture.image.width(), picture.image.height());
-                read_mask(job.input("maskImage")?, job.limits(), (SOURCE, size), monitor)?
+                read_mask(job.input(HOLE)?, job.limits(), (SOURCE, size), monitor)?
             }
         };
         monitor.check_cancelled()?;
@@ -228,7 +248,7 @@ impl Work {
             let done = self.done(asked, &image, (model, seed));
             let unwritten = |error: EncodeError| EngineError::Failed(error.to_string());
             let picture = write_like(&self.picture, &image, &done, monitor, unwritten)?;
-            // Requests of `remove_object` have no seed.
+            // Requests of the other operations have no seed.
             pictures.push(Picture { seed: asked.expansion.is_some().then_some(seed), ..picture });
         }
         Ok(pictures)
@@ -238,6 +258,7 @@ impl Work {
     fn done(&self, asked: &Asked, image: &DynamicImage, (model, seed): (&str, i64)) -> String {
         let what = match asked.expansion {
             Some(_) => format!("Postprocess outpaint to: {}x{}", image.width(), image.height()),
+            None if asked.is_hair => format!("Postprocess hairstyle pixels: {}", self.count),
             None => format!("Postprocess removed pixels: {}", self.count),
         };
         match self.parts {
@@ -319,6 +340,11 @@ impl Engine for Inpainter {
     fn free_places(&self, operation: &Operation, _: Option<&str>) -> Option<usize> {
         let is_own = self.operations.iter().any(|own| **own == *operation);
         is_own.then(|| self.engine.free_places(&IMAGE_TO_IMAGE, Some(&self.settings.model))).flatten()
+    }
+
+    fn expect_job(&self, operation: &Operation, _: Option<&str>) -> Option<Expected> {
+        let is_own = self.operations.iter().any(|own| **own == *operation);
+        is_own.then(|| self.engine.expect_job(&IMAGE_TO_IMAGE, Some(&self.settings.model))).flatten()
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

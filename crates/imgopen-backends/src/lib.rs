@@ -34,7 +34,7 @@ pub use generation::{
     Checkpoint, ControlMode, ControlUnit, Fill, Fit, FluxVariant, Generation, Hires, LoraUse, MAX_SIDE, MAX_STEPS,
     MOST_PICTURES, Mask, Prompt, Sampling, Schedule, Start,
 };
-pub use inpaint::Inpainter;
+pub use inpaint::{HOLE, Inpainter};
 pub use kind::Kind;
 pub use report::{OperationReport, Report};
 pub use sd_server::SdServer;

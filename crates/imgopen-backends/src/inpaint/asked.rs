@@ -3,8 +3,8 @@
 
 use imgopen_engine::{EngineError, JobRequest};
 use imgopen_picture::Expansion;
-use imgopen_types::operations::{IMAGE_TO_IMAGE, OUTPAINT};
-use imgopen_types::{OutpaintRequest, RemoveObjectRequest};
+use imgopen_types::operations::{CHANGE_HAIRSTYLE, IMAGE_TO_IMAGE, OUTPAINT};
+use imgopen_types::{ChangeHairstyleRequest, OutpaintRequest, RemoveObjectRequest};
 use serde_json::json;
 
 use crate::generation::MOST_PICTURES;
@@ -28,6 +28,9 @@ const fn origin(field: &'static str, outpaint: Option<&'static str>, setting: Op
     Origin { field, outpaint, setting }
 }
 
+/// The field of `change_hairstyle` from which the prompt comes first of all.
+const HAIR_STYLE: &str = "hairStyle";
+
 const ORIGINS: [Origin; 8] = [
     origin("prompt", Some("prompt"), Some("prompt")),
     origin("negative_prompt", Some("negativePrompt"), Some("negative_prompt")),
@@ -46,17 +49,19 @@ pub(super) struct Asked {
     pub expansion: Option<Expansion>,
     /// The seed, if the request gives one.
     pub seed: Option<i64>,
+    /// Whether hair is painted.
+    pub is_hair: bool,
     prompt: String,
     negative_prompt: String,
     steps: i64,
     sampler: Option<String>,
     guidance: i64,
-    /// The fields of `outpaint` that the request gives.
+    /// The fields of the request that are given.
     given: Vec<&'static str>,
 }
 
 impl Asked {
-    /// Reads a request of `outpaint` or `remove_object`.
+    /// Reads a request of `outpaint`, `remove_object` or `change_hairstyle`.
     ///
     /// # Errors
     ///
@@ -64,6 +69,9 @@ impl Asked {
     pub fn read(request: &JobRequest, settings: &InpaintSettings) -> Result<Self, EngineError> {
         if *request.operation() == OUTPAINT {
             return Self::outpaint(&request.typed()?, settings);
+        }
+        if *request.operation() == CHANGE_HAIRSTYLE {
+            return Ok(Self::hairstyle(&request.typed()?, settings));
         }
         request.typed::<RemoveObjectRequest>()?;
         Ok(Self::default_of(settings))
@@ -73,6 +81,7 @@ impl Asked {
         Self {
             expansion: None,
             seed: None,
+            is_hair: false,
             prompt: settings.prompt.clone(),
             negative_prompt: settings.negative_prompt.clone(),
             steps: settings.steps.into(),
@@ -80,6 +89,17 @@ impl Asked {
             guidance: settings.guidance.into(),
             given: Vec::new(),
         }
+    }
+
+    /// The operator's prompt is for backgrounds.
+    fn hairstyle(request: &ChangeHairstyleRequest, settings: &InpaintSettings) -> Self {
+        let colour = request.hair_color.as_deref().map(str::trim).filter(|colour| !colour.is_empty());
+        let wishes = request.prompt.as_deref().map(str::trim).filter(|wishes| !wishes.is_empty());
+        let mut parts = vec![format!("portrait of a person with a {} hairstyle", request.hair_style.trim())];
+        parts.extend(colour.map(|colour| format!("{colour} hair")));
+        parts.extend(wishes.map(str::to_owned));
+        parts.push("detailed hair".to_owned());
+        Self { is_hair: true, prompt: parts.join(", "), given: vec![HAIR_STYLE], ..Self::default_of(settings) }
     }
 
     fn outpaint(request: &OutpaintRequest, settings: &InpaintSettings) -> Result<Self, EngineError> {
@@ -185,7 +205,10 @@ impl Asked {
 
     /// Returns the field of the request for one of `image_to_image`, if the request gives it.
     fn field(&self, field: &str) -> Option<&'static str> {
-        let own = ORIGINS.iter().find(|origin| origin.field == field)?.outpaint?;
+        let own = match (self.is_hair, field) {
+            (true, "prompt") => HAIR_STYLE,
+            _ => ORIGINS.iter().find(|origin| origin.field == field)?.outpaint?,
+        };
         self.given.contains(&own).then_some(own)
     }
 }
@@ -275,6 +298,26 @@ mod tests {
         let failed = "the engine failed: a picture for inpainting was refused: no such thing";
         assert_eq!(asked.error(rejected("width")).to_string(), failed);
         assert_eq!(asked.error(EngineError::Cancelled), EngineError::Cancelled);
+    }
+
+    #[test]
+    fn a_hairstyle_is_asked_for_by_its_words() {
+        let hair = |more: Value| {
+            let mut body = json!({"businessTaskId": "1", "sourceImage": URL, "hairStyle": " bob "});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Asked::read(&JobRequest::new("task", &CHANGE_HAIRSTYLE, body), &settings()).unwrap()
+        };
+        let asked = hair(json!({"hairColor": "brown", "prompt": "with a fringe"}));
+        let words = "portrait of a person with a bob hairstyle, brown hair, with a fringe, detailed hair";
+        assert_eq!(generation(&asked).prompt.full, words);
+        assert_eq!((asked.count(), asked.seed, generation(&asked).steps), (1, None, 30));
+        let plain = hair(json!({"hairColor": " "}));
+        assert_eq!(generation(&plain).prompt.full, "portrait of a person with a bob hairstyle, detailed hair");
+        assert_eq!(
+            plain.error(EngineError::rejected("prompt", "too long")),
+            EngineError::rejected("hairStyle", "too long")
+        );
+        assert!(matches!(plain.error(EngineError::rejected("steps", "too few")), EngineError::Unavailable { .. }));
     }
 
     #[test]

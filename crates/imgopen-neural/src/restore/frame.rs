@@ -70,7 +70,8 @@ impl Frame {
     /// Returns the frame of a face that is aligned by its eyes, its nose and its mouth, in a picture of that size; `None` if these
     /// are not apart, or all of the face lies outside.
     pub fn aligned(face: &FoundFace, size: (u32, u32)) -> Option<Self> {
-        let [right_eye, left_eye, nose, mouth, ..] = face.points;
+        // Those of faces count from the corners of pixels.
+        let [right_eye, left_eye, nose, mouth, ..] = face.points.map(|[x, y]| [x - 0.5, y - 0.5]);
         let [first, second, tip, one, other] = FFHQ_512;
         let between = [(one[0] + other[0]) / 2.0, (one[1] + other[1]) / 2.0];
         let alignment = Alignment::fit(&[right_eye, left_eye, nose, mouth], &[first, second, tip, between])?;

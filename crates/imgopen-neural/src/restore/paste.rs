@@ -7,7 +7,6 @@ use imgopen_nets::Planes;
 use super::frame::{Frame, between};
 use crate::pixels::Sample;
 use crate::plane::Plane;
-use crate::upscale::averaged;
 
 /// Makes a factor that is a hair below a whole number that number.
 const HAIR: f32 = 1e-3;
@@ -62,12 +61,11 @@ impl<'a> Made<'a> {
         let larger = (made.width() / frame.width) as f32;
         // Where the picture has fewer pixels than what was made, each of its pixels is the mean of those that it covers.
         let fewer = ((larger * frame.map.scale() + HAIR).floor() as usize).clamp(1, made.width().min(made.height()));
-        let made = averaged(made, fewer)?;
         let (width, height) = (made.width(), made.height());
         let mut rest = made.into_values();
         let blue = rest.split_off(2 * width * height);
         let green = rest.split_off(width * height);
-        let planes = [rest, green, blue].map(|values| Plane { width, height, values });
+        let planes = [rest, green, blue].map(|values| averaged(Plane { width, height, values }, fewer));
         Ok(Self { frame, planes, larger: [larger / fewer as f32; 2], share })
     }
 
@@ -110,6 +108,25 @@ impl<'a> Made<'a> {
             colours => colours.iter_mut().zip(new).for_each(|(own, new)| *own = mixed(*own, new, share)),
         }
     }
+}
+
+/// Averages squares of that many pixels a side. What is left over at the right and below is dropped.
+fn averaged(plane: Plane, side: usize) -> Plane {
+    if side <= 1 {
+        return plane;
+    }
+    let (width, height) = (plane.width / side, plane.height / side);
+    let count = (side * side) as f32;
+    let mut values = Vec::with_capacity(width * height);
+    for y in 0..height {
+        let mut sums = vec![0.0; width];
+        for row in y * side..(y + 1) * side {
+            let squares = plane.row(row).chunks_exact(side);
+            sums.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square.iter().sum::<f32>());
+        }
+        values.extend(sums.into_iter().map(|sum| sum / count));
+    }
+    Plane { width, height, values }
 }
 
 fn mixed<S: Sample>(own: S, new: f32, share: f32) -> S {
@@ -173,6 +190,12 @@ mod tests {
             assert!(changed > 1000, "{changed}");
             assert_eq!(repaired.get_pixel(50, 50).0[..3], [255; 3]);
         }
+    }
+
+    #[test]
+    fn squares_are_averaged() {
+        let plane = Plane { width: 5, height: 2, values: (0..10).map(|value| value as f32).collect() };
+        assert_eq!(averaged(plane, 2), Plane { width: 2, height: 1, values: vec![3.0, 5.0] });
     }
 
     #[test]
