@@ -14,7 +14,8 @@ mod colour;
 mod cut;
 mod foreground;
 mod mask;
-mod matte;
+pub(crate) mod matte;
+mod people;
 
 use futures_util::future::BoxFuture;
 use image::DynamicImage;
@@ -26,6 +27,7 @@ use imgopen_types::{Operation, operations};
 use self::colour::Colour;
 use self::cut::{Cut, cut};
 use self::mask::{Finder, Subjects};
+pub(crate) use self::people::People;
 use crate::nets::{BACKGROUND, Cutter, Held, Nets, PORTRAIT, Role, Weights, unavailable};
 use crate::pixels::{self, Channels};
 
