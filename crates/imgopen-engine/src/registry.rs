@@ -284,7 +284,11 @@ const NEEDS: &[(&str, &str)] = &[
     ("swap_face_v2", "an engine that detects and swaps faces"),
     ("swap_faces", "an engine that detects and swaps faces"),
     ("instant_id", "an engine with Stable Diffusion and InstantID weights"),
-    ("restore_face", "an engine with a face restoration model, such as CodeFormer"),
+    (
+        "restore_face",
+        "an engine with a face restoration model, such as CodeFormer, or with that of `imgopen models pull upscale`, which \
+         sharpens faces",
+    ),
     (
         "super_resolution",
         "an engine with an upscaling model, such as Real-ESRGAN, or one that resamples, such as `lanczos`",
@@ -292,7 +296,11 @@ const NEEDS: &[(&str, &str)] = &[
     ("describe_image", "an engine with an image captioning model, such as CLIP"),
     ("detect_faces", "an engine with a face detector, such as `faces`, which has one built in"),
     ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
-    ("change_hairstyle", "an engine that inpaints, with a model that finds hair"),
+    (
+        "change_hairstyle",
+        "a model that finds people, such as that of `imgopen models pull portrait`, with which hair gets another colour, and \
+         for another style also a back end that inpaints",
+    ),
     (
         "remove_object",
         "an engine that inpaints, or one that fills with texture, such as `patchmatch`, which needs no weights",

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the operator's own CodeFormer | the face, aligned to 512x512 pixels | is the net's own weight |
 //! | the operator's own GFPGAN | the same | mixes the face that was given in again |
-//! | Real-ESRGAN, of the pack `upscale` | the face with a margin, at most 192x192 pixels | the same |
+//! | Real-ESRGAN, of the pack `upscale` | the face with a margin, at most 192x192 pixels, half as many if it is blurred | the same |
 //!
 //! The first that is there is used. CodeFormer and GFPGAN know faces, and paint what the picture does not show; Real-ESRGAN knows
 //! pictures in general, and makes what is there sharper. `fidelityWeight` is read as CodeFormer's: 0 is the most repair, 1 the
@@ -14,6 +14,7 @@
 //! net makes is put back within an oval around the face, which fades at its edge. Pixels beyond it stay exactly as they were, as do
 //! opacity, 16 bits, gray, and what the file carries.
 
+mod blur;
 mod frame;
 mod net;
 mod paste;
@@ -124,9 +125,8 @@ pub(crate) fn repair_face(
     monitor: &Monitor,
     progress: Range<f64>,
 ) -> Result<(), EngineError> {
-    let Some(frame) = net.frame(face, (image.width(), image.height())) else { return Ok(()) };
-    let given = frame.cut(image, monitor)?;
-    let made = net.run(given, monitor, progress)?;
+    let Some((frame, seen)) = net.look(face, image, monitor)? else { return Ok(()) };
+    let made = net.run(seen, monitor, progress)?;
     paste::paste(image, &frame, made, net.share(), monitor)
 }
 

@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
-use imgopen_backends::{DiscoverError, Fleet};
+use imgopen_backends::{DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, Faces, Nets, SessionSettings, Upscale};
+use imgopen_neural::{Background, Hairstyle, Nets, Restore, SessionSettings, Upscale};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -42,22 +43,30 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     let invalid = |problem: String| Failure::usage(format!("`backends`: {problem}"));
     let fleets = Fleet::of(found, &devices).map_err(invalid)?;
     let inpainters = fleets.iter().map(Fleet::inpainter).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    let painters = fleets.iter().map(Fleet::restyler).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    let painters = painters.into_iter().flatten().collect();
     let mut registry = imgopen_tools::classical().with_library(library).with_devices(devices);
     if let Some(launcher) = backends::launcher() {
         registry = registry.with_launcher(launcher);
     }
     let registry = fleets.into_iter().fold(registry, Registry::with);
     let registry = inpainters.into_iter().flatten().fold(registry, Registry::with);
-    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets), settings.sandbox))
+    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets, painters), settings.sandbox))
 }
 
-/// Adds the engines that run networks: that which is built in, and those of packs.
-fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> Registry {
+/// Adds the engines that run networks of packs. `painters` paint the hair that one of them finds.
+fn with_nets(registry: Registry, models: &Path, settings: &NetSettings, painters: Vec<Inpainter>) -> Registry {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::in_models(models, threads, sessions);
-    registry.with(Background::new(nets.clone())).with(Faces::new()).with(Upscale::new(nets))
+    let painted = painters.into_iter().map(|painter| Hairstyle::with_painter(nets.clone(), Arc::new(painter)));
+    painted
+        .fold(registry, Registry::with)
+        .with(Background::new(nets.clone()))
+        .with(Hairstyle::new(nets.clone()))
+        .with(Restore::new(nets.clone()))
+        .with(Upscale::new(nets))
 }
 
 fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {

@@ -83,9 +83,9 @@ impl Frame {
         Some(Self { width: ALIGNED, height: ALIGNED, map, oval, bounds })
     }
 
-    /// Returns the frame of a face as it is, with a margin, for a net that knows pictures in general; `None` if it is tiny, or all
-    /// of it lies outside the picture.
-    pub fn upright(face: &FoundFace, size: (u32, u32)) -> Option<Self> {
+    /// Returns the frame of a face as it is, with a margin, for a net that knows pictures in general, made smaller by a factor up to
+    /// 1; `None` if it is tiny, or all of it lies outside the picture.
+    pub fn upright(face: &FoundFace, size: (u32, u32), factor: f32) -> Option<Self> {
         let side = face.width.max(face.height);
         if side.is_nan() || side < LEAST {
             return None;
@@ -95,7 +95,7 @@ impl Frame {
         let bounds = Bounds::around([x - radius, y - radius], [x + radius, y + radius], size)?;
         let part = Bounds::around([x - seen, y - seen], [x + seen, y + seen], size)?;
         let (wide, high) = (part.width as f32, part.height as f32);
-        let factor = (MOST / wide.max(high)).min(1.0);
+        let factor = factor * (MOST / wide.max(high)).min(1.0);
         let [width, height] = [wide, high].map(|side| (side * factor).round().max(1.0));
         let (across, down) = (width / wide, height / high);
         let shift = |factor: f32, start: u32| (0.5 - start as f32) * factor - 0.5;
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_small_face_is_seen_as_it_is() {
         let image = noise(300, 260);
-        let frame = Frame::upright(&face(100.0, 80.0, 60.0), (300, 260)).unwrap();
+        let frame = Frame::upright(&face(100.0, 80.0, 60.0), (300, 260), 1.0).unwrap();
         assert_eq!(frame.map.0[0][0], 1.0);
         let [left, top] = frame.map.inverse().unwrap().apply([0.0, 0.0]);
         let planes = frame.cut(&image, &Monitor::new().0).unwrap();
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_large_face_is_seen_smaller() {
-        let frame = Frame::upright(&face(300.0, 300.0, 500.0), (1200, 1000)).unwrap();
+        let frame = Frame::upright(&face(300.0, 300.0, 500.0), (1200, 1000), 1.0).unwrap();
         assert_eq!((frame.width.max(frame.height), frame.map.scale() < 0.25), (192, true));
         let planes = frame.cut(&DynamicImage::new_luma16(1200, 1000), &Monitor::new().0).unwrap();
         assert_eq!((planes.channels(), planes.width(), planes.height()), (3, frame.width, frame.height));
@@ -259,9 +259,10 @@ mod tests {
 
     #[test]
     fn a_repair_fades_within_the_bounds() {
-        for frame in
-            [Frame::upright(&face(100.0, 80.0, 60.0), (300, 260)), Frame::aligned(&face(100.0, 80.0, 60.0), (300, 260))]
-        {
+        for frame in [
+            Frame::upright(&face(100.0, 80.0, 60.0), (300, 260), 1.0),
+            Frame::aligned(&face(100.0, 80.0, 60.0), (300, 260)),
+        ] {
             let frame = frame.unwrap();
             assert_eq!(frame.shown(frame.map.apply([130.0, 110.0])), 1.0);
             let Bounds { left, top, width, height } = frame.bounds;
@@ -291,15 +292,15 @@ mod tests {
         let image = noise(80, 70);
         for place in [(-30.0, -20.0), (60.0, 50.0), (79.0, 0.0)] {
             for frame in [
-                Frame::upright(&face(place.0, place.1, 40.0), (80, 70)),
+                Frame::upright(&face(place.0, place.1, 40.0), (80, 70), 1.0),
                 Frame::aligned(&face(place.0, place.1, 40.0), (80, 70)),
             ] {
                 frame.unwrap().cut(&image, &Monitor::new().0).unwrap();
             }
         }
-        assert_eq!(Frame::upright(&face(500.0, 500.0, 40.0), (80, 70)), None);
-        assert_eq!(Frame::upright(&face(10.0, 10.0, 3.0), (80, 70)), None);
-        assert_eq!(Frame::upright(&face(10.0, 10.0, f32::NAN), (80, 70)), None);
+        assert_eq!(Frame::upright(&face(500.0, 500.0, 40.0), (80, 70), 1.0), None);
+        assert_eq!(Frame::upright(&face(10.0, 10.0, 3.0), (80, 70), 1.0), None);
+        assert_eq!(Frame::upright(&face(10.0, 10.0, f32::NAN), (80, 70), 1.0), None);
     }
 
     #[test]

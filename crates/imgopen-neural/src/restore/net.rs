@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use image::DynamicImage;
 use imgopen_engine::{EngineError, Monitor};
 use imgopen_nets::{ElementType, Planes, Port, Session, Tensor, Tiles};
 
+use super::blur::is_blurred;
 use super::frame::Frame;
 use crate::face::FoundFace;
 use crate::nets::{Held, Nets, Role, UPSCALE, Weights};
@@ -17,6 +19,10 @@ const FACTOR: usize = 4;
 
 /// How a face is divided for it.
 const TILES: Tiles = Tiles { side: 72, margin: 8, blend: 2, scale: FACTOR };
+
+/// The fewest pixels of its frame along each side. Down to that, a blurred face is halved, because the net makes more of a small
+/// face that is sharp than of a large one that is not.
+const LEAST: usize = 64;
 
 /// The bytes that a run of it takes, if its file does not determine that.
 const ENLARGING: u64 = (TILES.side * TILES.side) as u64 * 24_576;
@@ -102,12 +108,32 @@ impl Repair {
 }
 
 impl Repairer {
-    /// Returns where a face is seen by the net; `None` if it has no extent.
-    pub(super) fn frame(&self, face: &FoundFace, size: (u32, u32)) -> Option<Frame> {
-        match self.kind {
+    /// Returns where a face is seen by the net, and what it sees; `None` if the face has no extent, or lies outside the picture.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`], and [`EngineError::Failed`] for pixel types that decoded pictures do not have.
+    pub(super) fn look(
+        &self,
+        face: &FoundFace,
+        image: &DynamicImage,
+        monitor: &Monitor,
+    ) -> Result<Option<(Frame, Planes)>, EngineError> {
+        let size = (image.width(), image.height());
+        let frame = match self.kind {
             Kind::Restorer { .. } => Frame::aligned(face, size),
-            Kind::Enlarger => Frame::upright(face, size),
+            Kind::Enlarger => Frame::upright(face, size, 1.0),
+        };
+        let Some(mut frame) = frame else { return Ok(None) };
+        let mut seen = frame.cut(image, monitor)?;
+        let mut factor = 0.5;
+        while self.kind == Kind::Enlarger && frame.width.min(frame.height) >= 2 * LEAST && is_blurred(&seen, monitor)? {
+            let Some(smaller) = Frame::upright(face, size, factor) else { break };
+            seen = smaller.cut(image, monitor)?;
+            frame = smaller;
+            factor /= 2.0;
         }
+        Ok(Some((frame, seen)))
     }
 
     /// Returns how much of what the net makes is shown, from 0 to 1.

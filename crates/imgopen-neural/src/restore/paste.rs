@@ -111,7 +111,7 @@ impl<'a> Made<'a> {
 }
 
 /// Averages squares of that many pixels a side. What is left over at the right and below is dropped.
-fn averaged(plane: Plane, side: usize) -> Plane {
+pub(super) fn averaged(plane: Plane, side: usize) -> Plane {
     if side <= 1 {
         return plane;
     }
@@ -144,7 +144,7 @@ mod tests {
     fn frame() -> Frame {
         let points = [[40.0, 40.0], [60.0, 40.0], [50.0, 50.0], [50.0, 60.0], [30.0, 40.0], [70.0, 40.0]];
         let face = FoundFace { left: 30.0, top: 30.0, width: 40.0, height: 40.0, score: 0.9, points };
-        Frame::upright(&face, (120, 110)).unwrap()
+        Frame::upright(&face, (120, 110), 1.0).unwrap()
     }
 
     /// White, in place of a black face.
