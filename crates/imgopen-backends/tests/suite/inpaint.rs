@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
-use imgopen_backends::{Backend, BackendSettings, Fleet, Generation, InpaintSettings, Inpainter, Surroundings};
+use imgopen_backends::{Backend, BackendSettings, Fleet, Generation, HOLE, InpaintSettings, Inpainter, Surroundings};
 use imgopen_engine::{
-    Devices, Engine, EngineError, Format, Grade, Input, Job, JobRequest, Model, ModelKind, Models, Monitor, Offer,
-    Output, Picture, PictureLimits, Slots,
+    Devices, Engine, EngineError, Expected, Format, Grade, Input, Job, JobRequest, Model, ModelKind, Models, Monitor,
+    Offer, Output, Picture, PictureLimits, Slots,
 };
 use imgopen_picture::{Attached, decode, encode, parameters};
 use imgopen_types::Operation;
-use imgopen_types::operations::{IMAGE_TO_IMAGE, OUTPAINT, REMOVE_OBJECT};
+use imgopen_types::operations::{CHANGE_HAIRSTYLE, IMAGE_TO_IMAGE, OUTPAINT, REMOVE_OBJECT};
 use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake, Fault};
@@ -117,6 +117,10 @@ impl Engine for Painter {
 
     fn free_places(&self, operation: &Operation, model: Option<&str>) -> Option<usize> {
         (*operation == IMAGE_TO_IMAGE && model == Some(MODEL)).then_some(2)
+    }
+
+    fn expect_job(&self, operation: &Operation, model: Option<&str>) -> Option<Expected> {
+        (*operation == IMAGE_TO_IMAGE && model == Some(MODEL)).then(|| Expected::new(()))
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
@@ -409,6 +413,41 @@ async fn a_back_end_inpaints_if_its_settings_say_so() {
     let wrong = read(r#"{"url": "http://a.example", "inpaint": {"model": "a.safetensors", "side": 500}}"#);
     assert!(wrong.check().unwrap_err().contains("`inpaint.side` is 500"));
     assert!(Inpainter::of(&painter, &wrong).is_err());
+}
+
+/// As an engine uses it that has found the hair.
+#[tokio::test]
+async fn hair_is_painted_over_by_words_of_the_request() {
+    let (painter, area) = (Painter::new(Act::Paint), (300, 250, 50, 40));
+    let engine: Arc<dyn Engine> = painter.clone();
+    let read = |json: &str| serde_json::from_str::<BackendSettings>(json).unwrap();
+    let settings = read(&format!(r#"{{"url": "http://a.example", "inpaint": {{"model": "{MODEL}"}}}}"#));
+    let restyler = Inpainter::restyler(&engine, &settings).unwrap().unwrap();
+    let offers: Vec<_> = restyler.offers().iter().map(|offer| offer.operation.id).collect();
+    assert_eq!((restyler.name(), offers), ("painter-hairstyle", vec!["change_hairstyle"]));
+    assert!(restyler.expect_job(&CHANGE_HAIRSTYLE, None).is_some() && restyler.expect_job(&OUTPAINT, None).is_none());
+    assert_eq!((restyler.free_places(&CHANGE_HAIRSTYLE, None), restyler.free_places(&OUTPAINT, None)), (Some(2), None));
+    let source = textured(700, 600);
+    let image = file("sourceImage", source.clone(), Format::Png);
+    let mask = file(HOLE, mask((700, 600), area), Format::Png);
+    let body = json!({"businessTaskId": "1", "sourceImage": image.url, "hairStyle": "bob", "hairColor": "brown"});
+    let job = Job::new(JobRequest::new("task-1", &CHANGE_HAIRSTYLE, body), "run-1").with_inputs(vec![image, mask]);
+    let output = run(&restyler, job).await.unwrap();
+    for (x, y, pixel) in pixels(&output.pictures[0]).to_rgb8().enumerate_pixels() {
+        if is_near((x, y), area, 2) {
+            assert_eq!(pixel.0, RED, "{x},{y}");
+        } else if !is_near((x, y), area, REACH - 1) {
+            assert_eq!(pixel, source.get_pixel(x, y), "{x},{y}");
+        }
+    }
+    let words = "portrait of a person with a bob hairstyle, brown hair, detailed hair";
+    assert_eq!(generation(&painter.jobs()[0]).prompt.full, words);
+    for withheld in [
+        r#"{"url": "http://a.example"}"#,
+        r#"{"url": "http://a.example", "withhold": ["change_hairstyle"], "inpaint": {"model": "a"}}"#,
+    ] {
+        assert!(Inpainter::restyler(&engine, &read(withheld)).unwrap().is_none());
+    }
 }
 
 /// As the program makes it.

@@ -128,7 +128,7 @@ impl Hair {
         let radius = (grown * self.head.unit * scale).ceil() as usize;
         let spots = self.places();
         let crown = spots.iter().zip(&self.person.values);
-        let crown = crown.map(|([side, above], person)| *person > 0.5 && *above > 0.5 && is_beside(*side, *above));
+        let crown = crown.map(|([side, above], person)| *person > 0.5 && is_crown(*side, *above));
         let marked = self.hair.values.iter().zip(crown).map(|(hair, crown)| f32::from(u8::from(*hair > 0.3 || crown)));
         let marked = Plane { values: marked.collect(), ..self.hair };
         let mut near = marked.mean(radius, monitor)?;
@@ -294,6 +294,11 @@ fn region(side: f32, above: f32) -> f32 {
 /// Returns whether a place is one of eyes, nose or mouth.
 fn is_inner(side: f32, above: f32) -> bool {
     (side / 0.95).hypot((above + 0.45) / 1.3) < 1.0
+}
+
+/// Returns whether a place is above the brows and beside the face, no farther than hair usually is.
+fn is_crown(side: f32, above: f32) -> bool {
+    above > 0.5 && is_beside(side, above) && (side / 2.2).hypot(above / 3.0) < 1.0
 }
 
 /// Returns whether a place is beside the face.
