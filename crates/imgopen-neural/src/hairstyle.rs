@@ -2,11 +2,11 @@
 //!
 //! | asked for | done by | grade |
 //! |---|---|---|
-//! | another style | a back end that inpaints: it paints the hair anew, by words made of `hairStyle`, `hairColor` and `prompt` | neural |
+//! | another style | a back end that inpaints: it paints the hair, by words made of `hairStyle`, `hairColor` and `prompt` | neural |
 //! | a [`KEPT`] style in a colour | recolouring: strands, lights and shades stay as they are | draft without a back end |
 //!
-//! In both cases, the hair is found by a net that finds people, the face, and the colours of crown and cheeks; [`hair`] says how.
-//! Without a net nothing is offered. Of several people, the one with the largest face is taken. Pixels beyond the hair, and beyond
+//! In both cases, the hair is found by a net that finds people, the face, and the colours of crown and cheeks. Without a net
+//! nothing is offered. Of several people, the one with the largest face is taken. Pixels beyond the hair, and beyond
 //! what a new style may cover, stay exactly as they were. Names of colours are those of hair; `#rrggbb` is read as sRGB.
 //!
 //! An engine that paints is given each job with a further input, `maskImage`, the size of the picture and white where to paint.
@@ -37,7 +37,7 @@ pub use self::asked::KEPT;
 use self::hair::Hair;
 use self::head::Head;
 use crate::background::People;
-use crate::face;
+use crate::face::{self, FoundFace};
 use crate::nets::{Nets, PORTRAIT, unavailable};
 
 /// The field of the picture.
@@ -94,7 +94,6 @@ impl Hairstyle {
     fn find(&self, image: &DynamicImage, monitor: &Monitor) -> Result<(Hair, Vec<String>), EngineError> {
         let people = self.people()?;
         let faces = face::detect(&image.to_rgb8(), monitor)?;
-        let size = |face: &face::FoundFace| face.width * face.height;
         let largest = faces.iter().max_by(|one, other| size(one).total_cmp(&size(other)));
         let head = largest.and_then(Head::of);
         let head = head.ok_or_else(|| rejected("no face was found in the picture; give a portrait"))?;
@@ -274,6 +273,10 @@ impl fmt::Debug for Hairstyle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hairstyle").field("name", &self.name()).field("nets", &self.nets).finish()
     }
+}
+
+fn size(face: &FoundFace) -> f32 {
+    face.width * face.height
 }
 
 fn rejected(problem: &str) -> EngineError {

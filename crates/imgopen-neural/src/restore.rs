@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the operator's own CodeFormer | the face, aligned to 512x512 pixels | is the net's own weight |
 //! | the operator's own GFPGAN | the same | mixes the face that was given in again |
-//! | Real-ESRGAN, of the pack `upscale` | the face with a margin, at most 192x192 pixels, half as many if it is blurred | the same |
+//! | Real-ESRGAN, of the pack `upscale` | the face with a margin, at most 256x256 pixels, half as many if it is blurred | the same |
 //!
 //! The first that is there is used. CodeFormer and GFPGAN know faces, and paint what the picture does not show; Real-ESRGAN knows
 //! pictures in general, and makes what is there sharper. `fidelityWeight` is read as CodeFormer's: 0 is the most repair, 1 the

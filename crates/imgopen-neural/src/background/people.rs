@@ -53,7 +53,7 @@ impl People {
     /// As for loading and running a net.
     pub(crate) fn find(&self, nets: &Nets, image: &DynamicImage) -> Result<Plane, EngineError> {
         let session = nets.open(&self.choice.weights)?;
-        let mask = mask::find(&session, image, self.choice.finder)?;
+        let mask = nets.judged(&self.choice.weights, mask::find(&session, image, self.choice.finder))?;
         drop(session);
         let [mask, ..] = Channels::of(&pixels::resized(&mask, image.width(), image.height())?)?.colours;
         Ok(mask)

@@ -73,7 +73,8 @@ impl Dye {
         let (part, matte) = (hair.part, &hair.matte);
         let columns: Vec<Place> = places(matte.offset.width, part.width as usize);
         let lines = places(matte.offset.height, part.height as usize);
-        let (mut factors, mut offset, mut mixed) = ([const { Vec::new() }; 3], Vec::new(), Vec::new());
+        let mut factors: [Vec<f32>; 3] = Default::default();
+        let (mut offset, mut mixed) = (Vec::new(), Vec::new());
         let rows = samples.chunks_exact_mut(width * channels).skip(part.top as usize);
         for (row, line) in rows.zip(lines) {
             monitor.check_cancelled()?;

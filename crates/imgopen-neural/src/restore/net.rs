@@ -42,6 +42,8 @@ pub(crate) struct Repair {
 
 /// A net that is loaded, for a job.
 pub(crate) struct Repairer {
+    nets: Nets,
+    weights: Weights,
     session: Session,
     kind: Kind,
     /// From 0, the most repair, to 1, the least change.
@@ -103,7 +105,8 @@ impl Repair {
     ///
     /// [`EngineError::Unavailable`] if its file cannot be used.
     pub(crate) fn load(&self, nets: &Nets, fidelity: f32) -> Result<Repairer, EngineError> {
-        Ok(Repairer { session: nets.open(&self.weights)?, kind: self.kind, fidelity })
+        let session = nets.open(&self.weights)?;
+        Ok(Repairer { nets: nets.clone(), weights: self.weights.clone(), session, kind: self.kind, fidelity })
     }
 }
 
@@ -150,7 +153,7 @@ impl Repairer {
         match self.kind {
             Kind::Restorer { .. } => {
                 monitor.stage(progress.start)?;
-                let made = self.restored(given)?;
+                let made = self.nets.judged(&self.weights, self.restored(given))?;
                 monitor.stage(progress.end)?;
                 Ok(made)
             }
