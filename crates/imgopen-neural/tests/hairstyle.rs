@@ -224,7 +224,7 @@ fn it_has_the_name_and_the_places_of_its_painter() {
     };
     let choice = registry(false).pick("change_hairstyle", None).unwrap();
     assert_eq!((choice.engine.name(), choice.offer.grade), ("painter-hairstyle", Grade::Neural));
-    let choice = registry(true).pick("change_hairstyle", None).unwrap();
+    let choice = registry(true).find("change_hairstyle", None).unwrap();
     assert_eq!(choice.offer.away.as_deref(), Some("it sleeps"));
     let none = tempfile::tempdir().unwrap();
     let registry = Registry::default()
