@@ -73,17 +73,13 @@ impl Hairstyle {
     /// [`EngineError::Rejected`] also if nothing here paints.
     fn asked(&self, request: &JobRequest) -> Result<Asked, EngineError> {
         let asked = Asked::read(&request.typed::<ChangeHairstyleRequest>()?)?;
-        match (asked, &self.painter) {
-            (Asked::Restyle, None) => Err(EngineError::rejected(
-                "hairStyle",
-                format!(
-                    "no back end is configured that paints hair, so that only its colour can change; give \"{}\" and `hairColor`, or \
-                     have the operator set `inpaint` for a back end",
-                    KEPT[0]
-                ),
-            )),
-            (asked, _) => Ok(asked),
+        if asked == Asked::Restyle && self.painter.is_none() {
+            let problem = "no back end is configured that paints hair, so that only its colour can change";
+            let remedy = "or have the operator set `inpaint` for a back end";
+            let problem = format!("{problem}; give \"{}\" and `hairColor`, {remedy}", KEPT[0]);
+            return Err(EngineError::rejected("hairStyle", problem));
         }
+        Ok(asked)
     }
 
     fn people(&self) -> Result<People, EngineError> {
