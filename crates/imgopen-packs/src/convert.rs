@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use imgopen_nets::convert::{ncnn, tflite};
+use imgopen_nets::convert::{efficientnet, ncnn, tflite};
 use serde::Deserialize;
 
 /// How the members of an archive become a file of a pack.
@@ -19,13 +19,16 @@ pub enum Convert {
     Tflite,
     /// A network of ncnn, its description (`.param`) and its weights (`.bin`), which becomes one in ONNX.
     Ncnn,
+    /// The weights of EfficientNet-Lite0 for PyTorch (`.pth`), which become a network in ONNX. They are a pickle, which is read
+    /// without running any of it.
+    EfficientNet,
 }
 
 impl Convert {
     /// How many members it takes.
     pub(crate) fn takes(self) -> RangeInclusive<usize> {
         match self {
-            Self::None | Self::Tflite => 1..=1,
+            Self::None | Self::Tflite | Self::EfficientNet => 1..=1,
             Self::Join => 1..=10_000,
             Self::Ncnn => 2..=2,
         }
@@ -39,6 +42,7 @@ impl Convert {
     pub(crate) fn apply(self, members: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
         let converted = match (self, members.as_slice()) {
             (Self::Tflite, [network]) => tflite::to_onnx(network).map_err(|error| error.to_string())?,
+            (Self::EfficientNet, [weights]) => efficientnet::to_onnx(weights).map_err(|error| error.to_string())?,
             (Self::Ncnn, [description, weights]) => {
                 let not_text = |error| format!("its description is not UTF-8: {error}");
                 let description = std::str::from_utf8(description).map_err(not_text)?;
@@ -60,6 +64,8 @@ mod tests {
         let texts = |texts: &[&[u8]]| texts.iter().map(|text| text.to_vec()).collect::<Vec<_>>();
         for (convert, members) in [
             (Convert::Tflite, texts(&[b"not a network"])),
+            (Convert::EfficientNet, texts(&[b"not weights"])),
+            (Convert::EfficientNet, texts(&[b"PK\x03\x04"])),
             (Convert::Ncnn, texts(&[b"not a network", b""])),
             (Convert::Ncnn, texts(&[b"\xff", b""])),
         ] {
