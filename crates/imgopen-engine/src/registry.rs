@@ -293,7 +293,10 @@ const NEEDS: &[(&str, &str)] = &[
         "super_resolution",
         "an engine with an upscaling model, such as Real-ESRGAN, or one that resamples, such as `lanczos`",
     ),
-    ("describe_image", "an engine with an image captioning model, such as CLIP"),
+    (
+        "describe_image",
+        "an engine with an image captioning model, such as CLIP, or one that measures, such as `describe`, which needs no weights",
+    ),
     ("detect_faces", "an engine with a face detector, such as `faces`, which has one built in"),
     ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
     (

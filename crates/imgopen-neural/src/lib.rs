@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod controls;
+pub mod describe;
 mod face;
 pub mod faces;
 pub mod fill;
@@ -16,6 +17,7 @@ pub mod upscale;
 
 pub use background::Background;
 pub use controls::ControlNets;
+pub use describe::Describe;
 pub use faces::Faces;
 pub use fill::Lama;
 pub use hairstyle::Hairstyle;

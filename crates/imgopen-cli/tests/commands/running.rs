@@ -492,12 +492,11 @@ fn a_typing_error_gets_a_suggestion() {
 #[test]
 fn results_that_are_not_pictures_are_printed() {
     let shell = Shell::open();
-    let url = "https://example.com/a.png";
     let bars = RgbImage::from_fn(96, 64, |x, _| if x / 16 % 2 == 0 { Rgb([250, 40, 40]) } else { Rgb([30, 30, 200]) });
     bars.save(shell.folder().join("bars.png")).unwrap();
     let mut text = transcript(&shell.run(&["run", "recognize_style", "--source-image", "bars.png"]));
-    let describe = ["run", "describe_image", "--image", url, "--callback-url", "https://example.com/describe_image"];
-    text += &transcript(&shell.run(&describe));
+    let callback = "https://example.com/describe_image";
+    text += &transcript(&shell.run(&["run", "describe_image", "--image", "bars.png", "--callback-url", callback]));
     text += &transcript(&shell.run(&["run", "expand_prompt", "--mode", "0", "--source-prompt", "a girl"]));
     text += &transcript(&shell.run(&["models", "list", "--kind", "checkpoint", "--kind", "lora"]));
     text += &transcript(&shell.run(&["models", "list", "--kind", "vae", "--name", "sandbox", "--json"]));

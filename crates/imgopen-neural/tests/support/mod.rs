@@ -41,6 +41,7 @@ pub const FILES: [(&str, &[&str]); 5] = [
             "realesr-animevideov3-x4.onnx",
         ],
     ),
+    ("tags", &["efficientnet-lite0.onnx"]),
 ];
 
 /// A catalogue with packs of these names and files.
@@ -153,6 +154,38 @@ pub fn repeater(factor: usize) -> Vec<u8> {
         ("nearest_mode", Setting::Text("floor")),
     ];
     builder.node_as("Resize", &["data", "", &scales], "output", &way);
+    builder.finish()
+}
+
+/// A net with the signature of EfficientNet-Lite0 that takes what is red for a tabby cat, and what is blue for espresso.
+pub fn colour_classes() -> Vec<u8> {
+    let mut builder = builder(["input", "probabilities"]);
+    builder.input("input", &[1, 3, 224, 224].map(Dimension::Fixed));
+    builder.output("probabilities", &[1, 1000].map(Dimension::Fixed));
+    let mut rows = vec![[0.0_f32; 3]; 1000];
+    (rows[281], rows[967]) = ([20.0, -20.0, -20.0], [-20.0, -20.0, 20.0]);
+    let kernel = builder.weights(Weights::F32, &[1000, 3, 1, 1], &floats(rows.as_flattened()));
+    let mean = builder.node("GlobalAveragePool", &["input"], &[]);
+    let sums = builder.node("Conv", &[&mean, &kernel], &[("kernel_shape", Setting::Ints(&[1, 1]))]);
+    let shape = builder.ints(&[1, 1000]);
+    let sums = builder.node("Reshape", &[&sums, &shape], &[]);
+    builder.node_as("Softmax", &[&sums], "probabilities", &[("axis", Setting::Int(1))]);
+    builder.finish()
+}
+
+/// A net with the signature of taggers. Each tag's score is the sigmoid of the mean pixel times its weights, less 5.
+pub fn tagger(side: usize, tags: &[[f32; 3]]) -> Vec<u8> {
+    let mut builder = builder(["input", "scores"]);
+    builder.input("input", &[1, side, side, 3].map(Dimension::Fixed));
+    builder.output("scores", &[1, tags.len()].map(Dimension::Fixed));
+    let mean =
+        builder.node("ReduceMean", &["input"], &[("axes", Setting::Ints(&[1, 2])), ("keepdims", Setting::Int(0))]);
+    let columns: Vec<f32> = (0..3).flat_map(|channel| tags.iter().map(move |weights| weights[channel])).collect();
+    let columns = builder.weights(Weights::F32, &[3, tags.len()], &floats(&columns));
+    let sums = builder.node("MatMul", &[&mean, &columns], &[]);
+    let less = builder.number(-5.0);
+    let sums = builder.node("Add", &[&sums, &less], &[]);
+    builder.node_as("Sigmoid", &[&sums], "scores", &[]);
     builder.finish()
 }
 
