@@ -19,7 +19,7 @@ const TINY: Architecture = Architecture {
 };
 
 fn tensor(name: String, shape: &[usize], value: impl Fn(usize) -> f32) -> Written {
-    let count = shape.iter().product();
+    let count = shape.iter().product::<usize>();
     Written { name, shape: shape.to_vec(), elements: (0..count).map(value).collect() }
 }
 

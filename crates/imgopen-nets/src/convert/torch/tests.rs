@@ -1,7 +1,8 @@
 //! Files as PyTorch writes them, and such that lie about themselves or would run code.
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::convert::ConvertError;
 
 /// A tensor to be written, whose elements are in row-major order.
 pub struct Written {
@@ -315,5 +316,30 @@ fn a_changed_byte_never_panics() {
                 let _ = state.take("w", &[4]);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
+
+    #[test]
+    fn no_change_of_a_file_makes_the_reader_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut file = plain();
+        for (index, byte) in changes {
+            let at = index.index(file.len());
+            file[at] = byte;
+        }
+        if let Ok(mut state) = read(&file) {
+            let _ = state.take("w", &[4]);
+        }
+    }
+
+    #[test]
+    fn no_opcodes_make_the_reader_panic(
+        codes in prop::collection::vec(prop::sample::select(b"(N\x88\x89K\x01)t\x85\x86\x87]ae}suq\x00h\x00cQRb.".to_vec()), 0..200),
+    ) {
+        let _ = read(&whole(&[&b"\x80\x02"[..], &codes].concat(), &keys(&["0"]), &[]));
     }
 }
