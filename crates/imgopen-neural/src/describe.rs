@@ -13,7 +13,8 @@
 //! things, and faces from behind are not found.
 //!
 //! With `model` `deepdanbooru`, a tagger of the operator's own (WD14, or DeepDanbooru in ONNX) writes its tags in place of a caption,
-//! as the web UI does. Without one, and if it finds no tag, the caption is that of `clip`, and a note says so. CLIP itself is not
+//! as the web UI does. Without one, if the names of its tags are not beside it, and if it finds none, the caption is that of `clip`,
+//! and a note says so. CLIP itself is not
 //! there: notes say what was used.
 
 mod caption;
@@ -28,7 +29,8 @@ use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer, Output};
 use imgopen_picture as picture;
 use imgopen_tools::{blocking, memory, style};
-use imgopen_types::{DescribeImageRequest, DescribeModel, operations};
+use imgopen_types::{DescribeImageRequest, DescribeModel, Operation, operations};
+use tracing::warn;
 
 use self::caption::Facts;
 use self::classes::Things;
@@ -92,13 +94,19 @@ impl Describe {
         let mut reason = format!("`model`: `{}` is not on this server", model.as_str());
         let tagger = if model == DescribeModel::Deepdanbooru { self.tagger() } else { None };
         if let Some(weights) = &tagger {
-            let tags = self.tags(weights, &image, monitor)?;
-            if !tags.is_empty() {
-                monitor.stage(1.0)?;
-                let note = format!("`model`: the tags are those of the net {}", weights.described());
-                return Ok(Output { caption: Some(tags.join(", ")), notes: vec![note], ..Output::default() });
+            let net = weights.described();
+            match self.tags(weights, &image, monitor)? {
+                Ok(tags) if !tags.is_empty() => {
+                    monitor.stage(1.0)?;
+                    let note = format!("`model`: the tags are those of the net {net}");
+                    return Ok(Output { caption: Some(tags.join(", ")), notes: vec![note], ..Output::default() });
+                }
+                Ok(_) => reason = format!("`model`: the net {net} found no tag"),
+                Err(problem) => {
+                    warn!(file = weights.file.name(), problem = problem.as_str(), "own net cannot be used");
+                    reason = format!("`model`: the names of the tags of the net {net} are not known: {problem}");
+                }
             }
-            reason = format!("`model`: the net {} found no tag", weights.described());
         }
         monitor.stage(0.4)?;
         let things = match &classifier {
@@ -115,15 +123,20 @@ impl Describe {
         Ok(Output { caption: Some(caption), notes: vec![note], ..Output::default() })
     }
 
-    /// Returns the tags of a picture.
-    fn tags(&self, weights: &Weights, image: &DynamicImage, monitor: &Monitor) -> Result<Vec<String>, EngineError> {
-        let unusable = |problem: String| {
-            unavailable(format!("the tags of the net {} are not known: {problem}", weights.described()))
+    /// Returns the tags of a picture, or why the names that belong to the net are not known.
+    fn tags(
+        &self,
+        weights: &Weights,
+        image: &DynamicImage,
+        monitor: &Monitor,
+    ) -> Result<Result<Vec<String>, String>, EngineError> {
+        let names = match Names::beside(weights.path()) {
+            Ok(names) => names,
+            Err(problem) => return Ok(Err(problem)),
         };
-        let names = Names::beside(weights.path()).map_err(unusable)?;
         let session = self.nets.open(weights)?;
-        let scores = tagger::scores(&session, image, names.family, monitor)?;
-        names.given(&scores).map_err(unusable)
+        let scores = self.nets.judged(weights, tagger::scores(&session, image, names.family, monitor))?;
+        Ok(names.given(&scores))
     }
 }
 
@@ -140,6 +153,10 @@ impl Engine for Describe {
             // It does not come back by itself, so nothing new should wait for it.
             Err(problem) => Offer { away: Some(problem), is_known: false, ..offer(Grade::Neural) },
         }]
+    }
+
+    fn nets(&self, _: &Operation) -> Vec<String> {
+        self.nets.own_names(&[Role::Tags])
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
