@@ -6,16 +6,15 @@
 //! |---|---|
 //! | things | the net of the pack `tags`, which knows a thousand; named as they are, with a reservation (`what looks like …`), or not at all, as the net is sure |
 //! | people | faces, which are found without a pack |
-//! | colours | groups of similar pixels, by the nearest of 25 names |
+//! | colours | groups of similar pixels, by the nearest of 27 names |
 //! | light, technique | [`imgopen_tools::style`] |
 //!
 //! The same picture always has the same caption. What it does not say may be there nevertheless: the net knows photographs of single
 //! things, and faces from behind are not found.
 //!
 //! With `model` `deepdanbooru`, a tagger of the operator's own (WD14, or DeepDanbooru in ONNX) writes its tags in place of a caption,
-//! as the web UI does. Without one, if the names of its tags are not beside it, and if it finds none, the caption is that of `clip`,
-//! and a note says so. CLIP itself is not
-//! there: notes say what was used.
+//! as the web UI does. Without one, if the names of its tags are not beside it, and if it finds none, the caption is that of
+//! `clip`, and a note says so. CLIP itself is not there: notes say what was used.
 
 mod caption;
 mod classes;
@@ -43,7 +42,7 @@ const FILE: &str = "efficientnet-lite0.onnx";
 
 /// The bytes that runs take beside the weights at most, if the files do not determine them.
 const CLASSIFIER: u64 = 128 * 1024 * 1024;
-const TAGGER: u64 = 2048 * 1024 * 1024;
+const TAGGER: u64 = 1024 * 1024 * 1024;
 
 /// The engine `describe`, which offers `describe_image`: neural while the pack `tags` is installed, as a draft otherwise.
 #[derive(Debug, Clone)]
@@ -166,7 +165,10 @@ impl Engine for Describe {
     fn memory(&self, job: &Job) -> u64 {
         // If a pack is broken, the run ends before it takes any.
         let classifier = self.classifier().ok().flatten().map_or(0, |weights| weights.memory(&[], CLASSIFIER));
-        let tagger = self.tagger().map_or(0, |weights| weights.memory(&[], TAGGER));
+        // A request that cannot be read is rejected by the run.
+        let model = job.request::<DescribeImageRequest>().map(|request| request.model_or_default());
+        let tagger = self.tagger().filter(|_| model == Ok(DescribeModel::Deepdanbooru));
+        let tagger = tagger.map_or(0, |weights| tagger::memory(&weights, TAGGER));
         let nets = classifier.saturating_add(tagger).saturating_add(face::DETECTION);
         memory::of(job, 1.0).saturating_add(nets)
     }

@@ -227,7 +227,8 @@ async fn a_job_ends_wherever_it_is_cancelled() {
 #[test]
 fn memory_is_that_of_picture_and_nets() {
     let (models, engine) = with_tags();
-    let memory = |engine: &Describe, image: &DynamicImage| engine.memory(&request(png(image), json!({})));
+    let asked = |engine: &Describe, image: &DynamicImage, fields: Value| engine.memory(&request(png(image), fields));
+    let memory = |engine: &Describe, image: &DynamicImage| asked(engine, image, json!({}));
     let (small, large) = (DynamicImage::new_rgb8(10, 10), DynamicImage::new_rgb8(1000, 1000));
     let own = memory(&engine, &small);
     assert_eq!(memory(&engine, &large) - own, 17 * (1_000_000 - 100));
@@ -235,5 +236,8 @@ fn memory_is_that_of_picture_and_nets() {
     let without = Describe::new(nets(models.path()));
     assert!(memory(&without, &small) < own);
     put_tagger(models.path(), None);
-    assert!(memory(&Describe::new(nets(models.path())), &small) > memory(&without, &small));
+    let with_tagger = Describe::new(nets(models.path()));
+    assert_eq!(memory(&with_tagger, &small), memory(&without, &small));
+    let tags = asked(&with_tagger, &small, json!({"model": "deepdanbooru"}));
+    assert!(tags > memory(&without, &small) + 3 * 448 * 448 * 4, "{tags}");
 }

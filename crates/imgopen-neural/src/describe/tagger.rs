@@ -5,6 +5,7 @@ use imgopen_engine::{EngineError, Monitor};
 use imgopen_nets::{Dimension, Net, Tensor};
 
 use super::names::Family;
+use crate::nets::Weights;
 use crate::pixels;
 
 impl Family {
@@ -15,6 +16,20 @@ impl Family {
             Self::DeepDanbooru => [red, green, blue].map(|sample| f32::from(sample) / 255.0),
         }
     }
+}
+
+/// Returns how many bytes a run with one picture takes beside it: the weights, and what the file determines, or else `least`.
+pub(super) fn memory(weights: &Weights, least: u64) -> u64 {
+    let side = |dimension: &Dimension| match dimension {
+        Dimension::Fixed(side) => *side,
+        // The number of pictures.
+        Dimension::Named(_) | Dimension::Unknown => 1,
+    };
+    let inputs = weights.file.inputs().iter().filter_map(|port| Some((port.name.as_str(), port.shape.as_deref()?)));
+    let inputs: Vec<(&str, Vec<usize>)> =
+        inputs.map(|(name, shape)| (name, shape.iter().map(side).collect())).collect();
+    let inputs: Vec<(&str, &[usize])> = inputs.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
+    weights.memory(&inputs, least)
 }
 
 /// Returns the scores of all tags.
