@@ -2,7 +2,9 @@
 
 pub(crate) mod builder;
 pub(crate) mod fields;
+mod initializer;
 pub(crate) mod outline;
 pub(crate) mod wire;
 
 pub use self::builder::{Builder, Setting, TooLarge, Weights};
+pub use self::initializer::last_initializer;
