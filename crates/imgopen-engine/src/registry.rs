@@ -280,9 +280,9 @@ const NEEDS: &[(&str, &str)] = &[
     ("controlnet", "an engine with Stable Diffusion and ControlNet weights"),
     ("submit_training", "an engine that trains LoRAs"),
     ("flux_text_to_image", "an engine with FLUX.1 weights"),
-    ("swap_face", "an engine that detects and swaps faces"),
-    ("swap_face_v2", "an engine that detects and swaps faces"),
-    ("swap_faces", "an engine that detects and swaps faces"),
+    ("swap_face", "an engine that swaps faces, such as that of `imgopen models pull faces`"),
+    ("swap_face_v2", "an engine that swaps faces, such as that of `imgopen models pull faces`"),
+    ("swap_faces", "an engine that swaps faces, such as that of `imgopen models pull faces`"),
     ("instant_id", "an engine with Stable Diffusion and InstantID weights"),
     (
         "restore_face",

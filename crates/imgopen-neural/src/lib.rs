@@ -13,6 +13,7 @@ mod pixels;
 mod plane;
 pub mod restore;
 pub mod safety;
+pub mod swap;
 pub mod upscale;
 
 pub use background::Background;
@@ -25,4 +26,5 @@ pub use imgopen_nets::SessionSettings;
 pub use nets::{Nets, OwnFile, own_files};
 pub use restore::Restore;
 pub use safety::Safety;
+pub use swap::Swap;
 pub use upscale::Upscale;

@@ -7,7 +7,7 @@ use std::thread;
 
 use imgopen_backends::{DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, Describe, Nets, SessionSettings, Upscale};
+use imgopen_neural::{Background, Nets, SessionSettings, Swap, Upscale};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -60,7 +60,7 @@ fn with_nets(registry: Registry, models: &Path, settings: &NetSettings, painters
     let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::in_models(models, threads, sessions);
-    registry.with(Background::new(nets.clone())).with(Describe::new(nets.clone())).with(Upscale::new(nets))
+    registry.with(Background::new(nets.clone())).with(Swap::new(nets.clone())).with(Upscale::new(nets))
 }
 
 fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {

@@ -1,6 +1,7 @@
 //! What the tests share: packs of tiny nets, and jobs.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod faces;
 pub mod own;
 
 use std::fs;
