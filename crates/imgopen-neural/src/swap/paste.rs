@@ -95,7 +95,8 @@ fn onto<S: Sample, const N: usize>(
     let rows = samples.chunks_exact_mut((width * N).max(1)).skip(area.top as usize);
     let rows = rows.map(|row| row.get_mut(first..first + count).unwrap_or_default());
     let mut rows: Vec<(u32, &mut [S])> = (0..area.height).zip(rows).collect();
-    let done = parallel::map(rows.chunks_mut(BAND).collect(), |band| -> Result<(), EngineError> {
+    let bands: Vec<&mut [(u32, &mut [S])]> = rows.chunks_mut(BAND).collect();
+    let done = parallel::map(bands, |band| -> Result<(), EngineError> {
         let mut row = Row::default();
         for (y, samples) in band {
             monitor.check_cancelled()?;
