@@ -376,12 +376,12 @@ mod tests {
         let target = skin((300, 340), [120, 90, 80], middle, 2.0);
         let mesh = mesh(2.0, middle);
         let before = target.to_rgb8();
-        let changed = |stays: [bool; 2], x: u32| {
+        let changed = |stays: [bool; 2]| {
             let made = swapped((&source, &mesh), (&target, &mesh), stays).to_rgb8();
-            // The row of the eyes.
-            (x..x + 6).any(|x| made.get_pixel(x, 148) != before.get_pixel(x, 148))
+            off(made.get_pixel(119, 147), before.get_pixel(119, 147))
         };
-        assert!(!changed([true, false], 117) && changed([false, true], 117) && changed([false; 2], 117));
+        let [stayed, other, none] = [[true, false], [false, true], [false; 2]].map(changed);
+        assert!(stayed < 5 && other > 40 && none > 40, "{stayed} {other} {none}");
     }
 
     #[test]
