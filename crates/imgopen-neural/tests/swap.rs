@@ -234,7 +234,7 @@ async fn nets_of_the_operator_paint_faces() {
             install(models.path(), "faces", |_| faces::mesh(0.0));
         }
         faces::put(models.path(), "inswapper_128.onnx", &faces::painter(512));
-        faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser());
+        faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser(1.0));
         let engine = Swap::new(nets(models.path()));
         assert!(engine.offers().iter().all(|offer| offer.grade == Grade::Neural) && engine.offers().len() == 3);
         let output = swap(&engine, &other(), &head()).await.unwrap();
@@ -259,7 +259,7 @@ async fn nets_of_the_operator_paint_faces() {
 async fn a_net_without_its_matrix_is_refused_by_name() {
     let models = tempfile::tempdir().unwrap();
     faces::put(models.path(), "inswapper_128.onnx", &faces::painter(8));
-    faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser());
+    faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser(1.0));
     let engine = Swap::new(nets(models.path()));
     let error = swap(&engine, &other(), &head()).await.unwrap_err();
     assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
@@ -267,6 +267,20 @@ async fn a_net_without_its_matrix_is_refused_by_name() {
         error.to_string().contains("\"inswapper_128.onnx\"") && error.to_string().contains("the matrix"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_net_that_fails_with_faces_does_not_count_any_more() {
+    let models = tempfile::tempdir().unwrap();
+    install(models.path(), "faces", |_| faces::mesh(0.0));
+    faces::put(models.path(), "inswapper_128.onnx", &faces::painter(512));
+    faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser(0.0));
+    let engine = Swap::new(nets(models.path()));
+    let error = swap(&engine, &other(), &head()).await.unwrap_err();
+    assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("\"w600k_r50.onnx\""), "{error}");
+    assert!(engine.offers().iter().all(|offer| offer.grade == Grade::Classical));
+    assert_eq!(swap(&engine, &other(), &head()).await.unwrap().pictures.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,11 +45,15 @@ pub(super) struct Points {
 
 /// A net that recognises people.
 pub(super) struct Recogniser {
+    nets: Nets,
+    weights: Weights,
     session: Session,
 }
 
 /// A net that paints faces.
 pub(super) struct Painter {
+    nets: Nets,
+    weights: Weights,
     session: Session,
     /// By which the numbers of a face are multiplied, row by row.
     matrix: Vec<f32>,
@@ -91,23 +95,27 @@ impl Recogniser {
     ///
     /// [`EngineError::Unavailable`] if its file cannot be used.
     pub fn open(nets: &Nets, weights: &Weights) -> Result<Self, EngineError> {
-        Ok(Self { session: nets.open(weights)? })
+        Ok(Self { nets: nets.clone(), weights: weights.clone(), session: nets.open(weights)? })
     }
 
     /// Returns the numbers of a face, as a vector of the length 1.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Failed`] if the net fails, or is not for this.
+    /// [`EngineError::Unavailable`] if the net fails, or is not for this; it does not count from then on.
     pub fn numbers(&self, image: &RgbImage, points: &Points) -> Result<Vec<f32>, EngineError> {
         let face = points.alignment(0.0)?.warp(image, RECOGNISED, RECOGNISED);
         let face = planes(&face, |level| (level - 127.5) / 127.5)?.into_tensor();
+        self.nets.judged(&self.weights, self.run(&face))
+    }
+
+    fn run(&self, face: &Tensor) -> Result<Vec<f32>, EngineError> {
         let file = self.session.file();
-        let (input, output) =
-            file.inputs().first().zip(file.outputs().first()).ok_or_else(|| unfit(file.name(), "recognise faces"))?;
-        let [numbers] = self.session.run(&[(input.name.as_str(), &face)], [output.name.as_str()])?;
+        let unfit = || unfit(file.name(), "recognise faces");
+        let (input, output) = file.inputs().first().zip(file.outputs().first()).ok_or_else(unfit)?;
+        let [numbers] = self.session.run(&[(input.name.as_str(), face)], [output.name.as_str()])?;
         let numbers = numbers.as_f32().filter(|numbers| numbers.len() == NUMBERS);
-        normalised(numbers.ok_or_else(|| unfit(file.name(), "recognise faces"))?, file.name())
+        normalised(numbers.ok_or_else(unfit)?, file.name())
     }
 }
 
@@ -124,9 +132,12 @@ impl Painter {
     /// [`EngineError::Unavailable`] if its file cannot be used.
     pub fn open(nets: &Nets, weights: &Weights) -> Result<Self, EngineError> {
         let session = nets.open(weights)?;
-        let matrix = last_initializer(weights.path(), MATRIX)?;
+        let matrix = last_initializer(weights.path(), MATRIX);
+        let matrix = matrix.map_err(|error| nets.refuse(weights, &error.to_string()))?;
         match matrix.as_f32() {
-            Some(numbers) if matrix.shape() == [NUMBERS, NUMBERS] => Ok(Self { session, matrix: numbers.to_vec() }),
+            Some(numbers) if matrix.shape() == [NUMBERS, NUMBERS] => {
+                Ok(Self { nets: nets.clone(), weights: weights.clone(), session, matrix: numbers.to_vec() })
+            }
             _ => {
                 Err(nets.refuse(weights, "its last weights are not the matrix that numbers of faces are multiplied by"))
             }
@@ -150,7 +161,8 @@ impl Painter {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Cancelled`], and [`EngineError::Failed`] if the net fails, or is not for this.
+    /// [`EngineError::Cancelled`], and [`EngineError::Unavailable`] if the net fails, or is not for this; it does not count from
+    /// then on.
     pub fn paint(
         &self,
         image: &RgbImage,
@@ -165,22 +177,26 @@ impl Painter {
         let face = planes(&alignment.warp(image, SIDE, SIDE), |level| level / 255.0)?.into_tensor();
         let latent = Tensor::new([1, NUMBERS], latent).map_err(|error| EngineError::Failed(error.to_string()))?;
         monitor.check_cancelled()?;
-        let file = self.session.file();
-        let unfit = || unfit(file.name(), "swap faces");
-        let port = |rank: usize| file.inputs().iter().find(|port| dimensions(port) == Some(rank)).ok_or_else(unfit);
-        let (target, source) = (port(4)?, port(2)?);
-        let output = file.outputs().first().ok_or_else(unfit)?;
-        let inputs = [(target.name.as_str(), &face), (source.name.as_str(), &latent)];
-        let [made] = self.session.run(&inputs, [output.name.as_str()])?;
-        let made = Planes::from_tensor(made).map_err(EngineError::Failed)?;
+        let made = self.nets.judged(&self.weights, self.run(&face, &latent))?;
         let side = SIDE as usize;
-        if (made.channels(), made.width(), made.height()) != (3, side, side) {
-            return Err(unfit());
-        }
         let mut values = made.into_values().into_iter();
         let mut plane = || Plane { width: side, height: side, values: values.by_ref().take(side * side).collect() };
         let colours = [plane(), plane(), plane()];
         Ok(Some(Painted { area, alignment, colours, opacity: opacity(monitor)? }))
+    }
+
+    fn run(&self, face: &Tensor, latent: &Tensor) -> Result<Planes, EngineError> {
+        let file = self.session.file();
+        let unfit = || unfit(file.name(), "swap faces");
+        let port = |rank: usize| file.inputs().iter().find(|port| dimensions(port) == Some(rank)).ok_or_else(unfit);
+        let inputs = [(port(4)?.name.as_str(), face), (port(2)?.name.as_str(), latent)];
+        let output = file.outputs().first().ok_or_else(unfit)?;
+        let [made] = self.session.run(&inputs, [output.name.as_str()])?;
+        let made = Planes::from_tensor(made).map_err(EngineError::Failed)?;
+        match (made.channels(), made.width(), made.height()) == (3, SIDE as usize, SIDE as usize) {
+            true => Ok(made),
+            false => Err(unfit()),
+        }
     }
 }
 

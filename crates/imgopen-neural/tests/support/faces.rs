@@ -82,8 +82,8 @@ fn noise(count: usize) -> impl Iterator<Item = f32> {
     (0..count).map(move |index| number(index) as f32 / u32::MAX as f32 * 2.0 - 1.0)
 }
 
-/// A net with the signature of ArcFace's, whose numbers are mixed from means of squares of the face.
-pub fn recogniser() -> Vec<u8> {
+/// A net with the signature of ArcFace's, whose numbers are mixed from means of squares of the face, times a factor.
+pub fn recogniser(factor: f32) -> Vec<u8> {
     let mut builder = Builder::new(1 << 20, ["input.1", "683"].map(str::to_owned));
     builder.input("input.1", &[Named("batch".to_owned()), Fixed(3), Fixed(112), Fixed(112)]);
     builder.output("683", &[Fixed(1), Fixed(512)]);
@@ -91,7 +91,7 @@ pub fn recogniser() -> Vec<u8> {
     let means = builder.node("AveragePool", &["input.1"], &squares);
     let shape = builder.ints(&[1, 192]);
     let flat = builder.node("Reshape", &[&means, &shape], &[]);
-    let mixed = builder.weights(Weights::F32, &[192, 512], &floats(noise(192 * 512)));
+    let mixed = builder.weights(Weights::F32, &[192, 512], &floats(noise(192 * 512).map(|number| number * factor)));
     builder.node_as("MatMul", &[&flat, &mixed], "683", &[]);
     builder.finish()
 }
