@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 /// How many points a mesh has.
+#[cfg(test)]
 pub(super) const POINTS: usize = 468;
 
 /// The points of the face's outline, from the middle of the forehead clockwise on the picture of a face from the front.

@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(targets(&number(1), &[30.0, 50.0, 40.0]), Ok(vec![(0, 0)]));
         let error = targets(&number(4), &[30.0, 50.0, 40.0]).unwrap_err();
         assert_eq!(error, "`faceIdx`: 4 given, but 3 faces were found in the target; give a number from 1 to 3");
-        let error = targets(&number(u64::MAX / 2), &[30.0]).unwrap_err();
+        let error = targets(&number(4_000_000_000), &[30.0]).unwrap_err();
         assert!(error.ends_with("but 1 face was found in the target; give 1, or leave it out"), "{error}");
         assert!(several(1, json!({"faceIdx": 0})).unwrap_err().starts_with("`faceIdx`"));
         let error = several(2, json!({"faceIdx": 1})).unwrap_err();
