@@ -192,7 +192,7 @@ impl Canvas {
             let own = place(*number)?;
             let Some((_, brow)) = FOREHEAD.iter().find(|(top, _)| top == number) else { return Some(own) };
             let brow = place(*brow)?;
-            Some([0, 1].map(|axis| brow[axis] + FOREHEAD_TAKEN * (own[axis] - brow[axis])))
+            Some([0, 1].map(|axis: usize| brow[axis] + FOREHEAD_TAKEN * (own[axis] - brow[axis])))
         };
         OVAL.iter().filter_map(lowered).collect()
     }

@@ -71,8 +71,8 @@ pub(super) fn faded(area: &Plane, radius: usize, monitor: &Monitor) -> Result<Pl
 /// Returns an outline that is larger or smaller about its middle by a factor.
 pub(super) fn grown(outline: &[[f32; 2]], factor: f32) -> Vec<[f32; 2]> {
     let count = outline.len().max(1) as f32;
-    let middle = [0, 1].map(|axis| outline.iter().map(|point| point[axis]).sum::<f32>() / count);
-    let grow = |point: &[f32; 2]| [0, 1].map(|axis| middle[axis] + factor * (point[axis] - middle[axis]));
+    let middle = [0, 1].map(|axis: usize| outline.iter().map(|point| point[axis]).sum::<f32>() / count);
+    let grow = |point: &[f32; 2]| [0, 1].map(|axis: usize| middle[axis] + factor * (point[axis] - middle[axis]));
     outline.iter().map(grow).collect()
 }
 

@@ -75,7 +75,7 @@ impl Points {
         match mesh {
             Some(mesh) => Self { found: mesh.five().to_vec(), aligned: ARCFACE_112.to_vec() },
             None => {
-                let mouth = [0, 1].map(|axis| (first[axis] + last[axis]) / 2.0);
+                let mouth = [0, 1].map(|axis: usize| (first[axis] + last[axis]) / 2.0);
                 Self { found: face.points[..4].to_vec(), aligned: vec![left, right, nose, mouth] }
             }
         }

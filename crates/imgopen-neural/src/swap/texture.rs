@@ -43,7 +43,7 @@ impl Texture {
 
     /// Returns the colour at a place in the picture, by cubic interpolation. Beyond the edges, those are continued.
     pub fn at(&self, place: [f32; 2]) -> [f32; 3] {
-        let [x, y] = [0, 1].map(|axis| (place[axis] - self.origin[axis]) * self.scale[axis] - 0.5);
+        let [x, y] = [0, 1].map(|axis: usize| (place[axis] - self.origin[axis]) * self.scale[axis] - 0.5);
         let (columns, across) = taps(x, self.colours[0].width);
         let (rows, down) = taps(y, self.colours[0].height);
         let colour = |plane: &Plane| {

@@ -66,7 +66,7 @@ impl Tone {
     /// [`EngineError::Cancelled`].
     pub fn between(faces: &Faces<'_>, monitor: &Monitor) -> Result<Self, EngineError> {
         let skin = faces.skin();
-        let [new, old] = [faces.new, faces.old].map(|planes| [0, 1, 2].map(|axis| spread(&planes[axis], &skin)));
+        let [new, old] = [faces.new, faces.old].map(|planes| [0, 1, 2].map(|axis: usize| spread(&planes[axis], &skin)));
         let gain = |axis: usize| ((old[axis].1 + 1e-3) / (new[axis].1 + 1e-3)).clamp(GAINS.0, GAINS.1);
         let (from, to, gains) = (new.map(|(mean, _)| mean), old.map(|(mean, _)| mean), [0, 1, 2].map(gain));
         let edge = faces.edge();
