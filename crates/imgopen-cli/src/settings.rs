@@ -4,6 +4,7 @@ mod backends;
 mod file;
 mod flags;
 mod messages;
+mod nets;
 mod service;
 mod shown;
 mod variables;
@@ -23,6 +24,7 @@ pub use backends::Backends;
 use file::SettingsFile;
 use flags::Flags;
 use messages::{describe, source};
+pub use nets::runtime;
 use service::{OfService, check_listen};
 pub use shown::Setting;
 use shown::{by_name, hide};
@@ -111,6 +113,7 @@ impl Sources {
     fn checked(&self) -> anyhow::Result<Loaded> {
         let loaded = self.extract()?;
         loaded.service.check().map_err(|error| Failure::usage(error.to_string()))?;
+        nets::runtime(&loaded.service.nets)?;
         loaded.backends.check()?;
         Ok(loaded)
     }

@@ -2,13 +2,17 @@
 
 #[cfg(feature = "ort")]
 mod ort;
+mod provider;
 mod rten;
+mod settings;
 
 use std::fmt;
 
 #[cfg(feature = "ort")]
-pub use self::ort::{Ort, OrtSettings, Provider};
+pub use self::ort::{Ort, OrtSettings};
+pub use self::provider::{Provider, UnknownProvider};
 pub use self::rten::Rten;
+pub use self::settings::RuntimeSettings;
 
 use crate::tensor::Tensor;
 

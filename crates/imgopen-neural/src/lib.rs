@@ -16,13 +16,14 @@ pub mod safety;
 pub mod swap;
 pub mod upscale;
 
+pub use imgopen_nets::{NetError, SessionSettings};
+pub use imgopen_nets::runtime::{Provider, Runtime, RuntimeSettings, UnknownProvider};
 pub use background::Background;
 pub use controls::ControlNets;
 pub use describe::Describe;
 pub use faces::Faces;
 pub use fill::Lama;
 pub use hairstyle::Hairstyle;
-pub use imgopen_nets::SessionSettings;
 pub use nets::{Nets, OwnFile, own_files};
 pub use restore::Restore;
 pub use safety::Safety;

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use imgopen_engine::EngineError;
-use imgopen_nets::runtime::Rten;
+use imgopen_nets::runtime::{Rten, Runtime};
 use imgopen_nets::{Limits, ModelFile, NetError, Session, SessionSettings, Sessions};
 use imgopen_packs::{Catalogue, Packs, State};
 use tracing::{info, warn};
@@ -77,7 +77,24 @@ impl Nets {
     ///
     /// Files are read and hashed once, a second for some hundred megabytes.
     pub fn in_models(models: &Path, threads: NonZeroUsize, settings: SessionSettings) -> Self {
-        let sessions = Sessions::new(Arc::new(Rten::new(threads)), settings);
+        Self::run_by(Arc::new(Rten::new(threads)), models, settings)
+    }
+
+    /// As [`in_models`](Self::in_models), with nets that another runtime runs.
+    ///
+    /// ```no_run
+    /// use std::num::NonZeroUsize;
+    /// use std::path::{Path, PathBuf};
+    ///
+    /// use imgopen_neural::{Nets, Provider, RuntimeSettings, SessionSettings};
+    ///
+    /// let library = Some(PathBuf::from("/opt/onnxruntime/libonnxruntime.so"));
+    /// let runtime = RuntimeSettings { threads: NonZeroUsize::MIN, library, providers: vec![Provider::Cuda(0)] };
+    /// let nets = Nets::run_by(runtime.open()?, Path::new("models"), SessionSettings::default());
+    /// # Ok::<(), imgopen_neural::NetError>(())
+    /// ```
+    pub fn run_by(runtime: Arc<dyn Runtime>, models: &Path, settings: SessionSettings) -> Self {
+        let sessions = Sessions::new(runtime, settings);
         Self::new(Packs::in_models(models), Catalogue::built_in().clone(), sessions, settings.limits)
     }
 

@@ -1,7 +1,8 @@
 //! The packs themselves, on a photograph of an astronaut before a flag and a model of a shuttle, and on others that scikit-image ships.
 //!
 //! They are not part of the repository. `IMGOPEN_TEST_MODELS` names a models directory with those that you have pulled, whichever
-//! they are; without it, nothing is tested.
+//! they are; without it, nothing is tested. With the feature `ort`, nets run in the library of ONNX Runtime that
+//! `IMGOPEN_TEST_ONNXRUNTIME` names, if it does.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use image::DynamicImage;
 use imgopen_engine::{Auditor, Engine, Format, Grade, Input, Job, JobRequest, Monitor, Picture, PictureLimits};
-use imgopen_neural::{Background, Describe, Hairstyle, Nets, Restore, Safety, SessionSettings, Swap, Upscale};
+use imgopen_neural::{Background, Describe, Hairstyle, Nets, Restore, RuntimeSettings, Safety, SessionSettings, Swap, Upscale};
 use imgopen_picture::decode;
 use imgopen_tools::lanczos;
 use imgopen_types::operations::{CHANGE_HAIRSTYLE, DESCRIBE_IMAGE, REMOVE_BACKGROUND, RESTORE_FACE, SUPER_RESOLUTION, SWAP_FACE};
@@ -31,7 +32,9 @@ fn nets() -> Option<Nets> {
         eprintln!("IMGOPEN_TEST_MODELS is not set: nothing is tested");
         return None;
     };
-    Some(Nets::in_models(&models, NonZeroUsize::new(2).unwrap(), SessionSettings::default()))
+    let library = std::env::var_os("IMGOPEN_TEST_ONNXRUNTIME").map(PathBuf::from).filter(|_| cfg!(feature = "ort"));
+    let runtime = RuntimeSettings { threads: NonZeroUsize::new(2).unwrap(), library, providers: Vec::new() };
+    Some(Nets::run_by(runtime.open().unwrap(), &models, SessionSettings::default()))
 }
 
 fn read(bytes: &[u8]) -> DynamicImage {

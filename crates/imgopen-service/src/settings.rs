@@ -286,8 +286,14 @@ pub struct NetSettings {
     /// How many bytes the weights of networks take together that no run uses; the one that was used longest ago is dropped first.
     /// They are not counted in `pictures.memory`, as those in use are.
     pub resident: u64,
-    /// The threads on which all networks run together, at most 4096. Unless set, one for each core.
+    /// The threads on which all networks run together, at most 4096. Unless set, one for each core. ONNX Runtime has so many for
+    /// each network.
     pub threads: Option<usize>,
+    /// The library of ONNX Runtime, which then runs the networks, for programs that are built with it.
+    pub library: Option<PathBuf>,
+    /// What ONNX Runtime runs the networks on, such as `cuda` or `cuda:1`, the preferred first: each takes the operators that it has,
+    /// and leaves the others to those after it, in the end to the processor.
+    pub providers: Vec<String>,
 }
 
 /// Limits of requests.
@@ -429,7 +435,13 @@ impl Default for TrainingSettings {
 
 impl Default for NetSettings {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(5 * 60), resident: 256 * 1024 * 1024, threads: None }
+        Self {
+            idle: Duration::from_secs(5 * 60),
+            resident: 256 * 1024 * 1024,
+            threads: None,
+            library: None,
+            providers: Vec::new(),
+        }
     }
 }
 

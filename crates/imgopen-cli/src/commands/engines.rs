@@ -1,19 +1,17 @@
 //! The engines of a service that this program runs.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 
 use imgopen_backends::{DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, Nets, SessionSettings, Swap, Upscale};
+use imgopen_neural::{Background, Nets, Runtime, SessionSettings, Upscale};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
 use crate::backends;
 use crate::failure::Failure;
-use crate::settings::Backends;
+use crate::settings::{self, Backends};
 
 /// Returns the engines that are built in and need no pack. The order decides between engines of the same grade only.
 pub fn built_in(sandbox: bool) -> Registry {
@@ -24,7 +22,8 @@ pub fn built_in(sandbox: bool) -> Registry {
 ///
 /// # Errors
 ///
-/// If the settings of a back end are invalid, or it is not known what it is: nothing answers, and its kind is not given.
+/// If the settings of a back end are invalid, it is not known what it is because nothing answers and its kind is not given, or the
+/// library that is to run networks cannot be used.
 pub async fn engines(settings: &Settings, backends: &Backends, library: Library) -> anyhow::Result<Registry> {
     let (mut found, mut failed) = (Vec::new(), Vec::new());
     for (index, opened) in backends::open(&backends.list, library.clone()).await?.into_iter().enumerate() {
@@ -51,16 +50,31 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     }
     let registry = fleets.into_iter().fold(registry, Registry::with);
     let registry = inpainters.into_iter().flatten().fold(registry, Registry::with);
-    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets, painters), settings.sandbox))
+    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets)?, settings.sandbox))
 }
 
-/// Adds the engines that run networks of packs. `painters` paint the hair that one of them finds.
-fn with_nets(registry: Registry, models: &Path, settings: &NetSettings, painters: Vec<Inpainter>) -> Registry {
-    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let threads = settings.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+/// Adds the engines that run networks of packs.
+///
+/// # Errors
+///
+/// If the runtime of the settings cannot be used.
+fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> anyhow::Result<Registry> {
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
-    let nets = Nets::in_models(models, threads, sessions);
-    registry.with(Background::new(nets.clone())).with(Swap::new(nets.clone())).with(Upscale::new(nets))
+    let nets = Nets::run_by(runtime(settings)?, models, sessions);
+    Ok(registry.with(Background::new(nets.clone())).with(Upscale::new(nets)))
+}
+
+/// Opens the runtime of networks. The message names the library.
+fn runtime(settings: &NetSettings) -> Result<Arc<dyn Runtime>, Failure> {
+    let runtime = settings::runtime(settings)?;
+    runtime.open().map_err(|error| {
+        let library = runtime.library.as_deref().unwrap_or(Path::new("")).display();
+        let fix = match cfg!(feature = "ort") {
+            true => "",
+            false => ": `cargo build --release --package imgopen-cli --features ort`",
+        };
+        Failure::usage(format!("`nets.library`: {library}: {error}{fix}"))
+    })
 }
 
 fn with_sandbox(registry: Registry, sandbox: bool) -> Registry {

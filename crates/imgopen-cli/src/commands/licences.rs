@@ -44,8 +44,8 @@ pub fn run(as_json: bool) -> anyhow::Result<()> {
         return print_json(&json!({"crates": crates.collect::<Vec<Value>>(), "parts": parts.collect::<Vec<Value>>()}));
     }
     let mut text =
-        "The crates in the program. Some are left out on some systems; their texts are in their packages on \
-                    https://crates.io.\n\n"
+        "The crates in the program. Some are left out on some systems, and those of ONNX Runtime unless it was built with \
+         that; their texts are in their packages on https://crates.io.\n\n"
             .to_owned();
     for [name, version, licence] in crates() {
         let package = format!("{name} {version}");

@@ -108,6 +108,46 @@ fn an_invalid_setting_is_reported_with_its_source() {
     assert!(!folder.path().join("imgopen-data").exists(), "a service that cannot start left its data directory behind");
 }
 
+/// A typo is found by all commands; whether the library can be used, when the service starts.
+#[test]
+fn a_runtime_of_networks_that_cannot_be_used_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broken.so"), "not a library").unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--set"];
+    let refused = |library: &str| {
+        let setting = format!("nets.library={library}");
+        run(folder.path(), &[&serve[..], &[setting.as_str()]].concat())
+    };
+    let without = "the program was built without it; build it with the feature `ort`: \
+                   `cargo build --release --package imgopen-cli --features ort`\n";
+    for (library, problem) in [
+        (
+            "/nowhere/libonnxruntime.so",
+            "there is no library \"libonnxruntime.so\" at the path that the settings give\n",
+        ),
+        ("broken.so", "its library cannot be loaded: "),
+    ] {
+        let problem = if cfg!(feature = "ort") { problem } else { without };
+        let expected =
+            format!("ends with 2\nerrors:\nimgopen: `nets.library`: {library}: ONNX Runtime cannot be used: {problem}");
+        let errors = refused(library);
+        assert!(errors.starts_with(&expected), "{errors}");
+    }
+    let arguments = ["--set", "nets.library=x.so", "--set", "nets.providers=[\"gpu\"]"];
+    for command in [&["serve"][..], &["config", "show"]] {
+        let errors = run(folder.path(), &[command, &arguments].concat());
+        assert!(
+            errors.starts_with("ends with 2\nerrors:\nimgopen: `nets.providers`: \"gpu\" given; give `cpu`, "),
+            "{errors}"
+        );
+    }
+    let errors = run(folder.path(), &["serve", "--set", "nets.providers=[\"cuda\"]"]);
+    assert!(
+        errors.starts_with("ends with 2\nerrors:\nimgopen: `nets.providers`: they are of ONNX Runtime, "),
+        "{errors}"
+    );
+}
+
 /// A compose file makes empty variables of those that are not set outside.
 #[test]
 fn empty_variables_count_as_unset() {

@@ -9,9 +9,10 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 
-use super::{Program, Runtime};
+use super::{Program, Provider, Runtime};
 use crate::error::NetError;
-use crate::tensor::{Tensor, Values};
+use crate::onnx::Builder;
+use crate::tensor::{Dimension, Tensor, Values};
 
 /// The name of the runtime.
 const NAME: &str = "ONNX Runtime";
@@ -32,29 +33,11 @@ pub struct OrtSettings {
     /// The library, such as `libonnxruntime.so.1.32.0` out of the Python package `onnxruntime`, of version 1.17 or newer. A
     /// library for a GPU needs those of the GPU's maker where the system finds them.
     pub library: PathBuf,
-    /// What runs the nets.
-    pub provider: Provider,
+    /// What runs the nets, the preferred first: each takes the operators that it has, and leaves the others to those after it, in
+    /// the end to the processor. Without any, the processor runs them all.
+    pub providers: Vec<Provider>,
     /// The threads of each net on the processor.
     pub threads: NonZeroUsize,
-}
-
-/// What runs nets for ONNX Runtime. All but the processor need a library that was built for them, and leave operators that they
-/// do not have to the processor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// CUDA, on the NVIDIA GPU with that number, from 0.
-    Cuda(u16),
-    /// TensorRT, on the NVIDIA GPU with that number, from 0.
-    TensorRt(u16),
-    /// MIGraphX, on the AMD GPU with that number, from 0.
-    MiGraphX(u16),
-    /// DirectML on Windows, on the GPU with that number, from 0.
-    DirectMl(u16),
-    /// Core ML on macOS.
-    CoreMl,
 }
 
 /// A model that ONNX Runtime has loaded.
@@ -67,16 +50,32 @@ impl Ort {
     ///
     /// # Errors
     ///
-    /// [`NetError::Runtime`] if there is no such library, it is too old, or the process has loaded another one. A provider that
-    /// is not there is noticed when the first net is loaded.
+    /// [`NetError::Runtime`] if there is no such library, it is too old, the process has loaded another one, or one of the
+    /// providers is not there.
     pub fn open(settings: OrtSettings) -> Result<Self, NetError> {
         let problem = |problem: String| NetError::Runtime { runtime: NAME, problem };
         let environment = environment(&settings.library).map_err(problem)?;
-        Ok(Self { environment, settings })
+        let runtime = Self { environment, settings };
+        if !runtime.settings.providers.is_empty() {
+            let cannot = |error: String| problem(format!("a provider of the settings cannot be used: {error}"));
+            runtime.load(smallest()).map_err(cannot)?;
+        }
+        Ok(runtime)
     }
 }
 
+/// Returns a net that copies a number, to see whether nets can be loaded at all.
+fn smallest() -> Vec<u8> {
+    let mut builder = Builder::new(0, ["x".to_owned(), "y".to_owned()]);
+    builder.input("x", &[Dimension::Fixed(1)]);
+    builder.output("y", &[Dimension::Fixed(1)]);
+    builder.node_as("Identity", &["x"], "y", &[]);
+    builder.finish()
+}
+
 fn environment(library: &Path) -> Result<Environment, String> {
+    // Otherwise the system would look for a name without directories elsewhere.
+    let library = &std::path::absolute(library).map_err(|error| error.to_string())?;
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*loaded {
         Some((path, environment)) if path == library => return Ok(environment.clone()),
@@ -93,19 +92,18 @@ fn environment(library: &Path) -> Result<Environment, String> {
     Ok(environment)
 }
 
-impl Provider {
-    fn dispatch(self) -> Option<ExecutionProviderDispatch> {
-        let provider = match self {
-            Provider::Cpu => return None,
-            Provider::Cuda(device) => ep::CUDA::default().with_device_id(device.into()).build(),
-            Provider::TensorRt(device) => ep::TensorRT::default().with_device_id(device.into()).build(),
-            Provider::MiGraphX(device) => ep::MIGraphX::default().with_device_id(device.into()).build(),
-            Provider::DirectMl(device) => ep::DirectML::default().with_device_id(device.into()).build(),
-            Provider::CoreMl => ep::CoreML::default().build(),
-        };
-        // Otherwise nets would silently run on the processor.
-        Some(provider.error_on_failure())
-    }
+/// Returns what registers a provider; `None` for the processor, which is always there.
+fn dispatch(provider: Provider) -> Option<ExecutionProviderDispatch> {
+    let provider = match provider {
+        Provider::Cpu => return None,
+        Provider::Cuda(device) => ep::CUDA::default().with_device_id(device.into()).build(),
+        Provider::TensorRt(device) => ep::TensorRT::default().with_device_id(device.into()).build(),
+        Provider::MiGraphX(device) => ep::MIGraphX::default().with_device_id(device.into()).build(),
+        Provider::DirectMl(device) => ep::DirectML::default().with_device_id(device.into()).build(),
+        Provider::CoreMl => ep::CoreML::default().build(),
+    };
+    // Otherwise nets would silently run on the processor.
+    Some(provider.error_on_failure())
 }
 
 impl Runtime for Ort {
@@ -116,9 +114,10 @@ impl Runtime for Ort {
     fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, String> {
         let builder = Session::builder(&self.environment).map_err(|error| error.to_string())?;
         let builder = builder.with_intra_threads(self.settings.threads.get()).map_err(|error| error.to_string())?;
-        let mut builder = match self.settings.provider.dispatch() {
-            Some(provider) => builder.with_execution_providers([provider]).map_err(|error| error.to_string())?,
-            None => builder,
+        let providers: Vec<_> = self.settings.providers.iter().copied().filter_map(dispatch).collect();
+        let mut builder = match providers.is_empty() {
+            true => builder,
+            false => builder.with_execution_providers(providers).map_err(|error| error.to_string())?,
         };
         let session = builder.commit_from_memory(&model).map_err(|error| error.to_string())?;
         Ok(Box::new(Loaded { session: Mutex::new(session) }))

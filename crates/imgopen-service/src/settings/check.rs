@@ -55,6 +55,11 @@ impl Settings {
         if let Some((setting, count)) = runs.into_iter().find(|(_, count)| *count > MOST_RUNS) {
             return wrong(setting, format!("{count} given; give at most {MOST_RUNS}"));
         }
+        if self.nets.library.is_none() && !self.nets.providers.is_empty() {
+            let problem =
+                "they are of ONNX Runtime, which is not used; name its library in `nets.library`, or leave them out";
+            return wrong("nets.providers", problem.to_owned());
+        }
         if self.training.memory >= self.pictures.memory {
             let problem = format!(
                 "{} given, which leaves nothing of `pictures.memory` ({}) to other tasks for as long as a training takes; \

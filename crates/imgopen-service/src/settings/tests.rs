@@ -94,6 +94,16 @@ fn nets_have_a_bounded_number_of_threads() {
 }
 
 #[test]
+fn providers_need_a_library() {
+    let mut settings = Settings::default();
+    settings.nets.providers = vec!["cuda".to_owned()];
+    let error = settings.check().unwrap_err().to_string();
+    assert!(error.starts_with("`nets.providers`: they are of ONNX Runtime, which is not used; "), "{error}");
+    settings.nets.library = Some("/opt/libonnxruntime.so".into());
+    assert_eq!(settings.check(), Ok(()));
+}
+
+#[test]
 fn one_place_for_fetching_is_not_enough() {
     let mut settings = Settings::default();
     assert_eq!([1, 2, 16, usize::MAX].map(|slots| settings.fetching(slots)), [2, 4, 32, MOST_RUNS]);

@@ -5,7 +5,7 @@ use crate::onnx::builder::{Builder, Setting, Weights};
 use crate::tensor::Dimension;
 
 fn settings(library: PathBuf) -> OrtSettings {
-    OrtSettings { library, provider: Provider::Cpu, threads: NonZeroUsize::MIN }
+    OrtSettings { library, providers: Vec::new(), threads: NonZeroUsize::MIN }
 }
 
 #[test]
@@ -37,7 +37,13 @@ fn a_net_runs_in_onnx_runtime() {
     let expected = vec![0.5_f32, 1.0, -3.0, 4.0, -1.0, -2.0, 6.0, -8.0];
     assert_eq!(output, Tensor::new([1, 2, 2, 2], expected).unwrap());
     // The same library again is the same one.
-    assert!(Ort::open(settings(library)).is_ok());
+    assert!(Ort::open(settings(library.clone())).is_ok());
+    assert!(Ort::open(OrtSettings { providers: vec![Provider::Cpu], ..settings(library.clone()) }).is_ok());
+    // Apple's is nowhere else, and DirectML is on Windows only.
+    let foreign = if cfg!(target_vendor = "apple") { Provider::DirectMl(0) } else { Provider::CoreMl };
+    let error = Ort::open(OrtSettings { providers: vec![foreign], ..settings(library) }).unwrap_err().to_string();
+    let expected = "ONNX Runtime cannot be used: a provider of the settings cannot be used: ";
+    assert!(error.starts_with(expected), "{error}");
     let error = Net::from_bytes("test.onnx", net_without_operator(), &runtime, &Limits::default()).unwrap_err();
     assert!(matches!(error, NetError::File { .. }), "{error}");
 }
