@@ -15,6 +15,7 @@ mod lint;
 mod model;
 mod modules;
 mod names;
+mod operations;
 mod output;
 mod prepare;
 mod progenitor;
@@ -53,6 +54,12 @@ enum Command {
         /// The folder to write to, instead of target/gallery
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+    /// Write the table of README.md that says what makes the results of each operation real
+    Operations {
+        /// Write nothing; show how it differs and exit with 1
+        #[arg(long)]
+        check: bool,
     },
     /// Check that modules and crates depend on one another as ARCHITECTURE.md says
     Modules,
@@ -96,6 +103,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
         }
         Command::Docs { out: file } => docs::run(&root, file, out),
         Command::Gallery { out: folder } => gallery::run(&root, folder),
+        Command::Operations { check } => operations::run(&root, check),
         Command::Modules => modules::run(&root, out),
         Command::Breaking { against } => breaking::run(&root, &against, out),
     }

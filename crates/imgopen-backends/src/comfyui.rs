@@ -39,6 +39,7 @@ use crate::settings::BackendSettings;
 use crate::timing::Timing;
 use crate::watched::Watched;
 use instance::Instance;
+pub(crate) use instance::possible;
 use problems::Problems;
 use template::Template;
 

@@ -50,6 +50,9 @@ pub const HOLE: &str = "maskImage";
 const SEED: &str = "seed";
 const OF_ENGINE: &str = "engine";
 
+/// What it serves of itself.
+pub(crate) const OPERATIONS: [&Operation; 2] = [&OUTPAINT, &REMOVE_OBJECT];
+
 /// An engine that serves `outpaint` and `remove_object`, or `change_hairstyle` with a mask, by another one, which offers
 /// `image_to_image`. Clones share it.
 #[derive(Clone)]
@@ -68,7 +71,7 @@ impl Inpainter {
     /// Says what is wrong with the settings.
     pub fn new(engine: Arc<dyn Engine>, name: impl Into<String>, settings: InpaintSettings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { engine, name: name.into(), settings, operations: vec![&OUTPAINT, &REMOVE_OBJECT] })
+        Ok(Self { engine, name: name.into(), settings, operations: OPERATIONS.to_vec() })
     }
 
     /// Creates the engine for a back end whose operator configured it by `inpaint`, under the name of the back end's

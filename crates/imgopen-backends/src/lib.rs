@@ -15,6 +15,7 @@ mod inpaint;
 mod kind;
 mod names;
 mod pictures;
+mod possible;
 mod refusals;
 mod report;
 mod sd_server;
@@ -36,6 +37,7 @@ pub use generation::{
 };
 pub use inpaint::{HOLE, Inpainter};
 pub use kind::Kind;
+pub use possible::{Possible, possible};
 pub use report::{OperationReport, Report};
 pub use sd_server::SdServer;
 pub use settings::{BackendSettings, FluxFiles, InpaintSettings, ModelFiles, Password};

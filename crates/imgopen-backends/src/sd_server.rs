@@ -70,6 +70,12 @@ enum Place {
 const OPERATIONS: [&Operation; 4] =
     [&operations::TEXT_TO_IMAGE, &operations::IMAGE_TO_IMAGE, &operations::CONTROLNET, &operations::FLUX_TEXT_TO_IMAGE];
 
+/// Returns what it can serve at an address, each with what the settings lack for it.
+pub(crate) fn possible() -> Vec<(&'static Operation, Option<&'static str>)> {
+    let settings = BackendSettings::empty();
+    OPERATIONS.into_iter().map(|operation| (operation, needs::setting(operation, &settings))).collect()
+}
+
 impl SdServer {
     /// Creates the engine. With a `url`, the server's capabilities are read in the background from now on; with a `program`,
     /// it is started by the first job. Needs a tokio runtime.

@@ -229,7 +229,8 @@ impl BackendSettings {
         Self { program: Some(program), models, kind: Some(Kind::SdServer), ..Self::empty() }
     }
 
-    fn empty() -> Self {
+    /// Returns settings in which nothing is set.
+    pub(crate) fn empty() -> Self {
         Self {
             url: None,
             name: None,

@@ -126,6 +126,12 @@ const OPERATIONS: [&Operation; 8] = [
     &operations::PREVIEW_CONTROLNET,
 ];
 
+/// Returns what it can serve, each with what the settings lack for it.
+pub(crate) fn possible() -> Vec<(&'static Operation, Option<&'static str>)> {
+    let settings = BackendSettings::empty();
+    OPERATIONS.into_iter().map(|operation| (operation, needs::setting(operation, &settings))).collect()
+}
+
 impl Server {
     fn offers(&self) -> Vec<Offer> {
         let (lists, away) = self.known();

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::build::{self, Uploads};
 use super::ids::Names;
 use super::lists::{Lists, Server};
-use super::needs::{is_chosen, missing};
+use super::needs::{is_chosen, missing, setting};
 use super::resolve::{Resolved, resolve};
 use super::run::sweep;
 use super::template::{self, Template};
@@ -21,6 +21,7 @@ use crate::kind::Kind;
 use crate::names::stem;
 use crate::refusals::Refusals;
 use crate::report::Standing;
+use crate::settings::BackendSettings;
 
 /// A server with what its operator configured for it.
 #[derive(Debug)]
@@ -35,6 +36,12 @@ pub(super) struct Instance {
 /// What ComfyUI can serve without a workflow of the operator.
 const OPERATIONS: [&Operation; 4] =
     [&operations::TEXT_TO_IMAGE, &operations::IMAGE_TO_IMAGE, &operations::CONTROLNET, &operations::FLUX_TEXT_TO_IMAGE];
+
+/// Returns what it can serve without workflows, each with what the settings lack for it.
+pub(crate) fn possible() -> Vec<(&'static Operation, Option<&'static str>)> {
+    let settings = BackendSettings::empty();
+    OPERATIONS.into_iter().map(|operation| (operation, setting(operation, None, &settings))).collect()
+}
 
 impl Instance {
     pub(super) fn new(server: Arc<Server>, templates: Vec<Template>, control_maps: Option<ControlMaps>) -> Self {

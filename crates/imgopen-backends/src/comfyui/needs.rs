@@ -58,7 +58,11 @@ pub(super) fn is_chosen(operation: &Operation, template: Option<&Template>, sett
 }
 
 /// Returns the setting that an operation needs and that is not there.
-fn setting(operation: &Operation, template: Option<&Template>, settings: &BackendSettings) -> Option<&'static str> {
+pub(super) fn setting(
+    operation: &Operation,
+    template: Option<&Template>,
+    settings: &BackendSettings,
+) -> Option<&'static str> {
     let is_there = settings.flux_dev.is_some() || settings.flux_schnell.is_some();
     let needs_files = operation.id == "flux_text_to_image" && template.is_none() && !is_there;
     needs_files

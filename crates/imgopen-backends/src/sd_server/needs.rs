@@ -53,7 +53,7 @@ pub(super) fn is_chosen(operation: &Operation, settings: &BackendSettings) -> bo
 
 /// Returns the setting that an operation needs of an address and that is not there. Every server says that it takes control
 /// pictures, and ignores them unless a ControlNet is loaded.
-fn setting(operation: &Operation, settings: &BackendSettings) -> Option<&'static str> {
+pub(super) fn setting(operation: &Operation, settings: &BackendSettings) -> Option<&'static str> {
     if settings.program.is_some() {
         return None;
     }

@@ -44,7 +44,7 @@ pub(super) fn is_chosen(operation: &Operation, settings: &BackendSettings) -> bo
 }
 
 /// Returns the setting that an operation needs and that is not there.
-fn setting(operation: &Operation, settings: &BackendSettings) -> Option<&'static str> {
+pub(super) fn setting(operation: &Operation, settings: &BackendSettings) -> Option<&'static str> {
     let (is_there, missing) = match operation.id {
         "flux_text_to_image" => (
             settings.flux_dev.is_some() || settings.flux_schnell.is_some(),

@@ -1,5 +1,8 @@
 //! The engines of a service that this program runs.
 
+#[cfg(test)]
+mod table;
+
 use std::path::Path;
 use std::sync::Arc;
 
