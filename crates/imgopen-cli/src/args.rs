@@ -122,11 +122,12 @@ Exit codes:
   130  Ctrl-C while waiting; the task continues";
 
 const DEMO: &str = "\
-Needs no network, key or settings. The results are saved in imgopen-demo/.
+Needs no network, key or settings; only --neural fetches packages, by `pip` and `npm`. The results are saved in imgopen-demo/.
 
 Examples:
   imgopen demo
-  imgopen demo --output /tmp/demo --keep /tmp/demo-data";
+  imgopen demo --output /tmp/demo --keep /tmp/demo-data
+  imgopen demo --neural --photo portrait.jpg";
 
 const RUN: &str = "\
 Each field of the request has a flag; fields that take a picture accept the path of a local file as well as a URL. \

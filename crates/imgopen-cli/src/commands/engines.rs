@@ -21,6 +21,15 @@ pub fn built_in(sandbox: bool) -> Registry {
     with_sandbox(imgopen_tools::classical().with(Faces::new()), sandbox)
 }
 
+/// Returns the engines that are built in, those for networks in a models directory, and the sandbox.
+///
+/// # Errors
+///
+/// None with the settings that are used here.
+pub fn built_in_with_nets(models: &Path) -> anyhow::Result<Registry> {
+    Ok(with_sandbox(with_nets(imgopen_tools::classical(), models, &NetSettings::default())?, true))
+}
+
 /// Returns the engines that are built in, and those for back ends. Back ends are preferred to networks that run here.
 ///
 /// # Errors

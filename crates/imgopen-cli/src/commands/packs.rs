@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -142,7 +142,48 @@ pub fn pull(args: Pull, as_json: bool) -> anyhow::Result<()> {
     };
     check_licences(&packs, &chosen, &options)?;
     make_data_dir(&args.place)?;
-    let (cancel, from, directory) = (options.cancel.clone(), args.from, packs.clone());
+    let pulled = install(&packs, chosen, args.from, options)?;
+    if as_json {
+        let rows = pulled.iter().map(|(pack, pulled)| {
+            let path = shown(&packs.directory_of(pack));
+            json!({ "directory": path, "is_new": pulled.is_new, "manifest": pulled.manifest })
+        });
+        return print_json(&json!({ "packs": rows.collect::<Value>() }));
+    }
+    let lines: Vec<_> = pulled.iter().map(|(pack, pulled)| summary(&packs, pack, pulled)).collect();
+    print(&lines.join("\n"))
+}
+
+/// Pulls packs of the built-in catalogue: those that are named, or if there are no names all whose licences are accepted or need not
+/// be. Returns the models directory that has them.
+pub fn pull_built_in(names: &[String], accepted: &[String], place: &Place) -> anyhow::Result<PathBuf> {
+    let catalogue = Catalogue::built_in();
+    let unknown = |unknown: UnknownName| Failure::usage(format!("--accept-licence: {unknown}"));
+    catalogue.check_accepted(accepted).map_err(unknown)?;
+    let models = settings::models_dir(place)?;
+    let packs = Packs::in_models(&models);
+    let options = PullOptions { accepted: accepted.to_vec(), launcher: backends::launcher(), ..PullOptions::default() };
+    let chosen: Vec<Pack> = match names {
+        [] => {
+            let free = |pack: &&Pack| packs.check_licence(pack, &options).is_ok();
+            catalogue.packs().iter().filter(free).cloned().collect()
+        }
+        names => chosen(catalogue, names)?,
+    };
+    check_licences(&packs, &chosen, &options)?;
+    make_data_dir(place)?;
+    install(&packs, chosen, None, options)?;
+    Ok(models)
+}
+
+/// Pulls packs one after the other, until Ctrl-C, and prints what it does on standard error.
+fn install(
+    packs: &Packs,
+    chosen: Vec<Pack>,
+    from: Option<PathBuf>,
+    options: PullOptions,
+) -> anyhow::Result<Vec<(Pack, Pulled)>> {
+    let (cancel, packs) = (options.cancel.clone(), packs.clone());
     let work = move || {
         let origin = from.as_deref().map_or(Origin::Registry, Origin::Path);
         let pull = |pack: Pack| -> anyhow::Result<(Pack, Pulled)> {
@@ -152,16 +193,7 @@ pub fn pull(args: Pull, as_json: bool) -> anyhow::Result<()> {
         };
         chosen.into_iter().map(pull).collect::<anyhow::Result<Vec<_>>>()
     };
-    let pulled = interruptible(work, &cancel)?;
-    if as_json {
-        let rows = pulled.iter().map(|(pack, pulled)| {
-            let path = shown(&directory.directory_of(pack));
-            json!({ "directory": path, "is_new": pulled.is_new, "manifest": pulled.manifest })
-        });
-        return print_json(&json!({ "packs": rows.collect::<Value>() }));
-    }
-    let lines: Vec<_> = pulled.iter().map(|(pack, pulled)| summary(&directory, pack, pulled)).collect();
-    print(&lines.join("\n"))
+    interruptible(work, &cancel)
 }
 
 /// Checks the licences of all packs that are to be pulled, before any is.

@@ -1,0 +1,150 @@
+//! The tasks of the demo.
+
+use imgopen_engine::{Grade, Registry};
+use imgopen_types::{Operation, operations};
+use serde_json::{Value, json};
+
+/// One task of the demo.
+pub struct Step {
+    /// Its operation.
+    pub operation: &'static Operation,
+    /// What the result shows.
+    pub about: &'static str,
+    /// The request, with names of pictures as paths.
+    pub request: fn() -> Value,
+}
+
+/// Those that need nothing, in order.
+pub const CLASSICAL: &[Step] = &[
+    Step {
+        operation: &operations::TEXT_TO_IMAGE,
+        about: "a labelled test card, in place of a generated picture",
+        request: || {
+            json!({
+                "prompt": "a lighthouse at night", "batch_size": 1, "width": 512, "height": 512, "seed": "7",
+                "alwayson_scripts": { "sd_model_checkpoint": "sandbox.safetensors" },
+            })
+        },
+    },
+    Step {
+        operation: &operations::REMOVE_OBJECT,
+        about: "a photograph without the mission patch on the astronaut's suit",
+        request: || json!({ "sourceImage": "portrait", "maskImage": "mask" }),
+    },
+    Step {
+        operation: &operations::PREVIEW_CONTROLNET,
+        about: "the edges of the photograph, as input for ControlNet",
+        request: || json!({ "sourceImage": "portrait", "preprocessor": "canny" }),
+    },
+    Step {
+        operation: &operations::WATERMARK_IMAGE,
+        about: "the photograph with a watermark in its corner",
+        request: || {
+            json!({
+                "sourceImage": "portrait", "watermarkText": "imgopen demo", "position": "bottom-right",
+                "opacity": 0.8, "margin": 12,
+            })
+        },
+    },
+    Step {
+        operation: &operations::DETECT_FACES,
+        about: "the faces in the photograph",
+        request: || json!({ "imageUrl": "portrait" }),
+    },
+];
+
+/// Those for neural networks, in order. Of them, those run whose operations networks are there for.
+const NEURAL: &[Step] = &[
+    Step {
+        operation: &operations::REMOVE_BACKGROUND,
+        about: "the subject of the photograph without its background",
+        request: || json!({ "sourceImage": "photo" }),
+    },
+    Step {
+        operation: &operations::SUPER_RESOLUTION,
+        about: "a small copy of the photograph at four times its size, with its detail rebuilt",
+        request: || json!({ "image": "small", "scale": 4 }),
+    },
+    Step {
+        operation: &operations::DETECT_FACES,
+        about: "the faces in the photograph",
+        request: || json!({ "imageUrl": "photo" }),
+    },
+    Step {
+        operation: &operations::RESTORE_FACE,
+        about: "the photograph with its faces restored",
+        request: || json!({ "image": "photo" }),
+    },
+    Step {
+        operation: &operations::REMOVE_OBJECT,
+        about: "a photograph without the mission patch on the astronaut's suit",
+        request: || json!({ "sourceImage": "portrait", "maskImage": "mask" }),
+    },
+    Step {
+        operation: &operations::DESCRIBE_IMAGE,
+        about: "tags of what the photograph shows",
+        // Nothing listens there.
+        request: || json!({ "image": "photo", "model": "deepdanbooru", "callbackUrl": "http://127.0.0.1:9/" }),
+    },
+    Step {
+        operation: &operations::RECOGNIZE_STYLE,
+        about: "the style of the photograph",
+        request: || json!({ "sourceImage": "photo" }),
+    },
+    Step {
+        operation: &operations::PREVIEW_CONTROLNET,
+        about: "the distance of what the photograph shows, as input for ControlNet",
+        request: || json!({ "sourceImage": "photo", "preprocessor": "depth" }),
+    },
+];
+
+/// With a photograph of the user's.
+const SWAP: Step = Step {
+    operation: &operations::SWAP_FACE,
+    about: "the photograph with the face of the astronaut",
+    request: || json!({ "sourceUrl": "portrait", "targetUrl": "photo" }),
+};
+
+/// Returns the tasks that neural networks of these engines carry out.
+pub fn neural(engines: &Registry, is_own_photo: bool) -> Vec<&'static Step> {
+    let all = NEURAL.iter().chain(is_own_photo.then_some(&SWAP));
+    all.filter(|step| is_neural(step, engines)).collect()
+}
+
+/// Returns whether a network is there for a task, with the values that it asks for.
+fn is_neural(step: &Step, engines: &Registry) -> bool {
+    let request = (step.request)();
+    let Ok(choice) = engines.pick(step.operation.id, None) else { return false };
+    let listed = |field: &str, values: &[String]| {
+        let given = request.get(field).and_then(Value::as_str);
+        given.is_none_or(|given| values.iter().any(|value| value == given))
+    };
+    choice.offer.grade == Grade::Neural && choice.offer.values.iter().all(|known| listed(known.field, &known.values))
+}
+
+#[cfg(test)]
+mod tests {
+    use imgopen_tools::{Preprocessors, Sandbox};
+
+    use super::*;
+    use crate::request::draft::Draft;
+
+    #[test]
+    fn requests_are_valid() {
+        for step in CLASSICAL.iter().chain(NEURAL).chain([&SWAP]) {
+            let named = (step.request)().to_string();
+            let text = ["portrait", "mask", "photo", "small"]
+                .iter()
+                .fold(named, |text, name| text.replace(&format!("\"{name}\""), "\"https://example.com/a.png\""));
+            let mut draft = Draft::new(step.operation, serde_json::from_str(&text).unwrap()).unwrap();
+            draft.complete().unwrap();
+            assert!(draft.finish().is_ok(), "{}: {text}", step.operation.id);
+        }
+    }
+
+    #[test]
+    fn without_networks_there_is_nothing_to_show_of_them() {
+        let engines = Registry::default().with(Preprocessors::new()).with(Sandbox::new());
+        assert_eq!(neural(&engines, true).len(), 0);
+    }
+}
