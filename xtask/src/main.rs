@@ -54,6 +54,9 @@ enum Command {
         /// The folder to write to, instead of target/gallery
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// A models directory, whose packs and nets are shown at work too
+        #[arg(long, value_name = "DIR")]
+        models: Option<PathBuf>,
     },
     /// Write the table of README.md that says what makes the results of each operation real
     Operations {
@@ -102,7 +105,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             codegen::run(&root, mode, out)
         }
         Command::Docs { out: file } => docs::run(&root, file, out),
-        Command::Gallery { out: folder } => gallery::run(&root, folder),
+        Command::Gallery { out: folder, models } => gallery::run(&root, folder, models),
         Command::Operations { check } => operations::run(&root, check),
         Command::Modules => modules::run(&root, out),
         Command::Breaking { against } => breaking::run(&root, &against, out),

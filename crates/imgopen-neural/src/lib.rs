@@ -29,3 +29,10 @@ pub use restore::Restore;
 pub use safety::Safety;
 pub use swap::Swap;
 pub use upscale::Upscale;
+
+use imgopen_engine::Registry;
+
+/// Adds all engines of this crate to a registry.
+pub fn with_all(registry: Registry, nets: &Nets) -> Registry {
+    registry.with(Background::new(nets.clone())).with(Upscale::new(nets.clone()))
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use imgopen_backends::{DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Background, Nets, Runtime, SessionSettings, Upscale};
+use imgopen_neural::{Nets, Runtime, SessionSettings};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -73,7 +73,7 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
 fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> anyhow::Result<Registry> {
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::run_by(runtime(settings)?, models, sessions);
-    Ok(registry.with(Background::new(nets.clone())).with(Upscale::new(nets)))
+    Ok(imgopen_neural::with_all(registry, &nets))
 }
 
 /// Opens the runtime of networks. The message names the library.

@@ -19,15 +19,15 @@ pub fn all(workshop: &Workshop) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn photo(name: &str) -> DynamicImage {
+pub fn photo(name: &str) -> DynamicImage {
     python::photo(name).into()
 }
 
-fn tile(image: &DynamicImage, caption: impl Into<String>) -> Tile {
+pub fn tile(image: &DynamicImage, caption: impl Into<String>) -> Tile {
     Tile { image: image.clone(), caption: caption.into() }
 }
 
-fn results(output: &Output) -> Result<Vec<Tile>> {
+pub fn results(output: &Output) -> Result<Vec<Tile>> {
     let tiles = output.pictures.iter().map(|result| {
         let image = picture::decode(&result.bytes, &PictureLimits::default())?.image;
         let seed = result.seed.map_or(String::new(), |seed| format!(", seed {seed}"));

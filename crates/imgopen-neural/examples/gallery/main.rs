@@ -1,21 +1,24 @@
 //! A contact sheet of all tools on photographs: `cargo xtask gallery`, which writes one HTML page and one PNG.
 //!
-//! Needs `python3`; the photographs come with a package that is installed below the target directory. The argument is the
-//! output directory.
+//! Needs `python3`; the photographs come with a package that is installed below the target directory. The arguments are the output
+//! directory, and a models directory, whose packs and nets are then used.
 
+mod neural;
 mod page;
-#[path = "../../tests/support/python.rs"]
+#[path = "../../../imgopen-tools/tests/support/python.rs"]
 #[allow(dead_code, clippy::unwrap_used)]
 mod python;
 mod sheet;
 mod show;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use image::DynamicImage;
-use imgopen_engine::{Format, Input, Job, JobRequest, Monitor, Output, Registry};
+use imgopen_engine::{Format, Grade, Input, Job, JobRequest, Monitor, Output, Registry};
+use imgopen_neural::{Nets, SessionSettings};
 use imgopen_picture::{Attached, encode};
 use imgopen_types::operations;
 use serde_json::Value;
@@ -38,9 +41,13 @@ pub struct Entry {
 }
 
 fn main() -> Result<()> {
-    let folder = PathBuf::from(std::env::args().nth(1).ok_or("give the folder to write to")?);
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let folder = arguments.next().ok_or("give the folder to write to")?;
+    let models = arguments.next();
     std::fs::create_dir_all(&folder)?;
-    let entries = show::all(&Workshop::new()?)?;
+    let workshop = Workshop::new(models.as_deref())?;
+    let mut entries = show::all(&workshop)?;
+    entries.extend(neural::all(&workshop));
     let (html, png) = (folder.join("gallery.html"), folder.join("gallery.png"));
     std::fs::write(&html, page::page(&entries)?)?;
     std::fs::write(&png, encode(&sheet::sheet(&entries).into(), Format::Png, &Attached::default())?)?;
@@ -55,8 +62,19 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    fn new() -> Result<Self> {
-        Ok(Self { registry: imgopen_tools::classical(), runtime: tokio::runtime::Runtime::new()? })
+    fn new(models: Option<&Path>) -> Result<Self> {
+        let mut registry = imgopen_tools::classical();
+        if let Some(models) = models {
+            let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            registry =
+                imgopen_neural::with_all(registry, &Nets::in_models(models, threads, SessionSettings::default()));
+        }
+        Ok(Self { registry, runtime: tokio::runtime::Runtime::new()? })
+    }
+
+    /// Returns whether a neural network carries out an operation.
+    pub fn is_neural(&self, operation: &str) -> bool {
+        self.registry.pick(operation, None).is_ok_and(|choice| choice.offer.grade == Grade::Neural)
     }
 
     /// Returns the values that the best engine of an operation accepts in a field.
