@@ -5,37 +5,27 @@
 //! `IMGOPEN_TEST_ONNXRUNTIME` names, if it does.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/packs.rs"]
+mod packs;
 #[allow(dead_code)]
 #[path = "../../imgopen-tools/tests/support/python.rs"]
 mod python;
 mod support;
 
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use image::DynamicImage;
 use imgopen_engine::{Auditor, Engine, Format, Grade, Input, Job, JobRequest, Monitor, Picture, PictureLimits};
-use imgopen_neural::{Background, Describe, Hairstyle, Nets, Restore, RuntimeSettings, Safety, SessionSettings, Swap, Upscale};
+use imgopen_neural::{Background, Describe, Hairstyle, Restore, Safety, Swap, Upscale};
 use imgopen_picture::decode;
 use imgopen_tools::lanczos;
 use imgopen_types::operations::{CHANGE_HAIRSTYLE, DESCRIBE_IMAGE, REMOVE_BACKGROUND, RESTORE_FACE, SUPER_RESOLUTION, SWAP_FACE};
 use serde_json::json;
 
+use packs::nets;
 use support::{URL, job, png, run};
 
 /// 512x512 pixels.
 const ASTRONAUT: &[u8] = include_bytes!("../../imgopen-cli/assets/astronaut.jpg");
-
-fn nets() -> Option<Nets> {
-    let Some(models) = std::env::var_os("IMGOPEN_TEST_MODELS").map(PathBuf::from) else {
-        eprintln!("IMGOPEN_TEST_MODELS is not set: nothing is tested");
-        return None;
-    };
-    let library = std::env::var_os("IMGOPEN_TEST_ONNXRUNTIME").map(PathBuf::from).filter(|_| cfg!(feature = "ort"));
-    let runtime = RuntimeSettings { threads: NonZeroUsize::new(2).unwrap(), library, providers: Vec::new() };
-    Some(Nets::run_by(runtime.open().unwrap(), &models, SessionSettings::default()))
-}
 
 fn read(bytes: &[u8]) -> DynamicImage {
     decode(bytes, &PictureLimits::default()).unwrap().image

@@ -8,6 +8,8 @@ mod page;
 #[path = "../../../imgopen-tools/tests/support/python.rs"]
 #[allow(dead_code, clippy::unwrap_used)]
 mod python;
+#[path = "../support/requests.rs"]
+mod requests;
 mod sheet;
 mod show;
 

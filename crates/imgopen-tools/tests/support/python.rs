@@ -32,8 +32,35 @@ pub fn run(script: &str, arguments: &[&str]) -> String {
 pub fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
-        install().unwrap_or_else(|error| panic!("Python and its packages cannot be installed: {error}"))
+        let installed = install("python", PACKAGES);
+        installed.unwrap_or_else(|error| panic!("Python and its packages cannot be installed: {error}"))
     })
+}
+
+/// Returns the interpreter of another environment, which has these packages. It is below a directory of that name.
+pub fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    install(name, packages)
+}
+
+/// Returns the archive of a package of npm, such as `name@1.0.0`, which is downloaded once. Needs `npm`.
+pub fn packed(package: &str) -> Result<PathBuf> {
+    let folder = temporary()?.join("npm").join(package.replace(['/', '@'], "-"));
+    let _lock = locked(&folder)?;
+    let archive = || -> Result<Option<PathBuf>> {
+        let files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        Ok(files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "tgz")))
+    };
+    if archive()?.is_none() {
+        run_command(Command::new("npm").args(["pack", "--silent", package, "--pack-destination"]).arg(&folder))?;
+    }
+    Ok(archive()?.ok_or_else(|| format!("`npm pack {package}` has written no archive"))?)
+}
+
+/// Returns a directory for files of a test or a bench.
+pub fn work(name: &str) -> Result<PathBuf> {
+    let folder = temporary()?.join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// Returns the file of a photograph that scikit-image ships, such as `astronaut.png`.
@@ -75,18 +102,18 @@ fn locked(folder: &Path) -> Result<File> {
     Ok(lock)
 }
 
-fn install() -> Result<PathBuf> {
-    let folder = temporary()?.join("python");
+fn install(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = temporary()?.join(name);
     let _lock = locked(&folder)?;
     let python = folder.join("venv/bin/python");
     let note = folder.join("installed");
-    let wanted = PACKAGES.join("\n");
+    let wanted = packages.join("\n");
     if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
     run_command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run_command(Command::new(&python).args(pip).args(PACKAGES))?;
+    run_command(Command::new(&python).args(pip).args(packages))?;
     fs::write(note, wanted)?;
     Ok(python)
 }
