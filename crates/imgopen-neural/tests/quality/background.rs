@@ -13,9 +13,10 @@ use crate::cutouts::{self, CutOut};
 use crate::support::{job, run};
 use crate::with;
 
-/// rembg has a mean difference of 0.0112 and a gradient error of 0.060 on these pictures, with the larger net of the same pack.
+/// With the larger net of the same pack, rembg 2.0.86 has a mean difference of 0.0112 and a gradient error of 0.060 on these pictures,
+/// and the same refinement in Python one of 0.0101 and 0.052.
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_are_cut_out_as_exactly_as_by_rembg() {
+async fn objects_are_cut_out_more_exactly_than_by_rembg() {
     let Some(engine) = with("background").map(Background::new) else { return };
     let mut all = Vec::new();
     for CutOut { file, alpha } in cutouts::all() {
@@ -29,5 +30,5 @@ async fn objects_are_cut_out_as_exactly_as_by_rembg() {
     }
     let mean = cutouts::mean(&all);
     eprintln!("{mean:?}");
-    assert!(mean.mean < 0.0115 && mean.gradient < 0.062, "{mean:?}");
+    assert!(mean.mean < 0.0107 && mean.gradient < 0.056, "{mean:?}");
 }
