@@ -117,7 +117,7 @@ fn plan(args: &Demo, models: Option<&Path>, directory: &Path) -> anyhow::Result<
     let photo = args.nets.photo.as_deref();
     let pictures = pictures.with_photo(photo, directory)?;
     let engines = built_in_with_nets(models)?;
-    let steps = steps::neural(&engines, photo.is_some());
+    let steps = steps::neural(&engines, &built_in(true), photo.is_some());
     if steps.is_empty() {
         let models = models.display();
         let problem = "nothing that the demo can show is done by the neural networks in";

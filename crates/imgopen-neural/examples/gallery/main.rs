@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use image::DynamicImage;
-use imgopen_engine::{Format, Grade, Input, Job, JobRequest, Monitor, Output, Registry};
+use imgopen_engine::{Format, Input, Job, JobRequest, Monitor, Output, Registry};
 use imgopen_neural::{Nets, SessionSettings};
 use imgopen_picture::{Attached, encode};
 use imgopen_types::operations;
@@ -45,9 +45,9 @@ pub struct Entry {
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let folder = arguments.next().ok_or("give the folder to write to")?;
-    let models = arguments.next();
     std::fs::create_dir_all(&folder)?;
-    let workshop = Workshop::new(models.as_deref())?;
+    // The output directory has no packs.
+    let workshop = Workshop::new(&arguments.next().unwrap_or_else(|| folder.clone()))?;
     let mut entries = show::all(&workshop)?;
     entries.extend(neural::all(&workshop));
     let (html, png) = (folder.join("gallery.html"), folder.join("gallery.png"));
@@ -64,19 +64,18 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    fn new(models: Option<&Path>) -> Result<Self> {
-        let mut registry = imgopen_tools::classical();
-        if let Some(models) = models {
-            let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            registry =
-                imgopen_neural::with_all(registry, &Nets::in_models(models, threads, SessionSettings::default()));
-        }
+    /// With the packs and nets of a models directory.
+    fn new(models: &Path) -> Result<Self> {
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let nets = Nets::in_models(models, threads, SessionSettings::default());
+        let registry = imgopen_neural::with_all(imgopen_tools::classical(), &nets);
         Ok(Self { registry, runtime: tokio::runtime::Runtime::new()? })
     }
 
-    /// Returns whether a neural network carries out an operation.
+    /// Returns whether an engine for networks carries out an operation.
     pub fn is_neural(&self, operation: &str) -> bool {
-        self.registry.pick(operation, None).is_ok_and(|choice| choice.offer.grade == Grade::Neural)
+        let choice = self.registry.pick(operation, None);
+        choice.is_ok_and(|choice| imgopen_tools::classical().engine(choice.engine.name()).is_none())
     }
 
     /// Returns the values that the best engine of an operation accepts in a field.

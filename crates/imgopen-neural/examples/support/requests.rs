@@ -15,7 +15,7 @@ pub fn all() -> Vec<Request> {
         ("remove_background", json!({"backgroundColor": "#3060c0"}), &[("sourceImage", "astronaut")][..]),
         ("super_resolution", json!({"scale": 4}), &[("image", "horse")]),
         ("restore_face", json!({}), &[("image", "astronaut")]),
-        ("change_hairstyle", json!({"hairStyle": "short", "hairColor": "red"}), &[("sourceImage", "astronaut")]),
+        ("change_hairstyle", json!({"hairStyle": "keep", "hairColor": "red"}), &[("sourceImage", "astronaut")]),
         ("describe_image", json!({"callbackUrl": "https://example.com/"}), &[("image", "astronaut")]),
         ("describe_image", json!({"callbackUrl": "https://example.com/"}), &[("image", "coffee")]),
         ("swap_face", json!({}), &[("sourceUrl", "astronaut"), ("targetUrl", "astronaut")]),

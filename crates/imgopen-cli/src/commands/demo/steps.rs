@@ -1,6 +1,6 @@
 //! The tasks of the demo.
 
-use imgopen_engine::{Grade, Registry};
+use imgopen_engine::Registry;
 use imgopen_types::{Operation, operations};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub const CLASSICAL: &[Step] = &[
     },
 ];
 
-/// Those for neural networks, in order. Of them, those run whose operations networks are there for.
+/// Those for neural networks, in order. Those run that an engine is there for.
 const NEURAL: &[Step] = &[
     Step {
         operation: &operations::REMOVE_BACKGROUND,
@@ -76,15 +76,20 @@ const NEURAL: &[Step] = &[
         request: || json!({ "image": "photo" }),
     },
     Step {
+        operation: &operations::CHANGE_HAIRSTYLE,
+        about: "the photograph with red hair",
+        request: || json!({ "sourceImage": "photo", "hairStyle": "keep", "hairColor": "red" }),
+    },
+    Step {
         operation: &operations::REMOVE_OBJECT,
         about: "a photograph without the mission patch on the astronaut's suit",
         request: || json!({ "sourceImage": "portrait", "maskImage": "mask" }),
     },
     Step {
         operation: &operations::DESCRIBE_IMAGE,
-        about: "tags of what the photograph shows",
+        about: "what the photograph shows, in words",
         // Nothing listens there.
-        request: || json!({ "image": "photo", "model": "deepdanbooru", "callbackUrl": "http://127.0.0.1:9/" }),
+        request: || json!({ "image": "photo", "callbackUrl": "http://127.0.0.1:9/" }),
     },
     Step {
         operation: &operations::RECOGNIZE_STYLE,
@@ -105,26 +110,27 @@ const SWAP: Step = Step {
     request: || json!({ "sourceUrl": "portrait", "targetUrl": "photo" }),
 };
 
-/// Returns the tasks that neural networks of these engines carry out.
-pub fn neural(engines: &Registry, is_own_photo: bool) -> Vec<&'static Step> {
+/// Returns the tasks that these engines carry out with what was pulled: by engines that are not among those that need nothing.
+pub fn neural(engines: &Registry, bare: &Registry, is_own_photo: bool) -> Vec<&'static Step> {
     let all = NEURAL.iter().chain(is_own_photo.then_some(&SWAP));
-    all.filter(|step| is_neural(step, engines)).collect()
+    all.filter(|step| is_added(step, engines, bare)).collect()
 }
 
-/// Returns whether a network is there for a task, with the values that it asks for.
-fn is_neural(step: &Step, engines: &Registry) -> bool {
+/// Returns whether an engine that needs something is there for a task, with the values that it asks for.
+fn is_added(step: &Step, engines: &Registry, bare: &Registry) -> bool {
     let request = (step.request)();
     let Ok(choice) = engines.pick(step.operation.id, None) else { return false };
     let listed = |field: &str, values: &[String]| {
         let given = request.get(field).and_then(Value::as_str);
         given.is_none_or(|given| values.iter().any(|value| value == given))
     };
-    choice.offer.grade == Grade::Neural && choice.offer.values.iter().all(|known| listed(known.field, &known.values))
+    bare.engine(choice.engine.name()).is_none()
+        && choice.offer.values.iter().all(|known| listed(known.field, &known.values))
 }
 
 #[cfg(test)]
 mod tests {
-    use imgopen_tools::{Preprocessors, Sandbox};
+    use imgopen_tools::{Lanczos, Preprocessors};
 
     use super::*;
     use crate::request::draft::Draft;
@@ -143,8 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn without_networks_there_is_nothing_to_show_of_them() {
-        let engines = Registry::default().with(Preprocessors::new()).with(Sandbox::new());
-        assert_eq!(neural(&engines, true).len(), 0);
+    fn what_is_shown_is_done_by_engines_that_were_added() {
+        let engines = Registry::default().with(Lanczos::new()).with(Preprocessors::new());
+        let shown = |bare: &Registry| {
+            let steps = neural(&engines, bare, true);
+            steps.into_iter().map(|step| step.operation.id).collect::<Vec<_>>()
+        };
+        // No preprocessor here finds distances.
+        assert_eq!(shown(&Registry::default()), ["super_resolution"]);
+        assert_eq!(shown(&Registry::default().with(Lanczos::new())), [""; 0]);
     }
 }

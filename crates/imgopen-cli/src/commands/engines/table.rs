@@ -164,6 +164,7 @@ fn installed(operation: &Operation, pieces: &[Piece], enough: &[Enough]) -> [Str
     for enough in enough.iter().filter(|enough| enough.offered.operation == operation.id && !enough.pieces.is_empty()) {
         let chosen: Vec<&Piece> = enough.pieces.iter().map(|place| &pieces[*place]).collect();
         let text = chosen.iter().map(|piece| piece.shown()).collect::<Vec<_>>().join(" and ");
+        let text = if enough.offered.grade == Grade::Draft { format!("{text}, as a draft") } else { text };
         let cell = if chosen.iter().all(|piece| piece.pack.is_some()) { &mut packs } else { &mut own };
         if !cell.contains(&text) {
             cell.push(text);
