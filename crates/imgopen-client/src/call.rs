@@ -44,7 +44,9 @@ impl Client {
             duration_ms = field::Empty,
             tries = field::Empty,
         );
-        self.attempts(reader, request, operation).instrument(span).await
+        let attempts = self.attempts(reader, request, operation, &span);
+        // Entering a span that nobody records takes time at every poll.
+        if span.is_disabled() { attempts.await } else { attempts.instrument(span.clone()).await }
     }
 
     async fn attempts<R: Reader>(
@@ -52,6 +54,7 @@ impl Client {
         reader: &R,
         mut request: Request,
         operation: &'static str,
+        span: &Span,
     ) -> Result<ResponseValue<R::Answer>, Error> {
         let (retry, start) = (&self.inner.retry, Instant::now());
         let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
@@ -65,7 +68,7 @@ impl Client {
                 _ => (None, None),
             };
             let (Some(wait), Some(next)) = (wait, next) else {
-                record(&outcome, start, tried);
+                record(span, &outcome, start, tried);
                 return outcome;
             };
             debug!(tried, ?wait, "trying again");
@@ -100,8 +103,7 @@ fn random_key() -> Result<HeaderValue, Error> {
     HeaderValue::try_from(format!("{:032x}", u128::from_be_bytes(bytes))).map_err(|error| failed(&error))
 }
 
-fn record<T>(outcome: &Result<ResponseValue<T>, Error>, start: Instant, tries: u32) {
-    let span = Span::current();
+fn record<T>(span: &Span, outcome: &Result<ResponseValue<T>, Error>, start: Instant, tries: u32) {
     let status = match outcome {
         Ok(answer) => Some(answer.status()),
         Err(error) => error.status(),

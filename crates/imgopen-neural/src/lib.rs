@@ -16,14 +16,14 @@ pub mod safety;
 pub mod swap;
 pub mod upscale;
 
-pub use imgopen_nets::{NetError, SessionSettings};
-pub use imgopen_nets::runtime::{Provider, Runtime, RuntimeSettings, UnknownProvider};
 pub use background::Background;
 pub use controls::ControlNets;
 pub use describe::Describe;
 pub use faces::Faces;
 pub use fill::Lama;
 pub use hairstyle::Hairstyle;
+pub use imgopen_nets::runtime::{Provider, Runtime, RuntimeSettings, UnknownProvider};
+pub use imgopen_nets::{NetError, SessionSettings};
 pub use nets::{Nets, OwnFile, own_files};
 pub use restore::Restore;
 pub use safety::Safety;
@@ -34,5 +34,14 @@ use imgopen_engine::Registry;
 
 /// Adds all engines of this crate to a registry.
 pub fn with_all(registry: Registry, nets: &Nets) -> Registry {
-    registry.with(Background::new(nets.clone())).with(Upscale::new(nets.clone()))
+    registry
+        .with(Background::new(nets.clone()))
+        .with(ControlNets::new(nets.clone()))
+        .with(Describe::new(nets.clone()))
+        .with(Faces::new())
+        .with(Hairstyle::new(nets.clone()))
+        .with(Lama::new(nets.clone()))
+        .with(Restore::new(nets.clone()))
+        .with(Swap::new(nets.clone()))
+        .with(Upscale::new(nets.clone()))
 }

@@ -5,7 +5,7 @@ use imgopen_tools::parts::Part;
 /// The parts of this crate.
 pub const PARTS: &[Part] = &[
     Part {
-        name: "the face detector BlazeFace of MediaPipe",
+        name: "the face detector BlazeFace and the triangles of faces, of MediaPipe",
         licence: "Apache-2.0",
         text: include_str!("../nets/LICENSE-mediapipe"),
     },

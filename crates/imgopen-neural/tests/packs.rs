@@ -18,7 +18,9 @@ use imgopen_engine::{Auditor, Engine, Format, Grade, Input, Job, JobRequest, Mon
 use imgopen_neural::{Background, Describe, Hairstyle, Restore, Safety, Swap, Upscale};
 use imgopen_picture::decode;
 use imgopen_tools::lanczos;
-use imgopen_types::operations::{CHANGE_HAIRSTYLE, DESCRIBE_IMAGE, REMOVE_BACKGROUND, RESTORE_FACE, SUPER_RESOLUTION, SWAP_FACE};
+use imgopen_types::operations::{
+    CHANGE_HAIRSTYLE, DESCRIBE_IMAGE, REMOVE_BACKGROUND, RESTORE_FACE, SUPER_RESOLUTION, SWAP_FACE,
+};
 use serde_json::json;
 
 use packs::nets;
@@ -161,6 +163,7 @@ async fn photographs_are_described() {
         assert!(caption.starts_with(expected[0]), "{name}: {caption}");
         assert!(expected.iter().all(|phrase| caption.contains(phrase)), "{name}: {caption}");
     }
+}
 
 /// Her own face in other colours gets hers again. With the same method in Python, the middle of the face is off by 2.4 of 255 on
 /// average.

@@ -25,7 +25,9 @@ impl Text {
     pub(crate) fn broken(&self, text: &str) -> Option<Rule> {
         // A character has one to four bytes, so that most texts need not be counted.
         let bytes = text.len();
-        let short = self.min_length.is_some_and(|least| bytes < least.saturating_mul(4) && text.chars().take(least).count() < least);
+        let short = self
+            .min_length
+            .is_some_and(|least| bytes < least.saturating_mul(4) && text.chars().take(least).count() < least);
         let long = self.max_length.is_some_and(|most| bytes > most && text.chars().nth(most).is_some());
         if short || long {
             Some(Rule::Length)

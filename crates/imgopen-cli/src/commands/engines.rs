@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use imgopen_backends::{DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Nets, Runtime, SessionSettings};
+use imgopen_neural::{Faces, Hairstyle, Nets, Runtime, Safety, SessionSettings};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -27,7 +27,7 @@ pub fn built_in(sandbox: bool) -> Registry {
 ///
 /// None with the settings that are used here.
 pub fn built_in_with_nets(models: &Path) -> anyhow::Result<Registry> {
-    Ok(with_sandbox(with_nets(imgopen_tools::classical(), models, &NetSettings::default())?, true))
+    Ok(with_sandbox(with_nets(imgopen_tools::classical(), models, &NetSettings::default(), Vec::new())?, true))
 }
 
 /// Returns the engines that are built in, and those for back ends. Back ends are preferred to networks that run here.
@@ -62,17 +62,24 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     }
     let registry = fleets.into_iter().fold(registry, Registry::with);
     let registry = inpainters.into_iter().flatten().fold(registry, Registry::with);
-    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets)?, settings.sandbox))
+    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets, painters)?, settings.sandbox))
 }
 
-/// Adds the engines that run networks of packs.
+/// Adds the engines that run networks, and what audits results. `painters` paint the hair that one of them finds.
 ///
 /// # Errors
 ///
 /// If the runtime of the settings cannot be used.
-fn with_nets(registry: Registry, models: &Path, settings: &NetSettings) -> anyhow::Result<Registry> {
+fn with_nets(
+    registry: Registry,
+    models: &Path,
+    settings: &NetSettings,
+    painters: Vec<Inpainter>,
+) -> anyhow::Result<Registry> {
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
     let nets = Nets::run_by(runtime(settings)?, models, sessions);
+    let painted = painters.into_iter().map(|painter| Hairstyle::with_painter(nets.clone(), Arc::new(painter)));
+    let registry = painted.fold(registry, Registry::with).with_auditor(Safety::new(nets.clone()));
     Ok(imgopen_neural::with_all(registry, &nets))
 }
 

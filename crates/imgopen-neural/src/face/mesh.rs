@@ -33,18 +33,8 @@ const MOUTH: [usize; 2] = [61, 291];
 /// The sides of the face beside the ears, from left to right.
 const SIDES: [usize; 2] = [234, 454];
 
-const FOREHEAD: usize = 10;
-
-const CHIN: usize = 152;
-
 /// The share of an eye's width below which its lids are closed; open ones are a quarter or more apart.
 const CLOSED: f32 = 0.17;
-
-/// The outline of the face, clockwise from the forehead.
-const OUTLINE: [usize; 36] = [
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
-    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-];
 
 /// The points of a face in MediaPipe's order: x and y in pixels of the picture, z in the same scale, smaller where it is nearer.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,11 +119,6 @@ impl Mesh {
         slope(left, right)
     }
 
-    /// Returns by how many radians the face looks up, or if negative down. Roughly: it also depends on the shape of the face.
-    pub fn pitch(&self) -> f32 {
-        slope(self.point(CHIN), self.point(FOREHEAD))
-    }
-
     /// Returns whether the eye on the left of the picture, and that on its right, are closed. The net sees lids poorly:
     /// lowered ones count as open.
     pub fn eyes_closed(&self) -> [bool; 2] {
@@ -146,11 +131,6 @@ impl Mesh {
             open < CLOSED * apart(EYES[eye])
         };
         [is_closed(0), is_closed(1)]
-    }
-
-    /// Returns the outline of the face as a polygon.
-    pub fn outline(&self) -> Vec<[f32; 2]> {
-        OUTLINE.iter().map(|index| self.flat(*index)).collect()
     }
 
     /// Returns a point; the origin if there are fewer.
@@ -240,14 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn angles_are_those_of_depth_over_distance() {
-        let mesh = mesh_of(&[
-            (234, [10.0, 50.0, -3.0]),
-            (454, [50.0, 50.0, 37.0]),
-            (FOREHEAD, [30.0, 10.0, -5.0]),
-            (CHIN, [30.0, 90.0, 75.0]),
-        ]);
-        assert!((mesh.yaw() - FRAC_PI_4).abs() < 1e-6 && (mesh.pitch() + FRAC_PI_4).abs() < 1e-6);
+    fn the_angle_is_that_of_depth_over_distance() {
+        let mesh = mesh_of(&[(234, [10.0, 50.0, -3.0]), (454, [50.0, 50.0, 37.0])]);
+        assert!((mesh.yaw() - FRAC_PI_4).abs() < 1e-6);
     }
 
     #[test]
@@ -267,16 +242,6 @@ mod tests {
             mesh_of(&points).eyes_closed()
         };
         assert_eq!((lids(2.0), lids(5.0)), ([false, true], [false, false]));
-    }
-
-    #[test]
-    fn the_outline_goes_around_once() {
-        let mut seen = OUTLINE.to_vec();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen.len(), OUTLINE.len());
-        let mesh = mesh_of(&[(338, [3.0, 4.0, 5.0])]);
-        assert_eq!((mesh.outline().len(), mesh.outline()[1]), (36, [3.0, 4.0]));
     }
 
     /// The net's picture is 1.5 times the box: here 60 pixels, in which 192 of the net are.

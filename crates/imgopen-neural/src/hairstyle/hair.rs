@@ -143,7 +143,7 @@ impl Hair {
         for (y, place) in (part.top..).zip(places(near.height, part.height as usize)) {
             monitor.check_cancelled()?;
             near.enlarge_row(place, &columns, &mut mixed, &mut row);
-            for (x, level) in (part.left..).zip(&row).filter(|(_, level)| **level >= 0.5) {
+            for (x, _) in (part.left..).zip(&row).filter(|(_, level)| **level >= 0.5) {
                 hole.put_pixel(x, y, Luma([255]));
             }
         }

@@ -27,7 +27,7 @@ pub const URL: &str = "https://example.com/picture.png";
 const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The files of each pack that are used, as in the built-in catalogue.
-pub const FILES: [(&str, &[&str]); 5] = [
+pub const FILES: [(&str, &[&str]); 6] = [
     ("background", &["isnet-small.onnx", "isnet-medium.onnx"]),
     ("faces", &["face_landmark.onnx"]),
     ("portrait", &["selfie_segmentation.onnx"]),

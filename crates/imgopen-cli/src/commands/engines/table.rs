@@ -81,7 +81,7 @@ fn offered(pieces: &[&Piece]) -> BTreeSet<Offered> {
         fs::write(path, contents).unwrap();
     }
     let settings = NetSettings { threads: Some(1), ..NetSettings::default() };
-    offers(&with_nets(Registry::default(), models.path(), &settings).unwrap())
+    offers(&with_nets(Registry::default(), models.path(), &settings, Vec::new()).unwrap())
 }
 
 fn offers(registry: &Registry) -> BTreeSet<Offered> {
