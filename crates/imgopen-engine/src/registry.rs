@@ -295,14 +295,15 @@ const NEEDS: &[(&str, &str)] = &[
     ),
     (
         "describe_image",
-        "an engine with an image captioning model, such as CLIP, or one that measures, such as `describe`, which needs no weights",
+        "an engine with an image captioning model, such as CLIP, or with that of `imgopen models pull tags`, or one that \
+         measures, such as `describe`",
     ),
     ("detect_faces", "an engine with a face detector, such as `faces`, which has one built in"),
     ("expand_prompt", "an engine with a language model, or one that adds modifiers, such as `prompts`"),
     (
         "change_hairstyle",
-        "a model that finds people, such as that of `imgopen models pull portrait`, with which hair gets another colour, and \
-         for another style also a back end that inpaints",
+        "an engine with a model that finds people, such as that of `imgopen models pull portrait`, with which hair gets another \
+         colour, and for another style also a back end that inpaints",
     ),
     (
         "remove_object",

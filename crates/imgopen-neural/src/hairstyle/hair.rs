@@ -345,7 +345,7 @@ mod tests {
         let size = (part.width as usize, part.height as usize);
         let places = spots(part, size, &head());
         let colour = |[side, above]: &[f32; 2]| {
-            let is_dark = side.hypot(above - 0.3) < 2.0 || *above < -3.5;
+            let is_dark = side.hypot(above - 0.3) < 2.6 || *above < -3.5;
             match (is_inner(*side, *above), is_dark) {
                 (true, _) => [0.85, 0.65, 0.55],
                 (false, true) => [0.15, 0.1, 0.08],
@@ -376,7 +376,7 @@ mod tests {
         for (side, above) in [(0.0, 1.8), (1.5, 0.3), (-1.5, 0.3), (0.0, 1.2)] {
             assert!(at(side, above) > 0.9, "{side},{above}: {}", at(side, above));
         }
-        for (side, above) in [(0.0, 0.0), (0.0, -1.0), (2.5, 0.0), (0.0, -2.5), (0.0, -4.2)] {
+        for (side, above) in [(0.0, 0.0), (0.0, -1.0), (2.9, 0.0), (0.0, -2.5), (0.0, -4.2)] {
             assert!(at(side, above) < 0.05, "{side},{above}: {}", at(side, above));
         }
     }

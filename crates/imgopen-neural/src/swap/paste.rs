@@ -45,7 +45,7 @@ impl Area {
             // The conversion makes 0 of what is negative or not a number.
             let first = (least[axis] - more).floor() as u32;
             let end = ((most[axis] + more).ceil() as u32).min(side);
-            (first < end).then_some((first, end - first))
+            (first < end).then(|| (first, end - first))
         };
         let ((left, width), (top, height)) = (range(0, width)?, range(1, height)?);
         Some(Self { left, top, width, height })

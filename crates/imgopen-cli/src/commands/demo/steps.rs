@@ -88,8 +88,8 @@ const NEURAL: &[Step] = &[
     Step {
         operation: &operations::DESCRIBE_IMAGE,
         about: "what the photograph shows, in words",
-        // Nothing listens there.
-        request: || json!({ "image": "photo", "callbackUrl": "http://127.0.0.1:9/" }),
+        // A name that does not exist, because the operation wants one.
+        request: || json!({ "image": "photo", "callbackUrl": "http://demo.invalid/" }),
     },
     Step {
         operation: &operations::RECOGNIZE_STYLE,
