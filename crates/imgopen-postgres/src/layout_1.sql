@@ -56,7 +56,8 @@ CREATE TABLE tasks (
     deferrals       bigint NOT NULL DEFAULT 0,      -- runs that were handed back because of a fault of the server
     deferred_at     bigint,                         -- when the last was
     deferred_for    bigint NOT NULL DEFAULT 0,      -- how many milliseconds of faults the task had met by then
-    crashes_alone   bigint NOT NULL DEFAULT 0       -- how often the process died while this was its only run
+    crashes_alone   bigint NOT NULL DEFAULT 0,      -- how often the process died while this was its only run
+    claimed_at      bigint                          -- when the current run was claimed, by the database's clock
 ) WITH (
     fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_limit = 2000
 );
@@ -66,7 +67,8 @@ CREATE INDEX tasks_by_key ON tasks (key_id, seq);
 CREATE INDEX tasks_queued ON tasks (text_digest(needs), key_id, (seq + 64 * deferrals)) WHERE state = 'queued';
 CREATE INDEX tasks_running ON tasks (owner) WHERE state = 'running';
 CREATE INDEX tasks_running_by_key ON tasks (key_id) WHERE state = 'running';
-CREATE INDEX tasks_running_by_run ON tasks (run) WHERE state = 'running';
+-- A run is that of one task, also if a claim is repeated whose answer was lost.
+CREATE UNIQUE INDEX tasks_by_run ON tasks (run) WHERE run IS NOT NULL;
 CREATE INDEX tasks_ended ON tasks (finished_at, seq) WHERE finished_at IS NOT NULL;
 CREATE UNIQUE INDEX tasks_unique ON tasks (key_id, operation, text_digest(caller_id)) WHERE unique_id;
 CREATE UNIQUE INDEX tasks_reserved ON tasks (text_digest(reserves))
@@ -75,8 +77,32 @@ CREATE UNIQUE INDEX tasks_reserved ON tasks (text_digest(reserves))
 -- Processes that run tasks. One without a lease lives until another takes over.
 CREATE TABLE owners (
     id              text COLLATE "C" PRIMARY KEY,
-    lease_until     bigint,
-    registered_at   bigint NOT NULL DEFAULT now_ms()
+    lease           bigint,                         -- how many milliseconds it lasts from each sign of life
+    lease_until     bigint,                         -- by the database's clock
+    host            text NOT NULL DEFAULT '',
+    role            text NOT NULL DEFAULT '',
+    started_at      bigint NOT NULL DEFAULT now_ms(),
+    offers          text NOT NULL DEFAULT 'null',   -- what the process can run, as JSON
+    draining        boolean NOT NULL DEFAULT false  -- whether it is to end its runs and to begin no others
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
+-- The progress of runs, as of the last sign of life of their owners. It need not survive a crash of the server.
+CREATE UNLOGGED TABLE live (
+    task_id         text COLLATE "C" PRIMARY KEY,
+    run             text COLLATE "C" NOT NULL,
+    percent         float8 NOT NULL,
+    step            bigint NOT NULL,
+    steps           bigint NOT NULL,
+    engine          text,
+    grade           text,
+    preview         text COLLATE "C",               -- the name under which the latest intermediate picture is kept
+    told_at         bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
+-- Tasks whose previews somebody waits for, until when by the database's clock.
+CREATE UNLOGGED TABLE watched (
+    task_id         text COLLATE "C" PRIMARY KEY,
+    until           bigint NOT NULL
 ) WITH (fillfactor = 50);
 
 -- Runs that ended without their files being accounted for. A file is deleted only if its name begins with one of these.

@@ -11,6 +11,8 @@ mod open;
 mod orphans;
 mod owners;
 mod problem;
+mod recovery;
+mod ring;
 mod statement;
 mod store;
 mod submit;
@@ -18,6 +20,4 @@ mod tasks;
 mod values;
 
 pub use connect::PostgresOptions;
-pub use owners::Heartbeat;
 pub use store::PostgresStore;
-pub use tasks::ClaimNext;

@@ -1,115 +1,194 @@
-//! Owners and recovery in SQL.
+//! Owners, their signs of life and the progress of their runs, in SQL.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use deadpool_postgres::Client;
-use imgopen_store::{Moment, OwnerId, Proof, Recovered, Recovery, RunId, TaskRow};
+use imgopen_store::{
+    AssetToken, Beat, Heartbeat, LiveProgress, OwnerAbout, OwnerId, OwnerRow, RunId, RunProgress, TaskId,
+};
+use tokio_postgres::Row;
 
 use crate::problem::Problem;
 use crate::statement::{change, one_row, rows};
-use crate::tasks::{self, select};
-use crate::values::{milliseconds, moment};
+use crate::values::{duration, escape, escaped, json, milliseconds, moment, some_text, text};
 
-const REGISTER: &str = "INSERT INTO owners (id, lease_until) VALUES ($1, $2)
-    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until";
+const REGISTER: &str = "INSERT INTO owners (id, lease, lease_until, host, role, started_at, offers)
+    VALUES ($1, $2::bigint, now_ms() + $2::bigint, $3, $4, $5, $6)
+    ON CONFLICT (id) DO UPDATE SET lease = excluded.lease, lease_until = excluded.lease_until, host = excluded.host,
+        role = excluded.role, started_at = excluded.started_at, offers = excluded.offers";
 
-const RENEW: &str = "UPDATE owners SET lease_until = $2 WHERE id = $1";
-
-const REGISTER_FOR: &str = "INSERT INTO owners (id, lease_until) VALUES ($1, now_ms() + $2::bigint)
-    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until";
-
-/// Renews the lease, and returns which of the runs are still the owner's.
+/// Renews the lease, publishes the progress of runs that are still the owner's, and gives strays back. `$3` are the runs, `$4` is
+/// the age of strays, `$5` the new offers, and the rest what is known of each run.
 const HEARTBEAT: &str = "WITH me AS (
-        UPDATE owners SET lease_until = now_ms() + $2::bigint WHERE id = $1 RETURNING 1
-    )
-    SELECT EXISTS (SELECT 1 FROM me), now_ms(),
-        ARRAY(SELECT run FROM tasks WHERE state = 'running' AND owner = $1 AND run = ANY($3::text[]))";
-
-const REMOVE_OTHERS: &str = "DELETE FROM owners WHERE id <> $1";
-
-/// A lease that is renewed while this waits for its row is kept: the condition is checked again.
-const REMOVE_EXPIRED: &str = "DELETE FROM owners WHERE lease_until < $2 AND id <> $1";
-
-/// Asks for the absence of the owner, unlike its age: this also finds the runs of owners that an earlier recovery removed, and
-/// claims that were written at the moment of one.
-const LOST: &str = select!(
-    "WHERE state = 'running' AND coalesce(owner, '') <> $1
-       AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.id = tasks.owner)
-     ORDER BY seq FOR UPDATE OF tasks"
-);
-
-const REQUEUE: &str = "WITH lost AS (
-        SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS lost(task, alone, lost_run)
+        UPDATE owners SET lease = $2::bigint, lease_until = now_ms() + $2::bigint, offers = coalesce($5::text, offers)
+        WHERE id = $1 RETURNING draining
+    ), mine AS (
+        SELECT id, run FROM tasks
+        WHERE state = 'running' AND owner = $1 AND run = ANY($3::text[]) AND EXISTS (SELECT 1 FROM me)
+    ), stray AS (
+        SELECT seq, run FROM tasks
+        WHERE state = 'running' AND owner = $1 AND run <> ALL($3::text[]) AND claimed_at <= now_ms() - $4::bigint
+          AND EXISTS (SELECT 1 FROM me)
+        ORDER BY seq FOR UPDATE
+    ), given_back AS (
+        UPDATE tasks SET state = 'queued', attempt = attempt - 1, run = NULL, owner = NULL, started_at = NULL
+        FROM stray WHERE tasks.seq = stray.seq AND tasks.state = 'running'
+        RETURNING stray.run AS lost
     ), orphaned AS (
-        INSERT INTO orphaned_runs (run, since) SELECT lost_run, $4::bigint FROM lost WHERE lost_run IS NOT NULL
-        ON CONFLICT (run) DO NOTHING
+        INSERT INTO orphaned_runs (run, since) SELECT lost, now_ms() FROM given_back ON CONFLICT (run) DO NOTHING
+    ), told AS (
+        INSERT INTO live (task_id, run, percent, step, steps, engine, grade, preview, told_at)
+        SELECT DISTINCT ON (mine.id) mine.id, mine.run, p.percent, p.step, p.steps, p.engine, p.grade, p.preview, now_ms()
+        FROM unnest($3::text[], $6::float8[], $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[])
+            AS p(run, percent, step, steps, engine, grade, preview) JOIN mine ON mine.run = p.run
+        ORDER BY mine.id
+        ON CONFLICT (task_id) DO UPDATE SET run = excluded.run, percent = excluded.percent, step = excluded.step,
+            steps = excluded.steps, engine = excluded.engine, grade = excluded.grade, preview = excluded.preview,
+            told_at = excluded.told_at
     )
-    UPDATE tasks SET state = 'queued', run = NULL, owner = NULL, started_at = NULL, crashes_alone = crashes_alone + lost.alone
-    FROM lost WHERE tasks.id = lost.task AND tasks.state = 'running'";
+    SELECT (SELECT draining FROM me), now_ms(), ARRAY(SELECT run FROM mine),
+        ARRAY(SELECT mine.run FROM mine JOIN watched ON watched.task_id = mine.id WHERE watched.until > now_ms()),
+        (SELECT count(*) FROM given_back)";
 
-/// What a process learns by a sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heartbeat {
-    /// Whether the owner is still registered. If not, it was declared dead: its runs are others' to claim, and it is to stop them
-    /// and to register by a new id.
-    pub is_alive: bool,
-    /// Those of the runs that are still the owner's. The others have ended, were cancelled, or were taken away.
-    pub runs: Vec<RunId>,
-    /// The database's clock.
-    pub now: Moment,
-}
+const OWNERS: &str = "SELECT id, host, role, started_at, offers, draining,
+        CASE WHEN lease_until IS NOT NULL THEN greatest(lease_until - now_ms(), 0) END,
+        (SELECT count(*) FROM tasks WHERE state = 'running' AND owner = owners.id)
+    FROM owners ORDER BY started_at, id";
 
-pub async fn register(client: &mut Client, owner: &OwnerId, lease_until: Option<Moment>) -> Result<(), Problem> {
-    let lease_until = lease_until.map(|moment| moment.0);
-    change(&*client, REGISTER, &[&owner.as_str(), &lease_until]).await.map(drop)
-}
+const DRAIN: &str = "UPDATE owners SET draining = true WHERE id = $1";
 
-pub async fn renew(client: &mut Client, owner: &OwnerId, until: Moment) -> Result<bool, Problem> {
-    Ok(change(&*client, RENEW, &[&owner.as_str(), &until.0]).await? == 1)
-}
+const RESIGN: &str = "DELETE FROM owners WHERE id = $1";
 
-pub async fn register_for(client: &mut Client, owner: &OwnerId, lease: Duration) -> Result<(), Problem> {
-    change(&*client, REGISTER_FOR, &[&owner.as_str(), &milliseconds(lease)]).await.map(drop)
-}
+/// Progress of an earlier run, or of a task that has ended, is nobody's.
+const LIVE: &str = "SELECT live.task_id, live.run, percent, step, steps, live.engine, live.grade, preview
+    FROM live JOIN tasks ON tasks.id = live.task_id AND tasks.run = live.run AND tasks.state = 'running'
+    WHERE live.task_id = ANY($1)";
 
-pub async fn heartbeat(
+const WATCH: &str = "INSERT INTO watched (task_id, until) VALUES ($1, now_ms() + $2::bigint)
+    ON CONFLICT (task_id) DO UPDATE SET until = greatest(watched.until, excluded.until)";
+
+pub async fn register(
     client: &mut Client,
     owner: &OwnerId,
-    lease: Duration,
-    runs: &[RunId],
-) -> Result<Heartbeat, Problem> {
-    let asked: Vec<_> = runs.iter().map(RunId::as_str).collect();
-    let row = one_row(&*client, HEARTBEAT, &[&owner.as_str(), &milliseconds(lease), &asked]).await?;
-    let runs = row.try_get::<_, Vec<String>>(2)?.into_iter().map(RunId).collect();
-    Ok(Heartbeat { is_alive: row.try_get(0)?, runs, now: moment(&row, 1)? })
+    lease: Option<Duration>,
+    about: &OwnerAbout,
+) -> Result<(), Problem> {
+    let OwnerAbout { host, role, started_at, offers } = about;
+    let (lease, offers) = (lease.map(milliseconds), offers.to_string());
+    change(&*client, REGISTER, &[&owner.as_str(), &lease, &escape(host), &escape(role), &started_at.0, &offers])
+        .await
+        .map(drop)
 }
 
-/// Removes the dead owners, which also ends their leases for good, and then recovers every run whose owner is absent. Two
-/// statements, because the second must see what was renewed while the first waited.
-pub async fn recover(client: &mut Client, recovery: &Recovery) -> Result<Recovered, Problem> {
-    let Recovery { me, proof, attempts, now } = recovery;
-    let transaction = client.transaction().await?;
-    match proof {
-        Proof::SoleOwner => change(&transaction, REMOVE_OTHERS, &[&me.as_str()]).await?,
-        Proof::Lease { now } => change(&transaction, REMOVE_EXPIRED, &[&me.as_str(), &now.0]).await?,
+/// What is known of runs as one list for each column.
+#[derive(Default)]
+struct Told<'a> {
+    runs: Vec<&'a str>,
+    percents: Vec<f64>,
+    steps_done: Vec<i64>,
+    steps: Vec<i64>,
+    engines: Vec<Option<String>>,
+    grades: Vec<Option<String>>,
+    previews: Vec<Option<&'a str>>,
+}
+
+impl<'a> Told<'a> {
+    fn of(runs: &'a [RunProgress]) -> Self {
+        let mut told = Self::default();
+        for RunProgress { run, percent, step, steps, engine, grade, preview } in runs {
+            told.runs.push(run.as_str());
+            told.percents.push(*percent);
+            told.steps_done.push(i64::from(*step));
+            told.steps.push(i64::from(*steps));
+            told.engines.push(escaped(engine.as_ref()).map(|engine| engine.into_owned()));
+            told.grades.push(escaped(grade.as_ref()).map(|grade| grade.into_owned()));
+            told.previews.push(preview.as_ref().map(AssetToken::as_str));
+        }
+        told
+    }
+}
+
+pub async fn heartbeat(client: &mut Client, heartbeat: &Heartbeat) -> Result<Beat, Problem> {
+    let Heartbeat { owner, lease, runs, offers, stray_age } = heartbeat;
+    let told = Told::of(runs);
+    let offers = offers.as_ref().map(ToString::to_string);
+    let row = one_row(
+        &*client,
+        HEARTBEAT,
+        &[
+            &owner.as_str(),
+            &milliseconds(*lease),
+            &told.runs,
+            &milliseconds(*stray_age),
+            &offers,
+            &told.percents,
+            &told.steps_done,
+            &told.steps,
+            &told.engines,
+            &told.grades,
+            &told.previews,
+        ],
+    )
+    .await?;
+    let draining: Option<bool> = row.try_get(0)?;
+    let ids = |column: usize| Ok::<_, Problem>(row.try_get::<_, Vec<String>>(column)?.into_iter().map(RunId).collect());
+    Ok(Beat {
+        alive: draining.is_some(),
+        draining: draining.unwrap_or(false),
+        runs: ids(2)?,
+        watched: ids(3)?,
+        strays: row.try_get::<_, i64>(4)?.try_into().unwrap_or(0),
+        now: moment(&row, 1)?,
+    })
+}
+
+pub async fn all(client: &mut Client) -> Result<Vec<OwnerRow>, Problem> {
+    rows(&*client, OWNERS, &[]).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<OwnerRow, Problem> {
+    let about = OwnerAbout {
+        host: text(row, 1)?,
+        role: text(row, 2)?,
+        started_at: moment(row, 3)?,
+        offers: json(row.try_get(4)?)?,
     };
-    let found = rows(&transaction, LOST, &[&me.as_str()]).await?;
-    let lost = found.iter().map(tasks::read).collect::<Result<Vec<TaskRow>, _>>()?;
-    let mut by_owner: HashMap<_, usize> = HashMap::new();
-    for task in &lost {
-        *by_owner.entry(task.owner.clone()).or_default() += 1;
-    }
-    let was_alone = |task: &TaskRow| by_owner.get(&task.owner) == Some(&1);
-    let is_exhausted =
-        |task: &TaskRow| was_alone(task) && task.crashes_alone + 1 >= i64::from(attempts.of(&task.operation));
-    let (exhausted, requeued): (Vec<_>, Vec<_>) = lost.into_iter().partition(is_exhausted);
-    if !requeued.is_empty() {
-        let ids: Vec<_> = requeued.iter().map(|task| task.id.as_str()).collect();
-        let alone: Vec<_> = requeued.iter().map(|task| i64::from(was_alone(task))).collect();
-        let runs: Vec<_> = requeued.iter().map(|task| task.run.as_ref().map(RunId::as_str)).collect();
-        change(&transaction, REQUEUE, &[&ids, &alone, &runs, &now.0]).await?;
-    }
-    transaction.commit().await?;
-    Ok(Recovered { requeued, exhausted })
+    Ok(OwnerRow {
+        id: OwnerId(row.try_get(0)?),
+        about,
+        lease_left: row.try_get::<_, Option<i64>>(6)?.map(duration),
+        draining: row.try_get(5)?,
+        runs: row.try_get::<_, i64>(7)?.try_into().unwrap_or(0),
+    })
+}
+
+pub async fn drain(client: &mut Client, owner: &OwnerId) -> Result<bool, Problem> {
+    Ok(change(&*client, DRAIN, &[&escape(owner.as_str())]).await? == 1)
+}
+
+pub async fn resign(client: &mut Client, owner: &OwnerId) -> Result<(), Problem> {
+    change(&*client, RESIGN, &[&owner.as_str()]).await.map(drop)
+}
+
+pub async fn live(client: &mut Client, tasks: &[TaskId]) -> Result<Vec<LiveProgress>, Problem> {
+    let asked: Vec<_> = tasks.iter().map(|task| escape(task.as_str())).collect();
+    rows(&*client, LIVE, &[&asked]).await?.iter().map(read_live).collect()
+}
+
+fn read_live(row: &Row) -> Result<LiveProgress, Problem> {
+    let number = |column: usize| Ok::<_, Problem>(u32::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0));
+    let progress = RunProgress {
+        run: RunId(row.try_get(1)?),
+        percent: row.try_get(2)?,
+        step: number(3)?,
+        steps: number(4)?,
+        engine: some_text(row, 5)?,
+        grade: some_text(row, 6)?,
+        preview: row.try_get::<_, Option<String>>(7)?.map(AssetToken),
+    };
+    Ok(LiveProgress { task: TaskId(row.try_get(0)?), progress })
+}
+
+pub async fn watch(client: &mut Client, task: &TaskId, time: Duration) -> Result<(), Problem> {
+    change(&*client, WATCH, &[&escape(task.as_str()), &milliseconds(time)]).await.map(drop)
 }

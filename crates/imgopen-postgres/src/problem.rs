@@ -24,6 +24,8 @@ enum Kind {
     Undone,
     Full,
     Unusable,
+    /// A unique value is there already.
+    Taken,
     /// What an operator can change, and how.
     Access(&'static str),
     Failed,
@@ -61,6 +63,20 @@ impl Problem {
         self.kind == Kind::Undone
     }
 
+    /// The same problem of a call that may have been carried out by an earlier try.
+    #[must_use]
+    pub fn in_doubt(self) -> Self {
+        match self.kind {
+            Kind::Busy | Kind::Undone | Kind::Full => Self { kind: Kind::Unreachable, ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether a unique value is there already.
+    pub fn is_taken(&self) -> bool {
+        self.kind == Kind::Taken
+    }
+
     /// Adds the address.
     pub fn at(self, path: &str) -> StoreError {
         let (path, problem) = (path.to_owned(), self.text);
@@ -70,7 +86,7 @@ impl Problem {
             Kind::Full => StoreError::Full { path, problem },
             Kind::Unusable => StoreError::Unusable { path, problem },
             Kind::Access(fix) => StoreError::Access { path, problem, fix },
-            Kind::Failed => StoreError::Failed { path, problem },
+            Kind::Taken | Kind::Failed => StoreError::Failed { path, problem },
             Kind::Closed => StoreError::Closed { path },
         }
     }
@@ -118,6 +134,7 @@ fn kind(code: &str) -> Kind {
         // The server is stopping, starting, or a standby; or it has no connection left.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "53300" => Kind::Unreachable,
         "40001" | "40P01" => Kind::Undone,
+        "23505" => Kind::Taken,
         // A lock or a statement that took too long.
         "55P03" | "57014" => Kind::Busy,
         "53100" => Kind::Full,

@@ -7,19 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool};
 use imgopen_store::{
-    AssetRow, AssetToken, CallbackFilter, CallbackId, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find,
-    HandBack, KeyId, KeyRow, Lane, Moment, NewTask, Note, OrphanedRun, OwnerId, Page, Recovered, Recovery, RunId,
-    Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
+    AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimNext, Deferral, Deletable,
+    Delivery, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun,
+    OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, RunId, Store, StoreError, Submitted, TaskFilter, TaskId,
+    TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::connect::{self, PostgresOptions};
-use crate::owners::Heartbeat;
 use crate::problem::Problem;
-use crate::tasks::ClaimNext;
-use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, submit, tasks};
+use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, recovery, ring, submit, tasks};
 
 /// How many times a call is carried out at most, if it may be repeated.
 const TRIES: u32 = 4;
@@ -47,22 +46,36 @@ impl fmt::Debug for PostgresStore {
 /// What may be repeated if its connection was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeat {
-    /// What has the same effect and answer if it is carried out twice.
+    /// What has the same effect and answer if it is carried out twice, or looks first for what an earlier try has done.
     Always,
     /// What may have been carried out, and would answer otherwise the second time. Only what was certainly undone is repeated.
     IfUndone,
 }
 
-/// Carries out work on a connection, which is named in the call.
+/// The tries of a call.
+#[derive(Debug)]
+struct Tries {
+    /// How many are left.
+    left: u32,
+    /// Whether an earlier one may have been carried out, because its answer was lost.
+    may_be_done: bool,
+}
+
+/// Carries out work on a connection, which is named in the call. Work that may have been carried out by an earlier try, whose answer
+/// was lost, learns whether there was one.
 macro_rules! call {
-    ($store:ident, $repeat:ident, |$client:ident| $work:expr) => {{
+    ($store:ident, $repeat:ident, |$client:ident| $work:expr) => {
+        call!($store, $repeat, |$client, _again| $work)
+    };
+    ($store:ident, $repeat:ident, |$client:ident, $again:ident| $work:expr) => {{
         let _open = $store.calls.read().await;
-        let mut tries = TRIES;
+        let mut tries = Tries { left: TRIES, may_be_done: false };
         loop {
-            tries -= 1;
+            let $again = tries.may_be_done;
+            tries.left -= 1;
             let mut $client = $store.client().await?;
             let outcome = timeout($store.limit, $work).await;
-            if let Some(outcome) = $store.settle($client, outcome, Repeat::$repeat, tries) {
+            if let Some(outcome) = $store.settle($client, outcome, Repeat::$repeat, &mut tries) {
                 break outcome;
             }
         }
@@ -110,7 +123,7 @@ impl PostgresStore {
         client: Client,
         outcome: Result<Result<T, Problem>, Elapsed>,
         repeat: Repeat,
-        tries: u32,
+        tries: &mut Tries,
     ) -> Option<Result<T, StoreError>> {
         let (problem, may_be_repeated) = match outcome {
             Ok(Ok(value)) => return Some(Ok(value)),
@@ -125,7 +138,10 @@ impl PostgresStore {
             // A server that stops or is taken over ends them all. They are cheap to make again.
             drop(self.pool.retain(|_, _| false));
         }
-        if may_be_repeated && tries > 0 { None } else { Some(Err(problem.at(&self.path))) }
+        // A later try that does nothing does not undo an earlier one.
+        let problem = if tries.may_be_done { problem.in_doubt() } else { problem };
+        tries.may_be_done |= problem.is_unreachable();
+        if may_be_repeated && tries.left > 0 { None } else { Some(Err(problem.at(&self.path))) }
     }
 
     /// Returns the time by the database's clock, which all processes share. Moments of leases are best made from it.
@@ -135,34 +151,6 @@ impl PostgresStore {
     /// When the database fails.
     pub async fn now(&self) -> Result<Moment, StoreError> {
         call!(self, Always, |client| notes::now(&mut client))
-    }
-
-    /// Claims the next task by fair turns: of the first key after the one that was served last that has one. The run begins by
-    /// the database's clock. `None` if there is nothing to run, or the owner is not registered.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails. [`Store::claimed`] then shows whether the claim was carried out.
-    pub async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError> {
-        call!(self, IfUndone, |client| tasks::claim_next(&mut client, &claim))
-    }
-
-    /// Registers an owner whose runs are protected for that long by the database's clock.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn register_owner_for(&self, owner: &OwnerId, lease: Duration) -> Result<(), StoreError> {
-        call!(self, Always, |client| owners::register_for(&mut client, owner, lease))
-    }
-
-    /// Extends a lease to that long from now by the database's clock, and returns which of the runs are still the owner's.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn heartbeat(&self, owner: &OwnerId, lease: Duration, runs: &[RunId]) -> Result<Heartbeat, StoreError> {
-        call!(self, Always, |client| owners::heartbeat(&mut client, owner, lease, runs))
     }
 }
 
@@ -179,7 +167,7 @@ impl Store for PostgresStore {
     }
 
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
-        call!(self, IfUndone, |client| submit::submit(&mut client, &task))
+        call!(self, Always, |client, again| submit::submit(&mut client, &task, again))
     }
 
     async fn repeated(&self, task: NewTask) -> Result<Option<Submitted>, StoreError> {
@@ -187,11 +175,15 @@ impl Store for PostgresStore {
     }
 
     async fn claim(&self, claim: Claim) -> Result<Option<TaskRow>, StoreError> {
-        call!(self, IfUndone, |client| tasks::claim(&mut client, &claim))
+        call!(self, Always, |client, again| tasks::claim(&mut client, &claim, again))
+    }
+
+    async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError> {
+        call!(self, Always, |client, again| ring::claim_next(&mut client, &claim, again))
     }
 
     async fn end(&self, end: End) -> Result<bool, StoreError> {
-        call!(self, IfUndone, |client| tasks::end(&mut client, &end))
+        call!(self, Always, |client, again| tasks::end(&mut client, &end, again))
     }
 
     async fn claimed(&self, owner: OwnerId, run: RunId) -> Result<Option<TaskRow>, StoreError> {
@@ -199,19 +191,48 @@ impl Store for PostgresStore {
     }
 
     async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError> {
-        call!(self, IfUndone, |client| tasks::hand_back(&mut client, &hand_back))
+        call!(self, Always, |client, again| tasks::hand_back(&mut client, &hand_back, again))
     }
 
-    async fn register_owner(&self, owner: OwnerId, lease_until: Option<Moment>) -> Result<(), StoreError> {
-        call!(self, Always, |client| owners::register(&mut client, &owner, lease_until))
+    async fn register_owner(
+        &self,
+        owner: OwnerId,
+        lease: Option<Duration>,
+        about: OwnerAbout,
+    ) -> Result<(), StoreError> {
+        call!(self, Always, |client| owners::register(&mut client, &owner, lease, &about))
     }
 
-    async fn renew_lease(&self, owner: OwnerId, until: Moment) -> Result<bool, StoreError> {
-        call!(self, Always, |client| owners::renew(&mut client, &owner, until))
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Beat, StoreError> {
+        call!(self, Always, |client| owners::heartbeat(&mut client, &heartbeat))
+    }
+
+    async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError> {
+        call!(self, Always, |client| owners::all(&mut client))
+    }
+
+    async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError> {
+        call!(self, Always, |client| owners::drain(&mut client, &owner))
+    }
+
+    async fn resign(&self, owner: OwnerId) -> Result<(), StoreError> {
+        call!(self, Always, |client| owners::resign(&mut client, &owner))
+    }
+
+    async fn ended(&self, tasks: Vec<TaskId>) -> Result<Vec<TaskId>, StoreError> {
+        call!(self, Always, |client| tasks::ended(&mut client, &tasks))
+    }
+
+    async fn live(&self, tasks: Vec<TaskId>) -> Result<Vec<LiveProgress>, StoreError> {
+        call!(self, Always, |client| owners::live(&mut client, &tasks))
+    }
+
+    async fn watch(&self, task: TaskId, time: Duration) -> Result<(), StoreError> {
+        call!(self, Always, |client| owners::watch(&mut client, &task, time))
     }
 
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
-        call!(self, IfUndone, |client| owners::recover(&mut client, &recovery))
+        call!(self, IfUndone, |client| recovery::recover(&mut client, &recovery))
     }
 
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {

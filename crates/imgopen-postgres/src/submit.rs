@@ -48,10 +48,18 @@ const OF_UNIQUE_ID: &str = "SELECT id FROM tasks
 const IS_RESERVED: &str = "SELECT 1 FROM tasks
     WHERE text_digest(reserves) = text_digest($1) AND reserves IS NOT NULL AND state IN ('queued', 'running')";
 
-pub async fn submit(client: &mut Client, task: &NewTask) -> Result<Submitted, Problem> {
+/// Accepts a task. One that may have been accepted by an earlier try is looked for before, and if its id turns out to be taken.
+pub async fn submit(client: &mut Client, task: &NewTask, again: bool) -> Result<Submitted, Problem> {
     for _ in 0..TRIES {
-        if insert(client, task).await? {
+        if again && by_id(&*client, &task.key, task.id.as_str()).await?.is_some() {
             return Ok(Submitted::New);
+        }
+        match insert(client, task).await {
+            Ok(true) => return Ok(Submitted::New),
+            Ok(false) => {}
+            // The earlier try was carried out meanwhile.
+            Err(problem) if again && problem.is_taken() => continue,
+            Err(problem) => return Err(problem),
         }
         // What was in the way is committed. It may be deleted, ended or expired by now.
         if let Some(earlier) = repeated(client, task).await? {

@@ -35,48 +35,13 @@ pub(crate) use columns;
 pub(crate) use select;
 
 const CLAIM: &str = concat!(
-    "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = $3, owner = $4, started_at = $5
+    "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = $3, owner = $4, started_at = $5, claimed_at = now_ms()
      WHERE seq = (SELECT seq FROM tasks
                   WHERE state = 'queued' AND text_digest(needs) = text_digest($2) AND needs = $2 AND key_id = $1
                     AND ($6::text IS NULL OR id = $6)
                   ORDER BY seq + 64 * deferrals LIMIT 1 FOR UPDATE SKIP LOCKED)
        AND state = 'queued' AND EXISTS (SELECT 1 FROM owners WHERE id = $4)
      RETURNING ",
-    columns!("request")
-);
-
-/// Walks the keys that have something queued as a ring, from the key after the one that was served last. With work at the next
-/// key it takes one step. Each need is one probe of the index; all together would sort every row of a key.
-const CLAIM_NEXT: &str = concat!(
-    "WITH RECURSIVE ring(key_id, wrapped, hop) AS (
-        SELECT $1::text COLLATE \"C\", false, 0
-      UNION ALL
-        SELECT coalesce(following.key_id, ''), ring.wrapped OR following.key_id IS NULL, ring.hop + 1
-        FROM ring LEFT JOIN LATERAL (
-            SELECT min(found.key_id) AS key_id
-            FROM unnest($2::text[]) AS needed(needs), LATERAL (
-                SELECT t.key_id FROM tasks t
-                WHERE t.state = 'queued' AND text_digest(t.needs) = text_digest(needed.needs) AND t.key_id > ring.key_id
-                ORDER BY t.key_id LIMIT 1) found
-        ) following ON true
-        WHERE NOT (ring.wrapped AND (following.key_id IS NULL OR following.key_id > $1::text COLLATE \"C\"))
-    ), pick AS MATERIALIZED (
-        SELECT first.place
-        FROM ring, LATERAL (
-            SELECT oldest.place FROM unnest($2::text[]) AS needed(needs), LATERAL (
-                SELECT q.seq AS place, q.seq + 64 * q.deferrals AS turn FROM tasks q
-                WHERE q.state = 'queued' AND text_digest(q.needs) = text_digest(needed.needs) AND q.needs = needed.needs
-                  AND q.key_id = ring.key_id
-                ORDER BY q.seq + 64 * q.deferrals LIMIT 1 FOR UPDATE SKIP LOCKED) oldest
-            ORDER BY oldest.turn LIMIT 1) first
-        WHERE ring.hop > 0 AND ring.key_id <> ''
-          AND (SELECT count(*) FROM (SELECT 1 FROM tasks r WHERE r.state = 'running' AND r.key_id = ring.key_id
-                                     LIMIT $3::bigint) counted) < $3::bigint
-        LIMIT 1
-    )
-    UPDATE tasks SET state = 'running', attempt = attempt + 1, run = $4, owner = $5, started_at = now_ms()
-    FROM pick WHERE tasks.seq = pick.place AND tasks.state = 'queued' AND EXISTS (SELECT 1 FROM owners WHERE id = $5)
-    RETURNING ",
     columns!("request")
 );
 
@@ -97,8 +62,17 @@ const END: &str = "WITH ended AS (
     ), orphaned AS (
         INSERT INTO orphaned_runs (run, since) SELECT $3::text, $10::bigint FROM ended
         WHERE $20::boolean AND $3::text IS NOT NULL ON CONFLICT (run) DO NOTHING
+    ), quiet AS (
+        DELETE FROM live WHERE task_id IN (SELECT id FROM ended)
+    ), unwatched AS (
+        DELETE FROM watched WHERE task_id IN (SELECT id FROM ended)
     )
     SELECT count(*) FROM ended";
+
+const IS_OWN_END: &str = "SELECT EXISTS (
+        SELECT 1 FROM tasks WHERE id = $1 AND state = $2 AND run IS NOT DISTINCT FROM $3::text
+          AND finished_at IS NOT DISTINCT FROM $4::bigint)
+      AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM callbacks WHERE id = $5))";
 
 const CLAIMED: &str = select!("WHERE state = 'running' AND owner = $1 AND run = $2");
 
@@ -113,6 +87,10 @@ const HAND_BACK: &str = "WITH returned AS (
         INSERT INTO orphaned_runs (run, since) SELECT $2::text, $4::bigint FROM returned ON CONFLICT (run) DO NOTHING
     )
     SELECT count(*) FROM returned";
+
+/// A run that ended or was cancelled is still that of its task.
+const WAS_HANDED_BACK: &str = "SELECT EXISTS (SELECT 1 FROM orphaned_runs WHERE run = $1 AND since = $2)
+    AND NOT EXISTS (SELECT 1 FROM tasks WHERE run = $1)";
 
 const SUSPECTS: &str = select!("WHERE state = 'queued' AND attempt >= $1 ORDER BY seq");
 
@@ -157,24 +135,11 @@ const LIST: &str = concat!(
     ) page WHERE number = 1 OR (number <= $9::bigint AND total <= $10::bigint) ORDER BY seq DESC"
 );
 
+const ENDED: &str = "SELECT id FROM tasks WHERE id = ANY($1) AND state = ANY($2)";
+
 /// In parts, so that no statement holds locks for long.
 const FORGET_IDEMPOTENCY_KEYS: &str = "DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM idempotency WHERE expires_at <= $1 ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED))";
-
-/// A claim of whatever is next: the oldest task, of those that this process can run, of the next key that has one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimNext {
-    /// The key that was served last; its turn comes after all others.
-    pub after: Option<KeyId>,
-    /// What the task may need.
-    pub needs: Vec<String>,
-    /// How many runs a key may have at once, over all processes. Claims at the same moment may exceed it.
-    pub running_per_key: usize,
-    /// The run that begins.
-    pub run: RunId,
-    /// The owner of the run. It must be registered.
-    pub owner: OwnerId,
-}
 
 pub fn read(row: &Row) -> Result<TaskRow, Problem> {
     let state: &str = row.try_get(10)?;
@@ -207,30 +172,45 @@ pub fn read(row: &Row) -> Result<TaskRow, Problem> {
     })
 }
 
-pub async fn claim(client: &mut Client, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
+/// Claims a task. A claim that may have been carried out by an earlier try is looked for before and after: a run is that of one
+/// task.
+pub async fn claim(client: &mut Client, claim: &Claim, again: bool) -> Result<Option<TaskRow>, Problem> {
+    if again && let Some(task) = claimed(client, &claim.owner, &claim.run).await? {
+        return Ok(Some(task));
+    }
+    match begin(client, claim).await {
+        Err(problem) if again && problem.is_taken() => claimed(client, &claim.owner, &claim.run).await,
+        outcome => outcome,
+    }
+}
+
+async fn begin(client: &Client, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
     let Claim { key, needs, run, owner, now, only } = claim;
     let only = only.as_ref().map(TaskId::as_str);
-    let row =
-        some_row(&*client, CLAIM, &[&key.as_str(), &escape(needs), &run.as_str(), &owner.as_str(), &now.0, &only])
-            .await?;
+    let row = some_row(client, CLAIM, &[&key.as_str(), &escape(needs), &run.as_str(), &owner.as_str(), &now.0, &only])
+        .await?;
     row.as_ref().map(read).transpose()
 }
 
-pub async fn claim_next(client: &mut Client, claim: &ClaimNext) -> Result<Option<TaskRow>, Problem> {
-    let ClaimNext { after, needs, running_per_key, run, owner } = claim;
-    let after = after.as_ref().map_or("", KeyId::as_str);
-    let needs: Vec<_> = needs.iter().map(|needs| escape(needs)).collect();
-    let row =
-        some_row(&*client, CLAIM_NEXT, &[&after, &needs, &count(*running_per_key), &run.as_str(), &owner.as_str()])
-            .await?;
-    row.as_ref().map(read).transpose()
-}
-
-pub async fn end(client: &mut Client, end: &End) -> Result<bool, Problem> {
-    let task = &end.task;
-    if !end.before.may_become(task.state) || !task.state.is_final() {
+/// Ends a task. An end that may have been written by an earlier try is looked for if this one finds another.
+pub async fn end(client: &mut Client, end: &End, again: bool) -> Result<bool, Problem> {
+    if !end.before.may_become(end.task.state) || !end.task.state.is_final() {
         return Ok(false);
     }
+    Ok(write_end(client, end).await? || (again && is_own_end(client, end).await?))
+}
+
+/// Whether the end that the row holds is this one: it has its run, its moment and its callback.
+async fn is_own_end(client: &Client, end: &End) -> Result<bool, Problem> {
+    let TaskRow { id, run, state, finished_at, .. } = &end.task;
+    let (run, finished_at) = (run.as_ref().map(RunId::as_str), finished_at.map(|moment| moment.0));
+    let callback = end.callback.as_ref().map(|callback| callback.id.as_str());
+    let row = one_row(client, IS_OWN_END, &[&id.as_str(), &state.as_str(), &run, &finished_at, &callback]).await?;
+    Ok(row.try_get(0)?)
+}
+
+async fn write_end(client: &Client, end: &End) -> Result<bool, Problem> {
+    let task = &end.task;
     let output = task.output.as_ref().map(serde_json::to_string).transpose();
     let output = output.map_err(|error| Problem::failed(format!("a result cannot be written: {error}")))?;
     let finished_at = task.finished_at.map(|moment| moment.0);
@@ -239,7 +219,7 @@ pub async fn end(client: &mut Client, end: &End) -> Result<bool, Problem> {
     let made = Made::of(&end.assets);
     let callback = end.callback.as_ref();
     let row = one_row(
-        &*client,
+        client,
         END,
         &[
             &task.id.as_str(),
@@ -297,11 +277,26 @@ pub async fn claimed(client: &mut Client, owner: &OwnerId, run: &RunId) -> Resul
     row.as_ref().map(read).transpose()
 }
 
-pub async fn hand_back(client: &mut Client, hand_back: &HandBack) -> Result<bool, Problem> {
+/// Hands a run back. What an earlier try may have done is looked for if this one finds another run, or none.
+pub async fn hand_back(client: &mut Client, hand_back: &HandBack, again: bool) -> Result<bool, Problem> {
+    if write_hand_back(client, hand_back).await? {
+        return Ok(true);
+    }
+    let HandBack { run, now, .. } = hand_back;
+    Ok(again && one_row(&*client, WAS_HANDED_BACK, &[&run.as_str(), &now.0]).await?.try_get(0)?)
+}
+
+async fn write_hand_back(client: &Client, hand_back: &HandBack) -> Result<bool, Problem> {
     let HandBack { task, run, is_fault, deferred_for, now } = hand_back;
     let deferred_for = milliseconds(*deferred_for);
-    let row = one_row(&*client, HAND_BACK, &[&task.as_str(), &run.as_str(), is_fault, &now.0, &deferred_for]).await?;
+    let row = one_row(client, HAND_BACK, &[&task.as_str(), &run.as_str(), is_fault, &now.0, &deferred_for]).await?;
     Ok(row.try_get::<_, i64>(0)? == 1)
+}
+
+pub async fn ended(client: &mut Client, asked: &[TaskId]) -> Result<Vec<TaskId>, Problem> {
+    let asked: Vec<_> = asked.iter().map(|task| escape(task.as_str())).collect();
+    let found = rows(&*client, ENDED, &[&asked, &names(&State::FINAL)]).await?;
+    found.iter().map(|row| Ok(TaskId(row.try_get(0)?))).collect()
 }
 
 pub async fn suspects(client: &mut Client, attempts: i64) -> Result<Vec<TaskRow>, Problem> {

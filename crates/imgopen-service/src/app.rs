@@ -12,7 +12,7 @@ use axum::Router;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
 use imgopen_fetch::{FetchError, Fetcher, Guard};
-use imgopen_store::{Clock, KeyId, NoRandomness, OwnerId, Proof, StoreError, TaskRow};
+use imgopen_store::{Clock, KeyId, NoRandomness, OwnerAbout, OwnerId, Proof, StoreError, TaskRow};
 use imgopen_trainer::{InvalidSetup, SdScripts, Trainer};
 use imgopen_types::operations;
 use tokio::net::TcpListener;
@@ -141,7 +141,8 @@ impl Service {
         }
         let owner = OwnerId::new()?;
         // Without a lease: the lock proves that this process lives.
-        store.register_owner(owner.clone(), None).await?;
+        let about = OwnerAbout { role: "all".to_owned(), started_at: clock.now(), ..OwnerAbout::default() };
+        store.register_owner(owner.clone(), None, about).await?;
         let keys = Keys::new(store.clone(), clock.clone());
         check_keys(&settings, &keys).await?;
         let context = Context {

@@ -30,6 +30,7 @@ pub mod deliveries;
 pub mod files;
 pub mod lifetimes;
 pub mod model;
+pub mod owners;
 pub mod pages;
 
 use std::sync::Arc;
@@ -38,8 +39,9 @@ use std::time::Duration;
 pub use async_trait::async_trait;
 
 use crate::{
-    CallbackFilter, CallbackId, CallbackRow, Claim, End, Ending, HandBack, Idempotency, KeyId, Moment, NewAsset,
-    NewCallback, NewTask, OwnerId, Proof, Recovered, Recovery, RunId, State, Store, TaskId, TaskRow,
+    Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimNext, End, Ending, HandBack, Heartbeat, Idempotency,
+    KeyId, Moment, NewAsset, NewCallback, NewTask, OwnerAbout, OwnerId, Proof, Recovered, Recovery, RunId, RunProgress,
+    State, Store, TaskId, TaskRow,
 };
 
 /// An empty database for each test.
@@ -80,6 +82,16 @@ macro_rules! conformance {
             a_claim_that_was_carried_out_is_found_by_its_run
             a_lease_protects_runs_until_it_ends
             only_a_registered_owner_claims
+            a_lease_that_lasts_longer_than_the_callers_health_is_not_judged
+            several_recoveries_share_the_runs
+            owners_are_listed_until_they_resign
+            a_heartbeat_returns_the_runs_that_are_still_the_owners
+            a_run_whose_claim_was_not_answered_is_given_back
+            progress_is_that_of_the_current_run
+            keys_take_turns_at_claims
+            a_key_has_only_so_many_runs_at_once
+            an_owner_that_drains_claims_nothing_next
+            tasks_that_have_ended_are_found
             runs_are_orphaned_until_they_are_forgotten
             an_idempotency_key_holds_until_it_expires
             one_of_many_concurrent_repetitions_is_new
@@ -144,6 +156,12 @@ const NOW: Moment = Moment(1_769_904_000_000);
 
 const NEEDS: &str = "enlarge_image";
 
+/// Longer than a test.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Every lease is judged.
+const LEASES: Proof = Proof::Lease { healthy_for: HOUR };
+
 fn later(ms: i64) -> Moment {
     Moment(NOW.0 + ms)
 }
@@ -194,14 +212,31 @@ fn callback(task: &TaskRow) -> Option<NewCallback> {
 /// Opens the database as the owner `me`.
 async fn open(database: &impl Database) -> Arc<dyn Store> {
     let store = database.open().await;
-    store.register_owner(owner("me"), None).await.unwrap();
+    register(&*store, "me", None).await;
     store
+}
+
+async fn register(store: &dyn Store, owner_name: &str, lease: Option<Duration>) {
+    store.register_owner(owner(owner_name), lease, OwnerAbout::default()).await.unwrap();
+}
+
+/// A sign of life of an owner that knows of these runs.
+async fn beat(store: &dyn Store, owner_name: &str, lease: Duration, runs: &[&TaskRow]) -> Beat {
+    let runs = runs.iter().map(|run| RunProgress::new(run.run.clone().unwrap())).collect();
+    store.heartbeat(Heartbeat::new(owner(owner_name), lease, runs)).await.unwrap()
 }
 
 async fn try_claim(store: &dyn Store, owner_name: &str, key_name: &str) -> Option<TaskRow> {
     let (run, needs) = (RunId::new().unwrap(), NEEDS.to_owned());
     let claim = Claim { key: key(key_name), needs, run, owner: owner(owner_name), now: NOW, only: None };
     store.claim(claim).await.unwrap()
+}
+
+/// Claims what is next after a key, of those that have fewer than so many runs.
+async fn claim_next(store: &dyn Store, owner_name: &str, after: Option<&str>, most: Option<usize>) -> Option<TaskRow> {
+    let (run, owner, after) = (RunId::new().unwrap(), owner(owner_name), after.map(key));
+    let needs = vec![NEEDS.to_owned(), "other".to_owned()];
+    store.claim_next(ClaimNext { after, needs, running_per_key: most, run, owner, now: NOW }).await.unwrap()
 }
 
 async fn claim(store: &dyn Store, key_name: &str) -> TaskRow {

@@ -28,12 +28,14 @@ pub use ids::{
 };
 pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredFile, StoredLabel, StoredPicture, TaskOutput};
-pub use owner::{Attempts, OrphanedRun, Proof, Recovered, Recovery};
+pub use owner::{
+    Attempts, Beat, Heartbeat, LiveProgress, OrphanedRun, OwnerAbout, OwnerRow, Proof, Recovered, Recovery, RunProgress,
+};
 pub use slots::Slots;
 pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};
 pub use store::{Note, Store};
 pub use task::{
-    Claim, Deletable, End, Ending, Find, HandBack, Idempotency, Lane, NewTask, PAGE_BYTES, Page, Submitted, TaskFilter,
-    TaskRow,
+    Claim, ClaimNext, Deletable, End, Ending, Find, HandBack, Idempotency, Lane, NewTask, PAGE_BYTES, Page, Submitted,
+    TaskFilter, TaskRow,
 };

@@ -10,6 +10,7 @@ mod identity;
 mod inspect;
 mod keys;
 mod lifetimes;
+mod live;
 mod notes;
 mod open;
 mod orphans;
@@ -18,6 +19,7 @@ mod pages;
 mod problem;
 mod readers;
 mod ready;
+mod ring;
 mod tasks;
 mod turns;
 mod values;
@@ -32,12 +34,13 @@ use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find, HandBack, KeyRow, Lane,
-    Moment, NewTask, Note, OrphanedRun, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow,
-    UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimNext, Deferral, Deletable, Delivery, End, Find, HandBack,
+    Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered,
+    Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 use identity::Identity;
 pub use inspect::Inspection;
+use live::Live;
 use problem::Problem;
 use readers::Readers;
 use writer::Writer;
@@ -53,6 +56,7 @@ pub struct SqliteStore {
     readers: Readers,
     /// The first damage that was noticed. It does not go away, even if most of the database can still be used.
     damage: Arc<OnceLock<StoreError>>,
+    live: Live,
 }
 
 impl SqliteStore {
@@ -72,7 +76,7 @@ impl SqliteStore {
         let identity = Arc::new(Identity::of(&file));
         let writer = Writer::start(connection, identity.clone()).map_err(|problem| problem.at(&path))?;
         let readers = Readers::new(file, identity).map_err(|problem| open::at_open(problem, &path))?;
-        Ok(Self { path, writer, readers, damage: Arc::default() })
+        Ok(Self { path, writer, readers, damage: Arc::default(), live: Live::default() })
     }
 
     /// Runs work that writes. Returns when it is on the disk.
@@ -129,6 +133,10 @@ impl Store for SqliteStore {
         self.write(move |connection| tasks::claim(connection, &claim)).await
     }
 
+    async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError> {
+        self.write(move |connection| ring::claim_next(connection, &claim)).await
+    }
+
     async fn end(&self, end: End) -> Result<bool, StoreError> {
         self.write(move |connection| tasks::end(connection, &end)).await
     }
@@ -141,12 +149,46 @@ impl Store for SqliteStore {
         self.write(move |connection| tasks::hand_back(connection, &hand_back)).await
     }
 
-    async fn register_owner(&self, owner: OwnerId, lease_until: Option<Moment>) -> Result<(), StoreError> {
-        self.write(move |connection| owners::register(connection, &owner, lease_until)).await
+    async fn register_owner(
+        &self,
+        owner: OwnerId,
+        lease: Option<Duration>,
+        about: OwnerAbout,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| owners::register(connection, &owner, lease, &about)).await
     }
 
-    async fn renew_lease(&self, owner: OwnerId, until: Moment) -> Result<bool, StoreError> {
-        self.write(move |connection| owners::renew(connection, &owner, until)).await
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Beat, StoreError> {
+        let owner = heartbeat.owner.clone();
+        let (mut beat, mine, runs) = self.write(move |connection| owners::heartbeat(connection, heartbeat)).await?;
+        beat.watched = self.live.publish(owner, mine, runs);
+        Ok(beat)
+    }
+
+    async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError> {
+        self.read(owners::all).await
+    }
+
+    async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError> {
+        self.write(move |connection| owners::drain(connection, &owner)).await
+    }
+
+    async fn resign(&self, owner: OwnerId) -> Result<(), StoreError> {
+        self.write(move |connection| owners::resign(connection, &owner)).await
+    }
+
+    async fn ended(&self, tasks: Vec<TaskId>) -> Result<Vec<TaskId>, StoreError> {
+        self.read(move |connection| tasks::ended(connection, &tasks)).await
+    }
+
+    async fn live(&self, tasks: Vec<TaskId>) -> Result<Vec<LiveProgress>, StoreError> {
+        let running = self.read(move |connection| tasks::running(connection, &tasks)).await?;
+        Ok(self.live.of(running))
+    }
+
+    async fn watch(&self, task: TaskId, time: Duration) -> Result<(), StoreError> {
+        self.live.watch(task, time);
+        Ok(())
     }
 
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, CallbackFilter, CallbackRow, Claim, Deferral, Deletable, Delivery, End, Find, HandBack, KeyRow, Lane,
-    Moment, NewTask, OrphanedRun, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimNext, Deferral, Deletable, Delivery, End, Find, HandBack,
+    Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered,
+    Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -35,8 +36,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Finds the task that the same submit started before, and accepts nothing.
     async fn repeated(&self, task: NewTask) -> Result<Option<Submitted>, StoreError>;
 
-    /// Begins a run. `None` if there is no such task, or the owner is not registered.
+    /// Begins a run of a key's task. `None` if there is no such task, or the owner is not registered.
+    ///
+    /// For the one process that runs all tasks of its database: it counts in memory what is queued, and knows whose turn it is.
     async fn claim(&self, claim: Claim) -> Result<Option<TaskRow>, StoreError>;
+
+    /// Begins a run of the task whose turn it is. `None` if nothing can be run now, or the owner is not registered or draining.
+    ///
+    /// For services of several processes: whose turn it is follows from the rows alone.
+    async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError>;
 
     /// Ends a task together with all that belongs to its end. `false` if the task is not in that state and run any more;
     /// then nothing of it becomes visible. A row keeps its run after the end.
@@ -48,16 +56,43 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns a run to the queue, uncounted. `false` if it is not the task's run any more.
     async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError>;
 
-    /// Registers an owner whose runs are protected until the lease ends; without a lease, until a
+    /// Registers an owner whose runs are protected for that long by the database's clock; without a lease, until a
     /// [`SoleOwner`](crate::Proof::SoleOwner) takes over.
-    async fn register_owner(&self, owner: OwnerId, lease_until: Option<Moment>) -> Result<(), StoreError>;
+    async fn register_owner(
+        &self,
+        owner: OwnerId,
+        lease: Option<Duration>,
+        about: OwnerAbout,
+    ) -> Result<(), StoreError>;
 
-    /// Extends a lease. `false` if the owner is not registered any more: it has been declared dead, and its runs are
-    /// others' to claim.
-    async fn renew_lease(&self, owner: OwnerId, until: Moment) -> Result<bool, StoreError>;
+    /// Takes an owner's sign of life, in one round trip: extends its lease, publishes the progress of its runs, returns which of
+    /// them are still its own, and gives back strays. A lease that has ended is renewed unless a recovery has removed the owner.
+    ///
+    /// Progress is not kept for good, and neither is who watches: PostgreSQL may lose both in a crash. SQLite, where all runs are
+    /// those of one process, has them in that process's memory, so that no progress costs a write.
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Beat, StoreError>;
+
+    /// Lists the registered owners, the oldest first.
+    async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError>;
+
+    /// Asks an owner to end its runs and to begin no others, as its heartbeats then say. `false` if it is not registered.
+    async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError>;
+
+    /// Removes an owner that stops and has handed its runs back. A recovery queues those that it still has.
+    async fn resign(&self, owner: OwnerId) -> Result<(), StoreError>;
+
+    /// Returns those of the tasks that have ended, for callers who wait for them.
+    async fn ended(&self, tasks: Vec<TaskId>) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Returns the progress of those of the tasks that run and of which a [heartbeat](Store::heartbeat) has reported.
+    async fn live(&self, tasks: Vec<TaskId>) -> Result<Vec<LiveProgress>, StoreError>;
+
+    /// Has the heartbeats of a task's owner say for that long that somebody waits for its previews.
+    async fn watch(&self, task: TaskId, time: Duration) -> Result<(), StoreError>;
 
     /// Removes dead owners, queues their runs again, and notes those as orphaned. Returns also the tasks that have had
-    /// all their attempts, whose end is the caller's to write.
+    /// all their attempts, whose end is the caller's to write. Several processes may do so at once: each run is queued again by one
+    /// of them.
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError>;
 
     /// Lists up to `most` orphaned runs, oldest first: those that may have left files, by how they ended.

@@ -226,6 +226,26 @@ pub struct Claim {
     pub only: Option<TaskId>,
 }
 
+/// A claim of whatever is next: of the next key, in the order of keys and after the one that was served last, that has a task which
+/// this process can run, the oldest one becomes this run of this owner. Within a key, tasks count as accepted later as in a
+/// [`Claim`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimNext {
+    /// The key that was served last; its turn comes after all others.
+    pub after: Option<KeyId>,
+    /// What the task may need.
+    pub needs: Vec<String>,
+    /// How many runs a key may have at once, over all processes; without a limit, any number. Claims of several processes at the
+    /// same moment may exceed it.
+    pub running_per_key: Option<usize>,
+    /// The run that begins.
+    pub run: RunId,
+    /// The owner of the run. It must be registered, and not draining.
+    pub owner: OwnerId,
+    /// When the run begins.
+    pub now: Moment,
+}
+
 /// The return of a run to the queue, uncounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandBack {

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use imgopen_postgres::{PostgresOptions, PostgresStore};
-use imgopen_store::{KeyId, Moment, NewTask, Note, Store, StoreError, Submitted, TaskId};
+use imgopen_store::{
+    ClaimNext, End, Ending, KeyId, Moment, NewTask, Note, OwnerAbout, OwnerId, RunId, State, Store, StoreError,
+    Submitted, TaskId,
+};
 use tokio_postgres::Client;
 
 use super::server::{Fresh, empty, options};
@@ -41,39 +44,118 @@ async fn connections_that_were_ended_are_replaced() {
         assert!(terminate(&client, false).await > 0);
         assert_eq!(store.last_place().await, Ok(1));
     }
-    // A write that meets a connection whose end was not yet noticed may be done. The others are dropped with it.
-    let first = store.submit(task("first")).await;
-    assert!(matches!(first, Ok(Submitted::New) | Err(StoreError::Unreachable { .. })), "{first:?}");
-    if first.is_err() {
-        assert_eq!(store.submit(task("second")).await.unwrap(), Submitted::New);
-    }
+    // A write that meets a connection whose end was not yet noticed looks whether it was carried out, and is repeated.
+    assert_eq!(store.submit(task("first")).await, Ok(Submitted::New));
+    assert_eq!(store.queued().await.unwrap().first().map(|lane| lane.count), Some(2));
 }
 
+/// Keeps every process from the tasks.
+const LOCK: &str = "LOCK TABLE tasks, notes IN ACCESS EXCLUSIVE MODE";
+
 #[tokio::test]
-async fn a_write_whose_connection_was_ended_may_be_done_and_one_that_may_be_repeated_is() {
+async fn a_call_whose_connection_was_ended_is_carried_out_once() {
     let Some(database) = empty().await else { return };
     let (store, client) = (database.store(&options()).await, database.client().await);
+    store.register_owner(OwnerId("me".to_owned()), None, OwnerAbout::default()).await.unwrap();
     let mut locking = database.client().await;
     let lock = locking.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE tasks, notes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    lock.batch_execute(LOCK).await.unwrap();
     let submit = tokio::spawn({
         let store = store.clone();
         async move { store.submit(task("1")).await }
     });
     terminate_waiting(&client).await;
-    let error = submit.await.unwrap().unwrap_err();
-    assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");
-    assert!(error.may_be_done() && error.may_pass(), "{error}");
-    let note = tokio::spawn({
-        let store = store.clone();
-        async move { store.set_note(Note::LastSeen, 5).await }
+    lock.rollback().await.unwrap();
+    assert_eq!(submit.await.unwrap(), Ok(Submitted::New));
+
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute(LOCK).await.unwrap();
+    let claim = ClaimNext {
+        after: None,
+        needs: vec!["enlarge_image".to_owned()],
+        running_per_key: None,
+        run: RunId::new().unwrap(),
+        owner: OwnerId("me".to_owned()),
+        now: Moment(8),
+    };
+    let claimed = tokio::spawn({
+        let (store, claim) = (store.clone(), claim.clone());
+        async move { store.claim_next(claim).await }
     });
     terminate_waiting(&client).await;
     lock.rollback().await.unwrap();
-    note.await.unwrap().unwrap();
-    assert_eq!(store.note(Note::LastSeen).await.unwrap(), Some(5));
+    let running = claimed.await.unwrap().unwrap().unwrap();
+    assert_eq!((running.attempt, running.run.clone()), (1, Some(claim.run)));
+
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute(LOCK).await.unwrap();
+    let ended = running.clone().ended(Ending::Failed("no".to_owned()), None, Moment(9));
+    let end = End { before: State::Running, task: ended.clone(), assets: vec![], callback: None, orphans_run: false };
+    let ending = tokio::spawn({
+        let store = store.clone();
+        async move { store.end(end).await }
+    });
+    terminate_waiting(&client).await;
+    lock.rollback().await.unwrap();
+    assert_eq!(ending.await.unwrap(), Ok(true));
+    assert_eq!(store.task(ended.id.clone()).await.unwrap(), Some(ended));
+}
+
+/// The answer of a commit may be lost. What was carried out is found by the ids that the caller chose.
+#[tokio::test]
+async fn what_was_carried_out_is_found_by_its_ids() {
+    let Some(database) = empty().await else { return };
+    let (store, client) = (database.store(&options()).await, database.client().await);
+    store.register_owner(OwnerId("me".to_owned()), None, OwnerAbout::default()).await.unwrap();
+    for name in ["1", "2"] {
+        store.submit(task(name)).await.unwrap();
+    }
+    // A run is that of one task, so a claim that is repeated takes no second one.
+    let claim = ClaimNext {
+        after: None,
+        needs: vec!["enlarge_image".to_owned()],
+        running_per_key: None,
+        run: RunId::new().unwrap(),
+        owner: OwnerId("me".to_owned()),
+        now: Moment(8),
+    };
+    let running = store.claim_next(claim.clone()).await.unwrap().unwrap();
+    let error = store.claim_next(claim.clone()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+    assert_eq!(store.claimed(claim.owner.clone(), claim.run.clone()).await.unwrap(), Some(running));
+    // The same after the connection of the repetition was ended.
+    let mut locking = database.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute(LOCK).await.unwrap();
+    let repeated = tokio::spawn({
+        let (store, claim) = (store.clone(), claim.clone());
+        async move { store.claim_next(claim).await }
+    });
+    terminate_waiting(&client).await;
+    lock.rollback().await.unwrap();
+    assert_eq!(repeated.await.unwrap().unwrap().unwrap().run, Some(claim.run));
+    assert_eq!(store.queued().await.unwrap()[0].count, 1);
+}
+
+#[tokio::test]
+async fn a_call_that_stays_in_doubt_may_be_done() {
+    let Some(database) = empty().await else { return };
+    let short = PostgresOptions { lock_timeout: Duration::from_secs(2), ..options() };
+    let (store, client) = (database.store(&short).await, database.client().await);
+    let mut locking = database.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute(LOCK).await.unwrap();
+    let submit = tokio::spawn({
+        let store = store.clone();
+        async move { store.submit(task("1")).await }
+    });
+    terminate_waiting(&client).await;
+    // The repetition waits in vain, and does not know what became of the first try.
+    let error = submit.await.unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");
+    assert!(error.may_be_done() && error.may_pass(), "{error}");
+    lock.rollback().await.unwrap();
     assert_eq!(store.task(TaskId("1".to_owned())).await.unwrap(), None);
-    assert_eq!(store.submit(task("1")).await.unwrap(), Submitted::New);
 }
 
 #[tokio::test]

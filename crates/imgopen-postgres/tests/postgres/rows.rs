@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use imgopen_store::{
     CallbackFilter, Claim, Delivery, DeliveryAttempt, End, Ending, Find, KeyId, Moment, NewAsset, NewCallback, NewTask,
-    OwnerId, RunId, State, Store, Submitted, TaskFilter, TaskId, TaskRow,
+    OwnerAbout, OwnerId, RunId, State, Store, Submitted, TaskFilter, TaskId, TaskRow,
 };
 
 use super::server::{empty, options};
@@ -30,7 +30,7 @@ fn noise(bytes: usize) -> String {
 async fn any_character_and_any_length_is_kept() {
     let Some(database) = empty().await else { return };
     let store = database.store(&options()).await;
-    store.register_owner(OwnerId("me".to_owned()), None).await.unwrap();
+    store.register_owner(OwnerId("me".to_owned()), None, OwnerAbout::default()).await.unwrap();
     const STATES: &[State] = &State::ALL;
     // PostgreSQL stores no NUL, and no long text in an index.
     for (name, odd) in [("1", "a\0b\u{1}\u{1}0'\\ \u{10ffff}".to_owned()), ("2", noise(100_000))] {
@@ -125,7 +125,7 @@ async fn the_database_keeps_the_sum_of_its_assets() {
 async fn ends_at_the_same_moment_are_all_counted() {
     let Some(database) = empty().await else { return };
     let store = database.store(&options()).await;
-    store.register_owner(OwnerId("me".to_owned()), None).await.unwrap();
+    store.register_owner(OwnerId("me".to_owned()), None, OwnerAbout::default()).await.unwrap();
     let ends = (0..40).map(|number| {
         let store = store.clone();
         tokio::spawn(async move {

@@ -1,5 +1,5 @@
 use imgopen_engine::Format;
-use imgopen_store::{Claim, End, Ending, KeyId, NewTask, OwnerId, SqliteStore, State, TaskId, TaskOutput};
+use imgopen_store::{Claim, End, Ending, KeyId, NewTask, OwnerAbout, OwnerId, SqliteStore, State, TaskId, TaskOutput};
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn picture() -> Picture {
 /// Ends a task with a picture.
 async fn keep_one(assets: &Assets) {
     let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
-    store.register_owner(owner.clone(), None).await.unwrap();
+    store.register_owner(owner.clone(), None, OwnerAbout::default()).await.unwrap();
     let (key, now) = (KeyId("a".to_owned()), Moment(1));
     store.submit(NewTask::new(TaskId("1".to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
     let needs = "enlarge_image".to_owned();

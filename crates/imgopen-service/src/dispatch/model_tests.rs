@@ -2,8 +2,8 @@
 //! no slot is held for a back end that is busy.
 
 use imgopen_store::{
-    Claim, End, Ending, HandBack, Moment, NewTask, OwnerId, Proof, Recovery, RunId, SqliteStore, State, Store,
-    Submitted, TaskId, TaskRow,
+    Claim, End, Ending, HandBack, Moment, NewTask, OwnerAbout, OwnerId, Proof, Recovery, RunId, SqliteStore, State,
+    Store, Submitted, TaskId, TaskRow,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -224,7 +224,7 @@ impl Process {
 
     async fn restart(&mut self) {
         self.owner = OwnerId::new().unwrap();
-        self.store.register_owner(self.owner.clone(), None).await.unwrap();
+        self.store.register_owner(self.owner.clone(), None, OwnerAbout::default()).await.unwrap();
         let recovery =
             Recovery { me: self.owner.clone(), proof: Proof::SoleOwner, attempts: 1000.into(), now: Moment(5) };
         assert!(self.store.recover(recovery).await.unwrap().exhausted.is_empty());
@@ -267,7 +267,7 @@ proptest! {
             let directory = tempfile::tempdir().unwrap();
             let store = SqliteStore::open(directory.path()).unwrap();
             let owner = OwnerId::new().unwrap();
-            store.register_owner(owner.clone(), None).await.unwrap();
+            store.register_owner(owner.clone(), None, OwnerAbout::default()).await.unwrap();
             let jobs = Jobs::default();
             let dispatch = dispatch(&jobs);
             let mut process = Process { store, dispatch, owner, tasks: Vec::new(), runs: Vec::new(), jobs };

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::Barrier;
 
 pub use super::files::*;
+pub use super::owners::*;
 pub use super::pages::*;
 use super::*;
 use crate::{AssetToken, Find, KeyRow, Lane, OrphanedRun, Submitted, TaskFilter};
@@ -60,7 +61,7 @@ pub async fn a_stale_run_changes_nothing(database: &impl Database) {
     let store = open(database).await;
     store.submit(task("a", "1")).await.unwrap();
     let stale = claim(&*store, "a").await;
-    store.register_owner(owner("next"), None).await.unwrap();
+    register(&*store, "next", None).await;
     assert_eq!(names(&recover(&*store, "next", Proof::SoleOwner).await.requeued), ["1"]);
     // The first run may not write once the task is queued again, nor once it is in another run.
     assert!(!store.end(succeeded(&stale, "stale.png")).await.unwrap());

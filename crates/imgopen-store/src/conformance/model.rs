@@ -1,6 +1,6 @@
 //! Random sequences of events in two processes on one database, checked against a model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,23 +12,26 @@ use crate::AssetToken;
 /// How many times a process may die while a task is its only run.
 const ATTEMPTS: u32 = 2;
 
-/// How long a lease lasts, in milliseconds.
-const LEASE: i64 = 1000;
-
 /// An event. The flag is the process in which it happens.
 #[derive(Debug, Clone)]
 enum Event {
     Submit(bool, u8),
     Claim(bool, u8),
+    /// A claim of whatever is next after a key, of keys that have less than two runs.
+    ClaimNext(bool, u8),
+    /// A claim whose answer is lost.
+    Lose(bool, u8),
     /// A run, current or stale, ends.
     End(Index, bool),
     /// A run, current or stale, is handed back, because of a fault or not.
     HandBack(Index, bool),
     Cancel(bool, Index),
-    /// Time passes, and the processes that live renew their leases.
+    /// The processes that live give a sign of life.
     Renew,
-    /// The process is killed, and another takes its place. Its runs stay as they are until its lease ends.
-    Kill(bool),
+    /// The process is silent until its lease has ended.
+    Pause(bool),
+    /// The process is killed, and another takes its place. Its runs stay as they are until its lease ends, which it may have done.
+    Kill(bool, bool),
     /// A process recovers the runs of owners whose lease has ended.
     Recover(bool),
     /// A process with a lock recovers the runs of all others.
@@ -40,11 +43,14 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (process(), 0..3u8).prop_map(|(process, key)| Event::Submit(process, key)),
         5 => (process(), 0..3u8).prop_map(|(process, key)| Event::Claim(process, key)),
+        3 => (process(), 0..3u8).prop_map(|(process, key)| Event::ClaimNext(process, key)),
+        1 => (process(), 0..3u8).prop_map(|(process, key)| Event::Lose(process, key)),
         3 => (any::<Index>(), any::<bool>()).prop_map(|(run, succeeds)| Event::End(run, succeeds)),
         2 => (any::<Index>(), any::<bool>()).prop_map(|(run, is_fault)| Event::HandBack(run, is_fault)),
         2 => (process(), any::<Index>()).prop_map(|(process, task)| Event::Cancel(process, task)),
-        1 => Just(Event::Renew),
-        1 => process().prop_map(Event::Kill),
+        2 => Just(Event::Renew),
+        1 => process().prop_map(Event::Pause),
+        1 => (process(), any::<bool>()).prop_map(|(process, has_ended)| Event::Kill(process, has_ended)),
         2 => process().prop_map(Event::Recover),
         1 => process().prop_map(Event::TakeOver),
     ]
@@ -69,19 +75,21 @@ struct Process {
 struct World<D> {
     database: D,
     processes: Vec<Process>,
-    /// The leases of owners that were not declared dead.
-    leases: HashMap<OwnerId, i64>,
-    now: i64,
+    /// Whether the leases of owners that were not declared dead protect them.
+    leases: HashMap<OwnerId, bool>,
     tasks: HashMap<TaskId, Expected>,
     order: Vec<TaskId>,
     /// Every run that ever began.
     runs: Vec<TaskRow>,
+    /// Those of them that nobody knows of.
+    lost: HashSet<RunId>,
 }
 
 impl<D: Database> World<D> {
     async fn new(database: D) -> Self {
         let (processes, leases, tasks) = (Vec::new(), HashMap::new(), HashMap::new());
-        let mut world = Self { database, processes, leases, now: 0, tasks, order: Vec::new(), runs: Vec::new() };
+        let (order, runs, lost) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut world = Self { database, processes, leases, tasks, order, runs, lost };
         for _ in 0..2 {
             let process = world.start().await;
             world.processes.push(process);
@@ -91,8 +99,8 @@ impl<D: Database> World<D> {
 
     async fn start(&mut self) -> Process {
         let (store, owner) = (self.database.open().await, OwnerId::new().unwrap());
-        self.leases.insert(owner.clone(), self.now + LEASE);
-        store.register_owner(owner.clone(), Some(Moment(self.now + LEASE))).await.unwrap();
+        self.leases.insert(owner.clone(), true);
+        store.register_owner(owner.clone(), Some(HOUR), OwnerAbout::default()).await.unwrap();
         Process { store, owner }
     }
 
@@ -116,22 +124,36 @@ impl<D: Database> World<D> {
     async fn apply(&mut self, event: Event) {
         match event {
             Event::Submit(process, number) => self.submit(process, key(&format!("k{number}"))).await,
-            Event::Claim(process, number) => self.claim(process, key(&format!("k{number}"))).await,
-            Event::End(run, succeeds) if !self.runs.is_empty() => self.end(run.index(self.runs.len()), succeeds).await,
-            Event::HandBack(run, is_fault) if !self.runs.is_empty() => {
+            Event::Claim(process, number) => drop(self.claim(process, key(&format!("k{number}"))).await),
+            Event::ClaimNext(process, number) => self.claim_next(process, key(&format!("k{number}"))).await,
+            Event::Lose(process, number) => {
+                let run = self.claim(process, key(&format!("k{number}"))).await;
+                self.lost.extend(run);
+            }
+            Event::End(run, succeeds) if self.knows(run) => self.end(run.index(self.runs.len()), succeeds).await,
+            Event::HandBack(run, is_fault) if self.knows(run) => {
                 self.hand_back(run.index(self.runs.len()), is_fault).await;
             }
             Event::Cancel(process, task) if !self.order.is_empty() => {
                 self.cancel(process, task.index(self.order.len())).await;
             }
-            Event::Renew => self.renew().await,
-            Event::Kill(process) => self.processes[usize::from(process)] = self.start().await,
+            Event::Renew => {
+                for process in [false, true] {
+                    self.beat(process, HOUR).await;
+                }
+            }
+            Event::Pause(process) => self.beat(process, Duration::ZERO).await,
+            Event::Kill(process, has_ended) => {
+                if has_ended {
+                    self.beat(process, Duration::ZERO).await;
+                }
+                self.processes[usize::from(process)] = self.start().await;
+            }
             Event::Recover(process) => {
-                let now = self.now;
-                self.leases.retain(|_, until| *until >= now);
                 let me = self.process(process).owner.clone();
                 if self.leases.contains_key(&me) {
-                    self.recover(process, Proof::Lease { now: Moment(now) }).await;
+                    self.leases.retain(|owner, is_protected| *is_protected || *owner == me);
+                    self.recover(process, LEASES).await;
                 }
             }
             Event::TakeOver(process) => {
@@ -145,6 +167,12 @@ impl<D: Database> World<D> {
         }
     }
 
+    /// Whether somebody knows of a run that this index may choose.
+    fn knows(&self, run: Index) -> bool {
+        !self.runs.is_empty()
+            && self.runs[run.index(self.runs.len())].run.as_ref().is_some_and(|run| !self.lost.contains(run))
+    }
+
     async fn submit(&mut self, process: bool, key: KeyId) {
         let new = NewTask { key: key.clone(), ..task("", &format!("t{}", self.order.len())) };
         let id = new.id.clone();
@@ -154,7 +182,8 @@ impl<D: Database> World<D> {
         self.order.push(id);
     }
 
-    async fn claim(&mut self, process: bool, key: KeyId) {
+    /// Claims a task of a key. Returns the run.
+    async fn claim(&mut self, process: bool, key: KeyId) -> Option<RunId> {
         let Process { store, owner } = self.process(process);
         let (owner, run) = (owner.clone(), RunId::new().unwrap());
         let claim = Claim {
@@ -166,18 +195,50 @@ impl<D: Database> World<D> {
             only: None,
         };
         let claimed = store.claim(claim).await.unwrap();
-        let waits = |id: &&TaskId| self.tasks[*id].key == key && self.tasks[*id].state == State::Queued;
+        let first = self.first(&key).filter(|_| self.leases.contains_key(&owner));
+        self.claimed(claimed, first, run)
+    }
+
+    /// Claims what is next after a key.
+    async fn claim_next(&mut self, process: bool, after: KeyId) {
+        const MOST: usize = 2;
+        let Process { store, owner } = self.process(process);
+        let (owner, run) = (owner.clone(), RunId::new().unwrap());
+        let claim = ClaimNext {
+            after: Some(after.clone()),
+            needs: vec![NEEDS.to_owned()],
+            running_per_key: Some(MOST),
+            run: run.clone(),
+            owner: owner.clone(),
+            now: NOW,
+        };
+        let claimed = store.claim_next(claim).await.unwrap();
+        let running =
+            |key: &KeyId| self.tasks.values().filter(|task| task.state == State::Running && task.key == *key).count();
+        let mut keys: Vec<_> = (0..3).map(|number| key(&format!("k{number}"))).collect();
+        keys.sort_by_key(|key| (*key <= after, key.clone()));
+        let next = keys.iter().filter(|&key| running(key) < MOST).find_map(|key| self.first(key));
+        let next = next.filter(|_| self.leases.contains_key(&owner));
+        self.claimed(claimed, next, run);
+    }
+
+    /// The oldest of a key's queued tasks.
+    fn first(&self, key: &KeyId) -> Option<TaskId> {
+        let waits = |id: &&TaskId| self.tasks[*id].key == *key && self.tasks[*id].state == State::Queued;
         // `min_by_key` returns the first of several, which is the oldest.
         let queued = self.order.iter().enumerate().filter(|(_, id)| waits(id));
-        let first = queued.min_by_key(|(index, id)| *index as i64 + 64 * self.tasks[*id].deferrals).map(|(_, id)| id);
-        let first = first.filter(|_| self.leases.contains_key(&owner)).cloned();
-        assert_eq!(claimed.as_ref().map(|row| &row.id), first.as_ref());
-        if let Some(row) = claimed {
-            let expected = self.change(&row.id, State::Running);
-            expected.attempt += 1;
-            expected.run = Some(run);
-            self.runs.push(row);
-        }
+        queued.min_by_key(|(index, id)| *index as i64 + 64 * self.tasks[*id].deferrals).map(|(_, id)| id.clone())
+    }
+
+    /// Compares a claim with what was expected. Returns the run if there is one.
+    fn claimed(&mut self, claimed: Option<TaskRow>, expected: Option<TaskId>, run: RunId) -> Option<RunId> {
+        assert_eq!(claimed.as_ref().map(|row| &row.id), expected.as_ref());
+        let row = claimed?;
+        let expected = self.change(&row.id, State::Running);
+        expected.attempt += 1;
+        expected.run = Some(run.clone());
+        self.runs.push(row);
+        Some(run)
     }
 
     async fn end(&mut self, index: usize, succeeds: bool) {
@@ -220,15 +281,31 @@ impl<D: Database> World<D> {
         }
     }
 
-    async fn renew(&mut self) {
-        self.now += LEASE * 2 / 3;
-        for Process { store, owner } in &self.processes {
-            let until = self.now + LEASE;
-            let lives = self.leases.contains_key(owner);
-            assert_eq!(store.renew_lease(owner.clone(), Moment(until)).await.unwrap(), lives);
-            if lives {
-                self.leases.insert(owner.clone(), until);
-            }
+    /// A sign of life of a process, which knows of its runs but for those whose claim was not answered.
+    async fn beat(&mut self, process: bool, lease: Duration) {
+        let Process { store, owner } = self.process(process);
+        let (store, owner) = (store.clone(), owner.clone());
+        let own: Vec<_> = self.runs.iter().filter(|run| run.owner.as_ref() == Some(&owner)).cloned().collect();
+        let lives = self.leases.contains_key(&owner);
+        let is_lost = |run: &&TaskRow| run.run.as_ref().is_some_and(|run| self.lost.contains(run));
+        let (strays, known): (Vec<_>, Vec<_>) = own.iter().partition(is_lost);
+        let runs = known.iter().map(|run| RunProgress::new(run.run.clone().unwrap())).collect();
+        let heartbeat = Heartbeat { stray_age: Duration::ZERO, ..Heartbeat::new(owner.clone(), lease, runs) };
+        let beat = store.heartbeat(heartbeat).await.unwrap();
+        let current = |runs: &[&TaskRow]| {
+            let of = runs.iter().filter(|run| lives && self.is_current(run));
+            of.filter_map(|run| run.run.clone()).collect::<HashSet<_>>()
+        };
+        let strays: Vec<_> = strays.into_iter().filter(|run| lives && self.is_current(run)).cloned().collect();
+        assert_eq!((beat.alive, beat.strays), (lives, strays.len()));
+        assert_eq!(beat.runs.into_iter().collect::<HashSet<_>>(), current(&known));
+        for stray in strays {
+            let expected = self.change(&stray.id, State::Queued);
+            expected.attempt -= 1;
+            expected.run = None;
+        }
+        if let Some(is_protected) = self.leases.get_mut(&owner) {
+            *is_protected = !lease.is_zero();
         }
     }
 

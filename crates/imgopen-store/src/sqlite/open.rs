@@ -15,6 +15,7 @@ const LAYOUTS: &[&str] = &[
     include_str!("layout_3.sql"),
     include_str!("layout_4.sql"),
     include_str!("layout_5.sql"),
+    include_str!("layout_6.sql"),
 ];
 
 /// The name of the file in its directory.

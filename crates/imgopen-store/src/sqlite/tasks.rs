@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::orphans::orphan;
 use super::pages::List;
 use super::problem::Problem;
-use super::values::{Json, any_of, duration, list as json_list, milliseconds};
+use super::values::{Json, any_of, duration, list as json_list, milliseconds, system_time};
 use super::{assets, callbacks};
 use crate::ids::{KeyId, OwnerId, RunId, TaskId};
 use crate::{Claim, End, Find, HandBack, Lane, Moment, NewTask, Page, State, Submitted, TaskFilter, TaskRow};
@@ -140,14 +140,14 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
 pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5
+            "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5, claimed_at = ?7
              WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 AND coalesce(id = ?6, 1)
                           ORDER BY seq + 64 * deferrals LIMIT 1)
              AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {COLUMNS}",
             may_become(State::Running)
         )
     });
-    let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now, claim.only];
+    let values = params![claim.key, claim.needs, claim.run, claim.owner, claim.now, claim.only, system_time()];
     Ok(connection.prepare_cached(&SQL)?.query_row(values, read).optional()?)
 }
 
@@ -200,6 +200,24 @@ pub fn hand_back(connection: &Connection, hand_back: &HandBack) -> Result<bool, 
         orphan(connection, run, *now)?;
     }
     Ok(is_back)
+}
+
+pub fn ended(connection: &Connection, ids: &[TaskId]) -> Result<Vec<TaskId>, Problem> {
+    let sql = "SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
+               AND state IN (SELECT value FROM json_each(?2))";
+    let states = State::FINAL.map(State::as_str);
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([json_list(ids), json_list(states)], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns those of the tasks that run, with their runs.
+pub fn running(connection: &Connection, ids: &[TaskId]) -> Result<Vec<(TaskId, RunId)>, Problem> {
+    let sql = "SELECT id, run FROM tasks WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'running'
+               AND run IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([json_list(ids)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub fn suspects(connection: &Connection, attempts: i64) -> Result<Vec<TaskRow>, Problem> {

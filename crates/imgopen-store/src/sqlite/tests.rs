@@ -131,7 +131,7 @@ async fn a_database_of_an_older_program_is_migrated() {
     let again = NewTask { operation: "submit_training", caller_id: "lora".into(), unique_id: true, ..task("4") };
     assert!(matches!(store.submit(again).await.unwrap(), Submitted::Again(earlier) if earlier.id.as_str() == "1"));
     // A run without an owner is recovered under either proof.
-    store.register_owner(OwnerId("me".into()), None).await.unwrap();
+    store.register_owner(OwnerId("me".into()), None, OwnerAbout::default()).await.unwrap();
     let proof = crate::Proof::Lease { now: Moment(8) };
     let recovery = Recovery { me: OwnerId("me".into()), proof, attempts: 3.into(), now: Moment(8) };
     let recovered = store.recover(recovery).await.unwrap();

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
-use crate::{CallbackState, Moment, State, TaskOutput, UnknownState};
+use crate::{CallbackState, Clock, Moment, State, TaskOutput, UnknownState};
 
 macro_rules! text {
     ($($name:ident)+) => {
@@ -36,6 +36,11 @@ pub(super) fn milliseconds(duration: Duration) -> i64 {
 /// The duration of a column in milliseconds.
 pub(super) fn duration(milliseconds: i64) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+}
+
+/// The time by the database's clock, which is the machine's.
+pub(super) fn system_time() -> Moment {
+    Clock::system().now()
 }
 
 text! { AssetToken CallbackId KeyId OwnerId RunId TaskId }

@@ -1,7 +1,7 @@
 //! Runs with timings that calls over HTTP cannot produce reliably.
 
 use imgopen_engine::{Output, Registry, TaskOptions};
-use imgopen_store::{KeyId, Moment, NewTask, OwnerId, Proof, Recovery};
+use imgopen_store::{KeyId, Moment, NewTask, OwnerAbout, OwnerId, Proof, Recovery};
 
 use super::*;
 use crate::app::Service;
@@ -77,7 +77,7 @@ async fn a_stale_run_leaves_nothing_behind() {
     let context = context(&directory).await;
     let (task, entry) = claimed(&context).await;
     let other = OwnerId::new().unwrap();
-    context.store.register_owner(other.clone(), None).await.unwrap();
+    context.store.register_owner(other.clone(), None, OwnerAbout::default()).await.unwrap();
     let recovery = Recovery { me: other.clone(), proof: Proof::SoleOwner, attempts: 3.into(), now: Moment(2) };
     assert_eq!(context.store.recover(recovery).await.unwrap().requeued.len(), 1);
     let next = claim(&context, &other, &RunId::new().unwrap()).await;

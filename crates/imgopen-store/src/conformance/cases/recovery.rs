@@ -24,7 +24,7 @@ pub async fn the_sole_owner_takes_over_at_once(database: &impl Database) {
         store.submit(task("a", name)).await.unwrap();
     }
     let lost = claim(&*store, "a").await;
-    store.register_owner(owner("next"), None).await.unwrap();
+    register(&*store, "next", None).await;
     let own = try_claim(&*store, "next", "a").await.unwrap();
     let recovered = recover(&*store, "next", Proof::SoleOwner).await;
     assert_eq!((recovered.requeued, recovered.exhausted), (vec![lost.clone()], vec![]));
@@ -34,7 +34,7 @@ pub async fn the_sole_owner_takes_over_at_once(database: &impl Database) {
     assert_eq!(store.orphaned_runs(10).await.unwrap(), [OrphanedRun { run: lost.run.unwrap(), since: NOW }]);
     // The other owner is dead from now on.
     assert!(try_claim(&*store, "me", "a").await.is_none());
-    assert!(!store.renew_lease(owner("me"), later(1)).await.unwrap());
+    assert!(!beat(&*store, "me", HOUR, &[]).await.alive);
     assert_eq!(recover(&*store, "next", Proof::SoleOwner).await, Recovered::default());
 }
 
@@ -43,10 +43,10 @@ pub async fn a_task_with_all_its_attempts_is_returned_until_it_ends(database: &i
     store.submit(task("a", "1")).await.unwrap();
     for attempt in 1..=3 {
         assert_eq!(claim(&*store, "a").await.attempt, attempt);
-        store.register_owner(owner("next"), None).await.unwrap();
+        register(&*store, "next", None).await;
         let recovered = recover(&*store, "next", Proof::SoleOwner).await;
         assert_eq!((recovered.requeued.len(), recovered.exhausted.len()), if attempt < 3 { (1, 0) } else { (0, 1) });
-        store.register_owner(owner("me"), None).await.unwrap();
+        register(&*store, "me", None).await;
     }
     // The process may die before it writes the end.
     let exhausted = recover(&*store, "next", Proof::SoleOwner).await.exhausted.remove(0);
@@ -64,9 +64,9 @@ pub async fn only_a_task_that_ran_alone_has_used_its_attempts(database: &impl Da
         store.submit(task("a", name)).await.unwrap();
     }
     let crash = async || {
-        store.register_owner(owner("next"), None).await.unwrap();
+        register(&*store, "next", None).await;
         let recovered = recover(&*store, "next", Proof::SoleOwner).await;
-        store.register_owner(owner("me"), None).await.unwrap();
+        register(&*store, "me", None).await;
         (names(&recovered.requeued).join(" "), names(&recovered.exhausted).join(" "))
     };
     for _ in 0..5 {
@@ -93,9 +93,9 @@ pub async fn an_operation_may_have_attempts_of_its_own(database: &impl Database)
     let attempts = Attempts { default: 1, operations: vec![("submit_training".to_owned(), 2)] };
     let mut ends = Vec::new();
     for key in ["a", "b", "b"] {
-        store.register_owner(owner("me"), None).await.unwrap();
+        register(&*store, "me", None).await;
         claim(&*store, key).await;
-        store.register_owner(owner("next"), None).await.unwrap();
+        register(&*store, "next", None).await;
         let recovery = Recovery { me: owner("next"), proof: Proof::SoleOwner, attempts: attempts.clone(), now: NOW };
         let exhausted = store.recover(recovery).await.unwrap().exhausted;
         ends.push(names(&exhausted).join(" "));
@@ -156,41 +156,88 @@ pub async fn a_claim_that_was_carried_out_is_found_by_its_run(database: &impl Da
 
 pub async fn a_lease_protects_runs_until_it_ends(database: &impl Database) {
     let (first, second) = (database.open().await, database.open().await);
-    first.register_owner(owner("first"), Some(later(1000))).await.unwrap();
-    second.register_owner(owner("second"), Some(later(1000))).await.unwrap();
+    register(&*first, "first", Some(HOUR)).await;
+    register(&*second, "second", Some(HOUR)).await;
     for name in ["1", "2"] {
         first.submit(task("a", name)).await.unwrap();
     }
     let lost = try_claim(&*first, "first", "a").await.unwrap();
     let own = try_claim(&*second, "second", "a").await.unwrap();
-    let lease = |now| Proof::Lease { now };
-    assert_eq!(recover(&*second, "second", lease(later(1000))).await, Recovered::default());
-    // An expired lease may be renewed until a recovery has removed its owner.
-    assert!(first.renew_lease(owner("first"), later(2000)).await.unwrap());
-    assert!(second.renew_lease(owner("second"), later(9000)).await.unwrap());
-    assert_eq!(recover(&*second, "second", lease(later(1500))).await, Recovered::default());
-    assert_eq!(recover(&*second, "second", lease(later(2001))).await.requeued, std::slice::from_ref(&lost));
-    // After that, the renewal and every claim of the dead owner are rejected.
-    assert!(!first.renew_lease(owner("first"), later(9000)).await.unwrap());
+    assert_eq!(recover(&*second, "second", LEASES).await, Recovered::default());
+    // A lease that has ended may be renewed until a recovery has removed its owner.
+    assert!(beat(&*first, "first", Duration::ZERO, &[&lost]).await.alive);
+    assert!(beat(&*first, "first", HOUR, &[&lost]).await.alive);
+    assert_eq!(recover(&*second, "second", LEASES).await, Recovered::default());
+    assert!(beat(&*first, "first", Duration::ZERO, &[&lost]).await.alive);
+    assert_eq!(recover(&*second, "second", LEASES).await.requeued, std::slice::from_ref(&lost));
+    // After that, every sign of life and every claim of the dead owner are rejected.
+    let dead = beat(&*first, "first", HOUR, &[&lost]).await;
+    assert_eq!((dead.alive, dead.runs, dead.strays), (false, vec![], 0));
     assert!(!first.end(succeeded(&lost, "late.png")).await.unwrap());
     assert!(try_claim(&*first, "first", "a").await.is_none());
+    assert!(claim_next(&*first, "first", None, None).await.is_none());
     let again = try_claim(&*second, "second", "a").await.unwrap();
     assert_eq!((again.id.as_str(), again.attempt), ("1", 2));
     for run in [own, again] {
         assert!(second.end(succeeded(&run, &format!("{}.png", run.id))).await.unwrap());
     }
-    // An owner without a lease does not expire.
-    first.register_owner(owner("third"), None).await.unwrap();
+    // An owner without a lease does not expire, and none recovers its own runs.
+    register(&*first, "third", None).await;
     first.submit(task("a", "3")).await.unwrap();
-    try_claim(&*first, "third", "a").await.unwrap();
-    assert_eq!(recover(&*second, "second", lease(later(8000))).await, Recovered::default());
+    let kept = try_claim(&*first, "third", "a").await.unwrap();
+    assert_eq!(recover(&*second, "second", LEASES).await, Recovered::default());
+    assert!(beat(&*first, "third", Duration::ZERO, &[&kept]).await.alive);
+    assert_eq!(recover(&*first, "third", LEASES).await, Recovered::default());
 }
 
 pub async fn only_a_registered_owner_claims(database: &impl Database) {
     let store = database.open().await;
     store.submit(task("a", "1")).await.unwrap();
     assert!(try_claim(&*store, "nobody", "a").await.is_none());
-    assert!(!store.renew_lease(owner("nobody"), NOW).await.unwrap());
-    store.register_owner(owner("nobody"), Some(NOW)).await.unwrap();
+    assert!(claim_next(&*store, "nobody", None, None).await.is_none());
+    assert!(!beat(&*store, "nobody", HOUR, &[]).await.alive);
+    register(&*store, "nobody", Some(HOUR)).await;
     assert!(try_claim(&*store, "nobody", "a").await.is_some());
+}
+
+/// After an outage of the database all leases have ended. The first to come back leaves the others the time to renew theirs.
+pub async fn a_lease_that_lasts_longer_than_the_callers_health_is_not_judged(database: &impl Database) {
+    let store = open(database).await;
+    let lease = Duration::from_millis(1);
+    register(&*store, "away", Some(lease)).await;
+    store.submit(task("a", "1")).await.unwrap();
+    let run = try_claim(&*store, "away", "a").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(recover(&*store, "me", Proof::Lease { healthy_for: Duration::ZERO }).await, Recovered::default());
+    assert_eq!(recover(&*store, "me", Proof::Lease { healthy_for: lease }).await.requeued, [run]);
+}
+
+/// However many processes recover at once, each run is queued again by one of them.
+pub async fn several_recoveries_share_the_runs(database: &impl Database) {
+    let stores = [open(database).await, database.open().await];
+    for number in 0..60 {
+        let dead = format!("dead{}", number % 6);
+        register(&*stores[0], &dead, Some(Duration::ZERO)).await;
+        stores[0].submit(task("a", &number.to_string())).await.unwrap();
+        try_claim(&*stores[0], &dead, "a").await.unwrap();
+    }
+    register(&*stores[1], "other", None).await;
+    let recoveries = (0..6).map(|number| {
+        let (store, me) = (stores[number % 2].clone(), if number % 2 == 0 { "me" } else { "other" });
+        tokio::spawn(async move { recover(&*store, me, LEASES).await })
+    });
+    let recoveries: Vec<_> = recoveries.collect();
+    let mut seen = Vec::new();
+    for recovery in recoveries {
+        let recovered = recovery.await.unwrap();
+        assert_eq!(recovered.exhausted, []);
+        seen.extend(recovered.requeued.into_iter().map(|task| task.seq));
+    }
+    // What was locked at the moment is left to the next one.
+    seen.extend(recover(&*stores[0], "me", LEASES).await.requeued.into_iter().map(|task| task.seq));
+    seen.sort_unstable();
+    assert_eq!(seen.len(), 60);
+    seen.dedup();
+    assert_eq!(seen.len(), 60);
+    assert_eq!(row(&*stores[0], "7").await.crashes_alone, 0);
 }

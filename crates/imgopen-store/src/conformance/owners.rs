@@ -1,0 +1,204 @@
+//! What several processes need: signs of life, progress, and claims by turns.
+
+use super::*;
+use crate::{AssetToken, LiveProgress, OwnerRow};
+
+pub async fn owners_are_listed_until_they_resign(database: &impl Database) {
+    let store = database.open().await;
+    assert_eq!(store.owners().await.unwrap(), []);
+    let offers = serde_json::json!({ "models": ["a:1"] });
+    let about = |role: &str, ms| OwnerAbout {
+        host: "gpu-1".to_owned(),
+        role: role.to_owned(),
+        started_at: later(ms),
+        offers: offers.clone(),
+    };
+    store.register_owner(owner("worker"), Some(HOUR), about("worker", 2)).await.unwrap();
+    store.register_owner(owner("api"), None, about("api", 1)).await.unwrap();
+    store.submit(task("a", "1")).await.unwrap();
+    let run = try_claim(&*store, "worker", "a").await.unwrap();
+    let owners = database.open().await.owners().await.unwrap();
+    let api = OwnerRow { id: owner("api"), about: about("api", 1), lease_left: None, draining: false, runs: 0 };
+    assert_eq!(owners[0], api);
+    assert_eq!((&owners[1].id, &owners[1].about, owners[1].runs), (&owner("worker"), &about("worker", 2), 1));
+    assert!(owners[1].lease_left.is_some_and(|left| left > HOUR / 2 && left <= HOUR), "{owners:?}");
+    // A lease that has ended is not negative, and new offers replace the old ones.
+    let runs = vec![RunProgress::new(run.run.clone().unwrap())];
+    let changed = Some(serde_json::json!(["b:2"]));
+    let heartbeat = Heartbeat { offers: changed.clone(), ..Heartbeat::new(owner("worker"), Duration::ZERO, runs) };
+    assert!(store.heartbeat(heartbeat).await.unwrap().alive);
+    let owners = store.owners().await.unwrap();
+    assert_eq!((owners[1].lease_left, Some(&owners[1].about.offers)), (Some(Duration::ZERO), changed.as_ref()));
+    store.resign(owner("worker")).await.unwrap();
+    store.resign(owner("worker")).await.unwrap();
+    assert_eq!(store.owners().await.unwrap(), [api]);
+    // What it still had is recovered like the runs of the dead.
+    assert_eq!(recover(&*store, "api", LEASES).await.requeued, [run]);
+}
+
+pub async fn a_heartbeat_returns_the_runs_that_are_still_the_owners(database: &impl Database) {
+    let store = database.open().await;
+    for name in ["me", "other"] {
+        register(&*store, name, Some(HOUR)).await;
+    }
+    let mut runs = Vec::new();
+    for (name, owner_name) in [("kept", "me"), ("cancelled", "me"), ("ended", "me"), ("back", "me"), ("other", "other")]
+    {
+        store.submit(task("a", name)).await.unwrap();
+        runs.push(try_claim(&*store, owner_name, "a").await.unwrap());
+    }
+    let asked: Vec<_> = runs.iter().collect();
+    let ids = |rows: &[TaskRow]| rows.iter().map(|row| row.run.clone().unwrap()).collect::<Vec<_>>();
+    let all = beat(&*store, "me", HOUR, &asked).await;
+    let mut found = all.runs;
+    found.sort();
+    let mut expected = ids(&runs[..4]);
+    expected.sort();
+    assert_eq!((all.alive, all.draining, found, all.strays), (true, false, expected, 0));
+    let process = database.open().await;
+    assert!(process.end(cancelled(&runs[1])).await.unwrap());
+    assert!(store.end(succeeded(&runs[2], "a.png")).await.unwrap());
+    assert!(store.hand_back(back(&runs[3], false)).await.unwrap());
+    assert!(process.drain(owner("me")).await.unwrap());
+    assert!(!process.drain(owner("nobody")).await.unwrap());
+    let rest = beat(&*store, "me", HOUR, &asked).await;
+    assert_eq!((rest.alive, rest.draining, rest.runs), (true, true, ids(&runs[..1])));
+    // A run that is listed twice is one.
+    let twice = beat(&*store, "me", HOUR, &[&runs[0], &runs[0]]).await;
+    assert_eq!(twice.runs, ids(&runs[..1]));
+}
+
+/// Its owner lives and does not know of it, so nothing else would ever end it.
+pub async fn a_run_whose_claim_was_not_answered_is_given_back(database: &impl Database) {
+    let store = open(database).await;
+    for name in ["1", "2", "3"] {
+        store.submit(task("a", name)).await.unwrap();
+    }
+    let (known, stray) = (claim(&*store, "a").await, claim(&*store, "a").await);
+    register(&*store, "other", None).await;
+    let others = try_claim(&*store, "other", "a").await.unwrap();
+    // Its answer may still be on the way.
+    let young = beat(&*store, "me", HOUR, &[&known]).await;
+    assert_eq!((young.strays, young.runs.len()), (0, 1));
+    let runs = vec![RunProgress::new(known.run.clone().unwrap())];
+    let heartbeat = Heartbeat { stray_age: Duration::ZERO, ..Heartbeat::new(owner("me"), HOUR, runs) };
+    assert_eq!(store.heartbeat(heartbeat.clone()).await.unwrap().strays, 1);
+    assert_eq!(store.heartbeat(heartbeat).await.unwrap().strays, 0);
+    let queued = row(&*store, &stray.id.0).await;
+    assert_eq!((queued.state, queued.attempt, queued.run), (State::Queued, 0, None));
+    assert!(!store.end(succeeded(&stray, "late.png")).await.unwrap());
+    let orphans: Vec<_> = store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| Some(orphan.run)).collect();
+    assert_eq!(orphans, [stray.run]);
+    assert_eq!(row(&*store, &known.id.0).await, known);
+    assert_eq!(row(&*store, &others.id.0).await, others);
+}
+
+pub async fn progress_is_that_of_the_current_run(database: &impl Database) {
+    let store = open(database).await;
+    for name in ["1", "2"] {
+        store.submit(task("a", name)).await.unwrap();
+    }
+    let (first, second) = (claim(&*store, "a").await, claim(&*store, "a").await);
+    let asked = || ["1", "2", "unknown"].map(id).to_vec();
+    assert_eq!(store.live(asked()).await.unwrap(), []);
+    let run = first.run.clone().unwrap();
+    let progress = RunProgress {
+        percent: 12.5,
+        step: 3,
+        steps: 24,
+        engine: Some("sd-1".to_owned()),
+        grade: Some("neural".to_owned()),
+        preview: Some(AssetToken::new(&run, "png").unwrap()),
+        ..RunProgress::new(run.clone())
+    };
+    let stale = RunProgress::new(RunId::new().unwrap());
+    let beaten = async |runs: Vec<RunProgress>| store.heartbeat(Heartbeat::new(owner("me"), HOUR, runs)).await.unwrap();
+    assert_eq!(beaten(vec![progress.clone(), stale]).await.watched, []);
+    let live = LiveProgress { task: id("1"), progress: progress.clone() };
+    assert_eq!(store.live(asked()).await.unwrap(), [live]);
+    // Previews are announced as long as somebody waits for them.
+    store.watch(id("1"), HOUR).await.unwrap();
+    store.watch(id("1"), Duration::ZERO).await.unwrap();
+    store.watch(id("2"), Duration::ZERO).await.unwrap();
+    let further = RunProgress { percent: 50.0, step: 12, ..progress };
+    let other = RunProgress::new(second.run.clone().unwrap());
+    assert_eq!(beaten(vec![further.clone(), other.clone()]).await.watched, [run]);
+    let mut live = store.live(asked()).await.unwrap();
+    live.sort_by(|one, other| one.task.cmp(&other.task));
+    assert_eq!(live.iter().map(|live| &live.progress).collect::<Vec<_>>(), [&further, &other]);
+    // Neither what has ended nor the next run has the progress of this one.
+    assert!(store.end(succeeded(&first, "a.png")).await.unwrap());
+    assert!(store.hand_back(back(&second, false)).await.unwrap());
+    claim(&*store, "a").await;
+    assert_eq!(store.live(asked()).await.unwrap(), []);
+}
+
+pub async fn keys_take_turns_at_claims(database: &impl Database) {
+    let store = open(database).await;
+    for (key_name, count) in [("a", 4), ("b", 2), ("c", 2)] {
+        for number in 0..count {
+            let needs = if number % 2 == 0 { NEEDS } else { "other" };
+            let new = NewTask { needs: needs.to_owned(), ..task(key_name, &format!("{key_name}{number}")) };
+            store.submit(new).await.unwrap();
+        }
+    }
+    store.submit(NewTask { needs: "neither".to_owned(), ..task("b", "b9") }).await.unwrap();
+    let (mut order, mut last) = (Vec::new(), None);
+    while let Some(task) = claim_next(&*store, "me", last.as_deref(), None).await {
+        assert_eq!((task.state, task.attempt, task.started_at), (State::Running, 1, Some(NOW)));
+        assert_eq!(row(&*store, &task.id.0).await, task);
+        order.push(task.id.0);
+        last = Some(task.key.0);
+    }
+    assert_eq!(order, ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "a3"]);
+    // One whose run met a fault counts as accepted later.
+    let deferred = row(&*store, "a0").await;
+    assert!(store.hand_back(back(&deferred, true)).await.unwrap());
+    store.submit(task("a", "a4")).await.unwrap();
+    let next = async || claim_next(&*store, "me", Some("a"), None).await.unwrap().id.0;
+    assert_eq!((next().await.as_str(), next().await.as_str()), ("a4", "a0"));
+}
+
+pub async fn a_key_has_only_so_many_runs_at_once(database: &impl Database) {
+    let store = open(database).await;
+    // More keys than are looked at in one step have as many runs as they may.
+    for number in 0..300 {
+        let key_name = format!("k{number:03}");
+        for half in ["run", "wait"] {
+            store.submit(task(&key_name, &format!("{key_name}-{half}"))).await.unwrap();
+        }
+        claim(&*store, &key_name).await;
+    }
+    assert_eq!(claim_next(&*store, "me", Some("k010"), Some(1)).await, None);
+    assert_eq!(claim_next(&*store, "me", None, Some(0)).await, None);
+    store.submit(task("k0095", "free")).await.unwrap();
+    let free = claim_next(&*store, "me", Some("k010"), Some(1)).await.unwrap();
+    assert_eq!(free.id, id("free"));
+    assert_eq!(claim_next(&*store, "me", Some("k010"), Some(1)).await, None);
+    assert_eq!(claim_next(&*store, "me", Some("k010"), Some(2)).await.unwrap().id, id("k011-wait"));
+}
+
+pub async fn an_owner_that_drains_claims_nothing_next(database: &impl Database) {
+    let store = open(database).await;
+    store.submit(task("a", "1")).await.unwrap();
+    assert!(store.drain(owner("me")).await.unwrap());
+    assert_eq!(claim_next(&*store, "me", None, None).await, None);
+    register(&*store, "next", None).await;
+    assert!(claim_next(&*store, "next", None, None).await.is_some());
+}
+
+pub async fn tasks_that_have_ended_are_found(database: &impl Database) {
+    let store = open(database).await;
+    for name in ["succeeded", "failed", "cancelled", "running", "queued"] {
+        store.submit(task("a", name)).await.unwrap();
+    }
+    let (first, second) = (claim(&*store, "a").await, claim(&*store, "a").await);
+    assert!(store.end(succeeded(&first, "a.png")).await.unwrap());
+    assert!(store.end(failed(&second)).await.unwrap());
+    assert!(store.end(cancelled(&row(&*store, "cancelled").await)).await.unwrap());
+    claim(&*store, "a").await;
+    let asked = ["succeeded", "failed", "cancelled", "running", "queued", "unknown"].map(id).to_vec();
+    let mut ended = database.open().await.ended(asked).await.unwrap();
+    ended.sort();
+    assert_eq!(ended, ["cancelled", "failed", "succeeded"].map(id));
+}
