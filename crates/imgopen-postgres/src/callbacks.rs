@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use imgopen_store::{
-    ATTEMPTS, CallbackFilter, CallbackId, CallbackRow, CallbackState, Deferral, Delivery, DeliveryAttempt, KeyId,
-    Moment, PAGE_BYTES, Page, TaskId,
+    ATTEMPTS, CallbackFilter, CallbackId, CallbackRow, CallbackState, ClaimId, Deferral, Delivery, DeliveryAttempt,
+    KeyId, Moment, PAGE_BYTES, Page, TaskId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -19,7 +19,7 @@ use crate::values::{count, duration, escape, json, milliseconds, moment, some_mo
 macro_rules! columns {
     () => {
         "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_at, deferred_for, next_at,
-         created_at, seq"
+         created_at, seq, claim"
     };
 }
 
@@ -41,30 +41,57 @@ const NEXT: &str = "SELECT next_at FROM callbacks WHERE state = 'pending' AND ne
 const LIMIT_PAUSES: &str = "UPDATE callbacks SET next_at = $1 + coalesce(pause, $2)
     WHERE state = 'pending' AND next_at > $1 AND next_at > $1 + coalesce(pause, $2)";
 
+/// The condition that a callback is as it was seen.
+macro_rules! is_seen {
+    () => {
+        "state = 'pending' AND starts = $2 AND rung = $3 AND claim IS NOT DISTINCT FROM $4::text"
+    };
+}
+
+/// The value that a column gets if the callback is as it was seen.
+macro_rules! if_seen {
+    ($column:literal, $value:literal) => {
+        concat!($column, " = CASE WHEN ", is_seen!(), " THEN ", $value, " ELSE ", $column, " END")
+    };
+}
+
 /// Counts the attempt under the lock of its callback, which numbers it, and changes the rest only if the callback is as it was
 /// seen.
-const RECORD: &str = "WITH counted AS (
-        UPDATE callbacks SET tries = tries + 1,
-            state = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN $4::text ELSE state END,
-            rung = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN rung + 1 ELSE rung END,
-            next_at = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN $5::bigint ELSE next_at END,
-            pause = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN $6::bigint ELSE pause END,
-            deferrals = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN 0 ELSE deferrals END,
-            deferred_at = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN NULL ELSE deferred_at END,
-            deferred_for = CASE WHEN state = 'pending' AND starts = $2 AND rung = $3 THEN 0 ELSE deferred_for END
+const RECORD: &str = concat!(
+    "WITH counted AS (
+        UPDATE callbacks SET tries = tries + 1, ",
+    if_seen!("state", "$5::text"),
+    ", ",
+    if_seen!("rung", "rung + 1"),
+    ", ",
+    if_seen!("next_at", "$6::bigint"),
+    ", ",
+    if_seen!("pause", "$7::bigint"),
+    ", ",
+    if_seen!("deferrals", "0"),
+    ", ",
+    if_seen!("deferred_at", "NULL"),
+    ", ",
+    if_seen!("deferred_for", "0"),
+    ", ",
+    if_seen!("claim", "NULL"),
+    "
         WHERE id = $1 RETURNING tries
     )
-    INSERT INTO callback_tries (callback_id, number, started_at, duration_ms, http_status, outcome)
-    SELECT $1, counted.tries, $7::bigint, $8::bigint, $9::bigint, $10::text FROM counted";
+    INSERT INTO callback_tries (callback_id, number, started_at, duration_ms, http_status, outcome, claim)
+    SELECT $1, counted.tries, $8::bigint, $9::bigint, $10::bigint, $11::text, $4::text FROM counted"
+);
 
-const DEFER: &str =
-    "UPDATE callbacks SET next_at = $4, pause = $5, deferrals = deferrals + 1, deferred_at = $6, deferred_for = $7
-    WHERE id = $1 AND state = 'pending' AND starts = $2 AND rung = $3";
+const DEFER: &str = concat!(
+    "UPDATE callbacks SET next_at = $5, pause = $6, deferrals = deferrals + 1, deferred_at = $7, deferred_for = $8, claim = NULL
+     WHERE id = $1 AND ",
+    is_seen!()
+);
 
 const REDELIVER: &str = concat!(
     "WITH c AS (
         UPDATE callbacks SET state = 'pending', starts = starts + 1, rung = 0, next_at = $3, pause = 0, deferrals = 0,
-            deferred_at = NULL, deferred_for = 0
+            deferred_at = NULL, deferred_for = 0, claim = NULL
         WHERE id = $1 AND ($2::text IS NULL OR key_id = $2) RETURNING ",
     columns!(),
     ") SELECT ",
@@ -119,12 +146,13 @@ pub fn read(row: &Row) -> Result<CallbackRow, Problem> {
         created_at: moment(row, 13)?,
         tries: Vec::new(),
         place: row.try_get(14)?,
+        claim: row.try_get::<_, Option<String>>(15)?.map(ClaimId),
     })
 }
 
 /// Reads a callback with its attempts.
 fn with_attempts(row: &Row) -> Result<CallbackRow, Problem> {
-    let attempts: Option<&str> = row.try_get(15)?;
+    let attempts: Option<&str> = row.try_get(16)?;
     let attempts: Vec<(i64, i64, i64, Option<i64>, String)> = attempts.map(json).transpose()?.unwrap_or_default();
     let tries = attempts.into_iter().map(|(number, started_at, duration_ms, http_status, outcome)| {
         let (started_at, outcome) = (Moment(started_at), unescape(outcome));
@@ -142,17 +170,27 @@ pub async fn limit_pauses(client: &mut Client, now: Moment, longest: Duration) -
     change(&*client, LIMIT_PAUSES, &[&now.0, &milliseconds(longest)]).await
 }
 
-pub async fn record(client: &mut Client, delivery: &Delivery) -> Result<(), Problem> {
+/// Records an attempt. One of a claim may have been recorded by an earlier try: a claim is that of one attempt.
+pub async fn record(client: &mut Client, delivery: &Delivery, again: bool) -> Result<(), Problem> {
+    match write_attempt(client, delivery).await {
+        Err(problem) if again && problem.is_taken() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+async fn write_attempt(client: &Client, delivery: &Delivery) -> Result<(), Problem> {
     let Delivery { seen, attempt, state, next } = delivery;
     let DeliveryAttempt { started_at, duration_ms, http_status, outcome, .. } = attempt;
     let (at, pause) = next.map(|next| (next.at.0, milliseconds(next.pause))).unzip();
+    let claim = seen.claim.as_ref().map(ClaimId::as_str);
     change(
-        &*client,
+        client,
         RECORD,
         &[
             &seen.id.as_str(),
             &seen.starts,
             &seen.rung,
+            &claim,
             &state.as_str(),
             &at,
             &pause,
@@ -169,7 +207,9 @@ pub async fn record(client: &mut Client, delivery: &Delivery) -> Result<(), Prob
 pub async fn defer(client: &mut Client, deferral: &Deferral) -> Result<(), Problem> {
     let Deferral { seen, now, deferred_for, next } = deferral;
     let (pause, deferred_for) = (milliseconds(next.pause), milliseconds(*deferred_for));
-    change(&*client, DEFER, &[&seen.id.as_str(), &seen.starts, &seen.rung, &next.at.0, &pause, &now.0, &deferred_for])
+    let claim = seen.claim.as_ref().map(ClaimId::as_str);
+    let (id, at) = (seen.id.as_str(), next.at.0);
+    change(&*client, DEFER, &[&id, &seen.starts, &seen.rung, &claim, &at, &pause, &now.0, &deferred_for])
         .await
         .map(drop)
 }
@@ -216,5 +256,5 @@ pub async fn list(
         )
         .await?;
     let rows = found.iter().map(with_attempts).collect::<Result<Vec<_>, _>>()?;
-    page(rows, found.first(), 16, |callback| callback.place)
+    page(rows, found.first(), 17, |callback| callback.place)
 }

@@ -7,12 +7,16 @@
 use std::collections::{HashMap, VecDeque};
 
 use deadpool_postgres::Client;
-use imgopen_store::{CallbackId, CallbackRow, KeyId, Moment, Slots, UnderWay};
+use imgopen_store::{CallbackId, CallbackRow, ClaimCallbacks, InProgress, KeyId, Moment, OwnerId, Slots, UnderWay};
+use tokio_postgres::Row;
 
 use crate::callbacks::{self, columns};
 use crate::problem::Problem;
 use crate::statement::rows;
-use crate::values::{count, escape, json, unescape};
+use crate::values::{count, escape, json, milliseconds, text, unescape};
+
+/// How many times callbacks are chosen in one claim, because other processes may have claimed some of them in between.
+const ROUNDS: usize = 3;
 
 /// The candidates among first or repeated attempts: for each key, in the order of turns, its origins in their order of turns,
 /// each with its callbacks that are due. `$1` is the key that was served last and `$3`, `$4` the origins of keys; `$5` are the
@@ -81,21 +85,100 @@ const STAGES: [&str; 2] = [
 
 const CHOSEN: &str = concat!("SELECT ", columns!(), " FROM callbacks WHERE id = ANY($1) AND state = 'pending'");
 
+/// The attempts that processes have claimed.
+const CLAIMED: &str = "SELECT id, key_id, origin, claimed_by FROM callbacks
+    WHERE claim IS NOT NULL AND claimed_until > now_ms() AND state = 'pending'";
+
+/// Claims callbacks that are still due. What another process claims at the moment is left to it.
+const CLAIM: &str = concat!(
+    "WITH free AS (
+        SELECT seq AS place FROM callbacks
+        WHERE id = ANY($1) AND state = 'pending' AND next_at <= $2 AND (claim IS NULL OR claimed_until <= now_ms())
+        ORDER BY seq FOR UPDATE SKIP LOCKED
+    )
+    UPDATE callbacks SET claim = $3, claimed_by = $4, claimed_until = now_ms() + $5::bigint
+    FROM free WHERE callbacks.seq = free.place RETURNING ",
+    columns!()
+);
+
+const OF_CLAIM: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM callbacks WHERE claim = $1 AND state = 'pending' AND claimed_until > now_ms()"
+);
+
 pub async fn due(client: &mut Client, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, Problem> {
-    let mut slots = Slots::new(under_way);
+    let slots = search(client, now, Slots::new(under_way)).await?;
+    if slots.chosen().is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = rows(&*client, CHOSEN, &[&ids(&slots)]).await?;
+    in_turn(&found, &slots)
+}
+
+/// Claims callbacks. Those that an earlier try may have claimed are looked for first.
+pub async fn claim(client: &mut Client, claim: &ClaimCallbacks, again: bool) -> Result<Vec<CallbackRow>, Problem> {
+    let ClaimCallbacks { owner, claim: id, now, hold, most, at_once_per_host, turn } = claim;
+    if again {
+        let found = rows(&*client, OF_CLAIM, &[&id.as_str()]).await?;
+        if !found.is_empty() {
+            return found.iter().map(callbacks::read).collect();
+        }
+    }
+    let (mut claimed, mut turn) = (Vec::new(), turn.clone());
+    for _ in 0..ROUNDS {
+        let (attempts, others) = under_way(client, owner).await?;
+        let under_way = UnderWay { attempts, at_once: *most, per_origin: *at_once_per_host, turn: turn.clone() };
+        let slots = search(client, *now, Slots::new(under_way).beside(others)).await?;
+        let chosen = ids(&slots);
+        if chosen.is_empty() {
+            break;
+        }
+        let found =
+            rows(&*client, CLAIM, &[&chosen, &now.0, &id.as_str(), &owner.as_str(), &milliseconds(*hold)]).await?;
+        let taken = in_turn(&found, &slots)?;
+        taken.iter().for_each(|callback| turn.passed(&callback.key, &callback.origin));
+        let has_all = taken.len() == chosen.len();
+        claimed.extend(taken);
+        if has_all {
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+/// Returns the attempts in progress: those of an owner, and those of others.
+async fn under_way(client: &Client, owner: &OwnerId) -> Result<(Vec<InProgress>, Vec<InProgress>), Problem> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for row in rows(client, CLAIMED, &[]).await? {
+        let (callback, key) = (CallbackId(row.try_get(0)?), KeyId(row.try_get(1)?));
+        let attempt = InProgress { callback, key, origin: text(&row, 2)? };
+        let by: Option<&str> = row.try_get(3)?;
+        if by == Some(owner.as_str()) { own.push(attempt) } else { others.push(attempt) }
+    }
+    Ok((own, others))
+}
+
+/// Gives the free slots away.
+async fn search(client: &Client, now: Moment, mut slots: Slots) -> Result<Slots, Problem> {
     for sql in STAGES {
         if slots.free() > 0 {
             let candidates = candidates(client, sql, now, &slots).await?;
             fill(&mut slots, candidates);
         }
     }
-    if slots.chosen().is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<_> = slots.chosen().iter().map(CallbackId::as_str).collect();
-    let found = rows(&*client, CHOSEN, &[&ids]).await?;
+    Ok(slots)
+}
+
+/// The ids of the callbacks that were given a slot, in the order of turns.
+fn ids(slots: &Slots) -> Vec<&str> {
+    slots.chosen().iter().map(CallbackId::as_str).collect()
+}
+
+/// Reads callbacks, and puts them into the order of turns.
+fn in_turn(found: &[Row], slots: &Slots) -> Result<Vec<CallbackRow>, Problem> {
     let mut callbacks = found.iter().map(callbacks::read).collect::<Result<Vec<_>, _>>()?;
-    let places: HashMap<_, _> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    let places: HashMap<_, _> = ids(slots).into_iter().enumerate().map(|(place, id)| (id, place)).collect();
     callbacks.sort_by_key(|callback| places.get(callback.id.as_str()).copied());
     Ok(callbacks)
 }
@@ -106,7 +189,7 @@ struct Candidates {
     callbacks: VecDeque<(String, CallbackId)>,
 }
 
-async fn candidates(client: &mut Client, sql: &str, now: Moment, slots: &Slots) -> Result<Vec<Candidates>, Problem> {
+async fn candidates(client: &Client, sql: &str, now: Moment, slots: &Slots) -> Result<Vec<Candidates>, Problem> {
     let last = slots.turn().key.as_ref().map_or("", KeyId::as_str);
     let (turn_keys, turn_origins): (Vec<_>, Vec<_>) =
         slots.turn().origins.iter().map(|(key, origin)| (key.as_str(), escape(origin))).unzip();
@@ -119,7 +202,7 @@ async fn candidates(client: &mut Client, sql: &str, now: Moment, slots: &Slots) 
     }
     let (per_origin, free, at_once) = (count(slots.per_origin()), count(slots.free()), count(slots.at_once()));
     let found = rows(
-        &*client,
+        client,
         sql,
         &[
             &last,

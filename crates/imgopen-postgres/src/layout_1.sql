@@ -199,11 +199,15 @@ CREATE TABLE callbacks (
     deferred_for    bigint NOT NULL DEFAULT 0,      -- for how many milliseconds they had been prevented by then
     next_at         bigint,
     pause           bigint,                         -- the pause in milliseconds that the next attempt waits for
+    claim           text COLLATE "C",               -- the claim of the attempt in progress
+    claimed_by      text COLLATE "C",               -- the process that has it
+    claimed_until   bigint,                         -- until when, by the database's clock
     created_at      bigint NOT NULL
 ) WITH (
     fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_limit = 2000
 );
 CREATE INDEX callbacks_due ON callbacks (next_at, pause) WHERE state = 'pending';
+CREATE INDEX callbacks_claimed ON callbacks (claimed_until) WHERE claim IS NOT NULL;
 CREATE INDEX callbacks_by_key ON callbacks (key_id, seq);
 CREATE INDEX callbacks_by_task ON callbacks (task_id, seq);
 -- First and repeated attempts, each by key and origin, which take turns.
@@ -219,8 +223,11 @@ CREATE TABLE callback_tries (
     duration_ms     bigint NOT NULL,
     http_status     bigint,
     outcome         text NOT NULL,
+    claim           text COLLATE "C",               -- the claim that it was made under
     PRIMARY KEY (callback_id, number)
 );
+-- A claim is that of one attempt, also if its record is repeated because the answer was lost.
+CREATE UNIQUE INDEX callback_tries_by_claim ON callback_tries (callback_id, claim) WHERE claim IS NOT NULL;
 
 -- Single values of the service, by name: what it has seen and checked last.
 CREATE TABLE notes (

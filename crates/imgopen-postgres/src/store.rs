@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool};
 use imgopen_store::{
-    AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimNext, Deferral, Deletable,
-    Delivery, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun,
-    OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, RunId, Store, StoreError, Submitted, TaskFilter, TaskId,
-    TaskRow, UnderWay,
+    AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral,
+    Deletable, Delivery, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment, NewTask, Note,
+    OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, RunId, Store, StoreError, Submitted,
+    TaskFilter, TaskId, TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
@@ -368,6 +368,10 @@ impl Store for PostgresStore {
         call!(self, Always, |client| due::due(&mut client, now, under_way.clone()))
     }
 
+    async fn claim_callbacks(&self, claim: ClaimCallbacks) -> Result<Vec<CallbackRow>, StoreError> {
+        call!(self, Always, |client, again| due::claim(&mut client, &claim, again))
+    }
+
     async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError> {
         call!(self, Always, |client| callbacks::next(&mut client, after))
     }
@@ -377,11 +381,18 @@ impl Store for PostgresStore {
     }
 
     async fn record_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
-        call!(self, IfUndone, |client| callbacks::record(&mut client, &delivery))
+        // Without a claim, a second record would be a second attempt.
+        match &delivery.seen.claim {
+            Some(_) => call!(self, Always, |client, again| callbacks::record(&mut client, &delivery, again)),
+            None => call!(self, IfUndone, |client, again| callbacks::record(&mut client, &delivery, again)),
+        }
     }
 
     async fn defer_callback(&self, deferral: Deferral) -> Result<(), StoreError> {
-        call!(self, IfUndone, |client| callbacks::defer(&mut client, &deferral))
+        match &deferral.seen.claim {
+            Some(_) => call!(self, Always, |client| callbacks::defer(&mut client, &deferral)),
+            None => call!(self, IfUndone, |client| callbacks::defer(&mut client, &deferral)),
+        }
     }
 
     async fn redeliver(

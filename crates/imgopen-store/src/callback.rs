@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::ids::{CallbackId, KeyId, TaskId};
+use crate::ids::{CallbackId, ClaimId, KeyId, OwnerId, TaskId};
 
 /// The state of a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct CallbackRow {
     pub deferred_for: Duration,
     /// When the next attempt is due.
     pub next_at: Option<Moment>,
+    /// The claim of the attempt in progress, if a process has [claimed](crate::Store::claim_callbacks) it.
+    pub claim: Option<ClaimId>,
     /// When the task ended.
     pub created_at: Moment,
     /// The last [`ATTEMPTS`] attempts, the oldest first. Only lists and redeliveries read them.
@@ -103,6 +105,27 @@ pub struct UnderWay {
     pub turn: Turn,
 }
 
+/// A claim of callbacks that are due, by the rules of [`UnderWay`]: the attempts of the owner are those that it has claimed and not
+/// recorded, and what others have claimed is not due.
+#[derive(Debug, Clone)]
+pub struct ClaimCallbacks {
+    /// The process that makes the attempts.
+    pub owner: OwnerId,
+    /// The claim, a new one.
+    pub claim: ClaimId,
+    /// Callbacks are due by this moment.
+    pub now: Moment,
+    /// How long the claim holds, by the database's clock. Longer than an attempt takes: another process makes the attempt after that.
+    pub hold: Duration,
+    /// How many attempts the owner may have in progress at once.
+    pub most: usize,
+    /// How many of them, and of those of others, one key may make to one origin. Claims of several processes at the same moment may
+    /// exceed it.
+    pub at_once_per_host: usize,
+    /// Who was served last.
+    pub turn: Turn,
+}
+
 /// A delivery attempt in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InProgress {
@@ -126,7 +149,7 @@ pub struct Turn {
 /// What follows from a delivery attempt.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The callback as it was read before the attempt. If it was started again meanwhile, only the attempt is recorded.
+    /// The callback as it was read before the attempt. If it was started or claimed again meanwhile, only the attempt is recorded.
     pub seen: CallbackRow,
     /// The attempt.
     pub attempt: DeliveryAttempt,
@@ -149,7 +172,7 @@ pub struct NextAttempt {
 /// A delivery attempt that the server could not make, or not record, through a fault of its own. It does not count.
 #[derive(Debug, Clone)]
 pub struct Deferral {
-    /// The callback as it was read before the attempt. If it was started again meanwhile, nothing changes.
+    /// The callback as it was read before the attempt. If it was started or claimed again meanwhile, nothing changes.
     pub seen: CallbackRow,
     /// When the attempt was put off.
     pub now: Moment,

@@ -120,6 +120,10 @@ macro_rules! conformance {
             an_attempt_that_was_put_off_does_not_count
             a_clock_that_was_put_back_does_not_prolong_a_pause
             a_redelivery_survives_the_attempt_in_progress
+            a_claimed_callback_is_no_others_while_the_claim_holds
+            processes_share_what_a_host_is_pushed_at_once
+            a_redelivery_during_a_claimed_attempt_ends_the_claim
+            concurrent_claims_take_different_callbacks
             callbacks_are_listed_in_pages
             a_page_of_tasks_is_bounded_in_bytes
             a_page_of_callbacks_is_bounded_in_bytes
@@ -147,6 +151,11 @@ macro_rules! conformance {
             #[test]
             fn callbacks_take_turns_in_any_situation() {
                 $crate::conformance::deliveries::callbacks_take_turns_in_any_situation(|| async { $empty().await });
+            }
+
+            #[test]
+            fn claimed_callbacks_take_turns_in_any_situation() {
+                $crate::conformance::deliveries::claimed_callbacks_take_turns_in_any_situation(|| async { $empty().await });
             }
         }
     };

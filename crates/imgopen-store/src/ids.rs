@@ -1,4 +1,4 @@
-//! Ids and secrets of tasks, runs, owners, keys, callbacks and assets.
+//! Ids and secrets of tasks, runs, owners, keys, callbacks, claims and assets.
 
 use std::fmt;
 
@@ -44,6 +44,8 @@ ids! {
     KeyId
     /// The id of a callback, sent as `webhook-id`; the same in every delivery attempt.
     CallbackId
+    /// The id of a claim of callbacks: the fence against records of attempts whose callback was claimed again.
+    ClaimId
     /// The unguessable part of an asset's URL, and the name of its file.
     AssetToken
     /// The id of one run of a task: the fence against writes of runs that are over. Made at the claim.
@@ -86,6 +88,17 @@ impl CallbackId {
     /// When the system gives no random numbers.
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self(format!("msg_{}", hex(&random::<16>()?))))
+    }
+}
+
+impl ClaimId {
+    /// Makes an id of 128 random bits, as 32 hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random numbers.
+    pub fn new() -> Result<Self, NoRandomness> {
+        Ok(Self(hex(&random::<16>()?)))
     }
 }
 

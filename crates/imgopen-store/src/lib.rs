@@ -18,13 +18,13 @@ mod task;
 
 pub use asset::{AssetFile, AssetRow, NewAsset};
 pub use callback::{
-    ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, Deferral, Delivery, DeliveryAttempt, InProgress, NewCallback,
-    NextAttempt, Turn, UnderWay,
+    ATTEMPTS, CallbackFilter, CallbackRow, CallbackState, ClaimCallbacks, Deferral, Delivery, DeliveryAttempt,
+    InProgress, NewCallback, NextAttempt, Turn, UnderWay,
 };
 pub use clock::{Clock, Moment, Reading};
 pub use error::StoreError;
 pub use ids::{
-    AssetToken, CallbackId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,
+    AssetToken, CallbackId, ClaimId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,
 };
 pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredFile, StoredLabel, StoredPicture, TaskOutput};

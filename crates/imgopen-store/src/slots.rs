@@ -4,11 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{CallbackId, InProgress, KeyId, Turn, UnderWay};
 
-/// The slots as they are given away in one [`Store::due_callbacks`](crate::Store::due_callbacks), by the rule of [`UnderWay`].
+/// The slots as they are given away in one [`Store::due_callbacks`](crate::Store::due_callbacks) or
+/// [`Store::claim_callbacks`](crate::Store::claim_callbacks), by the rule of [`UnderWay`].
 #[derive(Debug)]
 pub struct Slots {
     at_once: usize,
     per_origin: usize,
+    /// How many slots are taken.
+    held: usize,
     taken: HashSet<CallbackId>,
     by_key: HashMap<KeyId, usize>,
     by_origin: HashMap<(KeyId, String), usize>,
@@ -22,14 +25,29 @@ impl Slots {
         let UnderWay { attempts, at_once, per_origin, turn } = under_way;
         let (taken, chosen) = (HashSet::new(), Vec::new());
         let (by_key, by_origin) = (HashMap::new(), HashMap::new());
-        let mut slots = Self { at_once, per_origin, taken, by_key, by_origin, turn, chosen };
+        let mut slots = Self { at_once, per_origin, held: 0, taken, by_key, by_origin, turn, chosen };
         attempts.into_iter().for_each(|attempt| slots.take(attempt));
         slots
     }
 
+    /// Adds attempts of other processes: they take no slots of this one, but their callbacks are not due, and they count for their
+    /// origins.
+    #[must_use]
+    pub fn beside(mut self, others: Vec<InProgress>) -> Self {
+        others.into_iter().for_each(|attempt| self.note(attempt));
+        self
+    }
+
     fn take(&mut self, attempt: InProgress) {
+        if !self.taken.contains(&attempt.callback) {
+            self.held += 1;
+        }
+        *self.by_key.entry(attempt.key.clone()).or_default() += 1;
+        self.note(attempt);
+    }
+
+    fn note(&mut self, attempt: InProgress) {
         let InProgress { callback, key, origin } = attempt;
-        *self.by_key.entry(key.clone()).or_default() += 1;
         *self.by_origin.entry((key, origin)).or_default() += 1;
         self.taken.insert(callback);
     }
@@ -43,7 +61,7 @@ impl Slots {
 
     /// How many slots are free.
     pub fn free(&self) -> usize {
-        self.at_once.saturating_sub(self.taken.len())
+        self.at_once.saturating_sub(self.held)
     }
 
     /// Whether a key may take another slot: while it holds fewer than are free.
@@ -56,12 +74,12 @@ impl Slots {
         self.by_origin.get(&(key.clone(), origin.to_owned())).copied().unwrap_or(0) < self.per_origin
     }
 
-    /// The callbacks that hold a slot.
+    /// The callbacks that are not due, because an attempt is in progress.
     pub fn taken(&self) -> &HashSet<CallbackId> {
         &self.taken
     }
 
-    /// How many slots each key holds for each origin.
+    /// How many attempts of each key to each origin are in progress.
     pub fn by_origin(&self) -> &HashMap<(KeyId, String), usize> {
         &self.by_origin
     }

@@ -34,9 +34,9 @@ use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimNext, Deferral, Deletable, Delivery, End, Find, HandBack,
-    Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered,
-    Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, End,
+    Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerRow,
+    Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 use identity::Identity;
 pub use inspect::Inspection;
@@ -329,6 +329,10 @@ impl Store for SqliteStore {
 
     async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError> {
         self.read(move |connection| turns::due(connection, now, under_way)).await
+    }
+
+    async fn claim_callbacks(&self, claim: ClaimCallbacks) -> Result<Vec<CallbackRow>, StoreError> {
+        self.write(move |connection| turns::claim(connection, &claim)).await
     }
 
     async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError> {

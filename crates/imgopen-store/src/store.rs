@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimNext, Deferral, Deletable, Delivery, End, Find, HandBack,
-    Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered,
-    Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, End,
+    Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerRow, Page,
+    Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -207,7 +207,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Chooses callbacks that are due, as many as there are slots for: by turns over keys, within a key by turns over
     /// origins, first attempts before repeated ones. Together with those under way they keep the limits of [`UnderWay`],
     /// so that all of them can be begun.
+    ///
+    /// For the one process that makes all attempts of its database, and remembers in memory which of them are under way.
     async fn due_callbacks(&self, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, StoreError>;
+
+    /// Chooses callbacks in the same way and claims them, so that no other process makes these attempts while the claim holds. An
+    /// attempt is over once it is recorded or put off, or a redelivery has started its callback again.
+    ///
+    /// For services of several processes: what is under way follows from the rows.
+    async fn claim_callbacks(&self, claim: ClaimCallbacks) -> Result<Vec<CallbackRow>, StoreError>;
 
     /// Returns when the next callback after that moment is due.
     async fn next_callback(&self, after: Moment) -> Result<Option<Moment>, StoreError>;

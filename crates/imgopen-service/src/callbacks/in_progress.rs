@@ -63,6 +63,7 @@ mod tests {
             deferred_at: None,
             deferred_for: std::time::Duration::ZERO,
             next_at: Some(Moment(1)),
+            claim: None,
             created_at: Moment(1),
             tries: Vec::new(),
             place: 1,

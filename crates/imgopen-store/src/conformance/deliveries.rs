@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::{CallbackState, Deferral, Delivery, DeliveryAttempt, InProgress, NextAttempt, Turn, UnderWay};
+use crate::{
+    CallbackState, ClaimCallbacks, ClaimId, Deferral, Delivery, DeliveryAttempt, InProgress, NextAttempt, Turn,
+    UnderWay,
+};
 
 fn attempt() -> DeliveryAttempt {
     DeliveryAttempt { number: 0, started_at: NOW, duration_ms: 3, http_status: None, outcome: "no".into() }
@@ -207,6 +210,107 @@ pub async fn a_redelivery_survives_the_attempt_in_progress(database: &impl Datab
     assert_eq!((again.state, again.rung, again.tries.len()), (CallbackState::Pending, 0, 2));
 }
 
+/// A claim of an owner that may have so many attempts in progress.
+fn claiming(owner_name: &str, most: usize, hold: Duration) -> ClaimCallbacks {
+    let (claim, turn) = (ClaimId::new().unwrap(), Turn::default());
+    ClaimCallbacks { owner: owner(owner_name), claim, now: later(9), hold, most, at_once_per_host: 3, turn }
+}
+
+async fn claimed(store: &dyn Store, owner_name: &str, most: usize, hold: Duration) -> Vec<CallbackRow> {
+    store.claim_callbacks(claiming(owner_name, most, hold)).await.unwrap()
+}
+
+fn acknowledged(seen: CallbackRow) -> Delivery {
+    Delivery { seen, attempt: attempt(), state: CallbackState::Acknowledged, next: None }
+}
+
+pub async fn a_claimed_callback_is_no_others_while_the_claim_holds(database: &impl Database) {
+    let (store, other) = (open(database).await, database.open().await);
+    for number in 1..=3 {
+        pending(&*store, "a", &number.to_string(), &format!("http://{number}"), later(number)).await;
+    }
+    pending(&*store, "a", "not yet", "http://a", later(10)).await;
+    let first = claimed(&*store, "me", 9, HOUR).await;
+    assert_eq!(tasks(&first), ["1", "2", "3"]);
+    assert!(first[0].claim.is_some());
+    assert_eq!(callbacks_of(&*other, "1").await[0].claim, first[0].claim);
+    assert_eq!(claimed(&*other, "other", 9, HOUR).await, []);
+    assert_eq!(claimed(&*store, "me", 9, HOUR).await, []);
+    // An attempt that was recorded or put off is over.
+    failed_once(&*store, first[0].clone(), later(8), Duration::ZERO).await;
+    let next = NextAttempt { at: later(7), pause: Duration::ZERO };
+    let deferral = Deferral { seen: first[1].clone(), now: later(7), deferred_for: Duration::ZERO, next };
+    other.defer_callback(deferral).await.unwrap();
+    // The claim of a process that died holds no longer than it said.
+    let short = claimed(&*other, "other", 9, Duration::ZERO).await;
+    assert_eq!(tasks(&short), ["2", "1"]);
+    let again = claimed(&*store, "me", 9, HOUR).await;
+    assert_eq!(tasks(&again), ["2", "1"]);
+    // What the first one records after all is an attempt, and changes nothing else.
+    other.record_delivery(acknowledged(short[1].clone())).await.unwrap();
+    let row = callbacks_of(&*store, "1").await.remove(0);
+    assert_eq!((row.state, row.rung, row.tries.len(), &row.claim), (CallbackState::Pending, 1, 2, &again[1].claim));
+    let late = Deferral { seen: short[0].clone(), now: later(8), deferred_for: Duration::ZERO, next };
+    other.defer_callback(late).await.unwrap();
+    assert_eq!(callbacks_of(&*store, "2").await[0].deferrals, 1);
+    store.record_delivery(acknowledged(again[1].clone())).await.unwrap();
+    let row = callbacks_of(&*store, "1").await.remove(0);
+    assert_eq!((row.state, row.tries.len(), row.claim), (CallbackState::Acknowledged, 3, None));
+}
+
+pub async fn processes_share_what_a_host_is_pushed_at_once(database: &impl Database) {
+    let stores = [open(database).await, database.open().await];
+    for number in 0..8 {
+        pending(&*stores[0], "a", &format!("a{number}"), "http://a", later(1)).await;
+        pending(&*stores[0], "b", &format!("b{number}"), "http://a", later(1)).await;
+    }
+    let count = |rows: &[CallbackRow], name: &str| rows.iter().filter(|row| row.key == key(name)).count();
+    // Two of a key, which leaves as many slots free as it takes; the third is another process's.
+    let first = claimed(&*stores[0], "me", 4, HOUR).await;
+    assert_eq!((count(&first, "a"), count(&first, "b")), (2, 1));
+    let second = claimed(&*stores[1], "other", 100, HOUR).await;
+    assert_eq!((count(&second, "a"), count(&second, "b")), (1, 2));
+    assert_eq!(claimed(&*stores[1], "other", 100, HOUR).await, []);
+    stores[1].record_delivery(acknowledged(second[0].clone())).await.unwrap();
+    assert_eq!(claimed(&*stores[1], "other", 2, HOUR).await, []);
+    assert_eq!(claimed(&*stores[1], "other", 100, HOUR).await.len(), 1);
+}
+
+pub async fn a_redelivery_during_a_claimed_attempt_ends_the_claim(database: &impl Database) {
+    let (store, other) = (open(database).await, database.open().await);
+    pending(&*store, "a", "1", "http://a", later(1)).await;
+    let seen = claimed(&*store, "me", 9, HOUR).await.remove(0);
+    let started = other.redeliver(None, seen.id.clone(), later(5)).await.unwrap().unwrap();
+    assert_eq!((started.starts, &started.claim), (2, &None));
+    let again = claimed(&*other, "other", 9, HOUR).await.remove(0);
+    store.record_delivery(acknowledged(seen)).await.unwrap();
+    let row = callbacks_of(&*store, "1").await.remove(0);
+    assert_eq!((row.state, row.rung, row.tries.len()), (CallbackState::Pending, 0, 1));
+    assert_eq!(row.claim, again.claim);
+    other.record_delivery(acknowledged(again)).await.unwrap();
+    assert_eq!(callbacks_of(&*store, "1").await[0].state, CallbackState::Acknowledged);
+}
+
+pub async fn concurrent_claims_take_different_callbacks(database: &impl Database) {
+    let stores = [open(database).await, database.open().await];
+    for number in 0..40 {
+        let (key_name, origin) = (format!("k{}", number % 4), format!("http://{number}"));
+        pending(&*stores[0], &key_name, &number.to_string(), &origin, later(1)).await;
+    }
+    let claims = (0..6).map(|number: usize| {
+        let store = stores[number % 2].clone();
+        tokio::spawn(async move { claimed(&*store, &format!("o{number}"), 8, HOUR).await })
+    });
+    let (mut ids, mut seen) = (HashSet::new(), 0);
+    for claim in claims.collect::<Vec<_>>() {
+        for row in claim.await.unwrap() {
+            ids.insert(row.id);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0 && ids.len() == seen, "{seen}");
+}
+
 pub async fn callbacks_are_listed_in_pages(database: &impl Database) {
     let store = open(database).await;
     for (name, number) in [("a", "1"), ("b", "2"), ("a", "3")] {
@@ -235,13 +339,24 @@ type Case = Vec<(u8, u8, bool, u8)>;
 /// Whatever waits: the limits hold, nothing that could be pushed is left, first attempts precede repeated ones, and keys
 /// get equal shares.
 pub fn callbacks_take_turns_in_any_situation<D: Database, F: Future<Output = Option<D>>>(empty: impl Fn() -> F) {
+    take_turns(empty, false);
+}
+
+/// The same if a process claims them.
+pub fn claimed_callbacks_take_turns_in_any_situation<D: Database, F: Future<Output = Option<D>>>(
+    empty: impl Fn() -> F,
+) {
+    take_turns(empty, true);
+}
+
+fn take_turns<D: Database, F: Future<Output = Option<D>>>(empty: impl Fn() -> F, claims: bool) {
     let config = Config { failure_persistence: None, ..Config::with_cases(32) };
     let rows = prop::collection::vec((0..4u8, 0..3u8, any::<bool>(), 0..3u8), 0..40);
     let tested = TestRunner::new(config).run(&(rows, 1..12usize, 1..4usize), |(rows, at_once, per_origin)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             if let Some(database) = empty().await {
-                turns(&database, rows, at_once, per_origin).await;
+                turns(&database, rows, at_once, per_origin, claims).await;
             }
         });
         Ok(())
@@ -251,7 +366,7 @@ pub fn callbacks_take_turns_in_any_situation<D: Database, F: Future<Output = Opt
     }
 }
 
-async fn turns(database: &impl Database, case: Case, at_once: usize, per_origin: usize) {
+async fn turns(database: &impl Database, case: Case, at_once: usize, per_origin: usize, claims: bool) {
     let store = open(database).await;
     for (index, (key, origin, is_repeated, due)) in case.into_iter().enumerate() {
         let (key, origin) = (format!("k{key}"), format!("http://{origin}"));
@@ -266,8 +381,18 @@ async fn turns(database: &impl Database, case: Case, at_once: usize, per_origin:
     // Attempts end one by one, and what is due takes their slots, until everything was pushed.
     let mut pushed = HashSet::new();
     for round in 0.. {
-        let under_way = UnderWay { attempts: attempts.clone(), turn: turn.clone(), ..slots(at_once, per_origin) };
-        let chosen = store.due_callbacks(later(1), under_way).await.unwrap();
+        let chosen = if claims {
+            let claim = ClaimCallbacks {
+                now: later(1),
+                at_once_per_host: per_origin,
+                turn: turn.clone(),
+                ..claiming("me", at_once, HOUR)
+            };
+            store.claim_callbacks(claim).await.unwrap()
+        } else {
+            let under_way = UnderWay { attempts: attempts.clone(), turn: turn.clone(), ..slots(at_once, per_origin) };
+            store.due_callbacks(later(1), under_way).await.unwrap()
+        };
         for row in &chosen {
             assert!(pushed.insert(row.id.clone()), "{row:?} is pushed twice");
             turn.passed(&row.key, &row.origin);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_at, deferred_for, \
-                       next_at, created_at, seq";
+                       next_at, created_at, seq, claim";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
     Ok(CallbackRow {
@@ -36,6 +36,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
         created_at: row.get(13)?,
         tries: Vec::new(),
         place: row.get(14)?,
+        claim: row.get(15)?,
     })
 }
 
@@ -70,20 +71,20 @@ pub fn record(connection: &Connection, delivery: &Delivery) -> Result<(), Proble
     let DeliveryAttempt { started_at, duration_ms, http_status, outcome, .. } = attempt;
     connection.prepare_cached(sql)?.execute(params![seen.id, started_at, duration_ms, http_status, outcome])?;
     let sql = "UPDATE callbacks SET state = ?4, rung = rung + 1, next_at = ?5, pause = ?6, deferrals = 0, \
-                                    deferred_at = NULL, deferred_for = 0
-               WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3";
+                                    deferred_at = NULL, deferred_for = 0, claim = NULL
+               WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3 AND claim IS ?7";
     let (at, pause) = next.map(|next| (next.at, milliseconds(next.pause))).unzip();
-    connection.prepare_cached(sql)?.execute(params![seen.id, seen.starts, seen.rung, state, at, pause])?;
+    connection.prepare_cached(sql)?.execute(params![seen.id, seen.starts, seen.rung, state, at, pause, seen.claim])?;
     Ok(())
 }
 
 pub fn defer(connection: &Connection, deferral: &Deferral) -> Result<(), Problem> {
     let Deferral { seen, now, deferred_for, next } = deferral;
     let sql = "UPDATE callbacks SET next_at = ?4, pause = ?5, deferrals = deferrals + 1, \
-                                    deferred_at = ?6, deferred_for = ?7
-               WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3";
+                                    deferred_at = ?6, deferred_for = ?7, claim = NULL
+               WHERE id = ?1 AND state = 'pending' AND starts = ?2 AND rung = ?3 AND claim IS ?8";
     let (pause, deferred_for) = (milliseconds(next.pause), milliseconds(*deferred_for));
-    let values = params![seen.id, seen.starts, seen.rung, next.at, pause, now, deferred_for];
+    let values = params![seen.id, seen.starts, seen.rung, next.at, pause, now, deferred_for, seen.claim];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
@@ -96,7 +97,7 @@ pub fn redeliver(
 ) -> Result<Option<CallbackRow>, Problem> {
     let sql = format!(
         "UPDATE callbacks SET state = 'pending', starts = starts + 1, rung = 0, next_at = ?3, pause = 0, deferrals = 0,
-                               deferred_at = NULL, deferred_for = 0
+                               deferred_at = NULL, deferred_for = 0, claim = NULL
          WHERE id = ?1 AND (?2 IS NULL OR key_id = ?2) RETURNING {COLUMNS}"
     );
     let row = connection.query_row(&sql, params![id, key, now], read).optional()?;

@@ -12,3 +12,9 @@ ALTER TABLE owners ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
 
 -- When the current run was claimed, by the database's clock.
 ALTER TABLE tasks ADD COLUMN claimed_at INTEGER;
+
+-- The claim of the attempt in progress, the process that has it, and until when by the database's clock.
+ALTER TABLE callbacks ADD COLUMN claim TEXT;
+ALTER TABLE callbacks ADD COLUMN claimed_by TEXT;
+ALTER TABLE callbacks ADD COLUMN claimed_until INTEGER;
+CREATE INDEX callbacks_claimed ON callbacks (claimed_until) WHERE claim IS NOT NULL;

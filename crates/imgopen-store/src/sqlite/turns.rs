@@ -11,8 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::callbacks;
 use super::problem::Problem;
-use crate::ids::{CallbackId, KeyId};
-use crate::{CallbackRow, Moment, Slots, UnderWay};
+use super::values::system_time;
+use crate::ids::{CallbackId, KeyId, OwnerId};
+use crate::{CallbackRow, ClaimCallbacks, InProgress, Moment, Slots, UnderWay};
 
 /// The two kinds of attempts, in the order in which they are served.
 static STAGES: LazyLock<[Stage; 2]> = LazyLock::new(|| {
@@ -56,7 +57,35 @@ impl Stage {
 
 pub fn due(connection: &Connection, now: Moment, under_way: UnderWay) -> Result<Vec<CallbackRow>, Problem> {
     let _snapshot = connection.unchecked_transaction()?;
-    let mut slots = Slots::new(under_way);
+    search(connection, now, Slots::new(under_way))
+}
+
+pub fn claim(connection: &Connection, claim: &ClaimCallbacks) -> Result<Vec<CallbackRow>, Problem> {
+    let ClaimCallbacks { owner, claim, now, hold, most, at_once_per_host, turn } = claim;
+    let time = system_time();
+    let sql = "SELECT id, key_id, origin, claimed_by FROM callbacks INDEXED BY callbacks_claimed
+               WHERE claim IS NOT NULL AND claimed_until > ?1 AND state = 'pending'";
+    let mut statement = connection.prepare_cached(sql)?;
+    let claimed = statement.query_map([time], |row| {
+        let attempt = InProgress { callback: row.get(0)?, key: row.get(1)?, origin: row.get(2)? };
+        Ok((attempt, row.get::<_, Option<OwnerId>>(3)?))
+    })?;
+    let claimed = claimed.collect::<Result<Vec<_>, _>>()?;
+    let (own, others): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|(_, by)| by.as_ref() == Some(owner));
+    let attempts = own.into_iter().map(|(attempt, _)| attempt).collect();
+    let others = others.into_iter().map(|(attempt, _)| attempt).collect();
+    let under_way = UnderWay { attempts, at_once: *most, per_origin: *at_once_per_host, turn: turn.clone() };
+    let mut chosen = search(connection, *now, Slots::new(under_way).beside(others))?;
+    let sql = "UPDATE callbacks SET claim = ?2, claimed_by = ?3, claimed_until = ?4 WHERE id = ?1";
+    for callback in &mut chosen {
+        connection.prepare_cached(sql)?.execute(params![callback.id, claim, owner, time.plus(*hold)])?;
+        callback.claim = Some(claim.clone());
+    }
+    Ok(chosen)
+}
+
+/// Gives the free slots away, and returns the callbacks that were given one.
+fn search(connection: &Connection, now: Moment, mut slots: Slots) -> Result<Vec<CallbackRow>, Problem> {
     for stage in STAGES.iter() {
         Search { connection, now, stage }.fill(&mut slots)?;
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
+use crate::ids::{AssetToken, CallbackId, ClaimId, KeyId, OwnerId, RunId, TaskId};
 use crate::{CallbackState, Clock, Moment, State, TaskOutput, UnknownState};
 
 macro_rules! text {
@@ -43,7 +43,7 @@ pub(super) fn system_time() -> Moment {
     Clock::system().now()
 }
 
-text! { AssetToken CallbackId KeyId OwnerId RunId TaskId }
+text! { AssetToken CallbackId ClaimId KeyId OwnerId RunId TaskId }
 
 impl ToSql for Moment {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
