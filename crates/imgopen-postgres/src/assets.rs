@@ -12,16 +12,29 @@ const ASSET: &str = "SELECT media_type, bytes, created_at, expires_at, deleted_a
 
 const KEPT: &str = "SELECT token FROM assets WHERE deleted_at IS NULL AND token = ANY($1)";
 
-const EXPIRED: &str =
-    "SELECT token FROM assets WHERE deleted_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
-
-/// Marks in the order of tokens, so that processes that mark the same ones wait for each other and not in a ring.
-const MARK_DELETED: &str = "WITH marked AS (
-        SELECT token FROM assets WHERE token = ANY($1) ORDER BY token FOR UPDATE
+/// What another process marks at the moment is left to it.
+const EXPIRE: &str = "WITH expired AS (
+        SELECT token FROM assets WHERE deleted_at IS NULL AND expires_at <= $1
+        ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
     ), listed AS (
-        INSERT INTO expired_files (token, since) SELECT token, $2 FROM marked ON CONFLICT (token) DO NOTHING
+        INSERT INTO expired_files (token, since) SELECT token, $1 FROM expired ON CONFLICT (token) DO NOTHING
     )
-    UPDATE assets SET deleted_at = $2 FROM marked WHERE assets.token = marked.token";
+    UPDATE assets SET deleted_at = $1 FROM expired WHERE assets.token = expired.token RETURNING assets.token";
+
+/// A run that has ended or was given up writes no further row: its end is refused by the same condition that is read here. So what
+/// is proven stays so.
+const TOMBSTONES: &str = "WITH proven AS (
+        SELECT DISTINCT asked.token FROM unnest($1::text[], $2::text[]) AS asked(token, run)
+        WHERE NOT EXISTS (SELECT 1 FROM assets a WHERE a.token = asked.token AND a.deleted_at IS NULL)
+          AND (EXISTS (SELECT 1 FROM expired_files e WHERE e.token = asked.token)
+            OR EXISTS (SELECT 1 FROM assets a WHERE a.token = asked.token)
+            OR EXISTS (SELECT 1 FROM orphaned_runs o WHERE o.run = asked.run)
+            OR EXISTS (SELECT 1 FROM tasks t WHERE t.run = asked.run AND t.state IN ('succeeded', 'failed', 'cancelled')))
+    ), listed AS (
+        INSERT INTO expired_files (token, since) SELECT token, now_ms() FROM proven ORDER BY token
+        ON CONFLICT (token) DO NOTHING
+    )
+    SELECT token FROM proven ORDER BY token";
 
 const EXPIRED_FILES: &str = "SELECT token FROM expired_files WHERE token > $1 ORDER BY token LIMIT $2";
 
@@ -68,12 +81,14 @@ pub async fn kept(client: &mut Client, asked: &[AssetToken]) -> Result<Vec<Asset
     tokens(&rows(&*client, KEPT, &[&list(asked)]).await?)
 }
 
-pub async fn expired(client: &mut Client, now: Moment, most: usize) -> Result<Vec<AssetToken>, Problem> {
-    tokens(&rows(&*client, EXPIRED, &[&now.0, &count(most)]).await?)
+pub async fn expire(client: &mut Client, now: Moment, most: usize) -> Result<Vec<AssetToken>, Problem> {
+    tokens(&rows(&*client, EXPIRE, &[&now.0, &count(most)]).await?)
 }
 
-pub async fn mark_deleted(client: &mut Client, marked: &[AssetToken], now: Moment) -> Result<(), Problem> {
-    change(&*client, MARK_DELETED, &[&list(marked), &now.0]).await.map(drop)
+pub async fn tombstones(client: &mut Client, asked: &[AssetToken]) -> Result<Vec<AssetToken>, Problem> {
+    let of_runs = asked.iter().filter_map(|token| Some((token.as_str(), token.run()?)));
+    let (asked, runs): (Vec<_>, Vec<_>) = of_runs.unzip();
+    tokens(&rows(&*client, TOMBSTONES, &[&asked, &runs]).await?)
 }
 
 pub async fn expired_files(

@@ -105,6 +105,13 @@ CREATE UNLOGGED TABLE watched (
     until           bigint NOT NULL
 ) WITH (fillfactor = 50);
 
+-- What one process does for all, who has it, and until when by the database's clock.
+CREATE TABLE duties (
+    name            text COLLATE "C" PRIMARY KEY,
+    owner           text COLLATE "C" NOT NULL,
+    until           bigint NOT NULL
+);
+
 -- Runs that ended without their files being accounted for. A file is deleted only if its name begins with one of these.
 CREATE TABLE orphaned_runs (
     run             text COLLATE "C" PRIMARY KEY,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use imgopen_store::{
-    AssetToken, Beat, Heartbeat, LiveProgress, OwnerAbout, OwnerId, OwnerRow, RunId, RunProgress, TaskId,
+    AssetToken, Beat, Duty, Heartbeat, LiveProgress, OwnerAbout, OwnerId, OwnerRow, RunId, RunProgress, TaskId,
 };
 use tokio_postgres::Row;
 
@@ -58,6 +58,12 @@ const OWNERS: &str = "SELECT id, host, role, started_at, offers, draining,
 const DRAIN: &str = "UPDATE owners SET draining = true WHERE id = $1";
 
 const RESIGN: &str = "DELETE FROM owners WHERE id = $1";
+
+/// A duty whose owner is dead is free.
+const TAKE_DUTY: &str = "INSERT INTO duties (name, owner, until) VALUES ($1, $2, now_ms() + $3::bigint)
+    ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
+    WHERE duties.until <= now_ms() OR duties.owner = excluded.owner
+       OR NOT EXISTS (SELECT 1 FROM owners WHERE owners.id = duties.owner)";
 
 /// Progress of an earlier run, or of a task that has ended, is nobody's.
 const LIVE: &str = "SELECT live.task_id, live.run, percent, step, steps, live.engine, live.grade, preview
@@ -168,6 +174,10 @@ pub async fn drain(client: &mut Client, owner: &OwnerId) -> Result<bool, Problem
 
 pub async fn resign(client: &mut Client, owner: &OwnerId) -> Result<(), Problem> {
     change(&*client, RESIGN, &[&owner.as_str()]).await.map(drop)
+}
+
+pub async fn take_duty(client: &mut Client, duty: Duty, owner: &OwnerId, hold: Duration) -> Result<bool, Problem> {
+    Ok(change(&*client, TAKE_DUTY, &[&duty.as_str(), &owner.as_str(), &milliseconds(hold)]).await? == 1)
 }
 
 pub async fn live(client: &mut Client, tasks: &[TaskId]) -> Result<Vec<LiveProgress>, Problem> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool};
 use imgopen_store::{
     AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral,
-    Deletable, Delivery, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment, NewTask, Note,
-    OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, RunId, Store, StoreError, Submitted,
+    Deletable, Delivery, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment, NewTask,
+    Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, RunId, Store, StoreError, Submitted,
     TaskFilter, TaskId, TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
@@ -235,6 +235,10 @@ impl Store for PostgresStore {
         call!(self, IfUndone, |client| recovery::recover(&mut client, &recovery))
     }
 
+    async fn take_duty(&self, duty: Duty, owner: OwnerId, hold: Duration) -> Result<bool, StoreError> {
+        call!(self, Always, |client| owners::take_duty(&mut client, duty, &owner, hold))
+    }
+
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
         call!(self, Always, |client| orphans::orphaned(&mut client, most))
     }
@@ -302,12 +306,13 @@ impl Store for PostgresStore {
         call!(self, Always, |client| assets::kept(&mut client, &tokens))
     }
 
-    async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
-        call!(self, Always, |client| assets::expired(&mut client, now, most))
+    async fn expire_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
+        // Those of an earlier try, whose answer was lost, are listed, too.
+        call!(self, Always, |client| assets::expire(&mut client, now, most))
     }
 
-    async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError> {
-        call!(self, Always, |client| assets::mark_deleted(&mut client, &tokens, now))
+    async fn tombstones(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
+        call!(self, Always, |client| assets::tombstones(&mut client, &tokens))
     }
 
     async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError> {

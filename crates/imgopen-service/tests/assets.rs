@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use imgopen_engine::{Format, Output, Picture};
 use imgopen_service::Moment;
-use imgopen_service::store::AssetToken;
 use reqwest::Response;
 use serde_json::json;
 
@@ -326,24 +325,24 @@ async fn only_files_of_orphaned_runs_are_deleted() {
 async fn a_file_that_was_marked_is_deleted_by_the_next_start() {
     let bench = Bench::new().at("2026-01-10T00:00:00Z");
     let bench = bench.with(|settings| settings.assets.lifetime = Some(Duration::from_secs(100)));
-    let (server, url) = with_picture(bench).await;
-    let token = url.rsplit('/').next().unwrap().to_owned();
+    let (server, first) = with_picture(bench).await;
     let task = server.submitted("enlarge_image", enlarge("other")).await;
     server.reached(&task, "succeeded").await;
+    let second = server.task(&task).await["outputImageUrlList"][0].as_str().unwrap().to_owned();
     let bench = server.stop().await;
-    let home = bench.data_dir.path().join("assets").join(&token[..2]);
     let store = imgopen_service::data_dir::open_store(bench.data_dir.path()).unwrap();
-    let tokens: Vec<_> = [token.clone(), format!("{}0000.png", &token[..32])].map(AssetToken).to_vec();
-    store.mark_assets_deleted(tokens, Moment(1)).await.unwrap();
+    let token = store.expire_assets(Moment::parse("2026-01-11T00:00:00Z").unwrap(), 1).await.unwrap().remove(0).0;
     store.close().await.unwrap();
-    assert!(home.join(&token).exists());
+    let file = bench.data_dir.path().join("assets").join(&token[..2]).join(&token);
+    assert!(file.exists());
     let server = bench.start().await;
-    crate::common::until("the file is deleted", || async { (!home.join(&token).exists()).then_some(()) }).await;
-    // That of the other task has not expired.
-    let row = server.task(&task).await;
-    let other = row["outputImageUrlList"][0].as_str().unwrap();
-    assert_eq!(got(&server, other, &[]).await.status(), 200);
-    assert_eq!(row["state"], "succeeded");
+    crate::common::until("the file is deleted", || async { (!file.exists()).then_some(()) }).await;
+    // The other one has not expired.
+    let path = |url: &str| format!("/assets/{}", url.rsplit('/').next().unwrap());
+    let (gone, other) = if first.ends_with(&token) { (&first, &second) } else { (&second, &first) };
+    Answer::of(got(&server, &path(gone), &[]).await).await.refused(410);
+    assert_eq!(got(&server, &path(other), &[]).await.status(), 200);
+    assert_eq!(server.task(&task).await["state"], "succeeded");
 }
 
 /// A file that cannot be deleted stays listed for the next pass, and the others are deleted.

@@ -102,6 +102,9 @@ macro_rules! conformance {
             tasks_are_found_by_either_id
             tasks_are_listed_in_pages
             assets_live_until_they_are_deleted
+            several_processes_share_what_has_expired
+            a_file_is_deleted_for_lack_of_a_row_only_with_proof
+            a_duty_is_one_owners_while_it_lives
             bytes_of_assets_are_counted_by_key
             expired_files_are_listed_until_they_are_forgotten
             files_are_accounted_for_by_assets_deletions_and_runs

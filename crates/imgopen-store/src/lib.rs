@@ -29,7 +29,8 @@ pub use ids::{
 pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredFile, StoredLabel, StoredPicture, TaskOutput};
 pub use owner::{
-    Attempts, Beat, Heartbeat, LiveProgress, OrphanedRun, OwnerAbout, OwnerRow, Proof, Recovered, Recovery, RunProgress,
+    Attempts, Beat, Duty, Heartbeat, LiveProgress, OrphanedRun, OwnerAbout, OwnerRow, Proof, Recovered, Recovery,
+    RunProgress,
 };
 pub use slots::Slots;
 pub use sqlite::{Inspection, SqliteStore};

@@ -122,6 +122,25 @@ pub struct Beat {
     pub now: Moment,
 }
 
+/// What one process does for all of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Deleting what has expired.
+    Retention,
+    /// Looking for files that no row accounts for.
+    Sweep,
+}
+
+impl Duty {
+    /// The duty's name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
 /// What proves that owners are dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {

@@ -34,9 +34,9 @@ use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, End,
-    Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerRow,
-    Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, Duty,
+    End, Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout,
+    OwnerRow, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 use identity::Identity;
 pub use inspect::Inspection;
@@ -195,6 +195,10 @@ impl Store for SqliteStore {
         self.write(move |connection| owners::recover(connection, &recovery)).await
     }
 
+    async fn take_duty(&self, duty: Duty, owner: OwnerId, hold: Duration) -> Result<bool, StoreError> {
+        self.write(move |connection| owners::take_duty(connection, duty, &owner, hold)).await
+    }
+
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
         self.read(move |connection| orphans::orphaned(connection, most)).await
     }
@@ -265,12 +269,20 @@ impl Store for SqliteStore {
         self.read(move |connection| assets::kept(connection, &tokens)).await
     }
 
-    async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
-        self.read(move |connection| assets::expired(connection, now, most)).await
+    async fn expire_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
+        // Nearly always nothing has expired, and finding that out need not hold up the writer.
+        if self.read(move |connection| assets::expired(connection, now, 1)).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(move |connection| assets::expire(connection, now, most)).await
     }
 
-    async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError> {
-        self.write(move |connection| assets::mark_deleted(connection, &tokens, now)).await
+    async fn tombstones(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
+        // What is proven stays so until it is listed.
+        let proven = self.read(move |connection| assets::proven(connection, &tokens)).await?;
+        let listed = proven.clone();
+        self.write(move |connection| assets::list_as_expired(connection, &listed)).await?;
+        Ok(proven)
     }
 
     async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError> {

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, End,
-    Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerRow, Page,
-    Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, Duty,
+    End, Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerRow,
+    Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -95,6 +95,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// of them.
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError>;
 
+    /// Takes a duty for that long by the database's clock, so that one of several processes does what one is enough for. `false` if
+    /// another registered owner has it. What is done under a duty may be done twice without harm.
+    async fn take_duty(&self, duty: Duty, owner: OwnerId, hold: Duration) -> Result<bool, StoreError>;
+
     /// Lists up to `most` orphaned runs, oldest first: those that may have left files, by how they ended.
     async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError>;
 
@@ -152,12 +156,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns those of the tokens that belong to assets whose file is to be kept.
     async fn kept_assets(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
 
-    /// Lists up to `most` assets that have expired and still have a file.
-    async fn expired_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError>;
+    /// Marks the files of up to `most` assets that have expired as deleted, lists them as expired, and returns them. Called before
+    /// they are deleted, so that no row refers to a missing file, and no file is forgotten if the process dies in between. Several
+    /// processes share the assets.
+    async fn expire_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError>;
 
-    /// Marks the files of these assets as deleted, and lists them as expired. Called before they are deleted, so that no row
-    /// refers to a missing file, and no file is forgotten if the process dies in between.
-    async fn mark_assets_deleted(&self, tokens: Vec<AssetToken>, now: Moment) -> Result<(), StoreError>;
+    /// Returns those of the names of files that may be deleted, and lists them as expired files: there is proof that this service
+    /// wrote them and that nothing will ever refer to them. The name of each begins with a run that has ended or was given up, and
+    /// no asset has it. A late end of such a run is rejected, so it cannot bring the file back. Others belong to a run in progress,
+    /// or are not known here, and stay.
+    async fn tombstones(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
 
     /// Lists expired files that are still to be deleted, by token from after that one, at most so many.
     async fn expired_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetToken>, StoreError>;

@@ -119,14 +119,13 @@ impl Retention {
 
 /// Marks the pictures that have expired; their files are deleted next.
 async fn expire_pictures(context: &Context, now: Moment) -> Result<(), StoreError> {
-    loop {
-        let tokens = context.store.expired_assets(now, BATCH).await?;
-        // The next start marks the rest.
-        if tokens.is_empty() || context.stopping.is_cancelled() {
-            return Ok(());
+    // If the service stops, the next start marks the rest.
+    while !context.stopping.is_cancelled() {
+        if context.store.expire_assets(now, BATCH).await?.len() < BATCH {
+            break;
         }
-        context.store.mark_assets_deleted(tokens, now).await?;
     }
+    Ok(())
 }
 
 /// Deletes the files of expired pictures, also those that an earlier pass did not get to. One that cannot be deleted stays

@@ -39,21 +39,49 @@ pub async fn assets_live_until_they_are_deleted(database: &impl Database) {
         tokens.iter().zip(ends).map(|(token, expires_at)| NewAsset { expires_at, ..picture(token.as_str()) }).collect();
     assert!(store.end(end(&run, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
     assert_eq!(store.asset_bytes().await.unwrap(), 21);
-    assert!(store.expired_assets(later(9), 9).await.unwrap().is_empty());
-    assert_eq!(store.expired_assets(later(10), 9).await.unwrap(), tokens[1..2]);
-    assert_eq!(store.expired_assets(later(20), 1).await.unwrap().len(), 1);
-    store.mark_assets_deleted(tokens[1..2].to_vec(), later(15)).await.unwrap();
-    assert!(store.expired_assets(later(10), 9).await.unwrap().is_empty());
-    assert_eq!(store.asset(tokens[1].clone()).await.unwrap().unwrap().deleted_at, Some(later(15)));
+    assert!(store.expire_assets(later(9), 9).await.unwrap().is_empty());
+    assert_eq!(store.expire_assets(later(20), 1).await.unwrap(), tokens[1..2]);
+    assert!(store.expire_assets(later(10), 9).await.unwrap().is_empty());
+    assert_eq!(store.asset(tokens[1].clone()).await.unwrap().unwrap().deleted_at, Some(later(20)));
     let mut asked = tokens.clone();
     asked.push(AssetToken("unknown.png".into()));
     let mut kept = store.kept_assets(asked).await.unwrap();
     kept.sort();
     assert_eq!(kept, [tokens[0].clone(), tokens[2].clone()]);
     assert_eq!(store.asset_bytes().await.unwrap(), 14);
-    // A picture that is marked again is not counted twice, and every process counts the same.
-    store.mark_assets_deleted(tokens[..2].to_vec(), later(16)).await.unwrap();
+    // None is marked twice, and every process counts the same.
+    assert_eq!(store.expire_assets(later(30), 9).await.unwrap(), tokens[2..]);
     assert_eq!(database.open().await.asset_bytes().await.unwrap(), 7);
+    assert_eq!(store.asset(tokens[1].clone()).await.unwrap().unwrap().deleted_at, Some(later(20)));
+}
+
+/// However many processes expire at once, each picture is marked by one of them.
+pub async fn several_processes_share_what_has_expired(database: &impl Database) {
+    let stores = [open(database).await, database.open().await];
+    stores[0].submit(task("a", "1")).await.unwrap();
+    let run = claim(&*stores[0], "a").await;
+    let names: Vec<_> = (0..60).map(|number| format!("{number}.png")).collect();
+    let assets = names.iter().map(|name| expiring(name, NOW)).collect();
+    assert!(stores[0].end(end(&run, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
+    let expired = (0..6).map(|number: usize| {
+        let store = stores[number % 2].clone();
+        tokio::spawn(async move { store.expire_assets(NOW, 10).await.unwrap() })
+    });
+    let mut marked = Vec::new();
+    for expired in expired.collect::<Vec<_>>() {
+        marked.extend(expired.await.unwrap());
+    }
+    marked.extend(stores[0].expire_assets(NOW, 100).await.unwrap());
+    let mut listed = stores[0].expired_files(None, 100).await.unwrap();
+    marked.sort();
+    listed.sort();
+    assert_eq!((marked.len(), &marked), (60, &listed));
+    assert_eq!(stores[1].asset_bytes().await.unwrap(), 0);
+}
+
+/// A picture that is deleted from then on.
+fn expiring(name: &str, expires_at: Moment) -> NewAsset {
+    NewAsset { expires_at: Some(expires_at), ..picture(name) }
 }
 
 pub async fn bytes_of_assets_are_counted_by_key(database: &impl Database) {
@@ -61,7 +89,8 @@ pub async fn bytes_of_assets_are_counted_by_key(database: &impl Database) {
     let ended = async |key_name: &str, name: &str, tokens: &[&str]| {
         store.submit(task(key_name, name)).await.unwrap();
         let run = claim(&*store, key_name).await;
-        let assets = tokens.iter().map(|token| picture(token)).collect();
+        let of = |token: &&str| if *token == "4.png" { picture(token) } else { expiring(token, later(1)) };
+        let assets = tokens.iter().map(of).collect();
         assert!(store.end(end(&run, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
     };
     assert_eq!(store.kept_bytes(key("a")).await.unwrap(), 0);
@@ -71,9 +100,8 @@ pub async fn bytes_of_assets_are_counted_by_key(database: &impl Database) {
     ended("none", "4", &[]).await;
     assert_eq!(store.kept_bytes(key("a")).await.unwrap(), 21);
     assert_eq!(store.kept_bytes_by_key().await.unwrap(), [(key("a"), 21), (key("b"), 7)]);
-    // What is marked again is not subtracted twice.
-    for moment in [later(1), later(2)] {
-        store.mark_assets_deleted(["1.png", "2.png", "3.png"].map(token).to_vec(), moment).await.unwrap();
+    for (moment, count) in [(later(1), 3), (later(2), 0)] {
+        assert_eq!(store.expire_assets(moment, 9).await.unwrap().len(), count);
     }
     assert_eq!(database.open().await.kept_bytes_by_key().await.unwrap(), [(key("a"), 7), (key("b"), 0)]);
     assert_eq!(store.kept_bytes(key("none")).await.unwrap(), 0);
@@ -83,15 +111,12 @@ pub async fn expired_files_are_listed_until_they_are_forgotten(database: &impl D
     let store = open(database).await;
     store.submit(task("a", "1")).await.unwrap();
     let run = claim(&*store, "a").await;
-    let names = ["a.png", "b.png", "c.png", "kept.png"];
-    let assets = names.map(picture).to_vec();
+    let names = ["c.png", "a.png", "b.png"];
+    let mut assets = names.map(|name| expiring(name, later(1))).to_vec();
+    assets.push(picture("kept.png"));
     assert!(store.end(end(&run, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
     assert!(store.expired_files(None, 9).await.unwrap().is_empty());
-    // Marking is repeated if its answer was lost, and what has no row is not an asset.
-    let marked: Vec<_> = ["c.png", "a.png", "b.png", "stray.png"].map(token).to_vec();
-    for moment in [later(1), later(2)] {
-        store.mark_assets_deleted(marked.clone(), moment).await.unwrap();
-    }
+    assert_eq!(store.expire_assets(later(1), 9).await.unwrap().len(), 3);
     // Another process sees them too: the one that marked them may be dead.
     let store = database.open().await;
     assert_eq!(store.expired_files(None, 9).await.unwrap(), ["a.png", "b.png", "c.png"].map(token));
@@ -107,9 +132,9 @@ pub async fn files_are_accounted_for_by_assets_deletions_and_runs(database: &imp
         store.submit(task("a", name)).await.unwrap();
     }
     let (first, current, orphan) = (claim(&*store, "a").await, claim(&*store, "a").await, claim(&*store, "a").await);
-    let assets = ["kept.png", "deleted.png"].map(picture).to_vec();
+    let assets = vec![picture("kept.png"), expiring("deleted.png", NOW)];
     assert!(store.end(end(&first, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
-    store.mark_assets_deleted(vec![token("deleted.png")], NOW).await.unwrap();
+    assert_eq!(store.expire_assets(NOW, 9).await.unwrap(), [token("deleted.png")]);
     let ended = orphan.clone().ended(Ending::Failed("no".to_owned()), None, NOW);
     assert!(store.end(orphaning(ended)).await.unwrap());
     let of = |row: &TaskRow| AssetToken::new(row.run.as_ref().unwrap(), "png").unwrap();
@@ -122,6 +147,52 @@ pub async fn files_are_accounted_for_by_assets_deletions_and_runs(database: &imp
     expected.sort();
     assert_eq!(unknown, expected);
     assert!(store.unaccounted_files(known.to_vec()).await.unwrap().is_empty());
+}
+
+/// Only files of runs that this database knows to be over are deleted for lack of a row.
+pub async fn a_file_is_deleted_for_lack_of_a_row_only_with_proof(database: &impl Database) {
+    let (store, other) = (open(database).await, database.open().await);
+    for name in ["1", "2", "3", "4"] {
+        store.submit(task("a", name)).await.unwrap();
+    }
+    let (ended, current) = (claim(&*store, "a").await, claim(&*store, "a").await);
+    let (lost, handed_back) = (claim(&*store, "a").await, claim(&*store, "a").await);
+    let file = |row: &TaskRow| AssetToken::new(row.run.as_ref().unwrap(), "png").unwrap();
+    let (kept, expired) = (file(&ended), file(&ended));
+    let assets = vec![picture(kept.as_str()), expiring(expired.as_str(), NOW)];
+    assert!(store.end(end(&ended, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
+    assert_eq!(store.expire_assets(NOW, 9).await.unwrap(), [expired.clone()]);
+    store.forget_expired_files(vec![expired.clone()]).await.unwrap();
+    assert!(store.hand_back(back(&handed_back, false)).await.unwrap());
+    let unknown = AssetToken::new(&RunId::new().unwrap(), "png").unwrap();
+    let (left, late) = (file(&ended), file(&lost));
+    let asked = vec![kept, expired.clone(), left.clone(), file(&current), late.clone(), unknown, token("stray.png")];
+    let tombstones = async |store: &dyn Store| {
+        let mut found = store.tombstones(asked.clone()).await.unwrap();
+        found.sort();
+        found
+    };
+    let sorted = |mut tokens: Vec<AssetToken>| {
+        tokens.sort();
+        tokens
+    };
+    // What has expired and what an ended run has left. Two processes may delete the same.
+    let proven = sorted(vec![expired.clone(), left.clone()]);
+    assert_eq!((tombstones(&*store).await, tombstones(&*other).await), (proven.clone(), proven.clone()));
+    // They are listed until they are deleted, in case the process dies before.
+    assert_eq!(other.expired_files(None, 9).await.unwrap(), proven);
+    other.forget_expired_files(proven).await.unwrap();
+    // Once a run was given up, its late end cannot bring its file back.
+    register(&*other, "next", None).await;
+    assert!(try_claim(&*other, "next", "a").await.is_some());
+    let recovered = recover(&*other, "next", Proof::SoleOwner).await.requeued;
+    assert_eq!(recovered.iter().map(|task| &task.run).collect::<Vec<_>>(), [&current.run, &lost.run]);
+    assert!(tombstones(&*other).await.contains(&late));
+    assert!(!store.end(succeeded(&lost, late.as_str())).await.unwrap());
+    assert_eq!(store.asset(late.clone()).await.unwrap(), None);
+    assert!(store.expired_files(None, 9).await.unwrap().contains(&late));
+    let files = vec![file(&handed_back), file(&handed_back)];
+    assert_eq!(sorted(store.tombstones(files.clone()).await.unwrap()), sorted(files));
 }
 
 pub async fn the_last_place_is_that_of_the_newest_task(database: &impl Database) {

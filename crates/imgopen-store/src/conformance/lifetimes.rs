@@ -93,7 +93,9 @@ pub async fn a_task_is_kept_as_long_as_something_needs_it(database: &impl Databa
     store.submit(task("a", "queued")).await.unwrap();
     claim(&*store, "running").await;
     let run = claim(&*store, "with-picture").await;
-    assert!(store.end(succeeded(&run, "a.png")).await.unwrap());
+    let mut end = succeeded(&run, "a.png");
+    end.assets[0].expires_at = Some(later(5));
+    assert!(store.end(end).await.unwrap());
     acknowledge(&*store, "with-picture").await;
     let all = ["unpushed", "running", "with-picture", "queued"];
     assert_eq!(store.deletable_tasks(later(9), None, 9).await.unwrap(), Deletable::default());
@@ -103,7 +105,7 @@ pub async fn a_task_is_kept_as_long_as_something_needs_it(database: &impl Databa
     }
     assert_eq!(callbacks_of(&*store, "unpushed").await[0].state, CallbackState::Pending);
 
-    store.mark_assets_deleted(vec![AssetToken("a.png".into())], later(5)).await.unwrap();
+    assert_eq!(store.expire_assets(later(5), 9).await.unwrap(), [AssetToken("a.png".into())]);
     acknowledge(&*store, "unpushed").await;
     let found = store.deletable_tasks(later(9), None, 9).await.unwrap().tasks;
     assert_eq!(found, [id("unpushed"), id("with-picture")]);

@@ -1,7 +1,7 @@
 //! What several processes need: signs of life, progress, and claims by turns.
 
 use super::*;
-use crate::{AssetToken, LiveProgress, OwnerRow};
+use crate::{AssetToken, Duty, LiveProgress, OwnerRow};
 
 pub async fn owners_are_listed_until_they_resign(database: &impl Database) {
     let store = database.open().await;
@@ -201,4 +201,22 @@ pub async fn tasks_that_have_ended_are_found(database: &impl Database) {
     let mut ended = database.open().await.ended(asked).await.unwrap();
     ended.sort();
     assert_eq!(ended, ["cancelled", "failed", "succeeded"].map(id));
+}
+
+pub async fn a_duty_is_one_owners_while_it_lives(database: &impl Database) {
+    let stores = [open(database).await, database.open().await];
+    register(&*stores[1], "other", None).await;
+    let takes = async |index: usize, duty: Duty, name: &str, hold: Duration| {
+        stores[index].take_duty(duty, owner(name), hold).await.unwrap()
+    };
+    assert!(takes(0, Duty::Sweep, "me", HOUR).await);
+    assert!(!takes(1, Duty::Sweep, "other", HOUR).await);
+    assert!(takes(1, Duty::Retention, "other", HOUR).await);
+    // It is extended, given up, or free once its owner is gone.
+    assert!(takes(0, Duty::Sweep, "me", HOUR).await);
+    assert!(takes(0, Duty::Sweep, "me", Duration::ZERO).await);
+    assert!(takes(1, Duty::Sweep, "other", HOUR).await);
+    assert!(!takes(0, Duty::Sweep, "me", HOUR).await);
+    stores[1].resign(owner("other")).await.unwrap();
+    assert!(takes(0, Duty::Sweep, "me", HOUR).await);
 }

@@ -1,9 +1,11 @@
 //! Assets in SQL.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::problem::Problem;
-use super::values::list;
+use super::values::{list, system_time};
 use crate::ids::{AssetToken, KeyId, TaskId};
 use crate::{AssetFile, AssetRow, Moment, NewAsset};
 
@@ -31,21 +33,60 @@ pub fn kept(connection: &Connection, tokens: &[AssetToken]) -> Result<Vec<AssetT
 }
 
 pub fn expired(connection: &Connection, now: Moment, most: usize) -> Result<Vec<AssetToken>, Problem> {
-    let sql = "SELECT token FROM assets WHERE deleted_at IS NULL AND expires_at <= ?1 LIMIT ?2";
+    let sql = "SELECT token FROM assets WHERE deleted_at IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![now, most as i64], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub fn mark_deleted(connection: &Connection, tokens: &[AssetToken], now: Moment) -> Result<(), Problem> {
-    let tokens = list(tokens);
-    let sql = "INSERT INTO expired_files (token, since)
-               SELECT token, ?2 FROM assets WHERE token IN (SELECT value FROM json_each(?1))
-               ON CONFLICT (token) DO NOTHING";
-    connection.execute(sql, params![tokens, now])?;
+pub fn expire(connection: &Connection, now: Moment, most: usize) -> Result<Vec<AssetToken>, Problem> {
+    let tokens = expired(connection, now, most)?;
+    list_files(connection, &tokens, now)?;
     let sql = "UPDATE assets SET deleted_at = ?2 WHERE token IN (SELECT value FROM json_each(?1))";
-    connection.execute(sql, params![tokens, now])?;
+    connection.execute(sql, params![list(&tokens), now])?;
+    Ok(tokens)
+}
+
+/// Lists files that have no asset as expired.
+pub fn list_as_expired(connection: &Connection, tokens: &[AssetToken]) -> Result<(), Problem> {
+    list_files(connection, tokens, system_time())
+}
+
+fn list_files(connection: &Connection, tokens: &[AssetToken], since: Moment) -> Result<(), Problem> {
+    let sql = "INSERT INTO expired_files (token, since) SELECT value, ?2 FROM json_each(?1) WHERE true
+               ON CONFLICT (token) DO NOTHING";
+    connection.execute(sql, params![list(tokens), since])?;
     Ok(())
+}
+
+/// Returns those of the tokens that no asset has and whose runs have ended or were given up.
+pub fn proven(connection: &Connection, tokens: &[AssetToken]) -> Result<Vec<AssetToken>, Problem> {
+    let sql = "SELECT value, EXISTS (SELECT 1 FROM expired_files WHERE token = value)
+                   OR EXISTS (SELECT 1 FROM assets WHERE token = value)
+                   OR EXISTS (SELECT 1 FROM orphaned_runs WHERE run = substr(value, 1, 32))
+               FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM assets WHERE token = value AND deleted_at IS NULL)";
+    let asked: Vec<_> = tokens.iter().filter(|token| token.run().is_some()).collect();
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([list(asked)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Vec<(AssetToken, bool)> = rows.collect::<Result<_, _>>()?;
+    let rest: Vec<_> = found.iter().filter(|(_, is_proven)| !is_proven).filter_map(|(token, _)| token.run()).collect();
+    let ended = ended_runs(connection, &rest)?;
+    let has_ended = |token: &AssetToken| token.run().is_some_and(|run| ended.contains(run));
+    let proven = found.into_iter().filter(|(token, is_proven)| *is_proven || has_ended(token));
+    Ok(proven.map(|(token, _)| token).collect())
+}
+
+/// Returns those of the runs whose tasks have ended in them. No index finds them, because each would cost every claim a page of the
+/// log, and only a search for files of unknown origin asks.
+fn ended_runs(connection: &Connection, runs: &[&str]) -> Result<HashSet<String>, Problem> {
+    if runs.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = "SELECT run FROM tasks WHERE run IN (SELECT value FROM json_each(?1))
+               AND state IN ('succeeded', 'failed', 'cancelled')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([list(runs)], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub fn expired_files(

@@ -18,3 +18,10 @@ ALTER TABLE callbacks ADD COLUMN claim TEXT;
 ALTER TABLE callbacks ADD COLUMN claimed_by TEXT;
 ALTER TABLE callbacks ADD COLUMN claimed_until INTEGER;
 CREATE INDEX callbacks_claimed ON callbacks (claimed_until) WHERE claim IS NOT NULL;
+
+-- What one process does for all, who has it, and until when by the database's clock.
+CREATE TABLE duties (
+    name            TEXT PRIMARY KEY,
+    owner           TEXT NOT NULL,
+    until           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::tasks;
 use super::values::{JsonOf, duration, list, milliseconds, system_time};
 use crate::ids::{OwnerId, RunId, TaskId};
-use crate::{Beat, Heartbeat, OwnerAbout, OwnerRow, Proof, Recovered, Recovery, RunProgress, State, TaskRow};
+use crate::{Beat, Duty, Heartbeat, OwnerAbout, OwnerRow, Proof, Recovered, Recovery, RunProgress, State, TaskRow};
 
 pub fn register(
     connection: &Connection,
@@ -104,6 +104,15 @@ pub fn drain(connection: &Connection, owner: &OwnerId) -> Result<bool, Problem> 
 pub fn resign(connection: &Connection, owner: &OwnerId) -> Result<(), Problem> {
     connection.execute("DELETE FROM owners WHERE id = ?1", [owner])?;
     Ok(())
+}
+
+pub fn take_duty(connection: &Connection, duty: Duty, owner: &OwnerId, hold: Duration) -> Result<bool, Problem> {
+    let sql = "INSERT INTO duties (name, owner, until) VALUES (?1, ?2, ?3)
+               ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
+               WHERE duties.until <= ?4 OR duties.owner = excluded.owner
+                  OR NOT EXISTS (SELECT 1 FROM owners WHERE id = duties.owner)";
+    let now = system_time();
+    Ok(connection.prepare_cached(sql)?.execute(params![duty.as_str(), owner, now.plus(hold), now])? == 1)
 }
 
 /// Removes the dead owners, which also ends their leases for good, and then recovers every run whose owner is absent. The
