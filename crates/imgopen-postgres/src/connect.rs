@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::problem::Problem;
@@ -31,6 +33,9 @@ pub struct PostgresOptions {
     /// The longest time that a call waits for the server. Its connection is closed then. Longer than `statement_timeout`, so
     /// that it ends only calls whose server is silent. 35 seconds by default.
     pub call_timeout: Duration,
+    /// Whether to announce to other processes what was done, and to listen to them, by `NOTIFY` and `LISTEN`. A pooler in transaction
+    /// mode does not pass them on. Yes by default.
+    pub notify: bool,
 }
 
 impl Default for PostgresOptions {
@@ -41,6 +46,7 @@ impl Default for PostgresOptions {
             lock_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(35),
+            notify: true,
         }
     }
 }
@@ -115,6 +121,21 @@ pub fn pool(config: Config, options: &PostgresOptions) -> Result<Pool, Problem> 
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| Problem::failed(error.to_string()))
+}
+
+/// What a server sends without being asked. Reading it drives the connection.
+pub type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
+
+/// Makes a connection that listens, outside the pool.
+pub async fn listener(config: &Config) -> Result<(Client, Messages), Problem> {
+    let to_problem = |error: tokio_postgres::Error| Problem::of_connecting(&error);
+    if needs_tls(config) {
+        let (client, mut connection) = config.connect(MakeRustlsConnect::new(tls()?)).await.map_err(to_problem)?;
+        Ok((client, stream::poll_fn(move |context| connection.poll_message(context)).boxed()))
+    } else {
+        let (client, mut connection) = config.connect(NoTls).await.map_err(to_problem)?;
+        Ok((client, stream::poll_fn(move |context| connection.poll_message(context)).boxed()))
+    }
 }
 
 /// Whether TLS may be spoken: not on the way through a socket of the same machine.

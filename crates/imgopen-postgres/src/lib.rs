@@ -3,6 +3,7 @@
 mod assets;
 mod callbacks;
 mod connect;
+mod doorbell;
 mod due;
 mod keys;
 mod lifetimes;

@@ -93,7 +93,7 @@ impl Problem {
 
     /// An error of connecting. What neither the server nor the network says is that the two do not agree on TLS or on how to log
     /// in.
-    fn of_connecting(error: &tokio_postgres::Error) -> Self {
+    pub fn of_connecting(error: &tokio_postgres::Error) -> Self {
         if error.as_db_error().is_some() {
             return Self::of(error);
         }

@@ -8,15 +8,17 @@ use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool};
 use imgopen_store::{
     AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral,
-    Deletable, Delivery, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment, NewTask,
-    Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, RunId, Store, StoreError, Submitted,
-    TaskFilter, TaskId, TaskRow, UnderWay,
+    Deletable, Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment,
+    NewTask, Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, Ring, RunId, State, Store,
+    StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
+use tokio_postgres::Config;
 
 use crate::connect::{self, PostgresOptions};
+use crate::doorbell::{self, Bell};
 use crate::problem::Problem;
 use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, recovery, ring, submit, tasks};
 
@@ -35,6 +37,9 @@ pub struct PostgresStore {
     limit: Duration,
     /// Held by every call, and by the end for good.
     calls: Arc<RwLock<()>>,
+    bell: Bell,
+    /// For the connection that listens. `None` if nothing is announced.
+    announced: Option<Box<Config>>,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -94,8 +99,10 @@ impl PostgresStore {
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let config = connect::config(url, options).map_err(|problem| problem.at("of the given URL"))?;
         let path: Arc<str> = connect::address(&config).into();
+        let announced = options.notify.then(|| Box::new(config.clone()));
         let pool = connect::pool(config, options).map_err(|problem| problem.at(&path))?;
-        let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default() };
+        let bell = if options.notify { Bell::new(pool.clone()) } else { Bell::silent() };
+        let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default(), bell, announced };
         match store.migrate().await.map_err(|problem| problem.at(&store.path))? {
             found if found > open::KNOWN => {
                 Err(StoreError::Layout { path: store.path.to_string(), found, known: open::KNOWN })
@@ -166,8 +173,16 @@ impl Store for PostgresStore {
         Ok(())
     }
 
+    fn doorbell(&self) -> Option<Doorbell> {
+        self.announced.as_ref().map(|config| doorbell::listen((**config).clone()))
+    }
+
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
-        call!(self, Always, |client, again| submit::submit(&mut client, &task, again))
+        let submitted = call!(self, Always, |client, again| submit::submit(&mut client, &task, again))?;
+        if submitted == Submitted::New {
+            self.bell.ring(Ring::Work);
+        }
+        Ok(submitted)
     }
 
     async fn repeated(&self, task: NewTask) -> Result<Option<Submitted>, StoreError> {
@@ -183,7 +198,13 @@ impl Store for PostgresStore {
     }
 
     async fn end(&self, end: End) -> Result<bool, StoreError> {
-        call!(self, Always, |client, again| tasks::end(&mut client, &end, again))
+        let is_written = call!(self, Always, |client, again| tasks::end(&mut client, &end, again))?;
+        if is_written {
+            let cancelled = end.task.run.clone().filter(|_| end.task.state == State::Cancelled);
+            cancelled.into_iter().for_each(|run| self.bell.ring(Ring::Cancelled(run)));
+            self.bell.ring(Ring::Ended);
+        }
+        Ok(is_written)
     }
 
     async fn claimed(&self, owner: OwnerId, run: RunId) -> Result<Option<TaskRow>, StoreError> {
@@ -191,7 +212,11 @@ impl Store for PostgresStore {
     }
 
     async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError> {
-        call!(self, Always, |client, again| tasks::hand_back(&mut client, &hand_back, again))
+        let is_back = call!(self, Always, |client, again| tasks::hand_back(&mut client, &hand_back, again))?;
+        if is_back {
+            self.bell.ring(Ring::Work);
+        }
+        Ok(is_back)
     }
 
     async fn register_owner(
@@ -204,7 +229,11 @@ impl Store for PostgresStore {
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Beat, StoreError> {
-        call!(self, Always, |client| owners::heartbeat(&mut client, &heartbeat))
+        let beat = call!(self, Always, |client| owners::heartbeat(&mut client, &heartbeat))?;
+        if beat.strays > 0 {
+            self.bell.ring(Ring::Work);
+        }
+        Ok(beat)
     }
 
     async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError> {
@@ -232,7 +261,11 @@ impl Store for PostgresStore {
     }
 
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
-        call!(self, IfUndone, |client| recovery::recover(&mut client, &recovery))
+        let recovered = call!(self, IfUndone, |client| recovery::recover(&mut client, &recovery))?;
+        if !recovered.requeued.is_empty() {
+            self.bell.ring(Ring::Work);
+        }
+        Ok(recovered)
     }
 
     async fn take_duty(&self, duty: Duty, owner: OwnerId, hold: Duration) -> Result<bool, StoreError> {
@@ -406,7 +439,11 @@ impl Store for PostgresStore {
         id: CallbackId,
         now: Moment,
     ) -> Result<Option<CallbackRow>, StoreError> {
-        call!(self, IfUndone, |client| callbacks::redeliver(&mut client, key.as_ref(), &id, now))
+        let started = call!(self, IfUndone, |client| callbacks::redeliver(&mut client, key.as_ref(), &id, now))?;
+        if started.is_some() {
+            self.bell.ring(Ring::Ended);
+        }
+        Ok(started)
     }
 
     async fn callback_place(&self, key: KeyId, id: CallbackId) -> Result<Option<i64>, StoreError> {

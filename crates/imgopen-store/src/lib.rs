@@ -5,6 +5,7 @@ mod callback;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod doorbell;
 mod error;
 mod ids;
 mod key;
@@ -22,6 +23,7 @@ pub use callback::{
     InProgress, NewCallback, NextAttempt, Turn, UnderWay,
 };
 pub use clock::{Clock, Moment, Reading};
+pub use doorbell::{Doorbell, Ring};
 pub use error::StoreError;
 pub use ids::{
     AssetToken, CallbackId, ClaimId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,

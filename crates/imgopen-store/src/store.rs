@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, Duty,
-    End, Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerRow,
-    Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery,
+    Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun,
+    OwnerAbout, OwnerRow, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -28,6 +28,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Waits for the calls in progress, makes complete what is on the disk, and closes the store. Every later call fails, but
     /// closing it again.
     async fn close(&self) -> Result<(), StoreError>;
+
+    /// Listens to what other processes announce, and this one, too. `None` if the database has no announcements: SQLite has none,
+    /// because one process does all there is to announce.
+    ///
+    /// Whatever was missed while nothing could be heard is announced as [`Ring::Work`](crate::Ring::Work) and
+    /// [`Ring::Ended`](crate::Ring::Ended) once it can be.
+    fn doorbell(&self) -> Option<Doorbell> {
+        None
+    }
 
     /// Accepts a task, or finds the one that the same submit started before. One that reserves a name is not accepted while an
     /// active task has it; of several that are submitted at once, one is.

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use imgopen_postgres::PostgresStore;
+use futures_util::StreamExt;
+use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{
-    Beat, ClaimNext, End, Ending, Heartbeat, Idempotency, KeyId, Moment, NewTask, OrphanedRun, OwnerAbout, OwnerId,
-    Proof, Recovered, Recovery, RunId, RunProgress, State, Store, Submitted, TaskId, TaskRow,
+    Beat, ClaimNext, Doorbell, End, Ending, Heartbeat, Idempotency, KeyId, Moment, NewTask, OrphanedRun, OwnerAbout,
+    OwnerId, Proof, Recovered, Recovery, Ring, RunId, RunProgress, State, Store, Submitted, TaskId, TaskRow,
 };
 
 use super::server::{empty, options};
@@ -222,6 +223,48 @@ async fn progress_is_seen_by_every_process() {
     let client = database.client().await;
     let rows = "SELECT (SELECT count(*) FROM live) + (SELECT count(*) FROM watched)";
     assert_eq!(client.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+/// Waits for an announcement.
+async fn hear(rings: &mut Doorbell, expected: Ring) {
+    let heard = async {
+        while let Some(ring) = rings.next().await {
+            if ring == expected {
+                return;
+            }
+        }
+        panic!("the doorbell has ended");
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), heard).await.is_ok(), "{expected:?} was not announced");
+}
+
+#[tokio::test]
+async fn what_a_process_does_is_announced_to_the_others() {
+    let Some(database) = empty().await else { return };
+    let (store, other) = (database.store(&options()).await, database.store(&options()).await);
+    let mut rings = other.doorbell().unwrap();
+    // Whatever happened before may have been missed.
+    hear(&mut rings, Ring::Work).await;
+    hear(&mut rings, Ring::Ended).await;
+    register(&store, "me", Duration::from_secs(60)).await;
+    submit(&store, "a", "1", "any").await;
+    hear(&mut rings, Ring::Work).await;
+    let run = store.claim_next(next("me", None, &["any"], 9)).await.unwrap().unwrap();
+    let task = run.clone().ended(Ending::Cancelled, None, Moment(9));
+    let end = End { before: State::Running, task, assets: Vec::new(), callback: None, orphans_run: true };
+    assert!(store.end(end).await.unwrap());
+    hear(&mut rings, Ring::Cancelled(run.run.unwrap())).await;
+    hear(&mut rings, Ring::Ended).await;
+    // A connection that was lost is made again, and announces that something may have been missed.
+    let client = database.client().await;
+    let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND query = 'LISTEN imgopen'";
+    assert_eq!(client.query_one(terminate, &[]).await.unwrap().get::<_, i64>(0), 1);
+    hear(&mut rings, Ring::Work).await;
+    hear(&mut rings, Ring::Ended).await;
+    let silent = database.store(&PostgresOptions { notify: false, ..options() }).await;
+    assert!(silent.doorbell().is_none());
+    submit(&silent, "a", "2", "any").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,0 +1,157 @@
+//! Announcements among processes, by NOTIFY and LISTEN.
+//!
+//! A transaction with a NOTIFY takes a lock of the whole server when it commits, so none that writes has one. What was written is
+//! announced after its commit, at most every 50 milliseconds, in a transaction of its own. An announcement may be lost.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use futures_util::{StreamExt, stream};
+use imgopen_store::{Doorbell, Ring, RunId};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::{AsyncMessage, Config};
+
+use crate::connect;
+use crate::problem::Problem;
+use crate::statement::rows;
+
+const NOTIFY: &str = "SELECT pg_notify('imgopen', payload) FROM unnest($1::text[]) AS payloads(payload)";
+
+const LISTEN: &str = "LISTEN imgopen";
+
+/// The pause between two transactions that announce something.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest time that an announcement takes. It is given up then.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How many announcements are gathered at most.
+const MOST: usize = 4096;
+
+/// The pause before the connection that listens is made again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Announces what this process has done. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Bell {
+    rings: Option<UnboundedSender<Ring>>,
+}
+
+impl Bell {
+    /// Announces on a connection of the pool, until the last clone is dropped.
+    pub fn new(pool: Pool) -> Self {
+        let (rings, waiting) = unbounded_channel();
+        tokio::spawn(announce(pool, waiting));
+        Self { rings: Some(rings) }
+    }
+
+    /// Announces nothing.
+    pub fn silent() -> Self {
+        Self { rings: None }
+    }
+
+    /// Announces something soon.
+    pub fn ring(&self, ring: Ring) {
+        if let Some(rings) = &self.rings {
+            drop(rings.send(ring));
+        }
+    }
+}
+
+async fn announce(pool: Pool, mut waiting: UnboundedReceiver<Ring>) {
+    let mut gathered = Vec::new();
+    while waiting.recv_many(&mut gathered, MOST).await > 0 {
+        let payloads: BTreeSet<String> = gathered.drain(..).map(payload).collect();
+        // If this fails, the others find out when they look.
+        drop(timeout(LONGEST, notify(&pool, payloads)).await);
+        sleep(PAUSE).await;
+    }
+}
+
+async fn notify(pool: &Pool, payloads: BTreeSet<String>) -> Result<(), Problem> {
+    let payloads: Vec<_> = payloads.into_iter().collect();
+    let client = pool.get().await?;
+    rows(&client, NOTIFY, &[&payloads]).await.map(drop)
+}
+
+/// Listens on a connection of its own, which is made again whenever it is lost.
+pub fn listen(config: Config) -> Doorbell {
+    let (rings, heard) = unbounded_channel();
+    tokio::spawn(hear(config, rings));
+    stream::unfold(heard, |mut heard| async move { heard.recv().await.map(|ring| (ring, heard)) }).boxed()
+}
+
+async fn hear(config: Config, rings: UnboundedSender<Ring>) {
+    loop {
+        tokio::select! {
+            // It is lost, and what matters is that it is made again.
+            _ = hear_until_lost(&config, &rings) => {}
+            () = rings.closed() => return,
+        }
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = rings.closed() => return,
+        }
+    }
+}
+
+async fn hear_until_lost(config: &Config, rings: &UnboundedSender<Ring>) -> Result<Infallible, Problem> {
+    let (client, mut messages) = connect::listener(config).await?;
+    let mut listening = pin!(client.batch_execute(LISTEN));
+    let mut is_listening = false;
+    loop {
+        tokio::select! {
+            listened = &mut listening, if !is_listening => {
+                listened?;
+                is_listening = true;
+                // Whatever was announced before was missed.
+                drop(rings.send(Ring::Work));
+                drop(rings.send(Ring::Ended));
+            }
+            message = messages.next() => match message {
+                Some(Ok(AsyncMessage::Notification(notification))) => {
+                    if let Some(heard) = ring(notification.payload()) {
+                        drop(rings.send(heard));
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(Problem::unreachable("the connection that listens was closed")),
+            },
+        }
+    }
+}
+
+fn payload(ring: Ring) -> String {
+    match ring {
+        Ring::Work => "w".to_owned(),
+        Ring::Ended => "e".to_owned(),
+        Ring::Cancelled(run) => format!("c:{run}"),
+    }
+}
+
+/// `None` for what another version announces, or something else that uses the database.
+fn ring(payload: &str) -> Option<Ring> {
+    match payload {
+        "w" => Some(Ring::Work),
+        "e" => Some(Ring::Ended),
+        other => other.strip_prefix("c:").map(|run| Ring::Cancelled(RunId(run.to_owned()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_read_as_it_was_written() {
+        for announced in [Ring::Work, Ring::Ended, Ring::Cancelled(RunId("0a:b".to_owned()))] {
+            assert_eq!(ring(&payload(announced.clone())), Some(announced));
+        }
+        assert_eq!(ring("something else"), None);
+    }
+}

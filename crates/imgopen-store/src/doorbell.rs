@@ -1,0 +1,20 @@
+//! What processes announce to each other, so that they need not look for it all the time.
+
+use futures_util::stream::BoxStream;
+
+use crate::ids::RunId;
+
+/// The announcements that a process hears. It ends when it is dropped.
+pub type Doorbell = BoxStream<'static, Ring>;
+
+/// An announcement. It may be lost or repeated, so whoever hears it looks into the database, and looks from time to time all the
+/// same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ring {
+    /// A task was queued.
+    Work,
+    /// The task of this run was cancelled.
+    Cancelled(RunId),
+    /// A task has ended, or a callback was started again.
+    Ended,
+}
