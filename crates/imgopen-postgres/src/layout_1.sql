@@ -96,7 +96,7 @@ CREATE UNLOGGED TABLE live (
     engine          text,
     grade           text,
     preview         text COLLATE "C",               -- the name under which the latest intermediate picture is kept
-    told_at         bigint NOT NULL
+    reported_at     bigint NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 
 -- Tasks whose previews somebody waits for, until when by the database's clock.

@@ -36,15 +36,15 @@ const HEARTBEAT: &str = "WITH me AS (
         RETURNING stray.run AS lost
     ), orphaned AS (
         INSERT INTO orphaned_runs (run, since) SELECT lost, now_ms() FROM given_back ON CONFLICT (run) DO NOTHING
-    ), told AS (
-        INSERT INTO live (task_id, run, percent, step, steps, engine, grade, preview, told_at)
+    ), reports AS (
+        INSERT INTO live (task_id, run, percent, step, steps, engine, grade, preview, reported_at)
         SELECT DISTINCT ON (mine.id) mine.id, mine.run, p.percent, p.step, p.steps, p.engine, p.grade, p.preview, now_ms()
         FROM unnest($3::text[], $6::float8[], $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[])
             AS p(run, percent, step, steps, engine, grade, preview) JOIN mine ON mine.run = p.run
         ORDER BY mine.id
         ON CONFLICT (task_id) DO UPDATE SET run = excluded.run, percent = excluded.percent, step = excluded.step,
             steps = excluded.steps, engine = excluded.engine, grade = excluded.grade, preview = excluded.preview,
-            told_at = excluded.told_at
+            reported_at = excluded.reported_at
     )
     SELECT (SELECT draining FROM me), now_ms(), ARRAY(SELECT run FROM mine),
         ARRAY(SELECT mine.run FROM mine JOIN watched ON watched.task_id = mine.id WHERE watched.until > now_ms()),
@@ -88,7 +88,7 @@ pub async fn register(
 
 /// What is known of runs as one list for each column.
 #[derive(Default)]
-struct Told<'a> {
+struct Reports<'a> {
     runs: Vec<&'a str>,
     percents: Vec<f64>,
     steps_done: Vec<i64>,
@@ -98,25 +98,25 @@ struct Told<'a> {
     previews: Vec<Option<&'a str>>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Reports<'a> {
     fn of(runs: &'a [RunProgress]) -> Self {
-        let mut told = Self::default();
+        let mut reports = Self::default();
         for RunProgress { run, percent, step, steps, engine, grade, preview } in runs {
-            told.runs.push(run.as_str());
-            told.percents.push(*percent);
-            told.steps_done.push(i64::from(*step));
-            told.steps.push(i64::from(*steps));
-            told.engines.push(escaped(engine.as_ref()).map(|engine| engine.into_owned()));
-            told.grades.push(escaped(grade.as_ref()).map(|grade| grade.into_owned()));
-            told.previews.push(preview.as_ref().map(AssetToken::as_str));
+            reports.runs.push(run.as_str());
+            reports.percents.push(*percent);
+            reports.steps_done.push(i64::from(*step));
+            reports.steps.push(i64::from(*steps));
+            reports.engines.push(escaped(engine.as_ref()).map(|engine| engine.into_owned()));
+            reports.grades.push(escaped(grade.as_ref()).map(|grade| grade.into_owned()));
+            reports.previews.push(preview.as_ref().map(AssetToken::as_str));
         }
-        told
+        reports
     }
 }
 
 pub async fn heartbeat(client: &mut Client, heartbeat: &Heartbeat) -> Result<Beat, Problem> {
     let Heartbeat { owner, lease, runs, offers, stray_age } = heartbeat;
-    let told = Told::of(runs);
+    let reports = Reports::of(runs);
     let offers = offers.as_ref().map(ToString::to_string);
     let row = one_row(
         &*client,
@@ -124,15 +124,15 @@ pub async fn heartbeat(client: &mut Client, heartbeat: &Heartbeat) -> Result<Bea
         &[
             &owner.as_str(),
             &milliseconds(*lease),
-            &told.runs,
+            &reports.runs,
             &milliseconds(*stray_age),
             &offers,
-            &told.percents,
-            &told.steps_done,
-            &told.steps,
-            &told.engines,
-            &told.grades,
-            &told.previews,
+            &reports.percents,
+            &reports.steps_done,
+            &reports.steps,
+            &reports.engines,
+            &reports.grades,
+            &reports.previews,
         ],
     )
     .await?;

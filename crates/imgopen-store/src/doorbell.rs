@@ -7,8 +7,8 @@ use crate::ids::RunId;
 /// The announcements that a process hears. It ends when it is dropped.
 pub type Doorbell = BoxStream<'static, Ring>;
 
-/// An announcement. It may be lost or repeated, so whoever hears it looks into the database, and looks from time to time all the
-/// same.
+/// An announcement. It may be lost or repeated, so a process that hears it looks into the database, and looks from time to time all
+/// the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ring {
     /// A task was queued.

@@ -47,12 +47,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Begins a run of a key's task. `None` if there is no such task, or the owner is not registered.
     ///
-    /// For the one process that runs all tasks of its database: it counts in memory what is queued, and knows whose turn it is.
+    /// For the one process that runs all tasks of its database: it counts in memory what is queued, and knows which key is next.
     async fn claim(&self, claim: Claim) -> Result<Option<TaskRow>, StoreError>;
 
-    /// Begins a run of the task whose turn it is. `None` if nothing can be run now, or the owner is not registered or draining.
+    /// Begins a run of a task of the next key. `None` if nothing can be run now, or the owner is not registered or draining.
     ///
-    /// For services of several processes: whose turn it is follows from the rows alone.
+    /// For services of several processes: which key is next follows from the rows alone.
     async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError>;
 
     /// Ends a task together with all that belongs to its end. `false` if the task is not in that state and run any more;
