@@ -33,8 +33,8 @@ pub struct PostgresOptions {
     /// The longest time that a call waits for the server. Its connection is closed then. Longer than `statement_timeout`, so
     /// that it ends only calls whose server is silent. 35 seconds by default.
     pub call_timeout: Duration,
-    /// Whether to announce to other processes what was done, and to listen to them, by `NOTIFY` and `LISTEN`. A pooler in transaction
-    /// mode does not pass them on. Yes by default.
+    /// Whether to announce to other processes what was done, and to listen to them, by `NOTIFY` and `LISTEN`. A pooler in
+    /// transaction mode does not pass them on. `true` by default.
     pub notify: bool,
 }
 

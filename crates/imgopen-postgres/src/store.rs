@@ -66,8 +66,8 @@ struct Tries {
     may_be_done: bool,
 }
 
-/// Carries out work on a connection, which is named in the call. Work that may have been carried out by an earlier try, whose answer
-/// was lost, learns whether there was one.
+/// Carries out work on a connection, which is named in the call. Work may also learn whether an earlier try, whose answer was lost,
+/// may have been carried out.
 macro_rules! call {
     ($store:ident, $repeat:ident, |$client:ident| $work:expr) => {
         call!($store, $repeat, |$client, _again| $work)
@@ -151,7 +151,7 @@ impl PostgresStore {
         if may_be_repeated && tries.left > 0 { None } else { Some(Err(problem.at(&self.path))) }
     }
 
-    /// Returns the time by the database's clock, which all processes share. Moments of leases are best made from it.
+    /// Returns the time by the database's clock, which measures leases and claims of callbacks, and which all processes share.
     ///
     /// # Errors
     ///

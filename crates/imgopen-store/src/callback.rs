@@ -115,7 +115,7 @@ pub struct ClaimCallbacks {
     pub claim: ClaimId,
     /// Callbacks are due by this moment.
     pub now: Moment,
-    /// How long the claim holds, by the database's clock. Longer than an attempt takes: another process makes the attempt after that.
+    /// How long the claim holds, by the database's clock. Longer than an attempt takes: after that, another process makes it.
     pub hold: Duration,
     /// How many attempts the owner may have in progress at once.
     pub most: usize,
