@@ -150,7 +150,7 @@ pub fn list(args: &Serve) -> anyhow::Result<Listed> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use imgopen_service::SafetyAction;
+    use imgopen_service::{SafetyAction, Serving};
 
     use super::*;
     use crate::args::{Args, Command};
@@ -201,8 +201,11 @@ mod tests {
         let mut table = full.parse::<toml::Table>().unwrap();
         let Some(toml::Value::Array(backends)) = table.remove("backends") else { panic!("no back ends") };
         let lines = by_name(&table).unwrap();
+        // Of these, only one may be given.
+        let instead = ["storage.secret_access_key", "storage.secret_access_key_file"];
+        assert!(sample.contains("; or secret_access_key_file, or secret_access_key\n"));
         for name in by_name(&Settings::default()).unwrap().keys() {
-            assert!(lines.contains_key(name), "`{name}` is not in the sample");
+            assert!(lines.contains_key(name) || instead.contains(&name.as_str()), "`{name}` is not in the sample");
         }
         backends::tests::all_are_in(&backends);
     }
@@ -213,6 +216,30 @@ mod tests {
             let settings = load(&flags(&format!("--set {value}"))).unwrap().service;
             assert_eq!(settings.assets.lifetime, Some(std::time::Duration::from_secs(30 * 86400)));
         }
+    }
+
+    #[test]
+    fn a_bucket_is_named_by_a_flag_and_its_secret_is_in_no_message() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = format!("--config {}", file.path().display());
+        let text = "[storage]\nurl = \"s3://other\"\nendpoint = \"http://10.0.0.1:9000\"\naccess_key_id = \"me\"\n";
+        std::fs::write(file.path(), format!("{text}secret_access_key = \"hush\"\n")).unwrap();
+        let line =
+            format!("{config} --storage s3://pictures/a --set storage.serve=redirect --set storage.redirect_for=5m");
+        let storage = load(&flags(&line)).unwrap().service.storage;
+        assert_eq!(storage.shown().unwrap().as_deref(), Some("s3://pictures/a"));
+        assert_eq!((storage.serve, storage.redirect_for.as_secs()), (Serving::Redirect, 300));
+        let listed = list(&flags(&line)).unwrap();
+        let secret = listed.service.iter().find(|setting| setting.name == "storage.secret_access_key").unwrap();
+        assert_eq!(secret.value, Some("(hidden)".into()));
+        assert!(!format!("{listed:?}").contains("hush"));
+        for given in ["12345", "12345x", "[\"12345\"]"] {
+            std::fs::write(file.path(), format!("{text}secret_access_key = {given}\n")).unwrap();
+            let error = load(&flags(&config)).unwrap_err().to_string();
+            assert!(!error.contains("12345"), "{error}");
+        }
+        let error = load(&flags("--storage pictures")).unwrap_err().to_string();
+        assert!(error.starts_with("`storage.url`: \"pictures\" is not the address of a bucket; give one"), "{error}");
     }
 
     #[test]

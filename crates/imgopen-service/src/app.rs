@@ -132,7 +132,10 @@ impl Service {
         let trainer = trainer(&settings, &engines, library.clone())?;
         let engines = engines.with(trainer.clone()).with_library(library);
         let store = data_dir::open_store(&settings.data_dir)?;
-        let assets = Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?;
+        let assets = match Assets::in_bucket(&settings.storage, store.clone())? {
+            Some(assets) => assets,
+            None => Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?,
+        };
         match assets.settle().await {
             Err(error @ (AssetError::Store(_) | AssetError::NoRandomness(_))) => return Err(error.into()),
             // That may pass while the service runs, and what needs no pictures goes on meanwhile.

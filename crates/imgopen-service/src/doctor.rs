@@ -1,6 +1,7 @@
 //! Examines a data directory and its machine: what is wrong, and what to do about it. Changes nothing, but for files that it
 //! writes and deletes to try the disks.
 
+mod bucket;
 mod finding;
 mod machine;
 mod rows;
@@ -9,11 +10,12 @@ pub use finding::{Finding, Pictures, Report};
 
 use imgopen_store::{Clock, Inspection};
 
+use crate::assets::Examined;
 use crate::data_dir::{self, RESTORING};
 use crate::settings::Settings;
 
-/// Examines the data directory of a service, the machine, and the settings. A service may be running. Blocks; reads the whole
-/// database and lists all pictures.
+/// Examines the data directory of a service, the machine, the settings, and the bucket if they name one. A service may be
+/// running. Blocks, and must not be called in an asynchronous task; reads the whole database and lists all pictures.
 pub fn examine(settings: &Settings, clock: &Clock) -> Report {
     let mut report = Report::default();
     report.add("settings", machine::settings(settings));
@@ -44,7 +46,20 @@ pub fn examine(settings: &Settings, clock: &Clock) -> Report {
     };
     report.add("database", rows::database(&rows, directory));
     report.add("clock", rows::clock(&rows, clock.now()));
-    match rows::pictures(&rows, directory, clock.now()) {
+    let compared = match Examined::open(&settings.storage) {
+        Ok(None) => rows::pictures(&rows, directory, clock.now()),
+        Ok(Some(bucket)) => {
+            let findings = bucket::reached(&rows, &bucket);
+            let is_reached = findings.is_empty();
+            report.add("bucket", findings);
+            if !is_reached {
+                return report;
+            }
+            bucket::pictures(&rows, &bucket, clock.now())
+        }
+        Err(error) => Err(Finding::split(&error.to_string(), "correct the setting")),
+    };
+    match compared {
         Ok((pictures, findings)) => {
             report.pictures = Some(pictures);
             report.add("pictures", findings);

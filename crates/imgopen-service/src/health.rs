@@ -31,6 +31,8 @@ pub(crate) struct Health {
     room: Look<Option<Problem>>,
     /// Whether a picture can be written.
     pictures: Look<Option<Problem>>,
+    /// The address of the bucket that has the pictures, if they are in one.
+    bucket: Option<String>,
     /// When the database and the pictures were looked at last.
     checked: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -60,9 +62,10 @@ impl Health {
     /// Looks at this store, this directory and these pictures. That many bytes are to stay free on their disks, as the setting
     /// says.
     pub fn new(store: Arc<dyn Store>, data_dir: PathBuf, assets: Assets, reserve: Option<u64>) -> Self {
-        let directories = [data_dir, assets.directory().to_owned()];
+        let directories: Vec<_> = std::iter::once(data_dir).chain(assets.directory().map(Path::to_owned)).collect();
         Self {
             store,
+            bucket: assets.directory().is_none().then(|| assets.shown()),
             faults: Mutex::default(),
             room: Look::new(move || directories.iter().find_map(|directory| lacks_room(directory, reserve))),
             pictures: Look::new(move || takes_no_pictures(&assets)),
@@ -103,8 +106,8 @@ impl Health {
             let (database, pictures, room) =
                 tokio::join!(self.look_at_database(), self.pictures.now(), self.room.now());
             self.record(DATABASE, database);
-            self.record(PICTURES, seen(pictures, |_| NO_PICTURE.to_owned()));
-            self.record(DISK, seen(room, |silent| silent));
+            self.record(PICTURES, seen(pictures, || self.silent_pictures()));
+            self.record(DISK, seen(room, silent_disk));
             *checked = Some(Instant::now());
         }
         drop(checked);
@@ -119,10 +122,31 @@ impl Health {
     ///
     /// What is wrong, in words for callers: there is too little room, or the disk does not answer.
     pub async fn room(&self) -> Result<(), String> {
-        let room = seen(self.room.lately().await, |silent| silent);
-        let outcome = room.as_ref().map_err(|problem| problem.public.clone()).copied();
-        self.record(DISK, room);
-        outcome
+        self.recorded(DISK, seen(self.room.lately().await, silent_disk))
+    }
+
+    /// Whether the bucket takes pictures, in the same way as whether there is room. A directory of pictures may be away while tasks
+    /// wait for it, but a full or silent disk takes none, and a bucket that cannot be used counts as that.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words for callers.
+    pub async fn bucket(&self) -> Result<(), String> {
+        if self.bucket.is_none() {
+            return Ok(());
+        }
+        self.recorded(PICTURES, seen(self.pictures.lately().await, || self.silent_pictures()))
+    }
+
+    fn silent_pictures(&self) -> Problem {
+        let detail = match &self.bucket {
+            Some(bucket) => {
+                let seconds = LIMIT.as_secs();
+                format!("the bucket {bucket} does not answer within {seconds} s; check its server and the network")
+            }
+            None => silent_disk().detail,
+        };
+        Problem { public: NO_PICTURE.to_owned(), detail }
     }
 
     async fn look_at_database(&self) -> Result<(), Problem> {
@@ -137,6 +161,13 @@ impl Health {
         }
     }
 
+    /// Records an outcome, and returns it in words for callers.
+    fn recorded(&self, part: &'static str, outcome: Result<(), Problem>) -> Result<(), String> {
+        let public = outcome.as_ref().map_err(|problem| problem.public.clone()).copied();
+        self.record(part, outcome);
+        public
+    }
+
     fn record(&self, part: &'static str, outcome: Result<(), Problem>) {
         match outcome {
             Ok(()) => self.well(part),
@@ -145,27 +176,34 @@ impl Health {
     }
 }
 
-/// Returns what a look found. If the disk does not answer, that is what follows from it.
-fn seen(found: Option<Option<Problem>>, otherwise: impl FnOnce(String) -> String) -> Result<(), Problem> {
-    let Some(found) = found else {
-        let silent = format!("the disk does not answer within {} s", LIMIT.as_secs());
-        let detail = format!("{silent}; check the disk of the data directory, and its server if it is on the network");
-        return Err(Problem { public: otherwise(silent), detail });
-    };
-    found.map_or(Ok(()), Err)
+/// Returns what a look found. If nothing answers, that is what follows from it.
+fn seen(found: Option<Option<Problem>>, silent: impl FnOnce() -> Problem) -> Result<(), Problem> {
+    found.unwrap_or_else(|| Some(silent())).map_or(Ok(()), Err)
+}
+
+fn silent_disk() -> Problem {
+    let public = format!("the disk does not answer within {} s", LIMIT.as_secs());
+    let detail = format!("{public}; check the disk of the data directory, and its server if it is on the network");
+    Problem { public, detail }
 }
 
 /// Writes a file beside the pictures. Blocks, on a thread of a runtime that may.
 fn takes_no_pictures(assets: &Assets) -> Option<Problem> {
-    let (error, path) = (Handle::current().block_on(assets.probe()).err()?, assets.directory().display());
-    if matches!(error, AssetError::Away { .. }) {
-        let public = "no picture can be written or read: their disk is away".to_owned();
-        return Some(Problem { public, detail: error.to_string() });
+    let error = Handle::current().block_on(assets.probe()).err()?;
+    let (away, shown) = ("no picture can be written or read: their", assets.shown());
+    let problem = |public: String, detail: String| Some(Problem { public, detail });
+    match error {
+        AssetError::Away { .. } => problem(format!("{away} disk is away"), error.to_string()),
+        AssetError::Bucket { .. } => problem(format!("{away} storage cannot be used"), error.to_string()),
+        AssetError::Foreign { .. } => problem(format!("{away} storage is another one"), error.to_string()),
+        error if assets.directory().is_some() => problem(
+            NO_PICTURE.to_owned(),
+            format!(
+                "no picture can be written into {shown}: {error}; check its disk and its permissions, and free some space"
+            ),
+        ),
+        error => problem(NO_PICTURE.to_owned(), format!("no picture can be written into {shown}: {error}")),
     }
-    let detail = format!(
-        "no picture can be written into {path}: {error}; check its disk and its permissions, and free some space"
-    );
-    Some(Problem { public: NO_PICTURE.to_owned(), detail })
 }
 
 fn lacks_room(directory: &Path, reserve: Option<u64>) -> Option<Problem> {

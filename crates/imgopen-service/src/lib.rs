@@ -42,6 +42,6 @@ pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
     AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, KeySafety, Limit,
     LogForm, NetSettings, PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, SafetyAction,
-    SafetySettings, Settings, TaskSettings, TimeLimits, TrainingSettings,
+    SafetySettings, Secret, Serving, Settings, StorageSettings, TaskSettings, TimeLimits, TrainingSettings,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

@@ -3,6 +3,7 @@
 pub(crate) mod addresses;
 mod check;
 mod safety;
+pub(crate) mod storage;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::durations;
 pub(crate) use safety::Policy;
 pub use safety::{KeySafety, SafetyAction, SafetySettings};
+pub use storage::{Secret, Serving, StorageSettings};
 
 /// The most runs that may work at once, or be in places for fetching: each has a task that waits for it.
 const MOST_RUNS: usize = 4096;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub pictures: PictureSettings,
     /// How long results are kept.
     pub assets: AssetSettings,
+    /// Where the files of results are kept.
+    pub storage: StorageSettings,
     /// Room on the disk.
     pub disk: DiskSettings,
     /// Delivery of callbacks.
@@ -346,6 +350,7 @@ impl Default for Settings {
             time_limit: TimeLimits::default(),
             pictures: PictureSettings::default(),
             assets: AssetSettings::default(),
+            storage: StorageSettings::default(),
             disk: DiskSettings::default(),
             callbacks: CallbackSettings::default(),
             requests: RequestSettings::default(),

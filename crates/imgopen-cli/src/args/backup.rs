@@ -16,6 +16,9 @@ pub struct Backup {
     /// Back up what there is although pictures are missing in the data directory.
     #[arg(long)]
     pub incomplete: bool,
+    /// The bucket that has the pictures, as for `imgopen serve`; they stay there, and the backup names it.
+    #[arg(long, value_name = "URL")]
+    pub storage: Option<String>,
     #[command(flatten)]
     pub data: Data,
 }

@@ -23,6 +23,10 @@ pub struct Serve {
     /// directory].
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
+    /// The bucket to keep result pictures in, such as `s3://bucket/prefix`, in place of the data directory; its server and access
+    /// key are settings of `storage`, or variables as for other programs for AWS.
+    #[arg(long, value_name = "URL")]
+    pub storage: Option<String>,
     /// A program that makes pictures: sd-server, ComfyUI, or A1111 or Forge with `--api`. What answers there is found out. In
     /// place of those in the settings file; repeatable.
     #[arg(long = "backend", value_name = "URL")]

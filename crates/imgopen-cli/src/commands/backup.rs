@@ -7,19 +7,19 @@ use serde_json::json;
 
 use super::data;
 use crate::args::backup::Backup;
+use crate::args::data::Data;
+use crate::args::serve::Serve;
 use crate::output::{note, print, print_json};
 use crate::settings;
 
 /// Runs the command.
 pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
     data::keep_private();
-    let directory = settings::data_dir(&args.data)?;
-    let made = backup(
-        &directory,
-        &args.target,
-        BackupOptions { link: args.link, incomplete: args.incomplete },
-        &Clock::system(),
-    )?;
+    let Data { data_dir, config } = args.data.clone();
+    let flags = Serve { data_dir, config, storage: args.storage.clone(), ..Serve::default() };
+    let settings = settings::load(&flags)?.service;
+    let options = BackupOptions { link: args.link, incomplete: args.incomplete, bucket: settings.storage.shown()? };
+    let made = backup(&settings.data_dir, &args.target, options, &Clock::system())?;
     if as_json {
         return print_json(&json!({ "backup": args.target.display().to_string(), "manifest": made }));
     }
@@ -27,6 +27,13 @@ pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
     if missing > 0 {
         let (pictures, have) = (counted(missing as u64, "picture"), have(missing as u64));
         note(&format!("{pictures} of the database {have} no file; `imgopen doctor --json` lists them"));
+    }
+    if let Some(bucket) = &made.bucket {
+        let data_sets = counted(made.data_sets, "data set");
+        note(&format!(
+            "the pictures stay in {bucket} and are not in it; have the bucket keep earlier versions for a while"
+        ));
+        return print(&format!("{path} is complete: the database, {data_sets}"));
     }
     let (pictures, data_sets) = (counted(made.pictures, "picture"), counted(made.data_sets, "data set"));
     let bytes = counted(made.picture_bytes, "byte");

@@ -28,6 +28,11 @@ pub fn run(args: &Restore, as_json: bool) -> anyhow::Result<()> {
         let missing = counted(missing as u64, "picture");
         note(&format!("the backup lacked {missing}; `imgopen doctor --json` lists them"));
     }
+    if let Some(bucket) = &manifest.bucket {
+        note(&format!(
+            "the pictures are not in the backup, but in {bucket}; start the service with the same `storage.url`"
+        ));
+    }
     if let Some(kept) = &restored.kept {
         note(&format!("what was there before is in {}; delete it once it is not needed", kept.display()));
     }

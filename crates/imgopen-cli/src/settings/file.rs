@@ -6,6 +6,7 @@ use anyhow::Context;
 use figment::value::{Dict, Map};
 use figment::{Metadata, Profile, Provider};
 
+use super::messages::SECRETS;
 use crate::failure::Failure;
 use crate::text;
 
@@ -38,7 +39,7 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
     let number = before.matches('\n').count();
     let line = text.split('\n').nth(number).unwrap_or_default();
     let has_user = line.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
-    match line.contains("password") || has_user {
+    match SECRETS.iter().any(|name| line.contains(name)) || has_user {
         true => format!("error at line {}: {}", number + 1, error.message()),
         false => error.to_string().trim_end().to_owned(),
     }

@@ -35,6 +35,9 @@ impl Flags {
         if let Some(directory) = &flags.models {
             set("models", text(directory.display().to_string()));
         }
+        if let Some(url) = &flags.storage {
+            set("storage", Value::from(Dict::from([("url".to_owned(), text(url.clone()))])));
+        }
         if !flags.backends.is_empty() {
             let backends = flags.backends.iter().map(|url| Dict::from([("url".to_owned(), text(url.to_string()))]));
             set(BACKENDS, Value::from(backends.collect::<Vec<_>>()));

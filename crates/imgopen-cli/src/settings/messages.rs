@@ -7,6 +7,9 @@ use figment::{Metadata, Source};
 
 use super::flags::Flags;
 
+/// The names of settings whose values are secret.
+pub const SECRETS: [&str; 3] = ["password", "secret_access_key", "session_token"];
+
 /// Names a source: `default`, `environment`, `command line` or a file.
 pub fn source(metadata: &Metadata) -> String {
     match &metadata.source {
@@ -25,7 +28,7 @@ fn file_name(path: &Path) -> String {
 pub fn describe(errors: figment::Error) -> String {
     let lines = errors.into_iter().map(|error| {
         let from = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" ({})", source(metadata)));
-        let is_secret = error.path.last().is_some_and(|name| name == "password");
+        let is_secret = error.path.last().is_some_and(|name| SECRETS.contains(&name.as_str()));
         let problem = if is_secret { secret_problem(&error.kind) } else { problem(&error.kind) };
         match error.path.is_empty() {
             true => format!("{problem}{from}"),

@@ -8,21 +8,20 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http_range_header::parse_range_header;
 use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
 use imgopen_store::{AssetRow, AssetToken, KeyId};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::hosts::{self, Hosts};
 use super::waiting::Waiting;
 use super::{Api, cors, counting, failures, front, open};
-use crate::assets::AssetError;
+use crate::assets::{AssetError, attachment};
 use crate::context::Context;
 use crate::metrics::form::Form;
 use crate::tasks::needs;
@@ -98,6 +97,7 @@ async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Res
 async fn asset(
     State(context): State<Arc<Context>>,
     path: Result<Path<String>, PathRejection>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let token = token(path)?;
@@ -111,6 +111,13 @@ async fn asset(
         return Err(lost());
     }
     let left = row.expires_at.map_or(YEAR, |end| end.since(now).as_secs().min(YEAR));
+    // A signature is for one method.
+    if method == Method::GET
+        && !is_known(&token, &headers)
+        && let Some(link) = context.assets.link(&token, row.bytes).await.map_err(|error| unreadable(&token, error))?
+    {
+        return Ok(redirect(&link.url, link.fresh_for.as_secs().min(left)));
+    }
     let mut response = part(&context, &token, &row, &headers).await?;
     let answered = response.headers_mut();
     answered.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -123,17 +130,33 @@ async fn asset(
     Ok(response)
 }
 
-/// Returns the picture, the requested part of it, or 304 if the caller already has it.
-async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &HeaderMap) -> Result<Response, Failure> {
+/// Answers with an address that is valid for a while.
+fn redirect(url: &str, fresh_for: u64) -> Response {
+    let mut response = StatusCode::FOUND.into_response();
+    insert(response.headers_mut(), LOCATION, url);
+    insert(response.headers_mut(), CACHE_CONTROL, &format!("private, max-age={fresh_for}"));
+    response
+}
+
+/// Whether the caller already has the picture.
+fn is_known(token: &AssetToken, headers: &HeaderMap) -> bool {
     let tag = etag(token);
-    let given = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     // Proxies that compress an answer weaken its tag. Here a weak tag is enough, in `If-Range` it is not.
     let is_this = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag;
-    if given(IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(|one| is_this(one.trim()))) {
+    given(headers, IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(|one| is_this(one.trim())))
+}
+
+fn given(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Returns the picture, the requested part of it, or 304 if the caller already has it.
+async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &HeaderMap) -> Result<Response, Failure> {
+    if is_known(token, headers) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
     // A range of another picture is ignored.
-    let range = given(RANGE).filter(|_| given(IF_RANGE).is_none_or(|one| one == tag));
+    let range = given(headers, RANGE).filter(|_| given(headers, IF_RANGE).is_none_or(|one| one == etag(token)));
     let mut ranges = match range.map(parse_range_header) {
         Some(Ok(parsed)) => match parsed.validate(row.bytes) {
             Ok(ranges) => ranges,
@@ -145,26 +168,8 @@ async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &H
     // HTTP also allows the whole as the answer to several ranges.
     let range = ranges.pop().filter(|_| ranges.is_empty());
     let (start, end) = range.as_ref().map_or((0, row.bytes), |range| (*range.start(), *range.end() + 1));
-    let stream = match context.assets.stream(token, start..end, row.bytes).await {
-        Ok(stream) => stream,
-        // Its row stays, so that the file can be put back.
-        Err(AssetError::Lost) => {
-            tracing::warn!(
-                run = token.run(),
-                "the file of a picture is lost; put it back from a backup, or see `imgopen doctor`"
-            );
-            return Err(lost());
-        }
-        Err(error @ AssetError::Damaged { .. }) => {
-            tracing::error!(run = token.run(), %error, "a picture cannot be read");
-            return Err(Failure::internal("the picture's file was damaged on the server; start its task again"));
-        }
-        // Its disk is away or failing, or the process has no descriptor left: that may pass.
-        Err(error) => {
-            tracing::error!(run = token.run(), %error, "a picture cannot be read");
-            return Err(failures::not_now("the picture cannot be read at the moment"));
-        }
-    };
+    let stream = context.assets.stream(token, start..end, row.bytes).await;
+    let stream = stream.map_err(|error| unreadable(token, error))?;
     let mut response = Body::from_stream(stream).into_response();
     insert(response.headers_mut(), CONTENT_TYPE, &row.media_type);
     insert(response.headers_mut(), CONTENT_LENGTH, &(end - start).to_string());
@@ -173,6 +178,27 @@ async fn part(context: &Context, token: &AssetToken, row: &AssetRow, headers: &H
         insert(response.headers_mut(), CONTENT_RANGE, &format!("bytes {start}-{}/{}", end - 1, row.bytes));
     }
     Ok(response)
+}
+
+/// Answers that a picture cannot be read, and says why in the log.
+fn unreadable(token: &AssetToken, error: AssetError) -> Failure {
+    let run = token.run();
+    match error {
+        // Its row stays, so that the file can be put back.
+        AssetError::Lost => {
+            tracing::warn!(run, "the file of a picture is lost; put it back from a backup, or see `imgopen doctor`");
+            lost()
+        }
+        error @ AssetError::Damaged { .. } => {
+            tracing::error!(run, %error, "a picture cannot be read");
+            Failure::internal("the picture's file was damaged on the server; start its task again")
+        }
+        // Its disk or bucket is away or failing, or the process has no descriptor left: that may pass.
+        error => {
+            tracing::error!(run, %error, "a picture cannot be read");
+            failures::not_now("the picture cannot be read at the moment")
+        }
+    }
 }
 
 fn lost() -> Failure {
@@ -202,20 +228,13 @@ async fn preview(
     Ok((headers, picture.bytes).into_response())
 }
 
-/// Names a file for those who download it, by RFC 6266: for old clients in ASCII, and as it is.
-fn attachment(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let (plain, encoded) = (name.chars().map(plain).collect::<String>(), utf8_percent_encode(name, NON_ALPHANUMERIC));
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
-}
-
 /// The picture behind a token never changes, so the token identifies its version.
 fn etag(token: &AssetToken) -> String {
     format!("\"{token}\"")
 }
 
-fn insert(headers: &mut HeaderMap, name: axum::http::HeaderName, value: &str) {
-    // Always valid: values are numbers, media types and hexadecimal digits.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Always valid: values are numbers, media types, hexadecimal digits and addresses in ASCII.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

@@ -14,18 +14,20 @@ use crate::{assets, data_dir, disk};
 const BATCH: usize = 1000;
 
 /// How a backup is made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackupOptions {
     /// Whether pictures are hard links where possible. They take no space, and are lost with the disk.
     pub link: bool,
     /// Whether pictures may be missing in the data directory.
     pub incomplete: bool,
+    /// The address of the bucket that has the pictures, such as `s3://bucket/prefix`. They are not copied then.
+    pub bucket: Option<String>,
 }
 
 /// Copies a data directory into a directory that does not exist yet. A service may run in it. Blocks.
 ///
 /// The pictures in it are those that the database refers to at one moment. They never change, and are deleted only once they
-/// have expired, so that what is copied later fits the earlier database.
+/// have expired, so that what is copied later fits the earlier database. Pictures in a bucket stay there, and the backup names it.
 ///
 /// # Errors
 ///
@@ -52,9 +54,12 @@ pub fn backup(data_dir: &Path, target: &Path, options: BackupOptions, clock: &Cl
         missing: Vec::new(),
         expired: Vec::new(),
         data_sets: 0,
+        bucket: options.bucket,
     };
-    let (from, to) = (data_dir.join(data_dir::ASSETS), staging.path().join(data_dir::ASSETS));
-    Pictures { from, to, link: options.link, clock, shelves: HashSet::new() }.copy(&copy, &mut manifest)?;
+    if manifest.bucket.is_none() {
+        let (from, to) = (data_dir.join(data_dir::ASSETS), staging.path().join(data_dir::ASSETS));
+        Pictures { from, to, link: options.link, clock, shelves: HashSet::new() }.copy(&copy, &mut manifest)?;
+    }
     drop(copy);
     if let (Some(first), false) = (manifest.missing.first(), options.incomplete) {
         let (path, first) = (data_dir.display().to_string(), first.as_str().to_owned());

@@ -35,6 +35,9 @@ pub struct Manifest {
     pub expired: Vec<AssetToken>,
     /// How many data sets of trainings are in it.
     pub data_sets: u64,
+    /// The address of the bucket that has the pictures, such as `s3://bucket/prefix`. Then they are not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
 }
 
 impl Manifest {
@@ -110,7 +113,7 @@ pub enum BackupError {
     /// Pictures are missing in the data directory.
     #[error(
         "{}, such as {first}; see `imgopen doctor`, bring back what is missing, such \
-         as a disk, or back up the rest with --incomplete",
+         as a disk, or back up the rest with --incomplete; if pictures are in a bucket, name it with --storage",
         lacking(.missing, .path)
     )]
     MissingPictures {

@@ -68,7 +68,7 @@ pub fn restore(
     #[cfg(unix)]
     disk::make_private(data_dir).map_err(BackupError::at(data_dir))?;
     let staging = data_dir.join(RESTORING);
-    if let Err(error) = copy(backup, &staging) {
+    if let Err(error) = copy(backup, &staging, &manifest) {
         // Nothing was replaced, so a service may start as before.
         drop(std::fs::remove_dir_all(&staging));
         return Err(error);
@@ -100,6 +100,9 @@ fn check(backup: &Path, manifest: &Manifest) -> Result<Vec<String>, BackupError>
     let data_sets = entries(&backup.join(DATA_SETS))?;
     if data_sets < manifest.data_sets {
         return Err(BackupError::DataSets { path: path(), missing: manifest.data_sets - data_sets });
+    }
+    if manifest.bucket.is_some() {
+        return Ok(Vec::new());
     }
     let expired: HashSet<_> = manifest.expired.iter().collect();
     let (mut missing, mut after) = (Vec::new(), None);
@@ -141,7 +144,7 @@ fn present(data_dir: &Path) -> Result<Vec<OsString>, BackupError> {
 }
 
 /// Copies a backup, after what an interrupted restore had copied is removed.
-fn copy(backup: &Path, staging: &Path) -> Result<(), BackupError> {
+fn copy(backup: &Path, staging: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     if staging.exists() {
         std::fs::remove_dir_all(staging).map_err(BackupError::at(staging))?;
     }
@@ -149,11 +152,14 @@ fn copy(backup: &Path, staging: &Path) -> Result<(), BackupError> {
     for name in [ASSETS, DATA_SETS] {
         copy_directory(&backup.join(name), &staging.join(name), |_| false)?;
     }
-    // The number that marks the directory in use stays with that: another one may come back as a disk.
-    let noted = Inspection::open(backup)?.note(Note::Pictures)?;
-    let pictures = staging.join(ASSETS);
-    let adopted = data_dir::make_private(&pictures).and_then(|()| home::adopt(&pictures, noted));
-    adopted.map_err(BackupError::at(&pictures))?;
+    // The number that marks the directory in use stays with that: another one may come back as a disk. A bucket stays where it is,
+    // and is known by its number.
+    if manifest.bucket.is_none() {
+        let noted = Inspection::open(backup)?.note(Note::Pictures)?;
+        let pictures = staging.join(ASSETS);
+        let adopted = data_dir::make_private(&pictures).and_then(|()| home::adopt(&pictures, noted));
+        adopted.map_err(BackupError::at(&pictures))?;
+    }
     for name in [HASHES, SqliteStore::FILE] {
         let from = backup.join(name);
         copy_if_there(&from, &staging.join(name)).map_err(BackupError::at(&from))?;

@@ -21,8 +21,12 @@ impl Finding {
 
     /// What a store says, up to the semicolon, and what it advises after that.
     pub(super) fn of(error: &StoreError) -> Self {
-        let text = error.to_string();
-        let (problem, fix) = text.split_once("; ").unwrap_or((&text, "see the service's log"));
+        Self::split(&error.to_string(), "see the service's log")
+    }
+
+    /// A text up to the semicolon, and what it advises after that, or else this.
+    pub(super) fn split(text: &str, otherwise: &str) -> Self {
+        let (problem, fix) = text.split_once("; ").unwrap_or((text, otherwise));
         Self::new(problem, fix)
     }
 

@@ -23,6 +23,13 @@ pub fn settings(settings: &Settings) -> Vec<Finding> {
             "correct the setting; `imgopen config show` shows where it comes from",
         ));
     }
+    let storage = &settings.storage;
+    if storage.url.is_none() && (storage.endpoint.is_some() || storage.access_key_id.is_some()) {
+        findings.push(Finding::new(
+            "settings of `storage` are given without `storage.url`, so pictures are kept in the data directory",
+            "give the flags of the service, such as `--storage s3://bucket/prefix`, or leave those settings out",
+        ));
+    }
     if settings.listen.ip().is_unspecified() && settings.public_url.is_none() {
         let problem =
             format!("`listen` is {}, and `public_url` is not set: URLs of pictures name this machine", settings.listen);

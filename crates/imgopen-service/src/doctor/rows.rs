@@ -20,6 +20,18 @@ const BEHIND: Duration = Duration::from_secs(60);
 
 const RESTORE: &str = "restore the newest backup with `imgopen restore`, or go on without them";
 
+/// How pictures are mended: if the files of all of them are missing, and of some.
+pub struct Fixes {
+    pub all: &'static str,
+    pub some: &'static str,
+}
+
+/// The same for a directory.
+const FIXES: Fixes = Fixes {
+    all: "if `assets/` is on a disk of its own, mount that; or copy them from a backup; --json lists them",
+    some: "copy them from a backup into `assets/`; --json lists them",
+};
+
 /// Examines the database itself.
 pub fn database(rows: &Inspection, directory: &Path) -> Vec<Finding> {
     if rows.layout() > Inspection::KNOWN_LAYOUT {
@@ -77,7 +89,7 @@ pub fn pictures(rows: &Inspection, directory: &Path, now: Moment) -> Result<(Pic
         batch.into_iter().for_each(|row| compare(&mut pictures, row, &directory, now));
     }
     find_unknown(rows, &mut pictures, &directory)?;
-    let mut findings = findings(&pictures);
+    let mut findings = findings(&pictures, &FIXES);
     findings.extend(unmarked(rows, &directory)?);
     Ok((pictures, findings))
 }
@@ -135,20 +147,21 @@ fn find_unknown(rows: &Inspection, pictures: &mut Pictures, directory: &Path) ->
     }
 }
 
-fn findings(pictures: &Pictures) -> Vec<Finding> {
+/// Returns what is wrong with pictures.
+pub fn findings(pictures: &Pictures, fixes: &Fixes) -> Vec<Finding> {
     let Pictures { rows, missing, damaged, unknown, unknown_bytes, .. } = pictures;
     let mut findings = Vec::new();
     if let Some(first) = missing.first() {
         let problem = format!("the files of {} of {rows} pictures are missing, such as {first}", missing.len());
         let fix = match missing.len() as u64 == *rows {
-            true => "if `assets/` is on a disk of its own, mount that; or copy them from a backup; --json lists them",
-            false => "copy them from a backup into `assets/`; --json lists them",
+            true => fixes.all,
+            false => fixes.some,
         };
         findings.push(Finding::new(problem, fix));
     }
     if let Some(first) = damaged.first() {
         let problem = format!("the files of {} of {rows} pictures have another size, such as {first}", damaged.len());
-        findings.push(Finding::new(problem, "copy them from a backup into `assets/`; --json lists them"));
+        findings.push(Finding::new(problem, fixes.some));
     }
     if let Some(first) = unknown.first() {
         let (files, belong) = match unknown.len() {

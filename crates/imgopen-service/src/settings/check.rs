@@ -87,6 +87,7 @@ impl Settings {
         if let Some((setting, threshold)) = thresholds.find(|(_, threshold)| !(0.0..=1.0).contains(threshold)) {
             return wrong(&setting, format!("{threshold} given; give a number from 0 to 1"));
         }
+        self.storage.check()?;
         self.check_names()
     }
 

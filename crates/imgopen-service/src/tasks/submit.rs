@@ -152,6 +152,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         false => found.there().map_err(|away| Rejected::Away(format!("{away}; submit again later"), COMES))?,
     };
     if results::makes_assets(&choice.offer) {
+        context.health.bucket().await.map_err(Rejected::NotNow)?;
         check_kept(context, &task.key).await?;
     }
     let slot = needs.slot_with(context, task.key.clone(), &choice);

@@ -54,7 +54,7 @@ impl Sweeper {
                 match context.assets.delete_orphans(run).await {
                     Ok(count) => deleted += count,
                     Err(AssetError::Store(error)) => return Err(error.into()),
-                    Err(AssetError::Away { .. }) => return Ok(deleted),
+                    Err(error) if error.is_away() => return Ok(deleted),
                     Err(error) => {
                         warn!(run = run.as_str(), %error, "files of an orphaned run could not be deleted; trying again later");
                         failed.insert(run.clone());

@@ -1,0 +1,94 @@
+//! The mark by which a prefix of a bucket is known to be that of a database: an object with the number that the database has.
+//!
+//! A prefix is never away as a disk is, but the settings may name another one, or that of another service, whose files would be
+//! mixed with ours. Unlike a directory, a prefix has one mark, which is overwritten.
+
+use bytes::Bytes;
+use object_store::path::Path as Place;
+use object_store::{ObjectStoreExt, PutPayload};
+
+use super::error::AssetError;
+use super::requests::Bucket;
+
+/// The name of the object.
+const MARK: &str = "imgopen-mark";
+
+/// How the name of an order to take a prefix begins. What follows is the number that the database has.
+const ADOPT: &str = "imgopen-adopt-";
+
+/// The object that is written to find out whether one can be.
+const PROBE: &str = "imgopen-probe";
+
+/// How the names of all objects begin that are not files of results.
+pub const OWN: &str = "imgopen-";
+
+/// The largest mark that is read, in bytes.
+const LARGEST: u64 = 64;
+
+/// Reads the number. `None` if there is no mark.
+pub async fn read(bucket: &Bucket) -> Result<Option<i64>, AssetError> {
+    let place = bucket.named(MARK);
+    let read = async {
+        let found = bucket.files.get(&place).await?;
+        let bytes = if found.meta.size > LARGEST { Bytes::new() } else { found.bytes().await? };
+        Ok::<_, object_store::Error>(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    match bucket.answered(read).await {
+        Ok(text) => i64::from_str_radix(&text, 16).map(Some).map_err(|_| {
+            bucket.unusable(format!("its object `{MARK}` is not a mark; give another prefix, or delete that object"))
+        }),
+        Err(AssetError::Files(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the number.
+pub async fn write(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
+    let payload = PutPayload::from(format!("{number:016x}\n").into_bytes());
+    let place = bucket.named(MARK);
+    bucket.answered(bucket.files.put(&place, payload)).await.map(drop).map_err(|error| on_write(bucket, error))
+}
+
+/// Whether an operator orders the database with that number, 0 if it has none, to take the prefix.
+pub async fn is_adopted(bucket: &Bucket, noted: Option<i64>) -> Result<bool, AssetError> {
+    match bucket.answered(bucket.files.head(&adoption(bucket, noted))).await {
+        Ok(_) => Ok(true),
+        Err(AssetError::Files(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes such an order. What cannot be removed does no harm: the number has changed.
+pub async fn forget_adoption(bucket: &Bucket, noted: Option<i64>) {
+    drop(bucket.answered(bucket.files.delete(&adoption(bucket, noted))).await);
+}
+
+/// Returns the address of the object that orders a database with that number to take the prefix.
+pub fn shown_adoption(bucket: &Bucket, noted: Option<i64>) -> String {
+    bucket.shown_object(&adoption_name(noted))
+}
+
+/// Writes an object and deletes it, to find out whether one can be.
+pub async fn write_probe(bucket: &Bucket) -> Result<(), AssetError> {
+    let place = bucket.named(PROBE);
+    let payload = PutPayload::from_static(b"written to see whether that is possible");
+    let put = bucket.answered(bucket.files.put(&place, payload)).await;
+    put.map_err(|error| on_write(bucket, error))?;
+    bucket.answered(bucket.files.delete(&place)).await
+}
+
+/// An object that is missing where one is written means that the bucket is.
+pub fn on_write(bucket: &Bucket, error: AssetError) -> AssetError {
+    match error {
+        AssetError::Files(error) => bucket.unusable(format!("there is no such bucket: {error}")),
+        error => error,
+    }
+}
+
+fn adoption(bucket: &Bucket, noted: Option<i64>) -> Place {
+    bucket.named(&adoption_name(noted))
+}
+
+fn adoption_name(noted: Option<i64>) -> String {
+    format!("{ADOPT}{:016x}", noted.unwrap_or_default())
+}
