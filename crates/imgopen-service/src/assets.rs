@@ -237,4 +237,6 @@ impl Assets {
 }
 
 #[cfg(test)]
+mod bucket_tests;
+#[cfg(test)]
 mod tests;

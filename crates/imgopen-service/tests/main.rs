@@ -14,6 +14,8 @@ mod assets;
 #[cfg(test)]
 mod backends;
 #[cfg(test)]
+mod bucket;
+#[cfg(test)]
 mod callbacks;
 #[cfg(test)]
 mod cancel;

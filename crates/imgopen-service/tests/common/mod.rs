@@ -1,6 +1,7 @@
 //! A service for one test: its data directory, key, clock and engines, and calls to it.
 
 pub mod engines;
+pub mod s3;
 pub mod web;
 
 use std::future::Future;

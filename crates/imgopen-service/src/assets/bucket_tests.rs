@@ -1,0 +1,318 @@
+//! Files in a bucket of a real server, which fails in the ways that servers do.
+
+#[path = "../../tests/common/s3.rs"]
+mod s3;
+
+use axum::http::StatusCode;
+use futures_util::TryStreamExt;
+use imgopen_engine::Format;
+use imgopen_store::{Claim, End, Ending, KeyId, NewTask, Note, OwnerId, SqliteStore, State, TaskId, TaskOutput};
+
+use super::*;
+use crate::settings::Secret;
+use s3::{KEY, Refusal, Server, Way};
+
+/// The settings of a bucket, with a prefix.
+fn settings(server: &Server, prefix: &str) -> StorageSettings {
+    StorageSettings {
+        url: Some(format!("s3://{}/{prefix}", s3::BUCKET)),
+        endpoint: Some(server.endpoint.clone()),
+        access_key_id: Some(KEY.0.to_owned()),
+        secret_access_key: Some(Secret::new(KEY.1)),
+        ..StorageSettings::default()
+    }
+}
+
+/// A new database with these settings.
+fn database(settings: &StorageSettings) -> (Assets, tempfile::TempDir) {
+    let data = tempfile::tempdir().unwrap();
+    (opened(settings, Arc::new(SqliteStore::open(data.path()).unwrap())), data)
+}
+
+fn opened(settings: &StorageSettings, store: Arc<dyn Store>) -> Assets {
+    Assets::in_bucket(settings, store).unwrap().unwrap()
+}
+
+fn picture(bytes: &[u8]) -> Picture {
+    Picture { bytes: bytes.to_vec().into(), format: Format::Png, width: 1, height: 1, seed: None }
+}
+
+async fn read(assets: &Assets, token: &AssetToken, range: Range<u64>, expected: u64) -> Vec<u8> {
+    let stream = assets.stream(token, range, expected).await.unwrap();
+    stream.try_fold(Vec::new(), |all, part| async move { Ok([&all[..], &part[..]].concat()) }).await.unwrap()
+}
+
+/// Ends a task with a picture.
+async fn keep_one(assets: &Assets) -> AssetToken {
+    let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
+    store.register_owner(owner.clone(), None).await.unwrap();
+    let (key, now) = (KeyId("a".to_owned()), Moment(1));
+    store.submit(NewTask::new(TaskId("1".to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
+    let needs = "enlarge_image".to_owned();
+    let claim = Claim { key, needs, run: run.clone(), owner, now, only: None };
+    let task = store.claim(claim).await.unwrap().unwrap();
+    let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, now);
+    let asset = assets.put(&run, &picture(b"kept"), &[], None).await.unwrap();
+    let (token, assets) = (asset.token.clone(), vec![asset]);
+    assert!(store.end(End { before: State::Running, task, assets, callback: None, orphans_run: false }).await.unwrap());
+    token
+}
+
+fn problem<T>(outcome: Result<T, AssetError>) -> String {
+    match outcome.map(drop) {
+        Err(error @ AssetError::Bucket { .. }) => {
+            let text = error.to_string();
+            assert!(text.starts_with("the bucket s3://pictures/") && !text.contains(KEY.1), "{text}");
+            text
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(outcome: Result<(), AssetError>) -> String {
+    match outcome {
+        Err(error @ AssetError::Foreign { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn files_are_written_read_and_deleted() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a/b"));
+    let run = RunId::new().unwrap();
+    let token = assets.put(&run, &picture(b"0123456789"), &[], None).await.unwrap().token;
+    assert_eq!(server.objects("a/b"), [path(&server.bucket().join("a/b"), &token)]);
+    assert_eq!(read(&assets, &token, 0..10, 10).await, b"0123456789");
+    assert_eq!(read(&assets, &token, 3..5, 10).await, b"34");
+    assert!(matches!(assets.stream(&token, 0..1, 9).await.err(), Some(AssetError::Damaged { found: 10, expected: 9 })));
+    // Beyond its end.
+    let cut = assets.stream(&token, 10..11, 11).await.err();
+    assert!(matches!(cut, Some(AssetError::Damaged { found: 10, expected: 11 })), "{cut:?}");
+    assert_eq!(assets.some_names(9).await.unwrap(), std::slice::from_ref(&token));
+    let missing = AssetToken::new(&run, "png").unwrap();
+    assert!(matches!(assets.stream(&missing, 0..1, 1).await.err(), Some(AssetError::Lost)));
+    // One that does not exist is not an error.
+    let (deleted, error) = assets.delete_each([&token, &missing]).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((deleted, server.objects("a/b").len()), (vec![token, missing], 0));
+}
+
+#[tokio::test]
+async fn only_files_of_a_run_that_are_not_assets_are_its_orphans() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a"));
+    let kept = keep_one(&assets).await;
+    let (run, other) = (RunId(kept.run().unwrap().to_owned()), RunId::new().unwrap());
+    for run in [&run, &run, &other] {
+        assets.put(run, &picture(b"x"), &[], None).await.unwrap();
+    }
+    // Another service has its files below ours.
+    let shelf = server.bucket().join("a").join(&run.as_str()[..2]);
+    let below = path(&shelf, &AssetToken::new(&run, "png").unwrap());
+    std::fs::create_dir_all(below.parent().unwrap()).unwrap();
+    std::fs::write(&below, "x").unwrap();
+    assert_eq!(assets.delete_orphans(&run).await.unwrap(), 2);
+    assert!(below.exists());
+    assert_eq!(read(&assets, &kept, 0..4, 4).await, b"kept");
+    assert_eq!(assets.delete_orphans(&other).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_large_file_is_sent_in_parts() {
+    let server = Server::start().await;
+    let (assets, data) = database(&settings(&server, "a"));
+    let (run, size) = (RunId::new().unwrap(), 20 << 20);
+    let bytes: Vec<u8> = (0..size).map(|index: u32| (index / 7) as u8).collect();
+    let file = OutputFile { name: "my lora.safetensors".to_owned(), path: data.path().join("lora") };
+    std::fs::write(&file.path, &bytes).unwrap();
+    let asset = assets.put_file(&run, &file, None).await.unwrap();
+    assert_eq!((asset.bytes, asset.name.as_deref()), (u64::from(size), Some("my lora.safetensors")));
+    assert_eq!(std::fs::read(&server.objects("a")[0]).unwrap(), bytes);
+    assert_eq!(read(&assets, &asset.token, (9 << 20)..(9 << 20) + 9, asset.bytes).await, bytes[9 << 20..][..9]);
+    assert_eq!(server.parts(), 0);
+    // A small one, and an empty one.
+    for bytes in [&b"small"[..], b""] {
+        std::fs::write(&file.path, bytes).unwrap();
+        let asset = assets.put_file(&run, &file, None).await.unwrap();
+        assert_eq!(read(&assets, &asset.token, 0..asset.bytes, bytes.len() as u64).await, bytes);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_or_is_dropped_is_aborted() {
+    let server = Server::start().await;
+    let (assets, data) = database(&settings(&server, "a"));
+    assets.settle().await.unwrap();
+    let file = OutputFile { name: "a.bin".to_owned(), path: data.path().join("a") };
+    std::fs::write(&file.path, vec![7; 20 << 20]).unwrap();
+    let run = RunId::new().unwrap();
+    server.refuse("partNumber=2", Refusal::Status(StatusCode::FORBIDDEN, "AccessDenied"));
+    let refused = problem(assets.put_file(&run, &file, None).await);
+    assert!(
+        refused.contains("status 403, AccessDenied: by the test; the access key needs the permissions"),
+        "{refused}"
+    );
+    assert_eq!((server.parts(), server.objects("a").len()), (0, 0));
+    server.refuse("partNumber=2", Refusal::Silence);
+    let upload = tokio::spawn({
+        let assets = assets.clone();
+        async move { assets.put_file(&run, &file, None).await.is_ok() }
+    });
+    while server.parts() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    upload.abort();
+    while server.parts() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(server.objects("a").len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_bucket_is_named() {
+    let server = Server::start().await;
+    let right = settings(&server, "a");
+    let wrong_secret = StorageSettings { secret_access_key: Some(Secret::new("wrong")), ..right.clone() };
+    let text = problem(database(&wrong_secret).0.settle().await);
+    assert!(text.contains("SignatureDoesNotMatch") && text.ends_with("the secret is wrong; correct it"), "{text}");
+    let wrong_key = StorageSettings { access_key_id: Some("other".to_owned()), ..right.clone() };
+    let text = problem(database(&wrong_key).0.settle().await);
+    assert!(text.ends_with("correct `storage.access_key_id` and its secret"), "{text}");
+    // Nothing listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = StorageSettings { endpoint: Some(format!("http://{closed}")), ..right.clone() };
+    let text = problem(database(&away).0.settle().await);
+    assert!(text.contains("the server cannot be reached: ") && text.contains("refused"), "{text}");
+    let (assets, _data) = database(&right);
+    assets.settle().await.unwrap();
+    let run = RunId::new().unwrap();
+    server.refuse("a/", Refusal::Status(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"));
+    let text = problem(assets.put(&run, &picture(b"x"), &[], None).await);
+    assert!(text.contains("status 503, SlowDown: by the test; the server is away or has too much to do"), "{text}");
+    server.accept();
+    server.go(Way::Drop);
+    let text = problem(assets.probe().await);
+    assert!(text.contains("the connection broke: "), "{text}");
+    server.go(Way::Pass);
+    assets.probe().await.unwrap();
+    std::fs::remove_dir_all(server.bucket()).unwrap();
+    let text = problem(database(&right).0.settle().await);
+    assert!(text.contains("there is no such bucket; make it, or correct `storage.url`"), "{text}");
+}
+
+/// The clock of the test jumps to the limits, since nothing else goes on.
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_not_waited_for() {
+    let server = Server::start().await;
+    server.go(Way::Stall);
+    let right = settings(&server, "a");
+    let bucket = Bucket::open(&right, right.location().unwrap().unwrap(), right.endpoint.as_deref()).unwrap();
+    let token = AssetToken::new(&RunId::new().unwrap(), "png").unwrap();
+    let text = problem(bucket.size(&token).await);
+    assert!(text.contains("check the server at `storage.endpoint`, and the network"), "{text}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a"));
+    let bytes: Vec<u8> = (0..300_000).map(|index: u32| (index / 3) as u8).collect();
+    let token = assets.put(&RunId::new().unwrap(), &picture(&bytes), &[], None).await.unwrap().token;
+    server.go(Way::Cut(120_000));
+    assert_eq!(read(&assets, &token, 0..300_000, 300_000).await, bytes);
+}
+
+#[tokio::test]
+async fn two_services_share_a_bucket_by_their_prefixes() {
+    let server = Server::start().await;
+    let ((one, _first), (two, _second)) = (database(&settings(&server, "one")), database(&settings(&server, "two")));
+    let (kept, other) = (keep_one(&one).await, keep_one(&two).await);
+    assert_eq!(one.some_names(9).await.unwrap(), std::slice::from_ref(&kept));
+    assert!(matches!(one.stream(&other, 0..4, 4).await.err(), Some(AssetError::Lost)));
+    assert_eq!(one.delete_each([&other]).await.0, std::slice::from_ref(&other));
+    assert_eq!(read(&two, &other, 0..4, 4).await, b"kept");
+    // The whole bucket holds the objects of both.
+    let (whole, _data) = database(&settings(&server, ""));
+    let text = refusal(whole.settle().await);
+    assert!(text.contains("s3://pictures has no mark, and objects that the database does not know; give"), "{text}");
+}
+
+#[tokio::test]
+async fn a_prefix_is_known_by_its_mark() {
+    let server = Server::start().await;
+    let right = settings(&server, "a");
+    let (assets, _data) = database(&right);
+    keep_one(&assets).await;
+    let mark = server.bucket().join("a/imgopen-mark");
+    let noted = assets.store.note(Note::Pictures).await.unwrap().unwrap();
+    assert_eq!(std::fs::read_to_string(&mark).unwrap(), format!("{noted:016x}\n"));
+    let reopened = || opened(&right, assets.store.clone());
+    reopened().settle().await.unwrap();
+    // Another database does not take it.
+    let text = refusal(database(&right).0.settle().await);
+    assert!(
+        text.starts_with("s3://pictures/a bears the mark of another database; give `storage.url` a prefix"),
+        "{text}"
+    );
+    // Without a mark, it is known by its files, and gets a new one.
+    std::fs::remove_file(&mark).unwrap();
+    assert!(!reopened().is_here().await);
+    reopened().settle().await.unwrap();
+    let renewed = assets.store.note(Note::Pictures).await.unwrap().unwrap();
+    assert!(renewed != noted && std::fs::read_to_string(&mark).unwrap() == format!("{renewed:016x}\n"));
+    // A database with pictures does not take an empty one.
+    let moved = opened(&settings(&server, "empty"), assets.store.clone());
+    let text = refusal(moved.settle().await);
+    assert!(text.starts_with("s3://pictures/empty is empty, but the database has pictures; correct"), "{text}");
+    let (_, order) = text.rsplit_once("s3://pictures/").unwrap();
+    std::fs::create_dir_all(server.bucket().join("empty")).unwrap();
+    std::fs::write(server.bucket().join(order), "").unwrap();
+    moved.settle().await.unwrap();
+    assert!(moved.is_here().await && !server.bucket().join(order).exists());
+    // What is no mark is not overwritten.
+    std::fs::write(&mark, "mine").unwrap();
+    let text = problem(reopened().settle().await);
+    assert!(text.contains("its object `imgopen-mark` is not a mark; give another prefix"), "{text}");
+    assert_eq!(std::fs::read_to_string(&mark).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn nothing_counts_as_deleted_in_another_place() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a"));
+    let kept = keep_one(&assets).await;
+    let (here, away) = (server.bucket().join("a"), server.bucket().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let (deleted, error) = assets.delete_each([&kept]).await;
+    assert!(deleted.is_empty() && matches!(error, Some(AssetError::Foreign { .. })), "{error:?}");
+    let run = RunId(kept.run().unwrap().to_owned());
+    assert!(assets.delete_orphans(&run).await.is_err_and(|error| error.is_away()));
+    assert!(assets.stream(&kept, 0..4, 4).await.is_err_and(|error| error.is_away()));
+    std::fs::rename(&away, &here).unwrap();
+    assert_eq!(read(&assets, &kept, 0..4, 4).await, b"kept");
+}
+
+#[tokio::test]
+async fn an_address_is_handed_out_for_half_its_time() {
+    let server = Server::start().await;
+    let (endpoint, direct) = (Some(server.endpoint.clone()), Some(server.direct.clone()));
+    let redirected = StorageSettings {
+        endpoint,
+        public_endpoint: direct,
+        serve: Serving::Redirect,
+        redirect_for: Duration::from_secs(100),
+        ..settings(&server, "a")
+    };
+    let (assets, _data) = database(&redirected);
+    let kept = keep_one(&assets).await;
+    let link = async || assets.link(&kept, 4).await.unwrap().unwrap();
+    let first = link().await;
+    assert!(first.url.starts_with(&format!("{}/pictures/a/", server.direct)), "{first:?}");
+    assert!(first.url.contains("X-Amz-Expires=100&") && !first.url.contains(KEY.1), "{first:?}");
+    assert_eq!((link().await.url, first.fresh_for.as_secs()), (first.url, 50));
+    assert!(matches!(assets.link(&kept, 5).await.map(drop), Ok(())), "it is kept");
+    let missing = AssetToken::new(&RunId::new().unwrap(), "png").unwrap();
+    assert!(matches!(assets.link(&missing, 4).await.map(drop), Err(AssetError::Lost)));
+    assert!(database(&settings(&server, "b")).0.link(&kept, 4).await.unwrap().is_none());
+}
