@@ -2,6 +2,7 @@
 
 pub(crate) mod addresses;
 mod check;
+mod invalid;
 mod safety;
 pub(crate) mod storage;
 
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::durations;
+pub use invalid::InvalidSetting;
 pub(crate) use safety::Policy;
 pub use safety::{KeySafety, SafetyAction, SafetySettings};
 pub use storage::{Secret, Serving, StorageSettings};
@@ -317,16 +319,6 @@ pub struct RequestSettings {
     /// How long a caller waits for an operation that answers with its result.
     #[serde(with = "durations::required")]
     pub answer_time: Duration,
-}
-
-/// A setting that is invalid, or contradicts another one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{setting}`: {problem}")]
-pub struct InvalidSetting {
-    /// The setting as it is written in the file, such as `queue.length`.
-    pub setting: String,
-    /// What is wrong and how to fix it.
-    pub problem: String,
 }
 
 impl Default for Settings {

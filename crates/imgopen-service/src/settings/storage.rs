@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-use super::InvalidSetting;
 use super::addresses::base;
+use super::invalid::InvalidSetting;
 use crate::durations;
 
 /// The scheme of the addresses of buckets.
