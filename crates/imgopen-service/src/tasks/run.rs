@@ -208,7 +208,8 @@ fn too_long(operation: &Operation, limit: Duration, run: &Run<'_>) -> Outcome {
         return Outcome::Deferred(Fault::of_engine(&run.task.needs, problem, None));
     }
     if run.is_writing {
-        let problem = format!("a result could not be written within the {seconds} s of its run; check the disk");
+        let problem =
+            format!("a result could not be written within the {seconds} s of its run; check the disk or the bucket");
         return Outcome::Deferred(unstored(operation, run, problem));
     }
     Outcome::Failed(format!(
