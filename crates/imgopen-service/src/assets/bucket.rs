@@ -118,8 +118,9 @@ impl InBucket {
     /// Marks the prefix with a new number.
     ///
     /// The database has it first: if the process dies in between, the prefix is looked at again as it was before. Of two processes
-    /// that do so at once, both write what the database has in the end.
+    /// that do so at once, both write what the database has in the end. Where nothing can be written, the number stays.
     async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<(), AssetError> {
+        mark::write_probe(&self.bucket).await?;
         let mut number = number()?;
         store.set_note(Note::Pictures, number).await?;
         for _ in 0..MARKS {
