@@ -6,7 +6,9 @@ mod s3;
 use axum::http::StatusCode;
 use futures_util::TryStreamExt;
 use imgopen_engine::Format;
-use imgopen_store::{Claim, End, Ending, KeyId, NewTask, Note, OwnerId, SqliteStore, State, TaskId, TaskOutput};
+use imgopen_store::{
+    Claim, End, Ending, KeyId, NewTask, Note, OwnerAbout, OwnerId, SqliteStore, State, TaskId, TaskOutput,
+};
 
 use super::*;
 use crate::settings::Secret;
@@ -45,7 +47,7 @@ async fn read(assets: &Assets, token: &AssetToken, range: Range<u64>, expected: 
 /// Ends a task with a picture.
 async fn keep_one(assets: &Assets) -> AssetToken {
     let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
-    store.register_owner(owner.clone(), None).await.unwrap();
+    store.register_owner(owner.clone(), None, OwnerAbout::default()).await.unwrap();
     let (key, now) = (KeyId("a".to_owned()), Moment(1));
     store.submit(NewTask::new(TaskId("1".to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
     let needs = "enlarge_image".to_owned();

@@ -1,6 +1,8 @@
 use imgopen_engine::Format;
 use imgopen_store::{Claim, End, Ending, KeyId, NewTask, OwnerAbout, OwnerId, SqliteStore, State, TaskId, TaskOutput};
 
+use super::files::PART;
+use super::tokens::some_names;
 use super::*;
 
 #[test]

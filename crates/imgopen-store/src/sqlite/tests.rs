@@ -132,7 +132,7 @@ async fn a_database_of_an_older_program_is_migrated() {
     assert!(matches!(store.submit(again).await.unwrap(), Submitted::Again(earlier) if earlier.id.as_str() == "1"));
     // A run without an owner is recovered under either proof.
     store.register_owner(OwnerId("me".into()), None, OwnerAbout::default()).await.unwrap();
-    let proof = crate::Proof::Lease { now: Moment(8) };
+    let proof = crate::Proof::Lease { healthy_for: std::time::Duration::from_secs(60) };
     let recovery = Recovery { me: OwnerId("me".into()), proof, attempts: 3.into(), now: Moment(8) };
     let recovered = store.recover(recovery).await.unwrap();
     assert_eq!(recovered.requeued.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
