@@ -139,6 +139,11 @@ impl Engine for ComfyUi {
         self.inner.server.known().0.map(|lists| lists.models().1).unwrap_or_default()
     }
 
+    fn controls(&self) -> Vec<String> {
+        let lists = self.inner.server.known().0;
+        lists.map(|lists| lists.listed("ControlNetLoader", "control_net_name")).unwrap_or_default()
+    }
+
     fn slots(&self) -> Slots {
         Slots::Own(self.inner.server.settings.jobs)
     }

@@ -325,6 +325,13 @@ impl Engine for Fleet {
         distinct(self.members.all.iter().flat_map(|member| member.driver().models()).collect())
     }
 
+    fn controls(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.members.all.iter().flat_map(|member| member.driver().controls()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn backends(&self) -> Vec<BackendStatus> {
         let jobs = self.members.places.jobs();
         let status = |(report, jobs): (Report, usize)| BackendStatus {

@@ -308,6 +308,10 @@ impl Engine for SdServer {
         }
     }
 
+    fn controls(&self) -> Vec<String> {
+        self.server.served().into_iter().filter_map(|served| served.parts?.control_net).collect()
+    }
+
     /// A server lists the LoRAs that it finds at that moment.
     fn rescan(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {

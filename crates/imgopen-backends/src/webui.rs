@@ -323,6 +323,11 @@ impl Engine for SdWebui {
         self.server.known().0.map(|lists| lists.models().1).unwrap_or_default()
     }
 
+    fn controls(&self) -> Vec<String> {
+        let lists = self.server.known().0;
+        lists.and_then(|lists| Some(lists.control.as_ref()?.models.clone())).unwrap_or_default()
+    }
+
     fn slots(&self) -> Slots {
         Slots::Own(self.server.settings.jobs)
     }

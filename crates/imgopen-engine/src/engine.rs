@@ -13,7 +13,8 @@ use crate::error::EngineError;
 use crate::job::{Job, Output};
 use crate::model::Model;
 use crate::monitor::Monitor;
-use crate::offer::Offer;
+use crate::named::{NamedKind, NamedModel};
+use crate::offer::{Models, Offer};
 use crate::request::JobRequest;
 
 /// Carries out operations of the API.
@@ -31,9 +32,44 @@ pub trait Engine: Send + Sync + 'static {
     /// learned, and marks its offers as [`away`](Offer::away) if the program does not answer.
     fn offers(&self) -> Vec<Offer>;
 
+    /// Returns its offers for one operation.
+    fn offers_for(&self, operation_id: &str) -> Vec<Offer> {
+        self.offers().into_iter().filter(|offer| offer.operation.id == operation_id).collect()
+    }
+
     /// Returns the models that it has beside those listed in its offers: LoRAs, VAEs, embeddings.
     fn models(&self) -> Vec<Model> {
         Vec::new()
+    }
+
+    /// Returns the names of the ControlNet models that it has, as far as it knows. None by default. Cheap, as
+    /// [`offers`](Engine::offers).
+    fn controls(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns whether it lists a model that a request names beside its checkpoint. Some lists are incomplete, so it may serve
+    /// requests that name others, too.
+    fn has(&self, named: &NamedModel) -> bool {
+        let is_listed = |offer: Offer| match offer.models {
+            Models::Any => false,
+            Models::Listed(models) => models.iter().any(|model| named.is(model)),
+        };
+        match named.kind {
+            NamedKind::Control => self.controls().iter().any(|name| named.is_name_of(name)),
+            _ => self.models().iter().any(|model| named.is(model)) || self.offers().into_iter().any(is_listed),
+        }
+    }
+
+    /// Returns whether it has models of its own, on which its answers to requests depend.
+    fn lists_models(&self) -> bool {
+        let is_listed = |offer: &Offer| matches!(offer.models, Models::Listed(_));
+        !self.models().is_empty() || self.offers().iter().any(is_listed)
+    }
+
+    /// Whether it stands for an engine of another process, which alone can run its jobs.
+    fn is_elsewhere(&self) -> bool {
+        false
     }
 
     /// Returns the names of the model files that the operator of the server has put there, and that it has for an operation, the
@@ -99,6 +135,23 @@ pub trait Engine: Send + Sync + 'static {
     fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
         let _ = request;
         future::ready(Ok(None)).boxed()
+    }
+
+    /// As [`plan`](Engine::plan), for a run by an engine of the same name in another process, which has this offer and these models
+    /// in its models directory; their files are not in this process. By default it is the own plan, or none if that might depend on
+    /// [models of its own](Engine::lists_models).
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Engine::plan).
+    fn plan_elsewhere<'a>(
+        &'a self,
+        request: &'a JobRequest,
+        offer: &'a Offer,
+        models: &'a [Model],
+    ) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
+        let _ = (offer, models);
+        if self.lists_models() { future::ready(Ok(None)).boxed() } else { self.plan(request) }
     }
 
     /// Returns how much memory a job will take at most, in bytes, beside the input files: decoded pictures, weights, and

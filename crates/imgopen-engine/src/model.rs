@@ -37,6 +37,21 @@ pub enum ModelKind {
     Embedding,
 }
 
+impl ModelKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Checkpoint, Self::Lora, Self::Vae, Self::Embedding];
+
+    /// Returns its name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Lora => "lora",
+            Self::Vae => "vae",
+            Self::Embedding => "embedding",
+        }
+    }
+}
+
 impl Model {
     /// Creates a model of which only this is known.
     pub fn new(kind: ModelKind, name: impl Into<String>, title: impl Into<String>) -> Self {

@@ -11,16 +11,24 @@ use crate::devices::Devices;
 use crate::engine::Engine;
 use crate::library::Library;
 use crate::model::{Model, ModelKind};
+use crate::named::NamedModel;
 use crate::offer::{Grade, Models, Offer};
+use crate::others::Others;
 
 /// The engines of a server.
 #[derive(Clone, Default)]
 pub struct Registry {
-    engines: Vec<Arc<dyn Engine>>,
-    library: Option<Library>,
+    pub(crate) engines: Vec<Arc<dyn Engine>>,
+    pub(crate) library: Option<Library>,
     devices: Devices,
     launcher: Option<PathBuf>,
     auditor: Option<Arc<dyn Auditor>>,
+    /// The engines of other processes, in a view of a fleet.
+    pub(crate) remote: Vec<Arc<dyn Engine>>,
+    /// The models directories of other processes, in such a view.
+    pub(crate) libraries: Vec<Arc<[Model]>>,
+    /// What is known of other processes, if there are any.
+    pub(crate) others: Option<Others>,
 }
 
 /// An engine with its offer for an operation.
@@ -146,6 +154,21 @@ impl Registry {
     ///
     /// Says whether the operation or only the model is missing, with what to install or configure.
     pub fn find(&self, operation_id: &str, model: Option<&str>) -> Result<Choice, Unavailable> {
+        self.find_with(operation_id, model, &[])
+    }
+
+    /// As [`find`](Self::find), for a request that names these models beside its checkpoint. Among equally good engines, one that
+    /// lists more of them is preferred.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn find_with(
+        &self,
+        operation_id: &str,
+        model: Option<&str>,
+        named: &[NamedModel],
+    ) -> Result<Choice, Unavailable> {
         let mut offers = self.offers(operation_id);
         if offers.first().is_some_and(|best| best.offer.grade > Grade::Sandbox) {
             offers.retain(|choice| choice.offer.grade > Grade::Sandbox);
@@ -162,18 +185,28 @@ impl Registry {
             });
         };
         let equals = fitting.take_while(|choice| choice.offer.grade == best.offer.grade);
-        let rank = |choice: &&Choice| (choice.offer.away.is_some(), !choice.offer.is_known);
+        let rank = |choice: &&Choice| {
+            let lacking = named.iter().filter(|named| !self.has(choice, named)).count();
+            (lacking, choice.offer.away.is_some(), choice.offer.prepares_only, !choice.offer.is_known)
+        };
         // The first of several with the same rank.
         Ok(std::iter::once(best).chain(equals).min_by_key(rank).unwrap_or(best).clone())
+    }
+
+    /// Returns whether a choice lists a model that a request names beside its checkpoint: its engine, or the models directory of
+    /// its process, which for this one is that of the last [`own_offers`](Self::own_offers).
+    pub fn has(&self, choice: &Choice, named: &NamedModel) -> bool {
+        let has_own = || self.others.as_ref().is_some_and(|others| others.has_own(named));
+        choice.engine.has(named) || (!choice.engine.is_elsewhere() && has_own())
     }
 
     /// Returns all engines that offer the operation, the best first, those that are away included.
     pub fn offers(&self, operation_id: &str) -> Vec<Choice> {
         let of = |engine: &Arc<dyn Engine>| {
-            let offers = engine.offers().into_iter().filter(|offer| offer.operation.id == operation_id);
+            let offers = engine.offers_for(operation_id).into_iter();
             offers.map(|offer| Choice { engine: engine.clone(), offer }).collect::<Vec<_>>()
         };
-        let mut choices: Vec<Choice> = self.engines.iter().flat_map(of).collect();
+        let mut choices: Vec<Choice> = self.engines.iter().chain(&self.remote).flat_map(of).collect();
         choices.sort_by_key(|choice| Reverse(choice.offer.grade));
         choices
     }
@@ -181,29 +214,45 @@ impl Registry {
     /// Returns all models of a kind: those of the engines in their order, then those of the library. Of several with the
     /// same name, the first is listed. A LoRA that has an owner in the library has it in the lists of engines, too, whatever
     /// directory they name it in. Reading the library blocks.
+    ///
+    /// Of a whole fleet, models of the same name with different owners are all listed.
     pub fn models(&self, kind: ModelKind) -> Vec<Model> {
-        let of = |engine: &Arc<dyn Engine>| {
-            let listed = engine.offers().into_iter().flat_map(|offer| match offer.models {
-                Models::Any => Vec::new(),
-                Models::Listed(models) => models,
-            });
-            listed.chain(engine.models()).collect::<Vec<_>>()
-        };
         let library: Vec<Model> = self.library.iter().flat_map(Library::models).collect();
-        let owned = library.iter().filter(|model| model.kind == ModelKind::Lora && model.owner.is_some());
-        let owners: HashMap<_, _> = owned.map(|model| (model.stem().to_lowercase(), model.owner.clone())).collect();
-        // A file of another kind may have the name of a LoRA.
-        let open = library.iter().filter(|model| model.kind == ModelKind::Lora && model.owner.is_none());
-        let open: HashSet<_> = open.map(|model| model.name.clone()).collect();
-        let with_owner = |mut model: Model| {
-            if model.kind == ModelKind::Lora && model.owner.is_none() && !open.contains(&model.name) {
-                model.owner = owners.get(&model.stem().to_lowercase()).cloned().flatten();
-            }
-            model
-        };
+        let with_owner = with_owners(&library);
+        let own = self.engines.iter().flat_map(|engine| listed(&**engine)).map(with_owner).chain(library);
         let mut names = HashSet::new();
-        let models = self.engines.iter().flat_map(of).map(with_owner).chain(library);
-        models.filter(|model| model.kind == kind && names.insert(model.name.clone())).collect()
+        let own = own.filter(|model| model.kind == kind && names.insert(model.name.clone()));
+        let mut models: Vec<Model> = own.collect();
+        let mut known: HashSet<_> = models.iter().map(|model| (model.name.clone(), model.owner.clone())).collect();
+        let remote = self.remote.iter().flat_map(|engine| listed(&**engine));
+        let remote = remote.chain(self.libraries.iter().flat_map(|models| models.iter().cloned()));
+        let is_new = |model: &Model| model.kind == kind && known.insert((model.name.clone(), model.owner.clone()));
+        models.extend(remote.filter(is_new));
+        models
+    }
+}
+
+/// Returns the models that an engine lists.
+fn listed(engine: &dyn Engine) -> Vec<Model> {
+    let of_offers = engine.offers().into_iter().flat_map(|offer| match offer.models {
+        Models::Any => Vec::new(),
+        Models::Listed(models) => models,
+    });
+    of_offers.chain(engine.models()).collect()
+}
+
+/// Returns what gives the LoRAs of engines the owners that they have in a models directory.
+pub(crate) fn with_owners(library: &[Model]) -> impl Fn(Model) -> Model + use<> {
+    let owned = library.iter().filter(|model| model.kind == ModelKind::Lora && model.owner.is_some());
+    let owners: HashMap<_, _> = owned.map(|model| (model.stem().to_lowercase(), model.owner.clone())).collect();
+    // A file of another kind may have the name of a LoRA.
+    let open = library.iter().filter(|model| model.kind == ModelKind::Lora && model.owner.is_none());
+    let open: HashSet<_> = open.map(|model| model.name.clone()).collect();
+    move |mut model: Model| {
+        if model.kind == ModelKind::Lora && model.owner.is_none() && !open.contains(&model.name) {
+            model.owner = owners.get(&model.stem().to_lowercase()).cloned().flatten();
+        }
+        model
     }
 }
 

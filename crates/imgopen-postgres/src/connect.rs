@@ -72,10 +72,10 @@ pub fn config(url: &str, options: &PostgresOptions) -> Result<Config, Problem> {
     if config.get_application_name().is_none() {
         config.application_name("imgopen");
     }
-    // Those of the URL come last and win.
+    // Those of the URL come last and win. No statement here gains by compilation, which takes a multiple of its own time.
     let mut settings = format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=30000 \
-         -c default_transaction_isolation=read\\ committed",
+         -c default_transaction_isolation=read\\ committed -c jit=off",
         options.statement_timeout.as_millis(),
         options.lock_timeout.as_millis(),
     );

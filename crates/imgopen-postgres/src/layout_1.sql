@@ -65,6 +65,7 @@ CREATE INDEX tasks_by_caller ON tasks (key_id, text_digest(caller_id), seq);
 CREATE INDEX tasks_by_key ON tasks (key_id, seq);
 -- A task whose run was handed back lets some later ones go first, but not all.
 CREATE INDEX tasks_queued ON tasks (text_digest(needs), key_id, (seq + 64 * deferrals)) WHERE state = 'queued';
+CREATE INDEX tasks_queued_by_key ON tasks (key_id) WHERE state = 'queued';
 CREATE INDEX tasks_running ON tasks (owner) WHERE state = 'running';
 CREATE INDEX tasks_running_by_key ON tasks (key_id) WHERE state = 'running';
 -- A run is that of one task, also if a claim is repeated whose answer was lost.

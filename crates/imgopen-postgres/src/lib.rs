@@ -13,12 +13,12 @@ mod orphans;
 mod owners;
 mod problem;
 mod recovery;
-mod ring;
 mod statement;
 mod store;
 mod submit;
 mod tasks;
 mod values;
+mod waiting;
 
 pub use connect::PostgresOptions;
 pub use store::PostgresStore;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool};
 use imgopen_store::{
-    AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral,
-    Deletable, Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, Lane, LiveProgress, Moment,
-    NewTask, Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, Ring, RunId, State, Store,
-    StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
+    Asked, AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks, Deferral,
+    Deletable, Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, KeyShare, Lane, LiveProgress,
+    Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, Ring, RunId, State,
+    Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
@@ -20,7 +20,7 @@ use tokio_postgres::Config;
 use crate::connect::{self, PostgresOptions};
 use crate::doorbell::{self, Bell};
 use crate::problem::Problem;
-use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, recovery, ring, submit, tasks};
+use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, recovery, submit, tasks, waiting};
 
 /// How many times a call is carried out at most, if it may be repeated.
 const TRIES: u32 = 4;
@@ -193,10 +193,6 @@ impl Store for PostgresStore {
         call!(self, Always, |client, again| tasks::claim(&mut client, &claim, again))
     }
 
-    async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError> {
-        call!(self, Always, |client, again| ring::claim_next(&mut client, &claim, again))
-    }
-
     async fn end(&self, end: End) -> Result<bool, StoreError> {
         let is_written = call!(self, Always, |client, again| tasks::end(&mut client, &end, again))?;
         if is_written {
@@ -286,6 +282,22 @@ impl Store for PostgresStore {
 
     async fn queued(&self) -> Result<Vec<Lane>, StoreError> {
         call!(self, Always, |client| tasks::queued(&mut client))
+    }
+
+    async fn waiting_needs(&self, after: Option<String>, most: usize) -> Result<Vec<String>, StoreError> {
+        call!(self, Always, |client| waiting::needs(&mut client, after.as_deref(), most))
+    }
+
+    async fn waiting(&self, asked: Vec<Asked>) -> Result<Vec<Lane>, StoreError> {
+        call!(self, Always, |client| waiting::lanes(&mut client, &asked))
+    }
+
+    async fn queue_length(&self, most: usize) -> Result<usize, StoreError> {
+        call!(self, Always, |client| waiting::length(&mut client, most))
+    }
+
+    async fn queue_share(&self, key: KeyId, most: usize) -> Result<KeyShare, StoreError> {
+        call!(self, Always, |client| waiting::share(&mut client, &key, most))
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {

@@ -40,7 +40,7 @@ const CLAIM: &str = concat!(
                   WHERE state = 'queued' AND text_digest(needs) = text_digest($2) AND needs = $2 AND key_id = $1
                     AND ($6::text IS NULL OR id = $6)
                   ORDER BY seq + 64 * deferrals LIMIT 1 FOR UPDATE SKIP LOCKED)
-       AND state = 'queued' AND EXISTS (SELECT 1 FROM owners WHERE id = $4)
+       AND state = 'queued' AND EXISTS (SELECT 1 FROM owners WHERE id = $4 AND NOT draining)
      RETURNING ",
     columns!("request")
 );

@@ -1,20 +1,19 @@
 //! Builds, starts and stops the service.
 
+mod error;
+mod opening;
+
 use std::fmt;
-use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use governor::{Quota, RateLimiter};
 use imgopen_engine::{Library, Registry};
-use imgopen_fetch::{FetchError, Fetcher, Guard};
-use imgopen_store::{Clock, KeyId, NoRandomness, OwnerAbout, OwnerId, Proof, StoreError, TaskRow};
-use imgopen_trainer::{InvalidSetup, SdScripts, Trainer};
-use imgopen_types::operations;
+use imgopen_fetch::{Fetcher, Guard};
+use imgopen_store::{Clock, Proof, TaskRow};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, timeout_at};
@@ -27,81 +26,35 @@ use crate::api::front::{Front, Serving, raise_open_files};
 use crate::assets::{AssetError, Assets};
 use crate::context::Context;
 use crate::data_dir;
-use crate::dispatch::{Begin, Dispatch};
+use crate::dispatch::Begin;
+use crate::fleet::heart::{self, Heart};
+use crate::fleet::{bell, looking, offers, previews, recovering, waiters};
 use crate::health::Health;
-use crate::keys::{KeyError, Keys};
+use crate::keys::Keys;
 use crate::live::Running;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::settings::addresses::base;
-use crate::settings::{InvalidSetting, Settings, TrainingSettings};
+use crate::settings::{InvalidSetting, Settings};
 use crate::stop_times::StopTimes;
 use crate::tasks::audit;
-use crate::tasks::needs::{self, Needs};
+use crate::tasks::needs::Needs;
 use crate::tasks::worker;
-use crate::upkeep::recovery::{Recovered, recover, settle_trainings, suspect_from};
+use crate::upkeep::recovery::{Recovered, recover, settle_trainings};
 use crate::upkeep::supervision::supervise;
+use crate::upkeep::suspicion;
 use crate::upkeep::sweep::{Sweeper, Writers};
 use crate::upkeep::unknown::warn_of_unknown;
 use crate::upkeep::{retention, returns, watermark};
 use crate::urls::Urls;
 use crate::{api, callbacks};
+pub use error::{ServeError, StartError};
 
 /// The time for pushes in progress when nothing else is.
 const LAST_PUSHES: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at what is in progress.
 const POLL: Duration = Duration::from_millis(50);
-
-/// An error of opening or starting the service.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A setting is invalid.
-    #[error(transparent)]
-    Setting(#[from] InvalidSetting),
-    /// The data directory cannot be used.
-    #[error("the data directory {directory} cannot be used: {problem}")]
-    Directory {
-        /// Its path.
-        directory: String,
-        /// The system's message.
-        problem: String,
-    },
-    /// Another service runs in the data directory.
-    #[error("another service runs in the data directory {0}; stop it, or give another directory with --data-dir")]
-    Occupied(String),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The directory of pictures failed.
-    #[error(transparent)]
-    Assets(#[from] AssetError),
-    /// The access keys failed.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// The machine's clock cannot be right.
-    #[error("the machine's clock is at {0}, which cannot be right; set the clock, then start again")]
-    Clock(String),
-    /// The HTTP client failed.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// The system gave no random numbers.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-}
-
-/// An error that ends the service.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The service could not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The port failed.
-    #[error("the port failed: {0}")]
-    Port(#[from] std::io::Error),
-}
 
 /// The self-hosted service. Clones share it.
 #[derive(Clone)]
@@ -110,28 +63,31 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the data directory. The models listed are those of the engines' library; without one, of the
-    /// [models directory](Self::library).
+    /// Opens the data directory, and the database that other processes share if the settings name one. The models listed are those
+    /// of the engines' library; without one, of the [models directory](Self::library).
     ///
     /// # Errors
     ///
     /// When the settings contradict one another, the directory cannot be used, or what the setting `safety` asks for cannot be done.
     pub async fn open(settings: Settings, clock: Clock, engines: Registry) -> Result<Self, StartError> {
         settings.check()?;
-        audit::check(&settings.safety, &engines)?;
+        if settings.role.runs_tasks() {
+            audit::check(&settings.safety, &engines)?;
+        }
         if !clock.now().is_plausible() {
             return Err(StartError::Clock(clock.now().rfc3339()));
         }
-        let lock = occupy(&settings.data_dir)?;
+        let lock = opening::take(&settings)?;
         let library = match engines.library() {
             Some(library) => library.clone(),
             None => Self::library(&settings)?,
         };
         let first = library.clone();
         drop(tokio::task::spawn_blocking(move || first.models()));
-        let trainer = trainer(&settings, &engines, library.clone())?;
+        let trainer = opening::trainer(&settings, &engines, library.clone())?;
         let engines = engines.with(trainer.clone()).with_library(library);
-        let store = data_dir::open_store(&settings.data_dir)?;
+        let engines = if settings.is_in_fleet() { engines.in_fleet(settings.role.runs_tasks()) } else { engines };
+        let store = opening::open_store(&settings).await?;
         let assets = match Assets::in_bucket(&settings.storage, store.clone())? {
             Some(assets) => assets,
             None => Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?,
@@ -142,24 +98,20 @@ impl Service {
             Err(error) => warn!(%error, "no picture can be written; tasks that make pictures wait until that is over"),
             Ok(()) => {}
         }
-        let owner = OwnerId::new()?;
-        // Without a lease: the lock proves that this process lives.
-        let about = OwnerAbout { role: "all".to_owned(), started_at: clock.now(), ..OwnerAbout::default() };
-        store.register_owner(owner.clone(), None, about).await?;
+        let (sole_owner, fleet) = opening::register(&settings, &clock, &*store, &engines).await?;
         let keys = Keys::new(store.clone(), clock.clone());
-        check_keys(&settings, &keys).await?;
+        opening::check_keys(&settings, &keys).await?;
         let context = Context {
             health: Health::new(store.clone(), settings.data_dir.clone(), assets.clone(), settings.disk.reserve),
             assets,
             keys,
             fetcher: Fetcher::new(Guard::new(settings.allow_network.clone()))?,
-            dispatch: Dispatch::new(needs::pools(&engines, &settings), settings.queue.length)
-                .with_room(needs::room(engines.clone())),
+            dispatch: opening::dispatch(&settings, &engines),
             limiter: settings.requests.per_minute.map(|count| RateLimiter::keyed(Quota::per_minute(count))),
             running: Running::default(),
             absences: Absences::default(),
             memory: Memory::new(settings.pictures.memory),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(opening::scope(&settings)),
             endings: broadcast::channel(1024).0,
             pushes: Notify::new(),
             stopping: CancellationToken::new(),
@@ -170,7 +122,8 @@ impl Service {
             settings,
             clock,
             store,
-            owner,
+            sole_owner,
+            fleet,
             engines,
             trainer,
         };
@@ -231,15 +184,22 @@ impl Service {
         if address.ip().is_unspecified() && context.settings.public_url.is_none() {
             warn!(%url, "callers on other machines cannot fetch pictures; set `public_url` to the address that they use");
         }
+        if context.fleet.is_some() && context.settings.public_url.is_none() {
+            warn!(%url, "pictures have the address of whichever process names them; set `public_url` to one for all");
+        }
         let stopping = context.stopping.clone();
         tokio::spawn(async move {
             stop.await;
             stopping.cancel();
         });
+        let heart = self.start_heart()?;
         let suspects = tokio::select! {
             outcome = self.start(url) => outcome?,
             // The next start does the rest.
-            () = context.stopping.cancelled() => return Ok(()),
+            () = context.stopping.cancelled() => {
+                self.resign(heart).await;
+                return Ok(());
+            }
         };
         let tasks = self.spawn(suspects);
         raise_open_files();
@@ -247,7 +207,26 @@ impl Service {
         let (front, serving) = Front::open(listener, routes, hosts, &context.settings.connections);
         ready(&context.urls().base);
         context.stopping.cancelled().await;
-        self.shut_down(tasks, &front, serving).await
+        let outcome = self.shut_down(tasks, &front, serving).await;
+        // Only now: until its runs are handed back, they are this process's own.
+        self.resign(heart).await;
+        outcome
+    }
+
+    /// Starts the heartbeats, if this is one of several processes.
+    fn start_heart(&self) -> Result<Option<Heart>, StartError> {
+        let start = |fleet| heart::start(&self.context, fleet).map_err(StartError::Heartbeats);
+        self.context.fleet.as_deref().map(start).transpose()
+    }
+
+    /// Ends the heartbeats, and has this process forgotten as the owner of runs.
+    async fn resign(&self, heart: Option<Heart>) {
+        let Some(heart) = heart else { return };
+        let limit = self.context.settings.shutdown;
+        let times = self.context.stop_times.get_or_init(|| StopTimes::new(Instant::now(), limit));
+        if timeout_at(times.close, heart.stop()).await.is_err() {
+            warn!("the last heartbeat is not over; others take over what runs here when the lease ends");
+        }
     }
 
     /// Closes the database, once [`serve`](Self::serve) has returned: its file alone is then complete, and can be copied.
@@ -290,6 +269,14 @@ impl Service {
         if context.settings.open {
             context.keys.make_open().await?;
         }
+        if context.fleet.is_some() {
+            offers::read(context).await?;
+            // Whatever is left over is recovered and swept while the service runs, by any process.
+            if context.settings.role.runs_tasks() {
+                settle_trainings(context, &context.trainer).await?;
+            }
+            return Ok(Vec::new());
+        }
         // The lock of the data directory proves that every other owner is dead.
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
         let orphans = Sweeper::default().sweep(context, Writers::None).await?;
@@ -303,12 +290,8 @@ impl Service {
             context.dispatch.refill(Needs::parse(&lane.needs).slot(context, lane.key), lane.count);
         }
         let settings = &context.settings;
-        let is_training = |operation: &str| operation == operations::SUBMIT_TRAINING.id;
-        let least = suspect_from(settings.attempts, false).min(suspect_from(settings.training.attempts, true));
-        let mut suspects = context.store.suspects(least).await?;
-        suspects.retain(|TaskRow { operation, attempt, .. }| {
-            *attempt >= suspect_from(settings.attempts(operation), is_training(operation))
-        });
+        let mut suspects = context.store.suspects(suspicion::least(settings)).await?;
+        suspects.retain(|TaskRow { operation, attempt, .. }| suspicion::is_suspect(settings, operation, *attempt));
         Ok(suspects)
     }
 
@@ -317,11 +300,49 @@ impl Service {
         self.context.clone()
     }
 
+    /// The state of a service that nothing else uses.
+    #[cfg(test)]
+    pub(crate) fn into_context(self) -> Context {
+        Arc::into_inner(self.context).expect("nothing else uses it")
+    }
+
     /// Starts all that goes on until the service stops: first the runs of the suspects, then the workers, and beside them
-    /// the callbacks and the upkeep.
+    /// the callbacks and the upkeep. What is started follows from the role.
     fn spawn(&self, suspects: Vec<TaskRow>) -> TaskTracker {
-        let (tasks, context) = (TaskTracker::new(), self.context.clone());
-        let workers = tasks.clone();
+        let (tasks, role) = (TaskTracker::new(), self.context.settings.role);
+        if role.runs_tasks() {
+            self.spawn_workers(&tasks, suspects);
+            tasks.spawn(supervise(self.context.clone(), "returns", returns::run));
+        }
+        if role.answers_calls() {
+            tasks.spawn(supervise(self.context.clone(), "callbacks", callbacks::push::run));
+        }
+        tasks.spawn(supervise(self.context.clone(), "upkeep", retention::run));
+        match self.context.fleet {
+            Some(_) => self.spawn_fleet(&tasks),
+            None => drop(tasks.spawn(supervise(self.context.clone(), "watermark", watermark::run))),
+        }
+        tasks.close();
+        tasks
+    }
+
+    /// Starts what keeps this process in touch with the others.
+    fn spawn_fleet(&self, tasks: &TaskTracker) {
+        let role = self.context.settings.role;
+        tasks.spawn(supervise(self.context.clone(), "announcements", bell::run));
+        tasks.spawn(supervise(self.context.clone(), "recovery", recovering::run));
+        tasks.spawn(supervise(self.context.clone(), "offers", offers::run));
+        tasks.spawn(supervise(self.context.clone(), "queue", looking::run));
+        if role.runs_tasks() {
+            tasks.spawn(supervise(self.context.clone(), "previews", previews::run));
+        }
+        if role.answers_calls() {
+            tasks.spawn(supervise(self.context.clone(), "waiting calls", waiters::run));
+        }
+    }
+
+    fn spawn_workers(&self, tasks: &TaskTracker, suspects: Vec<TaskRow>) {
+        let (context, workers) = (self.context.clone(), tasks.clone());
         tasks.spawn(async move {
             worker::run_suspects(&context, suspects, worker::ALONE, &workers).await;
             for (index, pool) in context.dispatch.pools().iter().enumerate() {
@@ -334,12 +355,6 @@ impl Service {
                 }
             }
         });
-        tasks.spawn(supervise(self.context.clone(), "callbacks", callbacks::push::run));
-        tasks.spawn(supervise(self.context.clone(), "upkeep", retention::run));
-        tasks.spawn(supervise(self.context.clone(), "watermark", watermark::run));
-        tasks.spawn(supervise(self.context.clone(), "returns", returns::run));
-        tasks.close();
-        tasks
     }
 
     async fn shut_down(&self, tasks: TaskTracker, front: &Front, serving: Serving) -> Result<(), ServeError> {
@@ -386,60 +401,6 @@ impl Service {
         }
         tokio::time::sleep(LAST_PUSHES).await;
     }
-}
-
-fn occupy(data_dir: &Path) -> Result<File, StartError> {
-    let to_error = |error: std::io::Error| StartError::Directory {
-        directory: data_dir.display().to_string(),
-        problem: error.to_string(),
-    };
-    data_dir::make_private(data_dir).map_err(to_error)?;
-    let unusable = |problem| StartError::Directory { directory: data_dir.display().to_string(), problem };
-    #[cfg(unix)]
-    if let Some(mode) = data_dir::close_to_others(data_dir).map_err(unusable)? {
-        let (directory, mode) = (data_dir.display(), format!("{mode:04o}"));
-        warn!(%directory, mode, "other users could read the data directory; it is closed to them now");
-    }
-    let lock = data_dir::lock(data_dir).map_err(to_error)?;
-    let lock = lock.ok_or_else(|| StartError::Occupied(data_dir.display().to_string()))?;
-    if data_dir.join(data_dir::RESTORING).exists() {
-        let problem = format!(
-            "a restore was interrupted; repeat it with `imgopen restore --replace`, or delete `{}` to go on without",
-            data_dir::RESTORING
-        );
-        return Err(unusable(problem));
-    }
-    Ok(lock)
-}
-
-/// Checks that the keys exist that settings name.
-async fn check_keys(settings: &Settings, keys: &Keys) -> Result<(), StartError> {
-    for id in settings.safety.keys.keys().filter(|id| *id != KeyId::OPEN) {
-        if !keys.knows(&KeyId(id.clone())).await? {
-            let problem = "no access key has that id; `imgopen keys list` shows all".to_owned();
-            return Err(InvalidSetting { setting: format!("safety.keys.{id}"), problem }.into());
-        }
-    }
-    Ok(())
-}
-
-/// Opens the trainer, which trains if sd-scripts is configured.
-fn trainer(settings: &Settings, engines: &Registry, library: Library) -> Result<Trainer, InvalidSetting> {
-    let TrainingSettings { memory, scripts, accelerate, tokenizers, arguments, device, cpu, .. } = &settings.training;
-    let trainer = Trainer::open(&settings.data_dir, library).with_memory(*memory);
-    let Some(scripts) = scripts else { return Ok(trainer) };
-    let scripts = SdScripts {
-        scripts: scripts.clone(),
-        accelerate: accelerate.clone(),
-        tokenizers: tokenizers.clone(),
-        arguments: arguments.clone(),
-        device: device.clone(),
-        cpu: *cpu,
-        launcher: engines.launcher().map(Path::to_owned),
-    };
-    trainer
-        .with_scripts(&scripts, engines.devices().clone())
-        .map_err(|InvalidSetup { setting, problem }| InvalidSetting { setting: format!("training.{setting}"), problem })
 }
 
 impl fmt::Debug for Service {

@@ -189,6 +189,18 @@ impl Assets {
         Ok(Some(Link { url: links.sign(token).await?, fresh_for }))
     }
 
+    /// Streams a picture that has no row, as previews do. `None` if there is no such file.
+    pub(crate) async fn without_row(
+        &self,
+        token: &AssetToken,
+    ) -> Result<Option<BoxStream<'static, io::Result<Bytes>>>, AssetError> {
+        match self.size(token).await {
+            Ok(size) => self.stream(token, 0..size, size).await.map(Some),
+            Err(AssetError::Lost) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the size of a picture's file.
     async fn size(&self, token: &AssetToken) -> Result<u64, AssetError> {
         match self.files.size(token).await? {

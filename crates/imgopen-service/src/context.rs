@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::absences::Absences;
 use crate::assets::Assets;
 use crate::dispatch::Dispatch;
+use crate::fleet::Fleet;
 use crate::health::Health;
 use crate::keys::Keys;
 use crate::live::Running;
@@ -29,8 +30,10 @@ pub(crate) struct Context {
     pub settings: Settings,
     pub clock: Clock,
     pub store: Arc<dyn Store>,
-    /// This process, as the owner of runs.
-    pub owner: OwnerId,
+    /// The only process of its database, as the owner of runs; see [`owner`](Self::owner).
+    pub sole_owner: OwnerId,
+    /// What the process knows as one of several of its database. `None` if it is the only one.
+    pub fleet: Option<Arc<Fleet>>,
     pub keys: Keys,
     pub assets: Assets,
     pub engines: Registry,
@@ -60,11 +63,17 @@ pub(crate) struct Context {
     pub stop_times: OnceLock<StopTimes>,
     /// Known once the service listens.
     pub base: OnceLock<Urls>,
-    /// Held as long as any part of the service runs, so that no second one opens the data directory.
-    pub _lock: File,
+    /// Held as long as any part of the service runs, so that no second one opens the data directory. A process that only answers
+    /// calls keeps nothing there.
+    pub _lock: Option<File>,
 }
 
 impl Context {
+    /// Returns this process as the owner of runs. In a fleet it changes once the process was declared dead.
+    pub fn owner(&self) -> OwnerId {
+        self.fleet.as_ref().map_or_else(|| self.sole_owner.clone(), |fleet| fleet.owner())
+    }
+
     /// Returns what is known of all back ends, each once, although several engines may use one.
     pub fn backends(&self) -> Vec<BackendStatus> {
         let mut names = HashSet::new();

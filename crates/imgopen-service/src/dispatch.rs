@@ -11,7 +11,11 @@
 //! its pictures, the run waits for a slot, and it keeps its place until it works. Places therefore bound how many files wait
 //! in memory. Slots are given in the order in which they are asked for, by runs with their pictures and by workers
 //! for tasks that need none, as far as the engine has room for what they need; see [`room`].
+//!
+//! If several processes share the queue, the counts of what waits are [`hints`], and all else is as it is for one: turns, places
+//! and holds are those of this process.
 
+mod hints;
 mod holds;
 mod room;
 mod waiting;
@@ -20,10 +24,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use imgopen_store::KeyId;
+use imgopen_store::{KeyId, KeyShare};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use hints::Hints;
+pub use hints::{Found, Look};
 use holds::Holds;
 pub use holds::{Scope, pause};
 use room::Asked;
@@ -58,6 +64,8 @@ pub struct Dispatch {
     changed: Arc<[[Notify; 2]]>,
     /// What wakes the runs of each pool that have their pictures and wait for room.
     freed: Arc<[Notify]>,
+    /// Notified when hints run low while more waits.
+    low: Arc<Notify>,
     length: usize,
     room: Room,
 }
@@ -72,6 +80,9 @@ struct Counts {
     slots_taken: u64,
     pools: Vec<Lanes>,
     holds: Holds,
+    /// Whether other processes share the queue.
+    is_shared: bool,
+    hints: Hints,
     /// Whether all are woken soon, because there was no room for some.
     looks_again: bool,
 }
@@ -130,12 +141,23 @@ impl Dispatch {
         let changed = pools.iter().map(|_| <[Notify; 2]>::default()).collect();
         let freed = pools.iter().map(|_| Notify::new()).collect();
         let (counts, room) = (Arc::new(Mutex::new(counts)), Room::default());
-        Self { counts, pools: pools.into(), slots, changed, freed, length, room }
+        Self { counts, pools: pools.into(), slots, changed, freed, low: Arc::default(), length, room }
     }
 
     /// Sets how engines with their own slots are asked whether they have room.
     pub fn with_room(self, room: Room) -> Self {
         Self { room, ..self }
+    }
+
+    /// Has it share its queue with other processes.
+    pub fn shared(self) -> Self {
+        self.lock().is_shared = true;
+        self
+    }
+
+    /// Whether other processes share the queue.
+    pub fn is_shared(&self) -> bool {
+        self.lock().is_shared
     }
 
     /// Returns the pools, in the order of their indexes.
@@ -159,23 +181,140 @@ impl Dispatch {
     }
 
     /// Takes a place for a task of a key that is about to be written. A full queue still takes a key that has less than
-    /// its share, so that no key can keep the others out, until twice as many tasks wait as the length says.
+    /// its share, so that no key can keep the others out, until twice as many tasks wait as the length says. In a queue that is
+    /// shared, the shares are not known here; see [`place_in_share`](Self::place_in_share).
     ///
     /// # Errors
     ///
     /// When all are taken.
     pub fn place(&self, key: &KeyId) -> Result<Place, Full> {
         let mut counts = self.lock();
-        if counts.queued >= self.length {
-            let own = counts.queued_by_key.get(key).copied().unwrap_or(0);
-            let keys = counts.queued_by_key.len() + usize::from(own == 0);
-            let has_share = own < (self.length / keys).max(1);
-            if !has_share || counts.queued >= self.length.saturating_mul(2) {
-                return Err(Full { queued: counts.queued });
+        if counts.queued < self.length {
+            return Ok(self.taken(&mut counts, key));
+        }
+        if counts.is_shared {
+            return Err(Full { queued: counts.queued });
+        }
+        let own = counts.queued_by_key.get(key).copied().unwrap_or(0);
+        let share = KeyShare { own, keys: counts.queued_by_key.len() };
+        self.taken_in_share(&mut counts, key, share)
+    }
+
+    /// The same for a full queue that is shared, by what the database has counted.
+    ///
+    /// # Errors
+    ///
+    /// When all are taken.
+    pub fn place_in_share(&self, key: &KeyId, share: KeyShare) -> Result<Place, Full> {
+        self.taken_in_share(&mut self.lock(), key, share)
+    }
+
+    fn taken_in_share(&self, counts: &mut Counts, key: &KeyId, share: KeyShare) -> Result<Place, Full> {
+        let keys = share.keys + usize::from(share.own == 0);
+        let has_share = share.own < (self.length / keys.max(1)).max(1);
+        if !has_share || counts.queued >= self.length.saturating_mul(2) {
+            return Err(Full { queued: counts.queued });
+        }
+        Ok(self.taken(counts, key))
+    }
+
+    fn taken(&self, counts: &mut Counts, key: &KeyId) -> Place {
+        counts.joined(key, 1);
+        Place { dispatch: self.clone(), key: key.clone(), kept: false }
+    }
+
+    /// Returns how many tasks may wait before the queue is full.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Sets how many tasks wait, as the database has counted them. What this process adds and takes is counted from there on.
+    pub fn set_queued(&self, queued: usize) {
+        self.lock().queued = queued;
+    }
+
+    /// Begins a look at the database for tasks that wait.
+    pub fn begin_look(&self) -> Look {
+        let mut counts = self.lock();
+        counts.hints.look += 1;
+        let mut lanes: HashMap<String, usize> = HashMap::new();
+        for needs in counts.pools.iter().flat_map(|lanes| lanes.by_key.values()).flat_map(|lane| lane.waiting.needs()) {
+            match lanes.get_mut(needs) {
+                Some(count) => *count += 1,
+                None => drop(lanes.insert(needs.to_owned(), 1)),
             }
         }
-        counts.joined(key, 1);
-        Ok(Place { dispatch: self.clone(), key: key.clone(), kept: false })
+        Look { number: counts.hints.look, lanes }
+    }
+
+    /// Hints at tasks that a look has found. If it has found all with these needs, older hints at others are dropped.
+    pub fn hint(&self, look: u64, found: Found) {
+        let Found { pool, needs, begin, lanes, is_complete, has_more } = found;
+        {
+            let mut counts = self.lock();
+            if is_complete {
+                counts.drop_hints(&needs, look);
+            }
+            for (key, count) in lanes {
+                let awake = count.saturating_sub(counts.hints.resting(&needs, &key));
+                let count = if is_complete { awake } else { awake.min(1) };
+                if count > 0 {
+                    counts.lane(pool, &key).waiting.set_hint(&needs, begin, count, look);
+                }
+            }
+            counts.pools[pool].has_more |= has_more;
+        }
+        self.notify(pool, begin);
+    }
+
+    /// Drops the hints at tasks with these needs that are older than a look, because it has found none.
+    pub fn forget(&self, look: u64, needs: &str) {
+        self.lock().drop_hints(needs, look);
+    }
+
+    /// Hints at a task that has just been queued.
+    pub fn hint_one(&self, slot: &Slot) {
+        {
+            let mut counts = self.lock();
+            let look = counts.hints.look;
+            counts.lane(slot.pool, &slot.key).waiting.add_hint(&slot.needs, slot.begin, look);
+        }
+        self.notify(slot.pool, slot.begin);
+    }
+
+    /// Gives back a slot whose claim found nothing, and drops the hint that led to it.
+    pub fn dropped(&self, slot: &Slot) {
+        if let Some(lane) = self.lock().pools[slot.pool].by_key.get_mut(&slot.key) {
+            lane.waiting.drop_hints(&slot.needs, u64::MAX);
+        }
+        self.finished(slot);
+    }
+
+    /// Gives back a slot whose task was handed back and is to wait for a pause here. If the queue is shared, its row is queued
+    /// meanwhile, but not hinted at.
+    pub fn rests(&self, slot: &Slot) {
+        {
+            let mut counts = self.lock();
+            if counts.is_shared {
+                counts.hints.rests(&slot.needs, &slot.key);
+                counts.queued += 1;
+            }
+        }
+        self.finished(slot);
+    }
+
+    /// The pause of such a task is over.
+    pub fn rested(&self, slot: Slot) {
+        if !self.is_shared() {
+            return self.refill(slot, 1);
+        }
+        self.lock().hints.rested(&slot.needs, &slot.key);
+        self.hint_one(&slot);
+    }
+
+    /// Waits until hints have run low while more waits.
+    pub async fn low(&self) {
+        self.low.notified().await;
     }
 
     /// Takes a task of a key whose run begins in that way: of those with such a task that is not held and for which its engine
@@ -203,8 +342,8 @@ impl Dispatch {
     fn take_next(&self, counts: &mut Counts, pool: usize, begin: Begin, asked: &Asked<'_>) -> Option<Slot> {
         let Pool { running_per_key: most, fetching: places, .. } = self.pools[pool];
         let now = Instant::now();
-        let Counts { pools, holds, slots_taken, .. } = &mut *counts;
-        let Lanes { by_key, taken } = &mut pools[pool];
+        let Counts { pools, holds, slots_taken, is_shared, .. } = &mut *counts;
+        let Lanes { by_key, taken, .. } = &mut pools[pool];
         let has_place = |lane: &Lane, taken: Taken| {
             lane.running < most && (begin == Begin::Working || lane.fetching < places.saturating_sub(taken.fetching))
         };
@@ -214,6 +353,10 @@ impl Dispatch {
         let ready = by_key.iter_mut().filter(|(_, lane)| is_ready(lane));
         let (key, lane) = ready.min_by_key(|(_, lane)| lane.last_slot)?;
         let needs = lane.waiting.pop_first(begin, is_free)?;
+        if *is_shared {
+            // Which of several needs has the oldest task is not known.
+            lane.waiting.rotate(&needs);
+        }
         *slots_taken += 1;
         lane.running += 1;
         lane.last_slot = *slots_taken;
@@ -235,7 +378,17 @@ impl Dispatch {
         }
         counts.left(&key);
         counts.running += 1;
+        self.look_if_low(counts, pool);
         Some(Slot { pool, key, needs, begin })
+    }
+
+    /// Has the database looked at if few hints are left although more waits.
+    fn look_if_low(&self, counts: &mut Counts, pool: usize) {
+        let lanes = &mut counts.pools[pool];
+        if lanes.has_more && lanes.waiting() < self.pools[pool].slots.saturating_mul(2) {
+            lanes.has_more = false;
+            self.low.notify_one();
+        }
     }
 
     /// Returns what holds the place that [`next`](Self::next) took for a run, if it took one.
@@ -351,10 +504,14 @@ impl Dispatch {
         is_released
     }
 
-    /// Ends the holds of the server and its pictures if no task is queued or running. Returns whether there was one.
+    /// Ends the holds of the server and its pictures if no task is queued or running here. Returns whether there was one.
     pub fn release_if_idle(&self) -> bool {
         let mut counts = self.lock();
-        if counts.queued > 0 || counts.running > 0 {
+        let is_waiting = match counts.is_shared {
+            true => counts.pools.iter().any(|lanes| lanes.waiting() > 0),
+            false => counts.queued > 0,
+        };
+        if is_waiting || counts.running > 0 {
             return false;
         }
         let pictures = counts.holds.release_pictures();
@@ -371,7 +528,12 @@ impl Dispatch {
         {
             let mut counts = self.lock();
             counts.joined(&slot.key, 1);
-            counts.lane(slot.pool, &slot.key).waiting.push_front(&slot.needs, slot.begin);
+            let (look, is_shared) = (counts.hints.look, counts.is_shared);
+            let waiting = &mut counts.lane(slot.pool, &slot.key).waiting;
+            match is_shared {
+                true => waiting.add_hint(&slot.needs, slot.begin, look),
+                false => waiting.push_front(&slot.needs, slot.begin),
+            }
         }
         self.finished(slot);
     }
@@ -402,12 +564,13 @@ impl Dispatch {
         let mut counts = self.lock();
         // If a slot was taken for it meanwhile, it is not found here, and the claim of that slot finds no row.
         let lanes = counts.pools.iter_mut().filter_map(|lanes| lanes.by_key.get_mut(key));
-        if lanes.into_iter().any(|lane| lane.waiting.remove_last(needs)) {
+        let is_counted = lanes.into_iter().any(|lane| lane.waiting.remove_last(needs));
+        if is_counted || counts.is_shared {
             counts.left(key);
         }
     }
 
-    /// Returns the numbers of queued and of running tasks.
+    /// Returns the numbers of queued tasks, and of tasks that run in this process. If the queue is shared, the first is an estimate.
     pub fn counts(&self) -> (usize, usize) {
         let counts = self.lock();
         (counts.queued, counts.running)
@@ -443,7 +606,7 @@ impl Counts {
     /// Counts tasks of a key that join the queue.
     fn joined(&mut self, key: &KeyId, count: usize) {
         self.queued += count;
-        if count > 0 {
+        if count > 0 && !self.is_shared {
             *self.queued_by_key.entry(key.clone()).or_default() += count;
         }
     }
@@ -456,6 +619,16 @@ impl Counts {
             if *count == 0 {
                 self.queued_by_key.remove(key);
             }
+        }
+    }
+
+    /// Drops the hints at tasks with these needs that are older than a look.
+    fn drop_hints(&mut self, needs: &str, look: u64) {
+        for lanes in &mut self.pools {
+            lanes.by_key.retain(|_, lane| {
+                lane.waiting.drop_hints(needs, look);
+                lane.running > 0 || !lane.waiting.is_empty()
+            });
         }
     }
 
@@ -472,6 +645,12 @@ impl Place {
         self.kept = true;
         self.dispatch.lock().lane(slot.pool, &slot.key).waiting.push_back(&slot.needs, slot.begin, 1);
         self.dispatch.notify(slot.pool, slot.begin);
+    }
+
+    /// Keeps the place in a queue that is shared, and hints at its task if it can run in this process.
+    pub fn keep_shared(mut self, here: Option<&Slot>) {
+        self.kept = true;
+        here.into_iter().for_each(|slot| self.dispatch.hint_one(slot));
     }
 }
 

@@ -163,10 +163,15 @@ impl Keys {
     /// secret is discarded.
     pub(crate) async fn make_open(&self) -> Result<(), KeyError> {
         let id = KeyId(KeyId::OPEN.to_owned());
-        if self.store.key(id.clone()).await?.is_none() {
-            self.store.add_key(NewKey::with_id(id, "callers without a key", self.clock.now())?.row).await?;
+        if self.store.key(id.clone()).await?.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let key = NewKey::with_id(id.clone(), "callers without a key", self.clock.now())?;
+        match self.store.add_key(key.row).await {
+            // Another process may have made it at the same moment.
+            Err(error) if self.store.key(id).await?.is_none() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether there is a key with that id, active or revoked.

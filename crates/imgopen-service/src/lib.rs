@@ -9,11 +9,13 @@ pub mod backups;
 mod callbacks;
 mod context;
 pub mod data_dir;
+mod database;
 mod disk;
 mod dispatch;
 pub mod doctor;
 pub mod durations;
 mod fault_time;
+mod fleet;
 mod health;
 mod home;
 mod jumps;
@@ -40,8 +42,9 @@ pub use imgopen_store::{
 };
 pub use keys::{KeyError, Keys, NewKey};
 pub use settings::{
-    AssetSettings, CallbackSettings, ConnectionSettings, DiskSettings, FaultSettings, InvalidSetting, KeySafety, Limit,
-    LogForm, NetSettings, PictureSettings, QueueSettings, RequestSettings, RevokedCallbacks, SafetyAction,
-    SafetySettings, Secret, Serving, Settings, StorageSettings, TaskSettings, TimeLimits, TrainingSettings,
+    AssetSettings, CallbackSettings, ConnectionSettings, DatabaseSettings, DatabaseUrl, DiskSettings, FaultSettings,
+    InvalidSetting, KeySafety, Limit, LogForm, NetSettings, PictureSettings, QueueSettings, RequestSettings,
+    RevokedCallbacks, Role, SafetyAction, SafetySettings, Secret, Serving, Settings, StorageSettings, TaskSettings,
+    TimeLimits, TrainingSettings,
 };
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

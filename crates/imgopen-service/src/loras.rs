@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::context::Context;
+use crate::fleet::offers;
 
 /// How long the end of a training waits for engines to learn of its LoRA.
 const LEARNING: Duration = Duration::from_secs(10);
@@ -31,8 +32,7 @@ pub enum NameError {
 /// not there. An engine may find another fault of such a request first, or take a name that it does not know, so a caller may
 /// still guess that a name is taken, as from the rejection of a training of that name.
 pub async fn check_named(context: &Context, key: &KeyId, request: &Value) -> Result<(), NameError> {
-    let mut named = Vec::new();
-    collect(request, String::new(), &mut named);
+    let named = tagged(request);
     if named.is_empty() {
         return Ok(());
     }
@@ -64,7 +64,7 @@ pub fn taken(name: &str) -> NameError {
 /// its training has ended. Those that take longer than `most` go on meanwhile.
 pub async fn announce(context: &Context, most: Duration) {
     match timeout(LEARNING.min(most), rescan(context)).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => offers::publish(context).await,
         Ok(Err(error)) => error!(%error, "an engine panicked while it looked for a new LoRA, which is a bug"),
         Err(_) => {
             warn!("an engine takes long to look for a new LoRA; requests that name it may be refused until it has")
@@ -87,11 +87,18 @@ fn rescan(context: &Context) -> JoinHandle<()> {
 }
 
 async fn all(context: &Context) -> Result<Vec<Model>, NameError> {
-    let engines = context.engines.clone();
+    let engines = context.engines.everywhere();
     spawn_blocking(move || engines.models(ModelKind::Lora)).await.map_err(|error| {
         error!(%error, "the list of LoRAs panicked");
         NameError::Broken
     })
+}
+
+/// Returns the names in the tags of a request's texts, each with its field.
+pub fn tagged(request: &Value) -> Vec<(String, &str)> {
+    let mut named = Vec::new();
+    collect(request, String::new(), &mut named);
+    named
 }
 
 /// Finds the tags in the texts of a request, each with its field.

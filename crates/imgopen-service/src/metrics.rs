@@ -3,6 +3,7 @@
 pub mod form;
 
 use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use imgopen_engine::BackendStatus;
@@ -32,6 +33,36 @@ pub struct Metrics {
     asset_bytes: Gauge,
     backend_up: Family<Backend, Gauge>,
     backend_jobs: Family<Backend, Gauge>,
+    lease_age: Gauge<f64, AtomicU64>,
+    failed_heartbeats: Counter,
+    strays: Counter,
+    refused_ends: Counter,
+    recovered: Counter,
+}
+
+/// What a process measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The only process of its database.
+    Alone,
+    /// One of several, which measures the database only if callers and operators ask it.
+    Fleet {
+        /// Whether it measures the database.
+        has_database: bool,
+    },
+}
+
+/// What is measured when somebody asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Gauges {
+    /// Queued tasks.
+    pub queued: usize,
+    /// Running tasks.
+    pub running: usize,
+    /// Bytes of result pictures that are kept.
+    pub asset_bytes: i64,
+    /// How long ago the last heartbeat that succeeded was sent.
+    pub lease_age: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,8 +110,9 @@ struct Tried {
     outcome: &'static str,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Metrics of a process that has measured nothing yet.
+    pub fn new(scope: Scope) -> Self {
         // From 5 ms to about 20 minutes.
         let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 18));
         let mut metrics = Self {
@@ -99,13 +131,46 @@ impl Default for Metrics {
             asset_bytes: Gauge::default(),
             backend_up: Family::default(),
             backend_jobs: Family::default(),
+            lease_age: Gauge::default(),
+            failed_heartbeats: Counter::default(),
+            strays: Counter::default(),
+            refused_ends: Counter::default(),
+            recovered: Counter::default(),
         };
         metrics.register();
+        if scope != (Scope::Fleet { has_database: false }) {
+            metrics.register_database();
+        }
+        if scope != Scope::Alone {
+            metrics.register_fleet();
+        }
         metrics
     }
-}
 
-impl Metrics {
+    /// What every process of a fleet would measure in the same way.
+    fn register_database(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("tasks_queued", "Tasks queued", self.queued.clone());
+        registry.register("tasks_running", "Tasks running", self.running.clone());
+        let bytes = "Bytes of all result pictures that are kept";
+        registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
+    }
+
+    fn register_fleet(&mut self) {
+        let registry = &mut self.registry;
+        let age =
+            "Since the last heartbeat that succeeded; beyond the lease, others take the runs of this process over";
+        registry.register_with_unit("lease_age", age, Unit::Seconds, self.lease_age.clone());
+        let failed = "Heartbeats of this process that failed";
+        registry.register("heartbeats_failed", failed, self.failed_heartbeats.clone());
+        let strays = "Claims of this process whose answers were lost, and which went back to the queue";
+        registry.register("strays", strays, self.strays.clone());
+        let refused = "Ends of runs here that were refused, because the task was cancelled or another process had it";
+        registry.register("ends_refused", refused, self.refused_ends.clone());
+        let recovered = "Runs of processes that died which this process queued again or ended";
+        registry.register("runs_recovered", recovered, self.recovered.clone());
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("calls", "Calls answered, by operation and HTTP status", self.calls.clone());
@@ -114,8 +179,6 @@ impl Metrics {
         registry.register("tasks_accepted", "Tasks accepted", self.accepted.clone());
         registry.register("submits_refused", "Submits rejected, by HTTP status", self.refused.clone());
         registry.register("tasks_finished", "Tasks ended, by the state they ended in", self.finished.clone());
-        registry.register("tasks_queued", "Tasks queued", self.queued.clone());
-        registry.register("tasks_running", "Tasks running", self.running.clone());
         let wait = "From acceptance to the start of the last run";
         registry.register_with_unit("queue_wait", wait, Unit::Seconds, self.wait.clone());
         let run = "From the start of the last run to its end";
@@ -123,8 +186,6 @@ impl Metrics {
         registry.register("callback_tries", "Tries to push a callback, by outcome", self.tries.clone());
         let restarts = "Parts of the service that ended and were started again";
         registry.register("part_restarts", restarts, self.restarts.clone());
-        let bytes = "Bytes of all result pictures that are kept";
-        registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
         registry.register("backend_up", "Whether a back end answers", self.backend_up.clone());
         registry.register("backend_jobs", "Jobs that a back end works on for this service", self.backend_jobs.clone());
     }
@@ -174,12 +235,35 @@ impl Metrics {
         self.tries.get_or_create(&Tried { outcome }).inc();
     }
 
+    /// Counts a heartbeat that failed.
+    pub fn heartbeat_failed(&self) {
+        self.failed_heartbeats.inc();
+    }
+
+    /// Counts claims whose answers were lost.
+    pub fn strayed(&self, count: usize) {
+        self.strays.inc_by(count as u64);
+    }
+
+    /// Counts an end that was refused.
+    pub fn end_refused(&self) {
+        self.refused_ends.inc();
+    }
+
+    /// Counts runs that were recovered.
+    pub fn recovered(&self, count: usize) {
+        self.recovered.inc_by(count as u64);
+    }
+
     /// Formats all metrics as OpenMetrics, with these values of the gauges.
-    pub fn text(&self, (queued, running): (usize, usize), asset_bytes: i64, backends: Vec<BackendStatus>) -> String {
+    pub fn text(&self, gauges: Gauges, backends: Vec<BackendStatus>) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.queued.set(count(queued));
-        self.running.set(count(running));
-        self.asset_bytes.set(asset_bytes);
+        self.queued.set(count(gauges.queued));
+        self.running.set(count(gauges.running));
+        self.asset_bytes.set(gauges.asset_bytes);
+        if let Some(age) = gauges.lease_age {
+            self.lease_age.set(age.as_secs_f64());
+        }
         for BackendStatus { name, away, jobs, .. } in backends {
             let backend = Backend { backend: name };
             self.backend_up.get_or_create(&backend).set(i64::from(away.is_none()));
@@ -200,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_written() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(Scope::Fleet { has_database: true });
         metrics.called("outpaint", 200);
         metrics.call_refused("outpaint", "json");
         metrics.accepted("outpaint");
@@ -217,7 +301,12 @@ mod tests {
             operations: Vec::new(),
         };
         let backends = vec![backend("comfyui", None, 2), backend("comfyui-2", Some("it does not answer"), 0)];
-        let text = metrics.text((3, 1), 77, backends);
+        metrics.heartbeat_failed();
+        metrics.strayed(2);
+        metrics.end_refused();
+        metrics.recovered(3);
+        let gauges = Gauges { queued: 3, running: 1, asset_bytes: 77, lease_age: Some(Duration::from_millis(1500)) };
+        let text = metrics.text(gauges, backends);
         for line in [
             "imgopen_calls_total{operation=\"outpaint\",status=\"200\"} 1",
             "imgopen_calls_refused_total{operation=\"outpaint\",reason=\"json\"} 1",
@@ -233,8 +322,22 @@ mod tests {
             "imgopen_backend_up{backend=\"comfyui\"} 1",
             "imgopen_backend_jobs{backend=\"comfyui\"} 2",
             "imgopen_backend_up{backend=\"comfyui-2\"} 0",
+            "imgopen_lease_age_seconds 1.5",
+            "imgopen_heartbeats_failed_total 1",
+            "imgopen_strays_total 2",
+            "imgopen_ends_refused_total 1",
+            "imgopen_runs_recovered_total 3",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn each_process_measures_what_is_its_own() {
+        let text = |scope| Metrics::new(scope).text(Gauges::default(), Vec::new());
+        let has = |text: &str| ["imgopen_tasks_queued ", "imgopen_strays_total "].map(|line| text.contains(line));
+        assert_eq!(has(&text(Scope::Alone)), [true, false]);
+        assert_eq!(has(&text(Scope::Fleet { has_database: true })), [true, true]);
+        assert_eq!(has(&text(Scope::Fleet { has_database: false })), [false, true]);
     }
 }

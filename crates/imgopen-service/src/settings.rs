@@ -2,6 +2,7 @@
 
 pub(crate) mod addresses;
 mod check;
+mod database;
 mod invalid;
 mod safety;
 pub(crate) mod storage;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::durations;
+pub use database::{DatabaseSettings, DatabaseUrl, Role};
 pub use invalid::InvalidSetting;
 pub(crate) use safety::Policy;
 pub use safety::{KeySafety, SafetyAction, SafetySettings};
@@ -35,6 +37,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The data directory, which holds everything: database, pictures, data sets.
     pub data_dir: PathBuf,
+    /// What the process does of a service of several processes, which share a database.
+    pub role: Role,
     /// The models directory, laid out as by the Stable Diffusion web UI or ComfyUI. Unless set, `models` in the data
     /// directory, which need not exist.
     pub models: Option<PathBuf>,
@@ -66,6 +70,8 @@ pub struct Settings {
     pub shutdown: Duration,
     /// The format of the service's log on the command line.
     pub log: LogForm,
+    /// The database.
+    pub database: DatabaseSettings,
     /// Limits of connections.
     pub connections: ConnectionSettings,
     /// Limits of the queue.
@@ -311,7 +317,7 @@ pub struct RequestSettings {
     /// How long a body may take to arrive.
     #[serde(with = "durations::required")]
     pub body_time: Duration,
-    /// How many calls a key may make in a minute, and in one burst. Any number unless set.
+    /// How many calls a key may make in a minute, and in one burst, of each process. Any number unless set.
     pub per_minute: Option<NonZeroU32>,
     /// How long an `Idempotency-Key` is remembered.
     #[serde(with = "durations::required")]
@@ -326,6 +332,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             data_dir: PathBuf::from("imgopen-data"),
+            role: Role::default(),
             models: None,
             public_url: None,
             sandbox: false,
@@ -337,6 +344,7 @@ impl Default for Settings {
             attempts: 3,
             shutdown: Duration::from_secs(30),
             log: LogForm::default(),
+            database: DatabaseSettings::default(),
             connections: ConnectionSettings::default(),
             queue: QueueSettings::default(),
             time_limit: TimeLimits::default(),
@@ -443,6 +451,11 @@ impl Default for NetSettings {
 }
 
 impl Settings {
+    /// Whether the process is one of several that share a database.
+    pub fn is_in_fleet(&self) -> bool {
+        self.database.url.is_some()
+    }
+
     /// Returns how many times the process may die while a task of an operation is its only run.
     pub(crate) fn attempts(&self, operation: &str) -> u32 {
         self.all_attempts().of(operation)

@@ -7,6 +7,17 @@ mod common;
 #[path = "../../imgopen-trainer/tests/fake/mod.rs"]
 mod fake_trainer;
 
+// The databases of the tests of `imgopen-postgres`.
+#[cfg(test)]
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../../imgopen-postgres/tests/postgres/installed.rs"]
+mod installed;
+#[cfg(test)]
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../../imgopen-postgres/tests/postgres/server.rs"]
+#[allow(dead_code, reason = "the tests of the store need more of it")]
+mod server;
+
 #[cfg(test)]
 mod access;
 #[cfg(test)]
@@ -32,6 +43,9 @@ mod enlarge;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+#[cfg(all(unix, feature = "postgres"))]
+mod fleet;
+#[cfg(test)]
 mod ids;
 #[cfg(test)]
 mod limits;
@@ -41,6 +55,9 @@ mod lists;
 mod models;
 #[cfg(test)]
 mod months;
+#[cfg(test)]
+#[cfg(all(unix, feature = "postgres"))]
+mod offers;
 #[cfg(test)]
 mod prompts;
 #[cfg(test)]

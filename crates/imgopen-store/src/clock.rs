@@ -1,5 +1,6 @@
 //! Moments, and the clock that everything in the service reads. Tests set it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -58,6 +59,8 @@ impl Moment {
 #[derive(Debug, Clone)]
 pub struct Clock {
     made: Instant,
+    /// How far the time is ahead of the machine's, in milliseconds.
+    ahead: Arc<AtomicI64>,
     fixed: Option<Arc<Mutex<Reading>>>,
 }
 
@@ -79,7 +82,7 @@ impl Default for Clock {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self { made: Instant::now(), fixed: None }
+        Self { made: Instant::now(), ahead: Arc::default(), fixed: None }
     }
 
     /// A clock that stands still until [`set`](Clock::set) or [`jump`](Clock::jump) moves it.
@@ -113,7 +116,22 @@ impl Clock {
     pub fn read(&self) -> Reading {
         match &self.fixed {
             Some(fixed) => *fixed.lock().unwrap_or_else(PoisonError::into_inner),
-            None => Reading { now: system_time(), uptime: self.made.elapsed() },
+            None => {
+                let ahead = self.ahead.load(Ordering::Relaxed);
+                Reading { now: Moment(system_time().0.saturating_add(ahead)), uptime: self.made.elapsed() }
+            }
+        }
+    }
+
+    /// Lets the machine's clock show that moment now, and go on from there, if it is further away than that: so that processes on
+    /// several machines agree, whose clocks do not. Clones follow, and the uptime stays. Does nothing to a fixed clock.
+    pub fn follow(&self, now: Moment, apart: Duration) {
+        if self.fixed.is_some() {
+            return;
+        }
+        let shown = self.now();
+        if now.since(shown).max(shown.since(now)) > apart {
+            self.ahead.store(now.0.saturating_sub(system_time().0), Ordering::Relaxed);
         }
     }
 
@@ -164,6 +182,22 @@ mod tests {
         assert_eq!(clock.read(), Reading { now: Moment(10), uptime: Duration::from_millis(500) });
         clock.set(Moment(5));
         assert_eq!(clock.read(), Reading { now: Moment(5), uptime: Duration::from_millis(500) });
+    }
+
+    #[test]
+    fn a_clock_follows_another_one() {
+        let clock = Clock::system();
+        let (shared, hour) = (clock.clone(), Duration::from_secs(3600));
+        let real = clock.now();
+        clock.follow(real.plus(hour), hour * 2);
+        assert!(clock.now().since(real) < hour / 2);
+        clock.follow(real.plus(hour), Duration::from_millis(250));
+        assert!(shared.now() >= real.plus(hour) && shared.now() < real.plus(hour + hour / 2));
+        shared.follow(real, Duration::from_millis(250));
+        assert!(clock.now() < real.plus(hour / 2));
+        let fixed = Clock::fixed(Moment(1000));
+        fixed.follow(Moment(900_000), Duration::ZERO);
+        assert_eq!(fixed.now(), Moment(1000));
     }
 
     #[test]

@@ -39,9 +39,9 @@ use std::time::Duration;
 pub use async_trait::async_trait;
 
 use crate::{
-    Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimNext, End, Ending, HandBack, Heartbeat, Idempotency,
-    KeyId, Moment, NewAsset, NewCallback, NewTask, OwnerAbout, OwnerId, Proof, Recovered, Recovery, RunId, RunProgress,
-    State, Store, TaskId, TaskRow,
+    Asked, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, End, Ending, HandBack, Heartbeat, Idempotency, KeyId,
+    Moment, NewAsset, NewCallback, NewTask, OwnerAbout, OwnerId, Proof, Recovered, Recovery, RunId, RunProgress, State,
+    Store, TaskId, TaskRow,
 };
 
 /// An empty database for each test.
@@ -88,9 +88,9 @@ macro_rules! conformance {
             a_heartbeat_returns_the_runs_that_are_still_the_owners
             a_run_whose_claim_was_not_answered_is_given_back
             progress_is_that_of_the_current_run
-            keys_take_turns_at_claims
-            a_key_has_only_so_many_runs_at_once
-            an_owner_that_drains_claims_nothing_next
+            what_waits_is_listed_in_parts
+            the_queue_is_counted_up_to_a_number
+            an_owner_that_drains_claims_nothing
             tasks_that_have_ended_are_found
             runs_are_orphaned_until_they_are_forgotten
             an_idempotency_key_holds_until_it_expires
@@ -244,11 +244,8 @@ async fn try_claim(store: &dyn Store, owner_name: &str, key_name: &str) -> Optio
     store.claim(claim).await.unwrap()
 }
 
-/// Claims what is next after a key, of those that have fewer than so many runs.
-async fn claim_next(store: &dyn Store, owner_name: &str, after: Option<&str>, most: Option<usize>) -> Option<TaskRow> {
-    let (run, owner, after) = (RunId::new().unwrap(), owner(owner_name), after.map(key));
-    let needs = vec![NEEDS.to_owned(), "other".to_owned()];
-    store.claim_next(ClaimNext { after, needs, running_per_key: most, run, owner, now: NOW }).await.unwrap()
+fn asked(needs: &str, after: Option<&str>, most: usize) -> Asked {
+    Asked { needs: needs.to_owned(), after: after.map(key), most }
 }
 
 async fn claim(store: &dyn Store, key_name: &str) -> TaskRow {

@@ -39,6 +39,6 @@ pub use sqlite::{Inspection, SqliteStore};
 pub use state::{State, UnknownState};
 pub use store::{Note, Store};
 pub use task::{
-    Claim, ClaimNext, Deletable, End, Ending, Find, HandBack, Idempotency, Lane, NewTask, PAGE_BYTES, Page, Submitted,
-    TaskFilter, TaskRow,
+    Asked, COUNTED, Claim, Deletable, End, Ending, Find, HandBack, Idempotency, KeyShare, Lane, NewTask, PAGE_BYTES,
+    Page, Submitted, TaskFilter, TaskRow,
 };

@@ -19,10 +19,10 @@ mod pages;
 mod problem;
 mod readers;
 mod ready;
-mod ring;
 mod tasks;
 mod turns;
 mod values;
+mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -34,9 +34,9 @@ use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery, Duty,
-    End, Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout,
-    OwnerRow, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    Asked, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable, Delivery, Duty,
+    End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun,
+    OwnerAbout, OwnerRow, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 use identity::Identity;
 pub use inspect::Inspection;
@@ -133,10 +133,6 @@ impl Store for SqliteStore {
         self.write(move |connection| tasks::claim(connection, &claim)).await
     }
 
-    async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError> {
-        self.write(move |connection| ring::claim_next(connection, &claim)).await
-    }
-
     async fn end(&self, end: End) -> Result<bool, StoreError> {
         self.write(move |connection| tasks::end(connection, &end)).await
     }
@@ -213,6 +209,22 @@ impl Store for SqliteStore {
 
     async fn queued(&self) -> Result<Vec<Lane>, StoreError> {
         self.read(tasks::queued).await
+    }
+
+    async fn waiting_needs(&self, after: Option<String>, most: usize) -> Result<Vec<String>, StoreError> {
+        self.read(move |connection| waiting::needs(connection, after.as_deref(), most)).await
+    }
+
+    async fn waiting(&self, asked: Vec<Asked>) -> Result<Vec<Lane>, StoreError> {
+        self.read(move |connection| waiting::lanes(connection, &asked)).await
+    }
+
+    async fn queue_length(&self, most: usize) -> Result<usize, StoreError> {
+        self.read(move |connection| waiting::length(connection, most)).await
+    }
+
+    async fn queue_share(&self, key: KeyId, most: usize) -> Result<KeyShare, StoreError> {
+        self.read(move |connection| waiting::share(connection, &key, most)).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, ClaimNext, Deferral, Deletable, Delivery,
-    Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyRow, Lane, LiveProgress, Moment, NewTask, OrphanedRun,
+    Asked, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable, Delivery, Doorbell,
+    Duty, End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask, OrphanedRun,
     OwnerAbout, OwnerRow, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
@@ -45,15 +45,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Finds the task that the same submit started before, and accepts nothing.
     async fn repeated(&self, task: NewTask) -> Result<Option<Submitted>, StoreError>;
 
-    /// Begins a run of a key's task. `None` if there is no such task, or the owner is not registered.
+    /// Begins a run of a key's task. `None` if there is no such task, or the owner is not registered or draining.
     ///
-    /// For the one process that runs all tasks of its database: it counts in memory what is queued, and knows which key is next.
+    /// Which key is next is the caller's to know: the one process that runs all tasks of its database counts in memory what is
+    /// queued; one of several asks from time to time what is [waiting](Store::waiting), and may find that another was faster.
     async fn claim(&self, claim: Claim) -> Result<Option<TaskRow>, StoreError>;
-
-    /// Begins a run of a task of the next key. `None` if nothing can be run now, or the owner is not registered or draining.
-    ///
-    /// For services of several processes: which key is next follows from the rows alone.
-    async fn claim_next(&self, claim: ClaimNext) -> Result<Option<TaskRow>, StoreError>;
 
     /// Ends a task together with all that belongs to its end. `false` if the task is not in that state and run any more;
     /// then nothing of it becomes visible. A row keeps its run after the end.
@@ -120,6 +116,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Counts the queued tasks by what they need and by key, the lane with the oldest task first.
     async fn queued(&self) -> Result<Vec<Lane>, StoreError>;
+
+    /// Lists what queued tasks need, each once, in an order of the store's choice: at most so many, from those after these on.
+    ///
+    /// This and the next three cost the same however many tasks are queued, so that processes can ask all the time.
+    async fn waiting_needs(&self, after: Option<String>, most: usize) -> Result<Vec<String>, StoreError>;
+
+    /// Lists lanes of queued tasks, query by query, each in the order of keys. Of a lane, at most [`COUNTED`](crate::COUNTED) tasks are
+    /// counted, and `first` is the place of the oldest of those. A query that lists fewer than it asked for has come round.
+    async fn waiting(&self, asked: Vec<Asked>) -> Result<Vec<Lane>, StoreError>;
+
+    /// Counts the queued tasks, up to that number.
+    async fn queue_length(&self, most: usize) -> Result<usize, StoreError>;
+
+    /// Counts a key's queued tasks, and the keys that have any, each up to that number, and keys up to a thousand.
+    async fn queue_share(&self, key: KeyId, most: usize) -> Result<KeyShare, StoreError>;
 
     /// Returns the task of that id, of any key.
     async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError>;

@@ -218,32 +218,12 @@ pub struct Claim {
     pub needs: String,
     /// The run that begins.
     pub run: RunId,
-    /// The owner of the run. It must be registered.
+    /// The owner of the run. It must be registered, and not draining.
     pub owner: OwnerId,
     /// When the run begins.
     pub now: Moment,
     /// Only this task, if any.
     pub only: Option<TaskId>,
-}
-
-/// A claim of whatever is next: of the next key, in the order of keys and after the one that was served last, that has a task which
-/// this process can run, the oldest one becomes this run of this owner. Within a key, tasks count as accepted later as in a
-/// [`Claim`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimNext {
-    /// The key that was served last; its turn comes after all others.
-    pub after: Option<KeyId>,
-    /// What the task may need.
-    pub needs: Vec<String>,
-    /// How many runs a key may have at once, over all processes; without a limit, any number. Claims of several processes at the
-    /// same moment may exceed it.
-    pub running_per_key: Option<usize>,
-    /// The run that begins.
-    pub run: RunId,
-    /// The owner of the run. It must be registered, and not draining.
-    pub owner: OwnerId,
-    /// When the run begins.
-    pub now: Moment,
 }
 
 /// The return of a run to the queue, uncounted.
@@ -341,4 +321,27 @@ pub struct Lane {
     pub count: usize,
     /// The place of the oldest of them in the order of acceptance.
     pub first: i64,
+}
+
+/// The most tasks that are counted of a lane that [`Store::waiting`](crate::Store::waiting) lists.
+pub const COUNTED: usize = 64;
+
+/// A query for lanes of queued tasks that need the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What the tasks need.
+    pub needs: String,
+    /// The key behind which the list begins. It goes round: behind the last key comes the first.
+    pub after: Option<KeyId>,
+    /// How many lanes are listed at most.
+    pub most: usize,
+}
+
+/// How much of the queue belongs to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyShare {
+    /// The key's queued tasks.
+    pub own: usize,
+    /// The keys that have any.
+    pub keys: usize,
 }

@@ -9,7 +9,9 @@ use imgopen_engine::Model;
 pub(crate) struct BaseModel {
     /// The name in the request.
     pub name: String,
-    /// Its file, if the models directory has it.
+    /// Whether a models directory has it, of this process or of another one.
+    pub is_listed: bool,
+    /// Its file, if the models directory of this process has it.
     pub file: Option<PathBuf>,
     /// The family, which decides how it is trained.
     pub family: Family,
@@ -38,7 +40,7 @@ impl BaseModel {
         let stated = found.and_then(|model| model.base_model.as_deref()).map(Family::of);
         let is_certain = stated.is_some();
         let family = stated.unwrap_or_else(|| if names_sdxl(name) { Family::Sdxl } else { Family::Sd1 });
-        Self { name: name.to_owned(), file, family, is_certain }
+        Self { name: name.to_owned(), is_listed: found.is_some(), file, family, is_certain }
     }
 }
 

@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use imgopen_engine::{
-    Devices, Engine, EngineError, Grade, Inputs, Job, JobRequest, Library, ModelKind, Monitor, Offer, Output, Slots,
+    Devices, Engine, EngineError, Grade, Inputs, Job, JobRequest, Library, Model, ModelKind, Monitor, Offer, Output,
+    Slots,
 };
 use imgopen_types::{SubmitTrainingRequest, operations};
 use serde_json::Value;
@@ -138,17 +139,10 @@ impl Trainer {
         let library = self.models.clone();
         let models = spawn_blocking(move || library.models()).await;
         let models = models.map_err(|error| EngineError::Failed(format!("the models cannot be listed: {error}")))?;
-        let checkpoints: Vec<_> = models.into_iter().filter(|model| model.kind == ModelKind::Checkpoint).collect();
-        let base = BaseModel::find(request.pretrained_model_or_default().trim(), &checkpoints);
-        let plan = TrainingPlan::new(task, request, &base);
-        let mut plan = plan.map_err(|problem| EngineError::Rejected { field: None, problem })?;
+        let (mut plan, base) = plan_with(task, request, models)?;
         if let Some(training) = &self.training {
             if base.file.is_none() {
-                let problem = format!(
-                    "the models directory does not have the base model {:?}; give another that `list_models` names",
-                    base.name
-                );
-                return Err(EngineError::rejected("pretrainedModel", problem));
+                return Err(without_base(&base));
             }
             if let Some(precision) = request.mixed_precision.as_ref().filter(|_| training.is_on_cpu()) {
                 let problem =
@@ -158,6 +152,26 @@ impl Trainer {
             plan.name = plan.output_name().map(str::to_owned);
         }
         Ok(plan)
+    }
+
+    /// A plan may have been worked out in another process, whose models lie elsewhere. If its base model is not here by that path,
+    /// what depends on it is worked out again; the directory of the data set and the name, which is reserved, stay.
+    async fn settle(
+        &self,
+        task: &str,
+        request: &SubmitTrainingRequest,
+        plan: TrainingPlan,
+    ) -> Result<TrainingPlan, EngineError> {
+        let is_here = match &plan.base_model {
+            Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+            // A training that is only prepared needs none.
+            None => plan.name.is_none(),
+        };
+        if is_here {
+            return Ok(plan);
+        }
+        let here = self.work_out(task, request).await?;
+        Ok(TrainingPlan { folder: plan.folder, name: plan.name.or(here.name), ..here })
     }
 
     /// Renames a data set on a thread where that may block. If the caller is dropped, that goes on, and what comes next waits
@@ -171,8 +185,11 @@ impl Trainer {
     async fn prepare(&self, job: &Job, monitor: &Monitor) -> Result<Prepared, EngineError> {
         let request = job.request::<SubmitTrainingRequest>()?;
         let plan: TrainingPlan = match job.plan() {
-            Some(plan) => serde_json::from_value(plan.clone())
-                .map_err(|error| EngineError::Failed(format!("the training plan cannot be read: {error}")))?,
+            Some(plan) => {
+                let plan = serde_json::from_value(plan.clone())
+                    .map_err(|error| EngineError::Failed(format!("the training plan cannot be read: {error}")))?;
+                self.settle(job.task_id(), &request, plan).await?
+            }
             // Tasks of the first version have none.
             None => self.work_out(job.task_id(), &request).await?,
         };
@@ -190,6 +207,26 @@ impl Trainer {
         }
         Ok(Prepared { plan, directory, base: request.pretrained_model_or_default().to_owned() })
     }
+}
+
+/// Works out a plan with the base model that it is for.
+fn plan_with(
+    task: &str,
+    request: &SubmitTrainingRequest,
+    models: Vec<Model>,
+) -> Result<(TrainingPlan, BaseModel), EngineError> {
+    let checkpoints: Vec<_> = models.into_iter().filter(|model| model.kind == ModelKind::Checkpoint).collect();
+    let base = BaseModel::find(request.pretrained_model_or_default().trim(), &checkpoints);
+    let plan = TrainingPlan::new(task, request, &base);
+    Ok((plan.map_err(|problem| EngineError::Rejected { field: None, problem })?, base))
+}
+
+fn without_base(base: &BaseModel) -> EngineError {
+    let problem = format!(
+        "the models directory does not have the base model {:?}; give another that `list_models` names",
+        base.name
+    );
+    EngineError::rejected("pretrainedModel", problem)
 }
 
 /// Says where a data set is, and what is missing for a result.
@@ -227,6 +264,25 @@ impl Engine for Trainer {
     fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
         Box::pin(async move {
             let plan = self.work_out(request.task_id(), &request.typed()?).await?;
+            let plan = serde_json::to_value(plan);
+            plan.map(Some).map_err(|error| EngineError::Failed(format!("the training plan cannot be kept: {error}")))
+        })
+    }
+
+    fn plan_elsewhere<'a>(
+        &'a self,
+        request: &'a JobRequest,
+        offer: &'a Offer,
+        models: &'a [Model],
+    ) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {
+        Box::pin(async move {
+            let (mut plan, base) = plan_with(request.task_id(), &request.typed()?, models.to_vec())?;
+            if !offer.prepares_only {
+                if !base.is_listed {
+                    return Err(without_base(&base));
+                }
+                plan.name = plan.output_name().map(str::to_owned);
+            }
             let plan = serde_json::to_value(plan);
             plan.map(Some).map_err(|error| EngineError::Failed(format!("the training plan cannot be kept: {error}")))
         })

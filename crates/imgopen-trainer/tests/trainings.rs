@@ -247,6 +247,35 @@ async fn what_a_killed_service_left_running_is_ended() {
     assert!(!at_start.wait().await.unwrap().success());
 }
 
+/// The process that accepts a training knows only the names of the models of the one that runs it.
+#[tokio::test]
+async fn a_plan_of_another_process_is_made_to_fit_here() {
+    let (bench, other) = (Bench::new(|_| {}), tempfile::tempdir().unwrap());
+    let elsewhere = Trainer::open(other.path(), Library::open(other.path().join("models"), None));
+    let offer = bench.trainer.offers().remove(0);
+    let listed = Library::open(bench.data.path().join("models"), None).models();
+    let listed: Vec<_> = listed.into_iter().map(|model| Model { path: None, ..model }).collect();
+    let plan = async |task: &str, models: &[Model]| {
+        elsewhere.plan_elsewhere(&Bench::request(task, json!({})), &offer, models).await
+    };
+    let error = plan("near", &[]).await.unwrap_err();
+    assert!(
+        matches!(&error, EngineError::Rejected { field: Some(field), .. } if field == "pretrainedModel"),
+        "{error}"
+    );
+    for (task, base_model) in [("near", None), ("far", Some("/nowhere/base.safetensors"))] {
+        let mut plan = plan(task, &listed).await.unwrap().unwrap();
+        assert_eq!((plan["name"].as_str(), plan.get("base_model")), (Some(task), None));
+        if let Some(base_model) = base_model {
+            plan["base_model"] = base_model.into();
+        }
+        let job = Job::new(Bench::request(task, json!({})), "run");
+        let job = job.with_plan(Some(plan)).with_fetcher(Arc::new(Fetcher(64)));
+        bench.trainer.run(job, Monitor::new().0).await.unwrap();
+        assert!(bench.lora(task).is_some() && bench.data_set(task).join("base/base.safetensors").exists());
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_trained_is_rejected_at_submit() {
     let bench = Bench::new(|scripts| scripts.cpu = true);

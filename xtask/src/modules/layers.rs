@@ -55,6 +55,7 @@ const LAYERS: [Layer; 20] = [
             "imgopen-picture",
             "imgopen-trainer",
             STORE,
+            POSTGRES,
         ],
         http: true,
     },

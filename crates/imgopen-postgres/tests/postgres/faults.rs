@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{
-    ClaimNext, End, Ending, KeyId, Moment, NewTask, Note, OwnerAbout, OwnerId, RunId, State, Store, StoreError,
-    Submitted, TaskId,
+    Claim, End, Ending, KeyId, Moment, NewTask, Note, OwnerAbout, OwnerId, RunId, State, Store, StoreError, Submitted,
+    TaskId,
 };
 use tokio_postgres::Client;
 
@@ -70,17 +70,17 @@ async fn a_call_whose_connection_was_ended_is_carried_out_once() {
 
     let lock = locking.transaction().await.unwrap();
     lock.batch_execute(LOCK).await.unwrap();
-    let claim = ClaimNext {
-        after: None,
-        needs: vec!["enlarge_image".to_owned()],
-        running_per_key: None,
+    let claim = Claim {
+        key: KeyId("a".to_owned()),
+        needs: "enlarge_image".to_owned(),
         run: RunId::new().unwrap(),
         owner: OwnerId("me".to_owned()),
         now: Moment(8),
+        only: None,
     };
     let claimed = tokio::spawn({
         let (store, claim) = (store.clone(), claim.clone());
-        async move { store.claim_next(claim).await }
+        async move { store.claim(claim).await }
     });
     terminate_waiting(&client).await;
     lock.rollback().await.unwrap();
@@ -111,16 +111,16 @@ async fn what_was_carried_out_is_found_by_its_ids() {
         store.submit(task(name)).await.unwrap();
     }
     // A run is that of one task, so a claim that is repeated takes no second one.
-    let claim = ClaimNext {
-        after: None,
-        needs: vec!["enlarge_image".to_owned()],
-        running_per_key: None,
+    let claim = Claim {
+        key: KeyId("a".to_owned()),
+        needs: "enlarge_image".to_owned(),
         run: RunId::new().unwrap(),
         owner: OwnerId("me".to_owned()),
         now: Moment(8),
+        only: None,
     };
-    let running = store.claim_next(claim.clone()).await.unwrap().unwrap();
-    let error = store.claim_next(claim.clone()).await.unwrap_err();
+    let running = store.claim(claim.clone()).await.unwrap().unwrap();
+    let error = store.claim(claim.clone()).await.unwrap_err();
     assert!(matches!(error, StoreError::Failed { .. }), "{error}");
     assert_eq!(store.claimed(claim.owner.clone(), claim.run.clone()).await.unwrap(), Some(running));
     // The same after the connection of the repetition was ended.
@@ -129,7 +129,7 @@ async fn what_was_carried_out_is_found_by_its_ids() {
     lock.batch_execute(LOCK).await.unwrap();
     let repeated = tokio::spawn({
         let (store, claim) = (store.clone(), claim.clone());
-        async move { store.claim_next(claim).await }
+        async move { store.claim(claim).await }
     });
     terminate_waiting(&client).await;
     lock.rollback().await.unwrap();

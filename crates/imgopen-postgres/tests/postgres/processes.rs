@@ -1,14 +1,15 @@
-//! Several processes on one database: fair claims, leases by the database's clock, the fence.
+//! Several processes on one database: claims, what waits, leases by the database's clock, the fence.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{
-    Beat, ClaimNext, Doorbell, End, Ending, Heartbeat, Idempotency, KeyId, Moment, NewTask, OrphanedRun, OwnerAbout,
-    OwnerId, Proof, Recovered, Recovery, Ring, RunId, RunProgress, State, Store, Submitted, TaskId, TaskRow,
+    Asked, Beat, Claim, Doorbell, End, Ending, Heartbeat, Idempotency, KeyId, KeyShare, Moment, NewTask, OrphanedRun,
+    OwnerAbout, OwnerId, Proof, Recovered, Recovery, Ring, RunId, RunProgress, State, Store, Submitted, TaskId,
+    TaskRow,
 };
 
 use super::server::{empty, options};
@@ -26,10 +27,9 @@ async fn submit(store: &PostgresStore, key_name: &str, name: &str, needs: &str) 
     store.submit(NewTask { needs: needs.to_owned(), ..task }).await.unwrap();
 }
 
-fn next(me: &str, after: Option<&TaskRow>, needs: &[&str], running_per_key: usize) -> ClaimNext {
-    let (after, needs) = (after.map(|task| task.key.clone()), needs.iter().map(|&needs| needs.to_owned()).collect());
-    let (running_per_key, run) = (Some(running_per_key), RunId::new().unwrap());
-    ClaimNext { after, needs, running_per_key, run, owner: owner(me), now: Moment(8) }
+fn next(me: &str, key_name: &str, needs: &str) -> Claim {
+    let (needs, run) = (needs.to_owned(), RunId::new().unwrap());
+    Claim { key: key(key_name), needs, run, owner: owner(me), now: Moment(8), only: None }
 }
 
 async fn register(store: &PostgresStore, me: &str, lease: Duration) {
@@ -51,35 +51,8 @@ fn failed(task: &TaskRow) -> End {
     End { before: State::Running, task: ended, assets: Vec::new(), callback: None, orphans_run: false }
 }
 
-#[tokio::test]
-async fn keys_take_turns_and_a_key_has_so_many_runs() {
-    let Some(database) = empty().await else { return };
-    let store = database.store(&options()).await;
-    register(&store, "me", Duration::from_secs(60)).await;
-    for (key_name, count) in [("a", 6), ("b", 3), ("c", 3)] {
-        for number in 0..count {
-            let needs = if number % 2 == 0 { "even" } else { "odd" };
-            submit(&store, key_name, &format!("{key_name}{number}"), needs).await;
-        }
-    }
-    submit(&store, "b", "other", "neither").await;
-    let (mut order, mut last) = (String::new(), None);
-    while let Some(task) = store.claim_next(next("me", last.as_ref(), &["even", "odd"], 100)).await.unwrap() {
-        order += task.id.as_str();
-        order.push(' ');
-        last = Some(task);
-    }
-    assert_eq!(order, "a0 b0 c0 a1 b1 c1 a2 b2 c2 a3 a4 a5 ");
-    // A key with so many runs waits, and an owner that is not registered gets nothing.
-    submit(&store, "c", "c3", "odd").await;
-    assert_eq!(store.claim_next(next("me", None, &["odd"], 3)).await.unwrap(), None);
-    assert_eq!(store.claim_next(next("nobody", None, &["odd"], 4)).await.unwrap(), None);
-    let claimed = store.claim_next(next("me", None, &["odd"], 4)).await.unwrap().unwrap();
-    assert_eq!((claimed.id.as_str(), claimed.attempt, claimed.started_at), ("c3", 1, Some(Moment(8))));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_claimers_share_all_tasks_fairly() {
+async fn concurrent_claimers_share_all_tasks() {
     let Some(database) = empty().await else { return };
     let stores = [database.store(&options()).await, database.store(&options()).await];
     stores[0].register_owner(owner("me"), None, OwnerAbout::default()).await.unwrap();
@@ -92,10 +65,17 @@ async fn concurrent_claimers_share_all_tasks_fairly() {
     let claimers = (0..8).map(|number: usize| {
         let (store, claimed) = (stores[number % 2].clone(), claimed.clone());
         tokio::spawn(async move {
-            let mut last = None;
-            while let Some(task) = store.claim_next(next("me", last.as_ref(), &["any"], 1000)).await.unwrap() {
-                claimed.lock().unwrap().push((task.key.clone(), task.id.clone()));
-                last = Some(task);
+            // Each goes by what was waiting when it looked.
+            let asked = || vec![Asked { needs: "any".to_owned(), after: None, most: 2 }];
+            loop {
+                let lanes = store.waiting(asked()).await.unwrap();
+                if lanes.is_empty() {
+                    return;
+                }
+                for lane in lanes {
+                    let task = store.claim(next("me", lane.key.as_str(), "any")).await.unwrap();
+                    claimed.lock().unwrap().extend(task.map(|task| task.id));
+                }
             }
         })
     });
@@ -103,17 +83,39 @@ async fn concurrent_claimers_share_all_tasks_fairly() {
         claimer.await.unwrap();
     }
     let claimed = claimed.lock().unwrap();
-    let different: HashSet<_> = claimed.iter().map(|(_, id)| id).collect();
+    let different: HashSet<_> = claimed.iter().collect();
     assert_eq!((claimed.len(), different.len()), (240, 240));
-    // When the small keys have been served, the large one has had about as much as each of them, and not all that came first.
-    for small in ["b", "c"] {
-        let end = claimed.iter().rposition(|(found, _)| *found == key(small)).unwrap();
-        let mut counts: HashMap<_, usize> = HashMap::new();
-        for (found, _) in &claimed[..=end] {
-            *counts.entry(found.clone()).or_default() += 1;
+}
+
+/// However many there are of a kind, each is found once.
+#[tokio::test]
+async fn long_lists_of_what_waits_are_walked_in_parts() {
+    let Some(database) = empty().await else { return };
+    let (store, client) = (database.store(&options()).await, database.client().await);
+    let insert = "INSERT INTO tasks (id, key_id, operation, needs, caller_id, request, created_at)
+        SELECT 't' || n, 'k' || (n % 700), 'enlarge_image', 'needs' || (n % 30), '', '{}', 1 FROM generate_series(1, 2100) n";
+    client.execute(insert, &[]).await.unwrap();
+    let (mut needs, mut after) = (HashSet::new(), None);
+    loop {
+        let part = store.waiting_needs(after, 7).await.unwrap();
+        after = part.last().cloned();
+        let is_last = part.len() < 7;
+        part.into_iter().for_each(|found| assert!(needs.insert(found)));
+        if is_last {
+            break;
         }
-        assert!(counts[&key("a")] < 100, "{counts:?}");
     }
+    assert_eq!(needs.len(), 30);
+    let (mut keys, mut after) = (HashSet::new(), None);
+    for _ in 0..7 {
+        let lanes = store.waiting(vec![Asked { needs: "needs3".to_owned(), after, most: 10 }]).await.unwrap();
+        after = lanes.last().map(|lane| lane.key.clone());
+        lanes.into_iter().for_each(|lane| assert!(keys.insert(lane.key) && lane.count == 1));
+    }
+    // 2,100 is a multiple of both, so each of the 70 keys has one.
+    assert_eq!(keys.len(), 70);
+    assert_eq!((store.queue_length(5000).await.unwrap(), store.queue_length(1000).await.unwrap()), (2100, 1000));
+    assert_eq!(store.queue_share(key("k5"), 1000).await.unwrap(), KeyShare { own: 3, keys: 700 });
 }
 
 /// A process that was silent for longer than its lease finds its runs taken, and whatever it writes about them changes nothing.
@@ -127,8 +129,8 @@ async fn a_run_of_a_process_that_was_silent_is_fenced() {
     for name in ["1", "2"] {
         submit(&other, "a", name, "any").await;
     }
-    let stale = silent.claim_next(next("silent", None, &["any"], 9)).await.unwrap().unwrap();
-    let own = other.claim_next(next("other", None, &["any"], 9)).await.unwrap().unwrap();
+    let stale = silent.claim(next("silent", "a", "any")).await.unwrap().unwrap();
+    let own = other.claim(next("other", "a", "any")).await.unwrap().unwrap();
     let stale_run = stale.run.clone().unwrap();
     let alive = beat(&silent, "silent", lease, &[&stale, &own]).await;
     assert_eq!((alive.alive, alive.runs), (true, vec![stale_run.clone()]));
@@ -137,10 +139,10 @@ async fn a_run_of_a_process_that_was_silent_is_fenced() {
     assert_eq!(recover(&other, "other").await.requeued, std::slice::from_ref(&stale));
     let dead = beat(&silent, "silent", lease, &[&stale, &own]).await;
     assert_eq!((dead.alive, dead.runs), (false, vec![]));
-    let again = other.claim_next(next("other", None, &["any"], 9)).await.unwrap().unwrap();
+    let again = other.claim(next("other", "a", "any")).await.unwrap().unwrap();
     assert_eq!((again.id.as_str(), again.attempt), (stale.id.as_str(), 2));
     assert!(!silent.end(failed(&stale)).await.unwrap());
-    assert_eq!(silent.claim_next(next("silent", None, &["any"], 9)).await.unwrap(), None);
+    assert_eq!(silent.claim(next("silent", "a", "any")).await.unwrap(), None);
     assert_eq!(other.task(stale.id.clone()).await.unwrap().unwrap(), again);
     assert_eq!(other.orphaned_runs(9).await.unwrap(), [OrphanedRun { run: stale_run, since: Moment(10) }]);
     for task in [again, own] {
@@ -157,10 +159,10 @@ async fn the_clocks_of_processes_do_not_matter() {
         register(&store, me, Duration::from_secs(60)).await;
         submit(&store, me, me, me).await;
     }
-    let ahead = ClaimNext { now: Moment(i64::MAX / 4), ..next("ahead", None, &["ahead"], 9) };
-    let ahead = store.claim_next(ahead).await.unwrap().unwrap();
-    let behind = ClaimNext { now: Moment(-5), ..next("behind", None, &["behind"], 9) };
-    let behind = store.claim_next(behind).await.unwrap().unwrap();
+    let ahead = Claim { now: Moment(i64::MAX / 4), ..next("ahead", "ahead", "ahead") };
+    let ahead = store.claim(ahead).await.unwrap().unwrap();
+    let behind = Claim { now: Moment(-5), ..next("behind", "behind", "behind") };
+    let behind = store.claim(behind).await.unwrap().unwrap();
     assert_eq!(recover(&store, "ahead").await, Recovered::default());
     for (me, run, age, strays) in [
         ("behind", &behind, Heartbeat::STRAY_AGE, 0),
@@ -185,7 +187,7 @@ async fn a_renewal_that_commits_while_the_recovery_waits_is_kept() {
         register(&store, me, Duration::from_secs(60)).await;
     }
     submit(&store, "a", "1", "any").await;
-    let run = store.claim_next(next("late", None, &["any"], 9)).await.unwrap().unwrap();
+    let run = store.claim(next("late", "a", "any")).await.unwrap().unwrap();
     assert!(beat(&store, "late", Duration::ZERO, &[&run]).await.alive);
     let mut renewing = database.client().await;
     let renewal = renewing.transaction().await.unwrap();
@@ -211,7 +213,7 @@ async fn progress_is_seen_by_every_process() {
     let (worker, api) = (database.store(&options()).await, database.store(&options()).await);
     register(&worker, "worker", Duration::from_secs(60)).await;
     submit(&api, "a", "1", "any").await;
-    let run = worker.claim_next(next("worker", None, &["any"], 9)).await.unwrap().unwrap();
+    let run = worker.claim(next("worker", "a", "any")).await.unwrap().unwrap();
     let progress = RunProgress { percent: 7.25, step: 1, ..RunProgress::new(run.run.clone().unwrap()) };
     let heartbeat = Heartbeat::new(owner("worker"), Duration::from_secs(60), vec![progress.clone()]);
     api.watch(run.id.clone(), Duration::from_secs(60)).await.unwrap();
@@ -249,7 +251,7 @@ async fn what_a_process_does_is_announced_to_the_others() {
     register(&store, "me", Duration::from_secs(60)).await;
     submit(&store, "a", "1", "any").await;
     hear(&mut rings, Ring::Work).await;
-    let run = store.claim_next(next("me", None, &["any"], 9)).await.unwrap().unwrap();
+    let run = store.claim(next("me", "a", "any")).await.unwrap().unwrap();
     let task = run.clone().ended(Ending::Cancelled, None, Moment(9));
     let end = End { before: State::Running, task, assets: Vec::new(), callback: None, orphans_run: true };
     assert!(store.end(end).await.unwrap());

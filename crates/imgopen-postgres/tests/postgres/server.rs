@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -10,6 +10,8 @@ use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::Store;
 use imgopen_store::conformance::{Database, async_trait};
 use tokio_postgres::{Client, NoTls};
+
+use super::installed::{programs, unprivileged};
 
 /// Names a server by its URL, or says `private`.
 const VARIABLE: &str = "IMGOPEN_TEST_POSTGRES";
@@ -54,15 +56,7 @@ impl Server {
     }
 
     fn start(programs: PathBuf) -> Self {
-        let user = Command::new("id").arg("-u").output().unwrap().stdout;
-        // PostgreSQL does not run as root.
-        let mut command = if user == b"0\n" {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
-            command
-        } else {
-            Command::new("sh")
-        };
+        let mut command = unprivileged();
         command.args(["-c", PRIVATE, "sh"]).arg(programs).current_dir("/");
         let mut private = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut directory = String::new();
@@ -78,22 +72,6 @@ impl Server {
         let (server, _) = address.rsplit_once('/').unwrap();
         format!("{server}/{database}{settings}")
     }
-}
-
-/// The directory of the newest installed server's programs.
-fn programs() -> Option<PathBuf> {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| {
-        let entry = entry.ok()?;
-        Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
-    });
-    let mut found: Vec<(u32, PathBuf)> = debian.filter(|(_, programs)| programs.join("initdb").is_file()).collect();
-    found.sort();
-    let newest = found.pop().map(|(_, programs)| programs);
-    newest.or_else(|| {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path)
-            .find(|directory| directory.join("initdb").is_file() && directory.join("pg_ctl").is_file())
-    })
 }
 
 /// An empty database, which is dropped at the end.

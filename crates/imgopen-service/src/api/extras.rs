@@ -1,6 +1,6 @@
 //! The operations that the vendor's contract lacks: cancelling, lists, deliveries of callbacks, capabilities.
 
-use imgopen_engine::{BackendStatus, Choice, ModelKind, Models, Unavailable};
+use imgopen_engine::{BackendStatus, Described, ModelKind, Models, Unavailable};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpenExtras, types};
 use imgopen_store::{
     CallbackFilter, CallbackId, CallbackRow, CallbackState as Delivered, DeliveryAttempt, KeyId, Moment, State,
@@ -10,6 +10,8 @@ use imgopen_types::{Answer, Operation, operations};
 use types::*;
 
 use super::{Api, failures};
+use crate::fleet::progress;
+use crate::live::Live;
 use crate::tasks::cancel::{self, Cancelled};
 
 /// The default size of a page.
@@ -29,7 +31,7 @@ impl ImgOpenExtras for Api {
         });
         let cancelled = cancelled.await.map_err(|error| failures::of_panic("a cancel", &error))?;
         match cancelled.map_err(failures::of_store)? {
-            Cancelled::Now(task) => Ok(CancelTaskResponse::success(self.listed(&task))),
+            Cancelled::Now(task) => Ok(CancelTaskResponse::success(self.listed(&task, None))),
             Cancelled::Before(task) => {
                 let msg = format!("the task {id} has already ended as {}; there is nothing to cancel", task.state);
                 Err(Failure::conflict(msg))
@@ -57,7 +59,8 @@ impl ImgOpenExtras for Api {
         };
         let page = self.context.store.list_tasks(key, filter, before, size).await.map_err(failures::of_store)?;
         let next_cursor = page.next.and(page.rows.last()).map(|task| task.id.0.clone());
-        let rows = page.rows.iter().map(|task| self.listed(task)).collect();
+        let live = progress::of_all(&self.context, &page.rows).await;
+        let rows = page.rows.iter().map(|task| self.listed(task, live.get(&task.id))).collect();
         Ok(ListTasksResponse::success(TaskPage { rows, next_cursor }))
     }
 
@@ -111,19 +114,15 @@ impl ImgOpenExtras for Api {
 }
 
 impl Api {
-    /// Returns a task as lists show it.
-    fn listed(&self, task: &TaskRow) -> Task {
+    /// Returns a task as lists show it, with its progress if it runs.
+    fn listed(&self, task: &TaskRow, live: Option<&Live>) -> Task {
         let urls = self.context.urls();
-        let live = match task.state {
-            State::Running => self.context.running.live(task.run.as_ref(), urls),
-            _ => None,
-        };
-        let counted = live.as_ref().filter(|live| live.steps > 0);
+        let counted = live.filter(|live| live.steps > 0);
         let progress = match task.state {
             State::Succeeded => 100.0,
-            _ => live.as_ref().map_or(0.0, |live| live.percent),
+            _ => live.map_or(0.0, |live| live.percent),
         };
-        let (engine, grade) = live.as_ref().and_then(|live| live.engine.clone()).unzip();
+        let (engine, grade) = live.and_then(|live| live.engine.clone()).unzip();
         let output = task.output.as_ref().filter(|output| !output.pictures.is_empty());
         let pictures = output.map(|output| output.pictures.iter().map(|picture| urls.asset(&picture.token)).collect());
         let output = task.output.as_ref().filter(|output| !output.files.is_empty());
@@ -150,18 +149,19 @@ impl Api {
         }
     }
 
-    fn support(&self, operation: &Operation) -> OperationSupport {
-        let mut offers = self.context.engines.offers(operation.id);
-        offers.retain(|choice| !choice.offer.prepares_only);
+    fn support(&self, operation: &'static Operation) -> OperationSupport {
+        let engines = self.context.engines.everywhere();
+        let mut offers = engines.described(operation);
+        offers.retain(|described| !described.offer.prepares_only);
         let picked = match offers.is_empty() {
             true => Err(Unavailable::Operation { operation: operation.id.to_owned() }),
-            false => self.context.engines.pick(operation.id, None),
+            false => engines.pick(operation.id, None),
         };
         let missing = picked.err().map(|unavailable| unavailable.to_string());
         OperationSupport {
             operation: operation.id.to_owned(),
             available: missing.is_none(),
-            engines: offers.iter().map(offer).collect(),
+            engines: offers.into_iter().map(offer).collect(),
             missing,
             time_limit_seconds: seconds(self.context.settings.time_limit(operation.id)),
         }
@@ -194,24 +194,25 @@ fn owner(caller: &Caller) -> KeyId {
     KeyId(caller.access_key_id().to_owned())
 }
 
-fn offer(choice: &Choice) -> EngineOffer {
-    let models = match &choice.offer.models {
+fn offer(described: Described) -> EngineOffer {
+    let Described { name, offer, nets, backends } = described;
+    let models = match &offer.models {
         // Requests do not name them, but operators see here that their files count.
-        Models::Any => Some(choice.engine.nets(choice.offer.operation)).filter(|nets| !nets.is_empty()),
+        Models::Any => Some(nets).filter(|nets| !nets.is_empty()),
         Models::Listed(models) => {
             let checkpoints = models.iter().filter(|model| model.kind == ModelKind::Checkpoint);
             Some(checkpoints.map(|model| model.name.clone()).collect())
         }
     };
-    let values: Vec<_> = choice.offer.values.iter().map(field_values).collect();
-    let serves = |backend: &BackendStatus| backend.operations.contains(&choice.offer.operation.id);
-    let backends: Vec<_> = choice.engine.backends().into_iter().filter(serves).map(backend).collect();
+    let values: Vec<_> = offer.values.iter().map(field_values).collect();
+    let serves = |backend: &BackendStatus| backend.operations.contains(&offer.operation.id);
+    let backends: Vec<_> = backends.into_iter().filter(serves).map(backend).collect();
     EngineOffer {
-        name: choice.engine.name().to_owned(),
-        grade: EngineGrade::from(choice.offer.grade.as_str()),
+        name,
+        grade: EngineGrade::from(offer.grade.as_str()),
         models,
         values: Some(values).filter(|values| !values.is_empty()),
-        away: choice.offer.away.clone(),
+        away: offer.away.clone(),
         backends: Some(backends).filter(|backends| !backends.is_empty()),
     }
 }

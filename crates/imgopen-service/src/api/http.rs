@@ -15,6 +15,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http_range_header::parse_range_header;
+use imgopen_engine::Format;
 use imgopen_server::{Credentials, Failure, Options, complete, extras_routes, routes};
 use imgopen_store::{AssetRow, AssetToken, KeyId};
 
@@ -23,7 +24,11 @@ use super::waiting::Waiting;
 use super::{Api, cors, counting, failures, front, open};
 use crate::assets::{AssetError, attachment};
 use crate::context::Context;
+use crate::fleet::counts::Numbers;
+use crate::fleet::{gauges, previews};
+use crate::metrics::Gauges;
 use crate::metrics::form::Form;
+use crate::plurals::counted;
 use crate::tasks::needs;
 
 /// How long a cache may keep a picture, in seconds: a year, because it never changes.
@@ -39,9 +44,16 @@ pub fn hosts_of(context: &Context) -> Hosts {
     Hosts { is_open: context.settings.open }
 }
 
-/// Returns the routes of the whole service, for a server that checks hosts.
+/// Returns the routes of the whole service, for a server that checks hosts. A process that only runs tasks has few.
 pub fn routes_of(context: &Arc<Context>) -> Router {
     let settings = &context.settings;
+    let watch = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics));
+    if !settings.role.answers_calls() {
+        return complete(watch.with_state(context.clone()));
+    }
     let mut options =
         Options::default().body_limit(settings.requests.body_bytes).body_timeout(settings.requests.body_time);
     if settings.open {
@@ -50,11 +62,8 @@ pub fn routes_of(context: &Arc<Context>) -> Router {
     let waiting = Waiting::new(front::places(&settings.connections));
     let api = Arc::new(Api { context: context.clone(), waiting });
     let (vendor, extras) = (routes(api.clone(), options.clone()), extras_routes(api, options));
-    let own = Router::new()
+    let own = watch
         .route("/", get(|| async { Redirect::temporary("/docs") }))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .route("/assets/{token}", get(asset))
         .route("/previews/{token}", get(preview))
         .with_state(context.clone());
@@ -81,15 +90,30 @@ async fn ready(State(context): State<Arc<Context>>) -> Result<String, Failure> {
     if !faults.is_empty() {
         return Err(failures::not_now(&faults.join("; ")));
     }
+    let mut text = "ready\n".to_owned();
+    if context.fleet.as_ref().is_some_and(|fleet| fleet.is_draining()) {
+        match context.running.count() {
+            0 => text += "drained\n",
+            runs => text += &format!("draining: {}\n", counted(runs as u64, "task")),
+        }
+    }
     let away = context.backends().into_iter().filter_map(|backend| Some((backend.name, backend.away?)));
-    Ok(away.fold("ready\n".to_owned(), |text, (name, reason)| format!("{text}away: {name}: {reason}\n")))
+    Ok(away.fold(text, |text, (name, reason)| format!("{text}away: {name}: {reason}\n")))
 }
 
 async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Result<Response, Failure> {
     let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let form = Form::preferred(&accept.join(","));
-    let bytes = context.store.asset_bytes().await.map_err(failures::of_store)?;
-    let text = context.metrics.text(context.dispatch.counts(), bytes, context.backends());
+    let lease_age = context.fleet.as_ref().and_then(|fleet| fleet.lease_age());
+    let gauges = match context.settings.role.answers_calls() {
+        true => {
+            let Numbers { queued, running, asset_bytes } =
+                gauges::numbers(&context).await.map_err(failures::of_store)?;
+            Gauges { queued, running, asset_bytes, lease_age }
+        }
+        false => Gauges { lease_age, ..Gauges::default() },
+    };
+    let text = context.metrics.text(gauges, context.backends());
     let headers = [(CONTENT_TYPE, form.media_type()), (VARY, "accept")];
     Ok((headers, form.write(text)).into_response())
 }
@@ -221,11 +245,28 @@ async fn preview(
     State(context): State<Arc<Context>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
-    let picture = context.running.preview(&token(path)?);
-    let picture = picture.ok_or_else(|| Failure::not_found("there is no such preview; its task has ended"))?;
-    let headers =
-        [(CONTENT_TYPE, picture.format.media_type()), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, picture.bytes).into_response())
+    let token = token(path)?;
+    let headers = |format: Format| {
+        [(CONTENT_TYPE, format.media_type()), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")]
+    };
+    if let Some(picture) = context.running.preview(&token) {
+        return Ok((headers(picture.format), picture.bytes).into_response());
+    }
+    let none = || Failure::not_found("there is no such preview; its task has ended");
+    let format = previews::format(&token).filter(|_| context.fleet.is_some()).ok_or_else(none)?;
+    // Results are at their own address, as long as that says so.
+    if context.store.asset(token.clone()).await.map_err(failures::of_store)?.is_some() {
+        return Err(none());
+    }
+    match context.assets.without_row(&token).await {
+        Ok(Some(stream)) => Ok((headers(format), Body::from_stream(stream)).into_response()),
+        // It was replaced at this moment.
+        Ok(None) | Err(AssetError::Damaged { .. }) => Err(none()),
+        Err(error) => {
+            tracing::warn!(run = token.run(), %error, "a preview cannot be read");
+            Err(failures::not_now("the preview cannot be read at the moment"))
+        }
+    }
 }
 
 /// The picture behind a token never changes, so the token identifies its version.

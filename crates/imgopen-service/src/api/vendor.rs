@@ -10,6 +10,7 @@ use types::*;
 
 use super::{Api, failures};
 use crate::answers::{Report, accepted, tool_code};
+use crate::fleet::progress;
 use crate::tasks::submit::{self, IDEMPOTENCY_KEY, SANDBOX, Submit};
 
 /// The operations whose tasks the queries of generation jobs find.
@@ -93,7 +94,7 @@ impl ImgOpen for Api {
         let task = self.find(&caller, &asked, SD, &State::ALL).await?;
         let task = task.filter(|task| task.finished_at.is_none_or(|end| end >= month));
         let hint = "check the id; use `query_archived_task` for tasks that ended before this month";
-        self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked)
+        self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked).await
     }
 
     /// Finds tasks that have ended, in any month.
@@ -105,7 +106,7 @@ impl ImgOpen for Api {
         let asked = request.business_task_id;
         let task = self.find(&caller, &asked, SD, &State::FINAL).await?;
         let hint = "check the id; use `query_task` for tasks that have not ended";
-        self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked)
+        self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked).await
     }
 
     /// Finds the tasks of one tool.
@@ -120,7 +121,7 @@ impl ImgOpen for Api {
         let operation = operation.filter(|_| ToolCode::KNOWN.contains(&tool)).ok_or_else(|| unknown_tool(&tool))?;
         let task = self.find(&caller, &asked, std::slice::from_ref(&operation.id), &State::ALL).await?;
         let hint = format!("check the id, and that its tool is `{tool}`");
-        self.report(&task.ok_or_else(|| unknown(&asked, &hint))?, &asked)
+        self.report(&task.ok_or_else(|| unknown(&asked, &hint))?, &asked).await
     }
 
     async fn query_training(
@@ -130,7 +131,7 @@ impl ImgOpen for Api {
     ) -> Result<QueryTrainingResponse, Failure> {
         let asked = request.task_id;
         let task = self.find(&caller, &asked, &["submit_training"], &State::ALL).await?;
-        self.report(&task.ok_or_else(|| unknown(&asked, "check the id"))?, &asked)
+        self.report(&task.ok_or_else(|| unknown(&asked, "check the id"))?, &asked).await
     }
 }
 
@@ -153,6 +154,7 @@ impl Api {
         })?;
         let endings = self.context.endings.subscribe();
         let task = self.submit(caller, request).await?;
+        let _looked_for = self.context.fleet.as_ref().map(|fleet| fleet.waiting.enter(&task.id));
         let task = submit::wait(&self.context, endings, &task).await?;
         let report = Report { task: &task, asked: &task.caller_id, live: None, urls: self.context.urls() };
         report.answer().map_err(|error| failures::of_answer(&error))
@@ -174,11 +176,13 @@ impl Api {
 
     /// Returns all models of a kind that the caller may see, sorted by name, each with its number in the list.
     async fn models(&self, caller: &Caller, kind: ModelKind) -> Result<Vec<(i64, Model)>, Failure> {
-        let engines = self.context.engines.clone();
+        let engines = self.context.engines.everywhere();
         let models = tokio::task::spawn_blocking(move || engines.models(kind)).await;
         let mut models = models.map_err(|error| failures::of_panic("the list of models", &error))?;
         models.retain(|model| model.is_for(caller.access_key_id()));
         models.sort_by(|a, b| a.name.cmp(&b.name));
+        // Several processes may have it, as that of the caller or as everybody's.
+        models.dedup_by(|a, b| a.name == b.name);
         Ok((1..).zip(models).collect())
     }
 
@@ -193,13 +197,9 @@ impl Api {
         self.context.store.find(find).await.map_err(failures::of_store)
     }
 
-    fn report<T: Answer>(&self, task: &TaskRow, asked: &str) -> Result<T, Failure> {
-        let urls = self.context.urls();
-        let live = match task.state {
-            State::Running => self.context.running.live(task.run.as_ref(), urls),
-            _ => None,
-        };
-        let report = Report { task, asked, live: live.as_ref(), urls };
+    async fn report<T: Answer>(&self, task: &TaskRow, asked: &str) -> Result<T, Failure> {
+        let live = progress::watched(&self.context, task).await;
+        let report = Report { task, asked, live: live.as_ref(), urls: self.context.urls() };
         report.answer().map_err(|error| failures::of_answer(&error))
     }
 }

@@ -8,7 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_store::{Moment, StoreError, Turn, UnderWay};
+use imgopen_store::{
+    CallbackRow, ClaimCallbacks, ClaimId, Duty, InProgress as InProgressRow, Moment, StoreError, Turn, UnderWay,
+};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
@@ -16,6 +18,7 @@ use super::attempt::Attempts;
 use super::in_progress::InProgress;
 use crate::context::Context;
 use crate::jumps::Jumps;
+use crate::upkeep::duties;
 
 /// How often the rows are read when none is known to be due, because another process may have redelivered one.
 const POLL: Duration = Duration::from_secs(1);
@@ -28,6 +31,9 @@ const CHECK: Duration = Duration::from_secs(60);
 
 /// How far the clock must be set between two polls before pauses are compared with it at once.
 const JUMP: Duration = Duration::from_secs(1);
+
+/// How long a claim holds beyond the time of an attempt: until it is begun and recorded.
+const RECORDED: Duration = Duration::from_secs(15);
 
 /// How many keys' last origins are remembered beside those with attempts in progress.
 const TURNS: usize = 1000;
@@ -82,10 +88,8 @@ impl Pusher {
         if self.turn.origins.len() > TURNS {
             self.turn.origins.retain(|key, _| attempts.iter().any(|attempt| attempt.key == *key));
         }
-        let (at_once, per_origin) = (settings.at_once, settings.at_once_per_host);
-        let under_way = UnderWay { attempts, at_once, per_origin, turn: self.turn.clone() };
         let now = self.context.clock.now();
-        for callback in self.context.store.due_callbacks(now, under_way).await? {
+        for callback in self.due(now, attempts).await? {
             self.turn.passed(&callback.key, &callback.origin);
             let entry = self.in_progress.enter(&callback);
             let (context, attempts) = (self.context.clone(), self.attempts.clone());
@@ -102,6 +106,33 @@ impl Pusher {
         // What is due already and was not started waits for a push to end.
         self.context.store.next_callback(now).await
     }
+
+    /// Chooses callbacks that are due beside the attempts in progress. One of several processes claims them for as long as an
+    /// attempt may take, so that no other makes the same.
+    async fn due(&self, now: Moment, attempts: Vec<InProgressRow>) -> Result<Vec<CallbackRow>, StoreError> {
+        let (settings, store, turn) = (&self.context.settings.callbacks, &self.context.store, self.turn.clone());
+        let Some(fleet) = &self.context.fleet else {
+            let (at_once, per_origin) = (settings.at_once, settings.at_once_per_host);
+            return store.due_callbacks(now, UnderWay { attempts, at_once, per_origin, turn }).await;
+        };
+        let claim = match ClaimId::new() {
+            Ok(claim) => claim,
+            Err(error) => {
+                error!(%error, "no callback can be claimed; trying again later");
+                return Ok(Vec::new());
+            }
+        };
+        let claim = ClaimCallbacks {
+            owner: fleet.owner(),
+            claim,
+            now,
+            hold: settings.time + RECORDED,
+            most: settings.at_once,
+            at_once_per_host: settings.at_once_per_host,
+            turn,
+        };
+        store.claim_callbacks(claim).await
+    }
 }
 
 /// Keeps a clock that is put back from prolonging the pauses between delivery attempts.
@@ -117,6 +148,11 @@ impl Pauses {
         let uptime = observed.reading.uptime;
         let is_recent = self.checked.is_some_and(|checked| uptime.saturating_sub(checked) < CHECK);
         if is_recent && observed.jump < JUMP {
+            return;
+        }
+        // The clocks of several processes follow that of their database, and one looks for all.
+        if !duties::take(context, Duty::Retention).await.unwrap_or(false) {
+            self.checked = Some(uptime);
             return;
         }
         let longest = context.settings.longest_callback_pause();

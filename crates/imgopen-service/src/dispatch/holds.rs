@@ -152,9 +152,9 @@ impl Holds {
 
 /// Whether tasks with these needs make pictures.
 fn makes_pictures(needs: &str) -> bool {
-    // Before the operation stands whether the task is for the sandbox, after it the model.
-    let operation = needs.split(':').next().unwrap_or_default();
-    has_pictures(operation.rsplit('/').next().unwrap_or_default())
+    // Before the operation stands whether the task is for the sandbox, after it what a process must have, and the model.
+    let head = needs.split([':', '+']).next().unwrap_or_default();
+    has_pictures(head.rsplit('/').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_fault_of_the_pictures_is_over_only_when_one_was_written() {
         let (mut holds, now) = (Holds::default(), Instant::now());
-        let (maker, reader) = ("sandbox/enlarge_image:a/b", "sandbox/detect_faces:a/b");
+        let (maker, reader) = ("sandbox/enlarge_image+grade=draft:a/b", "sandbox/detect_faces:a/b");
         holds.fault(Scope::Pictures, None, now);
         assert!(!holds.allow(maker, now) && holds.allow(reader, now) && holds.is_server_held());
         // Runs that write no picture say nothing about their disk.

@@ -288,3 +288,81 @@ async fn a_run_with_its_pictures_waits_for_room_without_a_slot() {
     drop((slot, starting, other));
     assert!(timeout(LOOK * 2, busy).await.is_ok());
 }
+
+#[test]
+fn a_full_queue_that_is_shared_asks_for_the_share_of_a_key() {
+    let queue = queue(10, 5).shared();
+    queue.set_queued(9);
+    queue.place(&key("a")).unwrap().keep_shared(None);
+    assert_eq!((queue.place(&key("b")).unwrap_err(), queue.counts()), (Full { queued: 10 }, (10, 0)));
+    let share = |own, keys| queue.place_in_share(&key("b"), KeyShare { own, keys }).is_ok();
+    assert!(share(0, 1) && share(4, 2) && !share(5, 2) && !share(1, 100) && share(0, 100));
+    // Places that were not kept are free again.
+    assert_eq!(queue.counts(), (10, 0));
+    queue.set_queued(20);
+    assert!(!share(0, 1));
+}
+
+#[test]
+fn hints_are_replaced_by_what_a_later_look_has_found() {
+    let queue = queue(100, 10).shared();
+    let found = |lanes: &[(&str, usize)], is_complete| Found {
+        pool: 0,
+        needs: "n".to_owned(),
+        begin: Begin::Working,
+        lanes: lanes.iter().map(|(name, count)| (key(name), *count)).collect(),
+        is_complete,
+        has_more: !is_complete,
+    };
+    let taken = || std::iter::from_fn(|| next(&queue, 0)).map(|slot| slot.key.0).collect::<Vec<_>>();
+    // Of a part, each key has one turn.
+    let first = queue.begin_look();
+    queue.hint(first.number, found(&[("a", 5), ("b", 1)], false));
+    let second = queue.begin_look();
+    assert_eq!(second.lanes, HashMap::from([("n".to_owned(), 2)]));
+    let mut keys = taken();
+    keys.sort();
+    assert_eq!(keys, ["a", "b"]);
+    // What is added while a look is under way is newer than what it finds.
+    queue.hint_one(&slot(0, "c", "n"));
+    queue.hint(second.number, found(&[("a", 2)], true));
+    let mut keys = taken();
+    keys.sort();
+    assert_eq!(keys, ["a", "a", "c"]);
+    queue.hint_one(&slot(0, "c", "n"));
+    queue.hint_one(&slot(0, "c", "other"));
+    let third = queue.begin_look();
+    queue.forget(third.number, "n");
+    assert_eq!(next(&queue, 0).map(|slot| slot.needs).as_deref(), Some("other"));
+    assert_eq!(next(&queue, 0), None);
+}
+
+#[test]
+fn a_claim_that_finds_nothing_drops_its_hint() {
+    let queue = queue(100, 10).shared();
+    let look = queue.begin_look();
+    let lanes = vec![(key("a"), 9)];
+    let (pool, needs, begin) = (0, "n".to_owned(), Begin::Working);
+    queue.hint(look.number, Found { pool, needs, begin, lanes, is_complete: true, has_more: false });
+    let slot = next(&queue, 0).unwrap();
+    queue.dropped(&slot);
+    assert_eq!(next(&queue, 0), None);
+    assert!(queue.lock().pools[0].by_key.is_empty());
+}
+
+#[tokio::test]
+async fn a_look_is_asked_for_when_hints_run_low() {
+    let queue = Dispatch::new(vec![Pool { slots: 1, ..shared(10) }], 100).shared();
+    let lanes = ["a", "b", "c"].map(|name| (key(name), 1)).to_vec();
+    let found =
+        Found { pool: 0, needs: "n".to_owned(), begin: Begin::Working, lanes, is_complete: false, has_more: true };
+    let look = queue.begin_look();
+    queue.hint(look.number, found.clone());
+    assert!(next(&queue, 0).is_some() && queue.low().now_or_never().is_none());
+    assert!(next(&queue, 0).is_some() && queue.low().now_or_never().is_some());
+    // Once for each look.
+    assert!(next(&queue, 0).is_some() && queue.low().now_or_never().is_none());
+    queue.hint(look.number, Found { is_complete: true, has_more: false, ..found });
+    while next(&queue, 0).is_some() {}
+    assert!(queue.low().now_or_never().is_none());
+}

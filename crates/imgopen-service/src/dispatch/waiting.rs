@@ -32,6 +32,15 @@ pub struct Taken {
 pub struct Lanes {
     pub by_key: HashMap<KeyId, Lane>,
     pub taken: Taken,
+    /// Whether more waits in the database than is hinted at here.
+    pub has_more: bool,
+}
+
+impl Lanes {
+    /// Returns how many tasks wait.
+    pub fn waiting(&self) -> usize {
+        self.by_key.values().map(|lane| lane.waiting.count()).sum()
+    }
 }
 
 /// The tasks of one key in one pool.
@@ -54,6 +63,8 @@ struct Group {
     needs: String,
     begin: Begin,
     count: usize,
+    /// The look at the database during which or after which a hint was added here.
+    look: u64,
 }
 
 impl Group {
@@ -70,7 +81,7 @@ impl Waiting {
     pub fn push_back(&mut self, needs: &str, begin: Begin, count: usize) {
         match self.0.back_mut() {
             Some(last) if last.is(needs, begin) => last.count += count,
-            _ if count > 0 => self.0.push_back(Group { needs: needs.to_owned(), begin, count }),
+            _ if count > 0 => self.0.push_back(Group { needs: needs.to_owned(), begin, count, look: 0 }),
             _ => {}
         }
     }
@@ -78,7 +89,49 @@ impl Waiting {
     pub fn push_front(&mut self, needs: &str, begin: Begin) {
         match self.0.front_mut() {
             Some(first) if first.is(needs, begin) => first.count += 1,
-            _ => self.0.push_front(Group { needs: needs.to_owned(), begin, count: 1 }),
+            _ => self.0.push_front(Group { needs: needs.to_owned(), begin, count: 1, look: 0 }),
+        }
+    }
+
+    /// Returns how many tasks wait.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|group| group.count).sum()
+    }
+
+    /// Returns the needs of the tasks, each once if they are hints.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|group| group.needs.as_str())
+    }
+
+    /// Adds a hint at one task, beside others with the same needs.
+    pub fn add_hint(&mut self, needs: &str, begin: Begin, look: u64) {
+        match self.0.iter_mut().find(|group| group.is(needs, begin)) {
+            Some(group) => {
+                group.count += 1;
+                group.look = look;
+            }
+            None => self.0.push_back(Group { needs: needs.to_owned(), begin, count: 1, look }),
+        }
+    }
+
+    /// Sets how many tasks with these needs a look has found. What was added since it began is newer.
+    pub fn set_hint(&mut self, needs: &str, begin: Begin, count: usize, look: u64) {
+        match self.0.iter_mut().find(|group| group.is(needs, begin)) {
+            Some(group) => group.count = if group.look >= look { group.count.max(count) } else { count },
+            None => self.0.push_back(Group { needs: needs.to_owned(), begin, count, look: 0 }),
+        }
+    }
+
+    /// Drops the hints at tasks with these needs that are older than a look.
+    pub fn drop_hints(&mut self, needs: &str, look: u64) {
+        self.0.retain(|group| group.needs != needs || group.look >= look);
+    }
+
+    /// Has the other needs go first the next time.
+    pub fn rotate(&mut self, needs: &str) {
+        if let Some(group) = self.0.iter().position(|group| group.needs == needs).and_then(|index| self.0.remove(index))
+        {
+            self.0.push_back(group);
         }
     }
 

@@ -3,7 +3,9 @@
 use imgopen_types::operations;
 
 use super::addresses::{EVERY_ORIGIN, base, origin};
-use super::{InvalidSetting, MOST_RUNS, Settings};
+use super::database::{EXAMPLE, Role};
+use super::invalid::InvalidSetting;
+use super::{MOST_RUNS, Settings};
 
 impl Settings {
     /// Checks the settings against each other and against the contract.
@@ -88,7 +90,32 @@ impl Settings {
             return wrong(&setting, format!("{threshold} given; give a number from 0 to 1"));
         }
         self.storage.check()?;
+        self.check_database()?;
         self.check_names()
+    }
+
+    /// Checks the database, and what the role needs.
+    pub(super) fn check_database(&self) -> Result<(), InvalidSetting> {
+        self.database.check()?;
+        if self.role == Role::All {
+            return Ok(());
+        }
+        let role = self.role.as_str();
+        if !self.is_in_fleet() {
+            let problem = format!(
+                "\"{role}\" given without `database.url`; processes with roles share a database of PostgreSQL; {EXAMPLE} \
+                 there, or leave `role` out"
+            );
+            return Err(InvalidSetting { setting: "role".to_owned(), problem });
+        }
+        if self.public_url.is_none() {
+            let problem = format!(
+                "missing; the role is \"{role}\", and the URLs of pictures must be the same from every process; give the address \
+                 at which callers reach those that answer calls, such as `https://images.example.com`"
+            );
+            return Err(InvalidSetting { setting: "public_url".to_owned(), problem });
+        }
+        Ok(())
     }
 
     fn check_names(&self) -> Result<(), InvalidSetting> {

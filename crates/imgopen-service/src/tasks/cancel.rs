@@ -9,6 +9,7 @@ use super::ending::forget;
 use super::faults::release_if_idle;
 use crate::callbacks;
 use crate::context::Context;
+use crate::fleet::progress;
 
 /// The outcome of a request to cancel.
 pub enum Cancelled {
@@ -29,7 +30,7 @@ pub async fn cancel(context: &Arc<Context>, key: &KeyId, id: &TaskId) -> Result<
             return Ok(Cancelled::Before(seen));
         }
         let before = seen.state;
-        let engine = context.running.live(seen.run.as_ref(), context.urls()).and_then(|live| live.engine);
+        let engine = progress::of(context, &seen).await.and_then(|live| live.engine);
         let task = seen.ended(Ending::Cancelled, engine, context.clock.now());
         let callback = callbacks::reporting(&task, context.urls());
         let (assets, orphans_run) = (Vec::new(), before == State::Running);

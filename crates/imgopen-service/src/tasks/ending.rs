@@ -21,6 +21,7 @@ use super::run::{Outcome, Run};
 use crate::callbacks;
 use crate::context::Context;
 use crate::fault_time::faulty_for;
+use crate::fleet::previews;
 use crate::loras;
 
 /// The pause between two attempts to read a row.
@@ -141,7 +142,19 @@ async fn forget_work(context: &Context, task: &TaskRow) {
 }
 
 /// Writes how a run ended. Returns what becomes of its task.
-pub async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
+pub async fn end(context: &Context, mut run: Run<'_>, outcome: Outcome) -> Next {
+    let (id, previews) = (run.id.clone(), context.running.end_previews(run.id));
+    // One that is being stored may leave a file.
+    run.is_writing |= previews.is_some();
+    let next = write_outcome(context, run, outcome).await;
+    let previews = previews.unwrap_or_default();
+    if !previews.is_empty() && in_time(context, previews::delete(context, &previews)).await.is_none() {
+        warn!(run = id.as_str(), "previews could not be deleted in time; they are deleted later");
+    }
+    next
+}
+
+async fn write_outcome(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
     let is_fault = matches!(outcome, Outcome::Deferred(_));
     if !matches!(&outcome, Outcome::Deferred(fault) if fault.absence.is_some()) {
         context.absences.over(&run.task.id);
@@ -155,7 +168,13 @@ pub async fn end(context: &Context, run: Run<'_>, outcome: Outcome) -> Next {
             None => return hand_back(context, &run, Some(fault)).await,
         },
         Outcome::Cancelled => {
-            clean_up(context, &run, Work::Over).await;
+            let work = match &context.fleet {
+                // Its row already has its end.
+                None => Work::Over,
+                // Or another process has taken it.
+                Some(_) => stale_work(context, run.task, Work::Discarded).await,
+            };
+            clean_up(context, &run, work).await;
             return Next::Over;
         }
     };
@@ -186,6 +205,7 @@ pub async fn write_end(context: &Context, run: &Run<'_>, end: &End) -> bool {
             Ok(false) if is_own_end(context, &end.task).await => break,
             // The task was cancelled or given to another run, so nothing of this run may remain.
             Ok(false) => {
+                context.metrics.end_refused();
                 clean_up(context, run, stale_work(context, run.task, Work::Discarded).await).await;
                 return false;
             }

@@ -26,6 +26,7 @@ use super::needs::{self, Needs};
 use crate::absences::Absence;
 use crate::context::Context;
 use crate::dispatch::{Fetching, Starting};
+use crate::fleet::suspects::{self, Occupied};
 use crate::live::Entry;
 use crate::loras::{self, NameError};
 use crate::results;
@@ -42,7 +43,7 @@ pub enum Outcome {
     Failed(String),
     /// The task was cancelled; its row already holds that end.
     Cancelled,
-    /// The service is stopping.
+    /// The service is stopping, or the task is to run alone and cannot now.
     HandedBack,
     /// It met a fault that is not the task's.
     Deferred(Fault),
@@ -171,6 +172,12 @@ struct Prepared {
 
 /// Carries out a run within its time limit, which does not count the wait for a slot.
 pub async fn carry_out(context: &Context, operation: &'static Operation, entry: &Entry, run: &mut Run<'_>) -> Outcome {
+    entry.claimed();
+    // Held until the run is over.
+    let _alone = match suspects::enter(context, run.task, run.id).await {
+        Ok(alone) => alone,
+        Err(Occupied) => return Outcome::HandedBack,
+    };
     let (limit, began) = (context.settings.time_limit(operation.id), Instant::now());
     let prepared = match timeout(limit, prepare(context, operation, entry, run)).await {
         Ok(Ok(prepared)) => prepared,
@@ -179,7 +186,11 @@ pub async fn carry_out(context: &Context, operation: &'static Operation, entry: 
     };
     let left = limit.saturating_sub(began.elapsed());
     if run.places.slot.is_none() {
-        let (slot, starting) = context.dispatch.slot_for(run.places.pool, &run.task.needs).await;
+        let (slot, starting) = tokio::select! {
+            biased;
+            taken = context.dispatch.slot_for(run.places.pool, &run.task.needs) => taken,
+            () = suspects::to_give_way(context, run.id) => return Outcome::HandedBack,
+        };
         (run.places.slot, run.places.starting) = (slot, Some(starting));
     }
     let finished = timeout(left, async {

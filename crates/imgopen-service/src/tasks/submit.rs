@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_engine::{EngineError, JobRequest, TaskOptions, Unavailable};
+use imgopen_engine::{EngineError, JobRequest, NamedModel, TaskOptions, Unavailable};
 use imgopen_fetch::FetchError;
 use imgopen_store::{Idempotency, KeyId, NewTask, NoRandomness, State, StoreError, Submitted, TaskId, TaskRow};
 use imgopen_types::Operation;
@@ -11,7 +11,9 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use super::inputs;
+use super::named::{self, Named};
 use super::needs::{self, Needs};
+use super::terms::Terms;
 use crate::context::Context;
 use crate::dispatch::{Full, Place, Slot};
 use crate::loras::{self, NameError};
@@ -116,8 +118,12 @@ impl From<NoRandomness> for Rejected {
 pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, Rejected> {
     let Submit { key, operation, request, idempotency_key, directives } = submit;
     let now = context.clock.now();
-    let needs =
-        Needs { operation: operation.id, model: operation.model_of(&request), is_for_sandbox: directives.is_some() };
+    let mut needs = Needs {
+        operation: operation.id,
+        model: operation.model_of(&request),
+        is_for_sandbox: directives.is_some(),
+        terms: Terms::default(),
+    };
     let options = TaskOptions { sandbox: directives };
     let mut task = NewTask {
         id: TaskId::new(now)?,
@@ -145,7 +151,10 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         return Err(Rejected::Header(msg));
     }
     context.health.room().await.map_err(Rejected::NotNow)?;
-    let found = needs.find(&context.engines)?;
+    let engines = context.engines.everywhere();
+    let named = if context.fleet.is_some() { named::of(operation, &request) } else { Vec::new() };
+    needs.terms.named = models(&named);
+    let found = needs.find(&engines)?;
     // A task waits for what went away. What never came may never come.
     let choice = match found.offer.is_known {
         true => found,
@@ -155,11 +164,20 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         context.health.bucket().await.map_err(Rejected::NotNow)?;
         check_kept(context, &task.key).await?;
     }
-    let slot = needs.slot_with(context, task.key.clone(), &choice);
-    let engine = choice.engine;
+    let slot = match &context.fleet {
+        None => Some(needs.slot_with(context, task.key.clone(), &choice)),
+        Some(_) => {
+            needs.terms = Terms::of(&engines, &choice, models(&named));
+            task.needs = needs.to_text();
+            let here = Some(&needs).filter(|_| context.settings.role.runs_tasks());
+            here.and_then(|needs| needs.slot_here(context, task.key.clone()))
+        }
+    };
     let addresses = check_addresses(context, operation, &request);
     // Before the engine, which may know the LoRAs of all keys.
     loras::check_named(context, &task.key, &request).await?;
+    named::check(&engines, &choice, &named).map_err(Rejected::Request)?;
+    let engine = choice.engine;
     let request =
         JobRequest::new(task.id.as_str(), operation, request).with_options(options).with_key(task.key.as_str());
     engine.check(&request)?;
@@ -177,9 +195,33 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
     answered(operation, &task, stored)
 }
 
+fn models(named: &[Named]) -> Vec<NamedModel> {
+    named.iter().map(|named| named.model.clone()).collect()
+}
+
+/// Takes a place in the queue. Of one that several processes share, the database counts the key's share if it is full.
+async fn place(context: &Context, key: &KeyId) -> Result<Result<Place, Full>, StoreError> {
+    let dispatch = &context.dispatch;
+    match dispatch.place(key) {
+        Err(_) if dispatch.is_shared() => {
+            let share = context.store.queue_share(key.clone(), dispatch.length()).await?;
+            Ok(dispatch.place_in_share(key, share))
+        }
+        placed => Ok(placed),
+    }
+}
+
+/// Keeps the place of a task that is written. The slot is `None` if the task cannot run in this process.
+fn keep(context: &Context, place: Place, slot: Option<&Slot>) {
+    match slot {
+        Some(slot) if !context.dispatch.is_shared() => place.keep(slot),
+        slot => place.keep_shared(slot),
+    }
+}
+
 /// Writes a task, or finds the one that the same submit started before.
-async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submitted, Rejected> {
-    let place = match context.dispatch.place(&slot.key) {
+async fn store(context: Arc<Context>, task: NewTask, slot: Option<Slot>) -> Result<Submitted, Rejected> {
+    let place = match place(&context, &task.key).await? {
         Ok(place) => place,
         // A repeated submit is answered even if the queue is full.
         Err(full) => {
@@ -191,7 +233,7 @@ async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submi
     let error = match context.store.submit(task).await {
         Ok(submitted) => {
             if submitted == Submitted::New {
-                place.keep(&slot);
+                keep(&context, place, slot.as_ref());
                 context.metrics.accepted(operation);
             }
             return Ok(submitted);
@@ -205,11 +247,11 @@ async fn store(context: Arc<Context>, task: NewTask, slot: Slot) -> Result<Submi
 }
 
 /// Finds out whether a submit that returned an error was carried out. If so, its task runs like any other.
-async fn settle(context: Arc<Context>, id: TaskId, place: Place, slot: Slot) {
+async fn settle(context: Arc<Context>, id: TaskId, place: Place, slot: Option<Slot>) {
     loop {
         match context.store.task(id.clone()).await {
             // Whatever its state is: a place without a task is dropped by the next claim.
-            Ok(Some(_)) => return place.keep(&slot),
+            Ok(Some(_)) => return keep(&context, place, slot.as_ref()),
             Ok(None) => return,
             Err(_) => {
                 tokio::select! {

@@ -28,6 +28,9 @@ use crate::live::Entry;
 /// How long an engine may go on after its run before that is reported.
 const SLOW_END: Duration = Duration::from_secs(30);
 
+/// The pause after which a process that may not begin runs looks whether it may.
+const HELD: Duration = Duration::from_millis(100);
+
 /// How long a task that may be to blame for deaths of the process keeps the others waiting. Longer than most time limits.
 pub const ALONE: Duration = Duration::from_secs(10 * 60);
 
@@ -35,6 +38,13 @@ pub const ALONE: Duration = Duration::from_secs(10 * 60);
 pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
     let (dispatch, stopping) = (&context.dispatch, &context.stopping);
     while !stopping.is_cancelled() {
+        if !may_claim(&context) {
+            tokio::select! {
+                () = tokio::time::sleep(HELD) => {}
+                () = stopping.cancelled() => {}
+            }
+            continue;
+        }
         let slot = match begin {
             // It takes one when it has its pictures.
             Begin::Fetching => None,
@@ -43,7 +53,9 @@ pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
                 None => return,
             },
         };
-        let Some(taken) = dispatch.next(pool, begin) else {
+        // It may have waited long for its slot.
+        let next = if may_claim(&context) { dispatch.next(pool, begin) } else { continue };
+        let Some(taken) = next else {
             drop(slot);
             tokio::select! {
                 () = dispatch.changed(pool, begin) => {}
@@ -55,6 +67,11 @@ pub async fn work(context: Arc<Context>, pool: usize, begin: Begin) {
         let places = Places { pool, fetching, slot, starting };
         run_slot(&context, &taken, places, None).await;
     }
+}
+
+/// Whether this process may begin runs, if it is one of several: it is sure of its lease, and does not drain.
+fn may_claim(context: &Context) -> bool {
+    context.fleet.as_ref().is_none_or(|fleet| fleet.may_claim() && !fleet.is_draining())
 }
 
 /// Runs the tasks that may be to blame for deaths of the process, each alone, before the workers begin. If the process
@@ -131,6 +148,8 @@ async fn run_slot(context: &Context, slot: &Slot, places: Places, only: Option<P
         Ok(None) => {
             drop(places);
             match is_particular {
+                // Another process was faster, or the task was cancelled.
+                _ if dispatch.is_shared() => dispatch.dropped(slot),
                 // The task was cancelled, which had removed it from the queue; the place that was taken is that of
                 // another one.
                 true => dispatch.put_back(slot),
@@ -166,19 +185,19 @@ async fn after_panic(context: &Context, task: &TaskRow, fault: Fault) -> Next {
 }
 
 /// Frees a slot at once, and gives its task the place in the queue back after a pause. Until then, its row waits behind all
-/// others of its key that need the same.
+/// others of its key that need the same. Of several processes, another may take it meanwhile.
 fn put_back_later(context: &Context, slot: &Slot, pause: Duration) {
-    context.dispatch.finished(slot);
+    context.dispatch.rests(slot);
     let (dispatch, slot) = (context.dispatch.clone(), slot.clone());
     tokio::spawn(async move {
         tokio::time::sleep(pause).await;
-        dispatch.refill(slot, 1);
+        dispatch.rested(slot);
     });
 }
 
 /// Claims a task for a run. If the answer of the store is lost, finds out whether the claim was carried out.
 async fn claim(context: &Context, slot: &Slot, run: &RunId, only: Option<TaskId>) -> Result<Option<TaskRow>, String> {
-    let (key, needs, owner) = (slot.key.clone(), slot.needs.clone(), context.owner.clone());
+    let (key, needs, owner) = (slot.key.clone(), slot.needs.clone(), context.owner());
     let claim = Claim { key, needs, run: run.clone(), owner: owner.clone(), now: context.clock.now(), only };
     let error = match context.store.claim(claim).await {
         Ok(claimed) => return Ok(claimed),

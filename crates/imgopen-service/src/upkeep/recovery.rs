@@ -16,9 +16,6 @@ use crate::loras;
 use crate::tasks::ending::forget;
 use crate::tasks::needs::Needs;
 
-/// From this number of runs on that were cut short, a training is run alone.
-const SUSPECT: i64 = 2;
-
 /// The outcome of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovered {
@@ -31,7 +28,7 @@ pub struct Recovered {
 /// Queues the runs of dead owners again, and fails tasks that have had all their attempts.
 pub async fn recover(context: &Context, proof: Proof) -> Result<Recovered, StoreError> {
     let attempts = context.settings.all_attempts();
-    let recovery = Recovery { me: context.owner.clone(), proof, attempts, now: context.clock.now() };
+    let recovery = Recovery { me: context.owner(), proof, attempts, now: context.clock.now() };
     let recovered = context.store.recover(recovery).await?;
     for task in &recovered.requeued {
         lost(context, task, Then::Queued).await;
@@ -42,14 +39,6 @@ pub async fn recover(context: &Context, proof: Proof) -> Result<Recovered, Store
     let failed = try_join_all(recovered.exhausted.into_iter().map(|task| fail(context, task))).await?;
     let failed = failed.into_iter().filter(|failed| *failed).count();
     Ok(Recovered { requeued: recovered.requeued.len(), failed })
-}
-
-/// Returns from which number of runs on that were cut short a queued task is run alone: before its last attempt. A training,
-/// which has many, from the second one on, so that the others do not suffer from each. Of other tasks, many may be cut short by
-/// no fault of theirs, and each that is run alone keeps all others waiting.
-pub fn suspect_from(attempts: u32, is_training: bool) -> i64 {
-    let before_last = (i64::from(attempts) - 1).max(1);
-    if is_training { before_last.min(SUSPECT) } else { before_last }
 }
 
 /// What becomes of the task of a lost run.
@@ -68,6 +57,10 @@ async fn lost(context: &Context, task: &TaskRow, next: Then) {
     let (run, owner) = (task.run.as_ref().map(RunId::as_str), task.owner.as_ref().map(OwnerId::as_str));
     let attempt = task.attempt;
     warn!(task = %task.id, attempt, run, owner, "run lost: its process ended without handing it back; {then}");
+    // In a fleet, what it has left is on the machine of its process, and another process may have begun the next run.
+    if context.fleet.is_some() {
+        return;
+    }
     if let (Some(run), Ok(choice)) = (&task.run, Needs::parse(&task.needs).find(&context.engines)) {
         match next {
             Then::Queued => choice.engine.interrupt(task.id.as_str(), run.as_str()).await,
@@ -150,30 +143,4 @@ async fn fail(context: &Context, task: TaskRow) -> Result<bool, StoreError> {
         forget(context, &task).await;
     }
     Ok(has_failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_task_is_run_alone_before_its_last_attempt(attempts in 2..=u32::MAX) {
-            prop_assert_eq!(suspect_from(attempts, false), i64::from(attempts) - 1);
-        }
-
-        #[test]
-        fn a_training_is_run_alone_after_two_crashes(attempts in 3..=u32::MAX) {
-            prop_assert_eq!(suspect_from(attempts, true), 2);
-        }
-    }
-
-    #[test]
-    fn a_task_with_few_attempts_is_run_alone_after_its_first_crash() {
-        for (attempts, is_training) in [(1, false), (1, true), (2, false), (2, true)] {
-            assert_eq!(suspect_from(attempts, is_training), 1);
-        }
-    }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_store::{Moment, StoreError};
+use imgopen_store::{Duty, Moment, StoreError};
 use tracing::{error, info, warn};
 
+use super::duties;
 use super::sweep::{Sweeper, Writers};
 use super::watch::Watch;
 use crate::assets::AssetError;
@@ -40,8 +41,10 @@ pub async fn run(context: Arc<Context>) {
             () = context.stopping.cancelled() => break,
         }
     }
-    // The next start compares its time with this one.
-    retention.time(&context).await;
+    // The next start compares its time with this one. In a fleet, others go on.
+    if context.fleet.is_none() {
+        retention.time(&context, true).await;
+    }
 }
 
 /// The state of the loop.
@@ -65,28 +68,44 @@ impl Retention {
         }
     }
 
-    /// Returns the time by which things have expired. `None` while it is doubted or cannot be judged.
-    async fn time(&mut self, context: &Context) -> Option<Moment> {
+    /// Returns the time by which things have expired. `None` while it is doubted or cannot be judged. Notes it if `is_noted`: one
+    /// process does, and the clocks of all follow that of their database.
+    async fn time(&mut self, context: &Context, is_noted: bool) -> Option<Moment> {
         if self.watch.is_none() {
             let started = Watch::start(context).await;
             let started = started.inspect_err(|error| error!(%error, "nothing is deleted by age until this passes"));
             self.watch = started.ok();
         }
-        self.watch.as_mut()?.time(context).await
+        self.watch.as_mut()?.time(context, is_noted).await
     }
 
     async fn delete(&mut self, context: &Context) -> Result<Deleted, AssetError> {
         let mut deleted = Deleted::default();
-        if let Some(now) = self.time(context).await {
-            expire_pictures(context, now).await?;
-            deleted.tasks = self.delete_tasks(context, now).await?;
-            deleted.keys = context.store.forget_idempotency_keys(now).await?;
-            expire_in_engines(context).await;
+        let is_on_duty = duties::take(context, Duty::Retention).await?;
+        // What engines keep is on their own machine.
+        let has_engines = context.settings.role.runs_tasks();
+        if let Some(now) = self.time(context, is_on_duty).await {
+            if is_on_duty {
+                expire_pictures(context, now).await?;
+                deleted.tasks = self.delete_tasks(context, now).await?;
+                deleted.keys = context.store.forget_idempotency_keys(now).await?;
+            }
+            if has_engines {
+                expire_in_engines(context).await;
+            }
+        }
+        let sweeps = duties::take(context, Duty::Sweep).await?;
+        if !is_on_duty && !sweeps {
+            return Ok(deleted);
         }
         match context.assets.settle().await {
             Ok(()) => {
-                deleted.pictures = delete_expired(context).await?;
-                deleted.orphans = self.sweeper.sweep(context, Writers::Some).await?;
+                if is_on_duty {
+                    deleted.pictures = delete_expired(context).await?;
+                }
+                if sweeps {
+                    deleted.orphans = self.sweeper.sweep(context, Writers::Some).await?;
+                }
             }
             Err(error) => warn!(%error, "no files can be deleted; trying again later"),
         }

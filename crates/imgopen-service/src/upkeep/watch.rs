@@ -45,8 +45,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Returns the time, unless it is doubted. Notes that it was seen.
-    pub async fn time(&mut self, context: &Context) -> Option<Moment> {
+    /// Returns the time, unless it is doubted. Notes that it was seen, if `is_noted`.
+    pub async fn time(&mut self, context: &Context, is_noted: bool) -> Option<Moment> {
         let observed = self.jumps.observe(&context.clock);
         let reading = observed.reading;
         if observed.jump > JUMP {
@@ -57,7 +57,7 @@ impl Watch {
             return None;
         }
         self.doubted_until = None;
-        if let Err(error) = context.store.set_note(Note::LastSeen, reading.now.0).await {
+        if is_noted && let Err(error) = context.store.set_note(Note::LastSeen, reading.now.0).await {
             error!(%error, "the time could not be noted");
         }
         Some(reading.now)
@@ -108,20 +108,20 @@ mod tests {
         let clock = Clock::fixed(START);
         let context = context(&directory, &clock).await;
         let mut watch = Watch::start(&context).await.unwrap();
-        assert_eq!(watch.time(&context).await, Some(START));
+        assert_eq!(watch.time(&context, true).await, Some(START));
         // Time that passes, or a small correction, is no reason for doubt.
         clock.set(START.plus(hours(48)));
-        assert_eq!(watch.time(&context).await, Some(START.plus(hours(48))));
+        assert_eq!(watch.time(&context, true).await, Some(START.plus(hours(48))));
         clock.jump(START.plus(hours(47)));
-        assert_eq!(watch.time(&context).await, Some(START.plus(hours(47))));
+        assert_eq!(watch.time(&context, true).await, Some(START.plus(hours(47))));
         for jump in [START.plus(hours(24 * 400)), before(START, hours(2))] {
             clock.jump(jump);
-            assert_eq!(watch.time(&context).await, None);
+            assert_eq!(watch.time(&context, true).await, None);
             clock.set(jump.plus(DOUBT - Duration::from_millis(1)));
-            assert_eq!(watch.time(&context).await, None);
+            assert_eq!(watch.time(&context, true).await, None);
             assert_ne!(context.store.note(Note::LastSeen).await.unwrap(), Some(clock.now().0));
             clock.set(jump.plus(DOUBT));
-            assert_eq!(watch.time(&context).await, Some(jump.plus(DOUBT)));
+            assert_eq!(watch.time(&context, true).await, Some(jump.plus(DOUBT)));
             assert_eq!(context.store.note(Note::LastSeen).await.unwrap(), Some(clock.now().0));
         }
     }
@@ -131,7 +131,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(START);
         let context = context(&directory, &clock).await;
-        assert!(Watch::start(&context).await.unwrap().time(&context).await.is_some());
+        assert!(Watch::start(&context).await.unwrap().time(&context, true).await.is_some());
         for (start, is_doubted) in [
             (START.plus(hours(24 * 7)), false),
             (before(START, Duration::from_secs(60)), false),
@@ -145,7 +145,7 @@ mod tests {
             context.store.set_note(Note::LastSeen, START.0).await.unwrap();
             clock.jump(start);
             let mut watch = Watch::start(&context).await.unwrap();
-            assert_eq!(watch.time(&context).await.is_none(), is_doubted, "{}", start.rfc3339());
+            assert_eq!(watch.time(&context, true).await.is_none(), is_doubted, "{}", start.rfc3339());
             let seen = if is_doubted { START } else { start };
             assert_eq!(context.store.note(Note::LastSeen).await.unwrap(), Some(seen.0));
         }

@@ -74,6 +74,11 @@ impl Gate {
         tokio::time::timeout(super::DEADLINE, reached).await.expect("too few or too many jobs run").unwrap();
     }
 
+    /// Returns how many jobs run.
+    pub fn inside(&self) -> usize {
+        *self.inside.borrow()
+    }
+
     /// Forgets the largest number of jobs that ran at once, and returns it.
     pub fn reset(&self) -> usize {
         self.most.swap(*self.inside.borrow(), Ordering::SeqCst)

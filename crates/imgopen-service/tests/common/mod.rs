@@ -2,6 +2,8 @@
 
 pub mod engines;
 pub mod s3;
+#[cfg(all(unix, feature = "postgres"))]
+pub mod way;
 pub mod web;
 
 use std::future::Future;

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::AssetToken;
+use crate::{AssetToken, COUNTED};
 
 /// How many times a process may die while a task is its only run.
 const ATTEMPTS: u32 = 2;
@@ -17,8 +17,8 @@ const ATTEMPTS: u32 = 2;
 enum Event {
     Submit(bool, u8),
     Claim(bool, u8),
-    /// A claim of whatever is next after a key, of keys that have less than two runs.
-    ClaimNext(bool, u8),
+    /// A process looks for what waits, from a key on.
+    Look(bool, u8),
     /// A claim whose answer is lost.
     Lose(bool, u8),
     /// A run, current or stale, ends.
@@ -43,7 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (process(), 0..3u8).prop_map(|(process, key)| Event::Submit(process, key)),
         5 => (process(), 0..3u8).prop_map(|(process, key)| Event::Claim(process, key)),
-        3 => (process(), 0..3u8).prop_map(|(process, key)| Event::ClaimNext(process, key)),
+        3 => (process(), 0..3u8).prop_map(|(process, key)| Event::Look(process, key)),
         1 => (process(), 0..3u8).prop_map(|(process, key)| Event::Lose(process, key)),
         3 => (any::<Index>(), any::<bool>()).prop_map(|(run, succeeds)| Event::End(run, succeeds)),
         2 => (any::<Index>(), any::<bool>()).prop_map(|(run, is_fault)| Event::HandBack(run, is_fault)),
@@ -125,7 +125,7 @@ impl<D: Database> World<D> {
         match event {
             Event::Submit(process, number) => self.submit(process, key(&format!("k{number}"))).await,
             Event::Claim(process, number) => drop(self.claim(process, key(&format!("k{number}"))).await),
-            Event::ClaimNext(process, number) => self.claim_next(process, key(&format!("k{number}"))).await,
+            Event::Look(process, number) => self.look(process, &format!("k{number}")).await,
             Event::Lose(process, number) => {
                 let run = self.claim(process, key(&format!("k{number}"))).await;
                 self.lost.extend(run);
@@ -199,27 +199,16 @@ impl<D: Database> World<D> {
         self.claimed(claimed, first, run)
     }
 
-    /// Claims what is next after a key.
-    async fn claim_next(&mut self, process: bool, after: KeyId) {
-        const MOST: usize = 2;
-        let Process { store, owner } = self.process(process);
-        let (owner, run) = (owner.clone(), RunId::new().unwrap());
-        let claim = ClaimNext {
-            after: Some(after.clone()),
-            needs: vec![NEEDS.to_owned()],
-            running_per_key: Some(MOST),
-            run: run.clone(),
-            owner: owner.clone(),
-            now: NOW,
-        };
-        let claimed = store.claim_next(claim).await.unwrap();
-        let running =
-            |key: &KeyId| self.tasks.values().filter(|task| task.state == State::Running && task.key == *key).count();
+    /// Lists what waits, from a key on, and compares it.
+    async fn look(&self, process: bool, after: &str) {
+        let lanes = self.process(process).store.waiting(vec![asked(NEEDS, Some(after), 2)]).await.unwrap();
+        let found: Vec<_> = lanes.into_iter().map(|lane| (lane.key, lane.count)).collect();
+        let waits =
+            |key: &KeyId| self.tasks.values().filter(|task| task.state == State::Queued && task.key == *key).count();
         let mut keys: Vec<_> = (0..3).map(|number| key(&format!("k{number}"))).collect();
-        keys.sort_by_key(|key| (*key <= after, key.clone()));
-        let next = keys.iter().filter(|&key| running(key) < MOST).find_map(|key| self.first(key));
-        let next = next.filter(|_| self.leases.contains_key(&owner));
-        self.claimed(claimed, next, run);
+        keys.sort_by_key(|key| (key.as_str() <= after, key.clone()));
+        let expected = keys.into_iter().map(|key| (waits(&key), key)).filter(|(count, _)| *count > 0).take(2);
+        assert_eq!(found, expected.map(|(count, key)| (key, count.min(COUNTED))).collect::<Vec<_>>());
     }
 
     /// The oldest of a key's queued tasks.

@@ -1,7 +1,7 @@
-//! What several processes need: signs of life, progress, and claims by turns.
+//! What several processes need: signs of life, progress, and what waits.
 
 use super::*;
-use crate::{AssetToken, Duty, LiveProgress, OwnerRow};
+use crate::{AssetToken, COUNTED, Duty, KeyShare, LiveProgress, OwnerRow};
 
 pub async fn owners_are_listed_until_they_resign(database: &impl Database) {
     let store = database.open().await;
@@ -133,58 +133,72 @@ pub async fn progress_is_that_of_the_current_run(database: &impl Database) {
     assert_eq!(store.live(asked()).await.unwrap(), []);
 }
 
-pub async fn keys_take_turns_at_claims(database: &impl Database) {
+pub async fn what_waits_is_listed_in_parts(database: &impl Database) {
     let store = open(database).await;
-    for (key_name, count) in [("a", 4), ("b", 2), ("c", 2)] {
+    for (key_name, needs, count) in
+        [("a", NEEDS, 2), ("b", NEEDS, COUNTED + 3), ("c", "other", 1), ("d", NEEDS, 1), ("d", "other", 1)]
+    {
         for number in 0..count {
-            let needs = if number % 2 == 0 { NEEDS } else { "other" };
-            let new = NewTask { needs: needs.to_owned(), ..task(key_name, &format!("{key_name}{number}")) };
-            store.submit(new).await.unwrap();
+            let name = format!("{key_name}-{needs}-{number}");
+            store.submit(NewTask { needs: needs.to_owned(), ..task(key_name, &name) }).await.unwrap();
         }
     }
-    store.submit(NewTask { needs: "neither".to_owned(), ..task("b", "b9") }).await.unwrap();
-    let (mut order, mut last) = (Vec::new(), None);
-    while let Some(task) = claim_next(&*store, "me", last.as_deref(), None).await {
-        assert_eq!((task.state, task.attempt, task.started_at), (State::Running, 1, Some(NOW)));
-        assert_eq!(row(&*store, &task.id.0).await, task);
-        order.push(task.id.0);
-        last = Some(task.key.0);
-    }
-    assert_eq!(order, ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "a3"]);
-    // One whose run met a fault counts as accepted later.
-    let deferred = row(&*store, "a0").await;
-    assert!(store.hand_back(back(&deferred, true)).await.unwrap());
-    store.submit(task("a", "a4")).await.unwrap();
-    let next = async || claim_next(&*store, "me", Some("a"), None).await.unwrap().id.0;
-    assert_eq!((next().await.as_str(), next().await.as_str()), ("a4", "a0"));
+    // Neither a running task waits, nor one that has ended.
+    store.submit(NewTask { needs: "gone".to_owned(), ..task("a", "ended") }).await.unwrap();
+    assert!(store.end(cancelled(&row(&*store, "ended").await)).await.unwrap());
+    store.submit(task("e", "running")).await.unwrap();
+    claim(&*store, "e").await;
+    let mut needs = store.waiting_needs(None, 9).await.unwrap();
+    let first = store.waiting_needs(None, 1).await.unwrap();
+    let rest = store.waiting_needs(first.first().cloned(), 9).await.unwrap();
+    assert_eq!((first.as_slice(), rest.as_slice()), (&needs[..1], &needs[1..]));
+    assert_eq!(store.waiting_needs(needs.last().cloned(), 9).await.unwrap(), [""; 0]);
+    needs.sort();
+    assert_eq!(needs, [NEEDS, "other"]);
+    let listed = async |queries: Vec<Asked>| {
+        let lanes = store.waiting(queries).await.unwrap();
+        lanes.into_iter().map(|lane| (lane.needs, lane.key.0, lane.count)).collect::<Vec<_>>()
+    };
+    let lane = |needs: &str, key_name: &str, count: usize| (needs.to_owned(), key_name.to_owned(), count);
+    let all = [lane(NEEDS, "a", 2), lane(NEEDS, "b", COUNTED), lane(NEEDS, "d", 1)];
+    assert_eq!(listed(vec![asked(NEEDS, None, 9)]).await, all);
+    assert_eq!(listed(vec![asked(NEEDS, None, 2)]).await, all[..2]);
+    let rotated = [all[2].clone(), all[0].clone(), all[1].clone()];
+    assert_eq!(listed(vec![asked(NEEDS, Some("b"), 9)]).await, rotated);
+    assert_eq!(listed(vec![asked(NEEDS, Some("c"), 3)]).await, rotated);
+    assert_eq!(listed(vec![asked(NEEDS, Some("z"), 1)]).await, all[..1]);
+    let both = vec![asked("other", Some("c"), 1), asked("gone", None, 9), asked(NEEDS, Some("a"), 0)];
+    assert_eq!(listed(both).await, [lane("other", "d", 1)]);
+    assert!(listed(Vec::new()).await.is_empty());
+    // The oldest of those that are counted, in the order in which they are claimed.
+    let lanes = store.waiting(vec![asked(NEEDS, None, 1)]).await.unwrap();
+    assert_eq!(lanes[0].first, row(&*store, &format!("a-{NEEDS}-0")).await.seq);
 }
 
-pub async fn a_key_has_only_so_many_runs_at_once(database: &impl Database) {
+pub async fn the_queue_is_counted_up_to_a_number(database: &impl Database) {
     let store = open(database).await;
-    // More keys than are looked at in one step have as many runs as they may.
-    for number in 0..300 {
-        let key_name = format!("k{number:03}");
-        for half in ["run", "wait"] {
-            store.submit(task(&key_name, &format!("{key_name}-{half}"))).await.unwrap();
+    assert_eq!(store.queue_length(9).await.unwrap(), 0);
+    assert_eq!(store.queue_share(key("a"), 9).await.unwrap(), KeyShare { own: 0, keys: 0 });
+    for (key_name, count) in [("a", 4), ("b", 1), ("c", 1)] {
+        for number in 0..count {
+            store.submit(task(key_name, &format!("{key_name}{number}"))).await.unwrap();
         }
-        claim(&*store, &key_name).await;
     }
-    assert_eq!(claim_next(&*store, "me", Some("k010"), Some(1)).await, None);
-    assert_eq!(claim_next(&*store, "me", None, Some(0)).await, None);
-    store.submit(task("k0095", "free")).await.unwrap();
-    let free = claim_next(&*store, "me", Some("k010"), Some(1)).await.unwrap();
-    assert_eq!(free.id, id("free"));
-    assert_eq!(claim_next(&*store, "me", Some("k010"), Some(1)).await, None);
-    assert_eq!(claim_next(&*store, "me", Some("k010"), Some(2)).await.unwrap().id, id("k011-wait"));
+    claim(&*store, "c").await;
+    for (most, length, own, keys) in [(9, 5, 4, 2), (5, 5, 4, 2), (3, 3, 3, 2), (1, 1, 1, 1)] {
+        assert_eq!(store.queue_length(most).await.unwrap(), length);
+        assert_eq!(store.queue_share(key("a"), most).await.unwrap(), KeyShare { own, keys });
+    }
+    assert_eq!(store.queue_share(key("c"), 9).await.unwrap(), KeyShare { own: 0, keys: 2 });
 }
 
-pub async fn an_owner_that_drains_claims_nothing_next(database: &impl Database) {
+pub async fn an_owner_that_drains_claims_nothing(database: &impl Database) {
     let store = open(database).await;
     store.submit(task("a", "1")).await.unwrap();
     assert!(store.drain(owner("me")).await.unwrap());
-    assert_eq!(claim_next(&*store, "me", None, None).await, None);
+    assert_eq!(try_claim(&*store, "me", "a").await, None);
     register(&*store, "next", None).await;
-    assert!(claim_next(&*store, "next", None, None).await.is_some());
+    assert!(try_claim(&*store, "next", "a").await.is_some());
 }
 
 pub async fn tasks_that_have_ended_are_found(database: &impl Database) {

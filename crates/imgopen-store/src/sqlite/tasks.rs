@@ -143,7 +143,7 @@ pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, 
             "UPDATE tasks SET state = 'running', attempt = attempt + 1, run = ?3, owner = ?4, started_at = ?5, claimed_at = ?7
              WHERE seq = (SELECT seq FROM tasks WHERE {} AND needs = ?2 AND key_id = ?1 AND coalesce(id = ?6, 1)
                           ORDER BY seq + 64 * deferrals LIMIT 1)
-             AND EXISTS (SELECT 1 FROM owners WHERE id = ?4) RETURNING {COLUMNS}",
+             AND EXISTS (SELECT 1 FROM owners WHERE id = ?4 AND draining = 0) RETURNING {COLUMNS}",
             may_become(State::Running)
         )
     });

@@ -22,7 +22,7 @@ fn plan(request: &SubmitTrainingRequest, base: &BaseModel) -> Result<TrainingPla
 }
 
 fn base(family: Family) -> BaseModel {
-    BaseModel { name: "base".to_owned(), file: None, family, is_certain: false }
+    BaseModel { name: "base".to_owned(), is_listed: false, file: None, family, is_certain: false }
 }
 
 fn command_of(fields: Json, family: Family) -> Result<Vec<String>, String> {

@@ -78,7 +78,7 @@ pub async fn context(directory: &tempfile::TempDir, engine: Arc<Cleaner>) -> Arc
 pub async fn claimed(context: &Context, operation: &'static str) -> TaskRow {
     let (id, key) = (TaskId("img1".to_owned()), KeyId("a".to_owned()));
     context.store.submit(NewTask::new(id, key.clone(), operation, "{}", Moment(0))).await.unwrap();
-    let (needs, run, owner) = (operation.to_owned(), RunId::new().unwrap(), context.owner.clone());
+    let (needs, run, owner) = (operation.to_owned(), RunId::new().unwrap(), context.owner());
     let claim = Claim { key, needs, run, owner, now: Moment(1), only: None };
     context.store.claim(claim).await.unwrap().unwrap()
 }

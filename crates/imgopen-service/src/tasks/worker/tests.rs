@@ -34,7 +34,7 @@ async fn submitted(context: &Context) -> TaskRow {
 async fn claimed(context: &Context) -> (TaskRow, Entry) {
     let entry = context.running.enter(RunId::new().unwrap());
     submitted(context).await;
-    (claim(context, &context.owner, &entry.id).await, entry)
+    (claim(context, &context.owner(), &entry.id).await, entry)
 }
 
 async fn claim(context: &Context, owner: &OwnerId, run: &RunId) -> TaskRow {

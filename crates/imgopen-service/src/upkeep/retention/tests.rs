@@ -75,7 +75,7 @@ impl Bench {
         let (key, needs) = (KeyId(name.to_owned()), "enlarge_image".to_owned());
         let task = NewTask::new(TaskId(name.to_owned()), key.clone(), "enlarge_image", "{}", self.clock.now());
         self.context.store.submit(task).await.unwrap();
-        let owner = self.context.owner.clone();
+        let owner = self.context.owner();
         let claim = Claim { key, needs, run: RunId::new().unwrap(), owner, now: self.clock.now(), only: None };
         self.context.store.claim(claim).await.unwrap().unwrap()
     }

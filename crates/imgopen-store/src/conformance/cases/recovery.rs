@@ -175,7 +175,6 @@ pub async fn a_lease_protects_runs_until_it_ends(database: &impl Database) {
     assert_eq!((dead.alive, dead.runs, dead.strays), (false, vec![], 0));
     assert!(!first.end(succeeded(&lost, "late.png")).await.unwrap());
     assert!(try_claim(&*first, "first", "a").await.is_none());
-    assert!(claim_next(&*first, "first", None, None).await.is_none());
     let again = try_claim(&*second, "second", "a").await.unwrap();
     assert_eq!((again.id.as_str(), again.attempt), ("1", 2));
     for run in [own, again] {
@@ -194,7 +193,6 @@ pub async fn only_a_registered_owner_claims(database: &impl Database) {
     let store = database.open().await;
     store.submit(task("a", "1")).await.unwrap();
     assert!(try_claim(&*store, "nobody", "a").await.is_none());
-    assert!(claim_next(&*store, "nobody", None, None).await.is_none());
     assert!(!beat(&*store, "nobody", HOUR, &[]).await.alive);
     register(&*store, "nobody", Some(HOUR)).await;
     assert!(try_claim(&*store, "nobody", "a").await.is_some());

@@ -1,0 +1,302 @@
+//! Services that share a database of PostgreSQL, as several processes do. Skipped where there is no server; see `imgopen-postgres`.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imgopen_engine::Engine;
+use imgopen_service::{DatabaseUrl, Role, Store};
+use imgopen_tools::Prompts;
+use imgopen_types::operations;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::common::engines::{Gate, Own, dot, dot_picture};
+use crate::common::way::Way;
+use crate::common::web::Receiver;
+use crate::common::{Answer, Bench, Server, draw, enlarge, enlarge_with_callback, sandbox, until};
+use crate::server::{empty, options};
+
+const LEASE: Duration = Duration::from_secs(15);
+
+/// A process on a database, which runs one task at a time.
+fn member(url: &str, engine: Arc<dyn Engine>) -> Bench {
+    Bench::new().engines(vec![engine]).with(|settings| {
+        settings.database.url = Some(DatabaseUrl::new(url));
+        settings.database.connections = 4;
+        settings.database.lease = LEASE;
+        settings.workers = 1;
+    })
+}
+
+/// The same for a process that shares the pictures and the key of another one.
+fn beside(first: &Server, bench: Bench) -> Bench {
+    symlink(first.data_dir().join("assets"), bench.data_dir.path().join("assets")).unwrap();
+    bench.with_key(first.key.clone())
+}
+
+async fn readiness(server: &Server) -> (u16, String) {
+    let answer = server.get("/readyz").send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+async fn metrics(server: &Server) -> String {
+    server.get("/metrics").send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn progress_and_previews_are_the_same_from_every_process() {
+    let Some(database) = empty().await else { return };
+    let (go, stage) = watch::channel(false);
+    let engine = || {
+        let stage = stage.clone();
+        Own::new(&operations::TEXT_TO_IMAGE, move |_, monitor| {
+            let mut stage = stage.clone();
+            async move {
+                monitor.step(3, 12);
+                monitor.preview(dot_picture());
+                stage.wait_for(|goes| *goes).await.unwrap();
+                Ok(dot())
+            }
+        })
+    };
+    let first = member(&database.url(), engine()).start().await;
+    let second = beside(&first, member(&database.url(), engine())).start().await;
+    let task = first.submitted("text_to_image", draw("mine")).await;
+    let mut shown = Vec::new();
+    for server in [&first, &second] {
+        let row = until("its progress is known", || async {
+            let row = server.task(&task).await;
+            (row["progress"] == 25.0).then_some(row)
+        })
+        .await;
+        let known = ["state", "step", "steps", "engine", "grade"].map(|name| row[name].clone());
+        assert_eq!(known, [json!("running"), json!(3), json!(12), json!("own"), json!("draft")]);
+        let url = until("there is a preview", || async {
+            let data = server.call("query_task", json!({"businessTaskId": "mine"})).await.ok();
+            data["temporaryImageDto"]["imageUrl"].as_str().map(str::to_owned)
+        })
+        .await;
+        let preview = server.get(&url).send().await.unwrap();
+        assert_eq!(
+            (preview.status().as_u16(), &preview.headers()["content-type"]),
+            (200, &"image/png".parse().unwrap())
+        );
+        assert_eq!(preview.headers()["cache-control"], "no-store");
+        assert_eq!(preview.bytes().await.unwrap(), dot_picture().bytes);
+        shown.push(url);
+    }
+    go.send(true).unwrap();
+    for (server, url) in [&first, &second].into_iter().zip(shown) {
+        let row = server.reached(&task, "succeeded").await;
+        assert_eq!((&row["progress"], &row["attempts"]), (&json!(100), &json!(1)));
+        until("the preview is removed", || async {
+            let answer = Answer::of(server.get(&url).send().await.unwrap()).await;
+            (answer.status == 404).then_some(())
+        })
+        .await;
+        // A picture of the result is at its own address only.
+        let picture = row["outputImageUrlList"][0].as_str().unwrap().to_owned();
+        assert_eq!(server.get(&picture).send().await.unwrap().status(), 200);
+        let as_preview = picture.replace("/assets/", "/previews/");
+        assert_eq!(server.get(&as_preview).send().await.unwrap().status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_the_process_that_runs_the_task() {
+    // By an announcement, and without any by the next heartbeat.
+    for notify in [true, false] {
+        let Some(database) = empty().await else { return };
+        let gates = [Gate::new(), Gate::new()];
+        let [one, two] =
+            gates.clone().map(|gate| member(&database.url(), gate).with(|settings| settings.database.notify = notify));
+        let first = one.start().await;
+        let second = beside(&first, two).start().await;
+        let task = first.submitted("enlarge_image", enlarge("mine")).await;
+        let runner = until("it runs", || async { gates.iter().position(|gate| gate.inside() == 1) }).await;
+        let other = if runner == 0 { &second } else { &first };
+        until("a heartbeat has said so", || async { (other.task(&task).await["engine"] == "gate").then_some(()) })
+            .await;
+        let row = other.call("cancel_task", json!({"taskId": task})).await.ok();
+        assert_eq!((&row["state"], &row["engine"]), (&json!("cancelled"), &json!("gate")));
+        gates[runner].holds(0).await;
+        for server in [&first, &second] {
+            assert_eq!(server.task(&task).await["state"], "cancelled");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_callback_is_pushed_by_one_process() {
+    let Some(database) = empty().await else { return };
+    let first = member(&database.url(), Arc::new(sandbox())).start().await;
+    let second = beside(&first, member(&database.url(), Arc::new(sandbox()))).start().await;
+    let (receiver, url) = Receiver::answering(&[]).await;
+    let mut tasks = Vec::new();
+    for number in 0..20 {
+        let server = if number % 2 == 0 { &first } else { &second };
+        tasks.push(server.submitted("enlarge_image", enlarge_with_callback(&number.to_string(), &url)).await);
+    }
+    for task in &tasks {
+        let callback = second.pushed(task, "acknowledged").await;
+        assert_eq!(callback["tries"].as_array().unwrap().len(), 1);
+    }
+    let ids: HashSet<_> = receiver.pushes().iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
+    assert_eq!((receiver.pushes().len(), ids.len()), (20, 20));
+}
+
+#[tokio::test]
+async fn a_process_that_was_cut_off_loses_its_run_and_takes_part_again() {
+    let Some(database) = empty().await else { return };
+    let way = Way::to(&database.url()).await;
+    let gates = [Gate::new(), Gate::new()];
+    let short = |bench: Bench| bench.with(|settings| settings.database.lease = Duration::from_secs(3));
+    let first = short(member(&way.url, gates[0].clone())).start().await;
+    let task = first.submitted("enlarge_image", enlarge("mine")).await;
+    gates[0].holds(1).await;
+    let second = beside(&first, short(member(&database.url(), gates[1].clone()))).start().await;
+    let store = database.store(&options()).await;
+    let before: HashSet<_> = store.owners().await.unwrap().into_iter().map(|owner| owner.id).collect();
+    assert_eq!(before.len(), 2);
+    way.cut();
+    gates[1].holds(1).await;
+    // The first cannot know it, and goes on.
+    assert_eq!(gates[0].inside(), 1);
+    way.mend();
+    gates[0].holds(0).await;
+    gates[1].open(1);
+    let row = second.reached(&task, "succeeded").await;
+    assert_eq!(row["attempts"], 2);
+    assert!(metrics(&second).await.contains("imgopen_runs_recovered_total 1"));
+    until("the first takes part again", || async {
+        let owners = store.owners().await.unwrap();
+        let is_new = owners.len() == 2 && owners.iter().any(|owner| !before.contains(&owner.id));
+        (is_new && readiness(&first).await.0 == 200).then_some(())
+    })
+    .await;
+    let next = first.submitted("enlarge_image", enlarge("next")).await;
+    gates.iter().for_each(|gate| gate.open(1));
+    assert_eq!(first.reached(&next, "succeeded").await["attempts"], 1);
+}
+
+#[tokio::test]
+async fn a_drained_process_begins_nothing() {
+    let Some(database) = empty().await else { return };
+    let gates = [Gate::new(), Gate::new()];
+    let first = member(&database.url(), gates[0].clone()).start().await;
+    let store = database.store(&options()).await;
+    let owner = store.owners().await.unwrap().remove(0);
+    assert_eq!((owner.about.role.as_str(), owner.draining), ("all", false));
+    let running = first.submitted("enlarge_image", enlarge("running")).await;
+    gates[0].holds(1).await;
+    let second = beside(&first, member(&database.url(), gates[1].clone())).start().await;
+    assert!(store.drain(owner.id).await.unwrap());
+    until("it drains", || async { readiness(&first).await.1.contains("draining: 1 task").then_some(()) }).await;
+    let waiting = first.submitted("enlarge_image", enlarge("waiting")).await;
+    gates[1].holds(1).await;
+    // What has begun ends where it is.
+    gates[0].open(1);
+    first.reached(&running, "succeeded").await;
+    until("it is drained", || async { readiness(&first).await.1.contains("drained").then_some(()) }).await;
+    assert_eq!(gates[0].reset(), 1);
+    gates[1].open(2);
+    second.reached(&waiting, "succeeded").await;
+    let last = first.submitted("enlarge_image", enlarge("last")).await;
+    second.reached(&last, "succeeded").await;
+    assert_eq!(gates[0].most(), 0);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_for_a_while_loses_nothing() {
+    let Some(database) = empty().await else { return };
+    let (way, gate) = (Way::to(&database.url()).await, Gate::new());
+    let server = member(&way.url, gate.clone()).start().await;
+    let task = server.submitted("enlarge_image", enlarge("mine")).await;
+    gate.holds(1).await;
+    way.cut();
+    until("it is not ready", || async { (readiness(&server).await.0 == 503).then_some(()) }).await;
+    let answer = server.call("enlarge_image", enlarge("other")).await;
+    let after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    let msg = answer.refused(503);
+    assert!((1..=60).contains(&after) && msg.contains("database") && msg.contains("try again later"), "{msg}");
+    // The run ends meanwhile, and its end is written later.
+    gate.open(1);
+    gate.holds(0).await;
+    way.mend();
+    until("it is ready", || async { (readiness(&server).await.0 == 200).then_some(()) }).await;
+    assert_eq!(server.reached(&task, "succeeded").await["attempts"], 1);
+    let text = metrics(&server).await;
+    let failed = text.lines().find_map(|line| line.strip_prefix("imgopen_heartbeats_failed_total "));
+    assert!(failed.unwrap().parse::<u64>().unwrap() > 0, "{text}");
+    assert_eq!(server.call("list_tasks", json!({})).await.ok()["rows"].as_array().unwrap().len(), 1);
+}
+
+/// Returns an address that nothing listens on.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn roles_share_the_work() {
+    let Some(database) = empty().await else { return };
+    let (api, worker) = (free_address(), free_address());
+    let gates = [Gate::new(), Gate::new()];
+    let with_role = |gate: &Arc<Gate>, role: Role, listen: SocketAddr| {
+        let engines: Vec<Arc<dyn Engine>> = vec![gate.clone(), Arc::new(Prompts::new())];
+        member(&database.url(), gate.clone()).engines(engines).with(|settings| {
+            (settings.role, settings.listen) = (role, listen);
+            settings.public_url = Some(format!("http://{api}"));
+        })
+    };
+    let second = with_role(&gates[1], Role::Worker, worker).start().await;
+    // It keeps nothing of its own in the data directory, so it may be that of another process.
+    let data_dir = second.data_dir().to_owned();
+    let bench = with_role(&gates[0], Role::Api, api).with(|settings| settings.data_dir = data_dir);
+    let first = bench.with_key(second.key.clone()).start().await;
+    let task = first.submitted("enlarge_image", enlarge("mine")).await;
+    gates[1].holds(1).await;
+    gates[1].open(1);
+    let row = first.reached(&task, "succeeded").await;
+    let picture = row["outputImageUrlList"][0].as_str().unwrap();
+    assert!(picture.starts_with(&format!("http://{api}/assets/")), "{picture}");
+    assert_eq!(first.get(picture).send().await.unwrap().status(), 200);
+    // A call that waits is answered, although another process runs its task.
+    let request = json!({"mode": 0, "sourcePrompt": "a girl", "businessTaskId": "a", "sequencesNum": 3});
+    let data = first.call("expand_prompt", request).await.ok();
+    assert_eq!(data["prompts"].as_array().map(Vec::len), Some(3));
+    assert_eq!(gates[0].most(), 0);
+    let at_worker = |path: &str| first.get(&format!("http://{worker}{path}")).send();
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/docs", 404), ("/assets/x", 404)] {
+        assert_eq!(at_worker(path).await.unwrap().status(), status, "{path}");
+    }
+    let of_worker = at_worker("/metrics").await.unwrap().text().await.unwrap();
+    assert!(
+        of_worker.contains("imgopen_lease_age_seconds ") && !of_worker.contains("imgopen_tasks_queued"),
+        "{of_worker}"
+    );
+    assert!(metrics(&first).await.contains("imgopen_tasks_queued "));
+}
+
+#[tokio::test]
+async fn a_process_that_stops_is_forgotten_and_its_task_goes_on_elsewhere() {
+    let Some(database) = empty().await else { return };
+    let gates = [Gate::new(), Gate::new()];
+    let first = member(&database.url(), gates[0].clone()).with(|settings| settings.shutdown = Duration::from_secs(2));
+    let first = first.start().await;
+    let task = first.submitted("enlarge_image", enlarge("mine")).await;
+    gates[0].holds(1).await;
+    let second = beside(&first, member(&database.url(), gates[1].clone())).start().await;
+    let store = database.store(&options()).await;
+    assert_eq!(store.owners().await.unwrap().len(), 2);
+    let bench = first.stop().await;
+    assert_eq!(store.owners().await.unwrap().len(), 1);
+    gates[1].holds(1).await;
+    gates[1].open(1);
+    let row: Value = second.reached(&task, "succeeded").await;
+    // A run that was handed back does not count.
+    assert_eq!(row["attempts"], 1);
+    drop(bench);
+}
