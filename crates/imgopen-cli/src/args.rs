@@ -13,11 +13,13 @@ pub mod job;
 pub mod keys;
 pub mod launch;
 pub mod models;
+pub mod moves;
 pub mod packs;
 pub mod run;
 pub mod serve;
 pub mod tasks;
 pub mod train;
+pub mod workers;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -31,10 +33,12 @@ use doctor::Doctor;
 use keys::Keys;
 use launch::{Guard, Launch};
 use models::Models;
+use moves::Move;
 use run::Call;
 use serve::Serve;
 use tasks::Tasks;
 use train::Train;
+use workers::Workers;
 
 /// A self-hosted server of the Img Open image API, and a client for any server of it.
 #[derive(Debug, Parser)]
@@ -75,12 +79,18 @@ pub enum Command {
     /// Create, list and revoke access keys, and replace signing secrets; works while the service runs.
     #[command(subcommand, after_help = "Example:\n  imgopen keys create --name \"my application\"")]
     Keys(Keys),
+    /// List the processes of a service that share a database, and drain them.
+    #[command(subcommand, after_help = "Example:\n  imgopen workers list --config imgopen.toml")]
+    Workers(Workers),
     /// Copy the data directory of a service; works while the service runs.
     #[command(after_help = BACKUP)]
     Backup(Backup),
     /// Put a backup into a data directory that is empty or missing, after checking it.
     #[command(after_help = RESTORE)]
     Restore(Restore),
+    /// Move a service into a database that several processes can share.
+    #[command(after_help = MOVE)]
+    Move(Move),
     /// Examine the data directory, the machine and the settings, and say what to do; works while the service runs.
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
@@ -167,6 +177,15 @@ Stop the service first. What `--replace` moves aside is kept in the data directo
 Example:
   imgopen restore /backups/imgopen-monday --data-dir /var/lib/imgopen";
 
+const MOVE: &str = "\
+Everything arrives as it is: keys, tasks, callbacks, pictures. A move that is interrupted goes on where it was when it is repeated. \
+Until everything has arrived, the data directory can be used as before; then no service starts in it any more. Models and data \
+sets of trainings stay there.
+
+Examples:
+  imgopen move --from imgopen-data --database postgres://imgopen@db.example.com/imgopen --dry-run
+  imgopen move --from imgopen-data --config imgopen.toml --storage s3://pictures/imgopen";
+
 const DOCTOR: &str = "\
 Takes the flags of `imgopen serve`. Exits with 0 if nothing is wrong, and with 1 otherwise. With --json, missing and unknown \
 pictures are listed.
@@ -189,6 +208,7 @@ Examples:
   imgopen serve --backend http://127.0.0.1:8188
   imgopen serve --listen 0.0.0.0:8080 --public-url https://images.example.com
   imgopen serve --data-dir /var/lib/imgopen --allow-network 10.1.0.0/16
+  imgopen serve --role worker --config imgopen.toml
   imgopen serve --set queue.length=500 --set assets.lifetime=30d";
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ mod launch;
 mod licences;
 mod listen;
 mod models;
+mod moves;
 mod packs;
 mod restore;
 mod run;
 mod serve;
 mod tasks;
 mod train;
+mod workers;
 
 use crate::args::{Args, Command};
 
@@ -36,8 +38,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Backends(command) => backends::run(command, json),
         Command::Keys(command) => keys::run(command, json),
+        Command::Workers(command) => workers::run(command, json),
         Command::Backup(args) => backup::run(&args, json),
         Command::Restore(args) => restore::run(&args, json),
+        Command::Move(args) => moves::run(args, json),
         Command::Doctor(args) => doctor::run(&args, json),
         Command::Config(command) => config::run(command, json),
         Command::Callbacks(command) => callbacks::run(command, json),

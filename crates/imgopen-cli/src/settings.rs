@@ -16,7 +16,7 @@ use figment::providers::Serialized;
 use figment::{Figment, Provider};
 use imgopen_service::Settings;
 
-use crate::args::data::Data;
+use crate::args::data::{Data, Rows};
 use crate::args::packs::Place;
 use crate::args::serve::Serve;
 use crate::failure::Failure;
@@ -70,6 +70,12 @@ pub fn data_dir(data: &Data) -> anyhow::Result<PathBuf> {
 pub fn of(data: &Data, models: Option<PathBuf>) -> anyhow::Result<Settings> {
     let Data { data_dir, config } = data.clone();
     Ok(load(&Serve { data_dir, config, models, ..Serve::default() })?.service)
+}
+
+/// Returns the settings of a service whose rows a command works on.
+pub fn of_rows(rows: &Rows) -> anyhow::Result<Settings> {
+    let Rows { data: Data { data_dir, config }, database } = rows.clone();
+    Ok(load(&Serve { data_dir, config, database, ..Serve::default() })?.service)
 }
 
 /// Returns the models directory of a service that is started with the same flags. It need not exist, unless it was named.
@@ -288,5 +294,20 @@ mod tests {
         assert!(error.starts_with(&expected), "{error}");
         let error = load(&flags("--config /nowhere.toml")).unwrap_err().to_string();
         assert_eq!(error, "--config: cannot read /nowhere.toml");
+    }
+
+    #[test]
+    fn a_database_and_a_role_are_flags_and_no_password_is_shown() {
+        let place = "--database postgres://me:hush@db/imgopen --public-url https://images.example.com";
+        let line = format!("{place} --role worker --set database.lease=5s");
+        let settings = load(&flags(&line)).unwrap().service;
+        let (role, lease) = (settings.role, settings.database.lease.as_secs());
+        assert_eq!((role, lease, settings.is_in_fleet()), (imgopen_service::Role::Worker, 5, true));
+        let listed = list(&flags(&line)).unwrap();
+        let url = listed.service.iter().find(|setting| setting.name == "database.url").unwrap();
+        assert_eq!(url.value, Some("postgres://(hidden)@db/imgopen".into()));
+        assert!(!format!("{listed:?}{settings:?}").contains("hush"));
+        let error = load(&flags("--role worker")).unwrap_err().to_string();
+        assert!(error.starts_with("`role`: \"worker\" given without `database.url`"), "{error}");
     }
 }

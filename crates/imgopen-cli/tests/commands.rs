@@ -39,6 +39,8 @@ mod running;
 mod safety;
 #[path = "commands/serving.rs"]
 mod serving;
+#[path = "commands/shared.rs"]
+mod shared;
 #[path = "commands/streams.rs"]
 mod streams;
 #[path = "commands/tasks.rs"]

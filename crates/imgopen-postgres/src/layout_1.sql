@@ -1,11 +1,12 @@
 -- The first layout. Moments are milliseconds since the Unix epoch. Text that is compared or ordered has the collation "C", so
 -- that the order does not depend on the server's locale and indexes survive its updates.
 
--- The version of the layout. One row.
+-- The version of the layout, and the oldest one whose programs can use it as it is now. One row.
 CREATE TABLE layout (
-    version         bigint NOT NULL
+    version         bigint NOT NULL,
+    since_version   bigint NOT NULL
 );
-INSERT INTO layout (version) VALUES (0);
+INSERT INTO layout (version, since_version) VALUES (0, 0);
 
 -- The database's clock: leases never compare the clocks of two machines. It stands still during a statement, so that one that
 -- waited for a lock judges by the time before.
@@ -241,4 +242,12 @@ CREATE UNIQUE INDEX callback_tries_by_claim ON callback_tries (callback_id, clai
 CREATE TABLE notes (
     name            text COLLATE "C" PRIMARY KEY,
     value           bigint NOT NULL
+);
+
+-- A move of all rows from another database into this one. Until it is complete, no service opens this one. At most one row.
+CREATE TABLE moves (
+    id              text COLLATE "C" PRIMARY KEY,
+    source          text NOT NULL,                  -- where the rows come from, for operators
+    noted           text,                           -- where the move stands, as JSON
+    completed_at    bigint
 );

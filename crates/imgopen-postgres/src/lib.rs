@@ -5,6 +5,7 @@ mod callbacks;
 mod connect;
 mod doorbell;
 mod due;
+mod import;
 mod keys;
 mod lifetimes;
 mod notes;
@@ -22,3 +23,4 @@ mod waiting;
 
 pub use connect::PostgresOptions;
 pub use store::PostgresStore;
+pub use store::moving::PostgresImport;

@@ -95,24 +95,37 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// When the URL is invalid, the server cannot be reached, the database cannot be used, or a newer version has migrated it.
+    /// When the URL is invalid, the server cannot be reached, the database cannot be used, a newer version has migrated it so that this
+    /// one cannot use it any more, or rows are being moved into it.
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let store = Self::connect(url, options).await?;
+        call!(store, Always, |client| open::check_complete(&mut client))?;
+        Ok(store)
+    }
+
+    /// Does the same for a database that may be in the middle of a move.
+    async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let config = connect::config(url, options).map_err(|problem| problem.at("of the given URL"))?;
         let path: Arc<str> = connect::address(&config).into();
         let announced = options.notify.then(|| Box::new(config.clone()));
         let pool = connect::pool(config, options).map_err(|problem| problem.at(&path))?;
         let bell = if options.notify { Bell::new(pool.clone()) } else { Bell::silent() };
         let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default(), bell, announced };
-        match store.migrate().await.map_err(|problem| problem.at(&store.path))? {
-            found if found > open::KNOWN => {
-                Err(StoreError::Layout { path: store.path.to_string(), found, known: open::KNOWN })
-            }
-            _ => Ok(store),
+        let found = store.migrate().await.map_err(|problem| problem.at(&store.path))?;
+        if !found.is_usable() {
+            let path = store.path.to_string();
+            return Err(StoreError::Layout { path, found: found.version, known: open::KNOWN });
         }
+        Ok(store)
+    }
+
+    /// Where the database is, without the user and the password.
+    pub fn address(&self) -> &str {
+        &self.path
     }
 
     /// A migration takes as long as it takes.
-    async fn migrate(&self) -> Result<i64, Problem> {
+    async fn migrate(&self) -> Result<open::Found, Problem> {
         let mut client = self.pool.get().await?;
         let outcome = open::migrate(&mut client).await;
         // Statements that were prepared before the tables were there are of no use.
@@ -160,6 +173,9 @@ impl PostgresStore {
         call!(self, Always, |client| notes::now(&mut client))
     }
 }
+
+// After the macro, which it uses.
+pub(crate) mod moving;
 
 #[async_trait]
 impl Store for PostgresStore {

@@ -8,6 +8,7 @@ mod error;
 mod examined;
 mod faults;
 mod files;
+mod import;
 mod kind;
 mod links;
 mod mark;

@@ -9,6 +9,7 @@ use imgopen_store::{SqliteStore, Store, StoreError};
 
 #[cfg(unix)]
 use crate::disk;
+use crate::moved;
 
 /// The directory of the pictures within the data directory.
 pub(crate) const ASSETS: &str = "assets";
@@ -69,12 +70,42 @@ pub fn exists(directory: &Path) -> bool {
     directory.join(SqliteStore::FILE).is_file()
 }
 
-/// Opens the database in a directory, which must exist. A service may be running in it.
+/// Opens the database in a directory, which must exist, for a service. It ends a move that was interrupted.
 ///
 /// # Errors
 ///
-/// When it cannot be opened, or belongs to a newer version.
+/// When it cannot be opened, belongs to a newer version, or was moved to another database.
 pub fn open_store(directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    moved::abandon(directory)?;
+    Ok(Arc::new(SqliteStore::open(directory)?))
+}
+
+/// What a command does with the database in a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It only reads.
+    Reading,
+    /// It may write, which a move would not notice.
+    Writing,
+}
+
+/// Opens the database in a directory, which must exist, for a command. A service may be running in it. A command that writes ends a
+/// move that was interrupted.
+///
+/// # Errors
+///
+/// When it cannot be opened, belongs to a newer version, was moved to another database, or is being moved and the command writes.
+pub fn open_beside(directory: &Path, access: Access) -> Result<Arc<dyn Store>, StoreError> {
+    let is_moving = || moved::in_progress(directory).is_ok_and(|marker| marker.is_some());
+    if access == Access::Writing && is_moving() {
+        // Held while the move is ended, so that none goes on meanwhile.
+        let Some(_lock) = lock(directory).ok().flatten() else {
+            let problem = "it is being moved to another database".to_owned();
+            return Err(StoreError::Busy { path: moved::database(directory), problem });
+        };
+        moved::abandon(directory)?;
+    }
+    moved::check(directory)?;
     Ok(Arc::new(SqliteStore::open(directory)?))
 }
 
@@ -85,5 +116,33 @@ pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moved::Marker;
+
+    #[test]
+    fn a_command_that_writes_ends_a_move_unless_it_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let marker = Marker { id: "m".to_owned(), to: "postgres://db/x".to_owned(), since: String::new() };
+        moved::begin(path, &marker).unwrap();
+        let held = lock(path).unwrap().unwrap();
+        open_beside(path, Access::Reading).unwrap();
+        let error = open_beside(path, Access::Writing).unwrap_err();
+        assert!(matches!(&error, StoreError::Busy { problem, .. } if problem.contains("moved")), "{error}");
+        drop(held);
+        open_beside(path, Access::Reading).unwrap();
+        assert!(moved::in_progress(path).unwrap().is_some());
+        open_beside(path, Access::Writing).unwrap();
+        assert_eq!(moved::in_progress(path).unwrap(), None);
+        moved::begin(path, &marker).unwrap();
+        assert!(moved::finish(path).unwrap());
+        for error in [open_beside(path, Access::Reading).unwrap_err(), open_store(path).unwrap_err()] {
+            assert!(matches!(error, StoreError::Moved { .. }), "{error}");
+        }
     }
 }

@@ -5,8 +5,10 @@ mod bucket;
 mod finding;
 mod machine;
 mod rows;
+mod shared;
 
 pub use finding::{Finding, Pictures, Report};
+pub use shared::examine_shared;
 
 use imgopen_store::{Clock, Inspection};
 

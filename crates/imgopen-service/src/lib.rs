@@ -24,9 +24,12 @@ mod live;
 mod loras;
 mod memory;
 mod metrics;
+mod moved;
+pub mod moves;
 pub mod plurals;
 mod results;
 mod settings;
+mod shared;
 mod stop_times;
 mod tasks;
 mod upkeep;
@@ -47,4 +50,5 @@ pub use settings::{
     RevokedCallbacks, Role, SafetyAction, SafetySettings, Secret, Serving, Settings, StorageSettings, TaskSettings,
     TimeLimits, TrainingSettings,
 };
+pub use shared::open_database;
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

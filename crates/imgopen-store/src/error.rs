@@ -32,6 +32,17 @@ pub enum StoreError {
         /// The newest layout that this program knows.
         known: i64,
     },
+    /// All that was in the database was moved into another one.
+    #[error(
+        "the database {path} was moved to {to}; give `--database` with that address; what is left here is an old copy, which \
+         `moved.json` beside it keeps from being used"
+    )]
+    Moved {
+        /// Its file or address.
+        path: String,
+        /// The address of the other one, without a password.
+        to: String,
+    },
     /// Another process held the database locked for longer than a write waits.
     #[error("the database {path} is locked by another process: {problem}; stop that process, or try again")]
     Busy {
@@ -117,7 +128,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a write that returned this error may have been carried out nonetheless.
     pub fn may_be_done(&self) -> bool {
-        !matches!(self, Self::Busy { .. } | Self::Full { .. })
+        !matches!(self, Self::Busy { .. } | Self::Full { .. } | Self::Moved { .. })
     }
 
     /// Whether the same call may succeed later although nobody repairs the data or the program: the lock is released, space
@@ -140,6 +151,7 @@ impl StoreError {
         match self {
             Self::Open { .. } => "the database cannot be opened",
             Self::Layout { .. } => "the database belongs to a newer version of the service",
+            Self::Moved { .. } => "the database was moved to another one",
             Self::Busy { .. } => "the database is locked by another process",
             Self::Full { .. } => "the disk of the database is full",
             Self::Unusable { .. } => "the database cannot be read or written",
@@ -163,6 +175,7 @@ mod tests {
         let errors = [
             (StoreError::Open { path: path(), problem: problem() }, true),
             (StoreError::Layout { path: path(), found: 9, known: 4 }, false),
+            (StoreError::Moved { path: path(), to: "postgres://db/imgopen".to_owned() }, false),
             (StoreError::Busy { path: path(), problem: problem() }, true),
             (StoreError::Full { path: path(), problem: problem() }, true),
             (StoreError::Unusable { path: path(), problem: problem() }, true),

@@ -7,6 +7,7 @@ mod clock;
 pub mod conformance;
 mod doorbell;
 mod error;
+mod export;
 mod ids;
 mod key;
 mod output;
@@ -25,6 +26,10 @@ pub use callback::{
 pub use clock::{Clock, Moment, Reading};
 pub use doorbell::{Doorbell, Ring};
 pub use error::StoreError;
+pub use export::{
+    Begun, Counts, Cursor, ExpiredFile, Exported, ExportedAnswer, ExportedAsset, ExportedAttempt, ExportedCallback,
+    ExportedTask, Import, LastPlaces, MoveAbout, RowKind, Rows,
+};
 pub use ids::{
     AssetToken, CallbackId, ClaimId, KeyId, NoRandomness, OwnerId, RunId, TaskId, key_secret, number, signing_secret,
 };

@@ -6,6 +6,7 @@
 
 mod assets;
 mod callbacks;
+mod export;
 mod identity;
 mod inspect;
 mod keys;

@@ -21,6 +21,9 @@ pub struct Backup {
     pub storage: Option<String>,
     #[command(flatten)]
     pub data: Data,
+    /// The service's database of PostgreSQL, if several processes share one; its own tools copy it.
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
 }
 
 /// The arguments of a restore.
@@ -37,4 +40,7 @@ pub struct Restore {
     pub incomplete: bool,
     #[command(flatten)]
     pub data: Data,
+    /// The service's database of PostgreSQL, if several processes share one; its own tools copy it.
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
 }

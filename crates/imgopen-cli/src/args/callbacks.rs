@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use imgopen_service::CallbackState;
 
 use super::address;
-use super::data::Data;
+use super::data::Rows;
 
 /// The commands about callbacks.
 #[derive(Debug, Subcommand)]
@@ -26,7 +26,7 @@ pub enum Callbacks {
         #[arg(long, default_value_t = 20)]
         limit: usize,
         #[command(flatten)]
-        data: Data,
+        rows: Rows,
     },
     /// Receive callbacks, and print each with whether its signature is valid.
     #[command(after_help = LISTEN)]
@@ -37,7 +37,7 @@ pub enum Callbacks {
         /// The callback's id.
         id: String,
         #[command(flatten)]
-        data: Data,
+        rows: Rows,
     },
 }
 

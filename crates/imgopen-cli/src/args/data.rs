@@ -1,4 +1,4 @@
-//! Which data directory a command works on.
+//! Which data directory or database a command works on.
 
 use std::path::PathBuf;
 
@@ -11,4 +11,14 @@ pub struct Data {
     /// The service's settings file, which may name its data directory.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The rows of a service: in its data directory, or in the database that its processes share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Rows {
+    #[command(flatten)]
+    pub data: Data,
+    /// The service's database of PostgreSQL, if several processes share one.
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use imgopen_service::durations;
 
-use super::data::Data;
+use super::data::Rows;
 
 /// The commands about access keys.
 #[derive(Debug, Subcommand)]
@@ -17,13 +17,13 @@ pub enum Keys {
         #[arg(long, default_value = "")]
         name: String,
         #[command(flatten)]
-        data: Data,
+        rows: Rows,
     },
     /// List all keys, without their secrets.
     #[command(after_help = "Example:\n  imgopen keys list --data-dir /var/lib/imgopen")]
     List {
         #[command(flatten)]
-        data: Data,
+        rows: Rows,
     },
     /// Revoke a key permanently; a running service rejects it within a second.
     #[command(after_help = "Example:\n  imgopen keys revoke ak_0123456789abcdef")]
@@ -31,7 +31,7 @@ pub enum Keys {
         /// The key's id.
         id: String,
         #[command(flatten)]
-        data: Data,
+        rows: Rows,
     },
     /// Replace the secret that a key's callbacks are signed with, and show the new one, which is not shown again.
     #[command(after_help = ROTATE_SECRET)]
@@ -42,7 +42,7 @@ pub enum Keys {
         #[arg(long, value_name = "TIME", value_parser = duration, default_value = "24h")]
         overlap: Duration,
         #[command(flatten)]
-        data: Data,
+        rows: Rows,
     },
 }
 

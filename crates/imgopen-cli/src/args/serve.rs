@@ -19,6 +19,13 @@ pub struct Serve {
     /// The directory that holds all of the service's data [default: imgopen-data].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// The database of PostgreSQL that several processes share, in place of one in the data directory. Its password may be in the
+    /// URL, in the file of `database.password_file`, or in the variable PGPASSWORD.
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+    /// What the process does, if several share a database [default: all].
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<Role>,
     /// The directory of the models, laid out as by the Stable Diffusion web UI or ComfyUI [default: models in the data
     /// directory].
     #[arg(long, value_name = "DIR")]
@@ -62,6 +69,17 @@ pub struct Serve {
     /// A settings file in TOML.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// What a process does of a service.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Role {
+    /// It answers calls and runs tasks.
+    All,
+    /// It answers calls and pushes callbacks.
+    Api,
+    /// It runs tasks, and answers only /healthz, /readyz and /metrics.
+    Worker,
 }
 
 /// The form of the log.

@@ -12,8 +12,13 @@ use crate::args::serve::Serve;
 use crate::output::{note, print, print_json};
 use crate::settings;
 
+/// What copies a database of PostgreSQL.
+const INSTEAD: &str = "copy it with `pg_dump --format=custom`, or with `pg_basebackup` and continuous archiving, which can return to \
+                       any moment; have the bucket of the pictures keep earlier versions";
+
 /// Runs the command.
 pub fn run(args: &Backup, as_json: bool) -> anyhow::Result<()> {
+    data::refuse_shared(&args.data, args.database.as_ref(), INSTEAD)?;
     data::keep_private();
     let Data { data_dir, config } = args.data.clone();
     let flags = Serve { data_dir, config, storage: args.storage.clone(), ..Serve::default() };

@@ -1,6 +1,7 @@
 //! `imgopen callbacks`.
 
 use anyhow::Context;
+use imgopen_service::data_dir::Access;
 use imgopen_service::{CallbackFilter, CallbackId, CallbackRow, Clock, TaskId};
 use serde_json::{Value, json};
 
@@ -13,15 +14,15 @@ pub fn run(command: Callbacks, as_json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Callbacks::Listen(args) => runtime.block_on(listen::run(&args, as_json)),
-        Callbacks::List { task, state, limit, data } => runtime.block_on(async {
-            let store = data::open(&data)?;
+        Callbacks::List { task, state, limit, rows } => runtime.block_on(async {
+            let store = data::open(&rows, Access::Reading).await?;
             let filter = CallbackFilter { key: None, task: task.map(TaskId), states: state };
             let page = store.list_callbacks(filter, None, limit).await;
             data::close(&*store).await;
             show(&page?.rows, as_json)
         }),
-        Callbacks::Resend { id, data } => runtime.block_on(async {
-            let store = data::open(&data)?;
+        Callbacks::Resend { id, rows } => runtime.block_on(async {
+            let store = data::open(&rows, Access::Writing).await?;
             let found = store.redeliver(None, CallbackId(id.clone()), Clock::system().now()).await;
             data::close(&*store).await;
             let callback = found?

@@ -1,7 +1,7 @@
 //! `imgopen doctor`.
 
 use imgopen_service::Clock;
-use imgopen_service::doctor::{Report, examine};
+use imgopen_service::doctor::{Report, examine, examine_shared};
 use serde_json::{Value, json};
 
 use super::packs;
@@ -13,7 +13,9 @@ use crate::settings;
 /// Runs the command.
 pub fn run(args: &Doctor, as_json: bool) -> anyhow::Result<()> {
     let settings = settings::read(&args.serve)?;
-    let mut report = examine(&settings, &Clock::system());
+    let clock = Clock::system();
+    let mut report =
+        if settings.is_in_fleet() { examine_shared(&settings, &clock) } else { examine(&settings, &clock) };
     let models = settings.models_dir();
     report.checks.extend(packs::examined(&models).into_iter().chain(packs::examined_own(&models)));
     report.checks.extend(packs::audits(&settings));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use imgopen_service::data_dir::Access;
 use imgopen_service::{Clock, KeyId, KeyRow, Keys, Moment, NewKey, Store};
 use serde_json::{Value, json};
 
@@ -15,28 +16,28 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Create { name, data } => {
-                let store = data::create(&data)?;
+            Command::Create { name, rows } => {
+                let store = data::create(&rows).await?;
                 let key = keys(&store).create(&name).await;
                 data::close(&*store).await;
                 show_new(&key?, as_json)
             }
-            Command::List { data } => {
-                let store = data::open(&data)?;
+            Command::List { rows } => {
+                let store = data::open(&rows, Access::Reading).await?;
                 let all = keys(&store).list().await;
                 let bytes = store.kept_bytes_by_key().await;
                 data::close(&*store).await;
                 list(&all?, &bytes?.into_iter().collect(), as_json)
             }
-            Command::Revoke { id, data } => {
-                let store = data::open(&data)?;
+            Command::Revoke { id, rows } => {
+                let store = data::open(&rows, Access::Writing).await?;
                 let revoked = keys(&store).revoke(KeyId(id.clone())).await;
                 data::close(&*store).await;
                 revoked?;
                 if as_json { print_json(&json!({ "revoked": id })) } else { print(&format!("{id} is revoked")) }
             }
-            Command::RotateSecret { id, overlap, data } => {
-                let store = data::open(&data)?;
+            Command::RotateSecret { id, overlap, rows } => {
+                let store = data::open(&rows, Access::Writing).await?;
                 let secret = keys(&store).rotate_signing_secret(KeyId(id.clone()), overlap).await;
                 data::close(&*store).await;
                 let until = (!overlap.is_zero()).then(|| Clock::system().now().plus(overlap));

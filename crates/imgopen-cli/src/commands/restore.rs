@@ -12,8 +12,13 @@ use crate::args::backup::Restore;
 use crate::output::{note, print, print_json};
 use crate::settings;
 
+/// What puts a database of PostgreSQL back.
+const INSTEAD: &str = "stop all its processes, and put a copy back with `pg_restore --clean --if-exists`, or have the server return to \
+                       a moment from its archive; then restore the pictures that are missing from earlier versions of the bucket";
+
 /// Runs the command.
 pub fn run(args: &Restore, as_json: bool) -> anyhow::Result<()> {
+    data::refuse_shared(&args.data, args.database.as_ref(), INSTEAD)?;
     data::keep_private();
     let directory = settings::data_dir(&args.data)?;
     let options = RestoreOptions { replace: args.replace, incomplete: args.incomplete };

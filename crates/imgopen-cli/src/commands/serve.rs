@@ -24,15 +24,15 @@ pub fn run(args: &Serve) -> anyhow::Result<()> {
 }
 
 async fn serve(Loaded { service: settings, backends }: Loaded) -> anyhow::Result<()> {
-    let (listen, open) = (settings.listen, settings.open);
+    let (listen, open, answers_calls) = (settings.listen, settings.open, settings.role.answers_calls());
     let engines = engines(&settings, &backends, Service::library(&settings)?).await?;
     let service = Service::open(settings, Clock::system(), engines).await?;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; give another address or port with --listen"))?;
     let stop = stop()?;
-    // A server that accepts callers without a key needs none.
-    if !open {
+    // A server that accepts callers without a key needs none, and one that accepts no callers.
+    if !open && answers_calls {
         first_key::create(&service, &service.url(listener.local_addr()?)).await?;
     }
     // The reader of the output may be gone.

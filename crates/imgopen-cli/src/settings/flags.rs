@@ -4,7 +4,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use imgopen_service::LogForm;
 
-use crate::args::serve::{Log, Serve};
+use crate::args::serve::{Log, Role, Serve};
 use crate::failure::Failure;
 
 /// The setting with the back ends.
@@ -31,6 +31,19 @@ impl Flags {
         }
         if let Some(directory) = &flags.data_dir {
             set("data_dir", text(directory.display().to_string()));
+        }
+        if let Some(url) = &flags.database {
+            set("database", Value::from(Dict::from([("url".to_owned(), text(url.clone()))])));
+        }
+        if let Some(role) = flags.role {
+            set(
+                "role",
+                Value::serialize(match role {
+                    Role::All => imgopen_service::Role::All,
+                    Role::Api => imgopen_service::Role::Api,
+                    Role::Worker => imgopen_service::Role::Worker,
+                })?,
+            );
         }
         if let Some(directory) = &flags.models {
             set("models", text(directory.display().to_string()));

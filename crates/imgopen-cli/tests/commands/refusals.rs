@@ -201,11 +201,15 @@ fn names_and_ports_can_be_listened_on() {
 #[test]
 fn reading_creates_no_data_directory() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in
-        [&["keys", "list"][..], &["keys", "revoke", "ak_1"], &["callbacks", "list"], &["callbacks", "resend", "1"]]
-    {
+    for arguments in [
+        &["keys", "list"][..],
+        &["keys", "revoke", "ak_1"],
+        &["callbacks", "list"],
+        &["callbacks", "resend", "1"],
+        &["workers", "list"],
+    ] {
         let errors = run(folder.path(), arguments);
-        let fix = "name the service's data directory with --data-dir";
+        let fix = "name the service's data directory with --data-dir, or its database with --database";
         assert_eq!(errors, format!("ends with 1\nerrors:\nimgopen: imgopen-data is not a data directory; {fix}\n"));
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

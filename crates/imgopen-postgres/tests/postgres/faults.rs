@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{
     Claim, End, Ending, KeyId, Moment, NewTask, Note, OwnerAbout, OwnerId, RunId, State, Store, StoreError, Submitted,
-    TaskId,
+    TaskFilter, TaskId,
 };
 use tokio_postgres::Client;
 
@@ -198,18 +198,34 @@ async fn a_server_that_does_not_answer_fails_a_call_in_time_and_its_connection_i
     store.ready().await.unwrap();
 }
 
+/// While a service is upgraded, processes of both versions use one database.
 #[tokio::test]
-async fn a_newer_layout_is_refused_by_its_number() {
+async fn a_newer_layout_is_used_if_it_says_so_and_else_refused_by_its_number() {
     let Some(database) = empty().await else { return };
-    let store = database.store(&options()).await;
-    store.close().await.unwrap();
+    let older = database.store(&options()).await;
     let client = database.client().await;
-    client.batch_execute("UPDATE layout SET version = 99").await.unwrap();
+    // As the next version would: a column that it alone writes, and that has a default for those that do not know it.
+    let additive = "ALTER TABLE tasks ADD COLUMN mood text NOT NULL DEFAULT 'calm';
+                    UPDATE layout SET version = 2, since_version = 1";
+    older.last_place().await.unwrap();
+    client.batch_execute(additive).await.unwrap();
+    let started_later = database.store(&options()).await;
+    for (name, store) in [("1", &older), ("2", &started_later)] {
+        assert_eq!(store.submit(task(name)).await.unwrap(), Submitted::New);
+        let page = store.list_tasks(KeyId("a".to_owned()), TaskFilter::default(), None, 9).await.unwrap();
+        assert_eq!(page.rows.first().map(|task| task.id.as_str()), Some(name));
+    }
+    let layout = "SELECT version, since_version FROM layout";
+    let row = client.query_one(layout, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 1));
+    client.batch_execute("UPDATE layout SET version = 99, since_version = 98").await.unwrap();
     let error = PostgresStore::open(&database.url(), &options()).await.unwrap_err();
     assert!(matches!(error, StoreError::Layout { found: 99, known: 1, .. }), "{error}");
     assert!(error.to_string().contains(&database.name), "{error}");
-    let version: i64 = client.query_one("SELECT version FROM layout", &[]).await.unwrap().get(0);
+    let version: i64 = client.query_one(layout, &[]).await.unwrap().get(0);
     assert_eq!(version, 99);
+    // What runs goes on.
+    older.ready().await.unwrap();
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod faults;
 #[cfg(test)]
 mod installed;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod rows;

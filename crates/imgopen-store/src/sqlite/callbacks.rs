@@ -15,10 +15,12 @@ use crate::{
     Page, TaskRow,
 };
 
-const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_at, deferred_for, \
+/// The columns to select for [`read`].
+pub const COLUMNS: &str = "id, task_id, key_id, url, origin, body, state, starts, rung, deferrals, deferred_at, deferred_for, \
                        next_at, created_at, seq, claim";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
+/// Reads a callback without its attempts.
+pub fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
     Ok(CallbackRow {
         id: row.get(0)?,
         task: row.get(1)?,

@@ -1,0 +1,18 @@
+//! The database that the processes of a service share, as commands open it.
+
+use std::sync::Arc;
+
+use imgopen_store::Store;
+
+use crate::app::StartError;
+use crate::database::{self, Use};
+use crate::settings::Settings;
+
+/// Opens the database that the settings name, for a command that works on its rows. Any number of processes may use it.
+///
+/// # Errors
+///
+/// When the settings name none, or it cannot be used.
+pub async fn open_database(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    Ok(database::open(&settings.database, Use::Everything).await?)
+}
