@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::load::{Load, Trouble};
 use common::program::{Key, Program};
-use common::proof::{Proof, no_file_is_orphaned, state_behind};
+use common::proof::{Proof, no_file_is_orphaned, orphans_are_deleted, state_behind};
 use common::receiver::{Receiver, Reply};
 use common::rows::{drain, task, text};
 use common::until;
@@ -116,6 +116,7 @@ async fn prove(kills: usize, backend: Option<&Fake>) -> Proof {
     let client = key.client(&program.url);
     drain(&client).await;
     let proof = Proof::read(&client, &load, &receiver).await;
+    orphans_are_deleted(folder.path()).await;
     logs.push(block_in_place(|| program.stop()));
 
     assert_eq!(*early.lock().unwrap(), [""; 0], "pushed before the end was stored");
@@ -182,7 +183,10 @@ async fn a_task_that_is_interrupted_too_often_fails_with_the_reason() {
         block_in_place(|| program.kill());
         program = start();
     }
-    let failed = task(&key.client(&program.url), "patient").await;
+    let client = key.client(&program.url);
+    let failed =
+        until("it is given up", async || Some(task(&client, "patient").await).filter(|task| task["state"] == "failed"));
+    let failed = failed.await;
     let reason =
         "the service stopped unexpectedly during each of 2 attempts in which no other task ran; not tried again";
     assert_eq!((text(&failed, "state"), text(&failed, "desc")), ("failed", reason));

@@ -70,6 +70,8 @@ pub struct Load {
     trouble: Option<Arc<Trouble>>,
     /// The model for pictures by a back end; without it, the sandbox makes test cards.
     model: Option<&'static str>,
+    /// Whether several processes share the work.
+    is_shared: bool,
 }
 
 impl Load {
@@ -83,6 +85,13 @@ impl Load {
         Self::with(key, receiver, Some(trouble)).await
     }
 
+    /// Creates a load for several processes behind one address. Each call has a connection of its own, and so perhaps another
+    /// process. Nothing is trained, because data sets are of a process; instead, some tasks take longer than a lease.
+    pub async fn on_a_fleet(key: &Key, receiver: &Receiver, trouble: Arc<Trouble>) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).pool_max_idle_per_host(0);
+        Self { http: http.build().unwrap(), is_shared: true, ..Self::with(key, receiver, Some(trouble)).await }
+    }
+
     async fn with(key: &Key, receiver: &Receiver, trouble: Option<Arc<Trouble>>) -> Self {
         Self {
             key: key.clone(),
@@ -94,6 +103,7 @@ impl Load {
             book: Arc::default(),
             trouble,
             model: None,
+            is_shared: false,
         }
     }
 
@@ -187,7 +197,8 @@ impl Load {
         let url = self.service.read().unwrap().clone();
         let answer = post(&self.http, (&self.key, &url), operation, headers, body).await.ok()?;
         match &self.trouble {
-            Some(trouble) if answer.asks_to_wait() => {
+            // A process of a fleet that has just started knows of no worker yet.
+            Some(trouble) if answer.asks_to_wait() || (self.is_shared && answer.status == 503) => {
                 *trouble.refusals.lock().unwrap() += 1;
                 None
             }
@@ -248,6 +259,7 @@ impl Load {
             0..4 => cards(random, caller_id, self.model),
             4..6 => self.pushed_card(random, caller_id),
             6..9 => self.enlarged(random, caller_id),
+            _ if self.is_shared => self.patient_card(random, caller_id),
             _ => self.training(caller_id),
         };
         let with_key = submitted.truth != Truth::Training && random.u8(0..2) == 0;
@@ -263,6 +275,19 @@ impl Load {
         });
         let truth = Truth::Cards { count: 1, size: (width, height), prompt, seed: None };
         submitted(caller_id, "flux_text_to_image", body, truth)
+    }
+
+    /// One that takes longer than a lease and the time until its end is noticed, or else a quick one.
+    fn patient_card(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {
+        let mut submitted = self.pushed_card(random, caller_id);
+        if random.bool() {
+            let patient = format!("picture of {caller_id} [sandbox: delay=8s]");
+            submitted.body["prompt"] = Value::from(patient.as_str());
+            if let Truth::Cards { prompt, .. } = &mut submitted.truth {
+                *prompt = patient;
+            }
+        }
+        submitted
     }
 
     fn enlarged(&self, random: &mut fastrand::Rng, caller_id: &str) -> Submitted {

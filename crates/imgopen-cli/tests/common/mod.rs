@@ -5,6 +5,7 @@
 pub mod http;
 pub mod load;
 pub mod pictures;
+pub mod postgres;
 pub mod program;
 pub mod proof;
 pub mod receiver;

@@ -23,6 +23,12 @@ pub fn imgopen() -> Command {
     command
 }
 
+/// The flag for the database that stands in place of that in a data directory, if the tests are run on PostgreSQL.
+fn database(folder: &Path) -> Vec<String> {
+    let url = super::postgres::instead_of(folder).map(|database| database.url());
+    url.map_or_else(Vec::new, |url| vec!["--database".to_owned(), url])
+}
+
 /// A running service, killed when dropped.
 pub struct Program {
     child: Child,
@@ -40,7 +46,9 @@ impl Program {
     pub fn serve(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = imgopen();
         command.args(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--allow-network", "127.0.0.0/8"]);
-        command.arg("--data-dir").arg(folder).args(arguments);
+        // A short lease, because tests start the service again at once. It does nothing without a database.
+        command.env("IMGOPEN_SERVE_DATABASE__LEASE", "1s");
+        command.arg("--data-dir").arg(folder).args(database(folder)).args(arguments);
         Self::start(command)
     }
 
@@ -171,8 +179,18 @@ pub struct Key {
 impl Key {
     /// Creates a key with the command line.
     pub fn create(folder: &Path) -> Self {
-        let output = imgopen().args(["keys", "create", "--json", "--data-dir"]).arg(folder).output().unwrap();
-        let made: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let mut command = imgopen();
+        command.args(["keys", "create", "--json", "--data-dir"]).arg(folder).args(database(folder));
+        Self::printed(&command.output().unwrap())
+    }
+
+    /// Creates a key in a database.
+    pub fn in_database(url: &str) -> Self {
+        Self::printed(&imgopen().args(["keys", "create", "--json", "--database", url]).output().unwrap())
+    }
+
+    fn printed(output: &Output) -> Self {
+        let made: Value = serde_json::from_str(&stdout(output)).unwrap();
         let part = |name: &str| made[name].as_str().unwrap().to_owned();
         Self { id: part("access_key_id"), secret: part("access_key_secret"), signing: part("signing_secret") }
     }

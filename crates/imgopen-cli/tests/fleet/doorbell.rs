@@ -1,0 +1,54 @@
+//! Announcements among processes are lost, or there are none.
+
+use imgopen_tests::calls::call;
+use serde_json::json;
+
+use super::processes::{Fleet, Role, drawing, slowly};
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::until;
+
+/// Has a task carried out, one cancelled while it runs, and both pushed, by processes that must find out for themselves.
+async fn all_is_found_out(fleet: &Fleet) {
+    let receiver = Receiver::start(&fleet.key.signing, |_, _| Reply::Acknowledge).await;
+    fleet.insist("done", &drawing("done", "delay=1ms", Some(&receiver.url))).await;
+    fleet.reached("done", "succeeded").await;
+    let id = fleet.insist("stopped", &drawing("stopped", "hang", Some(&receiver.url))).await;
+    fleet.runs("stopped", 1).await;
+    call(&fleet.key.client(&fleet.url()), "cancel_task", &json!({"taskId": id})).await.unwrap();
+    // The only slot is free again.
+    fleet.draw("next", "delay=1ms").await;
+    fleet.reached("next", "succeeded").await;
+    until("both are pushed", async || (receiver.seen().len() == 2).then_some(())).await;
+    fleet.is_consistent().await;
+    assert_eq!(fleet.row("stopped").state, "cancelled");
+}
+
+/// How many connections listen.
+const LISTENING: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+
+/// The settings of a worker with one slot.
+const ONE_SLOT: [&str; 2] = ["workers=1", "queue.fetching=1"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_that_announce_nothing_find_out_for_themselves() {
+    let Some(fleet) = Fleet::new(&["database.notify=false"]).await else { return };
+    let _processes = [fleet.launch(Role::Api).await, fleet.launch_with(Role::Worker, &ONE_SLOT).await];
+    assert_eq!(fleet.database.count(LISTENING), 0);
+    all_is_found_out(&fleet).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_no_longer_hears_finds_out_for_itself() {
+    let Some(fleet) = Fleet::new(&[]).await else { return };
+    let _processes = [fleet.launch(Role::Api).await, fleet.launch_with(Role::Worker, &ONE_SLOT).await];
+    let both_listen = async || {
+        slowly("both listen", async || (fleet.database.count(LISTENING) == 2).then_some(())).await;
+    };
+    both_listen().await;
+    fleet.database.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+    );
+    all_is_found_out(&fleet).await;
+    both_listen().await;
+}
