@@ -255,7 +255,7 @@ pub mod tests {
     fn back_ends_are_listed_with_their_sources_and_without_passwords() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("imgopen.toml");
-        let text = "[[backends]]\nurl = \"http://a.example\"\nuser = \"me\"\npassword = \"secret\"\n[backends.flux_dev]\n\
+        let text = "[[backends]]\nurl = \"http://a.example\"\nuser = \"me\"\npassword = \"hunter2\"\n[backends.flux_dev]\n\
                     checkpoint = \"flux1-dev-fp8.safetensors\"\n";
         std::fs::write(&file, text).unwrap();
         let listed = list(&flags(&["--config", file.to_str().unwrap()])).unwrap();
@@ -272,6 +272,6 @@ pub mod tests {
         ] {
             assert!(shown.contains(&line.to_owned()), "{line} is not in {shown:?}");
         }
-        assert!(!format!("{listed:?}").contains("secret"));
+        assert!(!format!("{listed:?}").contains("hunter2"));
     }
 }

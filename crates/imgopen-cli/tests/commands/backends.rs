@@ -162,7 +162,7 @@ fn back_ends_are_checked() {
 #[test]
 fn settings_of_back_ends_are_shown_without_passwords() {
     let folder = tempfile::tempdir().unwrap();
-    let config = "workers = 2\n[[backends]]\nurl = \"http://gpu.example:8188\"\nuser = \"me\"\npassword = \"secret\"\njobs = 2\n\
+    let config = "workers = 2\n[[backends]]\nurl = \"http://gpu.example:8188\"\nuser = \"me\"\npassword = \"hunter2\"\njobs = 2\n\
                   [[backends]]\nurl = \"http://gpu.example:7860\"\nkind = \"sd-webui\"\n[backends.flux_dev]\ncheckpoint = \"a.gguf\"\n";
     std::fs::write(folder.path().join("imgopen.toml"), config).unwrap();
     let show = |more: &[&str]| {
@@ -170,7 +170,7 @@ fn settings_of_back_ends_are_shown_without_passwords() {
         String::from_utf8(output.stdout).unwrap()
     };
     let shown = show(&["--config", "imgopen.toml"]);
-    assert!(!shown.contains("secret") && !show(&["--config", "imgopen.toml", "--json"]).contains("secret"), "{shown}");
+    assert!(!shown.contains("hunter2") && !show(&["--config", "imgopen.toml", "--json"]).contains("hunter2"), "{shown}");
     assert_snapshot!("config_show_backends", redacted(&shown[shown.find("[[backends]]").unwrap()..]));
     // It is a settings file.
     std::fs::write(folder.path().join("again.toml"), &shown).unwrap();
