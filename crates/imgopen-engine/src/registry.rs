@@ -20,9 +20,9 @@ use crate::others::Others;
 pub struct Registry {
     pub(crate) engines: Vec<Arc<dyn Engine>>,
     pub(crate) library: Option<Library>,
-    devices: Devices,
-    launcher: Option<PathBuf>,
-    auditor: Option<Arc<dyn Auditor>>,
+    pub(crate) devices: Devices,
+    pub(crate) launcher: Option<PathBuf>,
+    pub(crate) auditor: Option<Arc<dyn Auditor>>,
     /// The engines of other processes, in a view of a fleet.
     pub(crate) remote: Vec<Arc<dyn Engine>>,
     /// The models directories of other processes, in such a view.

@@ -170,7 +170,10 @@ fn settings_of_back_ends_are_shown_without_passwords() {
         String::from_utf8(output.stdout).unwrap()
     };
     let shown = show(&["--config", "imgopen.toml"]);
-    assert!(!shown.contains("hunter2") && !show(&["--config", "imgopen.toml", "--json"]).contains("hunter2"), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !show(&["--config", "imgopen.toml", "--json"]).contains("hunter2"),
+        "{shown}"
+    );
     assert_snapshot!("config_show_backends", redacted(&shown[shown.find("[[backends]]").unwrap()..]));
     // It is a settings file.
     std::fs::write(folder.path().join("again.toml"), &shown).unwrap();
