@@ -7,6 +7,12 @@ use crate::engine::Engine;
 use crate::model::Model;
 use crate::named::NamedModel;
 
+/// Engines of other processes.
+pub(crate) type Engines = Vec<Arc<dyn Engine>>;
+
+/// Models directories of other processes.
+pub(crate) type Libraries = Vec<Arc<[Model]>>;
+
 /// What is known of other processes. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Others {
@@ -18,8 +24,8 @@ pub(crate) struct Others {
 struct Known {
     /// The models directory of this process, as it was last published.
     own: Vec<Model>,
-    engines: Vec<Arc<dyn Engine>>,
-    libraries: Vec<Arc<[Model]>>,
+    engines: Engines,
+    libraries: Libraries,
 }
 
 impl Others {
@@ -42,14 +48,14 @@ impl Others {
         self.read().own.iter().any(|model| named.is(model))
     }
 
-    pub fn replace(&self, engines: Vec<Arc<dyn Engine>>, libraries: Vec<Arc<[Model]>>) {
+    pub fn replace(&self, engines: Engines, libraries: Libraries) {
         let mut known = self.write();
         known.engines = engines;
         known.libraries = libraries;
     }
 
     /// Returns the engines of other processes, and their models directories.
-    pub fn known(&self) -> (Vec<Arc<dyn Engine>>, Vec<Arc<[Model]>>) {
+    pub fn known(&self) -> (Engines, Libraries) {
         let known = self.read();
         (known.engines.clone(), known.libraries.clone())
     }

@@ -1,4 +1,5 @@
 //! A view of a fleet has the engines of all processes, and finds one that has all that a request names.
+#![allow(clippy::unwrap_used)]
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -175,7 +175,7 @@ async fn nets_of_the_operators_own_enlarge_by_the_scale() {
             let note = &output.notes[0];
             assert!(note.ends_with("of your own in `ESRGAN/`"), "{note}");
             // Otherwise the result is resampled.
-            if factor as u32 % scale == 0 {
+            if (factor as u32).is_multiple_of(scale) {
                 for (x, y, pixel) in large.pixels() {
                     assert_eq!(pixel, source.get_pixel(x / scale, y / scale), "{factor} {side:?} {scale}: {x},{y}");
                 }

@@ -161,7 +161,7 @@ async fn tasks_wait_for_a_bucket_that_is_away() {
     let unready = Answer::of(got(&server, "/readyz", &[]).await).await.refused(503);
     for msg in [msg, unready] {
         assert!(msg.contains("no picture can be written"), "{msg}");
-        assert!(!msg.contains(BUCKET) && !msg.contains(&bucket.endpoint) && !msg.contains("127.0.0.1"), "{msg}");
+        assert!(!msg.contains("s3://") && !msg.contains(&bucket.endpoint) && !msg.contains("127.0.0.1"), "{msg}");
     }
     assert!(Answer::of(got(&server, &before, &[]).await).await.refused(503).contains("at the moment"));
     let row = server.task(&task).await;
@@ -210,7 +210,8 @@ async fn only_objects_of_orphaned_runs_are_deleted() {
     rows.execute(killed, [run]).unwrap();
     drop(rows);
     let server = bench.start().await;
-    assert!(!orphan.exists() && other.exists());
+    until("the object is deleted", || async { (!orphan.exists()).then_some(()) }).await;
+    assert!(other.exists());
     assert_eq!(got(&server, &path(&url), &[]).await.bytes().await.unwrap(), dot_picture().bytes);
 }
 

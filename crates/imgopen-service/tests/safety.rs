@@ -428,8 +428,9 @@ async fn a_service_that_cannot_audit_does_not_start() {
     auditor.is_away.store(false, Ordering::SeqCst);
     let named = |id: &str| {
         let key = KeySafety { action: Some(SafetyAction::Off), threshold: None };
-        bench(engines(), &auditor, SafetyAction::Mark)
-            .with(|settings| drop(settings.safety.keys.insert(id.to_owned(), key)))
+        bench(engines(), &auditor, SafetyAction::Mark).with(|settings| {
+            settings.safety.keys.insert(id.to_owned(), key);
+        })
     };
     let expected = "`safety.keys.ak_1`: no access key has that id; `imgopen keys list` shows all";
     assert_eq!(problem(named("ak_1")).await, expected);

@@ -81,7 +81,7 @@ pub fn key(database: &Database) -> Credentials {
     let output = imgopen().args(["keys", "create", "--json", "--database", &database.url()]).output();
     let made: Value = serde_json::from_slice(&output.expect("the binary").stdout).expect("JSON");
     let part = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("no `{name}`")).to_owned();
-    Credentials::new(&part("access_key_id"), &part("access_key_secret"))
+    Credentials::new(part("access_key_id"), part("access_key_secret"))
 }
 
 /// The binary beside this one, or another that is named.

@@ -48,7 +48,7 @@ async fn submits_that_are_repeated_at_another_process_make_one_task_each() {
     assert_eq!(fleet.database.count(TASKS), CALLERS * EACH);
     for (name, id) in accepted.into_iter().flatten() {
         let found = fleet.database.rows(&format!("SELECT id FROM tasks WHERE caller_id = '{name}'"));
-        assert_eq!(found, [id.clone()], "{name}");
+        assert_eq!(found, std::slice::from_ref(&id), "{name}");
         // Asked again, at whatever process, it is the same.
         assert_eq!(fleet.insist(&name, &drawing(&name, "delay=1ms", None)).await, id);
     }

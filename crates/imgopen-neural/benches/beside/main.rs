@@ -12,7 +12,7 @@
 
 mod background;
 #[path = "../../tests/support/cutouts.rs"]
-#[allow(clippy::unwrap_used)]
+#[allow(dead_code, unused_imports, clippy::unwrap_used)]
 mod cutouts;
 mod nets;
 mod peer;
@@ -20,7 +20,7 @@ mod peer;
 #[allow(dead_code, clippy::unwrap_used)]
 mod python;
 #[path = "../../../../tests/src/ratio.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod ratio;
 mod upscale;
 
@@ -37,8 +37,11 @@ use serde_json::Value;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Compares results and times, and prints them.
+type Part = fn(&Bench) -> Result<()>;
+
 /// The parts, by their names.
-const PARTS: [(&str, fn(&Bench) -> Result<()>); 3] =
+const PARTS: [(&str, Part); 3] =
     [("background", background::compare), ("upscale", upscale::compare), ("nets", nets::compare)];
 
 /// What the parts share.

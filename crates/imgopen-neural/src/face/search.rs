@@ -166,7 +166,7 @@ impl Level {
 
     /// Returns width and height of the turned copy.
     fn turned(self, quarters: u8) -> [u32; 2] {
-        if quarters % 2 == 0 { [self.width, self.height] } else { [self.height, self.width] }
+        if quarters.is_multiple_of(2) { [self.width, self.height] } else { [self.height, self.width] }
     }
 }
 

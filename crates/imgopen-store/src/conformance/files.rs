@@ -161,7 +161,7 @@ pub async fn a_file_is_deleted_for_lack_of_a_row_only_with_proof(database: &impl
     let (kept, expired) = (file(&ended), file(&ended));
     let assets = vec![picture(kept.as_str()), expiring(expired.as_str(), NOW)];
     assert!(store.end(end(&ended, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
-    assert_eq!(store.expire_assets(NOW, 9).await.unwrap(), [expired.clone()]);
+    assert_eq!(store.expire_assets(NOW, 9).await.unwrap(), std::slice::from_ref(&expired));
     store.forget_expired_files(vec![expired.clone()]).await.unwrap();
     assert!(store.hand_back(back(&handed_back, false)).await.unwrap());
     let unknown = AssetToken::new(&RunId::new().unwrap(), "png").unwrap();

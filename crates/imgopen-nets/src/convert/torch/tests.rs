@@ -221,7 +221,7 @@ fn lies_about_sizes_are_errors() {
 #[test]
 fn storages_and_keys_belong_together() {
     let one = entry("w", &storage("FloatStorage", "0", 1), 0, &[1], &[1]);
-    let (state, data) = (state(&[one.clone()]), elements(&[1.0]));
+    let (state, data) = (state(std::slice::from_ref(&one)), elements(&[1.0]));
     for (keys, data, expected) in [
         (keys(&[]), Vec::new(), "lacks the data of a storage"),
         (keys(&["1"]), data.clone(), "no tensor has the storage `1`"),
