@@ -165,8 +165,9 @@ async fn photographs_are_described() {
     }
 }
 
-/// Her own face in other colours gets hers again. With the same method in Python, the middle of the face is off by 2.4 of 255 on
-/// average.
+/// Her own face in other colours gets hers again. The mesh lies half a pixel elsewhere in other colours, so squares of ten pixels are
+/// compared: with the same method in Python, they are off by 2.0 of 255 on average, and the middle of the face as a whole by 0.6 at
+/// most.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_face_gets_the_light_of_its_target() {
     let Some(engine) = nets().map(Swap::new).filter(|engine| !engine.offers().is_empty()) else { return };
@@ -187,15 +188,24 @@ async fn a_face_gets_the_light_of_its_target() {
     let output = run(&engine, job).await.unwrap();
     eprintln!("{:?}", output.notes);
     let made = read(&output.pictures[0].bytes).to_rgb8();
-    let off = |image: &image::RgbImage| {
-        let places = (200..250).flat_map(|x| (95..155).map(move |y| (x, y)));
-        let each = places.map(|(x, y)| {
-            let pair = image.get_pixel(x, y).0.into_iter().zip(own.get_pixel(x, y).0);
-            pair.map(|(one, other)| f64::from(one.abs_diff(other))).sum::<f64>()
-        });
-        each.sum::<f64>() / (3.0 * 50.0 * 60.0)
+    let differences = |image: &image::RgbImage, side: usize| {
+        let corners = (200..250).step_by(side).flat_map(|left| (95..155).step_by(side).map(move |top| (left, top)));
+        let difference = |(left, top): (u32, u32), channel: usize| {
+            let (right, bottom) = ((left + side as u32).min(250), (top + side as u32).min(155));
+            let places = (left..right).flat_map(|x| (top..bottom).map(move |y| (x, y)));
+            let level = |image: &image::RgbImage, x: u32, y: u32| f64::from(image.get_pixel(x, y).0[channel]);
+            let sum: f64 = places.map(|(x, y)| level(image, x, y) - level(&own, x, y)).sum();
+            (sum / f64::from((right - left) * (bottom - top))).abs()
+        };
+        corners.flat_map(|corner| [0, 1, 2].map(|channel| difference(corner, channel))).collect::<Vec<_>>()
     };
-    assert!(off(&made) < 5.0 && off(&source) > 15.0, "{} {}", off(&made), off(&source));
+    let off = |image: &image::RgbImage| {
+        let squares = differences(image, 10);
+        squares.iter().sum::<f64>() / squares.len() as f64
+    };
+    let whole = differences(&made, 60);
+    assert!(whole.iter().all(|difference| *difference < 2.0), "{whole:?}");
+    assert!(off(&made) < 3.5 && off(&source) > 15.0, "{} {}", off(&made), off(&source));
     // The flag, and the model of a shuttle.
     assert!([(60, 60), (450, 120)].iter().all(|(x, y)| made.get_pixel(*x, *y) == own.get_pixel(*x, *y)));
 }

@@ -1,5 +1,6 @@
 //! Continues values smoothly into an area from what is around it: the correction that Poisson blending adds to a picture that is
-//! put onto another one. The values within the area have no peaks of their own: each is the mean of its four neighbours.
+//! put onto another one. The values within the area have no peaks of their own: each is the mean of its four neighbours, or less
+//! than that if they are to fade with the distance.
 
 use imgopen_engine::{EngineError, Monitor};
 
@@ -20,11 +21,15 @@ pub(super) struct Membrane {
     within: Vec<[Option<usize>; 4]>,
     /// Where the neighbours outside of the area are in planes. One beyond the edge of the plane does not count.
     outside: Vec<[Option<usize>; 4]>,
+    /// What is added to the number of neighbours by which their sum is divided.
+    pull: f64,
 }
 
 impl Membrane {
-    /// Takes the pixels that are marked by more than a half.
-    pub fn over(area: &Plane) -> Self {
+    /// Takes the pixels that are marked by more than a half. Over each `reach` pixels from a straight edge, values fall to 1/e;
+    /// with an infinite one, they do not fade.
+    pub fn over(area: &Plane, reach: f32) -> Self {
+        let pull = f64::from(reach.max(1.0)).powi(-2);
         let (width, height) = (area.width, area.height);
         let is_within = |place: usize| area.values.get(place).is_some_and(|value| *value > 0.5);
         let places: Vec<usize> = (0..width * height).filter(|place| is_within(*place)).collect();
@@ -43,7 +48,7 @@ impl Membrane {
         let outside =
             places.iter().map(|place| neighbours(*place).map(|other| other.filter(|other| !is_within(*other))));
         let outside = outside.collect();
-        Self { places, within, outside }
+        Self { places, within, outside, pull }
     }
 
     /// Replaces the values within the area.
@@ -92,12 +97,13 @@ impl Membrane {
         Ok(solution)
     }
 
-    /// Returns for each pixel how far it is from the mean of its neighbours, times their number; those outside count as 0.
+    /// Returns for each pixel how far it is from what its neighbours make of it, times what divides their sum; those outside count
+    /// as 0.
     fn applied(&self, values: &[f64]) -> Vec<f64> {
         let neighbours = self.within.iter().zip(&self.outside);
         let each = neighbours.zip(values).map(|((within, outside), value)| {
             let count = within.iter().flatten().count() + outside.iter().flatten().count();
-            count as f64 * value - within.iter().flatten().map(|other| values[*other]).sum::<f64>()
+            (count as f64 + self.pull) * value - within.iter().flatten().map(|other| values[*other]).sum::<f64>()
         });
         each.collect()
     }
@@ -117,7 +123,7 @@ mod tests {
 
     fn spanned(area: &Plane, values: Vec<f32>) -> Vec<f32> {
         let mut plane = Plane { values, ..*area };
-        Membrane::over(area).span(&mut plane, &Monitor::new().0).unwrap();
+        Membrane::over(area, f32::INFINITY).span(&mut plane, &Monitor::new().0).unwrap();
         plane.values
     }
 
@@ -150,6 +156,21 @@ mod tests {
         }
     }
 
+    /// By hand: between two edges that are far apart, each step from one multiplies by the smaller root of `r + 1 / r = 2 + 1 / 25`.
+    #[test]
+    fn values_fade_with_the_distance() {
+        let (width, height, reach) = (201, 3, 5.0_f32);
+        let inner = |place: usize| (1..200).contains(&(place % width));
+        let values = (0..width * height).map(|place| if inner(place) { 1.0 } else { 0.0 }).collect();
+        let area = Plane { width, height, values };
+        let values = (0..width * height).map(|place| if inner(place) { 0.0 } else { 10.0 }).collect();
+        let mut plane = Plane { width, height, values };
+        Membrane::over(&area, reach).span(&mut plane, &Monitor::new().0).unwrap();
+        for (x, expected) in [(1, 8.19), (5, 3.6849), (10, 1.3579), (20, 0.1844), (100, 0.0)] {
+            assert!((plane.row(1)[x] - expected).abs() < 1e-3, "{x}: {} {expected}", plane.row(1)[x]);
+        }
+    }
+
     #[test]
     fn an_area_without_anything_around_it_is_0() {
         let area = Plane { width: 3, height: 2, values: vec![1.0; 6] };
@@ -163,7 +184,7 @@ mod tests {
         let (monitor, _watch, checks) = Monitor::counted(5);
         let area = Plane { width: 30, height: 30, values: (0..900).map(|place| f32::from(place % 30 != 0)).collect() };
         let mut plane = Plane { width: 30, height: 30, values: (0..900).map(|place| (place % 7) as f32).collect() };
-        assert_eq!(Membrane::over(&area).span(&mut plane, &monitor), Err(EngineError::Cancelled));
+        assert_eq!(Membrane::over(&area, f32::INFINITY).span(&mut plane, &monitor), Err(EngineError::Cancelled));
         assert_eq!(checks.count(), 5);
     }
 }

@@ -1,8 +1,9 @@
 //! Gives a face the colours of the one that it is put onto.
 //!
-//! First the mean and the spread of its skin become those of the other skin. What is still different where it fades in is then
-//! continued smoothly over the face, so that it has no edge. Hair, brows, eyes and lips do not count in either, because they would
-//! spread over the skin.
+//! First the mean and the spread of its skin become those of the other skin, then its light does: the mean of the skin around each
+//! pixel. What is still different where the face fades in is continued inwards, ever less, so that it has no edge. What gets lighter
+//! than the other skin is held back: light that comes from elsewhere there adds up with what is light already. Hair, brows, eyes and
+//! lips do not count in any of it, because they would spread over the skin.
 
 use imgopen_engine::{EngineError, Monitor};
 
@@ -16,8 +17,8 @@ const GRID: usize = 96;
 /// By how much the spread of the skin may change.
 const GAINS: (f32, f32) = (0.8, 1.25);
 
-/// By how much a colour may change where the face fades in, in L*, a* and b*. More is no difference of light, but something in
-/// front of the face.
+/// By how much light and edge may change a colour, in L*, a* and b*. More is no difference of light, but something in front of the
+/// face.
 const MOST: [f32; 3] = [25.0, 15.0, 15.0];
 
 /// The opacities between which the face fades in.
@@ -35,6 +36,18 @@ const AVERAGED: f32 = 0.042;
 const WIDER: usize = 4;
 const LITTLE: f32 = 0.02;
 const NEXT_TO_NOTHING: f32 = 1e-4;
+
+/// The radius over which light is averaged, as a share of the face, and the share of skin within it below which its light counts
+/// less.
+const LIGHT: f32 = 0.12;
+const SPARSE: f32 = 0.05;
+
+/// How far differences along the edge are continued inwards, as a share of the face: over that length, they fall to about a third.
+const REACH: f32 = 0.1;
+
+/// The share of the other skin that is darker than what counts as its lightest, and by how much a face gets lighter at most.
+const LIGHTEST: f32 = 0.98;
+const LIGHTER: f32 = 6.0;
 
 /// A face on the copy of its target, and the target: L*, a* and b*.
 pub(super) struct Faces<'a> {
@@ -54,6 +67,8 @@ pub(super) struct Tone {
     from: [f32; 3],
     gains: [f32; 3],
     to: [f32; 3],
+    /// The L* from which a colour is held back.
+    lightest: f32,
     /// What is added to L*, a* and b*, on a grid over the area.
     pub added: [Plane; 3],
 }
@@ -71,23 +86,31 @@ impl Tone {
         let (from, to, gains) = (new.map(|(mean, _)| mean), old.map(|(mean, _)| mean), [0, 1, 2].map(gain));
         let edge = faces.edge();
         let grid = Grid::of(faces.opacity);
-        let membrane = Membrane::over(&grid.plane(faces.opacity));
+        let reach = REACH * faces.size * grid.width as f32 / faces.opacity.width.max(1) as f32;
+        let membrane = Membrane::over(&grid.plane(faces.opacity), reach);
         let mut added = [const { Plane { width: 0, height: 0, values: Vec::new() } }; 3];
         for (axis, added) in added.iter_mut().enumerate() {
+            let bounded = |value: f32| value.clamp(-MOST[axis], MOST[axis]);
             let toned = |value: f32| (value - from[axis]) * gains[axis] + to[axis];
             let left = faces.old[axis].with(&faces.new[axis], |old, new| old - toned(new));
+            let mut light = light(&left, &skin, faces.size, monitor)?;
+            light.values.iter_mut().for_each(|value| *value = bounded(*value));
+            let left = left.with(&light, |left, light| left - light);
             let left = averaged(&left, &edge, faces.size, monitor)?;
             let mut left = grid.plane(&left);
-            left.values.iter_mut().for_each(|value| *value = value.clamp(-MOST[axis], MOST[axis]));
+            left.values.iter_mut().for_each(|value| *value = bounded(*value));
             membrane.span(&mut left, monitor)?;
-            *added = left;
+            *added = left.with(&grid.plane(&light), |left, light| bounded(left + light));
         }
-        Ok(Self { from, gains, to, added })
+        let lightest = lightest(&faces.old[0], &skin);
+        Ok(Self { from, gains, to, lightest, added })
     }
 
     /// Returns the colour that a colour becomes, where `added` is what is added there.
     pub fn apply(&self, colour: [f32; 3], added: [f32; 3]) -> [f32; 3] {
-        [0, 1, 2].map(|axis: usize| (colour[axis] - self.from[axis]) * self.gains[axis] + self.to[axis] + added[axis])
+        let toned = |axis: usize| (colour[axis] - self.from[axis]) * self.gains[axis] + self.to[axis] + added[axis];
+        let over = (toned(0) - self.lightest).max(0.0);
+        [toned(0).min(self.lightest) + over / (1.0 + over / LIGHTER), toned(1), toned(2)]
     }
 }
 
@@ -119,6 +142,23 @@ fn spread(plane: &Plane, marked: &Plane) -> (f32, f32) {
     let count = count.max(1.0);
     let mean = sum / count;
     (mean as f32, (squares / count - mean * mean).max(0.0).sqrt() as f32)
+}
+
+/// Returns the value that is larger than most of those that are marked; that of white if there are none.
+fn lightest(plane: &Plane, marked: &Plane) -> f32 {
+    let pairs = plane.values.iter().zip(&marked.values);
+    let mut values: Vec<f32> = pairs.filter(|(_, weight)| **weight > 0.5).map(|(value, _)| *value).collect();
+    values.sort_by(f32::total_cmp);
+    let place = (LIGHTEST * values.len().saturating_sub(1) as f32).round() as usize;
+    values.get(place).copied().unwrap_or(100.0)
+}
+
+/// Averages what is marked over a wide range around each pixel; what has little of it there becomes less.
+fn light(plane: &Plane, marked: &Plane, size: f32, monitor: &Monitor) -> Result<Plane, EngineError> {
+    let radius = ((LIGHT * size).round() as usize).max(1);
+    let sum = blurred(&plane.with(marked, |value, weight| value * weight), radius, monitor)?;
+    let weights = blurred(marked, radius, monitor)?;
+    Ok(sum.with(&weights, |sum, weight| sum / (weight + NEXT_TO_NOTHING) * (weight / SPARSE).min(1.0)))
 }
 
 /// Averages what is marked around each pixel; over a wider range where there is little.
@@ -209,6 +249,30 @@ mod tests {
         let at = |x: usize| added.row(added.height / 2)[x * added.width / SIDE];
         for x in [30, 45, 60, 75, 90] {
             assert!((at(x) - slope(x)).abs() < 1.2, "{x}: {} {}", at(x), slope(x));
+        }
+    }
+
+    /// As NumPy and a direct solver of SciPy compute them. Spread from the edge alone, it would be 2.7 in the middle: too light.
+    #[test]
+    fn a_face_that_is_dark_at_its_sides_gets_no_lighter_in_its_middle() {
+        let dark = |x: usize| (x as f32 - 60.0).abs() / 2.0;
+        let (tone, _) = tone(|x, y| 80.0 + pattern(x, y) / 4.0 - dark(x), |x, y| 70.0 + pattern(x, y) / 4.0);
+        assert!((tone.from[0] - 73.07).abs() < 0.2 && (tone.to[0] - 72.37).abs() < 0.2, "{tone:?}");
+        let added = &tone.added[0];
+        for (x, expected) in [(30, 4.13), (45, -1.14), (60, -3.98), (75, -1.04), (90, 4.32)] {
+            let found = added.row(added.height / 2)[x * added.width / SIDE];
+            assert!((found - expected).abs() < 0.3, "{x}: {found} {expected}");
+        }
+    }
+
+    /// By hand: the lightest skin has 59.
+    #[test]
+    fn what_gets_lighter_than_the_other_skin_is_held_back() {
+        let (tone, _) = tone(|x, y| 40.0 + pattern(x, y), |x, y| 40.0 + pattern(x, y));
+        for (value, expected) in [(58.0, 58.0), (59.0, 59.0), (62.0, 61.0), (79.0, 63.615), (999.0, 64.962)] {
+            let [lightness, a, b] = tone.apply([value; 3], [0.0; 3]);
+            assert!((lightness - expected).abs() < 0.05, "{value}: {lightness}");
+            assert!((a - value).abs() < 0.2 && (b - value).abs() < 0.2, "{value}: {a} {b}");
         }
     }
 
