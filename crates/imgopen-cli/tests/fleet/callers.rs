@@ -80,7 +80,7 @@ async fn one_idempotency_key_at_two_processes_at_once_makes_one_task() {
 async fn one_training_at_two_processes_at_once_makes_one_task() {
     let Some(fleet) = Fleet::new(&[]).await else { return };
     let apis = [fleet.launch(Role::All).await, fleet.launch(Role::All).await];
-    let urls: Vec<String> = (0..10).map(|number| format!("http://127.0.0.1:1/{number}.png")).collect();
+    let urls: Vec<String> = (0..10).map(|number| format!("http://127.0.0.1:59999/{number}.png")).collect();
     let request = json!({"taskId": "mine", "fileUrlList": urls});
     let at_once = (0..8).map(|number: usize| {
         post(&fleet.http, (&fleet.key, apis[number % 2].url.as_str()), "submit_training", &[], &request)
@@ -96,7 +96,7 @@ async fn one_training_at_two_processes_at_once_makes_one_task() {
 async fn a_running_task_is_watched_and_cancelled_at_another_process() {
     let Some(fleet) = Fleet::new(&[]).await else { return };
     let (first, second) = (fleet.launch(Role::Api).await, fleet.launch(Role::Api).await);
-    let _worker = fleet.launch_with(Role::Worker, &["workers=1", "queue.fetching=1"]).await;
+    let _worker = fleet.launch_with(Role::Worker, &["workers=1", "queue.fetching=2"]).await;
     fleet.is_open(&first).await;
     let mut request = drawing("slow", "slow=500ms", None);
     request["steps"] = json!(50);

@@ -167,7 +167,7 @@ async fn connections_that_the_server_ends_are_replaced() {
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );
-        assert!(ended > 3, "{ended}");
+        assert!(ended > 0, "{ended}");
     }
     fleet.is_consistent().await;
     let other = "SELECT caller_id, state, attempt FROM tasks WHERE state <> 'succeeded' OR attempt <> 1";

@@ -28,7 +28,7 @@ const LISTENING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
 
 /// The settings of a worker with one slot.
-const ONE_SLOT: [&str; 2] = ["workers=1", "queue.fetching=1"];
+const ONE_SLOT: [&str; 2] = ["workers=1", "queue.fetching=2"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn processes_that_announce_nothing_find_out_for_themselves() {

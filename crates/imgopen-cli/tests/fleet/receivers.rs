@@ -76,7 +76,7 @@ async fn callbacks_to_a_dead_receiver_hold_up_no_others() {
     let _processes = [fleet.launch(Role::Api).await, fleet.launch(Role::Api).await, fleet.launch(Role::Worker).await];
     for number in 0..CALLBACKS {
         // Nothing listens on the first port.
-        let address = if number % 2 == 0 { "http://127.0.0.1:1" } else { receiver.url.as_str() };
+        let address = if number % 2 == 0 { "http://127.0.0.1:59999" } else { receiver.url.as_str() };
         let name = format!("task{number}");
         fleet.insist(&name, &drawing(&name, "delay=1ms", Some(address))).await;
     }

@@ -109,7 +109,7 @@ async fn a_worker_that_is_stopped_in_order_leaves_its_lease_to_nobody() {
 async fn a_worker_that_is_drained_ends_what_it_runs_and_begins_nothing() {
     let Some(fleet) = Fleet::new(&[]).await else { return };
     let _api = fleet.launch(Role::Api).await;
-    let _drained = fleet.launch_with(Role::Worker, &["workers=1", "queue.fetching=1"]).await;
+    let _drained = fleet.launch_with(Role::Worker, &["workers=1", "queue.fetching=2"]).await;
     fleet.draw("last", "delay=5s").await;
     fleet.runs("last", 1).await;
     fleet.draw("next", "delay=1ms").await;
