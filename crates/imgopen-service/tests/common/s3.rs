@@ -133,6 +133,8 @@ async fn answer(service: S3Service, refusals: Refusals, request: Request) -> Res
     match refused.filter(|(text, _)| request.uri().to_string().contains(text)) {
         Some((_, Refusal::Silence)) => std::future::pending().await,
         Some((_, Refusal::Status(status, code))) => {
+            // Read to its end: an answer before that breaks the connection, and may be lost with it.
+            let _ = axum::body::to_bytes(request.into_body(), usize::MAX).await;
             let body = format!("<Error><Code>{code}</Code><Message>by the test</Message></Error>");
             (status, body).into_response()
         }
