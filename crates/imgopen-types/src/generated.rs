@@ -10093,7 +10093,7 @@ pub struct EngineOffer {
     /// (`grade` on the wire; required; inferred, not published)
     #[serde(rename = "grade")]
     pub grade: EngineGrade,
-    /// Names of the models that it accepts; any model when it is left out.
+    /// Names of the models that it accepts, or of the networks that it has; any model when it is left out.
     ///
     /// (`models` on the wire; optional; also read from `null` (as left out); inferred, not published)
     #[serde(rename = "models", skip_serializing_if = "Option::is_none")]
@@ -10139,7 +10139,10 @@ static ENGINE_OFFER: Object = Object {
             .about("Grade of its results.")
             .provenance(Provenance::Inferred),
         Field::optional("models", Shape::List(&List::of(Shape::Text(Text::ANY))))
-            .about("Names of the models that it accepts; any model when it is left out.")
+            .about(concat!(
+                "Names of the models that it accepts, or of the networks that it has; any model when it is ",
+                "left out."
+            ))
             .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::optional("values", Shape::List(&List::of(Shape::Object(&FIELD_VALUES))))
