@@ -1,6 +1,7 @@
 //! What back ends can serve, whichever are there.
 
 use imgopen_types::Operation;
+use imgopen_types::operations::CHANGE_HAIRSTYLE;
 
 use crate::kind::Kind;
 use crate::{comfyui, inpaint, sd_server, webui};
@@ -34,7 +35,12 @@ pub fn possible() -> Vec<Possible> {
             Kind::SdWebui => webui::possible(),
         };
         let inpainted = inpaint::OPERATIONS.into_iter().map(|operation| (operation, Some("the setting `inpaint`")));
-        own.into_iter().chain(inpainted).map(move |(operation, needs)| Possible { kind, operation, needs })
+        let painted = (&CHANGE_HAIRSTYLE, Some("the setting `inpaint`, and a network that finds people"));
+        own.into_iter().chain(inpainted).chain([painted]).map(move |(operation, needs)| Possible {
+            kind,
+            operation,
+            needs,
+        })
     };
     Kind::ALL.into_iter().flat_map(of).collect()
 }
