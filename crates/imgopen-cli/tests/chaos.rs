@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::chance;
 use common::load::{Load, Trouble};
 use common::program::Key;
 use common::proof::Proof;
@@ -26,23 +27,6 @@ use tokio::task::block_in_place;
 /// How many keys there are, and how many submitters each has.
 const KEYS: u64 = 3;
 const SUBMITTERS: u64 = 2;
-
-/// How long things go wrong.
-fn duration() -> Duration {
-    let minutes = std::env::var("CHAOS_MINUTES").ok();
-    minutes.map_or(Duration::from_secs(20), |minutes| {
-        Duration::from_secs(60).mul_f64(minutes.parse().expect("CHAOS_MINUTES is a number"))
-    })
-}
-
-/// Returns a random seed, or the one given to repeat a failure.
-fn seed() -> u64 {
-    let given = std::env::var("CHAOS_SEED").ok().map(|seed| seed.parse().expect("CHAOS_SEED is a number"));
-    let seed = given.unwrap_or_else(|| fastrand::u64(..));
-    // Printed only if the test fails, or with --nocapture.
-    println!("repeat with CHAOS_SEED={seed}");
-    seed
-}
 
 /// A caller: a key with its receiver, and what was submitted in its name.
 struct Caller {
@@ -74,7 +58,7 @@ fn moody(seed: u64, is_over: Arc<AtomicBool>) -> impl Fn(&str, usize) -> Reply +
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_goes_wrong_nothing_is_lost_doubled_or_blamed() {
-    let (seed, began) = (seed(), Instant::now());
+    let (seed, began) = (chance::seed("CHAOS_SEED"), Instant::now());
     let folder = tempfile::tempdir().unwrap();
     let (trouble, is_over) = (Arc::<Trouble>::default(), Arc::<AtomicBool>::default());
     let mut callers = Vec::new();
@@ -89,7 +73,7 @@ async fn whatever_goes_wrong_nothing_is_lost_doubled_or_blamed() {
         submitters.extend((0..SUBMITTERS).map(submit));
     }
 
-    while began.elapsed() < duration() {
+    while began.elapsed() < chance::duration("CHAOS_MINUTES", Duration::from_secs(20)) {
         machine.go_wrong().await;
         assert!(!submitters.iter().any(|submitter| submitter.is_finished()), "a submitter met what must not happen");
     }

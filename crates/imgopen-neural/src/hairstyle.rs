@@ -14,7 +14,6 @@
 mod asked;
 mod hair;
 mod head;
-mod lab;
 mod recolour;
 
 use std::fmt;

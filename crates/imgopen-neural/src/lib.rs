@@ -7,6 +7,7 @@ mod face;
 pub mod faces;
 pub mod fill;
 pub mod hairstyle;
+mod lab;
 mod nets;
 pub mod parts;
 mod pixels;

@@ -16,7 +16,6 @@
 //! - **Likeness.** With ArcFace, a note gives how similar each face is to its source, before and after.
 
 mod classical;
-mod lab;
 mod mask;
 mod membrane;
 mod neural;

@@ -2,6 +2,7 @@
 //! of pictures.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod chance;
 pub mod http;
 pub mod load;
 pub mod pictures;

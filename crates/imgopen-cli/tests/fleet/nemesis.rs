@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::processes::{Fleet, LEASE, Member, Role};
 use super::proxy::Way;
+use crate::common::chance;
 use crate::common::load::{Load, Trouble};
 use crate::common::proof::Proof;
 use crate::common::receiver::{Receiver, Reply};
@@ -84,22 +85,6 @@ const FAULTS: [Fault; 17] = [
     Fault::Crash { is_long: false },
     Fault::Crash { is_long: true },
 ];
-
-/// How long things go wrong.
-fn duration() -> Duration {
-    let minutes = std::env::var("FLEET_MINUTES").ok();
-    minutes.map_or(Duration::from_secs(40), |minutes| {
-        Duration::from_secs(60).mul_f64(minutes.parse().expect("FLEET_MINUTES is a number"))
-    })
-}
-
-/// Returns a random seed, or the one given to repeat a failure.
-fn seed() -> u64 {
-    let given = std::env::var("FLEET_SEED").ok().map(|seed| seed.parse().expect("FLEET_SEED is a number"));
-    let seed = given.unwrap_or_else(|| fastrand::u64(..));
-    println!("repeat with FLEET_SEED={seed}");
-    seed
-}
 
 /// Refuses pushes or lets them hang, until things go right again.
 fn moody(seed: u64, is_over: Arc<AtomicBool>) -> impl Fn(&str, usize) -> Reply + Send + Sync + 'static {
@@ -196,7 +181,7 @@ impl Nemesis {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_goes_wrong_with_a_fleet_nothing_is_lost_doubled_or_done_wrong() {
     let Some(fleet) = Fleet::alone(&SETTINGS).await else { return };
-    let (seed, began) = (seed(), Instant::now());
+    let (seed, began) = (chance::seed("FLEET_SEED"), Instant::now());
     let (trouble, is_over) = (Arc::<Trouble>::default(), Arc::<AtomicBool>::default());
     trouble.is_faulty.store(true, Ordering::SeqCst);
     let receiver = Receiver::start(&fleet.key.signing, moody(seed, is_over.clone())).await;
@@ -210,7 +195,7 @@ async fn whatever_goes_wrong_with_a_fleet_nothing_is_lost_doubled_or_done_wrong(
     fleet.is_open(&members[1]).await;
     let submitters: Vec<_> = (0..SUBMITTERS).map(|number| tokio::spawn(load.clone().submit(seed, number))).collect();
     let mut nemesis = Nemesis { fleet, members, random: Rng::with_seed(seed), counts: BTreeMap::new() };
-    while began.elapsed() < duration() {
+    while began.elapsed() < chance::duration("FLEET_MINUTES", Duration::from_secs(40)) {
         nemesis.go_wrong().await;
         assert!(!submitters.iter().any(|submitter| submitter.is_finished()), "a submitter met what must not happen");
     }

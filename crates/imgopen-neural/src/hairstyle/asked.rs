@@ -3,7 +3,7 @@
 use imgopen_engine::EngineError;
 use imgopen_types::ChangeHairstyleRequest;
 
-use super::lab;
+use crate::lab;
 
 /// The values of `hairStyle` that keep the hairstyle, so that only its colour changes.
 pub const KEPT: [&str; 7] = ["keep", "same", "current", "original", "unchanged", "no change", "none"];

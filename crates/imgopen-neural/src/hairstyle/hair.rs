@@ -9,9 +9,9 @@ use image::{DynamicImage, GrayImage, Luma};
 use imgopen_engine::{EngineError, Monitor};
 
 use super::head::{Head, Part};
-use super::lab;
 use crate::background::People;
 use crate::background::matte::{Matte, refine};
+use crate::lab;
 use crate::nets::Nets;
 use crate::pixels::{self, Channels};
 use crate::plane::{Plane, places};

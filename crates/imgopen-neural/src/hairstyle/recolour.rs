@@ -4,8 +4,8 @@ use image::DynamicImage;
 use imgopen_engine::{EngineError, Monitor};
 
 use super::hair::Hair;
-use super::lab;
 use crate::background::matte::opacity;
+use crate::lab;
 use crate::pixels::{Sample, is_deep};
 use crate::plane::{Place, places};
 
@@ -99,7 +99,7 @@ impl Dye {
         if share < UNSEEN || alpha.first() == Some(&S::default()) {
             return;
         }
-        let new = lab::to_rgb(self.dyed(lab::of(own)));
+        let new = lab::to_rgb(self.dyed(lab::of(own))).map(|level| level.clamp(0.0, 1.0));
         for ((sample, own), new) in [red, green, blue].into_iter().zip(own).zip(new) {
             *sample = S::nearest(own + share * (new - own));
         }

@@ -77,7 +77,7 @@ pub(super) struct Listing {
 }
 
 impl Stamp {
-    /// Returns the stamp of a file; `None` if there is no file.
+    /// Looks at a file. `None` if there is none at that path.
     pub fn of(path: &Path) -> Option<Self> {
         // Only of files: opening a pipe would wait for a writer.
         let file = path.metadata().ok().filter(fs::Metadata::is_file)?;

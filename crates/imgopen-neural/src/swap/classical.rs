@@ -4,13 +4,13 @@
 use image::DynamicImage;
 use imgopen_engine::{EngineError, Monitor};
 
-use super::lab::{lab, rgb};
 use super::mask::{blurred, faded, filled, grown};
 use super::paste::{Area, Patch, Row};
 use super::texture::Texture;
 use super::tone::{Faces, Tone};
 use super::triangles::{BROWS, EYES, FOREHEAD, LIPS, MOUTH, OVAL};
 use super::warp::{Warp, facing, orientation};
+use crate::lab;
 use crate::pixels::{self, Channels};
 use crate::plane::{Place, Plane, places};
 
@@ -136,8 +136,8 @@ impl Patch for Face {
         self.warp.row((self.area.top + y) as f32 + 0.5, left, 1.0, &mut sources);
         for (x, (source, opacity)) in sources.into_iter().zip(opacities).enumerate() {
             let Some(source) = source.filter(|_| opacity >= SHOWN) else { continue };
-            let toned = self.tone.apply(lab(self.texture.at(source)), added.each_ref().map(|plane| plane[x]));
-            row.colours[x] = rgb(toned);
+            let toned = self.tone.apply(lab::of(self.texture.at(source)), added.each_ref().map(|plane| plane[x]));
+            row.colours[x] = lab::to_rgb(toned);
             row.opacity[x] = opacity;
         }
     }
@@ -230,7 +230,7 @@ impl Canvas {
             self.row(warp, y, &mut row);
             for (x, place) in row.iter().enumerate() {
                 let Some(place) = place else { continue };
-                let colour = lab(texture.at(*place));
+                let colour = lab::of(texture.at(*place));
                 new.iter_mut().zip(colour).for_each(|(plane, value)| plane.values[y * self.width + x] = value);
             }
         }
@@ -283,7 +283,7 @@ fn labs(channels: Channels) -> [Plane; 3] {
     let mut planes = channels.colours;
     let [red, green, blue] = &mut planes;
     for ((red, green), blue) in red.values.iter_mut().zip(&mut green.values).zip(&mut blue.values) {
-        [*red, *green, *blue] = lab([*red, *green, *blue]);
+        [*red, *green, *blue] = lab::of([*red, *green, *blue]);
     }
     planes
 }

@@ -6,10 +6,9 @@ mod s3;
 use axum::http::StatusCode;
 use futures_util::TryStreamExt;
 use imgopen_engine::Format;
-use imgopen_store::{
-    Claim, End, Ending, KeyId, NewTask, Note, OwnerAbout, OwnerId, SqliteStore, State, TaskId, TaskOutput,
-};
+use imgopen_store::{Note, SqliteStore};
 
+use super::tests::keep_one;
 use super::*;
 use crate::settings::Secret;
 use s3::{KEY, Refusal, Server, Way};
@@ -42,22 +41,6 @@ fn picture(bytes: &[u8]) -> Picture {
 async fn read(assets: &Assets, token: &AssetToken, range: Range<u64>, expected: u64) -> Vec<u8> {
     let stream = assets.stream(token, range, expected).await.unwrap();
     stream.try_fold(Vec::new(), |all, part| async move { Ok([&all[..], &part[..]].concat()) }).await.unwrap()
-}
-
-/// Ends a task with a picture.
-async fn keep_one(assets: &Assets) -> AssetToken {
-    let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
-    store.register_owner(owner.clone(), None, OwnerAbout::default()).await.unwrap();
-    let (key, now) = (KeyId("a".to_owned()), Moment(1));
-    store.submit(NewTask::new(TaskId("1".to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
-    let needs = "enlarge_image".to_owned();
-    let claim = Claim { key, needs, run: run.clone(), owner, now, only: None };
-    let task = store.claim(claim).await.unwrap().unwrap();
-    let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, now);
-    let asset = assets.put(&run, &picture(b"kept"), &[], None).await.unwrap();
-    let (token, assets) = (asset.token.clone(), vec![asset]);
-    assert!(store.end(End { before: State::Running, task, assets, callback: None, orphans_run: false }).await.unwrap());
-    token
 }
 
 fn problem<T>(outcome: Result<T, AssetError>) -> String {
@@ -104,7 +87,7 @@ async fn files_are_written_read_and_deleted() {
 async fn only_files_of_a_run_that_are_not_assets_are_its_orphans() {
     let server = Server::start().await;
     let (assets, _data) = database(&settings(&server, "a"));
-    let kept = keep_one(&assets).await;
+    let kept = keep_one(&assets, &picture(b"kept")).await;
     let (run, other) = (RunId(kept.run().unwrap().to_owned()), RunId::new().unwrap());
     for run in [&run, &run, &other] {
         assets.put(run, &picture(b"x"), &[], None).await.unwrap();
@@ -229,7 +212,7 @@ async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
 async fn two_services_share_a_bucket_by_their_prefixes() {
     let server = Server::start().await;
     let ((one, _first), (two, _second)) = (database(&settings(&server, "one")), database(&settings(&server, "two")));
-    let (kept, other) = (keep_one(&one).await, keep_one(&two).await);
+    let (kept, other) = (keep_one(&one, &picture(b"kept")).await, keep_one(&two, &picture(b"kept")).await);
     assert_eq!(one.some_names(9).await.unwrap(), std::slice::from_ref(&kept));
     assert!(matches!(one.stream(&other, 0..4, 4).await.err(), Some(AssetError::Lost)));
     assert_eq!(one.delete_each([&other]).await.0, std::slice::from_ref(&other));
@@ -245,7 +228,7 @@ async fn a_prefix_is_known_by_its_mark() {
     let server = Server::start().await;
     let right = settings(&server, "a");
     let (assets, _data) = database(&right);
-    keep_one(&assets).await;
+    keep_one(&assets, &picture(b"kept")).await;
     let mark = server.bucket().join("a/imgopen-mark");
     let noted = assets.store.note(Note::Pictures).await.unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(&mark).unwrap(), format!("{noted:016x}\n"));
@@ -283,7 +266,7 @@ async fn a_prefix_is_known_by_its_mark() {
 async fn nothing_counts_as_deleted_in_another_place() {
     let server = Server::start().await;
     let (assets, _data) = database(&settings(&server, "a"));
-    let kept = keep_one(&assets).await;
+    let kept = keep_one(&assets, &picture(b"kept")).await;
     let (here, away) = (server.bucket().join("a"), server.bucket().join("away"));
     std::fs::rename(&here, &away).unwrap();
     let (deleted, error) = assets.delete_each([&kept]).await;
@@ -307,7 +290,7 @@ async fn an_address_is_handed_out_for_half_its_time() {
         ..settings(&server, "a")
     };
     let (assets, _data) = database(&redirected);
-    let kept = keep_one(&assets).await;
+    let kept = keep_one(&assets, &picture(b"kept")).await;
     let link = async || assets.link(&kept, 4).await.unwrap().unwrap();
     let first = link().await;
     assert!(first.url.starts_with(&format!("{}/pictures/a/", server.direct)), "{first:?}");

@@ -59,8 +59,8 @@ fn picture() -> Picture {
     Picture { bytes: vec![1, 2, 3].into(), format: Format::Png, width: 1, height: 1, seed: None }
 }
 
-/// Ends a task with a picture.
-async fn keep_one(assets: &Assets) {
+/// Ends a task with a picture, and returns its token.
+pub(super) async fn keep_one(assets: &Assets, picture: &Picture) -> AssetToken {
     let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
     store.register_owner(owner.clone(), None, OwnerAbout::default()).await.unwrap();
     let (key, now) = (KeyId("a".to_owned()), Moment(1));
@@ -69,8 +69,10 @@ async fn keep_one(assets: &Assets) {
     let claim = Claim { key, needs, run: run.clone(), owner, now, only: None };
     let task = store.claim(claim).await.unwrap().unwrap();
     let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, now);
-    let assets = vec![assets.put(&run, &picture(), &[], None).await.unwrap()];
+    let asset = assets.put(&run, picture, &[], None).await.unwrap();
+    let (token, assets) = (asset.token.clone(), vec![asset]);
     assert!(store.end(End { before: State::Running, task, assets, callback: None, orphans_run: false }).await.unwrap());
+    token
 }
 
 #[tokio::test]
@@ -79,7 +81,7 @@ async fn an_empty_directory_is_taken_only_if_nothing_can_be_missing_in_it() {
     let (directory, disk) = (parent.path().join("assets"), parent.path().join("disk"));
     std::fs::create_dir(&directory).unwrap();
     let (first, _data) = assets(&directory).await;
-    keep_one(&first).await;
+    keep_one(&first, &picture()).await;
     let open = || Assets::open(&directory, first.store.clone()).unwrap();
     // The disk is not mounted at the start.
     std::fs::rename(&directory, &disk).unwrap();
@@ -156,7 +158,7 @@ async fn stray_files_do_not_make_a_mount_point_the_directory_of_the_database() {
         back();
         assets.settle().await.unwrap();
     }
-    keep_one(&assets).await;
+    keep_one(&assets, &picture()).await;
     let kept = some_names(&directory, 1).unwrap().remove(0);
     mount_point(true);
     let refused = assets.settle().await.unwrap_err();

@@ -21,8 +21,7 @@ pub async fn numbers(context: &Context) -> Result<Numbers, StoreError> {
 }
 
 async fn count(context: &Context) -> Result<Numbers, StoreError> {
-    let (lanes, owners, asset_bytes) =
-        tokio::try_join!(context.store.queued(), context.store.owners(), context.store.asset_bytes())?;
-    let queued = lanes.iter().map(|lane| lane.count).sum();
+    let (store, all) = (&context.store, u32::MAX as usize);
+    let (queued, owners, asset_bytes) = tokio::try_join!(store.queue_length(all), store.owners(), store.asset_bytes())?;
     Ok(Numbers { queued, running: owners.iter().map(|owner| owner.runs).sum(), asset_bytes })
 }

@@ -18,8 +18,8 @@ const FROM_XYZ: [[f32; 3]; 3] = [
 /// Where the curve of L* changes from a line to a root.
 const EDGE: f32 = 6.0 / 29.0;
 
-/// Returns L* from 0 to 100, a* and b*.
-pub(super) fn lab(colour: [f32; 3]) -> [f32; 3] {
+/// Returns L* from 0 to 100, a* and b* of red, green and blue from 0 to 1.
+pub(crate) fn of(colour: [f32; 3]) -> [f32; 3] {
     let [x, y, z] = product(TO_XYZ, colour.map(linear));
     let curve = |level: f32| match level > EDGE.powi(3) {
         true => level.cbrt(),
@@ -30,7 +30,7 @@ pub(super) fn lab(colour: [f32; 3]) -> [f32; 3] {
 }
 
 /// Returns the levels of a colour, which may lie outside of 0 to 1.
-pub(super) fn rgb([lightness, a, b]: [f32; 3]) -> [f32; 3] {
+pub(crate) fn to_rgb([lightness, a, b]: [f32; 3]) -> [f32; 3] {
     let y = (lightness + 16.0) / 116.0;
     let curve = |root: f32| match root > EDGE {
         true => root.powi(3),
@@ -65,8 +65,9 @@ mod tests {
             ([1.0, 0.0, 0.0], [53.241, 80.092, 67.203]),
             ([0.0, 0.0, 1.0], [32.297, 79.188, -107.86]),
             ([0.8, 0.6, 0.5], [67.403, 15.693, 20.834]),
+            ([0.2, 0.4, 0.6], [42.01, -0.147, -32.845]),
         ] {
-            let found = lab(colour);
+            let found = of(colour);
             let off = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
             assert!(off.fold(0.0, f32::max) < 0.02, "{colour:?}: {found:?}");
         }
@@ -78,7 +79,7 @@ mod tests {
         for red in levels {
             for green in levels {
                 for blue in levels {
-                    let back = rgb(lab([red, green, blue]));
+                    let back = to_rgb(of([red, green, blue]));
                     let off = back.iter().zip([red, green, blue]).map(|(back, level)| (back - level).abs());
                     assert!(off.fold(0.0, f32::max) < 1e-3, "{red} {green} {blue}: {back:?}");
                 }
