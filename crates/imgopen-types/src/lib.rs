@@ -14,13 +14,13 @@ mod node;
 mod numbers;
 pub mod operation;
 mod pattern;
-mod probe;
 mod rules;
 pub mod schema;
 mod violation;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 mod wire;
+mod writer;
 
 #[rustfmt::skip]
 mod generated;

@@ -1,4 +1,4 @@
-//! Checks plain values against the rules of their shape, for the reader and the probe.
+//! Checks plain values against the rules of their shape, for the reader and the writer.
 
 use crate::numbers::decimal;
 use crate::schema::{Integer, Number, Numeric, Text};

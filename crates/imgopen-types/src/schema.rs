@@ -233,8 +233,7 @@ impl Object {
     /// Returns the index of the field with that name, in any spelling. Members mostly come in the declared order, so the
     /// search begins at `expected`.
     pub(crate) fn position(&self, name: &str, expected: usize) -> Option<usize> {
-        let count = self.fields.len();
-        (0..count).map(|offset| (expected + offset) % count).find(|index| {
+        (expected..self.fields.len()).chain(0..expected).find(|index| {
             let field = &self.fields[*index];
             field.name == name || field.aliases.contains(&name)
         })

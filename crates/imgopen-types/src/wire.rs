@@ -10,9 +10,9 @@ use crate::admit::{Admitted, Record, admit};
 use crate::encoding::{NotUtf8, utf8};
 use crate::node::Node;
 use crate::numbers::whole;
-use crate::probe::fits;
 use crate::schema::{Object, Shape};
 use crate::violation::{Rule, Violations};
+use crate::writer::write;
 
 /// A type of the contract: an object with a schema.
 ///
@@ -96,14 +96,13 @@ pub(crate) fn reread<T: Wire>(value: &impl Serialize) -> Result<T, Violations> {
     read_node(node)
 }
 
-/// The text of what a builder holds, in canonical form, if it fits. Mostly the builder writes that form itself; the reader
-/// makes it of all else, and finds the faults.
+/// The text of what a builder holds, in canonical form, if it fits. Mostly the writer makes it at once; the reader makes it of all
+/// else, and finds the faults.
 pub(crate) fn text<T: Wire>(builder: &impl Serialize) -> Result<Vec<u8>, Violations> {
-    let written = match fits(T::schema(), builder) {
-        true => serde_json::to_vec(builder),
-        false => serde_json::to_vec(&reread::<T>(builder)?),
-    };
-    written.map_err(|error| fault(format!("it cannot be written: {error}")))
+    if let Some(text) = write(T::schema(), builder) {
+        return Ok(text);
+    }
+    serde_json::to_vec(&reread::<T>(builder)?).map_err(|error| fault(format!("it cannot be written: {error}")))
 }
 
 /// The body of every generated `Deserialize`.

@@ -1,8 +1,8 @@
-//! A quick check of whether a value from a builder fits its schema, so that a valid one need not be written and read
-//! again.
+//! Writes what a builder holds as JSON text and checks it against its schema on the way, so that a valid value need not be written,
+//! read and written again.
 //!
-//! A yes is certain, and also means that the builder writes the canonical form. A no is not: rare cases (rules on several
-//! members, members in another order) are left to the reader, and so are all messages.
+//! What is written surely fits, and is in canonical form. Rare cases (rules on several members, members in another order) are left to
+//! the reader, and so are all messages.
 
 use std::fmt;
 
@@ -10,9 +10,11 @@ use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, Seria
 
 use crate::schema::{Field, List, Object, Shape, Unknown};
 
-/// Whether the value surely fits.
-pub(crate) fn fits(schema: &'static Object, value: &impl Serialize) -> bool {
-    value.serialize(Probe { shape: Shape::Object(schema), nullable: false }).is_ok()
+/// The text of a value, if it surely fits.
+pub(crate) fn write(schema: &'static Object, value: &impl Serialize) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(512);
+    let writer = Writer { shape: Shape::Object(schema), nullable: false, text: &mut text };
+    value.serialize(writer).is_ok().then_some(text)
 }
 
 /// It does not fit, or cannot be judged here.
@@ -21,7 +23,7 @@ struct Unfit;
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not judged by the probe")
+        f.write_str("not judged by the writer")
     }
 }
 
@@ -39,10 +41,29 @@ fn sure(fits: bool) -> Outcome {
     if fits { Ok(()) } else { Err(Unfit) }
 }
 
-/// Judges one value.
-struct Probe {
+/// Writes a value that fits, as serde_json does.
+fn put(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> Outcome {
+    serde_json::to_writer(text, value).map_err(|_| Unfit)
+}
+
+/// Writes a text. Most need no escapes, which is seen at once for many bytes.
+fn put_text(text: &mut Vec<u8>, value: &str) -> Outcome {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if !value.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        return put(text, value);
+    }
+    text.reserve(value.len() + 2);
+    text.push(b'"');
+    text.extend_from_slice(value.as_bytes());
+    text.push(b'"');
+    Ok(())
+}
+
+/// Writes one value.
+struct Writer<'a> {
     shape: Shape,
     nullable: bool,
+    text: &'a mut Vec<u8>,
 }
 
 /// Kinds of values that no builder holds.
@@ -118,17 +139,18 @@ macro_rules! unfit_compounds {
     };
 }
 
-impl Serializer for Probe {
+impl<'a> Serializer for Writer<'a> {
     type Ok = ();
     type Error = Unfit;
-    type SerializeSeq = Items;
-    type SerializeMap = Members;
-    type SerializeStruct = Members;
+    type SerializeSeq = Items<'a>;
+    type SerializeMap = Members<'a>;
+    type SerializeStruct = Members<'a>;
 
     unfit_compounds!();
 
-    fn serialize_bool(self, _: bool) -> Outcome {
-        sure(matches!(self.shape, Shape::Boolean))
+    fn serialize_bool(self, value: bool) -> Outcome {
+        sure(matches!(self.shape, Shape::Boolean))?;
+        put(self.text, &value)
     }
 
     fn serialize_i64(self, value: i64) -> Outcome {
@@ -137,84 +159,105 @@ impl Serializer for Probe {
             Shape::Number(rules) => rules.allows(value as f64),
             Shape::IntegerEnum(_) => true,
             _ => false,
-        })
+        })?;
+        put(self.text, &value)
     }
 
     fn serialize_f64(self, value: f64) -> Outcome {
-        sure(matches!(self.shape, Shape::Number(rules) if value.is_finite() && rules.allows(value)))
+        sure(matches!(self.shape, Shape::Number(rules) if value.is_finite() && rules.allows(value)))?;
+        put(self.text, &value)
     }
 
-    fn serialize_str(self, text: &str) -> Outcome {
+    fn serialize_str(self, value: &str) -> Outcome {
         sure(match self.shape {
-            Shape::Text(rules) => rules.broken(text).is_none(),
-            Shape::TextEnum(set) => set.open || set.values.iter().any(|choice| choice.value == text),
+            Shape::Text(rules) => rules.broken(value).is_none(),
+            Shape::TextEnum(set) => set.open || set.values.iter().any(|choice| choice.value == value),
             _ => false,
-        })
+        })?;
+        put_text(self.text, value)
     }
 
     fn serialize_none(self) -> Outcome {
-        sure(self.nullable)
+        sure(self.nullable)?;
+        put(self.text, &())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Outcome {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Items, Unfit> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'a>, Unfit> {
         match self.shape {
-            Shape::List(rules) if !rules.unique => Ok(Items { rules, count: 0 }),
-            _ => Err(Unfit),
-        }
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Members, Unfit> {
-        match self.shape {
-            Shape::Object(schema) if schema.exactly_one.is_empty() => {
-                Ok(Members { schema, next: 0, required: 0, current: None })
+            Shape::List(rules) if !rules.unique => {
+                self.text.push(b'[');
+                Ok(Items { rules, count: 0, text: self.text })
             }
             _ => Err(Unfit),
         }
     }
 
-    fn serialize_struct(self, _: &'static str, length: usize) -> Result<Members, Unfit> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Members<'a>, Unfit> {
+        match self.shape {
+            Shape::Object(schema) if schema.exactly_one.is_empty() => {
+                self.text.push(b'{');
+                Ok(Members { schema, next: 0, required: 0, current: None, empty: true, text: self.text })
+            }
+            _ => Err(Unfit),
+        }
+    }
+
+    fn serialize_struct(self, _: &'static str, length: usize) -> Result<Members<'a>, Unfit> {
         self.serialize_map(Some(length))
     }
 }
 
-/// Judges a list.
-struct Items {
+/// Writes a list.
+struct Items<'a> {
     rules: &'static List,
     count: usize,
+    text: &'a mut Vec<u8>,
 }
 
-impl SerializeSeq for Items {
+impl SerializeSeq for Items<'_> {
     type Ok = ();
     type Error = Unfit;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Outcome {
+        if self.count > 0 {
+            self.text.push(b',');
+        }
         self.count += 1;
-        item.serialize(Probe { shape: self.rules.item, nullable: false })
+        item.serialize(Writer { shape: self.rules.item, nullable: false, text: self.text })
     }
 
     fn end(self) -> Outcome {
+        self.text.push(b']');
         let enough = self.rules.min_items.is_none_or(|least| self.count >= least);
         sure(enough && self.rules.max_items.is_none_or(|most| self.count <= most))
     }
 }
 
-/// Judges the members of an object, which must come in the declared order and under the declared names. Those that the
+/// Writes the members of an object, which must come in the declared order and under the declared names. Those that the
 /// document does not name come last.
-struct Members {
+struct Members<'a> {
     schema: &'static Object,
     /// Where the next member may stand at the earliest.
     next: usize,
     /// How many required ones have come.
     required: usize,
     current: Option<&'static Field>,
+    empty: bool,
+    text: &'a mut Vec<u8>,
 }
 
-impl Members {
+impl Members<'_> {
     fn name(&mut self, name: &str) -> Outcome {
+        if !self.empty {
+            self.text.push(b',');
+        }
+        self.empty = false;
+        put_text(self.text, name)?;
+        self.text.push(b':');
         let Some(index) = self.schema.position(name, self.next) else {
             self.next = self.schema.fields.len();
             self.current = None;
@@ -229,23 +272,25 @@ impl Members {
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
-        let Some(field) = self.current else { return other(value) };
-        value.serialize(Probe { shape: field.shape, nullable: field.nullable })
+        let Some(field) = self.current else { return self.other(value) };
+        value.serialize(Writer { shape: field.shape, nullable: field.nullable, text: self.text })
+    }
+
+    /// A member that the document does not name may hold anything, but the reader limits its nesting.
+    fn other<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome {
+        const DEEPEST: usize = 64;
+        let before = self.text.len();
+        put(self.text, value)?;
+        sure(self.text[before..].iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEEPEST)
     }
 
     fn all(self) -> Outcome {
+        self.text.push(b'}');
         sure(self.required == self.schema.fields.iter().filter(|field| field.required).count())
     }
 }
 
-/// A member that the document does not name may hold anything, but the reader limits its nesting.
-fn other(value: &(impl Serialize + ?Sized)) -> Outcome {
-    const DEEPEST: usize = 64;
-    let text = serde_json::to_vec(value).map_err(|_| Unfit)?;
-    sure(text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEEPEST)
-}
-
-impl SerializeStruct for Members {
+impl SerializeStruct for Members<'_> {
     type Ok = ();
     type Error = Unfit;
 
@@ -260,7 +305,7 @@ impl SerializeStruct for Members {
 }
 
 /// A type that may have other members is written as a map.
-impl SerializeMap for Members {
+impl SerializeMap for Members<'_> {
     type Ok = ();
     type Error = Unfit;
 
@@ -278,9 +323,9 @@ impl SerializeMap for Members {
 }
 
 /// Takes the name of a member, which is a text.
-struct Name<'a>(&'a mut Members);
+struct Name<'a, 'b>(&'a mut Members<'b>);
 
-impl Serializer for Name<'_> {
+impl Serializer for Name<'_, '_> {
     type Ok = ();
     type Error = Unfit;
     type SerializeSeq = Impossible<(), Unfit>;
@@ -321,10 +366,10 @@ mod tests {
     use crate::{OverrideSettings, TextToImageRequest, TextToImageScripts, Wire};
 
     #[test]
-    fn a_builder_that_fits_is_known_without_the_reader() {
+    fn a_builder_that_fits_is_written_without_the_reader() {
         let scripts = TextToImageScripts::builder().sd_model_checkpoint("m").id_task("1");
         let request = TextToImageRequest::builder().batch_size(1).prompt("p").cfg_scale(7.0);
-        let fits = |request| fits(TextToImageRequest::schema(), &request);
+        let fits = |request| write(TextToImageRequest::schema(), &request).is_some();
         assert!(fits(request.clone().alwayson_scripts(scripts.clone())));
         assert!(!fits(request.clone()), "a required member is missing");
         assert!(!fits(request.clone().alwayson_scripts(TextToImageScripts::builder().id_task("1"))), "also inside");
@@ -335,5 +380,32 @@ mod tests {
         assert!(!fits(whole.extra("colour", deep)), "nor too deep");
         let overridden = scripts.override_settings(OverrideSettings::builder().clip_stop_at_last_layers(2));
         assert!(fits(request.alwayson_scripts(overridden)));
+    }
+
+    /// By the grammar of JSON: what must be escaped is, and nothing else.
+    #[test]
+    fn texts_and_numbers_are_written_as_json_has_them() {
+        for (text, written) in [
+            ("", r#""""#),
+            ("plain", r#""plain""#),
+            ("Zürich \u{7f} 猫 🐈", "\"Zürich \u{7f} 猫 🐈\""),
+            (
+                "a \"quoted\" one, far behind the first sixteen bytes",
+                r#""a \"quoted\" one, far behind the first sixteen bytes""#,
+            ),
+            ("back\\slash", r#""back\\slash""#),
+            ("line\nend\t\u{1}", r#""line\nend\t\u0001""#),
+        ] {
+            let mut found = Vec::new();
+            put_text(&mut found, text).unwrap();
+            assert_eq!(String::from_utf8(found).unwrap(), written);
+        }
+        let scripts = TextToImageScripts::builder().sd_model_checkpoint("m").id_task("1");
+        let request = TextToImageRequest::builder().prompt("a\"b").cfg_scale(7.0).alwayson_scripts(scripts);
+        let request =
+            request.batch_size(1).denoising_strength(0.25).extra("x\"y", serde_json::json!([null, {"z": 0.5}]));
+        let written = write(TextToImageRequest::schema(), &request).map(|text| String::from_utf8(text).unwrap());
+        let expected = r#"{"batch_size":1,"prompt":"a\"b","cfg_scale":7,"denoising_strength":0.25,"alwayson_scripts":{"sd_model_checkpoint":"m","id_task":"1"},"x\"y":[null,{"z":0.5}]}"#;
+        assert_eq!(written.as_deref(), Some(expected));
     }
 }
