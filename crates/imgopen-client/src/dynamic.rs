@@ -4,11 +4,11 @@ use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, JobState, Operation, operation, read_value};
 use progenitor_client::encode_path;
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::answer::Untyped;
-use crate::call::IDEMPOTENCY_KEY;
+use crate::call::{Outgoing, parse};
 use crate::path::segments;
 use crate::{Client, Error};
 
@@ -106,15 +106,10 @@ impl Dynamic<'_> {
         let unsent = |error: &dyn std::fmt::Display| Error::InvalidRequest(error.to_string());
         let body =
             read_value(self.operation.request, self.body.to_string().as_bytes()).map_err(|error| unsent(&error))?;
-        let url = format!("{}{}", self.client.baseurl, self.path()?);
-        let json = HeaderValue::from_static("application/json");
-        let mut request = self.client.client.post(url).header(ACCEPT, json.clone()).header(CONTENT_TYPE, json);
-        if let Some(key) = &self.idempotency_key {
-            request = request.header(IDEMPOTENCY_KEY, key);
-        }
-        let request = request.body(body.to_string()).build()?;
-        let reader = Untyped(self.operation.response);
-        let answer = self.client.call_as(&reader, request, self.operation.id).await?;
+        let url = parse(&format!("{}{}", self.client.baseurl, self.path()?))?;
+        let idempotency_key = self.idempotency_key.as_deref().map(header).transpose()?;
+        let call = Outgoing { operation: self.operation.id, url, idempotency_key, body: body.to_string().into() };
+        let answer = self.client.call_as(&Untyped(self.operation.response), call).await?;
         Ok(answer.into_inner())
     }
 
@@ -130,6 +125,13 @@ impl Dynamic<'_> {
         }
         Ok(path)
     }
+}
+
+/// The header of a key that the caller chose.
+fn header(key: &str) -> Result<HeaderValue, Error> {
+    let unsendable =
+        |_| format!("the idempotency key {key:?} holds a character that no HTTP header can carry; choose another");
+    HeaderValue::from_str(key).map_err(unsendable).map_err(Error::InvalidRequest)
 }
 
 impl JobReport for Progress {

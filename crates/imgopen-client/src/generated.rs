@@ -1041,19 +1041,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/text2image", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "text_to_image" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1094,19 +1083,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/image2image", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "image_to_image" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1147,19 +1125,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/controlnet", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "controlnet" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1200,19 +1167,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryModelList", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "list_models" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1253,19 +1209,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryLoraList", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "list_loras" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1306,19 +1251,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryVaeList", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "list_vaes" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1359,19 +1293,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryEmbeddingList", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "list_embeddings" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1412,19 +1335,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/queryTaskInfo", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "query_archived_task" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1465,19 +1377,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/sd/v2/queryTaskInfo", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "query_task" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1536,18 +1437,8 @@ pub mod builder {
                 client.baseurl,
                 crate::path::segments("toolCode", &tool_code.to_string())?,
             );
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "query_tool_task" };
-            client.call(request, &info).await
+            client.call_at(&info, &url, body).await
         }
     }
 
@@ -1588,19 +1479,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/modelTraining/submitTraining/Job", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "submit_training" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1641,19 +1521,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/modelTraining/queryTraining/Job", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "query_training" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1694,19 +1563,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/comfyui/text2image", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "flux_text_to_image" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1747,19 +1605,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/roop", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "swap_face" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1800,19 +1647,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/v2/roop", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "swap_face_v2" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1853,19 +1689,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/instantID", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "instant_id" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1906,19 +1731,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/codeformer", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "restore_face" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -1959,19 +1773,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/superResolution", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "super_resolution" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2012,19 +1815,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/interrogate", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "describe_image" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2065,19 +1857,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/face/fusion", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "swap_faces" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2118,19 +1899,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/face/detection", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "detect_faces" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2171,19 +1941,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/prompts/expand", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "expand_prompt" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2224,19 +1983,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/hair/change", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "change_hairstyle" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2277,19 +2025,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/objectRemove", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "remove_object" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2330,19 +2067,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/identifyStyle", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "recognize_style" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2383,19 +2109,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/imgExpand", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "outpaint" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2436,19 +2151,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/cnt/preview", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "preview_controlnet" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2489,19 +2193,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/background/remove", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "remove_background" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2542,19 +2235,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/imgEnlarge", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "enlarge_image" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2595,19 +2277,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/AIGCImgOpenServ/saas/tool/watermark", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "watermark_image" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2648,19 +2319,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/imgopen/v1/tasks/cancel", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "cancel_task" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2701,19 +2361,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/imgopen/v1/tasks/list", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "list_tasks" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2754,19 +2403,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/imgopen/v1/callbacks/list", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "list_callbacks" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2807,19 +2445,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/imgopen/v1/callbacks/redeliver", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "redeliver_callback" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 
@@ -2860,19 +2487,8 @@ pub mod builder {
             let body = body
                 .and_then(|builder| builder.to_json().map_err(|error| error.to_string()))
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/imgopen/v1/capabilities", client.baseurl,);
-            let request = client
-                .client
-                .post(url)
-                .header(::reqwest::header::ACCEPT, ::reqwest::header::HeaderValue::from_static("application/json"))
-                .header(
-                    ::reqwest::header::CONTENT_TYPE,
-                    ::reqwest::header::HeaderValue::from_static("application/json"),
-                )
-                .body(body)
-                .build()?;
             let info = OperationInfo { operation_id: "describe_server" };
-            client.call(request, &info).await
+            client.call(&info, body).await
         }
     }
 }

@@ -1,12 +1,16 @@
 //! How a client is built: base URL, access key, retries, limits and timeouts.
 
+use std::collections::HashMap;
 use std::env::{self, VarError};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_types::{Credentials, MissingKey};
-use reqwest::header::{HeaderName, HeaderValue};
+use imgopen_types::{Credentials, MissingKey, operations};
+use reqwest::Url;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::{Client, Retry};
+use crate::{Client, Error, Retry};
 
 /// How long an idle connection is kept: well below what servers allow, 60 seconds for `imgopen serve`. A request sent on a
 /// connection that the server is just closing is lost, and whether it arrived is not known.
@@ -24,8 +28,7 @@ pub struct Settings {
     pub answer_limit: usize,
     /// Whether every submit has an `Idempotency-Key`, and is repeated like a query; not by default.
     pub idempotency_keys: bool,
-    /// The headers that carry the access key, checked and ready to be sent.
-    pub(crate) key_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) prepared: Arc<Prepared>,
 }
 
 impl Default for Settings {
@@ -35,8 +38,46 @@ impl Default for Settings {
             retry: Retry::default(),
             answer_limit: 16 * 1024 * 1024,
             idempotency_keys: false,
-            key_headers: Vec::new(),
+            prepared: Arc::default(),
         }
+    }
+}
+
+/// What is the same for every call and takes time to make: it is made once and copied.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    /// The headers of every request; those that carry the access key are checked.
+    pub headers: HeaderMap,
+    /// The addresses of the operations whose path has no variable part, by their ids.
+    urls: HashMap<&'static str, Url>,
+}
+
+impl Prepared {
+    fn new(base_url: &str, credentials: Option<&Credentials>) -> Result<Self, BuildError> {
+        let json = HeaderValue::from_static("application/json");
+        let mut headers = HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)]);
+        if let Some(keys) = credentials {
+            headers.extend(key_headers(keys)?);
+        }
+        let fixed = operations::ALL.iter().filter(|operation| operation.parameters.is_empty());
+        let urls = fixed.map(|operation| {
+            let url = Url::parse(&format!("{base_url}{}", operation.path))
+                .map_err(|error| BuildError::BaseUrl { url: base_url.to_owned(), problem: error.to_string() });
+            Ok((operation.id, url?))
+        });
+        Ok(Self { headers, urls: urls.collect::<Result<_, BuildError>>()? })
+    }
+
+    /// The address of an operation whose path has no variable part.
+    pub(crate) fn url(&self, operation: &str) -> Result<Url, Error> {
+        let unknown = || Error::InvalidRequest(format!("`{operation}` has no fixed path"));
+        self.urls.get(operation).cloned().ok_or_else(unknown)
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
     }
 }
 
@@ -195,9 +236,7 @@ impl ClientBuilder {
     pub fn build(mut self) -> Result<Client, BuildError> {
         let base_url = self.base_url.trim().trim_end_matches('/').to_owned();
         check_base_url(&base_url)?;
-        if let Some(keys) = &self.settings.credentials {
-            self.settings.key_headers = key_headers(keys)?.into();
-        }
+        self.settings.prepared = Arc::new(Prepared::new(&base_url, self.settings.credentials.as_ref())?);
         let http = match self.http {
             Some(http) => http,
             // The API has no redirects, and reqwest would send the key's headers along to wherever one leads.
