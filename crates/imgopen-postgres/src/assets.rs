@@ -1,7 +1,7 @@
 //! Assets in SQL.
 
 use deadpool_postgres::Client;
-use imgopen_store::{AssetRow, AssetToken, KeyId, Moment};
+use imgopen_store::{AssetFile, AssetRow, AssetToken, KeyId, Moment};
 use tokio_postgres::Row;
 
 use crate::problem::Problem;
@@ -11,6 +11,9 @@ use crate::values::{count, escape, moment, some_moment, some_text};
 const ASSET: &str = "SELECT media_type, bytes, created_at, expires_at, deleted_at, name FROM assets WHERE token = $1";
 
 const KEPT: &str = "SELECT token FROM assets WHERE deleted_at IS NULL AND token = ANY($1)";
+
+const WITH_FILES: &str = "SELECT token, bytes, expires_at FROM assets WHERE deleted_at IS NULL AND token > $1
+    ORDER BY token LIMIT $2";
 
 /// What another process marks at the moment is left to it.
 const EXPIRE: &str = "WITH expired AS (
@@ -79,6 +82,20 @@ fn tokens(rows: &[Row]) -> Result<Vec<AssetToken>, Problem> {
 
 pub async fn kept(client: &mut Client, asked: &[AssetToken]) -> Result<Vec<AssetToken>, Problem> {
     tokens(&rows(&*client, KEPT, &[&list(asked)]).await?)
+}
+
+pub async fn with_files(
+    client: &mut Client,
+    after: Option<&AssetToken>,
+    most: usize,
+) -> Result<Vec<AssetFile>, Problem> {
+    let after = after.map_or("", AssetToken::as_str);
+    let found = rows(&*client, WITH_FILES, &[&after, &count(most)]).await?;
+    let file = |row: &Row| {
+        let bytes = row.try_get::<_, i64>(1)?.try_into().unwrap_or(0);
+        Ok(AssetFile { token: AssetToken(row.try_get(0)?), bytes, expires_at: some_moment(row, 2)? })
+    };
+    found.iter().map(file).collect()
 }
 
 pub async fn expire(client: &mut Client, now: Moment, most: usize) -> Result<Vec<AssetToken>, Problem> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool};
 use imgopen_store::{
-    Asked, AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks, Deferral,
-    Deletable, Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, KeyShare, Lane, LiveProgress,
-    Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, Ring, RunId, State,
-    Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
+    Asked, AssetFile, AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks,
+    Deferral, Deletable, Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, KeyShare, Lane,
+    LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, Ring,
+    RunId, State, Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
@@ -284,8 +284,8 @@ impl Store for PostgresStore {
         call!(self, Always, |client| owners::take_duty(&mut client, duty, &owner, hold))
     }
 
-    async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
-        call!(self, Always, |client| orphans::orphaned(&mut client, most))
+    async fn orphaned_runs(&self, after: Option<OrphanedRun>, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
+        call!(self, Always, |client| orphans::orphaned(&mut client, after.as_ref(), most))
     }
 
     async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError> {
@@ -365,6 +365,10 @@ impl Store for PostgresStore {
 
     async fn kept_assets(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
         call!(self, Always, |client| assets::kept(&mut client, &tokens))
+    }
+
+    async fn asset_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError> {
+        call!(self, Always, |client| assets::with_files(&mut client, after.as_ref(), most))
     }
 
     async fn expire_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {

@@ -280,6 +280,7 @@ impl Service {
         // The lock of the data directory proves that every other owner is dead.
         let Recovered { requeued, failed } = recover(context, Proof::SoleOwner).await?;
         let orphans = Sweeper::default().sweep(context, Writers::None).await?;
+        context.metrics.orphans_deleted(orphans);
         settle_trainings(context, &context.trainer).await?;
         if requeued + failed + orphans > 0 {
             info!(requeued, failed, orphans, "recovered what an earlier process left");

@@ -15,7 +15,6 @@ mod mark;
 mod requests;
 mod tokens;
 
-use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -118,6 +117,13 @@ impl Assets {
         self.files.shown()
     }
 
+    /// Overwrites a preview with a later one of the same format.
+    pub(crate) async fn put_again(&self, token: &AssetToken, picture: &Picture) -> Result<(), AssetError> {
+        self.settle().await?;
+        let kind = Kind { media_type: picture.format.media_type(), name: None };
+        self.files.put(token, picture.bytes.clone().into(), &kind).await
+    }
+
     /// Writes a picture of a run, with notes in its text if there are any and it is a PNG file. It becomes an asset only when
     /// its row is written too.
     pub(crate) async fn put(
@@ -213,15 +219,30 @@ impl Assets {
         }
     }
 
-    /// Deletes pictures. One that does not exist is not an error. If some cannot be deleted, the others still are, and the
-    /// first error is returned.
-    pub(crate) async fn delete<'a>(&self, tokens: impl IntoIterator<Item = &'a AssetToken>) -> Result<(), AssetError> {
-        let tokens: Vec<_> = tokens.into_iter().cloned().collect();
-        self.files.delete_each(tokens, &*self.store).await.1.map_or(Ok(()), Err)
+    /// Deletes those of the files that the database proves to be of runs that are over, and not to be assets. They are listed
+    /// first, so that one that cannot be deleted, or whose process dies before, is deleted later. The others still are.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. What the files fail with is in the outcome.
+    pub(crate) async fn delete(&self, tokens: Vec<AssetToken>) -> Result<Deletion, AssetError> {
+        if tokens.is_empty() {
+            return Ok(Deletion::default());
+        }
+        let proven = self.store.tombstones(tokens).await?;
+        if proven.is_empty() {
+            return Ok(Deletion::default());
+        }
+        let (deleted, error) = self.delete_each(&proven).await;
+        let outcome = Deletion { proven: proven.len(), deleted: deleted.len(), error };
+        if !deleted.is_empty() {
+            self.store.forget_expired_files(deleted).await?;
+        }
+        Ok(outcome)
     }
 
-    /// Deletes pictures, and returns those that do not exist any more, with the first error of the others. None is known not
-    /// to exist while the directory is away.
+    /// Deletes files that are listed as expired, and returns those that do not exist any more, with the first error of the others.
+    /// None is known not to exist while the directory is away.
     pub(crate) async fn delete_each<'a>(
         &self,
         tokens: impl IntoIterator<Item = &'a AssetToken>,
@@ -235,17 +256,50 @@ impl Assets {
         self.files.some_names(most).await
     }
 
+    /// Returns the beginnings of names of which there may be files.
+    pub(crate) async fn shelves(&self) -> Result<Vec<String>, AssetError> {
+        self.files.shelves().await
+    }
+
+    /// Returns the names of files that begin so, in their order, from after that one, at most so many.
+    pub(crate) async fn page(
+        &self,
+        shelf: &str,
+        after: Option<&AssetToken>,
+        most: usize,
+    ) -> Result<Vec<AssetToken>, AssetError> {
+        self.files.page(shelf, after, most).await
+    }
+
     /// Deletes the files of an orphaned run that are not assets, partial ones included, and returns how many. Other files
     /// are not touched. If some cannot be deleted, the others still are, and the first error is returned.
     pub(crate) async fn delete_orphans(&self, run: &RunId) -> Result<usize, AssetError> {
         self.files.here(&*self.store).await?;
         let tokens = self.files.of_run(run).await?;
-        let kept: HashSet<_> = self.store.kept_assets(tokens.clone()).await?.into_iter().collect();
-        let orphans: Vec<_> = tokens.iter().filter(|token| !kept.contains(token)).collect();
-        let count = orphans.len();
-        let (whole, partial) = (self.delete(orphans).await, self.files.delete_partial(run).await);
-        whole?;
-        Ok(count + partial?)
+        let (whole, partial) = (self.delete(tokens).await, self.files.delete_partial(run).await);
+        Ok(whole?.deleted()? + partial?)
+    }
+}
+
+/// The outcome of a deletion by proof.
+#[derive(Debug, Default)]
+pub(crate) struct Deletion {
+    /// Of how many files the database proves that they may be deleted.
+    pub proven: usize,
+    /// How many of them do not exist any more.
+    pub deleted: usize,
+    /// The first error of the others.
+    pub error: Option<AssetError>,
+}
+
+impl Deletion {
+    /// Returns how many files do not exist any more.
+    ///
+    /// # Errors
+    ///
+    /// When some could not be deleted. They are deleted later.
+    pub(crate) fn deleted(self) -> Result<usize, AssetError> {
+        self.error.map_or(Ok(self.deleted), Err)
     }
 }
 

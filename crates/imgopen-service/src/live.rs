@@ -55,6 +55,17 @@ pub struct Reported {
     pub is_claimed: bool,
 }
 
+/// A new preview that other processes are to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// The run that it is of.
+    pub run: RunId,
+    /// The picture.
+    pub picture: Picture,
+    /// The name of an earlier one that nobody reads any more, and which it may overwrite.
+    pub over: Option<AssetToken>,
+}
+
 /// The entry of a run, removed on drop.
 #[derive(Debug)]
 pub struct Entry {
@@ -110,24 +121,22 @@ impl Running {
         }
     }
 
-    /// Returns the runs with a new preview that somebody waits for at this time since the start, each with that preview, which is to
-    /// be stored now.
-    pub fn take_previews(&self, now: Duration) -> Vec<(RunId, Picture)> {
+    /// Returns the new previews that somebody waits for at this time since the start, which are to be stored now.
+    pub fn take_previews(&self, now: Duration) -> Vec<Preview> {
         let mut runs = self.lock();
         let taken = runs.iter_mut().filter_map(|(id, run)| {
             let watch = run.watch.as_ref().filter(|_| run.preview.is_some())?;
             let picture = watch.preview.borrow().clone()?;
-            run.sharing.take(picture, now).map(|picture| (id.clone(), picture))
+            run.sharing.take(picture, now).map(|(picture, over)| Preview { run: id.clone(), picture, over })
         });
         taken.collect()
     }
 
-    /// Notes that a preview of a run is stored by that name. Returns the names of those that are to be deleted: older ones, or this
-    /// one if the run shows none any more.
-    pub fn stored(&self, id: &RunId, token: AssetToken) -> Vec<AssetToken> {
+    /// Notes that a preview of a run is stored by that name. Returns it if it is to be deleted, because the run shows none any more.
+    pub fn stored(&self, id: &RunId, token: AssetToken) -> Option<AssetToken> {
         match self.lock().get_mut(id) {
             Some(run) => run.sharing.stored(token),
-            None => vec![token],
+            None => Some(token),
         }
     }
 
@@ -265,14 +274,15 @@ mod tests {
         assert_eq!(running.live(Some(&entry.id), &urls, true).unwrap().preview, None);
         running.watched(&[run("mine"), run("other")], Duration::from_secs(10));
         let taken = running.take_previews(Duration::from_secs(1));
-        assert_eq!(taken, [(run("mine"), picture(1))]);
-        assert!(running.stored(&run("mine"), AssetToken("stored".to_owned())).is_empty());
+        assert_eq!(taken, [Preview { run: run("mine"), picture: picture(1), over: None }]);
+        assert_eq!(running.stored(&run("mine"), AssetToken("stored".to_owned())), None);
         assert_eq!(running.report().remove(0).progress.preview, Some(AssetToken("stored".to_owned())));
         let shown = running.live(Some(&entry.id), &urls, true).unwrap().preview;
         assert_eq!(shown.as_deref(), Some("http://a/previews/stored"));
         assert_eq!(running.end_previews(&entry.id), Some(vec![AssetToken("stored".to_owned())]));
         drop(entry);
-        assert_eq!(running.stored(&run("mine"), AssetToken("late".to_owned())), [AssetToken("late".to_owned())]);
+        let late = AssetToken("late".to_owned());
+        assert_eq!(running.stored(&run("mine"), late.clone()), Some(late));
     }
 
     #[test]

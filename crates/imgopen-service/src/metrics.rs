@@ -38,6 +38,9 @@ pub struct Metrics {
     strays: Counter,
     refused_ends: Counter,
     recovered: Counter,
+    orphans: Counter,
+    unknown: Gauge,
+    processes: Gauge,
 }
 
 /// What a process measures.
@@ -61,6 +64,10 @@ pub struct Gauges {
     pub running: usize,
     /// Bytes of result pictures that are kept.
     pub asset_bytes: i64,
+    /// Files that nothing in the database accounts for.
+    pub unknown: i64,
+    /// Processes of the fleet.
+    pub processes: usize,
     /// How long ago the last heartbeat that succeeded was sent.
     pub lease_age: Option<Duration>,
 }
@@ -136,13 +143,16 @@ impl Metrics {
             strays: Counter::default(),
             refused_ends: Counter::default(),
             recovered: Counter::default(),
+            orphans: Counter::default(),
+            unknown: Gauge::default(),
+            processes: Gauge::default(),
         };
         metrics.register();
         if scope != (Scope::Fleet { has_database: false }) {
             metrics.register_database();
         }
-        if scope != Scope::Alone {
-            metrics.register_fleet();
+        if let Scope::Fleet { has_database } = scope {
+            metrics.register_fleet(has_database);
         }
         metrics
     }
@@ -154,10 +164,15 @@ impl Metrics {
         registry.register("tasks_running", "Tasks running", self.running.clone());
         let bytes = "Bytes of all result pictures that are kept";
         registry.register_with_unit("assets", bytes, Unit::Bytes, self.asset_bytes.clone());
+        let unknown = "Files of results that the database does not know, and which are kept, as last counted";
+        registry.register("assets_unknown", unknown, self.unknown.clone());
     }
 
-    fn register_fleet(&mut self) {
+    fn register_fleet(&mut self, has_database: bool) {
         let registry = &mut self.registry;
+        if has_database {
+            registry.register("processes", "Processes whose lease has not ended", self.processes.clone());
+        }
         let age =
             "Since the last heartbeat that succeeded; beyond the lease, others take the runs of this process over";
         registry.register_with_unit("lease_age", age, Unit::Seconds, self.lease_age.clone());
@@ -186,6 +201,8 @@ impl Metrics {
         registry.register("callback_tries", "Tries to push a callback, by outcome", self.tries.clone());
         let restarts = "Parts of the service that ended and were started again";
         registry.register("part_restarts", restarts, self.restarts.clone());
+        let orphans = "Files of runs that are over which this process deleted";
+        registry.register("orphans_deleted", orphans, self.orphans.clone());
         registry.register("backend_up", "Whether a back end answers", self.backend_up.clone());
         registry.register("backend_jobs", "Jobs that a back end works on for this service", self.backend_jobs.clone());
     }
@@ -255,12 +272,19 @@ impl Metrics {
         self.recovered.inc_by(count as u64);
     }
 
+    /// Counts files of runs that are over which were deleted.
+    pub fn orphans_deleted(&self, count: usize) {
+        self.orphans.inc_by(count as u64);
+    }
+
     /// Formats all metrics as OpenMetrics, with these values of the gauges.
     pub fn text(&self, gauges: Gauges, backends: Vec<BackendStatus>) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.queued.set(count(gauges.queued));
         self.running.set(count(gauges.running));
         self.asset_bytes.set(gauges.asset_bytes);
+        self.unknown.set(gauges.unknown);
+        self.processes.set(count(gauges.processes));
         if let Some(age) = gauges.lease_age {
             self.lease_age.set(age.as_secs_f64());
         }
@@ -305,7 +329,9 @@ mod tests {
         metrics.strayed(2);
         metrics.end_refused();
         metrics.recovered(3);
-        let gauges = Gauges { queued: 3, running: 1, asset_bytes: 77, lease_age: Some(Duration::from_millis(1500)) };
+        metrics.orphans_deleted(4);
+        let lease_age = Some(Duration::from_millis(1500));
+        let gauges = Gauges { queued: 3, running: 1, asset_bytes: 77, unknown: 5, processes: 6, lease_age };
         let text = metrics.text(gauges, backends);
         for line in [
             "imgopen_calls_total{operation=\"outpaint\",status=\"200\"} 1",
@@ -327,6 +353,9 @@ mod tests {
             "imgopen_strays_total 2",
             "imgopen_ends_refused_total 1",
             "imgopen_runs_recovered_total 3",
+            "imgopen_orphans_deleted_total 4",
+            "imgopen_assets_unknown 5",
+            "imgopen_processes 6",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

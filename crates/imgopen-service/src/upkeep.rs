@@ -5,6 +5,7 @@ pub(crate) mod recovery;
 pub(crate) mod retention;
 pub(crate) mod returns;
 pub(crate) mod supervision;
+mod survey;
 pub(crate) mod suspicion;
 pub(crate) mod sweep;
 pub(crate) mod unknown;

@@ -15,9 +15,9 @@ use crate::common::s3::{self, BUCKET, KEY, Way};
 use crate::common::{Answer, Bench, Server, enlarge, http, until};
 
 /// The prefix of the service.
-const PREFIX: &str = "imgopen";
+pub const PREFIX: &str = "imgopen";
 
-fn storage(bucket: &s3::Server) -> StorageSettings {
+pub fn storage(bucket: &s3::Server) -> StorageSettings {
     StorageSettings {
         url: Some(format!("s3://{BUCKET}/{PREFIX}")),
         endpoint: Some(bucket.endpoint.clone()),
@@ -34,7 +34,7 @@ fn bench(bucket: &s3::Server) -> Bench {
 }
 
 /// Makes a picture, and returns its URL.
-async fn drawn(server: &Server, id: &str) -> String {
+pub async fn drawn(server: &Server, id: &str) -> String {
     let task = server.submitted("enlarge_image", enlarge(id)).await;
     let row = server.reached(&task, "succeeded").await;
     row["outputImageUrlList"][0].as_str().unwrap().to_owned()
@@ -200,7 +200,7 @@ async fn only_objects_of_orphaned_runs_are_deleted() {
     let run = &token[..32];
     let bench = server.stop().await;
     let shelf = bucket.bucket().join(PREFIX).join(&token[..2]);
-    let (orphan, other) = (shelf.join(format!("{run}00.png")), shelf.join(format!("{}00.png", &token[..31])));
+    let (orphan, other) = (shelf.join(format!("{run}{:032x}.png", 7)), shelf.join(format!("{}00.png", &token[..31])));
     for object in [&orphan, &other] {
         std::fs::write(object, "half a picture").unwrap();
     }
@@ -221,7 +221,7 @@ async fn examined(bench: &Bench) -> Report {
 }
 
 /// Returns the problems that a check has found.
-fn problems(report: &Report, check: &str) -> Vec<String> {
+pub fn problems(report: &Report, check: &str) -> Vec<String> {
     let found =
         report.checks.iter().find(|(name, _)| *name == check).unwrap_or_else(|| panic!("no {check}: {report:?}"));
     found.1.iter().map(|finding| format!("{}; {}", finding.problem, finding.fix)).collect()

@@ -93,6 +93,8 @@ macro_rules! conformance {
             an_owner_that_drains_claims_nothing
             tasks_that_have_ended_are_found
             runs_are_orphaned_until_they_are_forgotten
+            orphaned_runs_of_one_moment_are_listed_in_parts
+            assets_with_a_file_are_listed_in_parts
             an_idempotency_key_holds_until_it_expires
             one_of_many_concurrent_repetitions_is_new
             a_unique_id_is_unique_among_its_operation_and_key

@@ -35,9 +35,10 @@ use rusqlite::Connection;
 
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    Asked, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable, Delivery, Duty,
-    End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask, Note, OrphanedRun,
-    OwnerAbout, OwnerRow, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow, UnderWay,
+    Asked, AssetFile, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable,
+    Delivery, Duty, End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask, Note,
+    OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow,
+    UnderWay,
 };
 use identity::Identity;
 pub use inspect::Inspection;
@@ -196,8 +197,8 @@ impl Store for SqliteStore {
         self.write(move |connection| owners::take_duty(connection, duty, &owner, hold)).await
     }
 
-    async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
-        self.read(move |connection| orphans::orphaned(connection, most)).await
+    async fn orphaned_runs(&self, after: Option<OrphanedRun>, most: usize) -> Result<Vec<OrphanedRun>, StoreError> {
+        self.read(move |connection| orphans::orphaned(connection, after.as_ref(), most)).await
     }
 
     async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError> {
@@ -282,6 +283,10 @@ impl Store for SqliteStore {
         self.read(move |connection| assets::kept(connection, &tokens)).await
     }
 
+    async fn asset_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError> {
+        self.read(move |connection| assets::with_files(connection, after.as_ref(), most)).await
+    }
+
     async fn expire_assets(&self, now: Moment, most: usize) -> Result<Vec<AssetToken>, StoreError> {
         // Nearly always nothing has expired, and finding that out need not hold up the writer.
         if self.read(move |connection| assets::expired(connection, now, 1)).await?.is_empty() {
@@ -293,6 +298,9 @@ impl Store for SqliteStore {
     async fn tombstones(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError> {
         // What is proven stays so until it is listed.
         let proven = self.read(move |connection| assets::proven(connection, &tokens)).await?;
+        if proven.is_empty() {
+            return Ok(proven);
+        }
         let listed = proven.clone();
         self.write(move |connection| assets::list_as_expired(connection, &listed)).await?;
         Ok(proven)

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
-    Asked, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable, Delivery, Doorbell,
-    Duty, End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask, OrphanedRun,
-    OwnerAbout, OwnerRow, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    Asked, AssetFile, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable,
+    Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask,
+    OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -104,10 +104,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// another registered owner has it. What is done under a duty may be done twice without harm.
     async fn take_duty(&self, duty: Duty, owner: OwnerId, hold: Duration) -> Result<bool, StoreError>;
 
-    /// Lists up to `most` orphaned runs, oldest first: those that may have left files, by how they ended.
-    async fn orphaned_runs(&self, most: usize) -> Result<Vec<OrphanedRun>, StoreError>;
+    /// Lists orphaned runs, the oldest first: those that may have left files, by how they ended. At most so many, from after that
+    /// one on.
+    async fn orphaned_runs(&self, after: Option<OrphanedRun>, most: usize) -> Result<Vec<OrphanedRun>, StoreError>;
 
-    /// Forgets orphaned runs whose files are deleted.
+    /// Forgets orphaned runs whose files are deleted. Later files of such a run are not known to be of this service.
     async fn forget_orphaned_runs(&self, runs: Vec<RunId>) -> Result<(), StoreError>;
 
     /// Lists the queued tasks with at least this many runs that count, the oldest first. A queued task's runs were all cut
@@ -176,6 +177,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns those of the tokens that belong to assets whose file is to be kept.
     async fn kept_assets(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
 
+    /// Lists the assets that have a file, by token from after that one, at most so many.
+    async fn asset_files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError>;
+
     /// Marks the files of up to `most` assets that have expired as deleted, lists them as expired, and returns them. Called before
     /// they are deleted, so that no row refers to a missing file, and no file is forgotten if the process dies in between. Several
     /// processes share the assets.
@@ -185,6 +189,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// wrote them and that nothing will ever refer to them. The name of each begins with a run that has ended or was given up, and
     /// no asset has it. A late end of such a run is rejected, so it cannot bring the file back. Others belong to a run in progress,
     /// or are not known here, and stay.
+    ///
+    /// The list is the tombstone: it is written before a file is deleted, and what is listed is deleted also if the process dies in
+    /// between.
     async fn tombstones(&self, tokens: Vec<AssetToken>) -> Result<Vec<AssetToken>, StoreError>;
 
     /// Lists expired files that are still to be deleted, by token from after that one, at most so many.
@@ -293,6 +300,8 @@ pub enum Note {
     LastSeen,
     /// The number that marks the directory of the assets' files as that of this store.
     Pictures,
+    /// How many files nothing accounted for when all of them were looked at last.
+    Unknown,
 }
 
 impl Note {
@@ -301,6 +310,7 @@ impl Note {
         match self {
             Self::LastSeen => "last_seen",
             Self::Pictures => "pictures",
+            Self::Unknown => "unknown_files",
         }
     }
 }

@@ -143,7 +143,7 @@ async fn every_row_arrives_as_it_was() {
     let all = CallbackFilter::default;
     let (found, expected) = (to.list_callbacks(all(), None, 9).await, from.list_callbacks(all(), None, 9).await);
     assert_eq!(found.unwrap().rows, expected.unwrap().rows);
-    let runs: Vec<_> = to.orphaned_runs(9).await.unwrap().into_iter().map(|run| run.run.0).collect();
+    let runs: Vec<_> = to.orphaned_runs(None, 9).await.unwrap().into_iter().map(|run| run.run.0).collect();
     assert_eq!(runs, ["f".repeat(32), "e".repeat(32)]);
     assert_eq!(to.expired_files(None, 9).await.unwrap(), from.expired_files(None, 9).await.unwrap());
     assert_eq!(to.note(Note::LastSeen).await.unwrap(), Some(10));

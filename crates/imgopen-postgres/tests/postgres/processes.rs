@@ -144,7 +144,7 @@ async fn a_run_of_a_process_that_was_silent_is_fenced() {
     assert!(!silent.end(failed(&stale)).await.unwrap());
     assert_eq!(silent.claim(next("silent", "a", "any")).await.unwrap(), None);
     assert_eq!(other.task(stale.id.clone()).await.unwrap().unwrap(), again);
-    assert_eq!(other.orphaned_runs(9).await.unwrap(), [OrphanedRun { run: stale_run, since: Moment(10) }]);
+    assert_eq!(other.orphaned_runs(None, 9).await.unwrap(), [OrphanedRun { run: stale_run, since: Moment(10) }]);
     for task in [again, own] {
         assert!(other.end(failed(&task)).await.unwrap());
     }

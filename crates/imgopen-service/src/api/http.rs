@@ -107,9 +107,9 @@ async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Res
     let lease_age = context.fleet.as_ref().and_then(|fleet| fleet.lease_age());
     let gauges = match context.settings.role.answers_calls() {
         true => {
-            let Numbers { queued, running, asset_bytes } =
+            let Numbers { queued, running, asset_bytes, unknown, processes } =
                 gauges::numbers(&context).await.map_err(failures::of_store)?;
-            Gauges { queued, running, asset_bytes, lease_age }
+            Gauges { queued, running, asset_bytes, unknown, processes, lease_age }
         }
         false => Gauges { lease_age, ..Gauges::default() },
     };

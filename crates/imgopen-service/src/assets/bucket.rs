@@ -277,6 +277,15 @@ impl Files for InBucket {
         Ok(names)
     }
 
+    async fn shelves(&self) -> Result<Vec<String>, AssetError> {
+        self.doubt(self.bucket.shelves().await)
+    }
+
+    async fn page(&self, shelf: &str, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetToken>, AssetError> {
+        let page = self.bucket.page(shelf, after, most).await;
+        Ok(self.doubt(page)?.into_iter().map(|(token, _)| token).collect())
+    }
+
     async fn of_run(&self, run: &RunId) -> Result<Vec<AssetToken>, AssetError> {
         let run = run.as_str();
         let mut listed = self.bucket.on_shelf(shelf(run), Some(run));

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use imgopen_engine::Format;
 use imgopen_store::{Note, SqliteStore};
 
-use super::tests::keep_one;
+use super::tests::{handed_back, keep_one};
 use super::*;
 use crate::settings::Secret;
 use s3::{KEY, Refusal, Server, Way};
@@ -88,8 +88,9 @@ async fn only_files_of_a_run_that_are_not_assets_are_its_orphans() {
     let server = Server::start().await;
     let (assets, _data) = database(&settings(&server, "a"));
     let kept = keep_one(&assets, &picture(b"kept")).await;
-    let (run, other) = (RunId(kept.run().unwrap().to_owned()), RunId::new().unwrap());
-    for run in [&run, &run, &other] {
+    let (run, other) = (RunId(kept.run().unwrap().to_owned()), handed_back(&assets).await);
+    let unknown = RunId::new().unwrap();
+    for run in [&run, &run, &other, &unknown] {
         assets.put(run, &picture(b"x"), &[], None).await.unwrap();
     }
     // Another service has its files below ours.
@@ -101,6 +102,48 @@ async fn only_files_of_a_run_that_are_not_assets_are_its_orphans() {
     assert!(below.exists());
     assert_eq!(read(&assets, &kept, 0..4, 4).await, b"kept");
     assert_eq!(assets.delete_orphans(&other).await.unwrap(), 1);
+    assert_eq!(assets.delete_orphans(&unknown).await.unwrap(), 0);
+    // The one that is kept, the unknown one, and the other service's are left.
+    assert_eq!(server.objects("a").iter().filter(|path| path.is_file()).count(), 2);
+}
+
+/// What it has kept is found and deleted again, by the same proof.
+#[tokio::test]
+async fn a_bucket_that_lies_about_a_deletion_is_asked_again() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a"));
+    let kept = keep_one(&assets, &picture(b"kept")).await;
+    let run = RunId(kept.run().unwrap().to_owned());
+    let left = assets.put(&run, &picture(b"left"), &[], None).await.unwrap().token;
+    server.refuse(Box::leak(left.0.clone().into_boxed_str()), Refusal::Status(StatusCode::OK, "Done"));
+    assert_eq!(assets.delete(vec![left.clone()]).await.unwrap().deleted, 1);
+    assert!(assets.store.expired_files(None, 9).await.unwrap().is_empty());
+    server.accept();
+    let listed = assets.page(&run.as_str()[..2], None, 9).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    let unaccounted = assets.store.unaccounted_files(listed).await.unwrap();
+    assert_eq!(unaccounted, std::slice::from_ref(&left));
+    assert_eq!(assets.delete(unaccounted).await.unwrap().deleted, 1);
+    assert_eq!(server.objects("a"), [path(&server.bucket().join("a"), &kept)]);
+}
+
+#[tokio::test]
+async fn objects_are_listed_page_by_page() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a"));
+    let mut tokens = Vec::new();
+    for _ in 0..5 {
+        let run = RunId("0a".repeat(16));
+        tokens.push(assets.put(&run, &picture(b"x"), &[], None).await.unwrap().token);
+    }
+    tokens.sort();
+    assert_eq!(assets.shelves().await.unwrap(), ["0a"]);
+    for (after, most, expected) in
+        [(None, 9, 0..5), (None, 2, 0..2), (Some(1), 2, 2..4), (Some(3), 2, 4..5), (Some(4), 2, 5..5)]
+    {
+        let after = after.map(|index: usize| &tokens[index]);
+        assert_eq!(assets.page("0a", after, most).await.unwrap(), tokens[expected]);
+    }
 }
 
 #[tokio::test]

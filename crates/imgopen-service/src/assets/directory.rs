@@ -21,7 +21,7 @@ use super::error::AssetError;
 use super::files::{Files, Opened, part, unread};
 use super::kind::Kind;
 use super::links::Links;
-use super::tokens::{shelf, some_names};
+use super::tokens::{page, shelf, shelves, some_names};
 use crate::disk;
 use crate::home::{self, Home, Marks};
 
@@ -211,6 +211,15 @@ impl Files for Directory {
 
     async fn some_names(&self, most: usize) -> Result<Vec<AssetToken>, AssetError> {
         self.with_home(move |home| some_names(home.directory(), most)).await
+    }
+
+    async fn shelves(&self) -> Result<Vec<String>, AssetError> {
+        self.with_home(|home| shelves(home.directory())).await
+    }
+
+    async fn page(&self, shelf: &str, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetToken>, AssetError> {
+        let (shelf, after) = (shelf.to_owned(), after.cloned());
+        self.with_home(move |home| page(home.directory(), &shelf, after.as_ref(), most)).await
     }
 
     async fn of_run(&self, run: &RunId) -> Result<Vec<AssetToken>, AssetError> {

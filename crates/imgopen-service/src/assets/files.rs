@@ -62,6 +62,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Returns the names of some files that are named like tokens, at most so many.
     async fn some_names(&self, most: usize) -> Result<Vec<AssetToken>, AssetError>;
 
+    /// Returns the beginnings of names of which there may be files.
+    async fn shelves(&self) -> Result<Vec<String>, AssetError>;
+
+    /// Returns the names of files on a shelf in their order, from after that one, at most so many.
+    async fn page(&self, shelf: &str, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetToken>, AssetError>;
+
     /// Returns the names of all files of a run.
     async fn of_run(&self, run: &RunId) -> Result<Vec<AssetToken>, AssetError>;
 

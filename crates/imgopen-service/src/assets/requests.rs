@@ -228,6 +228,16 @@ impl Bucket {
         files.boxed()
     }
 
+    /// Returns files of a shelf with their sizes, in the order of their names, from after that one, at most so many.
+    pub async fn page(
+        self: &Arc<Self>,
+        shelf: &str,
+        after: Option<&AssetToken>,
+        most: usize,
+    ) -> Result<Vec<(AssetToken, u64)>, AssetError> {
+        self.on_shelf(shelf, after.map(AssetToken::as_str)).take(most).try_collect().await
+    }
+
     /// Whether there is any object below the prefix, but for those directly below it whose names begin so.
     pub async fn has_more_than(self: &Arc<Self>, own: &str) -> Result<bool, AssetError> {
         let depth = self.prefix.parts_count() + 1;

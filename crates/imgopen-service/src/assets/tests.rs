@@ -1,5 +1,7 @@
 use imgopen_engine::Format;
-use imgopen_store::{Claim, End, Ending, KeyId, NewTask, OwnerAbout, OwnerId, SqliteStore, State, TaskId, TaskOutput};
+use imgopen_store::{
+    Claim, End, Ending, HandBack, KeyId, NewTask, OwnerAbout, OwnerId, SqliteStore, State, TaskId, TaskOutput, TaskRow,
+};
 
 use super::files::PART;
 use super::tokens::some_names;
@@ -52,27 +54,101 @@ async fn a_file_that_cannot_be_deleted_does_not_keep_the_others() {
     let (deleted, error) = assets.delete_each(&tokens).await;
     assert_eq!(deleted, tokens[1..]);
     assert!(error.is_some() && paths[0].exists() && !paths[1].exists());
-    assert!(assets.delete(&tokens).await.is_err());
 }
 
 fn picture() -> Picture {
     Picture { bytes: vec![1, 2, 3].into(), format: Format::Png, width: 1, height: 1, seed: None }
 }
 
-/// Ends a task with a picture, and returns its token.
-pub(super) async fn keep_one(assets: &Assets, picture: &Picture) -> AssetToken {
+/// Begins a run of a task with that id.
+async fn claimed(assets: &Assets, name: &str) -> TaskRow {
     let (store, owner, run) = (&assets.store, OwnerId::new().unwrap(), RunId::new().unwrap());
     store.register_owner(owner.clone(), None, OwnerAbout::default()).await.unwrap();
-    let (key, now) = (KeyId("a".to_owned()), Moment(1));
-    store.submit(NewTask::new(TaskId("1".to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
+    let (key, now) = (KeyId(name.to_owned()), Moment(1));
+    store.submit(NewTask::new(TaskId(name.to_owned()), key.clone(), "enlarge_image", "{}", now)).await.unwrap();
     let needs = "enlarge_image".to_owned();
-    let claim = Claim { key, needs, run: run.clone(), owner, now, only: None };
-    let task = store.claim(claim).await.unwrap().unwrap();
-    let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, now);
-    let asset = assets.put(&run, picture, &[], None).await.unwrap();
-    let (token, assets) = (asset.token.clone(), vec![asset]);
-    assert!(store.end(End { before: State::Running, task, assets, callback: None, orphans_run: false }).await.unwrap());
+    store.claim(Claim { key, needs, run, owner, now, only: None }).await.unwrap().unwrap()
+}
+
+/// Ends a task with a picture, and returns its token.
+pub(super) async fn keep_one(assets: &Assets, picture: &Picture) -> AssetToken {
+    let task = claimed(assets, "kept").await;
+    let asset = assets.put(task.run.as_ref().unwrap(), picture, &[], None).await.unwrap();
+    let task = task.ended(Ending::Succeeded(TaskOutput::default()), None, Moment(1));
+    let (token, store) = (asset.token.clone(), &assets.store);
+    let end = End { before: State::Running, task, assets: vec![asset], callback: None, orphans_run: false };
+    assert!(store.end(end).await.unwrap());
     token
+}
+
+/// Returns a run that the database knows to be over.
+pub(super) async fn handed_back(assets: &Assets) -> RunId {
+    let TaskRow { id: task, run, .. } = claimed(assets, "handed back").await;
+    let (run, now) = (run.unwrap(), Moment(1));
+    let back = HandBack { task, run: run.clone(), is_fault: false, deferred_for: Duration::ZERO, now };
+    assert!(assets.store.hand_back(back).await.unwrap());
+    run
+}
+
+/// What stays listed is deleted later, also if the process dies in between.
+#[tokio::test]
+async fn a_file_is_listed_before_it_is_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (assets, _data) = assets(directory.path()).await;
+    let run = handed_back(&assets).await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        tokens.push(assets.put(&run, &picture(), &[], None).await.unwrap().token);
+    }
+    let stuck = path(directory.path(), &tokens[0]);
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::create_dir_all(stuck.join("in the way")).unwrap();
+    let deletion = assets.delete(tokens.clone()).await.unwrap();
+    assert_eq!((deletion.proven, deletion.deleted, deletion.error.is_some()), (2, 1, true));
+    assert_eq!(assets.store.expired_files(None, 9).await.unwrap(), tokens[..1]);
+    assert!(!path(directory.path(), &tokens[1]).exists());
+}
+
+#[tokio::test]
+async fn a_file_is_kept_without_proof_that_its_run_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (assets, _data) = assets(directory.path()).await;
+    let kept = keep_one(&assets, &picture()).await;
+    let current = claimed(&assets, "current").await.run.unwrap();
+    // As if an older database had been restored.
+    let unknown = RunId::new().unwrap();
+    let mut tokens = vec![kept];
+    for run in [&current, &unknown] {
+        tokens.push(assets.put(run, &picture(), &[], None).await.unwrap().token);
+        assert_eq!(assets.delete_orphans(run).await.unwrap(), 0);
+    }
+    let deletion = assets.delete(tokens.clone()).await.unwrap();
+    assert_eq!((deletion.proven, deletion.deleted, deletion.error.is_some()), (0, 0, false));
+    assert!(tokens.iter().all(|token| path(directory.path(), token).exists()));
+    assert!(assets.store.expired_files(None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn files_are_listed_page_by_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let (assets, _data) = assets(directory.path()).await;
+    assert!(assets.shelves().await.unwrap().is_empty());
+    let run = RunId("0a".repeat(16));
+    let mut tokens = Vec::new();
+    for _ in 0..5 {
+        tokens.push(assets.put(&run, &picture(), &[], None).await.unwrap().token);
+    }
+    tokens.sort();
+    std::fs::write(directory.path().join("0a").join(format!("{}#1", tokens[0])), "").unwrap();
+    std::fs::create_dir(directory.path().join("others")).unwrap();
+    assert_eq!(assets.shelves().await.unwrap(), ["0a"]);
+    for (after, most, expected) in
+        [(None, 9, 0..5), (None, 2, 0..2), (Some(1), 2, 2..4), (Some(3), 2, 4..5), (Some(4), 2, 5..5)]
+    {
+        let after = after.map(|index: usize| &tokens[index]);
+        assert_eq!(assets.page("0a", after, most).await.unwrap(), tokens[expected]);
+    }
+    assert!(assets.page("0b", None, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -174,7 +250,7 @@ async fn stray_files_do_not_make_a_mount_point_the_directory_of_the_database() {
 async fn a_file_is_copied_whole_or_not_at_all() {
     let directory = tempfile::tempdir().unwrap();
     let (assets, data) = assets(directory.path()).await;
-    let run = RunId::new().unwrap();
+    let run = handed_back(&assets).await;
     let path_of = |name: &str| data.path().join(name);
     for (name, bytes, extension) in
         [("big.safetensors", 2 * PART + 7, "safetensors"), ("empty.x y", 0, "bin"), ("n", 1, "bin")]

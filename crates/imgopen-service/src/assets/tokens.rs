@@ -1,5 +1,6 @@
 //! Where the file of a token lies, and which files are named like tokens.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,36 @@ pub fn extension(name: &str) -> &str {
 /// Returns the names of some files in a directory of pictures that are named like one, at most so many.
 pub fn some_names(directory: &Path, most: usize) -> io::Result<Vec<AssetToken>> {
     names(directory)?.take(most).map(|file| Ok(file?.0)).collect()
+}
+
+/// Returns the names of the directories in a directory of pictures that the service keeps some in.
+pub fn shelves(directory: &Path) -> io::Result<Vec<String>> {
+    let mut shelves = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if is_directory_of_some(&entry) {
+            shelves.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(shelves)
+}
+
+/// Returns the names of files on a shelf that are named like pictures, in their order, from after that one, at most so many.
+pub fn page(directory: &Path, shelf: &str, after: Option<&AssetToken>, most: usize) -> io::Result<Vec<AssetToken>> {
+    let files = match std::fs::read_dir(directory.join(shelf)) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = BTreeSet::new();
+    for file in files {
+        let token = file?.file_name().into_string().ok().map(AssetToken);
+        names.extend(token.filter(|token| is_token(token) && after.is_none_or(|after| token > after)));
+        if names.len() > most {
+            names.pop_last();
+        }
+    }
+    Ok(names.into_iter().collect())
 }
 
 /// Iterates over the files in a directory of pictures that are named like one, with their paths. Looks only where the service

@@ -20,6 +20,10 @@ pub struct Numbers {
     pub running: usize,
     /// Bytes of result pictures that are kept.
     pub asset_bytes: i64,
+    /// Files that nothing in the database accounts for, as last counted.
+    pub unknown: i64,
+    /// Processes whose lease has not ended.
+    pub processes: usize,
 }
 
 impl Counts {

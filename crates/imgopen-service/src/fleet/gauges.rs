@@ -1,11 +1,12 @@
 //! Counts what the database has, for metrics.
 
-use imgopen_store::StoreError;
+use imgopen_store::{Note, OwnerRow, StoreError};
 
 use super::counts::Numbers;
 use crate::context::Context;
 
-/// Returns the numbers of queued and running tasks and the bytes of their pictures. In a fleet they are some seconds old at most.
+/// Returns what the database has: tasks, the bytes of their pictures, unknown files, processes. In a fleet the numbers are some seconds
+/// old at most.
 ///
 /// # Errors
 ///
@@ -15,7 +16,8 @@ pub async fn numbers(context: &Context) -> Result<Numbers, StoreError> {
         Some(fleet) => fleet.counts.lately(context.clock.uptime(), count(context)).await,
         None => {
             let (queued, running) = context.dispatch.counts();
-            Ok(Numbers { queued, running, asset_bytes: context.store.asset_bytes().await? })
+            let (asset_bytes, unknown) = (context.store.asset_bytes().await?, unknown(context).await?);
+            Ok(Numbers { queued, running, asset_bytes, unknown, processes: 1 })
         }
     }
 }
@@ -23,5 +25,11 @@ pub async fn numbers(context: &Context) -> Result<Numbers, StoreError> {
 async fn count(context: &Context) -> Result<Numbers, StoreError> {
     let (store, all) = (&context.store, u32::MAX as usize);
     let (queued, owners, asset_bytes) = tokio::try_join!(store.queue_length(all), store.owners(), store.asset_bytes())?;
-    Ok(Numbers { queued, running: owners.iter().map(|owner| owner.runs).sum(), asset_bytes })
+    let lives = |owner: &&OwnerRow| owner.lease_left.is_none_or(|left| !left.is_zero());
+    let (running, processes) = (owners.iter().map(|owner| owner.runs).sum(), owners.iter().filter(lives).count());
+    Ok(Numbers { queued, running, asset_bytes, unknown: unknown(context).await?, processes })
+}
+
+async fn unknown(context: &Context) -> Result<i64, StoreError> {
+    Ok(context.store.note(Note::Unknown).await?.unwrap_or(0))
 }

@@ -1,6 +1,7 @@
 //! Stores the previews of runs here that somebody elsewhere waits for, where the files of results are.
 //!
-//! They are files of their run without a row, so those that a killed process has left are deleted as its other files are.
+//! They are files of their run without a row, so those that a killed process has left are deleted as its other files are. Nothing is
+//! deleted before the run is over: a new preview overwrites the one before the last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use imgopen_engine::{Format, Picture};
 use imgopen_store::{AssetToken, RunId};
 use tracing::debug;
 
+use crate::assets::AssetError;
 use crate::context::Context;
+use crate::live::Preview;
 
 /// The pause between two previews of a run.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub async fn run(context: Arc<Context>) {
     loop {
         let due = context.running.take_previews(context.clock.uptime());
-        join_all(due.into_iter().map(|(run, picture)| store(&context, run, picture))).await;
+        join_all(due.into_iter().map(|preview| store(&context, preview))).await;
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
             () = context.stopping.cancelled() => return,
@@ -27,21 +30,36 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-async fn store(context: &Context, run: RunId, picture: Picture) {
-    let old = match context.assets.put(&run, &picture, &[], None).await {
-        Ok(stored) => context.running.stored(&run, stored.token),
-        // A run without previews is as good as another.
-        Err(error) => {
-            debug!(run = run.as_str(), %error, "a preview could not be stored");
-            return;
+async fn store(context: &Context, preview: Preview) {
+    let Preview { run, picture, over } = preview;
+    match put(context, &run, &picture, over).await {
+        Ok(token) => {
+            if let Some(late) = context.running.stored(&run, token) {
+                delete(context, vec![late]).await;
+            }
         }
-    };
-    delete(context, &old).await;
+        // A run without previews is as good as another.
+        Err(error) => debug!(run = run.as_str(), %error, "a preview could not be stored"),
+    }
 }
 
-/// Deletes previews. What cannot be deleted now is deleted as other files of its run.
-pub async fn delete(context: &Context, tokens: &[AssetToken]) {
-    if let Err(error) = context.assets.delete(tokens).await {
+/// Stores a preview, and returns its name.
+async fn put(
+    context: &Context,
+    run: &RunId,
+    picture: &Picture,
+    over: Option<AssetToken>,
+) -> Result<AssetToken, AssetError> {
+    match over.filter(|token| format(token) == Some(picture.format)) {
+        Some(token) => context.assets.put_again(&token, picture).await.map(|()| token),
+        None => Ok(context.assets.put(run, picture, &[], None).await?.token),
+    }
+}
+
+/// Deletes previews of a run that is over. What cannot be deleted now is deleted as other files of its run.
+pub async fn delete(context: &Context, tokens: Vec<AssetToken>) {
+    let deletion = async { context.assets.delete(tokens).await?.deleted() };
+    if let Err(error) = deletion.await {
         debug!(%error, "previews could not be deleted; they are deleted later");
     }
 }

@@ -30,8 +30,9 @@ impl Sharing {
         self.watched_until = Some(until);
     }
 
-    /// Returns the latest preview if it is to be stored now: somebody waits, and it is another one than the last.
-    pub fn take(&mut self, latest: Picture, now: Duration) -> Option<Picture> {
+    /// Returns the latest preview if it is to be stored now: somebody waits, and it is another one than the last. With it, the name
+    /// of the one that it is to overwrite, if there are enough.
+    pub fn take(&mut self, latest: Picture, now: Duration) -> Option<(Picture, Option<AssetToken>)> {
         let is_watched = self.watched_until.is_some_and(|until| now < until);
         // The last one is kept, so its memory is not that of another.
         let is_same = |last: &Bytes| last.as_ptr() == latest.bytes.as_ptr() && last.len() == latest.bytes.len();
@@ -40,17 +41,17 @@ impl Sharing {
         }
         self.last = Some(latest.bytes.clone());
         self.has_begun = true;
-        Some(latest)
+        let over = if self.stored.len() >= KEPT { self.stored.pop_front() } else { None };
+        Some((latest, over))
     }
 
-    /// Notes that one is stored. Returns those that are to be deleted.
-    pub fn stored(&mut self, token: AssetToken) -> Vec<AssetToken> {
+    /// Notes that one is stored. Returns it if it is to be deleted, because the run shows none any more.
+    pub fn stored(&mut self, token: AssetToken) -> Option<AssetToken> {
         if self.is_over {
-            return vec![token];
+            return Some(token);
         }
         self.stored.push_back(token);
-        let old = self.stored.len().saturating_sub(KEPT);
-        self.stored.drain(..old).collect()
+        None
     }
 
     /// Returns the latest that is stored.
@@ -85,26 +86,28 @@ mod tests {
         let (mut sharing, first) = (Sharing::default(), picture());
         assert_eq!(sharing.take(first.clone(), Duration::ZERO), None);
         sharing.watched(Duration::from_secs(10));
-        assert_eq!(sharing.take(first.clone(), Duration::ZERO), Some(first.clone()));
+        assert_eq!(sharing.take(first.clone(), Duration::ZERO), Some((first.clone(), None)));
         assert_eq!(sharing.take(first, Duration::ZERO), None);
         assert!(sharing.take(picture(), Duration::from_secs(9)).is_some());
         assert_eq!(sharing.take(picture(), Duration::from_secs(10)), None);
     }
 
     #[test]
-    fn old_previews_are_deleted_and_all_at_the_end() {
+    fn old_previews_are_overwritten_and_all_are_deleted_at_the_end() {
         let mut sharing = Sharing::default();
         assert_eq!(sharing.end(), None);
         let mut sharing = Sharing::default();
         sharing.watched(Duration::from_secs(10));
-        sharing.take(picture(), Duration::ZERO).unwrap();
-        for (name, deleted) in [("a", vec![]), ("b", vec![]), ("c", vec![token("a")])] {
-            assert_eq!(sharing.stored(token(name)), deleted);
+        for (name, overwritten) in [("a", None), ("b", None), ("a", Some(token("a"))), ("b", Some(token("b")))] {
+            let (_, over) = sharing.take(picture(), Duration::ZERO).unwrap();
+            assert_eq!(over, overwritten);
+            assert_eq!(sharing.stored(token(name)), None);
             assert_eq!(sharing.latest(), Some(&token(name)));
         }
-        assert_eq!(sharing.end(), Some(vec![token("b"), token("c")]));
-        // One that was being written is not kept either.
-        assert_eq!(sharing.stored(token("d")), [token("d")]);
+        // One that is being written is not kept either.
+        let (_, over) = sharing.take(picture(), Duration::ZERO).unwrap();
+        assert_eq!((over, sharing.end()), (Some(token("a")), Some(vec![token("b")])));
+        assert_eq!(sharing.stored(token("a")), Some(token("a")));
         assert_eq!((sharing.take(picture(), Duration::ZERO), sharing.latest()), (None, None));
     }
 }

@@ -1,6 +1,6 @@
 //! The files of pictures before a move: how many there are, and which are missing.
 
-use imgopen_store::{AssetFile, AssetToken, Moment, SqliteStore};
+use imgopen_store::{AssetFile, AssetToken, Moment, SqliteStore, Store};
 
 use super::Mover;
 use super::error::MoveError;
@@ -20,7 +20,7 @@ impl Mover<'_> {
     ) -> Result<Files, MoveError> {
         let (mut files, mut last) = (Files::default(), None);
         loop {
-            let batch = source.files(last, BATCH).await?;
+            let batch = source.asset_files(last, BATCH).await?;
             let Some(end) = batch.last() else { return Ok(files) };
             last = Some(end.token.clone());
             for file in batch {

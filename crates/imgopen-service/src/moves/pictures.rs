@@ -24,7 +24,7 @@ impl Mover<'_> {
         after: Option<AssetToken>,
         files: &Files,
     ) -> Result<(u64, Stand), MoveError> {
-        let batch = source.files(after, BATCH).await?;
+        let batch = source.asset_files(after, BATCH).await?;
         let stand = match batch.last() {
             Some(last) => Stand::Pictures(Some(last.token.clone())),
             None => Stand::Put,

@@ -94,13 +94,14 @@ fn withdraw(context: &Context, task: &TaskRow) {
 
 /// Deletes the pictures of a run without a result. Its row lists the run as orphaned, so upkeep deletes what stays.
 async fn delete_pictures(context: &Context, run: &Run<'_>) {
-    let tokens: Vec<&AssetToken> = run.assets.iter().map(|asset| &asset.token).collect();
+    let tokens: Vec<AssetToken> = run.assets.iter().map(|asset| asset.token.clone()).collect();
     if tokens.is_empty() {
         return;
     }
     let task = run.task.id.as_str();
-    match in_time(context, context.assets.delete(tokens)).await {
-        Some(Ok(())) => {}
+    let deletion = async { context.assets.delete(tokens).await?.deleted() };
+    match in_time(context, deletion).await {
+        Some(Ok(_)) => {}
         Some(Err(error)) => warn!(task, %error, "partial results could not be deleted; they are deleted later"),
         None => warn!(task, "partial results could not be deleted in time; they are deleted later"),
     }
@@ -148,7 +149,7 @@ pub async fn end(context: &Context, mut run: Run<'_>, outcome: Outcome) -> Next 
     run.is_writing |= previews.is_some();
     let next = write_outcome(context, run, outcome).await;
     let previews = previews.unwrap_or_default();
-    if !previews.is_empty() && in_time(context, previews::delete(context, &previews)).await.is_none() {
+    if !previews.is_empty() && in_time(context, previews::delete(context, previews)).await.is_none() {
         warn!(run = id.as_str(), "previews could not be deleted in time; they are deleted later");
     }
     next

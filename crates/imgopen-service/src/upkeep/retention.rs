@@ -7,6 +7,7 @@ use imgopen_store::{Duty, Moment, StoreError};
 use tracing::{error, info, warn};
 
 use super::duties;
+use super::survey::Survey;
 use super::sweep::{Sweeper, Writers};
 use super::watch::Watch;
 use crate::assets::AssetError;
@@ -55,6 +56,7 @@ struct Retention {
     /// When ended tasks were searched for last, by the uptime.
     tasks_searched: Option<Duration>,
     sweeper: Sweeper,
+    survey: Survey,
 }
 
 impl Retention {
@@ -95,6 +97,10 @@ impl Retention {
             }
         }
         let sweeps = duties::take(context, Duty::Sweep).await?;
+        if !sweeps {
+            // Another process begins again.
+            (self.sweeper, self.survey) = (Sweeper::default(), Survey::default());
+        }
         if !is_on_duty && !sweeps {
             return Ok(deleted);
         }
@@ -104,12 +110,19 @@ impl Retention {
                     deleted.pictures = delete_expired(context).await?;
                 }
                 if sweeps {
-                    deleted.orphans = self.sweeper.sweep(context, Writers::Some).await?;
+                    deleted.orphans = self.sweep(context).await?;
+                    context.metrics.orphans_deleted(deleted.orphans);
                 }
             }
             Err(error) => warn!(%error, "no files can be deleted; trying again later"),
         }
         Ok(deleted)
+    }
+
+    /// Deletes files of runs that are over, and returns how many.
+    async fn sweep(&mut self, context: &Context) -> Result<usize, AssetError> {
+        let orphans = self.sweeper.sweep(context, Writers::Some).await?;
+        Ok(orphans + self.survey.step(context).await?)
     }
 
     /// Deletes the rows of tasks that ended too long ago and that nothing needs: not a pending callback, not a picture.

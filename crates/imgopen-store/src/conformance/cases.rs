@@ -108,7 +108,7 @@ pub async fn an_end_is_written_whole_or_not_at_all(database: &impl Database) {
     assert!(store.end(End { orphans_run: true, ..succeeded(&second, "same.png") }).await.is_err());
     assert_eq!(row(&*store, "2").await, second);
     assert!(callbacks_of(&*store, "2").await.is_empty());
-    assert!(store.orphaned_runs(10).await.unwrap().is_empty());
+    assert!(store.orphaned_runs(None, 10).await.unwrap().is_empty());
 }
 
 pub async fn a_task_ends_once_with_what_belongs_to_its_end(database: &impl Database) {
@@ -145,7 +145,7 @@ pub async fn a_task_is_cancelled_until_it_has_ended(database: &impl Database) {
         assert_eq!(ended.failure.as_deref(), Some("cancelled by the caller"));
     }
     // The files of a cancelled run are orphans.
-    let orphans = store.orphaned_runs(10).await.unwrap();
+    let orphans = store.orphaned_runs(None, 10).await.unwrap();
     assert_eq!(orphans, [OrphanedRun { run: running.run.clone().unwrap(), since: NOW }]);
     assert!(try_claim(&*store, "me", "queued").await.is_none());
     for name in ["queued", "running", "failed"] {

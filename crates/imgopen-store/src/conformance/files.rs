@@ -1,7 +1,7 @@
 //! The rules about files, and about the end of a store.
 
 use super::*;
-use crate::{AssetToken, OrphanedRun, StoreError, TaskOutput};
+use crate::{AssetFile, AssetToken, OrphanedRun, StoreError, TaskOutput};
 
 fn token(name: &str) -> AssetToken {
     AssetToken(name.to_owned())
@@ -22,11 +22,52 @@ pub async fn runs_are_orphaned_until_they_are_forgotten(database: &impl Database
         assert!(store.end(orphaning(ended)).await.unwrap());
         runs.push(run.run.unwrap());
     }
-    let first = OrphanedRun { run: runs[0].clone(), since: NOW };
-    assert_eq!(store.orphaned_runs(1).await.unwrap(), [first]);
+    let orphan = |number: usize| OrphanedRun { run: runs[number].clone(), since: later(number as i64) };
+    assert_eq!(store.orphaned_runs(None, 1).await.unwrap(), [orphan(0)]);
+    assert_eq!(store.orphaned_runs(Some(orphan(0)), 1).await.unwrap(), [orphan(1)]);
+    assert_eq!(store.orphaned_runs(Some(orphan(0)), 9).await.unwrap(), [orphan(1), orphan(2)]);
+    assert!(store.orphaned_runs(Some(orphan(2)), 9).await.unwrap().is_empty());
     store.forget_orphaned_runs(runs[..2].to_vec()).await.unwrap();
-    let left: Vec<_> = store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
+    let left: Vec<_> = store.orphaned_runs(None, 9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
     assert_eq!(left, runs[2..]);
+}
+
+/// Runs that were orphaned in the same moment are in the order of their ids.
+pub async fn orphaned_runs_of_one_moment_are_listed_in_parts(database: &impl Database) {
+    let store = open(database).await;
+    let mut expected = Vec::new();
+    for number in 0..5 {
+        store.submit(task("a", &number.to_string())).await.unwrap();
+        let run = claim(&*store, "a").await;
+        assert!(store.end(orphaning(run.clone().ended(Ending::Failed("no".to_owned()), None, NOW))).await.unwrap());
+        expected.push(run.run.unwrap());
+    }
+    expected.sort();
+    let mut listed: Vec<OrphanedRun> = Vec::new();
+    loop {
+        let part = store.orphaned_runs(listed.last().cloned(), 2).await.unwrap();
+        if part.is_empty() {
+            break;
+        }
+        listed.extend(part);
+    }
+    assert_eq!(listed.into_iter().map(|orphan| orphan.run).collect::<Vec<_>>(), expected);
+}
+
+pub async fn assets_with_a_file_are_listed_in_parts(database: &impl Database) {
+    let store = open(database).await;
+    store.submit(task("a", "1")).await.unwrap();
+    let run = claim(&*store, "a").await;
+    let assets = vec![expiring("c.png", later(5)), picture("a.png"), picture("d.png"), expiring("b.png", NOW)];
+    assert!(store.end(end(&run, Ending::Succeeded(TaskOutput::default()), assets)).await.unwrap());
+    assert_eq!(store.expire_assets(NOW, 9).await.unwrap(), [token("b.png")]);
+    let file = |name: &str, expires_at| AssetFile { token: token(name), bytes: 7, expires_at };
+    let all = [file("a.png", None), file("c.png", Some(later(5))), file("d.png", None)];
+    assert_eq!(store.asset_files(None, 9).await.unwrap(), all);
+    assert_eq!(store.asset_files(None, 1).await.unwrap(), all[..1]);
+    assert_eq!(store.asset_files(Some(token("a.png")), 1).await.unwrap(), all[1..2]);
+    assert_eq!(store.asset_files(Some(token("b.png")), 9).await.unwrap(), all[1..]);
+    assert!(store.asset_files(Some(token("d.png")), 9).await.unwrap().is_empty());
 }
 
 pub async fn assets_live_until_they_are_deleted(database: &impl Database) {
@@ -193,6 +234,10 @@ pub async fn a_file_is_deleted_for_lack_of_a_row_only_with_proof(database: &impl
     assert!(store.expired_files(None, 9).await.unwrap().contains(&late));
     let files = vec![file(&handed_back), file(&handed_back)];
     assert_eq!(sorted(store.tombstones(files.clone()).await.unwrap()), sorted(files));
+    // A run that is forgotten proves nothing any more.
+    store.forget_orphaned_runs(vec![lost.run.clone().unwrap()]).await.unwrap();
+    assert!(store.tombstones(vec![file(&lost)]).await.unwrap().is_empty());
+    assert!(store.tombstones(Vec::new()).await.unwrap().is_empty());
 }
 
 pub async fn the_last_place_is_that_of_the_newest_task(database: &impl Database) {

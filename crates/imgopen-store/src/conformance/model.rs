@@ -331,7 +331,8 @@ impl<D: Database> World<D> {
     async fn check(&self) {
         let store = &self.processes[0].store;
         let mut waiting: HashMap<KeyId, usize> = HashMap::new();
-        let orphaned: Vec<_> = store.orphaned_runs(1000).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
+        let orphaned: Vec<_> =
+            store.orphaned_runs(None, 1000).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
         for (id, expected) in &self.tasks {
             let row = store.task(id.clone()).await.unwrap().unwrap();
             let found = (row.state, row.attempt, row.run.clone());

@@ -87,7 +87,8 @@ pub async fn a_run_whose_claim_was_not_answered_is_given_back(database: &impl Da
     let queued = row(&*store, &stray.id.0).await;
     assert_eq!((queued.state, queued.attempt, queued.run), (State::Queued, 0, None));
     assert!(!store.end(succeeded(&stray, "late.png")).await.unwrap());
-    let orphans: Vec<_> = store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| Some(orphan.run)).collect();
+    let orphans: Vec<_> =
+        store.orphaned_runs(None, 9).await.unwrap().into_iter().map(|orphan| Some(orphan.run)).collect();
     assert_eq!(orphans, [stray.run]);
     assert_eq!(row(&*store, &known.id.0).await, known);
     assert_eq!(row(&*store, &others.id.0).await, others);

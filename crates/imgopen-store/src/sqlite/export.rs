@@ -4,15 +4,12 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::problem::Problem;
 use super::values::JsonOf;
-use super::{SqliteStore, assets as assets_sql, callbacks, notes, tasks};
+use super::{SqliteStore, callbacks, notes, tasks};
 use crate::export::{
     Counts, Cursor, ExpiredFile, Exported, ExportedAnswer, ExportedAsset, ExportedAttempt, ExportedCallback,
     ExportedTask, LastPlaces, RowKind, Rows,
 };
-use crate::{
-    AssetFile, AssetRow, AssetToken, DeliveryAttempt, Idempotency, KeyRow, Moment, Note, OrphanedRun, State,
-    StoreError, TaskRow,
-};
+use crate::{AssetRow, DeliveryAttempt, Idempotency, KeyRow, Moment, Note, OrphanedRun, State, StoreError, TaskRow};
 
 /// The most bytes of text in a page, but for its last row.
 const PAGE: usize = 8 * 1024 * 1024;
@@ -55,15 +52,6 @@ impl SqliteStore {
     /// When the database fails.
     pub async fn last_places(&self) -> Result<LastPlaces, StoreError> {
         self.read(last_places).await
-    }
-
-    /// Lists the assets that have a file, by token from after that one, at most so many.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn files(&self, after: Option<AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError> {
-        self.read(move |connection| assets_sql::with_files(connection, after.as_ref(), most)).await
     }
 }
 

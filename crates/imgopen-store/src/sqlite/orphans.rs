@@ -13,10 +13,16 @@ pub fn orphan(connection: &Connection, run: &RunId, since: Moment) -> Result<(),
     Ok(())
 }
 
-pub fn orphaned(connection: &Connection, most: usize) -> Result<Vec<OrphanedRun>, Problem> {
-    let sql = "SELECT run, since FROM orphaned_runs ORDER BY since, run LIMIT ?1";
+pub fn orphaned(
+    connection: &Connection,
+    after: Option<&OrphanedRun>,
+    most: usize,
+) -> Result<Vec<OrphanedRun>, Problem> {
+    let sql = "SELECT run, since FROM orphaned_runs WHERE (since, run) > (?1, ?2) ORDER BY since, run LIMIT ?3";
+    let (since, run) = after.map_or((i64::MIN, ""), |after| (after.since.0, after.run.as_str()));
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([most as i64], |row| Ok(OrphanedRun { run: row.get(0)?, since: row.get(1)? }))?;
+    let rows = statement
+        .query_map(params![since, run, most as i64], |row| Ok(OrphanedRun { run: row.get(0)?, since: row.get(1)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

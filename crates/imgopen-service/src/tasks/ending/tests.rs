@@ -134,7 +134,8 @@ async fn a_run_that_is_handed_back_is_orphaned_with_its_row() {
     let context = context(&directory, Arc::default()).await;
     let task = claimed(&context, "enlarge_image").await;
     hand_back(&context, &run(&context, &task), None).await;
-    let orphans: Vec<_> = context.store.orphaned_runs(9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
+    let orphans: Vec<_> =
+        context.store.orphaned_runs(None, 9).await.unwrap().into_iter().map(|orphan| orphan.run).collect();
     assert_eq!(orphans, [task.run.unwrap()]);
 }
 

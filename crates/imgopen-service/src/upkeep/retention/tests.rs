@@ -1,7 +1,9 @@
 //! Passes at times that a test chooses.
 
 use imgopen_engine::{Format, Picture, Registry};
-use imgopen_store::{Claim, Clock, End, Ending, KeyId, NewTask, RunId, State, TaskId, TaskOutput, TaskRow};
+use imgopen_store::{
+    AssetToken, Claim, Clock, End, Ending, HandBack, KeyId, NewTask, Note, RunId, State, TaskId, TaskOutput, TaskRow,
+};
 
 use super::*;
 use crate::app::Service;
@@ -71,6 +73,12 @@ impl Bench {
         assert!(self.context.store.end(end).await.unwrap());
     }
 
+    /// Writes a file in a run without a row, and returns its name.
+    async fn left(&self, run: &RunId) -> AssetToken {
+        let picture = Picture { bytes: vec![1, 2, 3].into(), format: Format::Png, width: 1, height: 1, seed: None };
+        self.context.assets.put(run, &picture, &[], None).await.unwrap().token
+    }
+
     async fn running(&self, name: &str) -> TaskRow {
         let (key, needs) = (KeyId(name.to_owned()), "enlarge_image".to_owned());
         let task = NewTask::new(TaskId(name.to_owned()), key.clone(), "enlarge_image", "{}", self.clock.now());
@@ -90,7 +98,7 @@ impl Bench {
     }
 
     async fn orphaned_runs(&self) -> usize {
-        self.context.store.orphaned_runs(9).await.unwrap().len()
+        self.context.store.orphaned_runs(None, 9).await.unwrap().len()
     }
 }
 
@@ -108,6 +116,39 @@ async fn a_jump_of_the_clock_forgets_no_orphaned_run_early() {
     bench.clock.set(bench.clock.now().plus(Duration::from_secs(10 * 60)));
     bench.pass().await;
     assert_eq!(bench.orphaned_runs().await, 0);
+}
+
+/// A process dies after it has listed a file of a run that is over, and before it has deleted it.
+#[tokio::test]
+async fn a_file_with_a_tombstone_is_deleted_by_the_next_pass() {
+    let mut bench = Bench::new().await;
+    let task = bench.ended("1", Some(None)).await;
+    let left = bench.left(&task.run.unwrap()).await;
+    let store = bench.context.store.clone();
+    assert_eq!(store.tombstones(vec![left.clone()]).await.unwrap(), [left]);
+    assert_eq!(bench.files(), 2);
+    assert_eq!(bench.pass().await, Deleted { pictures: 1, ..Deleted::default() });
+    assert_eq!((bench.files(), store.expired_files(None, 9).await.unwrap().len()), (1, 0));
+}
+
+/// A run is handed back, and what it has written is deleted because of that alone.
+#[tokio::test]
+async fn files_of_orphaned_runs_are_deleted_and_those_of_unknown_runs_are_kept() {
+    let mut bench = Bench::new().await;
+    let task = bench.running("1").await;
+    let (run, store) = (task.run.clone().unwrap(), bench.context.store.clone());
+    let files = [bench.left(&run).await, bench.left(&RunId::new().unwrap()).await];
+    assert_eq!(bench.pass().await, Deleted::default());
+    let now = bench.clock.now();
+    let back = HandBack { task: task.id, run, is_fault: false, deferred_for: Duration::ZERO, now };
+    assert!(store.hand_back(back).await.unwrap());
+    assert_eq!(bench.pass().await, Deleted { orphans: 1, ..Deleted::default() });
+    let mut sizes = Vec::new();
+    for file in &files {
+        sizes.push(bench.context.assets.size_of(file).await.unwrap());
+    }
+    assert_eq!(sizes, [None, Some(3)]);
+    assert_eq!(store.note(Note::Unknown).await.unwrap(), Some(1));
 }
 
 /// As when the disk of the pictures is not mounted: their directory is there, and empty.

@@ -31,7 +31,7 @@ pub async fn the_sole_owner_takes_over_at_once(database: &impl Database) {
     assert_eq!(row(&*store, "2").await, own);
     let requeued = row(&*store, "1").await;
     assert_eq!((requeued.state, requeued.attempt, requeued.run), (State::Queued, 1, None));
-    assert_eq!(store.orphaned_runs(10).await.unwrap(), [OrphanedRun { run: lost.run.unwrap(), since: NOW }]);
+    assert_eq!(store.orphaned_runs(None, 10).await.unwrap(), [OrphanedRun { run: lost.run.unwrap(), since: NOW }]);
     // The other owner is dead from now on.
     assert!(try_claim(&*store, "me", "a").await.is_none());
     assert!(!beat(&*store, "me", HOUR, &[]).await.alive);
@@ -55,7 +55,7 @@ pub async fn a_task_with_all_its_attempts_is_returned_until_it_ends(database: &i
     assert_eq!(recover(&*store, "next", Proof::SoleOwner).await, Recovered::default());
     assert_eq!(row(&*store, "1").await.state, State::Failed);
     assert_eq!(callbacks_of(&*store, "1").await.len(), 1);
-    assert_eq!(store.orphaned_runs(10).await.unwrap().len(), 3);
+    assert_eq!(store.orphaned_runs(None, 10).await.unwrap().len(), 3);
 }
 
 pub async fn only_a_task_that_ran_alone_has_used_its_attempts(database: &impl Database) {

@@ -163,7 +163,7 @@ async fn every_column_is_exported_and_a_running_task_is_queued() {
             Rows::ExpiredFiles(rows) => assert_eq!((rows.len(), rows[0].since), (1, Moment(7))),
         }
     }
-    let files = store.files(None, 9).await.unwrap();
+    let files = store.asset_files(None, 9).await.unwrap();
     assert_eq!(files.len(), 1);
-    assert!(store.files(Some(files[0].token.clone()), 9).await.unwrap().is_empty());
+    assert!(store.asset_files(Some(files[0].token.clone()), 9).await.unwrap().is_empty());
 }
