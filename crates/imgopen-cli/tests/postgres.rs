@@ -141,7 +141,7 @@ async fn a_service_is_moved_with_all_that_it_has() {
     let places = moving.places();
     let places: Vec<_> = places.iter().map(String::as_str).collect();
     let (_, text) = moving.run(&[&["doctor"], &places[..]].concat());
-    for check in ["database", "clock", "processes", "bucket"] {
+    for check in ["database", "clock", "processes", "bucket", "pictures"] {
         assert!(text.lines().any(|line| line.split_whitespace().eq([check, "ok"])), "{text}");
     }
     block_in_place(|| program.stop());

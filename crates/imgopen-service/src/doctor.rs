@@ -7,7 +7,7 @@ mod machine;
 mod rows;
 mod shared;
 
-pub use finding::{Finding, Pictures, Report};
+pub use finding::{Finding, PictureCounts, Pictures, Report};
 pub use shared::examine_shared;
 
 use imgopen_store::{Clock, Inspection};
@@ -61,12 +61,6 @@ pub fn examine(settings: &Settings, clock: &Clock) -> Report {
         }
         Err(error) => Err(Finding::split(&error.to_string(), "correct the setting")),
     };
-    match compared {
-        Ok((pictures, findings)) => {
-            report.pictures = Some(pictures);
-            report.add("pictures", findings);
-        }
-        Err(finding) => report.add("pictures", vec![finding]),
-    }
+    report.compared(compared);
     report
 }

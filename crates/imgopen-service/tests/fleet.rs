@@ -22,7 +22,7 @@ use crate::server::{empty, options};
 const LEASE: Duration = Duration::from_secs(15);
 
 /// A process on a database, which runs one task at a time.
-fn member(url: &str, engine: Arc<dyn Engine>) -> Bench {
+pub fn member(url: &str, engine: Arc<dyn Engine>) -> Bench {
     Bench::new().engines(vec![engine]).with(|settings| {
         settings.database.url = Some(DatabaseUrl::new(url));
         settings.database.connections = 4;
@@ -42,7 +42,7 @@ async fn readiness(server: &Server) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-async fn metrics(server: &Server) -> String {
+pub async fn metrics(server: &Server) -> String {
     server.get("/metrics").send().await.unwrap().text().await.unwrap()
 }
 

@@ -57,6 +57,9 @@ mod models;
 mod months;
 #[cfg(test)]
 #[cfg(all(unix, feature = "postgres"))]
+mod objects;
+#[cfg(test)]
+#[cfg(all(unix, feature = "postgres"))]
 mod offers;
 #[cfg(test)]
 mod prompts;

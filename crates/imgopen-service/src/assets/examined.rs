@@ -1,10 +1,8 @@
 //! A bucket as `imgopen doctor` looks at it: without a service, and waiting for each answer.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use imgopen_store::AssetToken;
 use tokio::runtime::{Builder, Runtime};
 
@@ -66,9 +64,14 @@ impl Examined {
         self.runtime.block_on(self.bucket.shelves())
     }
 
-    /// Returns the files whose tokens begin so, with their sizes.
-    pub fn on_shelf(&self, shelf: &str) -> Result<BTreeMap<AssetToken, u64>, AssetError> {
-        self.runtime.block_on(self.bucket.on_shelf(shelf, None).try_collect())
+    /// Returns files whose tokens begin so with their sizes, in the order of their tokens, from after that one, at most so many.
+    pub fn page(
+        &self,
+        shelf: &str,
+        after: Option<&AssetToken>,
+        most: usize,
+    ) -> Result<Vec<(AssetToken, u64)>, AssetError> {
+        self.runtime.block_on(self.bucket.page(shelf, after, most))
     }
 
     /// Returns the size of a file. `None` if there is none.

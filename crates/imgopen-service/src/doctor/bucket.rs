@@ -1,11 +1,11 @@
 //! The bucket of the pictures: whether it can be used, and whether its objects agree with the rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use imgopen_store::{AssetFile, AssetToken, Inspection, Moment, Note};
+use imgopen_store::{AssetFile, AssetToken, Moment, Note};
 
 use super::finding::{Finding, Pictures};
-use super::rows::{self, Fixes};
+use super::rows::{self, Fixes, Rows};
 use crate::assets::{AssetError, Examined};
 
 /// How many rows or files are compared at once.
@@ -13,7 +13,7 @@ const BATCH: usize = 1000;
 
 /// How many rows without an object are asked for one by one, because their object may have been written meanwhile. Where more are
 /// missing, something else is wrong.
-const ASKED: usize = 100;
+const ASKED: u64 = 100;
 
 /// How pictures are mended.
 const FIXES: Fixes = Fixes {
@@ -23,7 +23,7 @@ const FIXES: Fixes = Fixes {
 };
 
 /// Examines whether an object can be written, and whether the prefix is that of the database. Writes an object and deletes it.
-pub fn reached(rows: &Inspection, bucket: &Examined) -> Vec<Finding> {
+pub fn reached(rows: &dyn Rows, bucket: &Examined) -> Vec<Finding> {
     let outcome = unmarked(rows, bucket).and_then(|finding| match finding {
         Some(finding) => Err(finding),
         None => bucket.write_probe().map_err(of),
@@ -31,7 +31,7 @@ pub fn reached(rows: &Inspection, bucket: &Examined) -> Vec<Finding> {
     outcome.err().into_iter().collect()
 }
 
-fn unmarked(rows: &Inspection, bucket: &Examined) -> Result<Option<Finding>, Finding> {
+fn unmarked(rows: &dyn Rows, bucket: &Examined) -> Result<Option<Finding>, Finding> {
     let noted = rows.note(Note::Pictures).map_err(|error| Finding::of(&error))?;
     let found = bucket.mark().map_err(of)?;
     // A service that has not started yet will mark it.
@@ -47,51 +47,89 @@ fn unmarked(rows: &Inspection, bucket: &Examined) -> Result<Option<Finding>, Fin
     Ok(Some(Finding::new(format!("{} {what}", bucket.shown()), fix)))
 }
 
-/// Compares the rows of pictures with the objects.
-pub fn pictures(rows: &Inspection, bucket: &Examined, now: Moment) -> Result<(Pictures, Vec<Finding>), Finding> {
-    let mut comparison = Comparison { rows, bucket, now, pictures: Pictures::default() };
-    let mut left: BTreeSet<_> = bucket.shelves().map_err(of)?.into_iter().collect();
-    let (mut after, mut shelf, mut objects) = (None, String::new(), BTreeMap::new());
-    loop {
-        let batch = rows.assets(after.as_ref(), BATCH).map_err(|error| Finding::of(&error))?;
-        let Some(last) = batch.last() else { break };
-        after = Some(last.token.clone());
-        for row in batch {
-            // The rows are in the order of their tokens.
-            if !row.token.as_str().starts_with(&shelf) || shelf.is_empty() {
-                shelf = row.token.as_str().get(..2).unwrap_or("_").to_owned();
-                objects = if left.remove(&shelf) { comparison.listed(&shelf)? } else { BTreeMap::new() };
+/// Compares the rows of pictures with the objects, both in the order of their names, so that only a part of each is in memory.
+pub fn pictures(rows: &dyn Rows, bucket: &Examined, now: Moment) -> Result<(Pictures, Vec<Finding>), Finding> {
+    let shelves: BTreeSet<_> = bucket.shelves().map_err(of)?.into_iter().collect();
+    let mut comparison = Comparison { rows: Ahead::of(rows), bucket, now, pictures: Pictures::default() };
+    let none = BTreeMap::new();
+    for shelf in shelves {
+        comparison.compare_while(|token| token.as_str() < shelf.as_str(), &none)?;
+        let mut after = None;
+        loop {
+            let objects: BTreeMap<_, _> = bucket.page(&shelf, after.as_ref(), BATCH).map_err(of)?.into_iter().collect();
+            comparison.note_unknown(&objects)?;
+            after = objects.keys().next_back().filter(|_| objects.len() == BATCH).cloned();
+            match &after {
+                Some(last) => comparison.compare_while(|token| token <= last, &objects)?,
+                None => comparison.compare_while(|token| token.as_str().starts_with(&shelf), &objects)?,
             }
-            comparison.compare(row, &objects)?;
+            if after.is_none() {
+                break;
+            }
         }
     }
-    for shelf in left {
-        comparison.listed(&shelf)?;
-    }
+    comparison.compare_while(|_| true, &none)?;
     let findings = rows::findings(&comparison.pictures, &FIXES);
     Ok((comparison.pictures, findings))
 }
 
+/// Rows in the order of their tokens, some of which are read ahead.
+struct Ahead<'a> {
+    rows: &'a dyn Rows,
+    read: VecDeque<AssetFile>,
+    last: Option<AssetToken>,
+    is_at_end: bool,
+}
+
+impl<'a> Ahead<'a> {
+    fn of(rows: &'a dyn Rows) -> Self {
+        Self { rows, read: VecDeque::new(), last: None, is_at_end: false }
+    }
+
+    /// Returns the next row if its token fits.
+    fn next_if(&mut self, fits: impl Fn(&AssetToken) -> bool) -> Result<Option<AssetFile>, Finding> {
+        if self.read.is_empty() && !self.is_at_end {
+            let batch = self.rows.assets(self.last.as_ref(), BATCH).map_err(|error| Finding::of(&error))?;
+            self.last = batch.last().map(|row| row.token.clone());
+            self.is_at_end = batch.is_empty();
+            self.read = batch.into();
+        }
+        match self.read.front() {
+            Some(next) if fits(&next.token) => Ok(self.read.pop_front()),
+            _ => Ok(None),
+        }
+    }
+}
+
 struct Comparison<'a> {
-    rows: &'a Inspection,
+    rows: Ahead<'a>,
     bucket: &'a Examined,
     now: Moment,
     pictures: Pictures,
 }
 
 impl Comparison<'_> {
-    /// Lists the objects of a shelf, and notes those that nothing accounts for. They are listed before rows are read, so that one
-    /// of a task that ends meanwhile is known.
-    fn listed(&mut self, shelf: &str) -> Result<BTreeMap<AssetToken, u64>, Finding> {
-        let objects = self.bucket.on_shelf(shelf).map_err(of)?;
+    /// Notes objects that nothing accounts for. They are listed before that is asked, so that one of a task that ends meanwhile is
+    /// known.
+    fn note_unknown(&mut self, objects: &BTreeMap<AssetToken, u64>) -> Result<(), Finding> {
         let names: Vec<_> = objects.keys().cloned().collect();
-        for names in names.chunks(BATCH) {
-            for token in self.rows.unaccounted(names).map_err(|error| Finding::of(&error))? {
-                self.pictures.unknown_bytes += objects.get(&token).copied().unwrap_or_default();
-                self.pictures.unknown.push(token);
-            }
+        for token in self.rows.rows.unaccounted(&names).map_err(|error| Finding::of(&error))? {
+            let bytes = objects.get(&token).copied().unwrap_or_default();
+            self.pictures.add_unknown(token, bytes);
         }
-        Ok(objects)
+        Ok(())
+    }
+
+    /// Compares the next rows with these objects, as long as their tokens fit.
+    fn compare_while(
+        &mut self,
+        fits: impl Fn(&AssetToken) -> bool,
+        objects: &BTreeMap<AssetToken, u64>,
+    ) -> Result<(), Finding> {
+        while let Some(row) = self.rows.next_if(&fits)? {
+            self.compare(row, objects)?;
+        }
+        Ok(())
     }
 
     fn compare(&mut self, row: AssetFile, objects: &BTreeMap<AssetToken, u64>) -> Result<(), Finding> {
@@ -99,15 +137,15 @@ impl Comparison<'_> {
         self.pictures.bytes += row.bytes;
         let size = match objects.get(&row.token) {
             Some(size) => Some(*size),
-            None if self.pictures.missing.len() < ASKED => self.bucket.size(&row.token).map_err(of)?,
+            None if self.pictures.counts.missing < ASKED => self.bucket.size(&row.token).map_err(of)?,
             None => None,
         };
         match size {
             Some(size) if size == row.bytes => {}
-            Some(_) => self.pictures.damaged.push(row.token),
+            Some(_) => self.pictures.add_damaged(row.token),
             // A running service is deleting it.
             None if row.expires_at.is_some_and(|end| end <= self.now) => {}
-            None => self.pictures.missing.push(row.token),
+            None => self.pictures.add_missing(row.token),
         }
         Ok(())
     }

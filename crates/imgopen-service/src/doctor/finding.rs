@@ -43,14 +43,54 @@ pub struct Pictures {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Pictures that the database refers to, and whose file is missing.
+    /// Pictures that the database refers to, and whose file is missing; at most 100,000 of them.
     pub missing: Vec<AssetToken>,
-    /// Pictures whose file has another size than the database says.
+    /// Pictures whose file has another size than the database says; at most 100,000.
     pub damaged: Vec<AssetToken>,
-    /// Files that are named like pictures, and that nothing in the database accounts for.
+    /// Files that are named like pictures, and that nothing in the database accounts for; at most 100,000.
     pub unknown: Vec<AssetToken>,
-    /// Their bytes.
+    /// The bytes of all of these.
     pub unknown_bytes: u64,
+    /// How many there are of each in all.
+    pub counts: PictureCounts,
+}
+
+/// How many pictures something is wrong with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PictureCounts {
+    /// Pictures whose file is missing.
+    pub missing: u64,
+    /// Pictures whose file has another size.
+    pub damaged: u64,
+    /// Files that nothing accounts for.
+    pub unknown: u64,
+}
+
+/// How many pictures of each kind are listed. Of a bucket that belongs to another database, all may be unknown.
+const LISTED: usize = 100_000;
+
+impl Pictures {
+    pub(super) fn add_missing(&mut self, token: AssetToken) {
+        self.counts.missing += 1;
+        list(&mut self.missing, token);
+    }
+
+    pub(super) fn add_damaged(&mut self, token: AssetToken) {
+        self.counts.damaged += 1;
+        list(&mut self.damaged, token);
+    }
+
+    pub(super) fn add_unknown(&mut self, token: AssetToken, bytes: u64) {
+        self.counts.unknown += 1;
+        self.unknown_bytes += bytes;
+        list(&mut self.unknown, token);
+    }
+}
+
+fn list(tokens: &mut Vec<AssetToken>, token: AssetToken) {
+    if tokens.len() < LISTED {
+        tokens.push(token);
+    }
 }
 
 /// The outcome of an examination.
@@ -65,6 +105,17 @@ pub struct Report {
 impl Report {
     pub(super) fn add(&mut self, check: &'static str, findings: Vec<Finding>) {
         self.checks.push((check, findings));
+    }
+
+    /// Adds what a comparison of the pictures with their rows has found.
+    pub(super) fn compared(&mut self, outcome: Result<(Pictures, Vec<Finding>), Finding>) {
+        match outcome {
+            Ok((pictures, findings)) => {
+                self.pictures = Some(pictures);
+                self.add("pictures", findings);
+            }
+            Err(finding) => self.add("pictures", vec![finding]),
+        }
     }
 
     /// How many findings there are.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use imgopen_store::{AssetFile, AssetToken, Inspection, Moment, Note};
+use imgopen_store::{AssetFile, AssetToken, Inspection, Moment, Note, StoreError};
 
 use super::finding::{Finding, Pictures};
 use crate::data_dir::ASSETS;
@@ -31,6 +31,32 @@ const FIXES: Fixes = Fixes {
     all: "if `assets/` is on a disk of its own, mount that; or copy them from a backup; --json lists them",
     some: "copy them from a backup into `assets/`; --json lists them",
 };
+
+/// The rows that files are compared with. Its methods block.
+pub trait Rows {
+    /// Lists the assets that have a file, by token from after that one, at most so many.
+    fn assets(&self, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError>;
+
+    /// Returns those of the names of files that nothing accounts for.
+    fn unaccounted(&self, names: &[AssetToken]) -> Result<Vec<AssetToken>, StoreError>;
+
+    /// Returns the value of a note.
+    fn note(&self, note: Note) -> Result<Option<i64>, StoreError>;
+}
+
+impl Rows for Inspection {
+    fn assets(&self, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError> {
+        Self::assets(self, after, most)
+    }
+
+    fn unaccounted(&self, names: &[AssetToken]) -> Result<Vec<AssetToken>, StoreError> {
+        Self::unaccounted(self, names)
+    }
+
+    fn note(&self, note: Note) -> Result<Option<i64>, StoreError> {
+        Self::note(self, note)
+    }
+}
 
 /// Examines the database itself.
 pub fn database(rows: &Inspection, directory: &Path) -> Vec<Finding> {
@@ -78,7 +104,7 @@ pub fn clock(rows: &Inspection, now: Moment) -> Vec<Finding> {
 }
 
 /// Compares the rows of pictures with the files.
-pub fn pictures(rows: &Inspection, directory: &Path, now: Moment) -> Result<(Pictures, Vec<Finding>), Finding> {
+pub fn pictures(rows: &dyn Rows, directory: &Path, now: Moment) -> Result<(Pictures, Vec<Finding>), Finding> {
     let directory = directory.join(ASSETS);
     let mut pictures = Pictures::default();
     let mut after = None;
@@ -95,7 +121,7 @@ pub fn pictures(rows: &Inspection, directory: &Path, now: Moment) -> Result<(Pic
 }
 
 /// Finds out whether the directory lacks the mark that the database names, as the mount point of a disk does.
-fn unmarked(rows: &Inspection, directory: &Path) -> Result<Option<Finding>, Finding> {
+fn unmarked(rows: &dyn Rows, directory: &Path) -> Result<Option<Finding>, Finding> {
     let Some(noted) = rows.note(Note::Pictures).map_err(|error| Finding::of(&error))? else { return Ok(None) };
     let cannot = |error| Finding::on(directory.display(), error, "check the disk and the permissions of the directory");
     let marks = home::marks(directory).map_err(cannot)?.unwrap_or_default();
@@ -118,16 +144,16 @@ fn compare(pictures: &mut Pictures, row: AssetFile, directory: &Path, now: Momen
     pictures.bytes += row.bytes;
     match assets::path(directory, &row.token).metadata() {
         Ok(file) if file.len() == row.bytes => {}
-        Ok(_) => pictures.damaged.push(row.token),
+        Ok(_) => pictures.add_damaged(row.token),
         // A running service is deleting it.
         Err(_) if row.expires_at.is_some_and(|end| end <= now) => {}
-        Err(_) => pictures.missing.push(row.token),
+        Err(_) => pictures.add_missing(row.token),
     }
 }
 
 /// Finds files that nothing accounts for. Names are listed before rows are read, so that a file of a task that ends meanwhile
 /// is known.
-fn find_unknown(rows: &Inspection, pictures: &mut Pictures, directory: &Path) -> Result<(), Finding> {
+fn find_unknown(rows: &dyn Rows, pictures: &mut Pictures, directory: &Path) -> Result<(), Finding> {
     if !directory.exists() {
         return Ok(());
     }
@@ -141,30 +167,29 @@ fn find_unknown(rows: &Inspection, pictures: &mut Pictures, directory: &Path) ->
         }
         for token in rows.unaccounted(&batch).map_err(|error| Finding::of(&error))? {
             let file = assets::path(directory, &token).metadata();
-            pictures.unknown_bytes += file.map_or(0, |file| file.len());
-            pictures.unknown.push(token);
+            pictures.add_unknown(token, file.map_or(0, |file| file.len()));
         }
     }
 }
 
 /// Returns what is wrong with pictures.
 pub fn findings(pictures: &Pictures, fixes: &Fixes) -> Vec<Finding> {
-    let Pictures { rows, missing, damaged, unknown, unknown_bytes, .. } = pictures;
+    let Pictures { rows, missing, damaged, unknown, unknown_bytes, counts, .. } = pictures;
     let mut findings = Vec::new();
     if let Some(first) = missing.first() {
-        let problem = format!("the files of {} of {rows} pictures are missing, such as {first}", missing.len());
-        let fix = match missing.len() as u64 == *rows {
+        let problem = format!("the files of {} of {rows} pictures are missing, such as {first}", counts.missing);
+        let fix = match counts.missing == *rows {
             true => fixes.all,
             false => fixes.some,
         };
         findings.push(Finding::new(problem, fix));
     }
     if let Some(first) = damaged.first() {
-        let problem = format!("the files of {} of {rows} pictures have another size, such as {first}", damaged.len());
+        let problem = format!("the files of {} of {rows} pictures have another size, such as {first}", counts.damaged);
         findings.push(Finding::new(problem, fixes.some));
     }
     if let Some(first) = unknown.first() {
-        let (files, belong) = match unknown.len() {
+        let (files, belong) = match counts.unknown {
             1 => ("1 file".to_owned(), "belongs"),
             count => (format!("{count} files"), "belong"),
         };

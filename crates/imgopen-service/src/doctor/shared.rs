@@ -1,14 +1,19 @@
 //! A service whose rows are in a database that several processes share: whether this machine reaches it, and who else does.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use imgopen_store::{Clock, Moment, OwnerRow};
-use tokio::runtime::Builder;
+use imgopen_store::{AssetFile, AssetToken, Clock, Moment, Note, OwnerRow, Store, StoreError};
+use tokio::runtime::{Builder, Runtime};
 
 use super::finding::{Finding, Report};
-use super::machine;
-use crate::assets::{AssetError, Examined};
+use super::rows::{self, Rows};
+use super::{bucket, machine};
+use crate::assets::Examined;
+use crate::data_dir::ASSETS;
 use crate::settings::{DatabaseSettings, Settings};
 
 /// How far the clock may be from that of the database, which processes go by.
@@ -17,24 +22,43 @@ const APART: Duration = Duration::from_secs(5);
 /// What the database shows.
 #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL is shared"))]
 struct Seen {
+    store: Arc<dyn Store>,
     /// Its clock.
     now: Moment,
     owners: Vec<OwnerRow>,
-    /// The number of the mark of the place of the pictures.
-    pictures: Option<i64>,
 }
 
-/// Examines the settings, the machine, the database that the settings name, and the bucket. The service may be running. Blocks, and
-/// must not be called in an asynchronous task; does not compare pictures with rows.
+/// The rows of a database, with what its calls are waited for by.
+struct Waited {
+    runtime: Runtime,
+    store: Arc<dyn Store>,
+}
+
+impl Rows for Waited {
+    fn assets(&self, after: Option<&AssetToken>, most: usize) -> Result<Vec<AssetFile>, StoreError> {
+        self.runtime.block_on(self.store.asset_files(after.cloned(), most))
+    }
+
+    fn unaccounted(&self, names: &[AssetToken]) -> Result<Vec<AssetToken>, StoreError> {
+        self.runtime.block_on(self.store.unaccounted_files(names.to_vec()))
+    }
+
+    fn note(&self, note: Note) -> Result<Option<i64>, StoreError> {
+        self.runtime.block_on(self.store.note(note))
+    }
+}
+
+/// Examines the settings, the machine, the database that the settings name, and the bucket, whose pictures it compares with the rows.
+/// The service may be running. Blocks, and must not be called in an asynchronous task; reads the rows of all pictures and lists all
+/// objects, some at a time.
 pub fn examine_shared(settings: &Settings, clock: &Clock) -> Report {
     let mut report = Report::default();
     report.add("settings", machine::settings(settings));
     report.add("limits", machine::limits());
-    let seen = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(look(&settings.database)),
-        Err(error) => Err(Finding::new(format!("no connection can be made: {error}"), "end other programs")),
-    };
-    let seen = match seen {
+    let unable = |error: io::Error| Finding::new(format!("no connection can be made: {error}"), "end other programs");
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(unable);
+    let seen = runtime.and_then(|runtime| Ok((runtime.block_on(look(&settings.database))?, runtime)));
+    let (Seen { store, now, owners }, runtime) = match seen {
         Ok(seen) => seen,
         Err(finding) => {
             report.add("database", vec![finding]);
@@ -42,22 +66,37 @@ pub fn examine_shared(settings: &Settings, clock: &Clock) -> Report {
         }
     };
     report.add("database", Vec::new());
-    report.add("clock", apart(clock.now(), seen.now));
+    report.add("clock", apart(clock.now(), now));
     let examined = Examined::open(&settings.storage);
-    let has_bucket = !matches!(examined, Ok(None));
-    report.add("processes", processes(&seen.owners, has_bucket));
+    report.add("processes", processes(&owners, !matches!(examined, Ok(None))));
+    let rows = Waited { runtime, store };
     match examined {
-        Ok(None) => {}
-        Ok(Some(bucket)) => report.add("bucket", reached(seen.pictures, &bucket).err().into_iter().collect()),
+        Ok(None) => compare_directory(&mut report, &rows, &settings.data_dir, now),
+        Ok(Some(bucket)) => {
+            let findings = bucket::reached(&rows, &bucket);
+            let is_reached = findings.is_empty();
+            report.add("bucket", findings);
+            if is_reached {
+                report.compared(bucket::pictures(&rows, &bucket, now));
+            }
+        }
         Err(error) => report.add("bucket", vec![Finding::split(&error.to_string(), "correct the setting")]),
     }
+    // What is left is closed with the process.
+    drop(rows.runtime.block_on(rows.store.close()));
     report
+}
+
+/// Compares the pictures in a data directory, if they are on this machine.
+fn compare_directory(report: &mut Report, rows: &dyn Rows, directory: &Path, now: Moment) {
+    if directory.join(ASSETS).is_dir() {
+        report.compared(rows::pictures(rows, directory, now));
+    }
 }
 
 #[cfg(feature = "postgres")]
 async fn look(settings: &DatabaseSettings) -> Result<Seen, Finding> {
     use imgopen_postgres::{PostgresOptions, PostgresStore};
-    use imgopen_store::{Note, Store, StoreError};
 
     let address = settings.address().map_err(|error| Finding::split(&error.to_string(), "correct the setting"))?;
     let Some(address) = address else { return Err(missing()) };
@@ -66,9 +105,7 @@ async fn look(settings: &DatabaseSettings) -> Result<Seen, Finding> {
         let store = PostgresStore::open(&address, &options).await?;
         store.ready().await?;
         let (now, owners) = (store.now().await?, store.owners().await?);
-        let pictures = store.note(Note::Pictures).await?;
-        store.close().await?;
-        Ok::<_, StoreError>(Seen { now, owners, pictures })
+        Ok::<_, StoreError>(Seen { store: Arc::new(store), now, owners })
     };
     seen.await.map_err(|error| Finding::of(&error))
 }
@@ -124,22 +161,6 @@ fn lost(owner: &OwnerRow) -> Finding {
     let OwnerRow { id, about, runs, .. } = owner;
     let problem = format!("the process {id} on {} gives no sign of life; {runs} tasks were running there", about.host);
     Finding::new(problem, "another process takes its tasks within seconds; start it again, and see its log")
-}
-
-/// Examines whether the bucket can be used, and is that of the database. Writes an object and deletes it.
-fn reached(noted: Option<i64>, bucket: &Examined) -> Result<(), Finding> {
-    let of = |error: AssetError| Finding::split(&error.to_string(), "see the log of the bucket's server");
-    let found = bucket.mark().map_err(of)?;
-    if noted != found && !bucket.is_adopted(noted).map_err(of)? {
-        let what =
-            if found.is_some() { "bears the mark of another database" } else { "lacks the mark of the database" };
-        let fix = format!(
-            "correct `storage.url`; if it is the right place, put an empty object there to have the service take it: {}",
-            bucket.shown_adoption(noted)
-        );
-        return Err(Finding::new(format!("{} {what}", bucket.shown()), fix));
-    }
-    bucket.write_probe().map_err(of)
 }
 
 #[cfg(test)]
