@@ -33,6 +33,7 @@ pub struct Metrics {
     asset_bytes: Gauge,
     backend_up: Family<Backend, Gauge>,
     backend_jobs: Family<Backend, Gauge>,
+    audits: AuditMetrics,
     lease_age: Gauge<f64, AtomicU64>,
     failed_heartbeats: Counter,
     strays: Counter,
@@ -41,6 +42,26 @@ pub struct Metrics {
     orphans: Counter,
     unknown: Gauge,
     processes: Gauge,
+}
+
+/// What audits of pictures measure. Clones share it.
+#[derive(Debug, Clone)]
+pub struct AuditMetrics {
+    pictures: Family<Judged, Counter>,
+    time: Histogram,
+}
+
+/// What an audit has made of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Nothing was found in it.
+    Passed,
+    /// Something was found in it, which its result says.
+    Marked,
+    /// Something was found in it, and it was blurred.
+    Blurred,
+    /// Something was found in it, and its result was refused.
+    Refused,
 }
 
 /// What a process measures.
@@ -117,11 +138,55 @@ struct Tried {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Judged {
+    verdict: &'static str,
+}
+
+/// Returns a histogram of times, from 5 ms to about 20 minutes.
+fn times() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 2.0, 18))
+}
+
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Marked => "marked",
+            Self::Blurred => "blurred",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl AuditMetrics {
+    /// Metrics of audits that have measured nothing yet.
+    pub fn new() -> Self {
+        Self { pictures: Family::default(), time: times() }
+    }
+
+    /// Counts a picture that was audited.
+    pub fn audited(&self, verdict: Verdict) {
+        self.pictures.get_or_create(&Judged { verdict: verdict.as_str() }).inc();
+    }
+
+    /// Records how long the audit of a picture took.
+    pub fn took(&self, time: Duration) {
+        self.time.observe(time.as_secs_f64());
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let pictures =
+            "Pictures audited, by what was done with them; refused ones are those in which something was found";
+        registry.register("pictures_audited", pictures, self.pictures.clone());
+        let time = "For the audit of a picture";
+        registry.register_with_unit("audit_time", time, Unit::Seconds, self.time.clone());
+    }
+}
+
 impl Metrics {
     /// Metrics of a process that has measured nothing yet.
     pub fn new(scope: Scope) -> Self {
-        // From 5 ms to about 20 minutes.
-        let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 18));
         let mut metrics = Self {
             registry: Registry::with_prefix("imgopen"),
             calls: Family::default(),
@@ -131,13 +196,14 @@ impl Metrics {
             finished: Family::default(),
             queued: Gauge::default(),
             running: Gauge::default(),
-            wait: Family::new_with_constructor(seconds),
-            run: Family::new_with_constructor(seconds),
+            wait: Family::new_with_constructor(times),
+            run: Family::new_with_constructor(times),
             tries: Family::default(),
             restarts: Family::default(),
             asset_bytes: Gauge::default(),
             backend_up: Family::default(),
             backend_jobs: Family::default(),
+            audits: AuditMetrics::new(),
             lease_age: Gauge::default(),
             failed_heartbeats: Counter::default(),
             strays: Counter::default(),
@@ -205,6 +271,12 @@ impl Metrics {
         registry.register("orphans_deleted", orphans, self.orphans.clone());
         registry.register("backend_up", "Whether a back end answers", self.backend_up.clone());
         registry.register("backend_jobs", "Jobs that a back end works on for this service", self.backend_jobs.clone());
+        self.audits.register(registry);
+    }
+
+    /// Returns what audits of pictures measure.
+    pub fn audits(&self) -> &AuditMetrics {
+        &self.audits
     }
 
     /// Counts a call that was answered with this HTTP status.
@@ -316,6 +388,10 @@ mod tests {
         metrics.started("outpaint", Duration::from_millis(7));
         metrics.finished("outpaint", Some("sandbox"), "succeeded", Some(Duration::from_secs(2)));
         metrics.tried("acknowledged");
+        for verdict in [Verdict::Passed, Verdict::Passed, Verdict::Marked, Verdict::Blurred, Verdict::Refused] {
+            metrics.audits().audited(verdict);
+        }
+        metrics.audits().took(Duration::from_millis(250));
         let backend = |name: &str, away: Option<&str>, jobs| BackendStatus {
             name: name.to_owned(),
             program: "ComfyUI".to_owned(),
@@ -348,6 +424,13 @@ mod tests {
             "imgopen_backend_up{backend=\"comfyui\"} 1",
             "imgopen_backend_jobs{backend=\"comfyui\"} 2",
             "imgopen_backend_up{backend=\"comfyui-2\"} 0",
+            "imgopen_pictures_audited_total{verdict=\"passed\"} 2",
+            "imgopen_pictures_audited_total{verdict=\"marked\"} 1",
+            "imgopen_pictures_audited_total{verdict=\"blurred\"} 1",
+            "imgopen_pictures_audited_total{verdict=\"refused\"} 1",
+            "# UNIT imgopen_audit_time_seconds seconds",
+            "imgopen_audit_time_seconds_sum 0.25",
+            "imgopen_audit_time_seconds_count 1",
             "imgopen_lease_age_seconds 1.5",
             "imgopen_heartbeats_failed_total 1",
             "imgopen_strays_total 2",

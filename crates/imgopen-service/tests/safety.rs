@@ -278,6 +278,45 @@ async fn what_cannot_be_read_is_not_given_out() {
     }
 }
 
+/// What `/metrics` says of audits, without the times.
+async fn measured(server: &Server) -> Vec<String> {
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let counts =
+        |line: &&str| ["imgopen_pictures_audited_total", "imgopen_audit_time_seconds_count"].contains(&name(line));
+    let mut lines: Vec<_> = text.lines().filter(counts).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// The name of a sample.
+fn name(line: &str) -> &str {
+    line.split(['{', ' ']).next().unwrap()
+}
+
+#[tokio::test]
+async fn audits_are_counted_by_what_is_done_with_pictures() {
+    for (action, verdict) in
+        [(SafetyAction::Mark, "marked"), (SafetyAction::Blur, "blurred"), (SafetyAction::Refuse, "refused")]
+    {
+        let (server, _) = started(action).await;
+        drawn(&server, &server.key, "first", "49 50 90").await;
+        drawn(&server, &server.key, "second", "10").await;
+        // One that cannot be read is not counted, and ends its result.
+        drawn(&server, &server.key, "third", "broken 10").await;
+        let expected = [
+            "imgopen_audit_time_seconds_count 4".to_owned(),
+            format!("imgopen_pictures_audited_total{{verdict=\"{verdict}\"}} 2"),
+            "imgopen_pictures_audited_total{verdict=\"passed\"} 2".to_owned(),
+        ];
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(measured(&server).await, expected);
+    }
+    let (server, _) = started(SafetyAction::Off).await;
+    drawn(&server, &server.key, "first", "90").await;
+    assert_eq!(measured(&server).await, ["imgopen_audit_time_seconds_count 0"]);
+}
+
 #[tokio::test]
 async fn previews_are_withheld() {
     for (action, is_shown) in [

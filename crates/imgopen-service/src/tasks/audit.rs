@@ -2,6 +2,7 @@
 //! that was not audited: what cannot be, is not given out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use imgopen_engine::{Auditor, EngineError, Monitor, Output, Picture, PictureLimits, Registry};
 use imgopen_picture::blurred;
@@ -10,6 +11,7 @@ use imgopen_types::Operation;
 use tracing::{error, info};
 
 use crate::context::Context;
+use crate::metrics::{AuditMetrics, Verdict};
 use crate::results;
 use crate::settings::{InvalidSetting, Policy, SafetyAction, SafetySettings};
 
@@ -19,6 +21,7 @@ pub struct Audit {
     auditor: Arc<dyn Auditor>,
     policy: Policy,
     limits: PictureLimits,
+    metrics: AuditMetrics,
     /// Whether its operation makes pictures.
     has_pictures: bool,
 }
@@ -85,8 +88,8 @@ impl Audit {
         if has_pictures {
             auditor.ready()?;
         }
-        let limits = context.settings.picture_limits();
-        Ok(Some(Self { task: task.id.0.clone(), auditor, policy, limits, has_pictures }))
+        let (limits, metrics) = (context.settings.picture_limits(), context.metrics.audits().clone());
+        Ok(Some(Self { task: task.id.0.clone(), auditor, policy, limits, metrics, has_pictures }))
     }
 
     /// Returns how many bytes it takes beside what the engine takes. The pixels of a picture are in that: it has ended by then.
@@ -138,6 +141,7 @@ impl Audit {
         }
         match self.policy.action {
             SafetyAction::Refuse if !notes.is_empty() => {
+                self.count(&audited);
                 let threshold = self.policy.threshold;
                 return Err(NotPassed::Reason(format!(
                     "{}; the server refuses results with a confidence of {threshold} or more (setting `safety`), so no picture \
@@ -156,13 +160,28 @@ impl Audit {
             }
             SafetyAction::Refuse | SafetyAction::Mark | SafetyAction::Off => {}
         }
+        self.count(&audited);
         Ok((audited, notes))
+    }
+
+    /// Counts pictures, by what is done with them.
+    fn count(&self, audited: &[Found]) {
+        let of_found = match self.policy.action {
+            SafetyAction::Refuse => Verdict::Refused,
+            SafetyAction::Blur => Verdict::Blurred,
+            SafetyAction::Mark | SafetyAction::Off => Verdict::Marked,
+        };
+        for (_, found) in audited {
+            self.metrics.audited(if found.is_empty() { Verdict::Passed } else { of_found });
+        }
     }
 
     /// Returns what counts as found in a picture.
     fn found(&self, picture: &Picture, name: &str, monitor: &Monitor) -> Result<Vec<StoredLabel>, NotPassed> {
+        let began = Instant::now();
         let labels = self.auditor.audit(picture, &self.limits, monitor);
         let labels = labels.map_err(|error| not_passed(error, name, "audited"))?;
+        self.metrics.took(began.elapsed());
         if let Some(label) = labels.iter().find(|label| !label.confidence.is_finite()) {
             let problem = format!("its confidence in `{}` is not a number", label.name);
             return Err(not_passed(EngineError::Failed(problem), name, "audited"));
@@ -236,7 +255,8 @@ mod tests {
     fn audit(action: SafetyAction, threshold: f64) -> Audit {
         let (task, auditor) = ("img1".to_owned(), Arc::new(Widths));
         let policy = Policy { action, threshold };
-        Audit { task, auditor, policy, limits: PictureLimits::default(), has_pictures: true }
+        let (limits, metrics) = (PictureLimits::default(), AuditMetrics::new());
+        Audit { task, auditor, policy, limits, metrics, has_pictures: true }
     }
 
     async fn run(audit: Audit, widths: &[u32]) -> Result<Audited, NotPassed> {
