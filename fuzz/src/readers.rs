@@ -3,7 +3,7 @@
 use imgopen_tests::calls::{build_request, read_request, read_response};
 use imgopen_types::{Callback, ReadError, operations};
 
-use crate::memory::bounded;
+use crate::memory::{BODIES, bounded};
 
 /// Gives the bytes to every reader.
 ///
@@ -18,7 +18,7 @@ pub fn readers(bytes: &[u8]) {
         built(id, bytes);
         judge("answer", id, bytes, read_response);
         if operation.callback.is_some() {
-            let read = bounded(bytes.len(), id, || Callback::read(id, bytes));
+            let read = bounded(BODIES, bytes.len(), id, || Callback::read(id, bytes));
             assert!(read.is_some(), "{id} has a callback, but its body is not read");
         }
     }
@@ -34,7 +34,7 @@ fn built(id: &str, bytes: &[u8]) {
 
 /// Reads, and reads again what was written: the canonical form must be a fixed point.
 fn judge(side: &str, id: &str, bytes: &[u8], read: fn(&str, &[u8]) -> Result<String, ReadError>) {
-    let outcome = bounded(bytes.len(), id, || read(id, bytes).map_err(|error| error.to_string()));
+    let outcome = bounded(BODIES, bytes.len(), id, || read(id, bytes).map_err(|error| error.to_string()));
     match outcome {
         Ok(written) => match read(id, written.as_bytes()) {
             Ok(again) => assert_eq!(again, written, "the {side} of {id} is written in another way when read again"),

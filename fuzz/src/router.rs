@@ -15,7 +15,7 @@ use imgopen_types::{Envelope, read};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
-use crate::memory::bounded;
+use crate::memory::{BODIES, bounded};
 use crate::seeds::{self, BODY_LIMIT};
 
 /// The statuses of refusals. A server that has every operation and no slow callers gives no other failure.
@@ -97,7 +97,7 @@ impl Server {
 
     fn judge(&self, request: Request<Body>, length: usize) {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let (parts, body) = bounded(length, "the router", || self.answer(request));
+        let (parts, body) = bounded(BODIES, length, "the router", || self.answer(request));
         let records = self.recorder.take();
         match (parts.status, records.as_slice()) {
             (StatusCode::OK, [record]) => success(record, &body),

@@ -1,8 +1,10 @@
-//! The seeds of fuzzing: the document's examples, requests that fail in known ways, and the contract's words.
+//! The seeds of fuzzing: the document's examples, requests that fail in known ways, and the contract's words; small model files.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use imgopen_nets::Dimension;
+use imgopen_nets::onnx::{Builder, Setting};
 use imgopen_tests::calls::filled_path;
 use imgopen_tests::document::{request_examples, response_examples};
 use imgopen_types::schema::{Object, Shape};
@@ -78,6 +80,95 @@ pub fn costly(count: usize) -> Vec<Seed> {
         Seed::new("open", "{\"\":[".repeat(count)),
         Seed::new("text", format!("\"{}\"", "\\u0000".repeat(count))),
     ]
+}
+
+/// Inputs of the target `models`: a small file of each format that is whole, but for that of PyTorch, whose first tensor alone is
+/// there.
+pub fn models() -> Vec<Seed> {
+    vec![
+        Seed::new("tflite", &include_bytes!("../seeds/convolution.tflite")[..]),
+        Seed::new("ncnn", ncnn()),
+        Seed::new("torch", torch()),
+        Seed::new("onnx", onnx()),
+    ]
+}
+
+/// The text that lists the layers, a zero, and the weights.
+fn ncnn() -> Vec<u8> {
+    let param = "7767517\n5 6\nInput in 0 1 data\nSplit split 1 2 data a b\n\
+                 Convolution conv 1 1 b c 0=3 1=3 4=1 6=81 9=2 -23310=1,2.0e-1\n\
+                 Eltwise sum 2 1 a c d 0=1 -23301=2,2.0e-1,1.0\nInterp big 1 1 d out 0=3 1=2.0 2=2.0\n";
+    // The zero, the tag of single precision, and the weights.
+    [param.as_bytes(), &[0; 1 + 4 + 4 * 81][..]].concat()
+}
+
+/// Three pickles, and the data of a tensor with the dimensions 32, 3, 3 and 3.
+fn torch() -> Vec<u8> {
+    const COUNT: u64 = 864;
+    let text = |text: &str| [&b"X"[..], &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let parts = [
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec(),
+        b"\x80\x02}(".to_vec(),
+        text("little_endian"),
+        b"\x88u.\x80\x02ccollections\nOrderedDict\n)R(".to_vec(),
+        text("_conv_stem.weight"),
+        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        text("storage"),
+        b"ctorch\nFloatStorage\n".to_vec(),
+        text("0"),
+        text("cpu"),
+        b"M\x60\x03NtQK\x00(K\x20K\x03K\x03K\x03t(K\x1bK\x09K\x03K\x01t\x89ccollections\nOrderedDict\n)RtRu.".to_vec(),
+        b"\x80\x02](".to_vec(),
+        text("0"),
+        b"e.".to_vec(),
+        COUNT.to_le_bytes().to_vec(),
+        vec![0; 4 * COUNT as usize],
+    ];
+    parts.concat()
+}
+
+fn onnx() -> Vec<u8> {
+    let mut builder = Builder::new(0, ["x", "y"].map(str::to_owned));
+    let shape = [1, 2, 4, 4].map(Dimension::Fixed);
+    builder.input("x", &shape);
+    builder.output("y", &shape);
+    let two = builder.number(2.0);
+    let sum = builder.node("Add", &["x", &two], &[]);
+    builder.node_as("Transpose", &[&sum], "y", &[("perm", Setting::Ints(&[0, 1, 3, 2]))]);
+    builder.finish()
+}
+
+/// The words of model files as a dictionary of AFL++.
+pub fn model_words() -> String {
+    let words = [
+        "TFL3",
+        "7767517",
+        "BinaryOp",
+        "Concat",
+        "Convolution",
+        "Eltwise",
+        "Interp",
+        "PReLU",
+        "PixelShuffle",
+        "ReLU",
+        "Split",
+        "-23310=",
+        "little_endian",
+        "ccollections\nOrderedDict\n",
+        "ctorch._utils\n_rebuild_tensor_v2\n",
+        "ctorch\nFloatStorage\n",
+        "ctorch\nLongStorage\n",
+        "Conv",
+        "ConvTranspose",
+        "Expand",
+        "Reshape",
+        "Resize",
+        "Tile",
+        "Transpose",
+        "perm",
+        "pads",
+    ];
+    words.into_iter().map(|word| format!("\"{}\"\n", escaped(word))).collect()
 }
 
 /// The inputs in `fuzz/found` of that target, each of which has failed before.

@@ -76,7 +76,11 @@ const LAYERS: [Layer; 20] = [
         http: true,
     },
     Layer { name: "imgopen-tests", below: &["imgopen-types", "imgopen-client", "imgopen-server"], http: true },
-    Layer { name: "imgopen-fuzz", below: &["imgopen-types", "imgopen-server", "imgopen-tests"], http: true },
+    Layer {
+        name: "imgopen-fuzz",
+        below: &["imgopen-types", "imgopen-nets", "imgopen-server", "imgopen-tests"],
+        http: true,
+    },
     Layer { name: "xtask", below: &[], http: false },
 ];
 

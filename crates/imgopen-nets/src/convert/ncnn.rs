@@ -47,7 +47,7 @@ pub fn to_onnx(param: &str, bin: &[u8]) -> Result<Vec<u8>, ConvertError> {
 
 /// Returns how many channels the input has: as many as the first convolution of it takes, or as the layer says.
 fn channels(input: &str, first: &Layer<'_>, layers: &[Layer<'_>]) -> Result<usize, ConvertError> {
-    let mut same = vec![input];
+    let mut same = HashSet::from([input]);
     let mut taken = None;
     for layer in layers {
         if !layer.inputs.iter().any(|name| same.contains(name)) {

@@ -18,6 +18,9 @@ use crate::convert::ConvertError;
 use crate::onnx::builder::Builder;
 use crate::tensor::Dimension;
 
+/// The longest name of an input or output in bytes. Each operator that takes it has a copy.
+const LONGEST_NAME: usize = 256;
+
 /// Converts a TFLite model whose tensors are of single or half precision to ONNX.
 ///
 /// These operators are converted: `ADD`, `AVERAGE_POOL_2D`, `CONCATENATION`, `CONV_2D`, `DEPTHWISE_CONV_2D`, `DEQUANTIZE` of
@@ -31,6 +34,12 @@ use crate::tensor::Dimension;
 /// operators, with several graphs, or with quantised or sparse tensors.
 pub fn to_onnx(file: &[u8]) -> Result<Vec<u8>, ConvertError> {
     let Model { tensors, inputs, outputs, operators } = Model::read(file)?;
+    let lengths = inputs.iter().chain(&outputs).map(|tensor| tensors[*tensor].name.len());
+    if let Some(length) = lengths.max().filter(|length| *length > LONGEST_NAME) {
+        return Err(broken(format!(
+            "the name of an input or output has {length} bytes; at most {LONGEST_NAME} are read"
+        )));
+    }
     let name = |tensor: &usize| tensors[*tensor].name.to_owned();
     let ports: Vec<String> = inputs.iter().chain(&outputs).map(name).collect();
     for (index, name) in ports.iter().enumerate() {

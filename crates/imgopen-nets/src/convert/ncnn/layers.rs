@@ -2,7 +2,7 @@
 
 use super::bicubic::Kernels;
 use super::graph::{Blob, Graph};
-use super::param::Layer;
+use super::param::{LARGEST, Layer};
 use super::problems::unsupported;
 use super::ratio::Ratio;
 use crate::convert::ConvertError;
@@ -181,7 +181,9 @@ fn concatenation<'a>(graph: &mut Graph<'a>, layer: &Layer<'a>) -> Result<(), Con
     let blobs = all(graph, layer, false)?;
     let values: Vec<&str> = blobs.iter().map(|blob| blob.value.as_str()).collect();
     let value = graph.builder.node("Concat", &values, &[("axis", Setting::Int(1))]);
-    let channels = blobs.iter().map(|blob| blob.channels).sum();
+    let channels = blobs.iter().try_fold(0_usize, |sum, blob| sum.checked_add(blob.channels));
+    let channels = channels.filter(|channels| *channels <= LARGEST);
+    let channels = channels.ok_or_else(|| layer.settings.misfit(&format!("makes more than {LARGEST} channels")))?;
     set(graph, layer, Blob { value, channels, scale: blobs[0].scale })
 }
 

@@ -11,8 +11,11 @@ const MARK: &str = "7767517";
 /// The most layers.
 const MOST: usize = 65_536;
 
-/// The largest number of pixels, channels or steps in a setting.
-const LARGEST: usize = 65_536;
+/// The longest name of a blob in bytes. Operators have copies of those of inputs and outputs.
+const LONGEST_NAME: usize = 256;
+
+/// The largest number of pixels, channels or steps in a setting, and of the channels of a blob.
+pub(super) const LARGEST: usize = 65_536;
 
 /// The key of a list is this less the number of its setting.
 const LISTS: i32 = -23_300;
@@ -85,6 +88,11 @@ fn layer(line: &str) -> Result<Layer<'_>, ConvertError> {
     let blobs: Vec<&str> = rest.by_ref().take(inputs.saturating_add(outputs)).collect();
     let (taken, made) =
         blobs.split_at_checked(inputs).filter(|(_, made)| made.len() == outputs).ok_or_else(incomplete)?;
+    if let Some(length) = blobs.iter().map(|blob| blob.len()).max().filter(|length| *length > LONGEST_NAME) {
+        return Err(broken(format!(
+            "the layer `{name}` has a blob whose name has {length} bytes; at most {LONGEST_NAME} are read"
+        )));
+    }
     let pairs =
         rest.map(|word| pair(word).ok_or_else(|| broken(format!("the layer `{name}` has the setting `{word}`"))));
     let settings = Settings { layer: name, pairs: pairs.collect::<Result<_, _>>()? };

@@ -352,6 +352,33 @@ fn files_that_contradict_themselves_are_broken() {
     );
 }
 
+/// Layers that take a blob with a long name would fill any memory with copies of it.
+#[test]
+fn names_of_blobs_are_short() {
+    let named = |length: usize| to_onnx(&param(2, 2, &[&format!("ReLU relu 1 1 data {}", "a".repeat(length))]), &[]);
+    assert!(named(256).is_ok());
+    let expected =
+        "it is not a valid ncnn model: the layer `relu` has a blob whose name has 257 bytes; at most 256 are read";
+    assert_eq!(named(257).unwrap_err().to_string(), expected);
+}
+
+/// Each layer has twice as many channels as the one before.
+#[test]
+fn channels_cannot_grow_without_end() {
+    let doubled = |layers: usize| {
+        let name = |number: usize| if number == 0 { "data".to_owned() } else { format!("b{number}") };
+        let line = |number: usize| format!("Concat c{number} 2 1 {0} {0} {1}", name(number), name(number + 1));
+        let lines: Vec<String> = (0..layers).map(line).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        to_onnx(&param(1, layers + 1, &lines), &[])
+    };
+    assert!(doubled(16).is_ok());
+    for layers in [17, 64, 70] {
+        let expected = "it is not a valid ncnn model: the layer `c16` makes more than 65536 channels";
+        assert_eq!(doubled(layers).unwrap_err().to_string(), expected, "{layers}");
+    }
+}
+
 #[test]
 fn truncated_files_are_broken_at_every_length() {
     let text = param(2, 3, &["Convolution conv 1 1 data a 0=3 1=3 4=1 5=1 6=54", "ReLU relu 1 1 a out"]);

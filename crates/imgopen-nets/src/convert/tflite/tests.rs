@@ -425,6 +425,22 @@ fn files_that_contradict_themselves_are_broken() {
     assert!(to_onnx(b"<html>").unwrap_err().to_string().contains("`TFL3`"));
 }
 
+/// Operators that take an input with a long name would fill any memory with copies of it.
+#[test]
+fn names_of_inputs_and_outputs_are_short() {
+    for tensor in [0, 1] {
+        let named = |length: usize| {
+            let mut draft = conv(0, 2, 1, 1, &[1, 4, 3, 3]);
+            draft.tensors[tensor].name = "a".repeat(length).leak();
+            to_onnx(&draft.file())
+        };
+        assert!(named(256).is_ok());
+        let expected =
+            "it is not a valid TFLite model: the name of an input or output has 257 bytes; at most 256 are read";
+        assert_eq!(named(257).unwrap_err().to_string(), expected);
+    }
+}
+
 /// As many copies of the same weights as a small file can name would fill any memory.
 #[test]
 fn weights_that_are_used_again_and_again_are_refused() {

@@ -14,6 +14,9 @@ use crate::convert::ConvertError;
 /// The most opcodes of a pickle. One with the 294 tensors of EfficientNet-Lite0 has some ten thousand.
 const MOST: usize = 200_000;
 
+/// The most dimensions of a tensor. A tuple of them takes few bytes to refer to, and each tensor has its own copy.
+const MOST_DIMENSIONS: usize = 8;
+
 /// The only protocol that is read.
 const PROTOCOL: u8 = 2;
 
@@ -117,9 +120,10 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// Reads a tuple of whole numbers from 0.
+    /// Reads a tuple of whole numbers from 0, one for each dimension of a tensor.
     fn counts(&self, value: Value<'_>) -> Option<Vec<usize>> {
-        self.sequence(value)?.iter().map(|value| count(*value)).collect()
+        let values = self.sequence(value).filter(|values| values.len() <= MOST_DIMENSIONS)?;
+        values.iter().map(|value| count(*value)).collect()
     }
 }
 
@@ -356,7 +360,8 @@ fn view(arguments: &[Value<'_>], arena: &Arena<'_>) -> Result<View, ConvertError
         return Err(unsupported("it has a tensor that is made in another way"));
     };
     let read = || Some((count(*offset)?, arena.counts(*shape)?, arena.counts(*strides)?));
-    let (offset, shape, strides) = read().ok_or_else(|| broken("a tensor has no dimensions"))?;
+    let (offset, shape, strides) =
+        read().ok_or_else(|| broken(format!("a tensor has no dimensions, or more than {MOST_DIMENSIONS}")))?;
     let view = View { storage: *storage, offset, shape, strides };
     let room = arena.storages.get(*storage).map_or(0, |storage| storage.count);
     match view.shape.len() == view.strides.len() && view.fits(room) {

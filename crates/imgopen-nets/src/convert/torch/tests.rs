@@ -218,6 +218,18 @@ fn lies_about_sizes_are_errors() {
     assert!(problem(&large).contains("another number of elements"));
 }
 
+/// Tensors that refer to one long tuple would fill any memory with copies of it.
+#[test]
+fn a_tensor_has_few_dimensions() {
+    let four = storage("FloatStorage", "0", 4);
+    let file = with(&four, 3, &[1; 8], &[1; 8]);
+    assert_eq!(floats(&read(&file).unwrap().take("w", &[1; 8]).unwrap()), [4.0]);
+    for (shape, strides) in [(&[1; 9][..], &[1; 9][..]), (&[1; 9], &[1; 8]), (&[1; 8], &[1; 9])] {
+        let problem = problem(&with(&four, 0, shape, strides));
+        assert!(problem.contains("a tensor has no dimensions, or more than 8"), "{shape:?} {strides:?}: {problem}");
+    }
+}
+
 #[test]
 fn storages_and_keys_belong_together() {
     let one = entry("w", &storage("FloatStorage", "0", 1), 0, &[1], &[1]);
