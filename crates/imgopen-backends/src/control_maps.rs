@@ -60,14 +60,15 @@ impl ControlMaps {
         // What the back end makes of the job is its progress.
         let (engine, job, monitor) = (self.engine.clone(), job.clone(), monitor.silent());
         Some(Box::pin(async move {
-            let mut inputs = job.inputs().to_vec();
+            let (mut inputs, mut notes) = (job.inputs().to_vec(), Vec::new());
             for (fields, part) in parts {
                 let made = engine.run(part?, monitor.clone()).await.map_err(|error| fields.error(error))?;
                 let none = || EngineError::Failed(format!("the engine `{}` made no control picture", engine.name()));
+                notes.extend(made.notes.iter().map(|note| format!("`{}`: {note}", fields.module)));
                 let made = made.pictures.into_iter().next().ok_or_else(none)?;
                 inputs.push(Input { field: fields.module, url: NOWHERE.to_owned(), bytes: made.bytes });
             }
-            Ok(job.with_inputs(inputs))
+            Ok(job.with_inputs(inputs).with_notes(notes))
         }))
     }
 }
@@ -107,7 +108,7 @@ pub(crate) fn memory(maps: Option<&ControlMaps>, job: &Job, generation: &Generat
     asking(generation).filter_map(|unit| Some(engine.memory(&part(job, unit, generation).ok()?))).sum()
 }
 
-/// Says who has made the control pictures of a job, and at which size.
+/// Says who has made the control pictures of a job, and at which size, and what they have noted.
 pub(crate) fn notes(maps: Option<&ControlMaps>, job: &Job, generation: &Generation) -> Vec<String> {
     let size = (generation.width, generation.height);
     let note = |unit: &ControlUnit| {
@@ -125,7 +126,7 @@ pub(crate) fn notes(maps: Option<&ControlMaps>, job: &Job, generation: &Generati
             header.height
         ))
     };
-    asking(generation).filter_map(note).collect()
+    asking(generation).filter_map(note).chain(job.notes().iter().cloned()).collect()
 }
 
 /// Returns the limits of a control picture that was made here: its file may be larger than those of callers.

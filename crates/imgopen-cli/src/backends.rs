@@ -1,16 +1,14 @@
 //! Finds and opens the back ends that the settings name.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use imgopen_backends::{Backend, BackendSettings, ControlMaps, DiscoverError, Surroundings};
 use imgopen_engine::Library;
-use imgopen_tools::Preprocessors;
 
 use crate::failure::Failure;
 
 /// Finds out what every back end is, and has each list what it has. One whose kind is known need not answer. In the order of
-/// the settings.
+/// the settings. `control_maps` makes the control pictures of those without preprocessors.
 ///
 /// # Errors
 ///
@@ -18,8 +16,8 @@ use crate::failure::Failure;
 pub async fn open(
     backends: &[BackendSettings],
     library: Library,
+    control_maps: ControlMaps,
 ) -> anyhow::Result<Vec<Result<Backend, DiscoverError>>> {
-    let control_maps = ControlMaps::new(Arc::new(Preprocessors::new()));
     let around = Surroundings { library: Some(library), launcher: launcher(), control_maps: Some(control_maps) };
     let opened = Backend::discover_all(backends.to_vec(), &around).await;
     Ok(opened.map_err(|problem| Failure::usage(format!("`backends`: {problem}")))?)

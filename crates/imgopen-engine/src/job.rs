@@ -22,6 +22,7 @@ pub struct Job {
     limits: PictureLimits,
     plan: Option<Value>,
     fetcher: Option<Arc<dyn FetchInput>>,
+    notes: Vec<String>,
 }
 
 /// An input picture: fetched, but not decoded or checked.
@@ -49,7 +50,8 @@ impl Job {
     /// Creates a job without inputs, with the default limits. `run_id` identifies this run among those of the task.
     pub fn new(request: JobRequest, run_id: impl Into<String>) -> Self {
         let limits = PictureLimits::default();
-        Self { request, run_id: run_id.into(), inputs: Vec::new(), limits, plan: None, fetcher: None }
+        let (inputs, notes) = (Vec::new(), Vec::new());
+        Self { request, run_id: run_id.into(), inputs, limits, plan: None, fetcher: None, notes }
     }
 
     /// Sets the fetched input pictures.
@@ -70,6 +72,11 @@ impl Job {
     /// Sets what [`fetch`](Job::fetch) uses.
     pub fn with_fetcher(self, fetcher: Arc<dyn FetchInput>) -> Self {
         Self { fetcher: Some(fetcher), ..self }
+    }
+
+    /// Sets what an engine has noted while it prepared the job, which the result is to say.
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Returns the id of the task.
@@ -105,6 +112,11 @@ impl Job {
     /// Returns the plan that [`Engine::plan`](crate::Engine::plan) returned; a task of an earlier version has none.
     pub fn plan(&self) -> Option<&Value> {
         self.plan.as_ref()
+    }
+
+    /// Returns what an engine has noted while it prepared the job.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Returns the request as the type of its operation.

@@ -66,7 +66,8 @@ const WEBUI_MEMBER: [Cell; 3] =
     [no(WEBUI_ONLY), no(WEBUI_ONLY), listed("if the server's `/openapi.json` has it").unverified()];
 const WEBUI_UNIT: &str = "does not have it in ControlNet units; A1111 and Forge do";
 const MADE: &str = "the service makes the control picture for `canny`, `scribble`, `softedge`, `lineart`, `threshold`, `invert`, \
-                    `tile`, `shuffle` and `color`, with a note; others are refused";
+                    `tile`, `shuffle` and `color`, and with networks for `depth` and `mediapipe_face`, with a note; others are \
+                    refused";
 const OF_MODULE: [Cell; 3] = [ours("no effect without `module`"), ours("no effect without `module`"), yes("")];
 const THRESHOLD: [Cell; 3] = [
     ours("no effect without `module`; out of the web UI's range is refused"),

@@ -10,12 +10,12 @@ use image::{DynamicImage, Rgb, RgbImage};
 use imgopen_backends::honesty;
 use imgopen_backends::{Backend, BackendSettings, ControlMaps, Driver, Fleet, Kind, Surroundings};
 use imgopen_engine::{
-    Devices, Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Offer, Output, PictureLimits, Preprocessing,
-    Resolution,
+    Devices, Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Offer, Output, Picture, PictureLimits,
+    Preprocessing, Resolution,
 };
 use imgopen_picture::{Attached, Format, decode, encode};
 use imgopen_tools::Preprocessors;
-use imgopen_tools::preprocess::{Preprocessor, preprocess_as};
+use imgopen_tools::preprocess::{NEURAL, Preprocessor, preprocess_as};
 use imgopen_types::operations::{CONTROLNET, PREVIEW_CONTROLNET};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -247,6 +247,56 @@ async fn a_picture_that_cannot_be_read_is_named_and_nothing_is_sent() {
     }
 }
 
+/// Finds depth by a net: the picture itself, darker.
+struct Depth;
+
+impl Engine for Depth {
+    fn name(&self) -> &str {
+        "nets"
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        vec![Offer::new(&PREVIEW_CONTROLNET, Grade::Neural)]
+    }
+
+    fn run(&self, job: Job, _: Monitor) -> BoxFuture<'static, Result<Output, EngineError>> {
+        Box::pin(async move {
+            let source = job.input("sourceImage")?;
+            let mut image = decode(&source.bytes, job.limits()).unwrap().image.to_rgb8();
+            image.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|level| level / 2));
+            let (width, height) = image.dimensions();
+            let bytes = encode(&DynamicImage::from(image), Format::Png, &Attached::default()).unwrap();
+            let picture = Picture { bytes, format: Format::Png, width, height, seed: None };
+            let notes = vec!["depth was found by the net `any.onnx`".to_owned()];
+            Ok(Output { pictures: vec![picture], notes, ..Output::default() })
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_net_that_made_a_control_picture_is_named() {
+    let source = busy(64, 64);
+    for kind in KINDS {
+        let target = faked(kind).await;
+        let control_maps = Some(ControlMaps::new(Arc::new(Depth)));
+        let around = Surroundings { control_maps, ..Surroundings::default() };
+        let engine = driver_in(kind, target.engine.settings().clone(), &around, QUICK);
+        assert!(engine.refresh().await);
+        let asked = request(&target, json!({"module": "depth"}), json!({}));
+        let job = Job::new(asked, "run").with_inputs(vec![given(FIELD, &source)]);
+        let output = engine.run(job, Monitor::new().0).await.unwrap();
+        let made = "`controlnet.args[0].module`: the control picture `depth` was made by the engine `nets` of this service, at \
+                    64x64 pixels";
+        let net = "`controlnet.args[0].module`: depth was found by the net `any.onnx`";
+        for note in [made, net] {
+            assert_eq!(output.notes.iter().filter(|own| *own == note).count(), 1, "{kind}: {:?}", output.notes);
+        }
+        let halved = |level: u8| level / 2;
+        let expected = RgbImage::from_fn(64, 64, |x, y| Rgb(source.get_pixel(x, y).0.map(halved)));
+        assert!(arrived(&target).to_rgb8() == expected, "{kind}");
+    }
+}
+
 /// Makes control pictures when the test lets it.
 #[derive(Clone)]
 struct Held {
@@ -368,7 +418,10 @@ async fn the_table_names_all_that_is_made() {
         for name in values.iter().filter(|name| *name != "none") {
             assert!(text.contains(&format!("`{name}`")), "{kind}: {name}: {text}");
         }
-        assert_eq!(text.matches('`').count(), 2 * (values.len() - 1), "{kind}: {text}");
+        // Those that need networks, which these back ends have only in a service.
+        let neural = NEURAL.map(|neural| neural.names[0]);
+        assert!(neural.iter().all(|name| text.contains(&format!("`{name}`"))), "{kind}: {text}");
+        assert_eq!(text.matches('`').count(), 2 * (values.len() - 1 + neural.len()), "{kind}: {text}");
         let target = faked(kind).await;
         for name in &values {
             let asked = request(&target, json!({"module": name, "processor_res": 64}), json!({}));

@@ -2,9 +2,12 @@
 
 mod child;
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
-use imgopen_backends::{Backend, BackendSettings, DiscoverError, Report};
+use imgopen_backends::{Backend, BackendSettings, ControlMaps, DiscoverError, Report};
 use imgopen_engine::Library;
+use imgopen_tools::Preprocessors;
 use serde_json::{Value, json};
 
 use crate::args::backends::Backends;
@@ -43,7 +46,9 @@ pub fn run(command: Backends, as_json: bool) -> anyhow::Result<()> {
     let library = Library::open(service.models_dir(), None);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let checked = runtime.block_on(async {
-        let opened = backends::open(&backends.list, library.clone()).await?;
+        // Nothing is made by them here.
+        let control_maps = ControlMaps::new(Arc::new(Preprocessors::new()));
+        let opened = backends::open(&backends.list, library.clone(), control_maps).await?;
         let checks = backends.list.iter().zip(opened).map(|(settings, opened)| check(settings, opened, &library));
         anyhow::Ok(join_all(checks).await)
     });

@@ -1,14 +1,16 @@
 //! The engines of a service that this program runs.
 
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod table;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use imgopen_backends::{DiscoverError, Fleet, Inpainter};
+use imgopen_backends::{ControlMaps, DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{Faces, Hairstyle, Nets, Runtime, Safety, SessionSettings};
+use imgopen_neural::{ControlNets, Faces, Hairstyle, Nets, Runtime, Safety, SessionSettings};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -27,7 +29,8 @@ pub fn built_in(sandbox: bool) -> Registry {
 ///
 /// None with the settings that are used here.
 pub fn built_in_with_nets(models: &Path) -> anyhow::Result<Registry> {
-    Ok(with_sandbox(with_nets(imgopen_tools::classical(), models, &NetSettings::default(), Vec::new())?, true))
+    let nets = nets_in(models, &NetSettings::default())?;
+    Ok(with_sandbox(with_nets(imgopen_tools::classical(), &nets, Vec::new()), true))
 }
 
 /// Returns the engines that are built in, and those for back ends. Back ends are preferred to networks that run here.
@@ -37,8 +40,11 @@ pub fn built_in_with_nets(models: &Path) -> anyhow::Result<Registry> {
 /// If the settings of a back end are invalid, it is not known what it is because nothing answers and its kind is not given, or the
 /// library that is to run networks cannot be used.
 pub async fn engines(settings: &Settings, backends: &Backends, library: Library) -> anyhow::Result<Registry> {
+    let nets = nets_in(&settings.models_dir(), &settings.nets)?;
+    let control_maps = ControlMaps::new(Arc::new(ControlNets::new(nets.clone())));
+    let opened = backends::open(&backends.list, library.clone(), control_maps).await?;
     let (mut found, mut failed) = (Vec::new(), Vec::new());
-    for (index, opened) in backends::open(&backends.list, library.clone()).await?.into_iter().enumerate() {
+    for (index, opened) in opened.into_iter().enumerate() {
         match opened {
             Ok(backend) => found.push(backend),
             Err(error) => failed.push((index, error)),
@@ -62,25 +68,24 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     }
     let registry = fleets.into_iter().fold(registry, Registry::with);
     let registry = inpainters.into_iter().flatten().fold(registry, Registry::with);
-    Ok(with_sandbox(with_nets(registry, &settings.models_dir(), &settings.nets, painters)?, settings.sandbox))
+    Ok(with_sandbox(with_nets(registry, &nets, painters), settings.sandbox))
 }
 
-/// Adds the engines that run networks, and what audits results. `painters` paint the hair that one of them finds.
+/// Returns the networks of a models directory.
 ///
 /// # Errors
 ///
 /// If the runtime of the settings cannot be used.
-fn with_nets(
-    registry: Registry,
-    models: &Path,
-    settings: &NetSettings,
-    painters: Vec<Inpainter>,
-) -> anyhow::Result<Registry> {
+fn nets_in(models: &Path, settings: &NetSettings) -> anyhow::Result<Nets> {
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
-    let nets = Nets::run_by(runtime(settings)?, models, sessions);
+    Ok(Nets::run_by(runtime(settings)?, models, sessions))
+}
+
+/// Adds the engines that run networks, and what audits results. `painters` paint the hair that one of them finds.
+fn with_nets(registry: Registry, nets: &Nets, painters: Vec<Inpainter>) -> Registry {
     let painted = painters.into_iter().map(|painter| Hairstyle::with_painter(nets.clone(), Arc::new(painter)));
     let registry = painted.fold(registry, Registry::with).with_auditor(Safety::new(nets.clone()));
-    Ok(imgopen_neural::with_all(registry, &nets))
+    imgopen_neural::with_all(registry, nets)
 }
 
 /// Opens the runtime of networks. The message names the library.

@@ -4,7 +4,7 @@
 //! alone and together; with back ends. So engines that are added are in it. `cargo xtask operations` writes it, and the test
 //! compares it.
 
-mod pieces;
+pub mod pieces;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,8 +16,8 @@ use imgopen_engine::{Engine, Grade, Registry};
 use imgopen_service::NetSettings;
 use imgopen_types::{Operation, operations};
 
-use super::{built_in, with_nets};
-use pieces::Piece;
+use super::{built_in, nets_in, with_nets};
+use pieces::{Piece, put};
 
 /// What stands before the table and after it.
 const BEGIN: &str = "<!-- operations: `cargo xtask operations` writes this table -->\n";
@@ -75,13 +75,9 @@ fn refusals_name_a_pack_that_helps() {
 /// Returns what the engines for networks offer in a models directory with these pieces.
 fn offered(pieces: &[&Piece]) -> BTreeSet<Offered> {
     let models = tempfile::tempdir().unwrap();
-    for (path, contents) in pieces.iter().flat_map(|piece| &piece.files) {
-        let path = models.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, contents).unwrap();
-    }
+    put(models.path(), pieces);
     let settings = NetSettings { threads: Some(1), ..NetSettings::default() };
-    offers(&with_nets(Registry::default(), models.path(), &settings, Vec::new()).unwrap())
+    offers(&with_nets(Registry::default(), &nets_in(models.path(), &settings).unwrap(), Vec::new()))
 }
 
 fn offers(registry: &Registry) -> BTreeSet<Offered> {

@@ -1,6 +1,7 @@
 //! What an operator can put into a models directory: packs, and nets of their own. The nets here have the inputs and outputs of
 //! real ones, and are never run.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use imgopen_nets::Dimension;
@@ -34,6 +35,15 @@ impl Piece {
             (None, Some((folder, kind))) => format!("`{folder}/` ({kind})"),
             (None, None) => String::new(),
         }
+    }
+}
+
+/// Puts pieces into a models directory.
+pub fn put(models: &Path, pieces: &[&Piece]) {
+    for (path, contents) in pieces.iter().flat_map(|piece| &piece.files) {
+        let path = models.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
     }
 }
 
