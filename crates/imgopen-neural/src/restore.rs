@@ -73,7 +73,7 @@ impl Restore {
         let failed = |error: EncodeError| EngineError::Failed(error.to_string());
         let picture = write_like(&source, &image, &done, monitor, failed)?;
         monitor.stage(1.0)?;
-        Ok(Output { pictures: vec![picture], notes: notes(&repair, faces.len(), found.len()), ..Output::default() })
+        Ok(Output { pictures: vec![picture], notes: notes(&repair, &faces, found.len()), ..Output::default() })
     }
 }
 
@@ -158,13 +158,28 @@ fn part(range: Range<f64>, index: usize, count: usize) -> Range<f64> {
     at(index)..at(index + 1)
 }
 
-fn notes(repair: &Repair, repaired: usize, found: usize) -> Vec<String> {
+fn notes(repair: &Repair, faces: &[&FoundFace], found: usize) -> Vec<String> {
+    let repaired = faces.len();
     let what = if repaired == 1 { "1 face was".to_owned() } else { format!("{repaired} faces were") };
     let mut notes = vec![format!("{what} repaired by the net {}", repair.weights.described())];
     if found > repaired {
         notes.push(format!("{found} faces were found, of which the {repaired} largest were repaired"));
     }
+    let profiles = faces.iter().filter(|face| face.is_in_profile()).count();
+    notes.extend(profile_note(if repair.knows_faces() { profiles } else { 0 }));
     notes
+}
+
+/// Says that nets which know faces do so from the front above all.
+fn profile_note(profiles: usize) -> Option<String> {
+    let what = match profiles {
+        0 => return None,
+        1 => "1 face is".to_owned(),
+        count => format!("{count} faces are"),
+    };
+    Some(format!(
+        "{what} in profile, where the net errs more; compare the result, and give a larger `fidelityWeight` for less change"
+    ))
 }
 
 fn missing() -> String {
@@ -200,6 +215,23 @@ mod tests {
         let expected: Vec<_> = (4..20).map(|index| index as f32 * 10.0).collect();
         assert_eq!(lefts(&largest(&found)), expected);
         assert!(largest(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_face_is_in_profile_if_the_nose_is_beyond_an_eye() {
+        let is_in_profile = |right: [f32; 2], left: [f32; 2], nose: [f32; 2]| {
+            let points = [right, left, nose, [0.0; 2], [0.0; 2], [0.0; 2]];
+            FoundFace { points, ..face(0.0, 90.0) }.is_in_profile()
+        };
+        assert!(!is_in_profile([40.0, 50.0], [75.0, 50.0], [57.0, 70.0]));
+        assert!(is_in_profile([40.0, 50.0], [75.0, 50.0], [78.0, 70.0]));
+        assert!(is_in_profile([40.0, 50.0], [75.0, 50.0], [39.0, 70.0]));
+        // Lying on its side.
+        assert!(!is_in_profile([50.0, 40.0], [50.0, 75.0], [30.0, 57.0]));
+        assert!(is_in_profile([50.0, 40.0], [50.0, 75.0], [30.0, 80.0]));
+        assert_eq!(profile_note(0), None);
+        assert!(profile_note(1).unwrap().starts_with("1 face is in profile, where the net errs more"));
+        assert!(profile_note(3).unwrap().starts_with("3 faces are in profile"));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //!   All pixels beyond the faces stay exactly as they were, as do opacity, 16 bits, gray, and what the file carries.
 //! - **What is refused.** Pictures without a face; sources in profile, which lack half of it; where pixels are moved, targets that
 //!   are turned otherwise. Closed eyes of a source do not replace open ones.
+//! - **What is said.** Profiles and closed eyes that a swap spoils in part; that they were not looked for, without the pack `faces`.
 //! - **Repair.** `swap_face_v2` repairs the faces that it has changed, as [`restore`](crate::restore) does, if there is a net for it.
 //! - **Likeness.** With ArcFace, a note gives how similar each face is to its source, before and after.
 
@@ -54,6 +55,10 @@ const COPIES: u64 = 16;
 
 /// The bytes that a run of the mesh net takes, if its file does not determine that.
 const MESH: u64 = 64 * 1024 * 1024;
+
+/// What a result says if there is no net that shows how faces are turned.
+const UNSEEN: &str =
+    "whether faces are in profile, or have closed eyes, was not looked at, because the pack `faces` is not installed";
 
 /// The engine `face-swap`, which offers `swap_face`, `swap_face_v2` and `swap_faces` while the pack `faces` is installed, or while
 /// the operator has nets for swaps and for recognising faces.
@@ -177,6 +182,9 @@ impl Swap {
         let tools = means.open(&self.nets)?;
         let mut notes = vec![means.note()];
         notes.extend(note);
+        if tools.mesh.is_none() {
+            notes.push(UNSEEN.to_owned());
+        }
         let mut changed = Vec::with_capacity(pairs.len());
         for (index, pair) in pairs.iter().enumerate() {
             let (Some(field), Some(face)) = (wish.sources.get(pair.source), found.get(pair.target)) else { continue };

@@ -249,8 +249,10 @@ async fn nets_of_the_operator_paint_faces() {
             }
         }
         assert_eq!((made.get_pixel(2, 2), made.get_pixel(197, 2)), (before.get_pixel(2, 2), before.get_pixel(197, 2)));
-        let [painted, likeness] = &output.notes[..] else { panic!("{:?}", output.notes) };
+        let [painted, unseen @ .., likeness] = &output.notes[..] else { panic!("{:?}", output.notes) };
         assert!(painted.starts_with("the face was painted by the net `inswapper_128.onnx`"), "{painted}");
+        assert_eq!(unseen.len(), usize::from(!has_mesh), "{unseen:?}");
+        assert!(unseen.iter().all(|note| note.contains("because the pack `faces` is not installed")), "{unseen:?}");
         assert!(likeness.starts_with("likeness to the source: "), "{likeness}");
     }
 }

@@ -21,4 +21,13 @@ impl FoundFace {
     pub fn roll(&self) -> f32 {
         roll(&self.points)
     }
+
+    /// Returns whether the tip of the nose does not lie between the eyes, as in a face that is turned to the side by some 45
+    /// degrees or more.
+    pub fn is_in_profile(&self) -> bool {
+        let [right, left, nose, ..] = self.points;
+        let (across, down) = (left[0] - right[0], left[1] - right[1]);
+        let along = (nose[0] - right[0]) * across + (nose[1] - right[1]) * down;
+        !(0.0..=across * across + down * down).contains(&along)
+    }
 }

@@ -86,6 +86,11 @@ impl Repair {
         }
     }
 
+    /// Returns whether the net knows faces, rather than pictures in general.
+    pub(super) fn knows_faces(&self) -> bool {
+        matches!(self.kind, Kind::Restorer { .. })
+    }
+
     /// Returns how many bytes the net and its pictures take at most, beside the picture of the job.
     pub(crate) fn memory(&self) -> u64 {
         let net = match self.kind {

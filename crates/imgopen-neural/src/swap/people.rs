@@ -18,6 +18,9 @@ const MOST_TURNED_PAINTED: f32 = 60.0;
 /// By how many degrees two faces may be turned differently if pixels are moved: more shows what the source hides.
 const MOST_APART: f32 = 50.0;
 
+/// The same, beyond which what the source hides is stretched so far that it may be seen.
+const NOTED_APART: f32 = 25.0;
+
 /// The share of the target's size below which a source lacks detail.
 const COARSE: f32 = 0.5;
 
@@ -121,6 +124,7 @@ fn compare(
         return Err(EngineError::rejected(field, problem));
     }
     if is_painted {
+        notes.extend(weaknesses(target));
         return Ok([false; 2]);
     }
     let apart = (source.turned - target.turned).abs();
@@ -133,8 +137,15 @@ fn compare(
     }
     if target.turned.abs() > MOST_TURNED {
         let turned = target.turned.abs();
-        notes
-            .push(format!("`{TARGET}`: the face is turned by {turned:.0}° to the side, so less of the source is seen"));
+        notes.push(format!(
+            "`{TARGET}`: the face is turned by {turned:.0}° to the side, so less of the source is seen, and the cheek may stay \
+             paler than the rest"
+        ));
+    } else if apart > NOTED_APART {
+        notes.push(format!(
+            "`{TARGET}`: the face is turned by {apart:.0}° against that in `{field}`, so a cheek that is hidden there is \
+             stretched, and may be paler than the rest"
+        ));
     }
     if source.size < COARSE * target.size {
         let (own, needed) = (source.size, target.size);
@@ -151,6 +162,19 @@ fn compare(
         notes.push(format!("`{TARGET}`: eyes are closed, so their lids are stretched from open ones"));
     }
     Ok(stays)
+}
+
+/// Says where a net that paints may fail.
+fn weaknesses(target: Pose) -> impl Iterator<Item = String> {
+    let turned = target.turned.abs();
+    let profile = (turned > MOST_TURNED_PAINTED).then(|| {
+        format!(
+            "`{TARGET}`: the face is turned by {turned:.0}° to the side, where the net errs more; look at the result"
+        )
+    });
+    let closed = target.eyes_closed.contains(&true);
+    let closed = closed.then(|| format!("`{TARGET}`: eyes are closed, which the net may open"));
+    profile.into_iter().chain(closed)
 }
 
 #[cfg(test)]
@@ -184,6 +208,26 @@ mod tests {
         assert!(error.starts_with("`targetUrl`: the face is turned by 60° against that in `sourceUrl`"), "{error}");
         let (_, notes) = compared(turned(20.0), turned(45.0), false).unwrap();
         assert!(notes.len() == 1 && notes[0].contains("turned by 45° to the side"), "{notes:?}");
+        assert!(notes[0].ends_with("and the cheek may stay paler than the rest"), "{notes:?}");
+        let (_, notes) = compared(turned(20.0), turned(-10.0), false).unwrap();
+        assert!(
+            notes.len() == 1 && notes[0].contains("turned by 30° against that in `sourceUrl`, so a cheek"),
+            "{notes:?}"
+        );
+        assert_eq!(compared(turned(20.0), turned(-5.0), false).unwrap().1.len(), 0);
+    }
+
+    #[test]
+    fn what_a_net_paints_badly_is_noted() {
+        let of = |target: Pose| compared(FRONT, target, true).unwrap();
+        let expected =
+            "`targetUrl`: the face is turned by 65° to the side, where the net errs more; look at the result";
+        assert_eq!(of(Pose { turned: -65.0, ..FRONT }), ([false; 2], vec![expected.to_owned()]));
+        let closed = Pose { eyes_closed: [false, true], ..FRONT };
+        assert_eq!(of(closed).1, ["`targetUrl`: eyes are closed, which the net may open"]);
+        assert_eq!(of(Pose { turned: 60.0, ..FRONT }).1.len(), 0);
+        // Those of the source do not count: the net takes only whom it shows.
+        assert_eq!(compared(closed, FRONT, true).unwrap().1.len(), 0);
     }
 
     #[test]
