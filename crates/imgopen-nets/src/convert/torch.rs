@@ -20,6 +20,10 @@ use crate::convert::ConvertError;
 /// The pickles of the number by which such files are recognised, and of the number of their form, 1001.
 const HEAD: [u8; 21] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
 
+/// What is said of files of later versions, and what to do.
+const ZIP: &str = "it is a zip archive, as PyTorch 1.6 and later write; have PyTorch write it in the earlier form: \
+                   `torch.save(torch.load(path, weights_only=True), path, _use_new_zipfile_serialization=False)`";
+
 /// The end of the names of numbers that only training needs.
 const COUNTER: &str = ".num_batches_tracked";
 
@@ -41,7 +45,7 @@ struct Tensor<'a> {
 pub(super) fn read(file: &[u8]) -> Result<State<'_>, ConvertError> {
     let Some(rest) = file.strip_prefix(&HEAD) else {
         return Err(match file.starts_with(b"PK") {
-            true => unsupported("it is a zip archive, as PyTorch 1.6 and later write"),
+            true => unsupported(ZIP),
             false => broken("it does not begin as one"),
         });
     };
