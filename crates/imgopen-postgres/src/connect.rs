@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -24,7 +28,7 @@ const EXAMPLE: &str = "give a URL such as postgres://user:password@host:5432/dat
 pub struct PostgresOptions {
     /// The largest number of connections, at least 1. Calls beyond it wait. 16 by default.
     pub connections: usize,
-    /// The longest time to connect, and to wait for a free connection. 5 seconds by default.
+    /// The longest time to connect, and to wait for a free connection. The servers that the URL names share it. 5 seconds by default.
     pub connect_timeout: Duration,
     /// The longest time that a statement waits for a lock. 10 seconds by default.
     pub lock_timeout: Duration,
@@ -105,15 +109,10 @@ pub fn address(config: &Config) -> String {
 }
 
 /// Makes the pool. It connects as connections are needed.
-pub fn pool(config: Config, options: &PostgresOptions) -> Result<Pool, Problem> {
+pub fn pool(config: Config, servers: Servers, options: &PostgresOptions) -> Result<Pool, Problem> {
     // A closed connection is noticed without a question to the server, and calls that may be repeated are, if one was missed.
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = if needs_tls(&config) {
-        Manager::from_config(config, MakeRustlsConnect::new(tls()?), recycling)
-    } else {
-        Manager::from_config(config, NoTls, recycling)
-    };
-    Pool::builder(manager)
+    Pool::builder(Manager::from_connect(config, servers, recycling))
         .max_size(options.connections.max(1))
         .wait_timeout(Some(options.connect_timeout))
         .create_timeout(Some(options.connect_timeout))
@@ -126,16 +125,149 @@ pub fn pool(config: Config, options: &PostgresOptions) -> Result<Pool, Problem> 
 /// What a server sends without being asked. Reading it drives the connection.
 pub type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
-/// Makes a connection that listens, outside the pool.
-pub async fn listener(config: &Config) -> Result<(Client, Messages), Problem> {
-    let to_problem = |error: tokio_postgres::Error| Problem::of_connecting(&error);
-    if needs_tls(config) {
-        let (client, mut connection) = config.connect(MakeRustlsConnect::new(tls()?)).await.map_err(to_problem)?;
-        Ok((client, stream::poll_fn(move |context| connection.poll_message(context)).boxed()))
-    } else {
-        let (client, mut connection) = config.connect(NoTls).await.map_err(to_problem)?;
-        Ok((client, stream::poll_fn(move |context| connection.poll_message(context)).boxed()))
+/// The servers of a URL, of which one accepts writes. One that does not answer keeps nobody from the others. Clones remember together
+/// which was connected to last, and ask that one first.
+#[derive(Clone)]
+pub struct Servers {
+    /// The configuration of each.
+    each: Arc<[Config]>,
+    /// `None` if TLS is not needed for any.
+    tls: Option<MakeRustlsConnect>,
+    /// The longest time to connect to any of them.
+    limit: Duration,
+    last: Arc<AtomicUsize>,
+}
+
+impl Servers {
+    /// Finds the servers of a configuration.
+    pub fn of(config: &Config, options: &PostgresOptions) -> Result<Self, Problem> {
+        let each = each(config);
+        let tls = if each.iter().any(needs_tls) { Some(MakeRustlsConnect::new(tls()?)) } else { None };
+        Ok(Self { each: each.into(), tls, limit: options.connect_timeout, last: Arc::default() })
     }
+
+    /// Makes a connection that listens, outside the pool.
+    pub async fn listener(&self) -> Result<(Client, Messages), Problem> {
+        match timeout(self.limit, self.any()).await {
+            Ok(connected) => connected.map_err(|error| Problem::of_connecting(&error)),
+            Err(_) => Err(Problem::unreachable("the server did not answer in time")),
+        }
+    }
+
+    /// Connects to the first one that answers and accepts writes. Each has its share of the time, and what it does not use is left to
+    /// those after it. The caller bounds the time of all.
+    async fn any(&self) -> Result<(Client, Messages), tokio_postgres::Error> {
+        let (count, first) = (self.each.len(), self.last.load(Ordering::Relaxed));
+        let deadline = Instant::now() + self.limit;
+        for tried in 1..count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(count - tried + 1).unwrap_or(u32::MAX);
+            if let Ok(Ok(connected)) = timeout(share, self.one((first + tried - 1) % count)).await {
+                return Ok(connected);
+            }
+        }
+        self.one((first + count - 1) % count).await
+    }
+
+    /// Connects to the server at that place.
+    async fn one(&self, place: usize) -> Result<(Client, Messages), tokio_postgres::Error> {
+        let config = &self.each[place];
+        let connected = if let Some(tls) = self.tls.clone().filter(|_| needs_tls(config)) {
+            let (client, mut connection) = config.connect(tls).await?;
+            (client, stream::poll_fn(move |context| connection.poll_message(context)).boxed())
+        } else {
+            let (client, mut connection) = config.connect(NoTls).await?;
+            (client, stream::poll_fn(move |context| connection.poll_message(context)).boxed())
+        };
+        self.last.store(place, Ordering::Relaxed);
+        Ok(connected)
+    }
+}
+
+/// For the pool, which gives its own configuration: that of all servers.
+impl Connect for Servers {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        Box::pin(async move {
+            let (client, mut messages) = self.any().await?;
+            // The call that is under way learns of an error, too.
+            let driven = tokio::spawn(async move { while let Some(Ok(_)) = messages.next().await {} });
+            Ok((client, driven))
+        })
+    }
+}
+
+/// Returns a configuration for each of the servers that one names.
+fn each(config: &Config) -> Vec<Config> {
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let count = hosts.len().max(addresses.len());
+    let fits = [0, count].contains(&hosts.len())
+        && [0, count].contains(&addresses.len())
+        && [0, 1, count].contains(&ports.len());
+    if count <= 1 || !fits {
+        // The driver says what is wrong with numbers that do not fit each other.
+        return vec![config.clone()];
+    }
+    let alone = |place: usize| {
+        let mut alone = without_servers(config);
+        match hosts.get(place) {
+            Some(Host::Tcp(name)) => {
+                alone.host(name);
+            }
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => {
+                alone.host_path(path);
+            }
+            None => {}
+        }
+        if let Some(address) = addresses.get(place) {
+            alone.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(place).or(ports.first()) {
+            alone.port(*port);
+        }
+        alone
+    };
+    (0..count).map(alone).collect()
+}
+
+/// Copies all of a configuration but where the servers are.
+fn without_servers(config: &Config) -> Config {
+    let mut copy = Config::new();
+    copy.ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding())
+        .load_balance_hosts(config.get_load_balance_hosts());
+    if let Some(user) = config.get_user() {
+        copy.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        copy.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        copy.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        copy.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        copy.application_name(name);
+    }
+    if let Some(time) = config.get_connect_timeout() {
+        copy.connect_timeout(*time);
+    }
+    if let Some(time) = config.get_tcp_user_timeout() {
+        copy.tcp_user_timeout(*time);
+    }
+    if let Some(time) = config.get_keepalives_interval() {
+        copy.keepalives_interval(time);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        copy.keepalives_retries(retries);
+    }
+    copy
 }
 
 /// Whether TLS may be spoken: not on the way through a socket of the same machine.
@@ -179,6 +311,26 @@ mod tests {
         {
             let local = config("postgres://me@%2Frun%2Fpostgresql/x", &PostgresOptions::default()).unwrap();
             assert_eq!((address(&local).as_str(), needs_tls(&local)), ("postgres:///run/postgresql:5432/x", false));
+        }
+    }
+
+    #[test]
+    fn each_server_of_a_url_is_asked_alone_with_the_settings_of_all() {
+        let options = PostgresOptions::default();
+        let all = "user=me password=p dbname=x sslmode=require options='-c lock_timeout=7' application_name=other";
+        for (servers, expected) in [
+            ("host=a,b port=1,2", vec!["host=a port=1", "host=b port=2"]),
+            ("host=a,b,c port=5", vec!["host=a port=5", "host=b port=5", "host=c port=5"]),
+            ("host=a,b hostaddr=10.0.0.1,10.0.0.2", vec!["host=a hostaddr=10.0.0.1", "host=b hostaddr=10.0.0.2"]),
+            ("hostaddr=10.0.0.1,10.0.0.2 port=5", vec!["hostaddr=10.0.0.1 port=5", "hostaddr=10.0.0.2 port=5"]),
+            ("host=a", vec!["host=a"]),
+            // These are refused by the driver.
+            ("host=a,b port=1,2,3", vec!["host=a,b port=1,2,3"]),
+            ("host=a,b hostaddr=10.0.0.1", vec!["host=a,b hostaddr=10.0.0.1"]),
+        ] {
+            let read = |servers: &str| config(&format!("{all} {servers}"), &options).unwrap();
+            let expected: Vec<_> = expected.into_iter().map(read).collect();
+            assert!(each(&read(servers)) == expected, "{servers}");
         }
     }
 

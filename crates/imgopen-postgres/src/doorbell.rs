@@ -13,9 +13,9 @@ use futures_util::{StreamExt, stream};
 use imgopen_store::{Doorbell, Ring, RunId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres::AsyncMessage;
 
-use crate::connect;
+use crate::connect::Servers;
 use crate::problem::Problem;
 use crate::statement::rows;
 
@@ -79,17 +79,17 @@ async fn notify(pool: &Pool, payloads: BTreeSet<String>) -> Result<(), Problem> 
 }
 
 /// Listens on a connection of its own, which is made again whenever it is lost.
-pub fn listen(config: Config) -> Doorbell {
+pub fn listen(servers: Servers) -> Doorbell {
     let (rings, heard) = unbounded_channel();
-    tokio::spawn(hear(config, rings));
+    tokio::spawn(hear(servers, rings));
     stream::unfold(heard, |mut heard| async move { heard.recv().await.map(|ring| (ring, heard)) }).boxed()
 }
 
-async fn hear(config: Config, rings: UnboundedSender<Ring>) {
+async fn hear(servers: Servers, rings: UnboundedSender<Ring>) {
     loop {
         tokio::select! {
             // It is lost, and what matters is that it is made again.
-            _ = hear_until_lost(&config, &rings) => {}
+            _ = hear_until_lost(&servers, &rings) => {}
             () = rings.closed() => return,
         }
         tokio::select! {
@@ -99,8 +99,8 @@ async fn hear(config: Config, rings: UnboundedSender<Ring>) {
     }
 }
 
-async fn hear_until_lost(config: &Config, rings: &UnboundedSender<Ring>) -> Result<Infallible, Problem> {
-    let (client, mut messages) = connect::listener(config).await?;
+async fn hear_until_lost(servers: &Servers, rings: &UnboundedSender<Ring>) -> Result<Infallible, Problem> {
+    let (client, mut messages) = servers.listener().await?;
     let mut listening = pin!(client.batch_execute(LISTEN));
     let mut is_listening = false;
     loop {

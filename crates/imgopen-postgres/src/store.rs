@@ -15,9 +15,8 @@ use imgopen_store::{
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tokio_postgres::Config;
 
-use crate::connect::{self, PostgresOptions};
+use crate::connect::{self, PostgresOptions, Servers};
 use crate::doorbell::{self, Bell};
 use crate::problem::Problem;
 use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, recovery, submit, tasks, waiting};
@@ -39,7 +38,7 @@ pub struct PostgresStore {
     calls: Arc<RwLock<()>>,
     bell: Bell,
     /// For the connection that listens. `None` if nothing is announced.
-    announced: Option<Box<Config>>,
+    announced: Option<Servers>,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -107,8 +106,9 @@ impl PostgresStore {
     async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let config = connect::config(url, options).map_err(|problem| problem.at("of the given URL"))?;
         let path: Arc<str> = connect::address(&config).into();
-        let announced = options.notify.then(|| Box::new(config.clone()));
-        let pool = connect::pool(config, options).map_err(|problem| problem.at(&path))?;
+        let servers = Servers::of(&config, options).map_err(|problem| problem.at(&path))?;
+        let announced = options.notify.then(|| servers.clone());
+        let pool = connect::pool(config, servers, options).map_err(|problem| problem.at(&path))?;
         let bell = if options.notify { Bell::new(pool.clone()) } else { Bell::silent() };
         let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default(), bell, announced };
         let found = store.migrate().await.map_err(|problem| problem.at(&store.path))?;
@@ -190,7 +190,7 @@ impl Store for PostgresStore {
     }
 
     fn doorbell(&self) -> Option<Doorbell> {
-        self.announced.as_ref().map(|config| doorbell::listen((**config).clone()))
+        self.announced.clone().map(doorbell::listen)
     }
 
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {

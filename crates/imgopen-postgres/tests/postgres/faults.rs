@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{
     Claim, End, Ending, KeyId, Moment, NewTask, Note, OwnerAbout, OwnerId, RunId, State, Store, StoreError, Submitted,
@@ -196,6 +197,32 @@ async fn a_server_that_does_not_answer_fails_a_call_in_time_and_its_connection_i
     store.set_note(Note::LastSeen, 5).await.unwrap();
     lock.rollback().await.unwrap();
     store.ready().await.unwrap();
+}
+
+/// As a host does whose packets are dropped, or that is stopped: it accepts connections and says nothing.
+#[tokio::test]
+async fn a_server_that_is_silent_keeps_nobody_from_the_others_of_its_url() {
+    let Some(database) = empty().await else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = database.url();
+    let (user, rest) = url.split_once('@').unwrap();
+    let joined = if rest.contains('?') { '&' } else { '?' };
+    let url = format!("{user}@{},{rest}{joined}sslmode=disable", silent.local_addr().unwrap());
+    let short = PostgresOptions { connect_timeout: Duration::from_secs(4), ..options() };
+    let (client, start) = (database.client().await, Instant::now());
+    let store = PostgresStore::open(&url, &short).await.unwrap();
+    let opened = start.elapsed();
+    assert!(opened > Duration::from_millis(1900), "{opened:?}");
+    // From then on the one that answered is asked first.
+    for _ in 0..3 {
+        terminate(&client, false).await;
+        let start = Instant::now();
+        assert_eq!(store.last_place().await, Ok(0));
+        assert!(start.elapsed() < Duration::from_millis(1900), "{:?}", start.elapsed());
+    }
+    let mut bell = store.doorbell().unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(10), bell.next()).await;
+    assert!(matches!(heard, Ok(Some(_))), "{heard:?}");
 }
 
 /// While a service is upgraded, processes of both versions use one database.
