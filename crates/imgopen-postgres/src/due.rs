@@ -118,7 +118,7 @@ pub async fn due(client: &mut Client, now: Moment, under_way: UnderWay) -> Resul
 
 /// Claims callbacks. Those that an earlier try may have claimed are looked for first.
 pub async fn claim(client: &mut Client, claim: &ClaimCallbacks, again: bool) -> Result<Vec<CallbackRow>, Problem> {
-    let ClaimCallbacks { owner, claim: id, now, hold, most, at_once_per_host, turn } = claim;
+    let ClaimCallbacks { owner, claim: id, attempts: known, now, hold, most, at_once_per_host, turn } = claim;
     if again {
         let found = rows(&*client, OF_CLAIM, &[&id.as_str()]).await?;
         if !found.is_empty() {
@@ -127,7 +127,7 @@ pub async fn claim(client: &mut Client, claim: &ClaimCallbacks, again: bool) -> 
     }
     let (mut claimed, mut turn) = (Vec::new(), turn.clone());
     for _ in 0..ROUNDS {
-        let (attempts, others) = under_way(client, owner).await?;
+        let (attempts, others) = under_way(client, owner, known).await?;
         let under_way = UnderWay { attempts, at_once: *most, per_origin: *at_once_per_host, turn: turn.clone() };
         let slots = search(client, *now, Slots::new(under_way).beside(others)).await?;
         let chosen = ids(&slots);
@@ -147,14 +147,20 @@ pub async fn claim(client: &mut Client, claim: &ClaimCallbacks, again: bool) -> 
     Ok(claimed)
 }
 
-/// Returns the attempts in progress: those of an owner, and those of others.
-async fn under_way(client: &Client, owner: &OwnerId) -> Result<(Vec<InProgress>, Vec<InProgress>), Problem> {
-    let (mut own, mut others) = (Vec::new(), Vec::new());
+/// Returns the attempts in progress: those of an owner, which knows of some, and those of others.
+async fn under_way(
+    client: &Client,
+    owner: &OwnerId,
+    known: &[InProgress],
+) -> Result<(Vec<InProgress>, Vec<InProgress>), Problem> {
+    let (mut own, mut others) = (known.to_vec(), Vec::new());
     for row in rows(client, CLAIMED, &[]).await? {
         let (callback, key) = (CallbackId(row.try_get(0)?), KeyId(row.try_get(1)?));
         let attempt = InProgress { callback, key, origin: text(&row, 2)? };
         let by: Option<&str> = row.try_get(3)?;
-        if by == Some(owner.as_str()) { own.push(attempt) } else { others.push(attempt) }
+        if !own.contains(&attempt) {
+            if by == Some(owner.as_str()) { own.push(attempt) } else { others.push(attempt) }
+        }
     }
     Ok((own, others))
 }

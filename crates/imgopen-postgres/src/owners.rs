@@ -73,6 +73,11 @@ const LIVE: &str = "SELECT live.task_id, live.run, percent, step, steps, live.en
 const WATCH: &str = "INSERT INTO watched (task_id, until) VALUES ($1, now_ms() + $2::bigint)
     ON CONFLICT (task_id) DO UPDATE SET until = greatest(watched.until, excluded.until)";
 
+/// An hour is longer than any lease.
+const FORGET_LIVE: &str = "DELETE FROM live WHERE reported_at < now_ms() - 3600000";
+
+const FORGET_WATCHED: &str = "DELETE FROM watched WHERE until <= now_ms()";
+
 pub async fn register(
     client: &mut Client,
     owner: &OwnerId,
@@ -201,4 +206,9 @@ fn read_live(row: &Row) -> Result<LiveProgress, Problem> {
 
 pub async fn watch(client: &mut Client, task: &TaskId, time: Duration) -> Result<(), Problem> {
     change(&*client, WATCH, &[&escape(task.as_str()), &milliseconds(time)]).await.map(drop)
+}
+
+/// Forgets what a heartbeat or a watcher has written at the moment at which the task ended, so that the end did not see it.
+pub async fn forget_progress(client: &mut Client) -> Result<usize, Problem> {
+    Ok(change(&*client, FORGET_LIVE, &[]).await? + change(&*client, FORGET_WATCHED, &[]).await?)
 }

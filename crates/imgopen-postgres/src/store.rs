@@ -272,6 +272,10 @@ impl Store for PostgresStore {
         call!(self, Always, |client| owners::watch(&mut client, &task, time))
     }
 
+    async fn forget_progress(&self) -> Result<usize, StoreError> {
+        call!(self, Always, |client| owners::forget_progress(&mut client))
+    }
+
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
         let recovered = call!(self, IfUndone, |client| recovery::recover(&mut client, &recovery))?;
         if !recovered.requeued.is_empty() {

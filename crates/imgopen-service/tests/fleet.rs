@@ -4,18 +4,21 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::post;
 use imgopen_engine::Engine;
-use imgopen_service::{DatabaseUrl, Role, Store};
+use imgopen_service::{DatabaseUrl, Limit, Role, Store};
 use imgopen_tools::Prompts;
 use imgopen_types::operations;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 
 use crate::common::engines::{Gate, Own, dot, dot_picture};
 use crate::common::way::Way;
-use crate::common::web::Receiver;
+use crate::common::web::{Receiver, TAKEN, host};
 use crate::common::{Answer, Bench, Server, draw, enlarge, enlarge_with_callback, sandbox, until};
 use crate::server::{empty, options};
 
@@ -146,6 +149,85 @@ async fn each_callback_is_pushed_by_one_process() {
     }
     let ids: HashSet<_> = receiver.pushes().iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
     assert_eq!((receiver.pushes().len(), ids.len()), (20, 20));
+}
+
+/// What receivers answer while the database is away is recorded after it, when the claims of the attempts have ended.
+#[tokio::test]
+async fn a_callback_that_was_acknowledged_during_an_outage_is_pushed_once() {
+    const CALLBACKS: usize = 6;
+    let Some(database) = empty().await else { return };
+    let way = Arc::new(Way::to(&database.url()).await);
+    let server = member(&way.url, Arc::new(sandbox())).with(|settings| {
+        settings.callbacks.time = Duration::from_secs(5);
+        settings.callbacks.at_once_per_host = CALLBACKS;
+    });
+    let server = server.start().await;
+    let (pushes, all) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(CALLBACKS)));
+    let taken = {
+        let (way, pushes) = (way.clone(), pushes.clone());
+        move || async move {
+            // Later ones, of which there is to be none, are answered at once.
+            if pushes.fetch_add(1, Ordering::Relaxed) < CALLBACKS {
+                all.wait().await;
+                way.cut();
+            }
+            TAKEN.1
+        }
+    };
+    let address = host(Router::new().route("/enlarge_image", post(taken))).await;
+    let url = format!("http://{address}/enlarge_image");
+    let mut tasks = Vec::new();
+    for number in 0..CALLBACKS {
+        tasks.push(server.submitted("enlarge_image", enlarge_with_callback(&number.to_string(), &url)).await);
+    }
+    until("all are being pushed", || async { (pushes.load(Ordering::Relaxed) == CALLBACKS).then_some(()) }).await;
+    // A claim holds for the time of an attempt and 15 seconds.
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    way.mend();
+    until("it is ready", || async { (readiness(&server).await.0 == 200).then_some(()) }).await;
+    for task in &tasks {
+        let callback = server.pushed(task, "acknowledged").await;
+        assert_eq!(callback["tries"].as_array().unwrap().len(), 1);
+    }
+    assert_eq!(pushes.load(Ordering::Relaxed), CALLBACKS);
+}
+
+/// Whatever process has the other duties: one that only runs tasks pushes nothing, and does not look.
+#[tokio::test]
+async fn pauses_between_pushes_are_limited_by_a_process_that_pushes() {
+    let Some(database) = empty().await else { return };
+    let api = free_address();
+    let with_role = |role: Role, listen: SocketAddr| {
+        member(&database.url(), Arc::new(sandbox())).with(|settings| {
+            (settings.role, settings.listen) = (role, listen);
+            settings.public_url = Some(format!("http://{api}"));
+            settings.callbacks.pauses = vec![Limit(Duration::from_secs(3))];
+        })
+    };
+    let worker = with_role(Role::Worker, free_address()).start().await;
+    let client = database.client().await;
+    until("it has the duty", || async {
+        let duty = "SELECT count(*) FROM duties WHERE name = 'retention'";
+        (client.query_one(duty, &[]).await.unwrap().get::<_, i64>(0) == 1).then_some(())
+    })
+    .await;
+    let data_dir = worker.data_dir().to_owned();
+    let bench = with_role(Role::Api, api).with(|settings| settings.data_dir = data_dir);
+    let first = bench.with_key(worker.key.clone()).start().await;
+    let (receiver, url) = Receiver::answering(&[(500, "")]).await;
+    let task = first.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
+    until("it was pushed", || async {
+        let refused = "SELECT count(*) FROM callbacks WHERE rung = 1";
+        (client.query_one(refused, &[]).await.unwrap().get::<_, i64>(0) == 1).then_some(())
+    })
+    .await;
+    let bench = first.stop().await;
+    // As if the clock had been an hour ahead.
+    let later = "UPDATE callbacks SET next_at = next_at + 3600000 WHERE state = 'pending'";
+    assert_eq!(client.execute(later, &[]).await.unwrap(), 1);
+    let second = bench.start().await;
+    second.pushed(&task, "acknowledged").await;
+    assert_eq!(receiver.pushes().len(), 2);
 }
 
 #[tokio::test]

@@ -105,14 +105,17 @@ pub struct UnderWay {
     pub turn: Turn,
 }
 
-/// A claim of callbacks that are due, by the rules of [`UnderWay`]: the attempts of the owner are those that it has claimed and not
-/// recorded, and what others have claimed is not due.
+/// A claim of callbacks that are due, by the rules of [`UnderWay`]: the attempts of the owner are those that it knows of, and those
+/// that it has claimed and not recorded; what others have claimed is not due.
 #[derive(Debug, Clone)]
 pub struct ClaimCallbacks {
     /// The process that makes the attempts.
     pub owner: OwnerId,
     /// The claim, a new one.
     pub claim: ClaimId,
+    /// The attempts that the process has in progress. Their callbacks are not due, even if a claim has ended before its attempt could
+    /// be recorded.
+    pub attempts: Vec<InProgress>,
     /// Callbacks are due by this moment.
     pub now: Moment,
     /// How long the claim holds, by the database's clock. Longer than an attempt takes: after that, another process makes it.

@@ -129,6 +129,8 @@ pub enum Duty {
     Retention,
     /// Looking for files that no row accounts for.
     Sweep,
+    /// Bringing the delivery attempts of callbacks forward after a clock was put back.
+    Pauses,
 }
 
 impl Duty {
@@ -137,6 +139,7 @@ impl Duty {
         match self {
             Self::Retention => "retention",
             Self::Sweep => "sweep",
+            Self::Pauses => "pauses",
         }
     }
 }

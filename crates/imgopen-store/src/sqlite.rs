@@ -189,6 +189,11 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn forget_progress(&self) -> Result<usize, StoreError> {
+        // It is in memory, and not written by others.
+        Ok(0)
+    }
+
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
         self.write(move |connection| owners::recover(connection, &recovery)).await
     }

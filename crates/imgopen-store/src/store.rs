@@ -95,6 +95,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Has the heartbeats of a task's owner say for that long that somebody waits for its previews.
     async fn watch(&self, task: TaskId, time: Duration) -> Result<(), StoreError>;
 
+    /// Forgets who watched until now, and progress that was reported long ago. Both go with the end of their task, unless they are
+    /// written at the same moment. Returns how many there were.
+    async fn forget_progress(&self) -> Result<usize, StoreError>;
+
     /// Removes dead owners, queues their runs again, and notes those as orphaned. Returns also the tasks that have had
     /// all their attempts, whose end is the caller's to write. Several processes may do so at once: each run is queued again by one
     /// of them.

@@ -227,6 +227,32 @@ async fn progress_is_seen_by_every_process() {
     assert_eq!(client.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
+/// A heartbeat, or a caller who watches, may write at the moment at which the end of the task is committed.
+#[tokio::test]
+async fn progress_that_an_end_did_not_see_is_forgotten() {
+    let Some(database) = empty().await else { return };
+    let (store, client) = (database.store(&options()).await, database.client().await);
+    register(&store, "me", Duration::from_secs(60)).await;
+    for name in ["1", "2"] {
+        submit(&store, "a", name, "any").await;
+    }
+    let ended = store.claim(next("me", "a", "any")).await.unwrap().unwrap();
+    let running = store.claim(next("me", "a", "any")).await.unwrap().unwrap();
+    assert!(store.end(failed(&ended)).await.unwrap());
+    beat(&store, "me", Duration::from_secs(60), &[&running]).await;
+    store.watch(running.id.clone(), Duration::from_secs(60)).await.unwrap();
+    store.watch(ended.id.clone(), Duration::ZERO).await.unwrap();
+    let late = "INSERT INTO live (task_id, run, percent, step, steps, reported_at) VALUES ($1, 'run', 1, 1, 1, now_ms() - 3600001)";
+    client.execute(late, &[&ended.id.as_str()]).await.unwrap();
+    assert_eq!(store.forget_progress().await.unwrap(), 2);
+    for table in ["live", "watched"] {
+        let rows = client.query(&format!("SELECT task_id FROM {table}"), &[]).await.unwrap();
+        let tasks: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(tasks, [running.id.as_str()], "{table}");
+    }
+    assert_eq!(store.forget_progress().await.unwrap(), 0);
+}
+
 /// Waits for an announcement.
 async fn hear(rings: &mut Doorbell, expected: Ring) {
     let heard = async {

@@ -31,6 +31,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The pause before something is written again that could not be written.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long after its claim an attempt may begin: it is to be over, and recorded, while the claim holds.
+const BEGINNING: Duration = Duration::from_secs(7);
+
 /// How often faults of the server are logged at most, because all callbacks meet the same one.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -76,10 +79,11 @@ impl Attempts {
         Self { context, logged: Arc::default() }
     }
 
-    /// Makes one delivery attempt, and records it with what follows from it.
-    pub async fn make(&self, callback: &CallbackRow) {
+    /// Makes one delivery attempt, and records it with what follows from it. If the callback was claimed, `asked` is when, by the
+    /// uptime.
+    pub async fn make(&self, callback: &CallbackRow, asked: Duration) {
         let (started_at, start) = (self.context.clock.now(), Instant::now());
-        let made = AssertUnwindSafe(deliver(&self.context, callback, started_at)).catch_unwind().await;
+        let made = AssertUnwindSafe(deliver(&self.context, callback, started_at, asked)).catch_unwind().await;
         let made = made.unwrap_or_else(|_| Err(Failure::Prevented("the delivery attempt panicked".to_owned())));
         let answer = match made {
             Ok(status) => Ok(status),
@@ -177,7 +181,12 @@ fn pause_after(deferrals: i64) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
-async fn deliver(context: &Context, callback: &CallbackRow, now: Moment) -> Result<i64, Failure> {
+/// Whether an attempt that was claimed at that time would begin too late.
+fn is_late(asked: Duration, now: Duration) -> bool {
+    now.saturating_sub(asked) > BEGINNING
+}
+
+async fn deliver(context: &Context, callback: &CallbackRow, now: Moment, asked: Duration) -> Result<i64, Failure> {
     let settings = &context.settings.callbacks;
     let signer = context.keys.signer(&callback.key).await?;
     let signer = signer.ok_or_else(|| {
@@ -189,6 +198,10 @@ async fn deliver(context: &Context, callback: &CallbackRow, now: Moment) -> Resu
     }
     let headers = sign::headers(&signer.secrets, &callback.id, now, callback.body.as_bytes());
     let headers = headers.map_err(Refused::failed)?;
+    if callback.claim.is_some() && is_late(asked, context.clock.uptime()) {
+        let problem = "the database took so long that another process may make the attempt";
+        return Err(Failure::Prevented(problem.to_owned()));
+    }
     let limits = Limits::default().bytes(RECEIPT_BYTES).time(settings.time).redirects(0);
     let posted = context.fetcher.post(&callback.url, headers, Bytes::from(callback.body.clone()), &limits).await?;
     Ok(receipt(posted.status, &posted.headers, &posted.body, context.clock.now())?)
@@ -203,5 +216,13 @@ mod tests {
         let pauses: Vec<_> = (0..9).map(|deferrals| pause_after(deferrals).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(pause_after(i64::MAX), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn an_attempt_begins_soon_after_its_claim_or_not_at_all() {
+        let at = Duration::from_secs;
+        assert!(!is_late(at(100), at(107)) && is_late(at(100), at(108)));
+        // The claim that waited for the database as long as a call may take.
+        assert!(is_late(at(100), at(135)));
     }
 }

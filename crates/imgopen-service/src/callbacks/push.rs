@@ -88,14 +88,14 @@ impl Pusher {
         if self.turn.origins.len() > TURNS {
             self.turn.origins.retain(|key, _| attempts.iter().any(|attempt| attempt.key == *key));
         }
-        let now = self.context.clock.now();
+        let (now, asked) = (self.context.clock.now(), self.context.clock.uptime());
         for callback in self.due(now, attempts).await? {
             self.turn.passed(&callback.key, &callback.origin);
             let entry = self.in_progress.enter(&callback);
             let (context, attempts) = (self.context.clone(), self.attempts.clone());
             self.pushes.spawn(async move {
                 tokio::select! {
-                    () = attempts.make(&callback) => {}
+                    () = attempts.make(&callback, asked) => {}
                     // What is not recorded is pushed again after the next start.
                     () = context.ending.cancelled() => {}
                 }
@@ -125,6 +125,7 @@ impl Pusher {
         let claim = ClaimCallbacks {
             owner: fleet.owner(),
             claim,
+            attempts,
             now,
             hold: settings.time + RECORDED,
             most: settings.at_once,
@@ -150,8 +151,8 @@ impl Pauses {
         if is_recent && observed.jump < JUMP {
             return;
         }
-        // The clocks of several processes follow that of their database, and one looks for all.
-        if !duties::take(context, Duty::Retention).await.unwrap_or(false) {
+        // The clocks of several processes follow that of their database, and one of those that push looks for all.
+        if !duties::take(context, Duty::Pauses).await.unwrap_or(false) {
             self.checked = Some(uptime);
             return;
         }

@@ -91,6 +91,7 @@ impl Retention {
                 expire_pictures(context, now).await?;
                 deleted.tasks = self.delete_tasks(context, now).await?;
                 deleted.keys = context.store.forget_idempotency_keys(now).await?;
+                context.store.forget_progress().await?;
             }
             if has_engines {
                 expire_in_engines(context).await;

@@ -213,11 +213,30 @@ pub async fn a_redelivery_survives_the_attempt_in_progress(database: &impl Datab
 /// A claim of an owner that may have so many attempts in progress.
 fn claiming(owner_name: &str, most: usize, hold: Duration) -> ClaimCallbacks {
     let (claim, turn) = (ClaimId::new().unwrap(), Turn::default());
-    ClaimCallbacks { owner: owner(owner_name), claim, now: later(9), hold, most, at_once_per_host: 3, turn }
+    let (owner, attempts) = (owner(owner_name), Vec::new());
+    ClaimCallbacks { owner, claim, attempts, now: later(9), hold, most, at_once_per_host: 3, turn }
 }
 
 async fn claimed(store: &dyn Store, owner_name: &str, most: usize, hold: Duration) -> Vec<CallbackRow> {
     store.claim_callbacks(claiming(owner_name, most, hold)).await.unwrap()
+}
+
+/// As after an outage, in which what receivers answered could not be recorded before the claim ended.
+pub async fn a_claim_that_ended_is_not_taken_again_beside_its_attempt(database: &impl Database) {
+    let store = open(database).await;
+    for number in 1..=3 {
+        pending(&*store, "a", &number.to_string(), &format!("http://{number}"), later(number)).await;
+    }
+    let first = claimed(&*store, "me", 3, Duration::ZERO).await;
+    assert_eq!(tasks(&first), ["1", "2"]);
+    let attempts: Vec<_> = first.iter().map(InProgress::from).collect();
+    let beside = |most| ClaimCallbacks { attempts: attempts.clone(), ..claiming("me", most, Duration::ZERO) };
+    assert_eq!(store.claim_callbacks(beside(3)).await.unwrap(), []);
+    assert_eq!(tasks(&store.claim_callbacks(beside(5)).await.unwrap()), ["3"]);
+    // The record of the first claim counts, because nobody has made another one.
+    store.record_delivery(acknowledged(first[0].clone())).await.unwrap();
+    let row = callbacks_of(&*store, "1").await.remove(0);
+    assert_eq!((row.state, row.tries.len()), (CallbackState::Acknowledged, 1));
 }
 
 fn acknowledged(seen: CallbackRow) -> Delivery {

@@ -61,7 +61,7 @@ pub fn due(connection: &Connection, now: Moment, under_way: UnderWay) -> Result<
 }
 
 pub fn claim(connection: &Connection, claim: &ClaimCallbacks) -> Result<Vec<CallbackRow>, Problem> {
-    let ClaimCallbacks { owner, claim, now, hold, most, at_once_per_host, turn } = claim;
+    let ClaimCallbacks { owner, claim, attempts, now, hold, most, at_once_per_host, turn } = claim;
     let time = system_time();
     let sql = "SELECT id, key_id, origin, claimed_by FROM callbacks INDEXED BY callbacks_claimed
                WHERE claim IS NOT NULL AND claimed_until > ?1 AND state = 'pending'";
@@ -70,10 +70,13 @@ pub fn claim(connection: &Connection, claim: &ClaimCallbacks) -> Result<Vec<Call
         let attempt = InProgress { callback: row.get(0)?, key: row.get(1)?, origin: row.get(2)? };
         Ok((attempt, row.get::<_, Option<OwnerId>>(3)?))
     })?;
-    let claimed = claimed.collect::<Result<Vec<_>, _>>()?;
-    let (own, others): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|(_, by)| by.as_ref() == Some(owner));
-    let attempts = own.into_iter().map(|(attempt, _)| attempt).collect();
-    let others = others.into_iter().map(|(attempt, _)| attempt).collect();
+    let (mut attempts, mut others) = (attempts.clone(), Vec::new());
+    for claimed in claimed {
+        let (attempt, by) = claimed?;
+        if !attempts.contains(&attempt) {
+            if by.as_ref() == Some(owner) { attempts.push(attempt) } else { others.push(attempt) }
+        }
+    }
     let under_way = UnderWay { attempts, at_once: *most, per_origin: *at_once_per_host, turn: turn.clone() };
     let mut chosen = search(connection, *now, Slots::new(under_way).beside(others))?;
     let sql = "UPDATE callbacks SET claim = ?2, claimed_by = ?3, claimed_until = ?4 WHERE id = ?1";
