@@ -153,8 +153,13 @@ fn an_engine_that_has_all_that_is_named_is_found() {
     let depth = NamedModel { kind: NamedKind::Control, name: "depth".to_owned() };
     assert_eq!(find(&[depth]).2, ["depth"]);
     // One that is away is waited for if only it has them.
-    here.set_others(&[of(Backend { away: Some("it does not answer"), ..other })]);
+    here.set_others(&[of(Backend { away: Some("it does not answer"), ..other.clone() })]);
     assert!(find(&[lora("pen")]).0 && !find(&[lora("ink")]).0);
+    // So is one whose process is.
+    here.set_others(&[of(other).away("its process is away")]);
+    assert!(find(&[lora("pen")]).0 && !find(&[lora("ink")]).0);
+    let choice = here.everywhere().find_with("text_to_image", Some("m"), &[lora("pen")]).unwrap();
+    assert_eq!((choice.offer.away.as_deref(), choice.offer.is_known), (Some("its process is away"), true));
 }
 
 #[test]

@@ -28,7 +28,7 @@ const EXAMPLE: &str = "give a URL such as postgres://user:password@host:5432/dat
 pub struct PostgresOptions {
     /// The largest number of connections, at least 1. Calls beyond it wait. 16 by default.
     pub connections: usize,
-    /// The longest time to connect, and to wait for a free connection. The servers that the URL names share it. 5 seconds by default.
+    /// The longest time to connect, which the servers in the URL share, and to wait for a free connection. 5 seconds by default.
     pub connect_timeout: Duration,
     /// The longest time that a statement waits for a lock. 10 seconds by default.
     pub lock_timeout: Duration,
@@ -125,8 +125,8 @@ pub fn pool(config: Config, servers: Servers, options: &PostgresOptions) -> Resu
 /// What a server sends without being asked. Reading it drives the connection.
 pub type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
-/// The servers of a URL, of which one accepts writes. One that does not answer keeps nobody from the others. Clones remember together
-/// which was connected to last, and ask that one first.
+/// The servers of a URL, of which one accepts writes. One that does not answer keeps nobody from the others. The one that was
+/// connected to last, by any clone, is asked first.
 #[derive(Clone)]
 pub struct Servers {
     /// The configuration of each.
@@ -154,7 +154,7 @@ impl Servers {
         }
     }
 
-    /// Connects to the first one that answers and accepts writes. Each has its share of the time, and what it does not use is left to
+    /// Connects to the first one that answers and accepts writes. Each has its share of the time, and leaves what it does not use to
     /// those after it. The caller bounds the time of all.
     async fn any(&self) -> Result<(Client, Messages), tokio_postgres::Error> {
         let (count, first) = (self.each.len(), self.last.load(Ordering::Relaxed));

@@ -14,6 +14,9 @@ const NOTE: &str = "SELECT value FROM notes WHERE name = $1";
 const SET: &str =
     "INSERT INTO notes (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
+const FIRST: &str = "INSERT INTO notes (name, value) VALUES ($1, $2)
+    ON CONFLICT (name) DO UPDATE SET value = notes.value RETURNING value";
+
 /// Reads the newest task.
 const CAN_READ: &str = "SELECT id FROM tasks ORDER BY seq DESC LIMIT 1";
 
@@ -32,6 +35,10 @@ pub async fn note(client: &mut Client, note: Note) -> Result<Option<i64>, Proble
 
 pub async fn set(client: &mut Client, note: Note, value: i64) -> Result<(), Problem> {
     change(&*client, SET, &[&note.as_str(), &value]).await.map(drop)
+}
+
+pub async fn first(client: &mut Client, note: Note, value: i64) -> Result<i64, Problem> {
+    Ok(one_row(&*client, FIRST, &[&note.as_str(), &value]).await?.try_get(0)?)
 }
 
 pub async fn ready(client: &mut Client) -> Result<(), Problem> {

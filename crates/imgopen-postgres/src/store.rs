@@ -499,6 +499,10 @@ impl Store for PostgresStore {
         call!(self, Always, |client| notes::note(&mut client, note))
     }
 
+    async fn first_note(&self, note: Note, value: i64) -> Result<i64, StoreError> {
+        call!(self, Always, |client| notes::first(&mut client, note, value))
+    }
+
     async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
         call!(self, Always, |client| notes::set(&mut client, note, value))
     }

@@ -90,10 +90,15 @@ impl Service {
         let store = opening::open_store(&settings).await?;
         let assets = match Assets::in_bucket(&settings.storage, store.clone())? {
             Some(assets) => assets,
+            None if settings.is_in_fleet() => {
+                Assets::open_shared(&settings.data_dir.join(data_dir::ASSETS), store.clone())?
+            }
             None => Assets::open(&settings.data_dir.join(data_dir::ASSETS), store.clone())?,
         };
         match assets.settle().await {
             Err(error @ (AssetError::Store(_) | AssetError::NoRandomness(_))) => return Err(error.into()),
+            // What each of several processes makes would be lost for the callers of the others.
+            Err(error @ AssetError::Away { .. }) if settings.is_in_fleet() => return Err(opening::apart(&error).into()),
             // That may pass while the service runs, and what needs no pictures goes on meanwhile.
             Err(error) => warn!(%error, "no picture can be written; tasks that make pictures wait until that is over"),
             Ok(()) => {}

@@ -64,7 +64,17 @@ impl Assets {
     ///
     /// When the data directory cannot be read.
     pub fn open(directory: &Path, store: Arc<dyn Store>) -> Result<Self, AssetError> {
-        Ok(Self { files: Arc::new(Directory::open(directory)?), store })
+        Ok(Self { files: Arc::new(Directory::open(directory, false)?), store })
+    }
+
+    /// Does the same for a directory that several processes must share. None of them takes a directory of its own, once the database
+    /// knows one.
+    ///
+    /// # Errors
+    ///
+    /// When the data directory cannot be read.
+    pub(crate) fn open_shared(directory: &Path, store: Arc<dyn Store>) -> Result<Self, AssetError> {
+        Ok(Self { files: Arc::new(Directory::open(directory, true)?), store })
     }
 
     /// Opens the bucket of the settings, without connecting to it. `None` if they name none.

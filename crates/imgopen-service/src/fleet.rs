@@ -4,12 +4,14 @@
 //! them are still this process's own. Whether work may begin follows from the heartbeats that succeeded. Work that has begun goes
 //! on, however long the database is away: its end is refused if another process has taken its task meanwhile.
 
+pub(crate) mod agreement;
 pub(crate) mod alone;
 pub(crate) mod bell;
 pub(crate) mod counts;
 pub(crate) mod gauges;
 pub(crate) mod heart;
 mod host;
+mod known;
 pub(crate) mod looking;
 pub(crate) mod offers;
 pub(crate) mod previews;
@@ -25,14 +27,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use imgopen_store::{Clock, Heartbeat, Moment, OwnerAbout, OwnerId, Store, StoreError, number};
+use imgopen_store::{Clock, Heartbeat, Moment, OwnerAbout, OwnerId, OwnerRow, Store, StoreError, number};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Role, Settings};
+use agreement::{Difference, Shared};
 use alone::Gate;
 use counts::Counts;
+use known::Known;
 use pulse::Pulse;
 use waiting::Waiting;
 use watching::Watching;
@@ -59,6 +63,8 @@ pub(crate) struct Fleet {
     pub watching: Watching,
     /// The numbers of tasks in the database.
     pub counts: Counts,
+    /// What other processes offer.
+    pub known: Known,
     /// Closed while a task runs alone here.
     pub gate: Gate,
     /// Cancelled once all runs are handed back: no heartbeat follows.
@@ -68,6 +74,8 @@ pub(crate) struct Fleet {
     started_at: Moment,
     lease: Duration,
     clock: Clock,
+    /// The settings of which all processes must have the same.
+    shared: Shared,
     state: Mutex<State>,
     is_draining: AtomicBool,
 }
@@ -79,19 +87,23 @@ struct State {
     offers: Value,
     /// Whether the offers differ from those that the database has.
     has_new_offers: bool,
+    /// How the settings of other processes differ.
+    differences: Vec<Difference>,
 }
 
 impl Fleet {
     /// A process with these settings that was not registered yet.
     pub fn new(settings: &Settings, clock: Clock, owner: OwnerId) -> Self {
         let lease = settings.database.lease;
-        let state = State { owner, pulse: Pulse::new(lease), offers: Value::Null, has_new_offers: false };
+        let (pulse, differences) = (Pulse::new(lease), Vec::new());
+        let state = State { owner, pulse, offers: Value::Null, has_new_offers: false, differences };
         Self {
             work: Arc::default(),
             ended: Arc::default(),
             waiting: Waiting::default(),
             watching: Watching::default(),
             counts: Counts::default(),
+            known: Known::default(),
             gate: Gate::default(),
             stop: CancellationToken::new(),
             role: settings.role,
@@ -99,6 +111,7 @@ impl Fleet {
             started_at: clock.now(),
             lease,
             clock,
+            shared: agreement::shared(settings),
             state: Mutex::new(state),
             is_draining: AtomicBool::new(false),
         }
@@ -152,8 +165,10 @@ impl Fleet {
         LONGEST_BEAT.min(self.lease / 3)
     }
 
-    /// Says what this process can run. The next heartbeat publishes it, if it differs from what was said before.
-    pub fn set_offers(&self, offers: Value) {
+    /// Says what this process can run. The next heartbeat publishes it, with the settings of which all must have the same, if it
+    /// differs from what was said before.
+    pub fn set_offers(&self, mut offers: Value) {
+        agreement::publish(self.shared.clone(), &mut offers);
         let mut state = self.lock();
         if state.offers != offers {
             state.offers = offers;
@@ -165,6 +180,20 @@ impl Fleet {
     pub fn about(&self) -> OwnerAbout {
         let offers = self.lock().offers.clone();
         OwnerAbout { host: self.host.clone(), role: self.role.as_str().to_owned(), started_at: self.started_at, offers }
+    }
+
+    /// Compares the settings of other processes with those of this one. Returns the differences that are new.
+    pub fn compare(&self, others: &[OwnerRow]) -> Vec<Difference> {
+        let found = agreement::differences(&self.shared, others);
+        let mut state = self.lock();
+        let new = found.iter().filter(|difference| !state.differences.contains(difference)).cloned().collect();
+        state.differences = found;
+        new
+    }
+
+    /// Whether another process has another value of a setting.
+    pub fn differs_in(&self, setting: &str) -> bool {
+        self.lock().differences.iter().any(|difference| difference.setting == setting)
     }
 
     /// Whether the database is away, so that no caller need wait for it.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::post;
 use imgopen_engine::Engine;
-use imgopen_service::{DatabaseUrl, Limit, Role, Store};
+use imgopen_service::doctor::examine_shared;
+use imgopen_service::{Clock, DatabaseUrl, Limit, Role, Store};
 use imgopen_tools::Prompts;
 use imgopen_types::operations;
 use serde_json::{Value, json};
@@ -149,6 +150,35 @@ async fn each_callback_is_pushed_by_one_process() {
     }
     let ids: HashSet<_> = receiver.pushes().iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
     assert_eq!((receiver.pushes().len(), ids.len()), (20, 20));
+}
+
+/// Each would answer for its own pictures only.
+#[tokio::test]
+async fn processes_without_a_bucket_must_share_a_directory() {
+    let Some(database) = empty().await else { return };
+    let first = member(&database.url(), Arc::new(sandbox())).start().await;
+    let error = member(&database.url(), Arc::new(sandbox())).open().await.unwrap_err().to_string();
+    assert!(error.starts_with("`storage.url`: missing") && error.contains("name a bucket"), "{error}");
+    beside(&first, member(&database.url(), Arc::new(sandbox()))).open().await.unwrap();
+    // Of those that start at once with an empty database, one begins.
+    let Some(database) = empty().await else { return };
+    let members = [(); 4].map(|()| member(&database.url(), Arc::new(sandbox())));
+    let opened = futures_util::future::join_all(members.iter().map(Bench::open)).await;
+    assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1, "{opened:?}");
+}
+
+/// The one that deletes would take the tasks of all by its own time.
+#[tokio::test]
+async fn processes_say_which_settings_differ() {
+    let Some(database) = empty().await else { return };
+    let first = member(&database.url(), Arc::new(sandbox())).start().await;
+    let other = beside(&first, member(&database.url(), Arc::new(sandbox())));
+    let _other = other.with(|settings| settings.tasks.lifetime = Some(Duration::from_secs(60))).start().await;
+    let settings = first.service.settings().clone();
+    let report = tokio::task::spawn_blocking(move || examine_shared(&settings, &Clock::system())).await.unwrap();
+    let findings = &report.checks.iter().find(|(name, _)| *name == "processes").unwrap().1;
+    let differs = findings.iter().filter(|finding| finding.problem.starts_with("`tasks.lifetime` is "));
+    assert_eq!((differs.count(), findings.len()), (1, 1), "{findings:?}");
 }
 
 /// What receivers answer while the database is away is recorded after it, when the claims of the attempts have ended.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use imgopen_engine::{Engine, EngineError, Grade, Inputs, Job, Model, ModelKind, Models, Monitor, Offer, Output};
-use imgopen_service::{DatabaseUrl, Role};
+use imgopen_service::{DatabaseUrl, Role, Store};
 use imgopen_types::operations;
 use serde_json::{Value, json};
 
 use crate::common::engines::dot;
 use crate::common::{Bench, draw, until};
-use crate::server::empty;
+use crate::server::{empty, options};
 
 /// A back end with one model and one LoRA.
 struct Painter {
@@ -100,7 +100,10 @@ async fn a_process_without_engines_accepts_what_others_can_run() {
     symlink(first.data_dir().join("assets"), second.data_dir.path().join("assets")).unwrap();
     let second = second.start().await;
     let data_dir = first.data_dir().to_owned();
-    let api = member(&url, Role::Api, at, Vec::new()).with(|settings| settings.data_dir = data_dir);
+    let api = member(&url, Role::Api, at, Vec::new()).with(|settings| {
+        settings.data_dir = data_dir;
+        settings.faults.away = Duration::from_secs(1);
+    });
     let api = api.with_key(first.key.clone()).start().await;
 
     // Both were there before, so they are known at once.
@@ -138,7 +141,7 @@ async fn a_process_without_engines_accepts_what_others_can_run() {
     let unknown = refused(&other, &[], "x.safetensors", 503).await;
     assert!(unknown.ends_with("give one of \"m.safetensors\""), "{unknown}");
 
-    // Processes that leave take their offers along.
+    // Processes that leave are waited for, and then take their offers along.
     second.stop().await;
     until("the LoRA is gone", || async {
         let listed = api.call_as(&other, "list_loras", json!({"pageSize": 9, "pageNum": 1})).await.ok();
@@ -147,7 +150,55 @@ async fn a_process_without_engines_accepts_what_others_can_run() {
     .await;
     // Its data directory is that of the other one, too.
     let _kept = first.stop().await;
-    until("nothing is offered", || async { (described().await["available"] == false).then_some(()) }).await;
-    let msg = api.call("text_to_image", drawn("late", &[], "m.safetensors")).await.refused(503);
+    until("nothing is offered", || async {
+        let engines = described().await["engines"].clone();
+        engines.as_array().is_none_or(Vec::is_empty).then_some(())
+    })
+    .await;
+    let late = api.call("text_to_image", drawn("late", &[], "m.safetensors")).await;
+    assert_eq!(late.headers["retry-after"], "10");
+    let msg = late.refused(503);
     assert!(msg.contains("no engine is configured for `text_to_image`"), "{msg}");
+}
+
+/// As in an upgrade, in which each process is drained, stopped and started.
+#[tokio::test]
+async fn what_a_process_offered_is_accepted_until_it_is_back() {
+    let Some(database) = empty().await else { return };
+    let (url, at, ink) = (database.url(), free_address(), Painter::new("ink", None));
+    let painter = member(&url, Role::Worker, at, vec![ink.clone()]).start().await;
+    let other = member(&url, Role::Worker, at, vec![Painter::new("pen", None)]).with_key(painter.key.clone());
+    symlink(painter.data_dir().join("assets"), other.data_dir.path().join("assets")).unwrap();
+    let _other = other.start().await;
+    let data_dir = painter.data_dir().to_owned();
+    let api = member(&url, Role::Api, at, Vec::new()).with(|settings| settings.data_dir = data_dir);
+    let api = api.with_key(painter.key.clone()).start().await;
+    let store = database.store(&options()).await;
+    let mut accepted = 0;
+    let mut submit = async || {
+        let request = drawn(&format!("ink{accepted}"), &["ink"], "m.safetensors");
+        api.call("text_to_image", request).await.ok();
+        accepted += 1;
+    };
+    submit().await;
+    until("it has run", || async { (ink.jobs() == 1).then_some(()) }).await;
+    for owner in store.owners().await.unwrap() {
+        let has_ink = owner.about.offers.to_string().contains("ink.safetensors");
+        assert!(!has_ink || store.drain(owner.id).await.unwrap());
+    }
+    // Each read of the offers is within five seconds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    submit().await;
+    let bench = painter.stop().await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    submit().await;
+    let listed = api.call("list_loras", json!({"pageSize": 9, "pageNum": 1})).await.ok();
+    let mut names = names(&listed, "sdLoraFileName");
+    names.sort_unstable();
+    assert_eq!(names, ["ink.safetensors", "pen.safetensors"]);
+    assert_eq!(ink.jobs(), 1);
+    let _back = bench.start().await;
+    until("all have run", || async { (ink.jobs() == 3).then_some(()) }).await;
+    // What nobody has is still refused for good.
+    api.call("text_to_image", drawn("nobody", &["nobody"], "m.safetensors")).await.refused(422);
 }

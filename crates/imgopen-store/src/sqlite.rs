@@ -419,6 +419,10 @@ impl Store for SqliteStore {
         self.read(move |connection| notes::note(connection, note)).await
     }
 
+    async fn first_note(&self, note: Note, value: i64) -> Result<i64, StoreError> {
+        self.write(move |connection| notes::first(connection, note, value)).await
+    }
+
     async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
         self.write(move |connection| notes::set(connection, note, value)).await
     }

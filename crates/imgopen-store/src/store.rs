@@ -293,6 +293,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the value of a note, if it was ever written.
     async fn note(&self, note: Note) -> Result<Option<i64>, StoreError>;
 
+    /// Writes a note unless there is one. Returns the one that there is then: of several processes, the first one's.
+    async fn first_note(&self, note: Note, value: i64) -> Result<i64, StoreError>;
+
     /// Writes a note.
     async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError>;
 }

@@ -99,6 +99,19 @@ impl RemoteOffers {
         Self { models: table.models, library, engines }
     }
 
+    /// Returns the same of a process that is away for that reason: requests wait for it, unless another one can take them.
+    #[must_use]
+    pub fn away(mut self, reason: &str) -> Self {
+        for engine in &mut self.engines {
+            let offers = engine.offers.iter_mut().map(|offer| &mut offer.away);
+            let backends = engine.backends.iter_mut().map(|backend| &mut backend.away);
+            for away in offers.chain(backends) {
+                away.get_or_insert_with(|| reason.to_owned());
+            }
+        }
+        self
+    }
+
     /// Returns the models in the models directory.
     pub(crate) fn library(&self) -> Arc<[Model]> {
         self.models_at(&self.library).into()

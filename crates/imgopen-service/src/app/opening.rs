@@ -10,6 +10,7 @@ use imgopen_trainer::{InvalidSetup, SdScripts, Trainer};
 use tracing::warn;
 
 use super::error::StartError;
+use crate::assets::AssetError;
 use crate::data_dir;
 use crate::database::{self, Use};
 use crate::dispatch::Dispatch;
@@ -103,6 +104,15 @@ fn occupy(data_dir: &Path) -> Result<File, StartError> {
         return Err(unusable(problem));
     }
     Ok(lock)
+}
+
+/// The refusal of a directory of pictures that is not the one of the other processes.
+pub fn apart(error: &AssetError) -> InvalidSetting {
+    let problem = format!(
+        "missing, and the data directory has not the pictures of the other processes; name a bucket that all of them use, such as \
+         `s3://bucket/prefix`; for a single process: {error}"
+    );
+    InvalidSetting { setting: "storage.url".to_owned(), problem }
 }
 
 /// Checks that the keys exist that settings name.

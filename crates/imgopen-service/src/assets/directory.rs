@@ -37,13 +37,15 @@ pub struct Directory {
     name: String,
     home: Arc<Home>,
     access: Access,
+    /// Whether several processes use it.
+    is_shared: bool,
     /// Held while the directory is marked, so that it gets one number.
     settling: Mutex<()>,
 }
 
 impl Directory {
     /// Opens a directory in a data directory. It need not exist.
-    pub fn open(directory: &Path) -> Result<Self, AssetError> {
+    pub fn open(directory: &Path, is_shared: bool) -> Result<Self, AssetError> {
         let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let files = LocalFileSystem::new_with_prefix(parent).map_err(|error| in_directory(parent, &error))?;
@@ -53,6 +55,7 @@ impl Directory {
             name,
             home: Arc::new(Home::new(directory)),
             access: Access::new(),
+            is_shared,
             settling: Mutex::default(),
         })
     }
@@ -65,7 +68,8 @@ impl Directory {
         marks: Option<&Marks>,
     ) -> Result<Option<&'static str>, AssetError> {
         let Some(marks) = marks else {
-            let is_lossless = store.asset_bytes().await? == 0;
+            // Other processes may use another directory, although it has no pictures yet.
+            let is_lossless = !(self.is_shared && noted.is_some()) && store.asset_bytes().await? == 0;
             return Ok((!is_lossless).then_some("does not exist"));
         };
         if marks.adopters.contains(&noted.unwrap_or_default()) {
@@ -150,9 +154,17 @@ impl Files for Directory {
         let mark = number()?;
         self.with_home(move |home| home.mark(mark)).await?;
         // Only now: if the process dies in between, the directory is looked at again as it was before.
-        store.set_note(Note::Pictures, mark).await?;
-        self.home.know(mark);
-        self.with_home(move |home| home.keep_only(mark)).await
+        let known = match noted {
+            Some(_) => store.set_note(Note::Pictures, mark).await.map(|()| mark)?,
+            // Another process may have marked a directory at the same moment.
+            None => store.first_note(Note::Pictures, mark).await?,
+        };
+        let marks = self.with_home(Home::marks).await?.unwrap_or_default();
+        if !marks.numbers.contains(&known) {
+            return Err(self.away(Some(known), "lacks its mark"));
+        }
+        self.home.know(known);
+        self.with_home(move |home| home.keep_only(known)).await
     }
 
     async fn here(&self, store: &dyn Store) -> Result<(), AssetError> {

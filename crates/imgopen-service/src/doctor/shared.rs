@@ -14,6 +14,7 @@ use super::rows::{self, Rows};
 use super::{bucket, machine};
 use crate::assets::Examined;
 use crate::data_dir::ASSETS;
+use crate::fleet::agreement::{self, Difference};
 use crate::settings::{DatabaseSettings, Settings};
 
 /// How far the clock may be from that of the database, which processes go by.
@@ -68,7 +69,8 @@ pub fn examine_shared(settings: &Settings, clock: &Clock) -> Report {
     report.add("database", Vec::new());
     report.add("clock", apart(clock.now(), now));
     let examined = Examined::open(&settings.storage);
-    report.add("processes", processes(&owners, !matches!(examined, Ok(None))));
+    let has_bucket = !matches!(examined, Ok(None));
+    report.add("processes", [processes(&owners, has_bucket), differing(&owners)].concat());
     let rows = Waited { runtime, store };
     match examined {
         Ok(None) => compare_directory(&mut report, &rows, &settings.data_dir, now),
@@ -157,6 +159,19 @@ fn processes(owners: &[OwnerRow], has_bucket: bool) -> Vec<Finding> {
     findings
 }
 
+/// Looks for settings of which all processes must have the same and have not.
+fn differing(owners: &[OwnerRow]) -> Vec<Finding> {
+    let Some((first, settings)) = owners.iter().find_map(|owner| Some((owner, agreement::published(owner)?))) else {
+        return Vec::new();
+    };
+    let finding = |Difference { setting, here, there, host }| {
+        let problem =
+            format!("`{setting}` is {here} for a process on {}, and {there} for one on {host}", first.about.host);
+        Finding::new(problem, "give all processes the same, and restart those that have another")
+    };
+    agreement::differences(settings, owners).into_iter().map(finding).collect()
+}
+
 fn lost(owner: &OwnerRow) -> Finding {
     let OwnerRow { id, about, runs, .. } = owner;
     let problem = format!("the process {id} on {} gives no sign of life; {runs} tasks were running there", about.host);
@@ -191,6 +206,20 @@ mod tests {
         let lost = problems(&[owner("a", "api", 9), owner("b", "worker", 0)], true);
         assert!(lost.starts_with("the process bworker on b gives no sign of life; 3 tasks"), "{lost}");
         assert!(lost.ends_with("no process runs tasks; they wait in the queue"), "{lost}");
+    }
+
+    #[test]
+    fn settings_that_differ_are_found() {
+        let with = |host: &str, lifetime: &str| {
+            let mut owner = owner(host, "all", 9);
+            owner.about.offers = serde_json::json!({"settings": {"tasks.lifetime": lifetime, "attempts": 3}});
+            owner
+        };
+        assert_eq!(differing(&[owner("a", "all", 9)]), []);
+        assert_eq!(differing(&[owner("a", "all", 9), with("b", "30d"), with("c", "30d")]), []);
+        let found = differing(&[with("b", "30d"), with("c", "1d")]);
+        let problems: Vec<_> = found.iter().map(|finding| finding.problem.as_str()).collect();
+        assert_eq!(problems, ["`tasks.lifetime` is \"30d\" for a process on b, and \"1d\" for one on c"]);
     }
 
     #[test]

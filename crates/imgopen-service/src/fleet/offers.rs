@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imgopen_engine::{Registry, RemoteOffers};
-use imgopen_store::{OwnerId, OwnerRow, StoreError};
+use imgopen_store::{OwnerRow, StoreError};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::agreement::Difference;
 use super::jitter;
+use super::known::begins_runs;
 use crate::context::Context;
 use crate::settings::Role;
 
@@ -22,6 +24,10 @@ const SELDOM: Duration = Duration::from_secs(4);
 
 /// The pause while no other process is known that runs tasks, or one has not said yet what it offers.
 const SOON: Duration = Duration::from_millis(500);
+
+/// What the log says of a setting.
+const DIFFER: &str = "another process has another value of a setting of which all must have the same; correct it and restart that \
+                      process; while `tasks.lifetime` differs, no ended tasks are deleted";
 
 /// Publishes and reads offers until the service stops.
 pub async fn run(context: Arc<Context>) {
@@ -67,27 +73,26 @@ pub async fn publish(context: &Context) {
     }
 }
 
-/// Reads what other processes offer. Returns whether there are any that run tasks, and all of them have said it.
+/// Reads what other processes offer, and compares their settings. Returns whether there are any that begin runs, and all of them have
+/// said what they offer.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub async fn read(context: &Context) -> Result<bool, StoreError> {
-    let owners = context.store.owners().await?;
-    let others = others(owners, &context.owner());
-    let known: Vec<_> = others.iter().filter_map(offers).collect();
-    let is_complete = !others.is_empty() && known.len() == others.len();
-    context.engines.set_others(&known);
+    let Some(fleet) = &context.fleet else { return Ok(true) };
+    let (mut others, me) = (context.store.owners().await?, fleet.owner());
+    others.retain(|owner| owner.id != me);
+    for Difference { setting, here, there, host } in fleet.compare(&others) {
+        warn!(setting, here, there, host, "{DIFFER}");
+    }
+    others.retain(|owner| owner.about.role != Role::Api.as_str());
+    let expected = others.iter().filter(|owner| begins_runs(owner)).count();
+    let there: Vec<_> = others.into_iter().filter_map(|owner| offers(&owner).map(|offers| (owner, offers))).collect();
+    let is_complete = expected > 0 && there.iter().filter(|(owner, _)| begins_runs(owner)).count() == expected;
+    let offered = fleet.known.update(there, context.clock.uptime(), context.settings.faults.away);
+    context.engines.set_others(&offered);
     Ok(is_complete)
-}
-
-/// Returns the other processes that begin runs.
-fn others(mut owners: Vec<OwnerRow>, me: &OwnerId) -> Vec<OwnerRow> {
-    owners.retain(|owner| {
-        let lives = owner.lease_left.is_none_or(|left| !left.is_zero());
-        owner.id != *me && lives && !owner.draining && owner.about.role != Role::Api.as_str()
-    });
-    owners
 }
 
 fn offers(owner: &OwnerRow) -> Option<RemoteOffers> {
@@ -106,34 +111,15 @@ fn offers(owner: &OwnerRow) -> Option<RemoteOffers> {
 
 #[cfg(test)]
 mod tests {
-    use imgopen_store::{Moment, OwnerAbout};
+    use imgopen_store::{OwnerAbout, OwnerId};
     use serde_json::json;
 
     use super::*;
 
-    fn owner(id: &str, role: &str, lease_left: Option<u64>, draining: bool) -> OwnerRow {
-        let about = OwnerAbout { role: role.to_owned(), started_at: Moment(1), ..OwnerAbout::default() };
-        let lease_left = lease_left.map(Duration::from_secs);
-        OwnerRow { id: OwnerId(id.to_owned()), about, lease_left, draining, runs: 0 }
-    }
-
-    #[test]
-    fn only_processes_that_begin_runs_count() {
-        let owners = vec![
-            owner("me", "all", Some(9), false),
-            owner("worker", "worker", Some(9), false),
-            owner("unleased", "all", None, false),
-            owner("api", "api", Some(9), false),
-            owner("dead", "worker", Some(0), false),
-            owner("draining", "worker", Some(9), true),
-        ];
-        let found = others(owners, &OwnerId("me".to_owned()));
-        assert_eq!(found.iter().map(|owner| owner.id.as_str()).collect::<Vec<_>>(), ["worker", "unleased"]);
-    }
-
     #[test]
     fn offers_that_cannot_be_read_are_none() {
-        let mut found = owner("worker", "worker", None, false);
+        let (id, about) = (OwnerId("worker".to_owned()), OwnerAbout::default());
+        let mut found = OwnerRow { id, about, lease_left: None, draining: false, runs: 0 };
         for (value, is_read) in [(Value::Null, false), (json!([1]), false), (json!({}), true)] {
             found.about.offers = value;
             assert_eq!(offers(&found).is_some(), is_read);

@@ -154,7 +154,11 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
     let engines = context.engines.everywhere();
     let named = if context.fleet.is_some() { named::of(operation, &request) } else { Vec::new() };
     needs.terms.named = models(&named);
-    let found = needs.find(&engines)?;
+    let found = needs.find(&engines).map_err(|unavailable| match context.fleet {
+        // A process that has it may start at any moment.
+        Some(_) => Rejected::Away(unavailable.to_string(), COMES),
+        None => unavailable.into(),
+    })?;
     // A task waits for what went away. What never came may never come.
     let choice = match found.offer.is_known {
         true => found,

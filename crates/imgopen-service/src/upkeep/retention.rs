@@ -129,6 +129,10 @@ impl Retention {
     /// Deletes the rows of tasks that ended too long ago and that nothing needs: not a pending callback, not a picture.
     async fn delete_tasks(&mut self, context: &Context, now: Moment) -> Result<usize, AssetError> {
         let Some(lifetime) = context.settings.tasks.lifetime else { return Ok(0) };
+        // Another process keeps its tasks for longer, or this one does.
+        if context.fleet.as_ref().is_some_and(|fleet| fleet.differs_in("tasks.lifetime")) {
+            return Ok(0);
+        }
         let uptime = context.clock.uptime();
         if self.tasks_searched.is_some_and(|searched| uptime.saturating_sub(searched) < TASKS_PAUSE) {
             return Ok(0);

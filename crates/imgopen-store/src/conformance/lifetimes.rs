@@ -121,6 +121,10 @@ pub async fn a_task_is_kept_as_long_as_something_needs_it(database: &impl Databa
 pub async fn notes_are_overwritten(database: &impl Database) {
     let store = open(database).await;
     assert_eq!(store.note(Note::LastSeen).await.unwrap(), None);
+    // The first of several processes is not overwritten by the others.
+    for value in [5, 6] {
+        assert_eq!(database.open().await.first_note(Note::LastSeen, value).await.unwrap(), 5);
+    }
     for value in [7, -7] {
         store.set_note(Note::LastSeen, value).await.unwrap();
         assert_eq!(database.open().await.note(Note::LastSeen).await.unwrap(), Some(value));

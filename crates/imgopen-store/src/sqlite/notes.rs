@@ -10,6 +10,11 @@ pub fn note(connection: &Connection, note: Note) -> Result<Option<i64>, Problem>
     Ok(statement.query_row([note.as_str()], |row| row.get(0)).optional()?)
 }
 
+pub fn first(connection: &Connection, note: Note, value: i64) -> Result<i64, Problem> {
+    let sql = "INSERT INTO notes (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value RETURNING value";
+    Ok(connection.prepare_cached(sql)?.query_row(params![note.as_str(), value], |row| row.get(0))?)
+}
+
 pub fn set(connection: &Connection, note: Note, value: i64) -> Result<(), Problem> {
     let sql = "INSERT INTO notes (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     connection.prepare_cached(sql)?.execute(params![note.as_str(), value])?;

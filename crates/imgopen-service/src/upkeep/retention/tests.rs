@@ -2,11 +2,14 @@
 
 use imgopen_engine::{Format, Picture, Registry};
 use imgopen_store::{
-    AssetToken, Claim, Clock, End, Ending, HandBack, KeyId, NewTask, Note, RunId, State, TaskId, TaskOutput, TaskRow,
+    AssetToken, Claim, Clock, End, Ending, HandBack, KeyId, NewTask, Note, OwnerAbout, OwnerId, RunId, State, TaskId, TaskOutput,
+    TaskRow,
 };
+use serde_json::json;
 
 use super::*;
 use crate::app::Service;
+use crate::fleet::{Fleet, agreement, offers};
 use crate::settings::Settings;
 
 const START: Moment = Moment(1_769_904_000_000);
@@ -210,4 +213,27 @@ async fn ended_tasks_are_deleted_after_their_lifetime() {
     }
     assert!(bench.has("young").await);
     assert_eq!(bench.files(), 1);
+}
+
+/// As in a fleet of which one process keeps tasks for a shorter time than the others.
+#[tokio::test]
+async fn no_task_is_deleted_while_processes_differ_in_how_long_it_is_kept() {
+    let bench = Bench::new().await;
+    bench.ended("1", None).await;
+    let mut context = Arc::into_inner(bench.context).unwrap();
+    let fleet = Fleet::new(&context.settings, context.clock.clone(), OwnerId::new().unwrap());
+    fleet.join(&*context.store).await.unwrap();
+    context.fleet = Some(Arc::new(fleet));
+    let other = OwnerId::new().unwrap();
+    for (lifetime, deleted) in [(400 * DAY, 0), (90 * DAY, 1)] {
+        let mut settings = context.settings.clone();
+        settings.tasks.lifetime = Some(lifetime);
+        let mut published = json!({});
+        agreement::publish(agreement::shared(&settings), &mut published);
+        let about = OwnerAbout { offers: published, ..OwnerAbout::default() };
+        context.store.register_owner(other.clone(), Some(DAY), about).await.unwrap();
+        offers::read(&context).await.unwrap();
+        let found = Retention::default().delete_tasks(&context, START.plus(200 * DAY)).await.unwrap();
+        assert_eq!(found, deleted, "{lifetime:?}");
+    }
 }
