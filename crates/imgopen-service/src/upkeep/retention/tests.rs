@@ -2,8 +2,8 @@
 
 use imgopen_engine::{Format, Picture, Registry};
 use imgopen_store::{
-    AssetToken, Claim, Clock, End, Ending, HandBack, KeyId, NewTask, Note, OwnerAbout, OwnerId, RunId, State, TaskId, TaskOutput,
-    TaskRow,
+    AssetToken, Claim, Clock, End, Ending, HandBack, KeyId, NewTask, Note, OwnerAbout, OwnerId, RunId, State, TaskId,
+    TaskOutput, TaskRow,
 };
 use serde_json::json;
 
