@@ -1,6 +1,7 @@
 //! Connections: what the URL says, the settings that every connection has, TLS, and the pool.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,6 +41,9 @@ pub struct PostgresOptions {
     /// Whether to announce to other processes what was done, and to listen to them, by `NOTIFY` and `LISTEN`. A pooler in
     /// transaction mode does not pass them on. `true` by default.
     pub notify: bool,
+    /// The file with the password, which is read for each connection, so that the password can be replaced while the store is open.
+    /// The one in the URL is used while the file is empty or cannot be read. `None` by default.
+    pub password_file: Option<PathBuf>,
 }
 
 impl Default for PostgresOptions {
@@ -51,6 +55,7 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(35),
             notify: true,
+            password_file: None,
         }
     }
 }
@@ -108,6 +113,17 @@ pub fn address(config: &Config) -> String {
     format!("postgres://{}{port}/{database}", hosts.join(","))
 }
 
+/// Returns the configuration with the password that is in its file now.
+fn with_password(config: &Config, file: Option<&Path>) -> Config {
+    let mut config = config.clone();
+    let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    let password = text.trim_end_matches(['\r', '\n']);
+    if !password.is_empty() {
+        config.password(password);
+    }
+    config
+}
+
 /// Makes the pool. It connects as connections are needed.
 pub fn pool(config: Config, servers: Servers, options: &PostgresOptions) -> Result<Pool, Problem> {
     // A closed connection is noticed without a question to the server, and calls that may be repeated are, if one was missed.
@@ -131,6 +147,8 @@ pub type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Erro
 pub struct Servers {
     /// The configuration of each.
     each: Arc<[Config]>,
+    /// The file with the password, which is read for each connection.
+    password_file: Option<Arc<Path>>,
     /// `None` if TLS is not needed for any.
     tls: Option<MakeRustlsConnect>,
     /// The longest time to connect to any of them.
@@ -143,7 +161,13 @@ impl Servers {
     pub fn of(config: &Config, options: &PostgresOptions) -> Result<Self, Problem> {
         let each = each(config);
         let tls = if each.iter().any(needs_tls) { Some(MakeRustlsConnect::new(tls()?)) } else { None };
-        Ok(Self { each: each.into(), tls, limit: options.connect_timeout, last: Arc::default() })
+        Ok(Self {
+            each: each.into(),
+            password_file: options.password_file.as_deref().map(Arc::from),
+            tls,
+            limit: options.connect_timeout,
+            last: Arc::default(),
+        })
     }
 
     /// Makes a connection that listens, outside the pool.
@@ -171,8 +195,8 @@ impl Servers {
 
     /// Connects to the server at that place.
     async fn one(&self, place: usize) -> Result<(Client, Messages), tokio_postgres::Error> {
-        let config = &self.each[place];
-        let connected = if let Some(tls) = self.tls.clone().filter(|_| needs_tls(config)) {
+        let config = with_password(&self.each[place], self.password_file.as_deref());
+        let connected = if let Some(tls) = self.tls.clone().filter(|_| needs_tls(&config)) {
             let (client, mut connection) = config.connect(tls).await?;
             (client, stream::poll_fn(move |context| connection.poll_message(context)).boxed())
         } else {
@@ -332,6 +356,21 @@ mod tests {
             let expected: Vec<_> = expected.into_iter().map(read).collect();
             assert!(each(&read(servers)) == expected, "{servers}");
         }
+    }
+
+    #[test]
+    fn a_password_is_that_of_its_file_at_the_moment() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = config("postgres://me:old@db/x", &PostgresOptions::default()).unwrap();
+        let password = |file: Option<&Path>| {
+            String::from_utf8(with_password(&config, file).get_password().unwrap().to_vec()).unwrap()
+        };
+        assert_eq!((password(None), password(Some(file.path()))), ("old".to_owned(), "old".to_owned()));
+        for new in ["n w", "newer\n", "newest\r\n"] {
+            std::fs::write(file.path(), new).unwrap();
+            assert_eq!(password(Some(file.path())), new.trim_end());
+        }
+        assert_eq!(password(Some(Path::new("/nowhere"))), "old");
     }
 
     #[test]

@@ -38,8 +38,12 @@ pub(crate) async fn open(settings: &DatabaseSettings, used: Use) -> Result<Arc<d
     use imgopen_postgres::{PostgresOptions, PostgresStore};
 
     let Some(address) = settings.address()? else { return Err(missing().into()) };
-    let all =
-        PostgresOptions { connections: settings.connections, notify: settings.notify, ..PostgresOptions::default() };
+    let all = PostgresOptions {
+        connections: settings.connections,
+        notify: settings.notify,
+        password_file: settings.password_file.clone(),
+        ..PostgresOptions::default()
+    };
     let options = match used {
         Use::Everything => all,
         Use::Heartbeats(longest) => PostgresOptions {

@@ -32,7 +32,8 @@ pub struct DatabaseSettings {
     /// A database of PostgreSQL, such as `postgres://imgopen@db.example.com/imgopen`, which any number of processes may use. Unless
     /// set, the database is in the data directory, one process uses it, and the other settings here do nothing.
     pub url: Option<DatabaseUrl>,
-    /// The file with its password. Unless set, that in the URL, or else in the variable `PGPASSWORD`.
+    /// The file with its password, which is read for each connection, so that the password can be replaced while processes run. Unless
+    /// set, that in the URL, or else in the variable `PGPASSWORD`.
     pub password_file: Option<PathBuf>,
     /// How many connections each process opens at most, at least 1, beside two for its heartbeats and to listen.
     pub connections: usize,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use figment::Figment;
-use figment::providers::{Format, Toml};
+use figment::providers::Serialized;
 use imgopen_engine::{Engine, JobRequest, Library};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_types::operations::CONTROLNET;
@@ -17,8 +17,8 @@ use crate::settings::Backends;
 /// Returns the engine of a back end that does not answer, in a service with a models directory.
 async fn driven(kind: &str, models: &Path) -> Arc<dyn Engine> {
     // Nothing listens at the port for discarded data.
-    let backend = format!("[[backends]]\nurl = \"http://127.0.0.1:9\"\nkind = \"{kind}\"\n");
-    let backends = Backends::read(&Figment::new().merge(Toml::string(&backend))).unwrap();
+    let settings = json!({"backends": [{"url": "http://127.0.0.1:9", "kind": kind}]});
+    let backends = Backends::read(&Figment::from(Serialized::defaults(settings))).unwrap();
     let nets = NetSettings { threads: Some(1), ..NetSettings::default() };
     let settings = Settings { models: Some(models.to_owned()), nets, ..Settings::default() };
     let registry = engines(&settings, &backends, Library::open(models, None)).await.unwrap();
