@@ -26,7 +26,8 @@ static DOCUMENTS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
     documents
 });
 
-fn parse(text: &str) -> Value {
+/// Returns a document of YAML as JSON. What it repeats by a reference stands in each place.
+pub fn parse(text: &str) -> Value {
     let documents = Yaml::load_from_str(text).unwrap();
     let [document] = &documents[..] else { panic!("{} documents in a file", documents.len()) };
     to_json(document)

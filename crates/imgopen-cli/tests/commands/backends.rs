@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::common::program::{Key, Program, imgopen};
 use crate::common::rows::task;
 use crate::common::until;
-use crate::common::webui::WebUi;
+use crate::common::webui::{WebUi, request};
 use crate::{command, redacted, run};
 
 /// Starts a service without the sandbox.
@@ -18,13 +18,6 @@ fn serve(data: &Path, arguments: &[&str]) -> Program {
     let mut serve = imgopen();
     serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(arguments);
     Program::start(serve)
-}
-
-fn request(id: &str) -> Value {
-    json!({
-        "prompt": "a lighthouse", "batch_size": 1, "width": 64, "height": 64, "steps": 1, "seed": "7", "sampler_index": "Euler",
-        "alwayson_scripts": {"sd_model_checkpoint": "random-sd15.safetensors", "id_task": id},
-    })
 }
 
 /// From the command line to the file.

@@ -85,6 +85,14 @@ impl WebUi {
     }
 }
 
+/// A request of `text_to_image` that it carries out, with the caller's id.
+pub fn request(id: &str) -> Value {
+    json!({
+        "prompt": "a lighthouse", "batch_size": 1, "width": 64, "height": 64, "steps": 1, "seed": "7", "sampler_index": "Euler",
+        "alwayson_scripts": {"sd_model_checkpoint": "random-sd15.safetensors", "id_task": id},
+    })
+}
+
 impl Shared {
     /// Looks for LoRAs.
     fn look(&self) {

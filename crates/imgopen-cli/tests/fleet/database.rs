@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use imgopen_tests::calls::call;
+use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use super::processes::{Fleet, LEASE, Role, Row, TASKS, drawing};
+use super::processes::{Fleet, LEASE, Role, TASKS, drawing};
 use super::proxy::Way;
 use crate::common::receiver::{Receiver, Reply};
 use crate::common::until;
@@ -19,9 +21,9 @@ async fn crashes_for(pause: Duration) {
     for name in long {
         fleet.draw(name, "delay=15s").await;
     }
-    let mut runs: Vec<Row> = Vec::new();
+    let mut runs = Vec::new();
     for name in long {
-        runs.push(fleet.runs(name, 1).await);
+        runs.push((name, fleet.runs(name, 1).await));
     }
     let mut accepted = vec![fleet.draw("before", "delay=1ms").await];
     let cluster = fleet.database.cluster.clone();
@@ -33,10 +35,7 @@ async fn crashes_for(pause: Duration) {
         assert_eq!(fleet.database.rows(&format!("SELECT count(*) FROM tasks WHERE id = '{id}'")), ["1"]);
     }
     // Every lease is over, but each process gets the time of one to renew its own: no live run is taken away.
-    for (name, before) in long.into_iter().zip(runs) {
-        let after = fleet.reached(name, "succeeded").await;
-        assert_eq!((after.attempt, after.run), (1, before.run), "{name}");
-    }
+    fleet.succeed_by(&runs).await;
     fleet.is_consistent().await;
 }
 
@@ -118,6 +117,47 @@ async fn what_is_committed_without_an_answer_is_done_once() {
     assert_eq!(fleet.database.rows(twice), [""; 0]);
     // The receiver was pushed each once, because the record of a push is found to be there.
     assert_eq!(receiver.seen().len(), STATEMENTS.len());
+}
+
+/// A worker stops and hands its run back, and does not learn that it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_is_handed_back_once_although_the_answer_is_lost() {
+    let Some(fleet) = Fleet::new(&["shutdown=3s"]).await else { return };
+    let _api = fleet.launch(Role::Api).await;
+    let stopped = fleet.launch(Role::Worker).await;
+    fleet.draw("task", "delay=6s").await;
+    fleet.runs("task", 1).await;
+    let proxy = stopped.database.clone();
+    proxy.cut_after("attempt = attempt - 1");
+    let log = stopped.stop();
+    assert_eq!(proxy.cuts(), 1);
+    // It finds out, so it does not look for another end of the task.
+    assert!(log.contains("task handed back"), "{log}");
+    let row = fleet.row("task");
+    assert_eq!((row.state.as_str(), row.attempt, row.run.as_str()), ("queued", 0, ""));
+    let _other = fleet.launch(Role::Worker).await;
+    assert_eq!(fleet.reached("task", "succeeded").await.attempt, 1);
+    fleet.is_consistent().await;
+}
+
+/// A task is cancelled, and its caller learns that it was, not that it had ended before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancel_is_answered_as_what_it_did_although_the_answer_is_lost() {
+    let Some(fleet) = Fleet::new(&[]).await else { return };
+    let receiver = Receiver::start(&fleet.key.signing, |_, _| Reply::Acknowledge).await;
+    let (api, _worker) = (fleet.launch(Role::Api).await, fleet.launch(Role::Worker).await);
+    let id = fleet.insist("task", &drawing("task", "hang", Some(&receiver.url))).await;
+    fleet.runs("task", 1).await;
+    api.database.cut_after("UPDATE tasks SET state = $4, output = $5");
+    let (client, request) = (fleet.key.client(&api.url), json!({ "taskId": id }));
+    let cancelled = call(&client, "cancel_task", &request).await.unwrap();
+    assert_eq!(api.database.cuts(), 1);
+    let cancelled: Value = serde_json::from_str(&cancelled.response).unwrap();
+    assert_eq!(cancelled["data"]["state"], "cancelled", "{cancelled}");
+    let again = call(&client, "cancel_task", &request).await.unwrap_err();
+    assert_eq!(again.status().unwrap(), 409, "{again}");
+    fleet.is_consistent().await;
+    assert_eq!(receiver.seen().len(), 1);
 }
 
 /// Cuts a worker off while it runs a task, and lets it come back while another runs that.

@@ -24,7 +24,7 @@ async fn all_is_found_out(fleet: &Fleet) {
 }
 
 /// How many connections listen.
-const LISTENING: &str =
+pub const LISTENING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
 
 /// The settings of a worker with one slot.

@@ -28,6 +28,13 @@
 //! | `a_push_of_a_process_that_is_killed…` | a claim of an attempt ends, and its callback keeps its id | `claimed_until` without an end |
 //! | `callbacks_to_a_dead_receiver…` | origins take turns | push by `next_at` alone in `…/due.rs` |
 //! | `clocks_that_differ…` | leases are judged by the database's clock | `now_ms()` in `…/owners.rs`: the process's clock |
+//! | `a_run_is_handed_back_once…`, `a_cancel_is_answered_as_what_it_did…` | a call that is repeated answers what the lost try did | `WAS_HANDED_BACK` and `IS_OWN_END` in `…/tasks.rs`: never |
+//! | `a_server_that_is_made_read_only…` | one that only reads is as good as away, for connections that are open, too | `25006` in `kind` of `…/problem.rs`: remove it |
+//! | `a_failover_to_a_standby…` | processes use a server that accepts writes | `target_session_attrs` in `…/connect.rs`: remove it |
+//! | `a_full_disk_of_the_database…` | what a full disk refuses is not done, and may be repeated | `Full` in `may_pass` of `imgopen-store/src/error.rs`: remove it |
+//! | `a_password_that_was_replaced…` | a password is read for each connection | `with_password` in `…/connect.rs`: keep the URL's |
+//! | `a_layout_is_upgraded…` | a layout says which layouts' programs may use it | `is_usable` in `…/open.rs`: always, or only what is known |
+//! | `the_units_start…`, `the_compose_file_starts…` | the example in `docs/scale-out` starts a service | another name of a setting, a variable, a flag or a secret there |
 //! | `a_host_that_is_cut_off…` | as for a worker that does not reach the database, with a real network | |
 //! | `whatever_goes_wrong_with_a_fleet…` | all of them | each of the above, at some seed |
 #![cfg(target_os = "linux")]
@@ -39,9 +46,12 @@ mod clocks;
 mod common;
 mod database;
 mod doorbell;
+mod examples;
+mod failover;
 mod messages;
 mod namespaces;
 mod nemesis;
+mod operators;
 mod processes;
 mod proxy;
 mod receivers;
@@ -49,4 +59,5 @@ mod receivers;
 #[path = "../../../imgopen-service/tests/common/s3.rs"]
 mod s3;
 mod storage;
+mod upgrade;
 mod workers;

@@ -93,6 +93,12 @@ impl Fleet {
         Some(Self::on(&cluster, settings).await)
     }
 
+    /// Does so with a server of its own whose databases are on a small disk. Also returns `None` where there can be none.
+    pub async fn on_a_small_disk(settings: &[&str]) -> Option<Self> {
+        let cluster = block_in_place(Cluster::on_a_small_disk)?;
+        Some(Self::on(&cluster, settings).await)
+    }
+
     async fn on(cluster: &Arc<Cluster>, settings: &[&str]) -> Self {
         let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let database = block_in_place(|| cluster.database());
@@ -179,6 +185,17 @@ impl Fleet {
         .await
     }
 
+    /// Waits until a submit of that name is refused for now, so that its caller is asked to repeat it.
+    pub async fn is_refused(&self, name: &str) {
+        let request = drawing(name, "delay=1ms", None);
+        until(&format!("{name} is refused"), async || {
+            let answer = self.submit(name, &request).await.ok()?;
+            assert!(answer.status == 200 || answer.asks_to_wait(), "{answer:?}");
+            answer.asks_to_wait().then_some(())
+        })
+        .await;
+    }
+
     /// Waits until a process accepts tasks, because it knows of a worker. That makes a task of another key, which [`TASKS`] does not
     /// count.
     pub async fn is_open(&self, api: &Member) {
@@ -214,6 +231,14 @@ impl Fleet {
     /// Waits until the task of that name is in a state, and returns its row.
     pub async fn reached(&self, name: &str, state: &str) -> Row {
         self.reaches(name, state, |row| row.state == state).await
+    }
+
+    /// Waits until tasks have succeeded by the runs that they had, which are their first ones.
+    pub async fn succeed_by(&self, runs: &[(&str, Row)]) {
+        for (name, before) in runs {
+            let after = self.reached(name, "succeeded").await;
+            assert_eq!((after.attempt, &after.run), (1, &before.run), "{name}");
+        }
     }
 
     /// Waits until a run of the task is in progress that counts so much.
