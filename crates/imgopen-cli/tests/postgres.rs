@@ -138,6 +138,7 @@ async fn a_service_is_moved_with_all_that_it_has() {
     let workers: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, workers.as_array().map(Vec::len)), (0, Some(1)), "{text}");
     assert_eq!((&workers[0]["role"], &workers[0]["state"]), (&json!("all"), &json!("active")), "{text}");
+    assert_eq!((&workers[0]["tasks"], &workers[0]["running"]), (&json!(0), &json!([])), "{text}");
     let places = moving.places();
     let places: Vec<_> = places.iter().map(String::as_str).collect();
     let (_, text) = moving.run(&[&["doctor"], &places[..]].concat());

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use imgopen_store::{
-    AssetToken, Beat, Duty, Heartbeat, LiveProgress, OwnerAbout, OwnerId, OwnerRow, RunId, RunProgress, TaskId,
+    AssetToken, Beat, Duty, Heartbeat, LiveProgress, OwnerAbout, OwnerId, OwnerRow, RunId, RunProgress, RunningTask,
+    TaskId,
 };
 use tokio_postgres::Row;
 
 use crate::problem::Problem;
 use crate::statement::{change, one_row, rows};
-use crate::values::{duration, escape, escaped, json, milliseconds, moment, some_text, text};
+use crate::values::{count, duration, escape, escaped, json, milliseconds, moment, some_text, text};
 
 const REGISTER: &str = "INSERT INTO owners (id, lease, lease_until, host, role, started_at, offers)
     VALUES ($1, $2::bigint, now_ms() + $2::bigint, $3, $4, $5, $6)
@@ -54,6 +55,12 @@ const OWNERS: &str = "SELECT id, host, role, started_at, offers, draining,
         CASE WHEN lease_until IS NOT NULL THEN greatest(lease_until - now_ms(), 0) END,
         (SELECT count(*) FROM tasks WHERE state = 'running' AND owner = owners.id)
     FROM owners ORDER BY started_at, id";
+
+const RUNNING: &str = "SELECT id, operation, owner, since FROM (
+        SELECT id, operation, owner, seq, coalesce(started_at, created_at) AS since,
+            row_number() OVER (PARTITION BY owner ORDER BY coalesce(started_at, created_at), seq) AS number
+        FROM tasks WHERE state = 'running' AND owner IS NOT NULL) runs
+    WHERE number <= $1::bigint ORDER BY owner, since, seq";
 
 const DRAIN: &str = "UPDATE owners SET draining = true WHERE id = $1";
 
@@ -171,6 +178,15 @@ fn read(row: &Row) -> Result<OwnerRow, Problem> {
         draining: row.try_get(5)?,
         runs: row.try_get::<_, i64>(7)?.try_into().unwrap_or(0),
     })
+}
+
+pub async fn running(client: &mut Client, most: usize) -> Result<Vec<RunningTask>, Problem> {
+    rows(&*client, RUNNING, &[&count(most)]).await?.iter().map(read_running).collect()
+}
+
+fn read_running(row: &Row) -> Result<RunningTask, Problem> {
+    let (id, owner) = (TaskId(row.try_get(0)?), OwnerId(row.try_get(2)?));
+    Ok(RunningTask { id, operation: row.try_get(1)?, owner, since: moment(row, 3)? })
 }
 
 pub async fn drain(client: &mut Client, owner: &OwnerId) -> Result<bool, Problem> {

@@ -10,7 +10,7 @@ use imgopen_store::{
     Asked, AssetFile, AssetRow, AssetToken, Beat, CallbackFilter, CallbackId, CallbackRow, Claim, ClaimCallbacks,
     Deferral, Deletable, Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyId, KeyRow, KeyShare, Lane,
     LiveProgress, Moment, NewTask, Note, OrphanedRun, OwnerAbout, OwnerId, OwnerRow, Page, Recovered, Recovery, Ring,
-    RunId, State, Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
+    RunId, RunningTask, State, Store, StoreError, Submitted, TaskFilter, TaskId, TaskRow, UnderWay,
 };
 use tokio::sync::RwLock;
 use tokio::time::error::Elapsed;
@@ -250,6 +250,10 @@ impl Store for PostgresStore {
 
     async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError> {
         call!(self, Always, |client| owners::all(&mut client))
+    }
+
+    async fn running(&self, most: usize) -> Result<Vec<RunningTask>, StoreError> {
+        call!(self, Always, |client| owners::running(&mut client, most))
     }
 
     async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError> {

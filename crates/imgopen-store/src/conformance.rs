@@ -85,6 +85,7 @@ macro_rules! conformance {
             a_lease_that_lasts_longer_than_the_callers_health_is_not_judged
             several_recoveries_share_the_runs
             owners_are_listed_until_they_resign
+            what_runs_is_listed_by_owner
             a_heartbeat_returns_the_runs_that_are_still_the_owners
             a_run_whose_claim_was_not_answered_is_given_back
             progress_is_that_of_the_current_run

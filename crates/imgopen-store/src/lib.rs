@@ -37,7 +37,7 @@ pub use key::{KeyRow, PreviousSecret};
 pub use output::{StoredFile, StoredLabel, StoredPicture, TaskOutput};
 pub use owner::{
     Attempts, Beat, Duty, Heartbeat, LiveProgress, OrphanedRun, OwnerAbout, OwnerRow, Proof, Recovered, Recovery,
-    RunProgress,
+    RunProgress, RunningTask,
 };
 pub use slots::Slots;
 pub use sqlite::{Inspection, SqliteStore};

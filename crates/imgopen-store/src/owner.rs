@@ -43,6 +43,19 @@ pub struct OwnerRow {
     pub runs: usize,
 }
 
+/// A task that runs, with its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningTask {
+    /// The task.
+    pub id: TaskId,
+    /// The id of its operation.
+    pub operation: String,
+    /// The owner of its run.
+    pub owner: OwnerId,
+    /// When the run began.
+    pub since: Moment,
+}
+
 /// An owner's sign of life.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heartbeat {

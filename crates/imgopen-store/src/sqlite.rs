@@ -37,8 +37,8 @@ use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
     Asked, AssetFile, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable,
     Delivery, Duty, End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask, Note,
-    OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered, Recovery, Store, StoreError, Submitted, TaskFilter, TaskRow,
-    UnderWay,
+    OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered, Recovery, RunningTask, Store, StoreError, Submitted,
+    TaskFilter, TaskRow, UnderWay,
 };
 use identity::Identity;
 pub use inspect::Inspection;
@@ -165,6 +165,10 @@ impl Store for SqliteStore {
 
     async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError> {
         self.read(owners::all).await
+    }
+
+    async fn running(&self, most: usize) -> Result<Vec<RunningTask>, StoreError> {
+        self.read(move |connection| owners::running(connection, most)).await
     }
 
     async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError> {

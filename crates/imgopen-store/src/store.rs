@@ -10,7 +10,8 @@ use crate::ids::{AssetToken, CallbackId, KeyId, OwnerId, RunId, TaskId};
 use crate::{
     Asked, AssetFile, AssetRow, Beat, CallbackFilter, CallbackRow, Claim, ClaimCallbacks, Deferral, Deletable,
     Delivery, Doorbell, Duty, End, Find, HandBack, Heartbeat, KeyRow, KeyShare, Lane, LiveProgress, Moment, NewTask,
-    OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered, Recovery, Submitted, TaskFilter, TaskRow, UnderWay,
+    OrphanedRun, OwnerAbout, OwnerRow, Page, Recovered, Recovery, RunningTask, Submitted, TaskFilter, TaskRow,
+    UnderWay,
 };
 
 /// A place where tasks, keys, assets and callbacks are kept for good.
@@ -79,6 +80,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Lists the registered owners, the oldest first.
     async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError>;
+
+    /// Lists the tasks that owners run, owner by owner, up to `most` of each, the oldest runs first.
+    async fn running(&self, most: usize) -> Result<Vec<RunningTask>, StoreError>;
 
     /// Asks an owner to end its runs and to begin no others, as its heartbeats then say. `false` if it is not registered.
     async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError>;

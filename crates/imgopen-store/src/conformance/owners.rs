@@ -1,7 +1,7 @@
 //! What several processes need: signs of life, progress, and what waits.
 
 use super::*;
-use crate::{AssetToken, COUNTED, Duty, KeyShare, LiveProgress, OwnerRow};
+use crate::{AssetToken, COUNTED, Duty, KeyShare, LiveProgress, OwnerRow, RunningTask};
 
 pub async fn owners_are_listed_until_they_resign(database: &impl Database) {
     let store = database.open().await;
@@ -34,6 +34,35 @@ pub async fn owners_are_listed_until_they_resign(database: &impl Database) {
     assert_eq!(store.owners().await.unwrap(), [api]);
     // What it still had is recovered like the runs of the dead.
     assert_eq!(recover(&*store, "api", LEASES).await.requeued, [run]);
+}
+
+pub async fn what_runs_is_listed_by_owner(database: &impl Database) {
+    let store = database.open().await;
+    for name in ["second", "first"] {
+        register(&*store, name, None).await;
+    }
+    let runs =
+        [("a1", "first", 20), ("a2", "second", 10), ("a3", "first", 10), ("a4", "first", 10), ("a5", "first", 5)];
+    for (name, owner_name, ms) in runs {
+        store.submit(task("a", name)).await.unwrap();
+        let (run, needs) = (RunId::new().unwrap(), NEEDS.to_owned());
+        let claim = Claim { key: key("a"), needs, run, owner: owner(owner_name), now: later(ms), only: None };
+        assert_eq!(store.claim(claim).await.unwrap().unwrap().id, id(name));
+    }
+    // Neither what waits runs, nor what has ended.
+    store.submit(task("a", "queued")).await.unwrap();
+    assert!(store.end(succeeded(&row(&*store, "a5").await, "a.png")).await.unwrap());
+    let run = |name: &str, owner_name: &str, ms| RunningTask {
+        id: id(name),
+        operation: NEEDS.to_owned(),
+        owner: owner(owner_name),
+        since: later(ms),
+    };
+    let all = [run("a3", "first", 10), run("a4", "first", 10), run("a1", "first", 20), run("a2", "second", 10)];
+    assert_eq!(store.running(9).await.unwrap(), all);
+    let [oldest, next, _, other] = all;
+    assert_eq!(store.running(2).await.unwrap(), [oldest, next, other]);
+    assert_eq!(store.running(0).await.unwrap(), []);
 }
 
 pub async fn a_heartbeat_returns_the_runs_that_are_still_the_owners(database: &impl Database) {

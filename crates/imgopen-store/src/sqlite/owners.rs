@@ -10,7 +10,9 @@ use super::problem::Problem;
 use super::tasks;
 use super::values::{JsonOf, duration, list, milliseconds, system_time};
 use crate::ids::{OwnerId, RunId, TaskId};
-use crate::{Beat, Duty, Heartbeat, OwnerAbout, OwnerRow, Proof, Recovered, Recovery, RunProgress, State, TaskRow};
+use crate::{
+    Beat, Duty, Heartbeat, OwnerAbout, OwnerRow, Proof, Recovered, Recovery, RunProgress, RunningTask, State, TaskRow,
+};
 
 pub fn register(
     connection: &Connection,
@@ -93,6 +95,19 @@ pub fn all(connection: &Connection) -> Result<Vec<OwnerRow>, Problem> {
             draining: row.get(5)?,
             runs: row.get::<_, i64>(7)?.try_into().unwrap_or(0),
         })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn running(connection: &Connection, most: usize) -> Result<Vec<RunningTask>, Problem> {
+    let sql = "SELECT id, operation, owner, since FROM (
+                   SELECT id, operation, owner, seq, coalesce(started_at, created_at) AS since,
+                          row_number() OVER (PARTITION BY owner ORDER BY coalesce(started_at, created_at), seq) AS number
+                   FROM tasks WHERE state = 'running' AND owner IS NOT NULL)
+               WHERE number <= ?1 ORDER BY owner, since, seq";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        Ok(RunningTask { id: row.get(0)?, operation: row.get(1)?, owner: row.get(2)?, since: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
