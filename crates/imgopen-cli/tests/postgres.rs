@@ -113,6 +113,14 @@ async fn a_service_is_moved_with_all_that_it_has() {
     let looked: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&looked["dry_run"], &looked["pictures"]), (&json!(true), &json!(PICTURES)), "{looked}");
     assert!(moving.bucket.objects("moved").is_empty() && !moving.data.join("moving.json").exists());
+    assert_eq!(moving.database.ask("SELECT to_regclass('layout') IS NULL"), Ok(vec!["t".to_owned()]));
+    let (code, text) = moving.run(&["workers", "list", "--database", &moving.database.url()]);
+    assert!(code == 1 && text.contains("it has no tables yet"), "{text}");
+    // A bucket that cannot be used shows before anything is moved.
+    moving.bucket.refuse("imgopen-probe", s3::Refusal::Status(axum::http::StatusCode::FORBIDDEN, "AccessDenied"));
+    let (code, text) = moving.moving(&["--dry-run"]);
+    assert!(code == 1 && text.contains("the bucket s3://"), "{text}");
+    moving.bucket.accept();
     let (code, text) = moving.moving(&["--json"]);
     assert_eq!(code, 0, "{text}");
     let moved: Value = serde_json::from_str(&text).unwrap();

@@ -2,14 +2,16 @@
 
 mod rows;
 
+use std::collections::HashSet;
+
 use deadpool_postgres::Client;
 use imgopen_store::{Begun, Counts, LastPlaces, MoveAbout, RowKind, Rows};
 use serde_json::Value;
 use tokio_postgres::Row;
 
 use crate::problem::Problem;
-use crate::statement::{change, one_row, some_row};
-use crate::values::{escape, some_json, text};
+use crate::statement::{self, change, one_row, some_row};
+use crate::values::{escape, json, some_json, text};
 
 /// Of two moves that begin at once, one finds the other.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7262, 2)";
@@ -84,9 +86,20 @@ pub async fn put(client: &mut Client, id: &str, rows: Option<&Rows>, noted: &Val
         return Err(Problem::failed(format!("the move {id} is not in progress")));
     }
     if let Some(rows) = rows.filter(|rows| !rows.is_empty()) {
-        change(&transaction, &rows::statement(rows), &[&rows::json(rows)?]).await?;
+        change(&transaction, rows::table(rows).insert, &[&Value::Array(rows::json(rows)?).to_string()]).await?;
     }
     Ok(transaction.commit().await?)
+}
+
+/// Reads back the rows that were put, and counts those that are missing or have other values.
+pub async fn differing(client: &mut Client, rows: &Rows) -> Result<usize, Problem> {
+    let expected = rows::json(rows)?;
+    let asked = Value::Array(expected.clone()).to_string();
+    let mut found = HashSet::new();
+    for row in statement::rows(&*client, rows::table(rows).find, &[&asked]).await? {
+        found.insert(json::<Value>(row.try_get(0)?)?);
+    }
+    Ok(expected.iter().filter(|row| !found.contains(row)).count())
 }
 
 pub async fn settle(client: &mut Client, last: LastPlaces) -> Result<(), Problem> {

@@ -35,6 +35,18 @@ impl Found {
     pub fn is_usable(self) -> bool {
         self.version <= KNOWN || self.since <= KNOWN
     }
+
+    /// Fails if the tables lack something that this program uses.
+    pub fn check_current(self) -> Result<(), Problem> {
+        match self.version {
+            0 => Err(Problem::access("it has no tables yet", "start a process with `imgopen serve`, which makes them")),
+            older if older < KNOWN => Err(Problem::access(
+                format!("it has the layout {older}, and this program uses {KNOWN}"),
+                "use the program of the processes that run, or start one of this version, which migrates it",
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whatever a migration takes. Processes that start at once wait for each other.
@@ -82,6 +94,16 @@ pub async fn migrate(client: &mut Client) -> Result<Found, Problem> {
         change(&transaction, SET, &[&KNOWN, &since]).await?;
     }
     transaction.commit().await?;
+    Ok(found)
+}
+
+/// Returns the layout that the database has, and leaves it as it is.
+pub async fn look(client: &mut Client) -> Result<Found, Problem> {
+    let transaction = client.transaction().await?;
+    let found = found(&transaction).await?;
+    if found.version == 0 {
+        check_encoding(&transaction).await?;
+    }
     Ok(found)
 }
 

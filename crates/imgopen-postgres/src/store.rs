@@ -56,6 +56,15 @@ enum Repeat {
     IfUndone,
 }
 
+/// What becomes of the tables of a database that is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    /// They are made, or migrated.
+    Made,
+    /// They stay as they are.
+    AsTheyAre,
+}
+
 /// The tries of a call.
 #[derive(Debug)]
 struct Tries {
@@ -97,13 +106,25 @@ impl PostgresStore {
     /// When the URL is invalid, the server cannot be reached, the database cannot be used, a newer version has migrated it so that this
     /// one cannot use it any more, or rows are being moved into it.
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let store = Self::connect(url, options).await?;
+        let (store, _) = Self::connect(url, options, Tables::Made).await?;
         call!(store, Always, |client| open::check_complete(&mut client))?;
         Ok(store)
     }
 
-    /// Does the same for a database that may be in the middle of a move.
-    async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+    /// Does the same for a command that only looks: the tables stay as they are, for the processes that use them.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) does, and when there are no tables, or those of an older version.
+    pub async fn open_existing(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let (store, found) = Self::connect(url, options, Tables::AsTheyAre).await?;
+        found.check_current().map_err(|problem| problem.at(&store.path))?;
+        call!(store, Always, |client| open::check_complete(&mut client))?;
+        Ok(store)
+    }
+
+    /// Connects to a database that may be in the middle of a move. Returns also the layout that it had.
+    async fn connect(url: &str, options: &PostgresOptions, tables: Tables) -> Result<(Self, open::Found), StoreError> {
         let config = connect::config(url, options).map_err(|problem| problem.at("of the given URL"))?;
         let path: Arc<str> = connect::address(&config).into();
         let servers = Servers::of(&config, options).map_err(|problem| problem.at(&path))?;
@@ -111,12 +132,12 @@ impl PostgresStore {
         let pool = connect::pool(config, servers, options).map_err(|problem| problem.at(&path))?;
         let bell = if options.notify { Bell::new(pool.clone()) } else { Bell::silent() };
         let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default(), bell, announced };
-        let found = store.migrate().await.map_err(|problem| problem.at(&store.path))?;
+        let found = store.found(tables).await.map_err(|problem| problem.at(&store.path))?;
         if !found.is_usable() {
             let path = store.path.to_string();
             return Err(StoreError::Layout { path, found: found.version, known: open::KNOWN });
         }
-        Ok(store)
+        Ok((store, found))
     }
 
     /// Where the database is, without the user and the password.
@@ -124,10 +145,13 @@ impl PostgresStore {
         &self.path
     }
 
-    /// A migration takes as long as it takes.
-    async fn migrate(&self) -> Result<open::Found, Problem> {
+    /// Returns the layout that the database had. A migration takes as long as it takes.
+    async fn found(&self, tables: Tables) -> Result<open::Found, Problem> {
         let mut client = self.pool.get().await?;
-        let outcome = open::migrate(&mut client).await;
+        let outcome = match tables {
+            Tables::Made => open::migrate(&mut client).await,
+            Tables::AsTheyAre => open::look(&mut client).await,
+        };
         // Statements that were prepared before the tables were there are of no use.
         drop(Client::take(client));
         outcome

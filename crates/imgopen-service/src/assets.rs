@@ -107,6 +107,15 @@ impl Assets {
         self.files.settle(&*self.store).await
     }
 
+    /// Finds out whether a bucket can take the files of the database of that store, which has them elsewhere, and leaves it as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or belongs to another database.
+    pub(crate) async fn try_out(&self, store: &dyn Store) -> Result<(), AssetError> {
+        self.files.try_out(store).await
+    }
+
     /// Whether the directory or the prefix is surely the one that the database knows, so that what is not in it does not exist.
     pub(crate) async fn is_here(&self) -> bool {
         self.files.here(&*self.store).await.is_ok()

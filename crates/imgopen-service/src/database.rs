@@ -24,11 +24,13 @@ pub(crate) enum OpenError {
 pub(crate) enum Use {
     /// For all that it does.
     Everything,
+    /// To look only: the tables stay as they are.
+    Looking,
     /// For heartbeats alone, which take no longer than that.
     Heartbeats(Duration),
 }
 
-/// Opens the database of the settings, and makes its tables if there are none.
+/// Opens the database of the settings, and makes its tables if there are none, unless it is to be looked at only.
 ///
 /// # Errors
 ///
@@ -45,7 +47,7 @@ pub(crate) async fn open(settings: &DatabaseSettings, used: Use) -> Result<Arc<d
         ..PostgresOptions::default()
     };
     let options = match used {
-        Use::Everything => all,
+        Use::Everything | Use::Looking => all,
         Use::Heartbeats(longest) => PostgresOptions {
             connections: 1,
             connect_timeout: longest,
@@ -55,7 +57,11 @@ pub(crate) async fn open(settings: &DatabaseSettings, used: Use) -> Result<Arc<d
             ..all
         },
     };
-    Ok(Arc::new(PostgresStore::open(&address, &options).await?))
+    let store = match used {
+        Use::Looking => PostgresStore::open_existing(&address, &options).await?,
+        _ => PostgresStore::open(&address, &options).await?,
+    };
+    Ok(Arc::new(store))
 }
 
 /// Opens the database of the settings.

@@ -165,7 +165,9 @@ impl Mover<'_> {
             moved::begin(&self.from, &marker).map_err(MoveError::at(&self.from))?;
             let stand = self.stand(&marker, false).await?;
             self.carry_out(source, &marker.id, stand, &files, &rows).await?;
-            self.compare(&rows).await?;
+            self.compare(source, &rows).await?;
+        } else if !is_resumed && let Some(assets) = &self.assets {
+            assets.try_out(source).await?;
         }
         Ok(self.moved(rows, files, is_resumed))
     }
@@ -204,7 +206,6 @@ impl Mover<'_> {
         rows: &Counts,
     ) -> Result<(), MoveError> {
         let mut is_settled = false;
-        let sum = |counts: &Counts| counts.iter().map(|(_, count)| *count).sum::<u64>();
         let (mut done, of, mut copied) = (sum(&self.import.counts().await?), sum(rows), files.before);
         loop {
             // A bucket is known by a number among the notes, and is taken while the database has no pictures yet.
@@ -245,14 +246,26 @@ impl Mover<'_> {
         Ok((put, stand))
     }
 
-    /// Compares what there is on both sides.
-    async fn compare(&self, expected: &Counts) -> Result<(), MoveError> {
+    /// Compares what there is on both sides: the numbers of rows, then each row with all its values.
+    async fn compare(&self, source: &SqliteStore, expected: &Counts) -> Result<(), MoveError> {
         let found = self.import.counts().await?;
         for (kind, source_count) in expected {
             let target_count = found.iter().find(|(found, _)| found == kind).map_or(0, |(_, count)| *count);
             if target_count != *source_count {
                 return Err(MoveError::Differs { kind: *kind, source_count: *source_count, target_count });
             }
+        }
+        // A bucket has been given a number of its own among the notes.
+        let (mut next, mut done, of) = (Some(Cursor::before(RowKind::Keys)), 0, sum(expected));
+        while let Some(cursor) = next {
+            let kind = cursor.kind;
+            let Exported { rows, next: following } = source.export(cursor, BATCH).await?;
+            done += rows.len() as u64;
+            match self.import.differing(rows).await? {
+                0 => (self.report)(MoveProgress { what: "rows to compare", done, of }),
+                differing => return Err(MoveError::AlteredRows { kind, differing }),
+            }
+            next = following;
         }
         Ok(())
     }
@@ -270,6 +283,10 @@ impl Mover<'_> {
     fn pictures(&self) -> PathBuf {
         self.from.join(ASSETS)
     }
+}
+
+fn sum(counts: &Counts) -> u64 {
+    counts.iter().map(|(_, count)| *count).sum()
 }
 
 #[cfg(test)]

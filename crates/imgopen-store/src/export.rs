@@ -266,6 +266,9 @@ pub trait Import: fmt::Debug + Send + Sync + 'static {
     /// Counts the rows.
     async fn counts(&self) -> Result<Counts, StoreError>;
 
+    /// Reads rows that were put, and counts those that are missing or have other values.
+    async fn differing(&self, rows: Rows) -> Result<usize, StoreError>;
+
     /// Completes the move, so that services may open the store.
     async fn complete(&self, id: String) -> Result<(), StoreError>;
 

@@ -49,7 +49,7 @@ fn check(directory: &Path) -> anyhow::Result<()> {
 
 async fn of(settings: &Settings, access: Access) -> anyhow::Result<Arc<dyn Store>> {
     if settings.is_in_fleet() {
-        return Ok(open_database(settings).await?);
+        return Ok(open_database(settings, access).await?);
     }
     Ok(data_dir::open_beside(&settings.data_dir, access)?)
 }

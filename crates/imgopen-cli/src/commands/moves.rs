@@ -34,7 +34,7 @@ pub fn run(args: Move, as_json: bool) -> anyhow::Result<()> {
     let options = MoveOptions { incomplete, is_trial: dry_run };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
-        let target = MoveTarget::open(&settings).await?;
+        let target = MoveTarget::open(&settings, dry_run).await?;
         let to = target.address.clone();
         let moved = move_data(&from, target, options, &Clock::system(), &report).await?;
         anyhow::Ok((moved, to))

@@ -9,140 +9,109 @@ use serde_json::{Value, json};
 use crate::problem::Problem;
 use crate::values::{escape, escaped, milliseconds};
 
-/// A table, and its columns with their types.
-type Table = (&'static str, &'static [(&'static str, &'static str)]);
-
-const KEYS: Table = (
-    "keys",
-    &[
-        ("id", "text"),
-        ("name", "text"),
-        ("secret_hash", "bytea"),
-        ("signing_secret", "text"),
-        ("previous_secrets", "text"),
-        ("created_at", "bigint"),
-        ("revoked_at", "bigint"),
-    ],
-);
-
-const TASKS: Table = (
-    "tasks",
-    &[
-        ("seq", "bigint"),
-        ("id", "text"),
-        ("key_id", "text"),
-        ("operation", "text"),
-        ("needs", "text"),
-        ("caller_id", "text"),
-        ("unique_id", "boolean"),
-        ("request", "text"),
-        ("options", "text"),
-        ("plan", "text"),
-        ("reserves", "text"),
-        ("callback_url", "text"),
-        ("state", "text"),
-        ("attempt", "bigint"),
-        ("run", "text"),
-        ("owner", "text"),
-        ("output", "text"),
-        ("failure", "text"),
-        ("engine", "text"),
-        ("grade", "text"),
-        ("created_at", "bigint"),
-        ("started_at", "bigint"),
-        ("finished_at", "bigint"),
-        ("deferrals", "bigint"),
-        ("deferred_at", "bigint"),
-        ("deferred_for", "bigint"),
-        ("crashes_alone", "bigint"),
-    ],
-);
-
-const IDEMPOTENCY: Table =
-    ("idempotency", &[("key_id", "text"), ("idempotency_key", "text"), ("task_id", "text"), ("expires_at", "bigint")]);
-
-const ASSETS: Table = (
-    "assets",
-    &[
-        ("token", "text"),
-        ("task_id", "text"),
-        ("key_id", "text"),
-        ("media_type", "text"),
-        ("bytes", "bigint"),
-        ("created_at", "bigint"),
-        ("expires_at", "bigint"),
-        ("deleted_at", "bigint"),
-        ("name", "text"),
-    ],
-);
-
-const CALLBACKS: Table = (
-    "callbacks",
-    &[
-        ("seq", "bigint"),
-        ("id", "text"),
-        ("task_id", "text"),
-        ("key_id", "text"),
-        ("url", "text"),
-        ("origin", "text"),
-        ("body", "text"),
-        ("state", "text"),
-        ("starts", "bigint"),
-        ("rung", "bigint"),
-        ("tries", "bigint"),
-        ("deferrals", "bigint"),
-        ("deferred_at", "bigint"),
-        ("deferred_for", "bigint"),
-        ("next_at", "bigint"),
-        ("pause", "bigint"),
-        ("created_at", "bigint"),
-    ],
-);
-
-const ATTEMPTS: Table = (
-    "callback_tries",
-    &[
-        ("callback_id", "text"),
-        ("number", "bigint"),
-        ("started_at", "bigint"),
-        ("duration_ms", "bigint"),
-        ("http_status", "bigint"),
-        ("outcome", "text"),
-    ],
-);
-
-const ORPHANED_RUNS: Table = ("orphaned_runs", &[("run", "text"), ("since", "bigint")]);
-
-const EXPIRED_FILES: Table = ("expired_files", &[("token", "text"), ("since", "bigint")]);
-
-const NOTES: Table = ("notes", &[("name", "text"), ("value", "bigint")]);
-
-/// Returns the statement that inserts rows of this kind from a parameter with their JSON.
-pub fn statement(rows: &Rows) -> String {
-    let ((table, columns), conflict) = match rows {
-        Rows::Notes(_) => (NOTES, "(name) DO UPDATE SET value = excluded.value"),
-        Rows::Keys(_) => (KEYS, "DO NOTHING"),
-        Rows::Tasks(_) => (TASKS, "DO NOTHING"),
-        Rows::Idempotency(_) => (IDEMPOTENCY, "DO NOTHING"),
-        Rows::Assets(_) => (ASSETS, "DO NOTHING"),
-        Rows::Callbacks(_) => (CALLBACKS, "DO NOTHING"),
-        Rows::Attempts(_) => (ATTEMPTS, "DO NOTHING"),
-        Rows::OrphanedRuns(_) => (ORPHANED_RUNS, "DO NOTHING"),
-        Rows::ExpiredFiles(_) => (EXPIRED_FILES, "DO NOTHING"),
-    };
-    let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let typed = columns.iter().map(|(name, kind)| format!("{name} {kind}")).collect::<Vec<_>>().join(", ");
-    // The places of rows stay what they were.
-    let places = if columns.iter().any(|(name, _)| *name == "seq") { "OVERRIDING SYSTEM VALUE" } else { "" };
-    format!(
-        "INSERT INTO {table} ({names}) {places} SELECT {names} FROM json_to_recordset($1::text::json) AS r({typed})
-         ON CONFLICT {conflict}"
-    )
+/// The statements about a table. Their one parameter holds the JSON of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// Inserts the rows.
+    pub insert: &'static str,
+    /// Returns those that have the keys of the rows, as JSON with the same columns.
+    pub find: &'static str,
 }
 
-/// Returns rows as that JSON.
-pub fn json(rows: &Rows) -> Result<String, Problem> {
-    let values: Vec<Value> = match rows {
+/// The statements about a table, by its key and its columns with their types.
+macro_rules! table {
+    ($table:ident by $key:ident $(and $also:ident)?, $places:literal, $conflict:literal,
+     $first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?) => {
+        Table {
+            insert: concat!(
+                "INSERT INTO ", stringify!($table), " (", stringify!($first), $(", ", stringify!($name),)* ") ", $places,
+                " SELECT ", stringify!($first), $(", ", stringify!($name),)*
+                " FROM json_to_recordset($1::text::json) AS r(", stringify!($first), " ", stringify!($first_type),
+                $(", ", stringify!($name), " ", stringify!($type),)* ") ON CONFLICT ", $conflict
+            ),
+            find: concat!(
+                "SELECT row_to_json(found)::text FROM json_to_recordset($1::text::json) AS r(", stringify!($first), " ",
+                stringify!($first_type), $(", ", stringify!($name), " ", stringify!($type),)* "), LATERAL (SELECT ",
+                stringify!($first), $(", ", stringify!($name),)* " FROM ", stringify!($table), " t WHERE t.",
+                stringify!($key), " = r.", stringify!($key),
+                $(" AND t.", stringify!($also), " = r.", stringify!($also),)? ") found"
+            ),
+        }
+    };
+}
+
+const KEYS: Table = table!(
+    keys by id, "", "DO NOTHING",
+    id text, name text, secret_hash bytea, signing_secret text, previous_secrets text, created_at bigint,
+    revoked_at bigint
+);
+
+/// The places of rows stay what they were.
+const TASKS: Table = table!(
+    tasks by id, "OVERRIDING SYSTEM VALUE", "DO NOTHING",
+    seq bigint, id text, key_id text, operation text, needs text, caller_id text, unique_id boolean, request
+    text, options text, plan text, reserves text, callback_url text, state text, attempt bigint, run text,
+    owner text, output text, failure text, engine text, grade text, created_at bigint, started_at bigint,
+    finished_at bigint, deferrals bigint, deferred_at bigint, deferred_for bigint, crashes_alone bigint
+);
+
+const IDEMPOTENCY: Table = table!(
+    idempotency by key_id and idempotency_key, "", "DO NOTHING",
+    key_id text, idempotency_key text, task_id text, expires_at bigint
+);
+
+const ASSETS: Table = table!(
+    assets by token, "", "DO NOTHING",
+    token text, task_id text, key_id text, media_type text, bytes bigint, created_at bigint, expires_at
+    bigint, deleted_at bigint, name text
+);
+
+/// The places of rows stay what they were.
+const CALLBACKS: Table = table!(
+    callbacks by id, "OVERRIDING SYSTEM VALUE", "DO NOTHING",
+    seq bigint, id text, task_id text, key_id text, url text, origin text, body text, state text, starts
+    bigint, rung bigint, tries bigint, deferrals bigint, deferred_at bigint, deferred_for bigint, next_at
+    bigint, pause bigint, created_at bigint
+);
+
+const ATTEMPTS: Table = table!(
+    callback_tries by callback_id and number, "", "DO NOTHING",
+    callback_id text, number bigint, started_at bigint, duration_ms bigint, http_status bigint, outcome text
+);
+
+const ORPHANED_RUNS: Table = table!(
+    orphaned_runs by run, "", "DO NOTHING",
+    run text, since bigint
+);
+
+const EXPIRED_FILES: Table = table!(
+    expired_files by token, "", "DO NOTHING",
+    token text, since bigint
+);
+
+const NOTES: Table = table!(
+    notes by name, "", "(name) DO UPDATE SET value = excluded.value",
+    name text, value bigint
+);
+
+/// Returns the statements about rows of this kind.
+pub fn table(rows: &Rows) -> Table {
+    match rows {
+        Rows::Notes(_) => NOTES,
+        Rows::Keys(_) => KEYS,
+        Rows::Tasks(_) => TASKS,
+        Rows::Idempotency(_) => IDEMPOTENCY,
+        Rows::Assets(_) => ASSETS,
+        Rows::Callbacks(_) => CALLBACKS,
+        Rows::Attempts(_) => ATTEMPTS,
+        Rows::OrphanedRuns(_) => ORPHANED_RUNS,
+        Rows::ExpiredFiles(_) => EXPIRED_FILES,
+    }
+}
+
+/// Returns each row as that JSON.
+pub fn json(rows: &Rows) -> Result<Vec<Value>, Problem> {
+    Ok(match rows {
         Rows::Notes(rows) => rows.iter().map(note).collect(),
         Rows::Keys(rows) => rows.iter().map(key).collect::<Result<_, _>>()?,
         Rows::Tasks(rows) => rows.iter().map(task).collect::<Result<_, _>>()?,
@@ -152,8 +121,7 @@ pub fn json(rows: &Rows) -> Result<String, Problem> {
         Rows::Attempts(rows) => rows.iter().map(attempt).collect(),
         Rows::OrphanedRuns(rows) => rows.iter().map(orphaned).collect(),
         Rows::ExpiredFiles(rows) => rows.iter().map(expired).collect(),
-    };
-    Ok(Value::Array(values).to_string())
+    })
 }
 
 fn note((note, value): &(Note, i64)) -> Value {

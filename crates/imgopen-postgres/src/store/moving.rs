@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use imgopen_store::{Begun, Counts, Import, LastPlaces, MoveAbout, Rows, Store, StoreError};
 use serde_json::Value;
 
-use super::{PostgresStore, Repeat, TRIES, Tries, timeout};
+use super::{PostgresStore, Repeat, TRIES, Tables, Tries, timeout};
 use crate::connect::PostgresOptions;
 use crate::import;
 
@@ -14,6 +14,7 @@ use crate::import;
 #[derive(Debug, Clone)]
 pub struct PostgresImport {
     store: PostgresStore,
+    has_tables: bool,
 }
 
 impl PostgresImport {
@@ -23,7 +24,18 @@ impl PostgresImport {
     ///
     /// As [`PostgresStore::open`] does, but for a move.
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        Ok(Self { store: PostgresStore::connect(url, options).await? })
+        let (store, _) = PostgresStore::connect(url, options, Tables::Made).await?;
+        Ok(Self { store, has_tables: true })
+    }
+
+    /// Does the same for a trial, which leaves the database as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) does.
+    pub async fn look(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let (store, found) = PostgresStore::connect(url, options, Tables::AsTheyAre).await?;
+        Ok(Self { store, has_tables: found.version > 0 })
     }
 
     /// Where the database is, without the user and the password.
@@ -35,6 +47,9 @@ impl PostgresImport {
 #[async_trait]
 impl Import for PostgresImport {
     async fn begin(&self, about: MoveAbout, is_trial: bool) -> Result<Begun, StoreError> {
+        if is_trial && !self.has_tables {
+            return Ok(Begun::New);
+        }
         let store = &self.store;
         call!(store, Always, |client| import::begin(&mut client, &about, is_trial))
     }
@@ -52,6 +67,11 @@ impl Import for PostgresImport {
     async fn counts(&self) -> Result<Counts, StoreError> {
         let store = &self.store;
         call!(store, Always, |client| import::counts(&mut client))
+    }
+
+    async fn differing(&self, rows: Rows) -> Result<usize, StoreError> {
+        let store = &self.store;
+        call!(store, Always, |client| import::differing(&mut client, &rows))
     }
 
     async fn complete(&self, id: String) -> Result<(), StoreError> {

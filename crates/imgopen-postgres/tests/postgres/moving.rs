@@ -112,6 +112,19 @@ async fn fill(from: &SqliteStore, into: &PostgresImport) {
     into.settle(from.last_places().await.unwrap()).await.unwrap();
 }
 
+/// Counts by kind the rows that have not arrived as they were.
+async fn differing(from: &SqliteStore, into: &dyn Import) -> Vec<(RowKind, usize)> {
+    let (mut all, mut cursor) = (Vec::new(), Some(Cursor::before(RowKind::Notes)));
+    while let Some(after) = cursor {
+        let kind = after.kind;
+        let Exported { rows, next } = from.export(after, 9).await.unwrap();
+        all.push((kind, into.differing(rows).await.unwrap()));
+        cursor = next;
+    }
+    all.retain(|(_, differing)| *differing > 0);
+    all
+}
+
 async fn import(database: &Fresh) -> PostgresImport {
     PostgresImport::open(&database.url(), &options()).await.unwrap()
 }
@@ -124,6 +137,7 @@ async fn every_row_arrives_as_it_was() {
     assert_eq!(into.begin(about("m"), false).await.unwrap(), Begun::New);
     fill(&from, &into).await;
     assert_eq!(into.counts().await.unwrap(), from.counts().await.unwrap());
+    assert_eq!(differing(&from, &into).await, []);
     into.complete("m".to_owned()).await.unwrap();
     let to = database.store(&options()).await;
     assert_eq!(to.keys().await.unwrap(), from.keys().await.unwrap());
@@ -162,6 +176,43 @@ async fn every_row_arrives_as_it_was() {
     to.record_delivery(Delivery { seen, attempt, state: CallbackState::Abandoned, next: None }).await.unwrap();
     let rows = to.list_callbacks(all(), None, 1).await.unwrap().rows;
     assert_eq!(rows[0].tries.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_row_that_is_missing_or_has_another_value_differs() {
+    let Some(database) = empty().await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (from, into) = (source(directory.path()).await, import(&database).await);
+    into.begin(about("m"), false).await.unwrap();
+    fill(&from, &into).await;
+    let changes = [
+        ("UPDATE keys SET secret_hash = '\\x00' WHERE id = 'a'", RowKind::Keys),
+        ("UPDATE tasks SET deferrals = 7 WHERE id = '1'", RowKind::Tasks),
+        ("UPDATE callbacks SET body = '' WHERE id = 'msg_1'", RowKind::Callbacks),
+        ("DELETE FROM callback_tries WHERE number = 2", RowKind::Attempts),
+    ];
+    let client = database.client().await;
+    for (sql, _) in changes {
+        client.batch_execute(sql).await.unwrap();
+    }
+    assert_eq!(differing(&from, &into).await, changes.map(|(_, kind)| (kind, 1)));
+}
+
+#[tokio::test]
+async fn a_trial_and_a_look_leave_the_database_as_it_is() {
+    let Some(database) = empty().await else { return };
+    let look = async || PostgresImport::look(&database.url(), &options()).await.unwrap();
+    assert_eq!(look().await.begin(about("m"), true).await.unwrap(), Begun::New);
+    let existing = async || PostgresStore::open_existing(&database.url(), &options()).await;
+    let error = existing().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Access { problem, .. } if problem.contains("no tables")), "{error}");
+    let row = database.client().await.query_one("SELECT to_regclass('layout') IS NULL", &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+    // Once there are tables, both look at them.
+    let store = database.store(&options()).await;
+    existing().await.unwrap();
+    store.submit(task("1")).await.unwrap();
+    assert_eq!(look().await.begin(about("m"), true).await.unwrap(), Begun::NotEmpty);
 }
 
 #[tokio::test]

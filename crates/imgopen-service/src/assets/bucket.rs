@@ -213,6 +213,20 @@ impl Files for InBucket {
         Ok(())
     }
 
+    /// An empty prefix will be taken, and so will one that is the database's already.
+    async fn try_out(&self, store: &dyn Store) -> Result<(), AssetError> {
+        let (noted, found) = (store.note(Note::Pictures).await?, mark::read(&self.bucket).await?);
+        let is_own = found.is_some() && found == noted;
+        if !is_own
+            && (found.is_some() || self.bucket.has_more_than(mark::OWN).await?)
+            && !mark::is_adopted(&self.bucket, noted).await?
+            && let Some((found, fix)) = self.lacks(store, noted, found).await?
+        {
+            return Err(self.foreign(noted, found, fix));
+        }
+        mark::write_probe(&self.bucket).await
+    }
+
     async fn put(&self, token: &AssetToken, payload: PutPayload, kind: &Kind) -> Result<(), AssetError> {
         let bytes = payload.content_length() as u64;
         self.doubt(put(&self.bucket, &self.bucket.place(token), payload, bytes, attributes(kind)).await)

@@ -84,6 +84,29 @@ async fn files_are_written_read_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_bucket_is_tried_out_and_left_as_it_is() {
+    let server = Server::start().await;
+    let wanted = settings(&server, "a");
+    // Its pictures are elsewhere, in a directory that it knows.
+    let (_, data) = database(&wanted);
+    let store = SqliteStore::open(data.path()).unwrap();
+    store.set_note(Note::Pictures, 7).await.unwrap();
+    let (assets, _data) = database(&wanted);
+    assets.try_out(&store).await.unwrap();
+    for name in ["imgopen-mark", "imgopen-probe"] {
+        assert!(!server.bucket().join("a").join(name).exists(), "{name}");
+    }
+    assert_eq!(store.note(Note::Pictures).await.unwrap(), Some(7));
+    let wrong = StorageSettings { secret_access_key: Some(Secret::new("wrong")), ..wanted.clone() };
+    let (refused, _data) = database(&wrong);
+    assert!(matches!(refused.try_out(&store).await, Err(AssetError::Bucket { .. })));
+    // What another database has taken, it does not get.
+    assets.settle().await.unwrap();
+    let text = refusal(assets.try_out(&store).await);
+    assert!(text.contains("bears the mark of another database"), "{text}");
+}
+
+#[tokio::test]
 async fn only_files_of_a_run_that_are_not_assets_are_its_orphans() {
     let server = Server::start().await;
     let (assets, _data) = database(&settings(&server, "a"));

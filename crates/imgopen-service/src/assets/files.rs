@@ -43,6 +43,11 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Finds out whether a file could be written.
     async fn probe(&self, store: &dyn Store) -> Result<(), AssetError>;
 
+    /// Finds out whether a bucket can take the files of a database, which are elsewhere. It is left as it is.
+    async fn try_out(&self, _: &dyn Store) -> Result<(), AssetError> {
+        Ok(())
+    }
+
     /// Writes a file, whole or not at all. The place is settled.
     async fn put(&self, token: &AssetToken, payload: PutPayload, kind: &Kind) -> Result<(), AssetError>;
 

@@ -104,7 +104,7 @@ async fn look(settings: &DatabaseSettings) -> Result<Seen, Finding> {
     let Some(address) = address else { return Err(missing()) };
     let options = PostgresOptions { connections: 1, notify: false, ..PostgresOptions::default() };
     let seen = async {
-        let store = PostgresStore::open(&address, &options).await?;
+        let store = PostgresStore::open_existing(&address, &options).await?;
         store.ready().await?;
         let (now, owners) = (store.now().await?, store.owners().await?);
         Ok::<_, StoreError>(Seen { store: Arc::new(store), now, owners })

@@ -64,6 +64,14 @@ pub enum MoveError {
         /// Its token.
         token: String,
     },
+    /// Rows did not arrive as they were.
+    #[error("of the {kind}, {differing} arrived with other values than the source has; was it used meanwhile? {again}", again = AGAIN)]
+    AlteredRows {
+        /// The kind of rows.
+        kind: RowKind,
+        /// How many of them.
+        differing: usize,
+    },
     /// The target lacks rows, or has others.
     #[error(
         "of the {kind}, the source has {source_count} and the target {target_count}; was the source used meanwhile? {again}",

@@ -19,13 +19,13 @@ pub struct MoveTarget {
 }
 
 impl MoveTarget {
-    /// Opens the database of the settings, and makes its tables if there are none.
+    /// Opens the database of the settings, and makes its tables if there are none, unless that is for a trial.
     ///
     /// # Errors
     ///
     /// When the settings name none, or it cannot be used.
     #[cfg(feature = "postgres")]
-    pub async fn open(settings: &Settings) -> Result<Self, MoveError> {
+    pub async fn open(settings: &Settings, is_trial: bool) -> Result<Self, MoveError> {
         use std::time::Duration;
 
         use imgopen_postgres::{PostgresImport, PostgresOptions};
@@ -39,7 +39,10 @@ impl MoveTarget {
             notify: false,
             ..PostgresOptions::default()
         };
-        let import = PostgresImport::open(&url, &options).await?;
+        let import = match is_trial {
+            true => PostgresImport::look(&url, &options).await?,
+            false => PostgresImport::open(&url, &options).await?,
+        };
         let address = import.address().to_owned();
         Ok(Self { import: Arc::new(import), address, storage: settings.storage.clone() })
     }
@@ -50,7 +53,7 @@ impl MoveTarget {
     ///
     /// Always: this program was built without PostgreSQL.
     #[cfg(not(feature = "postgres"))]
-    pub async fn open(_: &Settings) -> Result<Self, MoveError> {
+    pub async fn open(_: &Settings, _: bool) -> Result<Self, MoveError> {
         Err(missing().into())
     }
 }
