@@ -28,11 +28,9 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Checks a key, and counts the call against its limit. While the database of several processes is away, no caller waits for it.
+    /// Checks a key, and counts the call against its limit.
     async fn admit(&self, credentials: &Credentials) -> Result<(), Failure> {
-        if self.context.fleet.as_ref().is_some_and(|fleet| fleet.is_database_away()) {
-            return Err(failures::not_now("the database cannot be reached"));
-        }
+        failures::check_database(&self.context)?;
         let id = KeyId(credentials.access_key_id().to_owned());
         let is_open =
             self.context.settings.open && id.as_str() == KeyId::OPEN && credentials.expose_secret().is_empty();

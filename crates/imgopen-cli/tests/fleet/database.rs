@@ -1,6 +1,6 @@
 //! The database crashes, keeps silent, is reached in one direction alone, or answers too late.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use imgopen_tests::calls::call;
 use serde_json::{Value, json};
@@ -53,12 +53,21 @@ async fn a_crash_of_the_database_of_two_leases_loses_nothing_and_takes_no_run_aw
 async fn while_the_database_is_silent_calls_are_asked_to_wait_and_nothing_is_doubled() {
     let Some(fleet) = Fleet::new(&[]).await else { return };
     let (api, worker) = (fleet.launch(Role::Api).await, fleet.launch(Role::Worker).await);
+    fleet.draw("drawn", "delay=1ms").await;
+    fleet.reached("drawn", "succeeded").await;
+    let tokens = block_in_place(|| fleet.database.rows("SELECT token FROM assets"));
     fleet.draw("running", "delay=3s").await;
     fleet.runs("running", 1).await;
     for proxy in [&api.database, &worker.database] {
         proxy.go(Way::Stall);
     }
     api.is_ready(false).await;
+    until("pictures are refused at once", async || {
+        let began = Instant::now();
+        let status = api.status(&format!("/assets/{}", tokens[0])).await;
+        (status == Some(503) && began.elapsed() < Duration::from_secs(1)).then_some(())
+    })
+    .await;
     // It lives, and says so.
     assert_eq!(api.status("/healthz").await, Some(200));
     let request = drawing("meanwhile", "delay=1ms", None);
@@ -74,7 +83,7 @@ async fn while_the_database_is_silent_calls_are_asked_to_wait_and_nothing_is_dou
     for name in ["running", "meanwhile"] {
         fleet.reached(name, "succeeded").await;
     }
-    assert_eq!(fleet.database.count(TASKS), 2);
+    assert_eq!(fleet.database.count(TASKS), 3);
     fleet.is_consistent().await;
 }
 

@@ -188,7 +188,7 @@ async fn whatever_goes_wrong_with_a_fleet_nothing_is_lost_doubled_or_done_wrong(
     let load = Load::on_a_fleet(&fleet.key, &receiver, trouble.clone()).await;
     load.serve_at(&fleet.url());
     let mut members = Vec::new();
-    for role in [Role::Api, Role::Api, Role::Worker, Role::Worker, Role::Worker] {
+    for role in [Role::Api, Role::Api, Role::Worker, Role::Worker, Role::Worker, Role::Worker] {
         members.push(fleet.launch(role).await);
     }
     fleet.is_open(&members[0]).await;

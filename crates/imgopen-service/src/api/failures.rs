@@ -6,6 +6,7 @@ use imgopen_server::Failure;
 use imgopen_store::StoreError;
 use tracing::{error, warn};
 
+use crate::context::Context;
 use crate::tasks::submit::Rejected;
 
 /// What callers see of an error of the server.
@@ -17,6 +18,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Answers what is not possible now, in words for callers.
 pub fn not_now(problem: &str) -> Failure {
     Failure::unavailable(format!("{problem}; try again later")).retry_after(AGAIN)
+}
+
+/// Rejects a call while the database that several processes share is away, so that no caller waits for it.
+pub fn check_database(context: &Context) -> Result<(), Failure> {
+    match &context.fleet {
+        Some(fleet) if fleet.is_database_away() => Err(not_now("the database cannot be reached")),
+        _ => Ok(()),
+    }
 }
 
 /// Answers an error of the store.

@@ -125,6 +125,7 @@ async fn asset(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let token = token(path)?;
+    failures::check_database(&context)?;
     let row = context.store.asset(token.clone()).await.map_err(failures::of_store)?;
     let row = row.ok_or_else(|| Failure::not_found("there is no such picture; check the URL"))?;
     let now = context.clock.now();
@@ -254,6 +255,7 @@ async fn preview(
     }
     let none = || Failure::not_found("there is no such preview; its task has ended");
     let format = previews::format(&token).filter(|_| context.fleet.is_some()).ok_or_else(none)?;
+    failures::check_database(&context)?;
     // Results are at their own address, as long as that says so.
     if context.store.asset(token.clone()).await.map_err(failures::of_store)?.is_some() {
         return Err(none());

@@ -13,7 +13,13 @@ use crate::context::Context;
 /// When the database fails. In a fleet, only if it never answered.
 pub async fn numbers(context: &Context) -> Result<Numbers, StoreError> {
     match &context.fleet {
-        Some(fleet) => fleet.counts.lately(context.clock.uptime(), count(context)).await,
+        Some(fleet) => {
+            let late = || {
+                let path = context.settings.database.url.as_ref().map_or_else(String::new, ToString::to_string);
+                StoreError::Unreachable { path, problem: "it does not answer".to_owned() }
+            };
+            fleet.counts.lately(context.clock.uptime(), count(context), late).await
+        }
         None => {
             let (queued, running) = context.dispatch.counts();
             let (asset_bytes, unknown) = (context.store.asset_bytes().await?, unknown(context).await?);
