@@ -48,6 +48,8 @@ const OF_UNIQUE_ID: &str = "SELECT id FROM tasks
 const IS_RESERVED: &str = "SELECT 1 FROM tasks
     WHERE text_digest(reserves) = text_digest($1) AND reserves IS NOT NULL AND state IN ('queued', 'running')";
 
+const HAS_ID: &str = "SELECT 1 FROM tasks WHERE id = $1";
+
 /// Accepts a task. One that may have been accepted by an earlier try is looked for before, and if its id turns out to be taken.
 pub async fn submit(client: &mut Client, task: &NewTask, again: bool) -> Result<Submitted, Problem> {
     for _ in 0..TRIES {
@@ -59,6 +61,7 @@ pub async fn submit(client: &mut Client, task: &NewTask, again: bool) -> Result<
             Ok(false) => {}
             // The earlier try was carried out meanwhile.
             Err(problem) if again && problem.is_taken() => continue,
+            Err(problem) if problem.is_taken() => {}
             Err(problem) => return Err(problem),
         }
         // What was in the way is committed. It may be deleted, ended or expired by now.
@@ -67,6 +70,9 @@ pub async fn submit(client: &mut Client, task: &NewTask, again: bool) -> Result<
         }
         if is_reserved(client, task).await? {
             return Ok(Submitted::Reserved);
+        }
+        if !again && some_row(&*client, HAS_ID, &[&task.id.as_str()]).await?.is_some() {
+            return Ok(Submitted::IdTaken);
         }
     }
     Err(Problem::contended(format!("the task {} was in the way of others {TRIES} times", task.id)))

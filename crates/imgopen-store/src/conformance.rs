@@ -98,6 +98,7 @@ macro_rules! conformance {
             assets_with_a_file_are_listed_in_parts
             an_idempotency_key_holds_until_it_expires
             one_of_many_concurrent_repetitions_is_new
+            an_id_that_is_taken_is_not_taken_again
             a_unique_id_is_unique_among_its_operation_and_key
             a_name_is_reserved_until_its_task_has_ended
             options_and_plan_are_returned

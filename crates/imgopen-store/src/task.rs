@@ -205,6 +205,8 @@ pub enum Submitted {
     Conflict(Box<TaskRow>),
     /// An active task, of any key, has reserved the same name. Nothing was accepted.
     Reserved,
+    /// Another task has the id. Nothing was accepted; draw another one.
+    IdTaken,
 }
 
 /// A claim: the oldest of the key's queued tasks with these needs becomes this run of this owner. For each run that was

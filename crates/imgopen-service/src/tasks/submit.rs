@@ -35,6 +35,9 @@ const COMES: Duration = Duration::from_secs(10);
 /// How often expired pictures are deleted.
 const EXPIRY: Duration = Duration::from_secs(60);
 
+/// How many ids are drawn for a task, of which each may be taken.
+const IDS: usize = 3;
+
 /// The largest number of characters of an `Idempotency-Key`.
 const LONGEST_KEY: usize = 255;
 
@@ -191,12 +194,24 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         loras::check_free(context, &name).await?;
         task.reserves = Some(name.to_lowercase());
     }
-    // Spawned, so that a disconnect cannot land between the insert and the queue's count.
-    let stored = tokio::spawn(store(context.clone(), task.clone(), slot)).await.map_err(|error| {
-        tracing::error!(%error, "a submit panicked");
-        Rejected::Broken
-    })??;
-    answered(operation, &task, stored)
+    for _ in 0..IDS {
+        // Spawned, so that a disconnect cannot land between the insert and the queue's count.
+        let stored = tokio::spawn(store(context.clone(), task.clone(), slot.clone())).await.map_err(|error| {
+            tracing::error!(%error, "a submit panicked");
+            Rejected::Broken
+        })??;
+        // A plan may name the id.
+        if stored != Submitted::IdTaken || task.plan.is_some() {
+            return answered(operation, &task, stored);
+        }
+        task.id = TaskId::new(now)?;
+    }
+    Err(no_id())
+}
+
+/// Ids have a moment and nine random digits.
+fn no_id() -> Rejected {
+    Rejected::NotNow("so many tasks are accepted at once that no id was free".to_owned())
 }
 
 fn models(named: &[Named]) -> Vec<NamedModel> {
@@ -321,6 +336,7 @@ fn answered(operation: &Operation, task: &NewTask, submitted: Submitted) -> Resu
         Submitted::Again(earlier) => Ok(*earlier),
         Submitted::Conflict(earlier) => Err(conflict(operation, task, &earlier)),
         Submitted::Reserved => Err(loras::taken(task.reserves.as_deref().unwrap_or_default()).into()),
+        Submitted::IdTaken => Err(no_id()),
     }
 }
 

@@ -220,6 +220,22 @@ pub async fn one_of_many_concurrent_repetitions_is_new(database: &impl Database)
     assert_eq!((new, again), (1, 19));
 }
 
+/// Ids are drawn at random, so that another submit may have had the same.
+pub async fn an_id_that_is_taken_is_not_taken_again(database: &impl Database) {
+    let store = open(database).await;
+    assert_eq!(store.submit(task("a", "1")).await.unwrap(), Submitted::New);
+    let remembered = with_key("1", "k", NOW, later(9));
+    let reserving = NewTask { reserves: Some("ink".to_owned()), ..task("a", "1") };
+    for again in [task("a", "1"), task("b", "1"), remembered.clone(), training("1", "lora", "{}"), reserving.clone()] {
+        assert_eq!(store.submit(again).await.unwrap(), Submitted::IdTaken);
+    }
+    // Nothing of them is left.
+    for (name, free) in [("2", remembered), ("3", training("", "lora", "{}")), ("4", reserving)] {
+        assert_eq!(store.submit(NewTask { id: id(name), ..free }).await.unwrap(), Submitted::New);
+    }
+    assert_eq!(row(&*store, "1").await.key, key("a"));
+}
+
 pub async fn a_unique_id_is_unique_among_its_operation_and_key(database: &impl Database) {
     let store = open(database).await;
     assert_eq!(store.submit(training("1", "lora", "{}")).await.unwrap(), Submitted::New);

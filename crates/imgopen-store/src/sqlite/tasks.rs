@@ -77,8 +77,7 @@ pub fn submit(connection: &Connection, task: &NewTask) -> Result<Submitted, Prob
     if is_reserved(connection, task)? {
         return Ok(Submitted::Reserved);
     }
-    insert(connection, task)?;
-    Ok(Submitted::New)
+    Ok(if insert(connection, task)? { Submitted::New } else { Submitted::IdTaken })
 }
 
 pub fn repeated(connection: &Connection, task: &NewTask) -> Result<Option<Submitted>, Problem> {
@@ -107,12 +106,13 @@ fn is_reserved(connection: &Connection, task: &NewTask) -> Result<bool, Problem>
     Ok(connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))?)
 }
 
-fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
+/// Inserts a task. `false` if its id is taken.
+fn insert(connection: &Connection, task: &NewTask) -> Result<bool, Problem> {
     let sql =
         "INSERT INTO tasks (id, key_id, operation, needs, caller_id, unique_id, request, options, plan, callback_url,
                                   state, created_at, reserves)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-    connection.prepare_cached(sql)?.execute(params![
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING";
+    let inserted = connection.prepare_cached(sql)?.execute(params![
         task.id,
         task.key,
         task.operation,
@@ -127,6 +127,9 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
         task.created_at,
         task.reserves,
     ])?;
+    if inserted == 0 {
+        return Ok(false);
+    }
     if let Some(idempotency) = &task.idempotency {
         // An existing row has expired, or it would have been found above.
         let sql = "INSERT OR REPLACE INTO idempotency (key_id, idempotency_key, task_id, expires_at)
@@ -134,7 +137,7 @@ fn insert(connection: &Connection, task: &NewTask) -> Result<(), Problem> {
         let values = params![task.key, idempotency.key, task.id, idempotency.expires_at];
         connection.prepare_cached(sql)?.execute(values)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 pub fn claim(connection: &Connection, claim: &Claim) -> Result<Option<TaskRow>, Problem> {
