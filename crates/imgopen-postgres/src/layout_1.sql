@@ -75,6 +75,7 @@ CREATE INDEX tasks_ended ON tasks (finished_at, seq) WHERE finished_at IS NOT NU
 CREATE UNIQUE INDEX tasks_unique ON tasks (key_id, operation, text_digest(caller_id)) WHERE unique_id;
 CREATE UNIQUE INDEX tasks_reserved ON tasks (text_digest(reserves))
     WHERE reserves IS NOT NULL AND state IN ('queued', 'running');
+CREATE INDEX tasks_made ON tasks (text_digest(reserves)) WHERE reserves IS NOT NULL AND state = 'succeeded';
 
 -- Processes that run tasks. One without a lease lives until another takes over.
 CREATE TABLE owners (

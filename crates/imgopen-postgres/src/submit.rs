@@ -48,6 +48,9 @@ const OF_UNIQUE_ID: &str = "SELECT id FROM tasks
 const IS_RESERVED: &str = "SELECT 1 FROM tasks
     WHERE text_digest(reserves) = text_digest($1) AND reserves IS NOT NULL AND state IN ('queued', 'running')";
 
+const IS_MADE: &str = "SELECT 1 FROM tasks
+    WHERE text_digest(reserves) = text_digest($1) AND reserves IS NOT NULL AND state = 'succeeded' LIMIT 1";
+
 const HAS_ID: &str = "SELECT 1 FROM tasks WHERE id = $1";
 
 /// Accepts a task. One that may have been accepted by an earlier try is looked for before, and if its id turns out to be taken.
@@ -68,7 +71,7 @@ pub async fn submit(client: &mut Client, task: &NewTask, again: bool) -> Result<
         if let Some(earlier) = repeated(client, task).await? {
             return Ok(earlier);
         }
-        if is_reserved(client, task).await? {
+        if is_reserved(client, task).await? || is_made(&*client, task).await? {
             return Ok(Submitted::Reserved);
         }
         if !again && some_row(&*client, HAS_ID, &[&task.id.as_str()]).await?.is_some() {
@@ -84,7 +87,8 @@ async fn insert(client: &mut Client, task: &NewTask) -> Result<bool, Problem> {
         return write(&*client, INSERT, task).await;
     }
     let transaction = client.transaction().await?;
-    let is_new = write(&transaction, INSERT_IF_FREE, task).await?;
+    // Of the same name, no task can become active from now on, and one that has succeeded is seen.
+    let is_new = write(&transaction, INSERT_IF_FREE, task).await? && !is_made(&transaction, task).await?;
     if is_new {
         transaction.commit().await?;
     } else {
@@ -145,4 +149,10 @@ pub async fn repeated(client: &mut Client, task: &NewTask) -> Result<Option<Subm
 async fn is_reserved(client: &mut Client, task: &NewTask) -> Result<bool, Problem> {
     let Some(name) = &task.reserves else { return Ok(false) };
     Ok(some_row(&*client, IS_RESERVED, &[&escape(name)]).await?.is_some())
+}
+
+/// Whether a task that has succeeded reserved the same name, if that matters.
+async fn is_made<C: GenericClient>(client: &C, task: &NewTask) -> Result<bool, Problem> {
+    let Some(name) = task.reserves.as_ref().filter(|_| task.reserves_made) else { return Ok(false) };
+    Ok(some_row(client, IS_MADE, &[&escape(name)]).await?.is_some())
 }

@@ -101,6 +101,7 @@ macro_rules! conformance {
             an_id_that_is_taken_is_not_taken_again
             a_unique_id_is_unique_among_its_operation_and_key
             a_name_is_reserved_until_its_task_has_ended
+            a_name_that_was_made_is_taken_where_that_matters
             options_and_plan_are_returned
             queued_tasks_are_counted_by_lane
             tasks_are_found_by_either_id

@@ -114,6 +114,8 @@ pub struct NewTask {
     pub plan: Option<Value>,
     /// A name that no other active task may reserve, such as that of what it makes. It is free once the task has ended.
     pub reserves: Option<String>,
+    /// Whether a name is taken that a task reserved which has succeeded, too: what that made may be out of sight.
+    pub reserves_made: bool,
     /// The address that its end is pushed to.
     pub callback_url: Option<String>,
     /// When it is accepted.
@@ -151,6 +153,7 @@ impl NewTask {
             options: None,
             plan: None,
             reserves: None,
+            reserves_made: false,
             callback_url: None,
             created_at,
             idempotency: None,
@@ -203,7 +206,7 @@ pub enum Submitted {
     Again(Box<TaskRow>),
     /// The task of another submit, which has used the id or the idempotency key before.
     Conflict(Box<TaskRow>),
-    /// An active task, of any key, has reserved the same name. Nothing was accepted.
+    /// An active task, of any key, has reserved the same name, or one that has succeeded. Nothing was accepted.
     Reserved,
     /// Another task has the id. Nothing was accepted; draw another one.
     IdTaken,

@@ -140,6 +140,8 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
         options: needs::write_options(&options).map_err(|_| Rejected::Broken)?,
         plan: None,
         reserves: None,
+        // The machine that has what it made may be away, or other processes may not know of it yet.
+        reserves_made: context.fleet.is_some(),
         created_at: now,
         idempotency: idempotency(context, idempotency_key)?,
     };

@@ -255,6 +255,25 @@ pub async fn a_unique_id_is_unique_among_its_operation_and_key(database: &impl D
 }
 
 /// By any key, and however its task ends.
+pub async fn a_name_that_was_made_is_taken_where_that_matters(database: &impl Database) {
+    let store = open(database).await;
+    let named = |key: &str, id: &str, reserves_made| NewTask {
+        reserves: Some("ink".to_owned()),
+        reserves_made,
+        ..task(key, id)
+    };
+    assert_eq!(store.submit(named("a", "1", true)).await.unwrap(), Submitted::New);
+    assert!(store.end(failed(&claim(&*store, "a").await)).await.unwrap());
+    // That made nothing.
+    assert_eq!(store.submit(named("b", "2", true)).await.unwrap(), Submitted::New);
+    assert!(store.end(succeeded(&claim(&*store, "b").await, "ink.png")).await.unwrap());
+    for key in ["a", "b"] {
+        assert_eq!(store.submit(named(key, "3", true)).await.unwrap(), Submitted::Reserved);
+    }
+    assert_eq!(store.task(id("3")).await.unwrap(), None);
+    assert_eq!(store.submit(named("a", "3", false)).await.unwrap(), Submitted::New);
+}
+
 pub async fn a_name_is_reserved_until_its_task_has_ended(database: &impl Database) {
     let store = open(database).await;
     let named = |key: &str, id: &str| NewTask { reserves: Some("ink".to_owned()), ..task(key, id) };

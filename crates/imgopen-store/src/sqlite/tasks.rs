@@ -74,7 +74,7 @@ pub fn submit(connection: &Connection, task: &NewTask) -> Result<Submitted, Prob
     if let Some(earlier) = repeated(connection, task)? {
         return Ok(earlier);
     }
-    if is_reserved(connection, task)? {
+    if is_reserved(connection, task)? || is_made(connection, task)? {
         return Ok(Submitted::Reserved);
     }
     Ok(if insert(connection, task)? { Submitted::New } else { Submitted::IdTaken })
@@ -103,6 +103,13 @@ pub fn repeated(connection: &Connection, task: &NewTask) -> Result<Option<Submit
 fn is_reserved(connection: &Connection, task: &NewTask) -> Result<bool, Problem> {
     let Some(name) = &task.reserves else { return Ok(false) };
     let sql = "SELECT EXISTS (SELECT 1 FROM tasks WHERE reserves = ?1 AND state IN ('queued', 'running'))";
+    Ok(connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))?)
+}
+
+/// Whether a task that has succeeded reserved the same name, if that matters.
+fn is_made(connection: &Connection, task: &NewTask) -> Result<bool, Problem> {
+    let Some(name) = task.reserves.as_ref().filter(|_| task.reserves_made) else { return Ok(false) };
+    let sql = "SELECT EXISTS (SELECT 1 FROM tasks WHERE reserves = ?1 AND state = 'succeeded')";
     Ok(connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))?)
 }
 
