@@ -19,8 +19,11 @@ use crate::tasks::needs::Needs;
 /// The pause between two looks while nothing is hinted at.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// The pause between two looks while something is, and between two counts of the queue.
+/// The pause between two looks while something is, and the shortest between two counts of the queue.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// How many times as long as a count took is the pause after it, at least: a long queue costs the database 2 % of its time.
+const COUNTS: u32 = 50;
 
 /// The shortest pause between two looks.
 const LEAST: Duration = Duration::from_millis(20);
@@ -40,7 +43,7 @@ const LANES_OF_NEEDS: usize = 8;
 /// How many keys there are hints at, at most.
 const HINTS: usize = 16 * 1024;
 
-/// Looks until the service stops. A process that runs no tasks only counts the queue.
+/// Looks until the service stops. A process that takes calls also counts the queue, whose length bounds what it accepts.
 pub async fn run(context: Arc<Context>) {
     let Some(fleet) = &context.fleet else { return context.stopping.cancelled().await };
     let mut looking = Looking::new(LANES);
@@ -80,20 +83,27 @@ async fn wait(context: &Context, fleet: &Fleet, began: Instant, is_busy: bool) {
     }
 }
 
-/// Counts the queue if that was long enough ago, and looks once, if this process runs tasks. Returns whether there are hints.
+/// Counts the queue if this process takes calls and that was long enough ago, and looks once, if it runs tasks. Returns whether there
+/// are hints.
 async fn look(context: &Context, looking: &mut Looking) -> Result<bool, StoreError> {
-    let (store, dispatch) = (&*context.store, &context.dispatch);
-    if looking.counted_at.is_none_or(|at| at.elapsed() >= BUSY) {
+    let (store, dispatch, role) = (&*context.store, &context.dispatch, context.settings.role);
+    let began = Instant::now();
+    if role.answers_calls() && looking.count_at.is_none_or(|at| at <= began) {
         let most = dispatch.length().saturating_mul(2).saturating_add(1);
         dispatch.set_queued(store.queue_length(most).await?);
-        looking.counted_at = Some(Instant::now());
+        looking.count_at = Some(Instant::now() + pause_of(began.elapsed()));
     }
-    if !context.settings.role.runs_tasks() {
+    if !role.runs_tasks() {
         return Ok(false);
     }
     // Whose tasks they are does not matter to what can be run.
     let slot = |needs: &str| Needs::parse(needs).slot_here(context, KeyId(String::new()));
     looking.look(store, dispatch, slot).await
+}
+
+/// The pause after a count of the queue that took so long.
+fn pause_of(took: Duration) -> Duration {
+    BUSY.max(took.saturating_mul(COUNTS))
 }
 
 /// Where the looks have come.
@@ -105,12 +115,13 @@ struct Looking {
     after: Option<String>,
     /// The last key that was listed, by needs of which there are more.
     cursors: HashMap<String, KeyId>,
-    counted_at: Option<Instant>,
+    /// When the queue is counted again.
+    count_at: Option<Instant>,
 }
 
 impl Looking {
     fn new(lanes: usize) -> Self {
-        Self { lanes, after: None, cursors: HashMap::new(), counted_at: None }
+        Self { lanes, after: None, cursors: HashMap::new(), count_at: None }
     }
 
     /// Looks once. The function returns where tasks with these needs wait, if this process can run them. Returns whether there are

@@ -259,6 +259,12 @@ async fn a_task_that_rests_is_not_hinted_at() {
     assert_eq!(process.claim(Begin::Working).await.unwrap().id.as_str(), "first");
 }
 
+#[test]
+fn a_long_queue_is_counted_less_often() {
+    let pause = |took| pause_of(Duration::from_millis(took)).as_millis();
+    assert_eq!([0, 20, 100, 2000].map(pause), [1000, 1000, 5000, 100_000]);
+}
+
 #[tokio::test]
 async fn the_queue_is_counted_and_what_can_run_here_is_hinted_at() {
     let directory = tempfile::tempdir().unwrap();
@@ -281,7 +287,7 @@ async fn the_queue_is_counted_and_what_can_run_here_is_hinted_at() {
     for needs in ["text_to_image", "sandbox/text_to_image+lora=sandbox_lora:m"] {
         submit(needs, needs).await;
     }
-    looking.counted_at = None;
+    looking.count_at = None;
     assert!(look(&context, &mut looking).await.unwrap());
     assert_eq!(context.dispatch.counts().0, 6);
     let taken = context.dispatch.pools().iter().enumerate().flat_map(|(pool, _)| {
