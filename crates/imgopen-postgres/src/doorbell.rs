@@ -109,7 +109,7 @@ async fn hear_until_lost(servers: &Servers, rings: &UnboundedSender<Ring>) -> Re
                 listened?;
                 is_listening = true;
                 // Whatever was announced before was missed.
-                drop(rings.send(Ring::Work));
+                drop(rings.send(Ring::Work(None)));
                 drop(rings.send(Ring::Ended));
             }
             message = messages.next() => match message {
@@ -128,7 +128,8 @@ async fn hear_until_lost(servers: &Servers, rings: &UnboundedSender<Ring>) -> Re
 
 fn payload(ring: Ring) -> String {
     match ring {
-        Ring::Work => "w".to_owned(),
+        Ring::Work(None) => "w".to_owned(),
+        Ring::Work(Some(operation)) => format!("w:{operation}"),
         Ring::Ended => "e".to_owned(),
         Ring::Cancelled(run) => format!("c:{run}"),
     }
@@ -137,9 +138,13 @@ fn payload(ring: Ring) -> String {
 /// `None` for what another version announces, or something else that uses the database.
 fn ring(payload: &str) -> Option<Ring> {
     match payload {
-        "w" => Some(Ring::Work),
+        "w" => Some(Ring::Work(None)),
         "e" => Some(Ring::Ended),
-        other => other.strip_prefix("c:").map(|run| Ring::Cancelled(RunId(run.to_owned()))),
+        other => match other.split_once(':')? {
+            ("w", operation) => Some(Ring::Work(Some(operation.to_owned()))),
+            ("c", run) => Some(Ring::Cancelled(RunId(run.to_owned()))),
+            _ => None,
+        },
     }
 }
 
@@ -149,9 +154,11 @@ mod tests {
 
     #[test]
     fn an_announcement_is_read_as_it_was_written() {
-        for announced in [Ring::Work, Ring::Ended, Ring::Cancelled(RunId("0a:b".to_owned()))] {
+        let work = Ring::Work(Some("outpaint".to_owned()));
+        for announced in [Ring::Work(None), work, Ring::Ended, Ring::Cancelled(RunId("0a:b".to_owned()))] {
             assert_eq!(ring(&payload(announced.clone())), Some(announced));
         }
+        assert_eq!(ring("x:y"), None);
         assert_eq!(ring("something else"), None);
     }
 }

@@ -77,6 +77,9 @@ CREATE UNIQUE INDEX tasks_reserved ON tasks (text_digest(reserves))
     WHERE reserves IS NOT NULL AND state IN ('queued', 'running');
 CREATE INDEX tasks_made ON tasks (text_digest(reserves)) WHERE reserves IS NOT NULL AND state = 'succeeded';
 
+-- Numbers of offers.
+CREATE SEQUENCE offers_numbers;
+
 -- Processes that run tasks. One without a lease lives until another takes over.
 CREATE TABLE owners (
     id              text COLLATE "C" PRIMARY KEY,
@@ -86,6 +89,7 @@ CREATE TABLE owners (
     role            text NOT NULL DEFAULT '',
     started_at      bigint NOT NULL DEFAULT now_ms(),
     offers          text NOT NULL DEFAULT 'null',   -- what the process can run, as JSON
+    offers_number   bigint NOT NULL DEFAULT nextval('offers_numbers'),  -- another one whenever they change
     draining        boolean NOT NULL DEFAULT false  -- whether it is to end its runs and to begin no others
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 

@@ -1,5 +1,7 @@
 //! Owners, their signs of life and the progress of their runs, in SQL.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::Client;
@@ -7,21 +9,24 @@ use imgopen_store::{
     AssetToken, Beat, Duty, Heartbeat, LiveProgress, OwnerAbout, OwnerId, OwnerRow, RunId, RunProgress, RunningTask,
     TaskId,
 };
+use serde_json::Value;
 use tokio_postgres::Row;
 
 use crate::problem::Problem;
 use crate::statement::{change, one_row, rows};
-use crate::values::{count, duration, escape, escaped, json, milliseconds, moment, some_text, text};
+use crate::values::{count, duration, escape, escaped, milliseconds, moment, some_json, some_text, text};
 
 const REGISTER: &str = "INSERT INTO owners (id, lease, lease_until, host, role, started_at, offers)
     VALUES ($1, $2::bigint, now_ms() + $2::bigint, $3, $4, $5, $6)
     ON CONFLICT (id) DO UPDATE SET lease = excluded.lease, lease_until = excluded.lease_until, host = excluded.host,
-        role = excluded.role, started_at = excluded.started_at, offers = excluded.offers";
+        role = excluded.role, started_at = excluded.started_at, offers = excluded.offers,
+        offers_number = excluded.offers_number";
 
 /// Renews the lease, publishes the progress of runs that are still the owner's, and gives strays back. `$3` are the runs, `$4` is
 /// the age of strays, `$5` the new offers, and the rest what is known of each run.
 const HEARTBEAT: &str = "WITH me AS (
-        UPDATE owners SET lease = $2::bigint, lease_until = now_ms() + $2::bigint, offers = coalesce($5::text, offers)
+        UPDATE owners SET lease = $2::bigint, lease_until = now_ms() + $2::bigint, offers = coalesce($5::text, offers),
+            offers_number = CASE WHEN $5::text IS NULL THEN offers_number ELSE nextval('offers_numbers') END
         WHERE id = $1 RETURNING draining
     ), mine AS (
         SELECT id, run FROM tasks
@@ -51,10 +56,13 @@ const HEARTBEAT: &str = "WITH me AS (
         ARRAY(SELECT mine.run FROM mine JOIN watched ON watched.task_id = mine.id WHERE watched.until > now_ms()),
         (SELECT count(*) FROM given_back)";
 
-const OWNERS: &str = "SELECT id, host, role, started_at, offers, draining,
+/// Without the offers of those owners in `$1` whose offers still have the number in `$2`: they may be long, and rarely change.
+const OWNERS: &str = "SELECT owners.id, host, role, started_at, draining,
         CASE WHEN lease_until IS NOT NULL THEN greatest(lease_until - now_ms(), 0) END,
-        (SELECT count(*) FROM tasks WHERE state = 'running' AND owner = owners.id)
-    FROM owners ORDER BY started_at, id";
+        (SELECT count(*) FROM tasks WHERE state = 'running' AND owner = owners.id),
+        offers_number, CASE WHEN known.number IS DISTINCT FROM offers_number THEN offers END
+    FROM owners LEFT JOIN unnest($1::text[], $2::bigint[]) AS known(id, number) ON known.id = owners.id
+    ORDER BY started_at, owners.id";
 
 const RUNNING: &str = "SELECT id, operation, owner, since FROM (
         SELECT id, operation, owner, seq, coalesce(started_at, created_at) AS since,
@@ -160,23 +168,43 @@ pub async fn heartbeat(client: &mut Client, heartbeat: &Heartbeat) -> Result<Bea
     })
 }
 
-pub async fn all(client: &mut Client) -> Result<Vec<OwnerRow>, Problem> {
-    rows(&*client, OWNERS, &[]).await?.iter().map(read).collect()
+/// The offers of owners as they were read last, with their numbers.
+#[derive(Debug, Default)]
+pub struct KnownOffers(Mutex<HashMap<OwnerId, (i64, Value)>>);
+
+impl KnownOffers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, (i64, Value)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn read(row: &Row) -> Result<OwnerRow, Problem> {
+pub async fn all(client: &mut Client, known: &KnownOffers) -> Result<Vec<OwnerRow>, Problem> {
+    let (ids, numbers): (Vec<_>, Vec<_>) =
+        known.lock().iter().map(|(id, (number, _))| (id.as_str().to_owned(), *number)).unzip();
+    let found = rows(&*client, OWNERS, &[&ids, &numbers]).await?;
+    let mut known = known.lock();
+    let owners = found.iter().map(|row| read(row, &mut known)).collect::<Result<Vec<_>, _>>()?;
+    known.retain(|id, _| owners.iter().any(|owner| owner.id == *id));
+    Ok(owners)
+}
+
+fn read(row: &Row, known: &mut HashMap<OwnerId, (i64, Value)>) -> Result<OwnerRow, Problem> {
+    let id = OwnerId(row.try_get(0)?);
+    if let Some(offers) = some_json(row, 8)? {
+        known.insert(id.clone(), (row.try_get(7)?, offers));
+    }
     let about = OwnerAbout {
         host: text(row, 1)?,
         role: text(row, 2)?,
         started_at: moment(row, 3)?,
-        offers: json(row.try_get(4)?)?,
+        offers: known.get(&id).map_or(Value::Null, |(_, offers)| offers.clone()),
     };
     Ok(OwnerRow {
-        id: OwnerId(row.try_get(0)?),
+        id,
         about,
-        lease_left: row.try_get::<_, Option<i64>>(6)?.map(duration),
-        draining: row.try_get(5)?,
-        runs: row.try_get::<_, i64>(7)?.try_into().unwrap_or(0),
+        lease_left: row.try_get::<_, Option<i64>>(5)?.map(duration),
+        draining: row.try_get(4)?,
+        runs: row.try_get::<_, i64>(6)?.try_into().unwrap_or(0),
     })
 }
 

@@ -39,6 +39,7 @@ pub struct PostgresStore {
     bell: Bell,
     /// For the connection that listens. `None` if nothing is announced.
     announced: Option<Servers>,
+    offers: Arc<owners::KnownOffers>,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -131,7 +132,8 @@ impl PostgresStore {
         let announced = options.notify.then(|| servers.clone());
         let pool = connect::pool(config, servers, options).map_err(|problem| problem.at(&path))?;
         let bell = if options.notify { Bell::new(pool.clone()) } else { Bell::silent() };
-        let store = Self { path, pool, limit: options.call_timeout, calls: Arc::default(), bell, announced };
+        let (limit, calls, offers) = (options.call_timeout, Arc::default(), Arc::default());
+        let store = Self { path, pool, limit, calls, bell, announced, offers };
         let found = store.found(tables).await.map_err(|problem| problem.at(&store.path))?;
         if !found.is_usable() {
             let path = store.path.to_string();
@@ -220,7 +222,7 @@ impl Store for PostgresStore {
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
         let submitted = call!(self, Always, |client, again| submit::submit(&mut client, &task, again))?;
         if submitted == Submitted::New {
-            self.bell.ring(Ring::Work);
+            self.bell.ring(Ring::Work(Some(task.operation.to_owned())));
         }
         Ok(submitted)
     }
@@ -250,7 +252,7 @@ impl Store for PostgresStore {
     async fn hand_back(&self, hand_back: HandBack) -> Result<bool, StoreError> {
         let is_back = call!(self, Always, |client, again| tasks::hand_back(&mut client, &hand_back, again))?;
         if is_back {
-            self.bell.ring(Ring::Work);
+            self.bell.ring(Ring::Work(None));
         }
         Ok(is_back)
     }
@@ -267,13 +269,13 @@ impl Store for PostgresStore {
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Beat, StoreError> {
         let beat = call!(self, Always, |client| owners::heartbeat(&mut client, &heartbeat))?;
         if beat.strays > 0 {
-            self.bell.ring(Ring::Work);
+            self.bell.ring(Ring::Work(None));
         }
         Ok(beat)
     }
 
     async fn owners(&self) -> Result<Vec<OwnerRow>, StoreError> {
-        call!(self, Always, |client| owners::all(&mut client))
+        call!(self, Always, |client| owners::all(&mut client, &self.offers))
     }
 
     async fn running(&self, most: usize) -> Result<Vec<RunningTask>, StoreError> {
@@ -307,7 +309,7 @@ impl Store for PostgresStore {
     async fn recover(&self, recovery: Recovery) -> Result<Recovered, StoreError> {
         let recovered = call!(self, IfUndone, |client| recovery::recover(&mut client, &recovery))?;
         if !recovered.requeued.is_empty() {
-            self.bell.ring(Ring::Work);
+            self.bell.ring(Ring::Work(None));
         }
         Ok(recovered)
     }

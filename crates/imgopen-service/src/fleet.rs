@@ -47,6 +47,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// The longest time that a heartbeat takes before it counts as failed.
 const LONGEST_BEAT: Duration = Duration::from_secs(5);
 
+/// What a process publishes beside its engines: how many tasks of a key run there at once.
+const RUNNING_PER_KEY: &str = "running_per_key";
+
 /// How far the database's clock may be from this process's before that follows it.
 const APART: Duration = Duration::from_millis(250);
 
@@ -73,6 +76,7 @@ pub(crate) struct Fleet {
     host: String,
     started_at: Moment,
     lease: Duration,
+    running_per_key: usize,
     clock: Clock,
     /// The settings of which all processes must have the same.
     shared: Shared,
@@ -110,6 +114,7 @@ impl Fleet {
             host: host::name(),
             started_at: clock.now(),
             lease,
+            running_per_key: settings.running_per_key(settings.workers),
             clock,
             shared: agreement::shared(settings),
             state: Mutex::new(state),
@@ -165,15 +170,29 @@ impl Fleet {
         LONGEST_BEAT.min(self.lease / 3)
     }
 
-    /// Says what this process can run. The next heartbeat publishes it, with the settings of which all must have the same, if it
-    /// differs from what was said before.
+    /// Says what this process can run. The next heartbeat publishes it, with the settings of which all must have the same, and with how
+    /// many tasks of a key run here at once, if it differs from what was said before.
     pub fn set_offers(&self, mut offers: Value) {
         agreement::publish(self.shared.clone(), &mut offers);
+        if let Some(members) = offers.as_object_mut().filter(|_| self.role.runs_tasks()) {
+            members.insert(RUNNING_PER_KEY.to_owned(), self.running_per_key.into());
+        }
         let mut state = self.lock();
         if state.offers != offers {
             state.offers = offers;
             state.has_new_offers = true;
         }
+    }
+
+    /// Whether this process may be able to run tasks of that operation, as far as it has said what it can run.
+    pub fn may_run(&self, operation: &str) -> bool {
+        let state = self.lock();
+        let Some(engines) = state.offers["engines"].as_array() else { return true };
+        engines
+            .iter()
+            .filter_map(|engine| engine["offers"].as_array())
+            .flatten()
+            .any(|offer| offer["operation"] == *operation)
     }
 
     /// Returns what this process says of itself.
@@ -223,6 +242,12 @@ impl Fleet {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns how many tasks of a key run at once in all processes that begin runs.
+pub(crate) fn running_per_key(owners: &[OwnerRow]) -> u64 {
+    let begin = owners.iter().filter(|owner| known::begins_runs(owner));
+    begin.filter_map(|owner| owner.about.offers[RUNNING_PER_KEY].as_u64()).sum()
 }
 
 /// Returns a random time between two, so that processes do not act in step.

@@ -11,8 +11,8 @@ pub type Doorbell = BoxStream<'static, Ring>;
 /// the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ring {
-    /// A task was queued.
-    Work,
+    /// A task of this operation was queued, or any if it is `None`.
+    Work(Option<String>),
     /// The task of this run was cancelled.
     Cancelled(RunId),
     /// A task has ended, or a callback was started again.

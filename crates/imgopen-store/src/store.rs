@@ -33,7 +33,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Listens to what other processes announce, and this one, too. `None` if the database has no announcements: SQLite has none,
     /// because one process does all there is to announce.
     ///
-    /// Whatever was missed while nothing could be heard is announced as [`Ring::Work`](crate::Ring::Work) and
+    /// Whatever was missed while nothing could be heard is announced as [`Ring::Work`](crate::Ring::Work) of any operation and
     /// [`Ring::Ended`](crate::Ring::Ended) once it can be.
     fn doorbell(&self) -> Option<Doorbell> {
         None

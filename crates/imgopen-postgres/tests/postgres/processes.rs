@@ -253,6 +253,34 @@ async fn progress_that_an_end_did_not_see_is_forgotten() {
     assert_eq!(store.forget_progress().await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn offers_are_read_again_only_if_they_have_changed() {
+    let Some(database) = empty().await else { return };
+    let (store, other) = (database.store(&options()).await, database.store(&options()).await);
+    let offers = async |store: &PostgresStore| -> Vec<serde_json::Value> {
+        store.owners().await.unwrap().into_iter().map(|owner| owner.about.offers).collect()
+    };
+    let about = |offers: &str| OwnerAbout { offers: offers.into(), ..OwnerAbout::default() };
+    store.register_owner(owner("me"), None, about("first")).await.unwrap();
+    assert_eq!(offers(&other).await, ["first"]);
+    // As if they had arrived otherwise: the text is not asked for again.
+    let client = database.client().await;
+    client.batch_execute("UPDATE owners SET offers = '\"unseen\"'").await.unwrap();
+    assert_eq!((offers(&other).await, offers(&store).await), (vec!["first".into()], vec!["unseen".into()]));
+    let changed =
+        Heartbeat { offers: Some("second".into()), ..Heartbeat::new(owner("me"), Duration::from_secs(60), Vec::new()) };
+    assert!(store.heartbeat(changed).await.unwrap().alive);
+    assert_eq!(offers(&other).await, ["second"]);
+    beat(&store, "me", Duration::from_secs(60), &[]).await;
+    assert_eq!(offers(&other).await, ["second"]);
+    // Nor is another registration by the same id taken for the one before.
+    store.resign(owner("me")).await.unwrap();
+    store.register_owner(owner("me"), None, about("third")).await.unwrap();
+    assert_eq!(offers(&other).await, ["third"]);
+    store.register_owner(owner("me"), None, about("fourth")).await.unwrap();
+    assert_eq!(offers(&other).await, ["fourth"]);
+}
+
 /// Waits for an announcement.
 async fn hear(rings: &mut Doorbell, expected: Ring) {
     let heard = async {
@@ -272,11 +300,11 @@ async fn what_a_process_does_is_announced_to_the_others() {
     let (store, other) = (database.store(&options()).await, database.store(&options()).await);
     let mut rings = other.doorbell().unwrap();
     // Whatever happened before may have been missed.
-    hear(&mut rings, Ring::Work).await;
+    hear(&mut rings, Ring::Work(None)).await;
     hear(&mut rings, Ring::Ended).await;
     register(&store, "me", Duration::from_secs(60)).await;
     submit(&store, "a", "1", "any").await;
-    hear(&mut rings, Ring::Work).await;
+    hear(&mut rings, Ring::Work(Some("enlarge_image".to_owned()))).await;
     let run = store.claim(next("me", "a", "any")).await.unwrap().unwrap();
     let task = run.clone().ended(Ending::Cancelled, None, Moment(9));
     let end = End { before: State::Running, task, assets: Vec::new(), callback: None, orphans_run: true };
@@ -288,7 +316,7 @@ async fn what_a_process_does_is_announced_to_the_others() {
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                      WHERE datname = current_database() AND query = 'LISTEN imgopen'";
     assert_eq!(client.query_one(terminate, &[]).await.unwrap().get::<_, i64>(0), 1);
-    hear(&mut rings, Ring::Work).await;
+    hear(&mut rings, Ring::Work(None)).await;
     hear(&mut rings, Ring::Ended).await;
     let silent = database.store(&PostgresOptions { notify: false, ..options() }).await;
     assert!(silent.doorbell().is_none());

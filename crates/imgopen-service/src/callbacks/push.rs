@@ -11,6 +11,7 @@ use std::time::Duration;
 use imgopen_store::{
     CallbackRow, ClaimCallbacks, ClaimId, Duty, InProgress as InProgressRow, Moment, StoreError, Turn, UnderWay,
 };
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
@@ -25,6 +26,9 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two polls.
 const SHORTEST: Duration = Duration::from_millis(10);
+
+/// The shortest pause between two in one of several processes, however much is announced.
+const LEAST: Duration = Duration::from_millis(20);
 
 /// How often pauses are compared with the clock even if it was not seen to be set.
 const CHECK: Duration = Duration::from_secs(60);
@@ -49,6 +53,7 @@ pub async fn run(context: Arc<Context>) {
         context: context.clone(),
     };
     while !context.stopping.is_cancelled() {
+        let began = Instant::now();
         pusher.pauses.limit(&context).await;
         let pause = match pusher.start_due().await {
             Ok(next) => next.map_or(POLL, |next| next.since(context.clock.now())).clamp(SHORTEST, POLL),
@@ -61,6 +66,10 @@ pub async fn run(context: Arc<Context>) {
             () = context.pushes.notified() => {}
             () = tokio::time::sleep(pause) => {}
             () = context.stopping.cancelled() => {}
+        }
+        // Each end in each process is announced.
+        if context.fleet.is_some() {
+            tokio::time::sleep_until(began + LEAST).await;
         }
     }
     pusher.pushes.close();

@@ -24,7 +24,11 @@ pub async fn run(context: Arc<Context>) {
 fn heard(context: &Context, ring: Ring) {
     let Some(fleet) = &context.fleet else { return };
     match ring {
-        Ring::Work => fleet.work.notify_one(),
+        Ring::Work(operation) => {
+            if operation.is_none_or(|operation| fleet.may_run(&operation)) {
+                fleet.work.notify_one();
+            }
+        }
         Ring::Ended => {
             fleet.ended.notify_one();
             context.pushes.notify_one();

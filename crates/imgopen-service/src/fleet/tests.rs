@@ -175,6 +175,27 @@ fn offers_are_published_when_they_change() {
     assert_eq!(fleet.about().role, "worker");
 }
 
+#[test]
+fn a_process_says_what_it_can_run_and_how_much_of_a_key() {
+    let (fleet, _) = fleet(Duration::from_secs(15));
+    // Nothing is known yet.
+    assert!(fleet.may_run("outpaint"));
+    fleet.set_offers(json!({ "engines": [{ "name": "a", "offers": [{ "operation": "outpaint" }] }] }));
+    assert!(fleet.may_run("outpaint") && !fleet.may_run("enlarge_image"));
+    let settings = Settings::default();
+    let most = settings.running_per_key(settings.workers) as u64;
+    let row = |lease_left: Option<u64>, draining| OwnerRow {
+        id: OwnerId("a".to_owned()),
+        about: fleet.about(),
+        lease_left: lease_left.map(Duration::from_secs),
+        draining,
+        runs: 0,
+    };
+    let api = OwnerRow { about: OwnerAbout::default(), ..row(None, false) };
+    let owners = [row(None, false), row(Some(9), false), row(Some(0), false), row(Some(9), true), api];
+    assert_eq!(running_per_key(&owners), 2 * most);
+}
+
 #[tokio::test]
 async fn a_process_that_has_joined_may_claim_until_its_lease_is_doubted() {
     let directory = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::jitter;
@@ -10,6 +11,9 @@ use crate::context::Context;
 
 /// The pause between two questions while a call waits, unless an end is announced.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(250)];
+
+/// The shortest pause between two, however many ends are announced.
+const LEAST: Duration = Duration::from_millis(20);
 
 /// Looks until the service stops and no call waits.
 pub async fn run(context: Arc<Context>) {
@@ -26,6 +30,7 @@ pub async fn run(context: Arc<Context>) {
             }
             continue;
         }
+        let began = Instant::now();
         match context.store.ended(tasks).await {
             Ok(ended) => ended.into_iter().for_each(|task| {
                 // An error means that no call waits any more.
@@ -36,7 +41,7 @@ pub async fn run(context: Arc<Context>) {
         let [least, most] = PAUSES;
         tokio::select! {
             () = tokio::time::sleep(jitter(least, most)) => {}
-            () = fleet.ended.notified() => {}
+            () = fleet.ended.notified() => sleep_until(began + LEAST).await,
             () = context.ending.cancelled() => {}
         }
     }
