@@ -24,6 +24,10 @@ use crate::problem::Problem;
 /// What a URL looks like.
 const EXAMPLE: &str = "give a URL such as postgres://user:password@host:5432/database";
 
+/// What libpq has other words for.
+const VERIFIED: &str = "write `sslmode=require`, which verifies the server's certificate and host, and name a certificate that the \
+                        system does not trust in the variable `SSL_CERT_FILE`";
+
 /// How a store connects. A URL says where to; see [`PostgresStore::open`](crate::PostgresStore::open).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
@@ -63,7 +67,8 @@ impl Default for PostgresOptions {
 /// Reads a URL and adds the settings of every connection.
 pub fn config(url: &str, options: &PostgresOptions) -> Result<Config, Problem> {
     // The library's message does not repeat the URL, in which there is a password.
-    let invalid = |error: tokio_postgres::Error| Problem::access(Problem::from(error).to_string(), EXAMPLE);
+    let fix = if ["sslmode=verify-", "sslrootcert"].iter().any(|text| url.contains(text)) { VERIFIED } else { EXAMPLE };
+    let invalid = |error: tokio_postgres::Error| Problem::access(Problem::from(error).to_string(), fix);
     let mut config: Config = url.parse().map_err(invalid)?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(Problem::access("its URL does not name a host", EXAMPLE));
@@ -379,6 +384,15 @@ mod tests {
             let error = config(url, &PostgresOptions::default()).unwrap_err().at("the URL").to_string();
             assert!(error.ends_with(EXAMPLE), "{error}");
             assert!(url.is_empty() || !error.contains("me:secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_libpq_with_a_certificate_says_what_to_write_here() {
+        for setting in ["sslmode=verify-full", "sslmode=verify-ca", "sslmode=require&sslrootcert=/etc/ca.pem"] {
+            let url = format!("postgres://me:secret@db/x?{setting}");
+            let error = config(&url, &PostgresOptions::default()).unwrap_err().at("the URL").to_string();
+            assert!(error.ends_with(VERIFIED) && !error.contains("me:secret"), "{error}");
         }
     }
 

@@ -118,7 +118,8 @@ impl Problem {
 }
 
 /// What to do about a certificate that is not trusted.
-const TLS: &str = "have this machine trust the certificate of its server, or add `sslmode=disable` to its URL";
+const TLS: &str = "have this machine trust the certificate of its server, name it in the variable `SSL_CERT_FILE`, or add \
+                   `sslmode=disable` to its URL";
 
 /// What to do if the server asks for something that the URL does not have.
 const LOGIN: &str = "check the user, the password and `sslmode` in its URL";

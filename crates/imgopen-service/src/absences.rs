@@ -13,6 +13,9 @@ use imgopen_store::{Reading, TaskId, TaskRow};
 /// How long a task may wait for its next run within a series. Longer than the pauses after faults.
 const GAP: Duration = Duration::from_secs(5 * 60);
 
+/// How long it is remembered that needs, or a task, have met a fault: tasks that wait meet it again every few minutes.
+const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+
 /// How a run found that its back ends are away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absence {
@@ -30,15 +33,16 @@ pub struct Absences(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// Since when back ends have been away, by the needs that they serve.
-    needs: HashMap<String, Duration>,
+    needs: HashMap<String, Waiting>,
+    /// The tasks that wait for them.
     tasks: HashMap<TaskId, Waiting>,
 }
 
-/// A task that waits for them.
+/// Tasks with the same needs, or one, that wait for back ends.
 #[derive(Debug)]
 struct Waiting {
     since: Duration,
-    /// When it met the last fault.
+    /// When the last fault was met.
     last: Duration,
 }
 
@@ -46,10 +50,17 @@ impl Absences {
     /// Notes a fault of this kind. Returns for how long the task has waited.
     pub fn met(&self, task: &TaskRow, absence: Absence, Reading { now, uptime }: Reading) -> Duration {
         let State { needs, tasks } = &mut *self.lock();
+        let is_recent = |waiting: &Waiting| uptime.saturating_sub(waiting.last) < FORGOTTEN;
+        needs.retain(|_, waiting| is_recent(waiting));
+        tasks.retain(|_, waiting| is_recent(waiting));
         let at = |moment| uptime.saturating_sub(now.since(moment));
         let (queued, started) = (at(task.created_at), task.started_at.map_or(uptime, at));
         let away = match absence {
-            Absence::Before => *needs.entry(task.needs.clone()).or_insert(uptime),
+            Absence::Before => {
+                let away = needs.entry(task.needs.clone()).or_insert(Waiting { since: uptime, last: uptime });
+                away.last = uptime;
+                away.since
+            }
             Absence::During => uptime,
         };
         let since = away.max(queued);
@@ -136,6 +147,19 @@ mod tests {
         absences.seen(&task.needs);
         absences.over(&task.id);
         assert_eq!(minutes(&absences, &task, Absence::Before, 20), 0);
+    }
+
+    /// Needs may name models and LoRAs, of which there is no end, and another process may have run the task.
+    #[test]
+    fn what_has_met_no_fault_for_an_hour_is_forgotten() {
+        let absences = Absences::default();
+        let named = |lora: u32, minute| TaskRow { needs: format!("+lora={lora}"), ..task(&lora.to_string(), minute) };
+        for minute in 1..=200 {
+            absences.met(&named(0, 0), Absence::Before, at(minute));
+            absences.met(&named(minute, minute), Absence::Before, at(minute));
+        }
+        assert_eq!((absences.needs().len(), absences.lock().tasks.len()), (61, 61));
+        assert_eq!(minutes(&absences, &named(0, 0), Absence::Before, 200), 199, "it meets faults all the time");
     }
 
     /// A task that ends its back end each time does not use up the time of the others.

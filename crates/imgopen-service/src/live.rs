@@ -121,10 +121,11 @@ impl Running {
         }
     }
 
-    /// Returns the new previews that somebody waits for at this time since the start, which are to be stored now.
-    pub fn take_previews(&self, now: Duration) -> Vec<Preview> {
+    /// Returns the new previews that somebody waits for at this time since the start, which are to be stored now, but for runs of which
+    /// one is being stored.
+    pub fn take_previews(&self, now: Duration, is_busy: impl Fn(&RunId) -> bool) -> Vec<Preview> {
         let mut runs = self.lock();
-        let taken = runs.iter_mut().filter_map(|(id, run)| {
+        let taken = runs.iter_mut().filter(|(id, _)| !is_busy(id)).filter_map(|(id, run)| {
             let watch = run.watch.as_ref().filter(|_| run.preview.is_some())?;
             let picture = watch.preview.borrow().clone()?;
             run.sharing.take(picture, now).map(|(picture, over)| Preview { run: id.clone(), picture, over })
@@ -269,11 +270,12 @@ mod tests {
         assert_eq!((progress.engine.as_deref(), progress.grade.as_deref()), (Some("sandbox"), Some("sandbox")));
         assert_eq!(progress.preview, None);
         // Nobody elsewhere waits for it.
-        assert!(running.take_previews(Duration::ZERO).is_empty());
+        assert!(running.take_previews(Duration::ZERO, |_| false).is_empty());
         assert!(running.live(Some(&entry.id), &urls, false).unwrap().preview.is_some());
         assert_eq!(running.live(Some(&entry.id), &urls, true).unwrap().preview, None);
         running.watched(&[run("mine"), run("other")], Duration::from_secs(10));
-        let taken = running.take_previews(Duration::from_secs(1));
+        assert!(running.take_previews(Duration::from_secs(1), |busy| *busy == run("mine")).is_empty());
+        let taken = running.take_previews(Duration::from_secs(1), |_| false);
         assert_eq!(taken, [Preview { run: run("mine"), picture: picture(1), over: None }]);
         assert_eq!(running.stored(&run("mine"), AssetToken("stored".to_owned())), None);
         assert_eq!(running.report().remove(0).progress.preview, Some(AssetToken("stored".to_owned())));
@@ -293,7 +295,7 @@ mod tests {
         entry.watch(&choice(), watch, false);
         monitor.preview(picture(1));
         running.watched(&[run("mine")], Duration::from_secs(10));
-        assert!(running.take_previews(Duration::ZERO).is_empty());
+        assert!(running.take_previews(Duration::ZERO, |_| false).is_empty());
         assert_eq!(running.end_previews(&entry.id), None);
     }
 }

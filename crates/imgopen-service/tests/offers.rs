@@ -93,10 +93,12 @@ async fn a_process_without_engines_accepts_what_others_can_run() {
     let Some(database) = empty().await else { return };
     let (url, at) = (database.url(), free_address());
     let ink = Painter::new("ink", None);
-    let first = member(&url, Role::Worker, at, vec![ink.clone()]).start().await;
+    let first = member(&url, Role::Worker, at, vec![ink.clone()]);
+    let first = first.with(|settings| settings.queue.running_per_key = Some(3)).start().await;
     let other = first.service.keys().create("other").await.unwrap();
     let pen = Painter::new("pen", Some(other.credentials.access_key_id().to_owned()));
     let second = member(&url, Role::Worker, at, vec![pen.clone()]).with_key(first.key.clone());
+    let second = second.with(|settings| settings.queue.running_per_key = Some(4));
     symlink(first.data_dir().join("assets"), second.data_dir.path().join("assets")).unwrap();
     let second = second.start().await;
     let data_dir = first.data_dir().to_owned();
@@ -105,6 +107,8 @@ async fn a_process_without_engines_accepts_what_others_can_run() {
         settings.faults.away = Duration::from_secs(1);
     });
     let api = api.with_key(first.key.clone()).start().await;
+    let limits = api.call("describe_server", json!({})).await.ok()["limits"].clone();
+    assert_eq!(limits["concurrencyPerKey"], json!(7));
 
     // Both were there before, so they are known at once.
     let listed = api.call("list_models", json!({"pageSize": 9, "pageNum": 1})).await.ok();

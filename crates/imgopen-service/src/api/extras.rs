@@ -4,13 +4,14 @@ use imgopen_engine::{BackendStatus, Described, ModelKind, Models, Unavailable};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpenExtras, types};
 use imgopen_store::{
     CallbackFilter, CallbackId, CallbackRow, CallbackState as Delivered, DeliveryAttempt, KeyId, Moment, State,
-    TaskFilter, TaskId, TaskRow,
+    StoreError, TaskFilter, TaskId, TaskRow,
 };
 use imgopen_types::{Answer, Operation, operations};
 use types::*;
 
 use super::{Api, failures};
-use crate::fleet::progress;
+use crate::context::Context;
+use crate::fleet::{self, progress};
 use crate::live::Live;
 use crate::tasks::cancel::{self, Cancelled};
 
@@ -108,7 +109,7 @@ impl ImgOpenExtras for Api {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sandbox: self.context.settings.sandbox,
             operations: working.map(|operation| self.support(operation)).collect(),
-            limits: self.limits(),
+            limits: self.limits(self.running_per_key().await.map_err(failures::of_store)?),
         }))
     }
 }
@@ -167,13 +168,22 @@ impl Api {
         }
     }
 
-    fn limits(&self) -> Limits {
+    /// Returns how many tasks of a key run at once, in all processes that run tasks.
+    async fn running_per_key(&self) -> Result<usize, StoreError> {
+        let Context { settings, store, fleet, .. } = &*self.context;
+        match fleet {
+            None => Ok(settings.running_per_key(settings.workers)),
+            Some(_) => Ok(usize::try_from(fleet::running_per_key(&store.owners().await?)).unwrap_or(usize::MAX)),
+        }
+    }
+
+    fn limits(&self, running_per_key: usize) -> Limits {
         let settings = &self.context.settings;
         let (queued, _) = self.context.dispatch.counts();
         Limits {
             queue_length: number(settings.queue.length),
             queued: number(queued),
-            concurrency_per_key: number(settings.running_per_key(settings.workers)),
+            concurrency_per_key: number(running_per_key),
             requests_per_minute_per_key: settings.requests.per_minute.map(|count| i64::from(u32::from(count))),
             picture_bytes: number(settings.pictures.bytes),
             picture_pixels: number(settings.pictures.pixels),

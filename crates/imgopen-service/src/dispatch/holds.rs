@@ -21,6 +21,9 @@ pub const LONGEST: Duration = Duration::from_secs(60);
 /// The longest pause that an engine may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(600);
 
+/// How long a hold of needs is remembered after its pause. Needs name models and LoRAs, of which there is no end.
+const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+
 /// What is held because of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -112,7 +115,10 @@ impl Holds {
         match scope {
             Scope::Server => self.server = Some(hold),
             Scope::Pictures => self.pictures = Some(hold),
-            Scope::Needs(needs) => drop(self.needs.insert(needs, hold)),
+            Scope::Needs(needs) => {
+                self.needs.retain(|_, other| now.saturating_duration_since(other.until) < FORGOTTEN);
+                self.needs.insert(needs, hold);
+            }
         }
         hold.until.saturating_duration_since(now)
     }
@@ -214,6 +220,19 @@ mod tests {
         assert!(holds.over("a") && holds.allow("a", now + SECOND));
         assert!(!holds.release("a", false) && !holds.allow("a", now));
         assert!(holds.release("a", true) && holds.allow("a", now));
+    }
+
+    #[test]
+    fn needs_that_nobody_has_any_more_are_forgotten() {
+        let (mut holds, start) = (Holds::default(), Instant::now());
+        for number in 0..5000 {
+            let needs = format!("text_to_image+lora={number}");
+            holds.fault(Scope::Needs(needs), None, start + SECOND * number);
+        }
+        // Of an hour and a second.
+        assert_eq!(holds.needs.len(), 3601);
+        let last = start + SECOND * 4999;
+        assert!(!holds.allow("text_to_image+lora=4999", last) && holds.allow("text_to_image+lora=0", last));
     }
 
     #[test]

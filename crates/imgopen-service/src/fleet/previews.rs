@@ -3,12 +3,13 @@
 //! They are files of their run without a row, so those that a killed process has left are deleted as its other files are. Nothing is
 //! deleted before the run is over: a new preview overwrites the one before the last.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use imgopen_engine::{Format, Picture};
 use imgopen_store::{AssetToken, RunId};
+use tokio::task::JoinHandle;
 use tracing::debug;
 
 use crate::assets::AssetError;
@@ -20,9 +21,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Stores previews until the service stops.
 pub async fn run(context: Arc<Context>) {
+    // Of each run, one is stored at a time. A slow one keeps no other run waiting.
+    let mut storing = HashMap::<RunId, JoinHandle<()>>::new();
     loop {
-        let due = context.running.take_previews(context.clock.uptime());
-        join_all(due.into_iter().map(|preview| store(&context, preview))).await;
+        storing.retain(|_, stored| !stored.is_finished());
+        for preview in context.running.take_previews(context.clock.uptime(), |run| storing.contains_key(run)) {
+            let (run, context) = (preview.run.clone(), context.clone());
+            storing.insert(run, tokio::spawn(async move { store(&context, preview).await }));
+        }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
             () = context.stopping.cancelled() => return,
