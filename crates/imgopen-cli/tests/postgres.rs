@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "postgres/connections.rs"]
+mod connections;
 /// A bucket in this process, which the tests of the service use, too.
 #[path = "../../imgopen-service/tests/common/s3.rs"]
 mod s3;

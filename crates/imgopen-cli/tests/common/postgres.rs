@@ -4,7 +4,7 @@
 //! in place of that in each data directory, so that the tests of one process run on both stores.
 
 #[path = "../../../imgopen-postgres/tests/postgres/installed.rs"]
-mod installed;
+pub mod installed;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
