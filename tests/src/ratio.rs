@@ -33,6 +33,18 @@ impl Ratio {
         Self { sorted: ratios }
     }
 
+    /// Divides the figures of one way by those of the other, round by round.
+    ///
+    /// # Panics
+    ///
+    /// When there are no rounds, or not as many of both.
+    pub fn of_figures(first: &[f64], second: &[f64]) -> Self {
+        assert!(!first.is_empty() && first.len() == second.len(), "each round has a figure of both");
+        let mut ratios: Vec<_> = first.iter().zip(second).map(|(first, second)| first / second).collect();
+        ratios.sort_by(f64::total_cmp);
+        Self { sorted: ratios }
+    }
+
     /// The middle one of all rounds.
     pub fn median(&self) -> f64 {
         self.at(0.5)
@@ -40,7 +52,7 @@ impl Ratio {
 
     /// Between what the median of endless rounds lies, with a confidence of 95 %, whatever the distribution: the rounds whose
     /// ranks are 0.98 roots of their number from the middle.
-    fn interval(&self) -> (f64, f64) {
+    pub fn interval(&self) -> (f64, f64) {
         let rounds = self.sorted.len();
         let rank = (rounds as f64 / 2.0 - 0.98 * (rounds as f64).sqrt()).max(1.0) as usize;
         (self.sorted[rank - 1], self.sorted[rounds - rank])
@@ -65,6 +77,38 @@ impl fmt::Display for Ratio {
     }
 }
 
+/// Has several ways take turns, each first in its turn, and returns the figures of each, one for each round. A round before them,
+/// in which all warm up, does not count.
+pub fn alternate<const N: usize>(rounds: usize, mut ways: [&mut dyn FnMut() -> f64; N]) -> [Vec<f64>; N] {
+    let mut figures = [(); N].map(|()| Vec::with_capacity(rounds));
+    for round in 0..=rounds {
+        for turn in 0..N {
+            let way = (round + turn) % N;
+            let figure = (ways[way])();
+            if round > 0 {
+                figures[way].push(figure);
+            }
+        }
+    }
+    figures
+}
+
+/// Returns the median of figures.
+///
+/// # Panics
+///
+/// When there are none.
+pub fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// Says whether a target was reached.
+pub const fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
+}
+
 fn time(way: &mut impl FnMut()) -> Duration {
     let start = Instant::now();
     way();
@@ -82,5 +126,24 @@ mod tests {
         // The ranks of tables of the sign test: 40 and 61 of 100.
         let ratio = Ratio { sorted: (1..=100).map(f64::from).collect() };
         assert_eq!(ratio.interval(), (40.0, 61.0));
+    }
+
+    #[test]
+    fn each_way_is_first_in_its_turn_and_warms_up_before() {
+        let calls = std::cell::RefCell::new(Vec::new());
+        let way = |name: &'static str| {
+            let calls = &calls;
+            move || {
+                calls.borrow_mut().push(name);
+                calls.borrow().len() as f64
+            }
+        };
+        let figures = alternate(2, [&mut way("a"), &mut way("b")]);
+        assert_eq!(*calls.borrow(), ["a", "b", "b", "a", "a", "b"]);
+        assert_eq!(figures, [[4.0, 5.0], [3.0, 6.0]]);
+        let ratio = Ratio::of_figures(&figures[0], &figures[1]);
+        // 4 to 3 and 5 to 6; the upper of two in the middle.
+        assert!((ratio.median() - 4.0 / 3.0).abs() < 1e-9);
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
     }
 }

@@ -1,105 +1,120 @@
-//! How many submits a process takes, beside the bare inserts of the same rows by the same driver.
+//! How many submits a process takes on PostgreSQL, beside the bare inserts of the same rows by the same driver, and beside a
+//! process on SQLite.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use imgopen_tests::load::{Call, Load};
-use imgopen_types::operations;
+use imgopen_tests::ratio::{Ratio, alternate, median, verdict};
+use imgopen_types::{Credentials, operations};
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
 
 use crate::CONNECTIONS;
+use crate::members::{connect, key, program, serve};
 use crate::postgres::{Cluster, Database};
-use crate::process::{Process, drawing, key};
+use crate::process::{HANG, Process, drawing};
 
-/// How often both are measured, and with how many on each connection.
-const ROUNDS: usize = 31;
-const EACH: usize = 20;
+/// How often each way is measured, and with how many submits on each connection.
+const ROUNDS: usize = 41;
+const EACH: usize = 50;
+
+/// The least part of the rate of bare inserts.
+const TARGET: f64 = 0.6;
+
+/// The values of a row that are the same in all.
+const WRITTEN: &str =
+    "SELECT key_id, operation, needs, caller_id, request, options, plan, callback_url, created_at FROM tasks LIMIT 1";
 
 /// The rows that a process wrote, into a table like that of tasks.
-const INSERT: &str = "INSERT INTO bare (id, key_id, operation, needs, caller_id, request, created_at)
-    VALUES ($1, 'ak_0123456789abcdef', 'text_to_image', 'text_to_image', 'bench', $2, 1)";
+const INSERT: &str = "
+    INSERT INTO bare (id, key_id, operation, needs, caller_id, request, options, plan, callback_url, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-/// Prints how many submits there are a second, and the ratio to bare inserts.
+/// Prints how many submits there are a second, and the ratios.
 pub fn measure(cluster: &Arc<Cluster>, runtime: &Runtime) {
     let database = cluster.database();
     let keys = key(&database);
-    let api = Process::serve(&database, "api", &[]);
+    let api = serve(&database, "api", &[]);
     // A task that waits for a worker is accepted if there is one. It stays with the first.
-    let _worker = Process::serve(&database, "worker", &["workers=1"]);
-    let call = Call { operation: &operations::TEXT_TO_IMAGE, request: drawing("[sandbox: hang]"), answer: Value::Null };
-    let mut load = runtime.block_on(async {
-        crate::queue::accepts(&api, &keys).await;
-        Load::open_as(api.address, &call, CONNECTIONS, &keys).await.expect("a success")
-    });
+    let _worker = serve(&database, "worker", &["workers=1"]);
+    let (embedded, embedded_keys) = Process::embedded(&program(), &["workers=1"]);
+    let mut load = runtime.block_on(open(&api, &keys));
+    let mut embedded_load = runtime.block_on(open(&embedded, &embedded_keys));
     let mut bare = runtime.block_on(Bare::new(&database));
-    let (mut ratios, mut submits, mut inserts, mut waits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let count = (CONNECTIONS * EACH) as f64;
-        let over_http = seconds(|| waits.extend(runtime.block_on(load.timed(EACH))));
-        let by_driver = seconds(|| runtime.block_on(bare.insert()));
-        ratios.push(by_driver / over_http);
-        submits.push(count / over_http);
-        inserts.push(count / by_driver);
-    }
+    let mut waits = Vec::new();
+    let [over_http, by_driver, on_sqlite] = alternate(
+        ROUNDS,
+        [
+            &mut || rate(|| waits.extend(runtime.block_on(load.timed(EACH)))),
+            &mut || rate(|| runtime.block_on(bare.insert())),
+            &mut || rate(|| runtime.block_on(embedded_load.run(EACH))),
+        ],
+    );
     waits.sort();
-    println!("\nsubmits, durable, over HTTP on {CONNECTIONS} connections, one process on PostgreSQL");
-    println!("  {:.0} a second; bare inserts by the driver {:.0} a second", middle(&mut submits), middle(&mut inserts));
-    println!("  as a part of the rate of bare inserts: {:.2} (target: at least 0.5)", middle(&mut ratios));
+    let (to_bare, to_sqlite) = (Ratio::of_figures(&over_http, &by_driver), Ratio::of_figures(&over_http, &on_sqlite));
+    println!("\nsubmits a second, durable, on {CONNECTIONS} connections, medians of {ROUNDS} rounds");
+    println!("  over HTTP, one process on PostgreSQL: {:.0}", median(&over_http));
+    println!("  bare inserts of the same rows by the driver: {:.0}", median(&by_driver));
+    println!("  over HTTP, one process on SQLite: {:.0}", median(&on_sqlite));
+    println!("  to bare inserts: {to_bare} (target: at least {TARGET}): {}", verdict(to_bare.median() >= TARGET));
+    println!("  to SQLite: {to_sqlite}");
     println!("  a submit takes {:?} in the median, {:?} at p99", waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+}
+
+/// Opens connections that submit tasks of which the first never ends, so that the others wait.
+async fn open(process: &Process, keys: &Credentials) -> Load {
+    process.accepts(keys, HANG).await;
+    let call = Call { operation: &operations::TEXT_TO_IMAGE, request: drawing(HANG), answer: Value::Null };
+    Load::open_as(process.address, &call, CONNECTIONS, keys).await.expect("a success")
+}
+
+/// How many rows a second the work of a round writes.
+fn rate(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    (CONNECTIONS * EACH) as f64 / start.elapsed().as_secs_f64()
 }
 
 /// Connections that insert rows.
 struct Bare {
-    clients: Vec<Client>,
-    request: String,
+    clients: Vec<(Client, Statement)>,
+    texts: Vec<Option<String>>,
+    created_at: i64,
     next: usize,
 }
 
 impl Bare {
     async fn new(database: &Database) -> Self {
+        let client = connect(database).await;
+        client.batch_execute("CREATE TABLE bare (LIKE tasks INCLUDING ALL)").await.expect("a table");
+        let written = client.query_one(WRITTEN, &[]).await.expect("a row");
+        let texts = (0..8_usize).map(|column| written.get(column)).collect();
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            clients.push(connect(database).await);
+            let client = connect(database).await;
+            let statement = client.prepare(INSERT).await.expect("the table is there");
+            clients.push((client, statement));
         }
-        clients[0].batch_execute("CREATE TABLE bare (LIKE tasks INCLUDING ALL)").await.expect("a table");
-        let request = clients[0].query_one("SELECT request FROM tasks LIMIT 1", &[]).await.expect("a row").get(0);
-        Self { clients, request, next: 0 }
+        Self { clients, texts, created_at: written.get(8), next: 0 }
     }
 
     async fn insert(&mut self) {
-        let (request, first) = (&self.request, self.next);
+        let first = self.next;
         self.next += CONNECTIONS * EACH;
-        join_all(self.clients.iter().enumerate().map(|(number, client)| async move {
-            let statement = client.prepare(INSERT).await.expect("the table is there");
+        let Self { clients, texts, created_at, .. } = &*self;
+        join_all(clients.iter().enumerate().map(|(number, (client, statement))| async move {
             for row in 0..EACH {
                 let id = format!("img{:022}", first + number * EACH + row);
-                client.execute(&statement, &[&id, request]).await.expect("a new row");
+                let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id];
+                values.extend(texts.iter().map(|text| text as &(dyn ToSql + Sync)));
+                values.push(created_at);
+                client.execute(statement, &values).await.expect("a new row");
             }
         }))
         .await;
     }
-}
-
-/// Connects to a database.
-pub async fn connect(database: &Database) -> Client {
-    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await.expect("a connection");
-    // An error of the connection is one of its client, too.
-    tokio::spawn(async move { drop(connection.await) });
-    client
-}
-
-/// How long some work takes.
-pub fn seconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
-}
-
-/// The median.
-pub fn middle(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

@@ -27,12 +27,18 @@ const USER: &str = "imgopen";
 /// The store that the tests of one process run on: `sqlite`, unless it is `postgres`.
 const STORE: &str = "IMGOPEN_TEST_STORE";
 
+/// The settings of a server for tests, whose commits survive its crash, but not that of the machine.
+const FAST: &str = "-c fsync=off";
+
+/// The settings of a server for measurements, whose commits are on the disk.
+const DURABLE: &str = "-c fsync=on -c shared_buffers=512MB";
+
 /// Makes a server in a directory of its own and does what it reads, until its input ends, which it does however the test's
 /// process ends. If a disk is named, databases are on that. A role that is named like its database must give a password.
 const SHELL: &str = r#"
 set -eu
 umask 077
-programs=$1 port=$2 disk=$3
+programs=$1 port=$2 disk=$3 options=$4
 dir=$(mktemp -d /tmp/imgopen-fleet.XXXXXX)
 data=$dir/data
 end() {
@@ -45,7 +51,7 @@ trap end EXIT
 trap 'exit 1' HUP INT TERM
 start() {
   "$programs/pg_ctl" -D "$1" -w -l "$dir/log" -o "$2 -c unix_socket_directories=$dir \
-    -c max_connections=300 -c fsync=off" start >/dev/null || { cat "$dir/log" >&2; exit 1; }
+    -c max_connections=300 $options" start >/dev/null || { cat "$dir/log" >&2; exit 1; }
 }
 serving="-p $port -c listen_addresses=127.0.0.1"
 "$programs/initdb" -D "$data" -A trust -U imgopen --no-locale -E UTF8 --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
@@ -102,7 +108,12 @@ struct Shell {
 impl Cluster {
     /// Starts a server, or returns `None` if the tests that need one are not asked for.
     pub fn start() -> Option<Arc<Self>> {
-        is_asked_for().then(|| Self::by(unprivileged(), None))
+        is_asked_for().then(|| Self::by(unprivileged(), None, FAST))
+    }
+
+    /// Starts a server whose commits are on the disk, for measurements.
+    pub fn durable() -> Option<Arc<Self>> {
+        is_asked_for().then(|| Self::by(unprivileged(), None, DURABLE))
     }
 
     /// Starts a server whose databases are on a small disk. Also returns `None` where there can be none.
@@ -116,15 +127,15 @@ impl Cluster {
             println!("skipped, because there can be no small disk; that needs root or user namespaces, and `unshare`");
             return None;
         }
-        Some(Self::by(mounting(disk.path()), Some(disk)))
+        Some(Self::by(mounting(disk.path()), Some(disk), FAST))
     }
 
-    /// Starts a server by a shell.
-    fn by(mut command: Command, disk: Option<TempDir>) -> Arc<Self> {
+    /// Starts a server by a shell, with options of the server.
+    fn by(mut command: Command, disk: Option<TempDir>, options: &str) -> Arc<Self> {
         let programs = programs().unwrap_or_else(|| panic!("{VARIABLE} is set, but PostgreSQL is not installed"));
         let port = free_port();
-        command.args(["-c", SHELL, "sh"]).arg(&programs).arg(port.to_string()).current_dir("/");
-        command.arg(disk.as_ref().map_or(Path::new(""), TempDir::path));
+        command.args(["-c", SHELL, "sh"]).arg(&programs).arg(port.to_string());
+        command.arg(disk.as_ref().map_or(Path::new(""), TempDir::path)).arg(options).current_dir("/");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut shell = Shell { _child: child, input, output };
