@@ -72,6 +72,11 @@ impl Problem {
         }
     }
 
+    /// Whether the server refused what was to be written, as it is.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.kind, Kind::Taken | Kind::Failed)
+    }
+
     /// Whether a unique value is there already.
     pub fn is_taken(&self) -> bool {
         self.kind == Kind::Taken

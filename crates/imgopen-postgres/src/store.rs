@@ -37,6 +37,7 @@ pub struct PostgresStore {
     /// Held by every call, and by the end for good.
     calls: Arc<RwLock<()>>,
     bell: Bell,
+    gathering: Gathering,
     /// For the connection that listens. `None` if nothing is announced.
     announced: Option<Servers>,
     offers: Arc<owners::KnownOffers>,
@@ -133,7 +134,7 @@ impl PostgresStore {
         let pool = connect::pool(config, servers, options).map_err(|problem| problem.at(&path))?;
         let bell = if options.notify { Bell::new(pool.clone()) } else { Bell::silent() };
         let (limit, calls, offers) = (options.call_timeout, Arc::default(), Arc::default());
-        let store = Self { path, pool, limit, calls, bell, announced, offers };
+        let store = Self { path, pool, limit, calls, bell, gathering: Gathering::default(), announced, offers };
         let found = store.found(tables).await.map_err(|problem| problem.at(&store.path))?;
         if !found.is_usable() {
             let path = store.path.to_string();
@@ -201,7 +202,10 @@ impl PostgresStore {
 }
 
 // After the macro, which it uses.
+mod gathering;
 pub(crate) mod moving;
+
+use gathering::Gathering;
 
 #[async_trait]
 impl Store for PostgresStore {
@@ -220,9 +224,10 @@ impl Store for PostgresStore {
     }
 
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
-        let submitted = call!(self, Always, |client, again| submit::submit(&mut client, &task, again))?;
+        let operation = task.operation.to_owned();
+        let submitted = self.submit_soon(task).await?;
         if submitted == Submitted::New {
-            self.bell.ring(Ring::Work(Some(task.operation.to_owned())));
+            self.bell.ring(Ring::Work(Some(operation)));
         }
         Ok(submitted)
     }

@@ -1,5 +1,7 @@
 //! Accepting tasks, in SQL. Unique keys decide among submits at the same moment, in whatever process they are.
 
+use std::collections::HashSet;
+
 use deadpool_postgres::{Client, GenericClient};
 use imgopen_store::{NewTask, Submitted};
 
@@ -38,6 +40,12 @@ const INSERT: &str = insert!("");
 
 /// Returns no row either if something else of the task is taken. What it has remembered is then to be undone.
 const INSERT_IF_FREE: &str = insert!("ON CONFLICT DO NOTHING");
+
+/// Many tasks, of which only the platform's ids are unique. Returns the ids of those that it inserts.
+const INSERT_ALL: &str = "INSERT INTO tasks (id, key_id, operation, needs, caller_id, request, options, plan, callback_url, created_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                         $10::bigint[])
+    ON CONFLICT (id) DO NOTHING RETURNING id";
 
 const REMEMBERED: &str =
     "SELECT task_id FROM idempotency WHERE key_id = $1 AND idempotency_key = $2 AND expires_at > $3";
@@ -79,6 +87,46 @@ pub async fn submit(client: &mut Client, task: &NewTask, again: bool) -> Result<
         }
     }
     Err(Problem::contended(format!("the task {} was in the way of others {TRIES} times", task.id)))
+}
+
+/// Whether nothing but its id can be in the way of a task, so that it may share a statement with others.
+pub fn may_share(task: &NewTask) -> bool {
+    !task.unique_id && task.reserves.is_none() && task.idempotency.is_none()
+}
+
+/// Accepts tasks that may share a statement, and returns for each whether it did. The others, or all if the server refuses one of
+/// them, are to be submitted alone. Those that an earlier try may have accepted are looked for.
+pub async fn submit_all(client: &mut Client, tasks: &[NewTask], again: bool) -> Result<Vec<bool>, Problem> {
+    let inserted = match insert_all(client, tasks).await {
+        Err(problem) if problem.is_refused() => HashSet::new(),
+        outcome => outcome?,
+    };
+    let mut accepted = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let is_new = inserted.contains(task.id.as_str());
+        accepted.push(is_new || (again && by_id(&*client, &task.key, task.id.as_str()).await?.is_some()));
+    }
+    Ok(accepted)
+}
+
+async fn insert_all(client: &Client, tasks: &[NewTask]) -> Result<HashSet<String>, Problem> {
+    let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
+    let keys: Vec<_> = tasks.iter().map(|task| task.key.as_str()).collect();
+    let operations: Vec<_> = tasks.iter().map(|task| task.operation).collect();
+    let needs: Vec<_> = tasks.iter().map(|task| escape(&task.needs)).collect();
+    let caller_ids: Vec<_> = tasks.iter().map(|task| escape(&task.caller_id)).collect();
+    let requests: Vec<_> = tasks.iter().map(|task| task.request.as_str()).collect();
+    let options: Vec<_> = tasks.iter().map(|task| task.options.as_ref().map(ToString::to_string)).collect();
+    let plans: Vec<_> = tasks.iter().map(|task| task.plan.as_ref().map(ToString::to_string)).collect();
+    let urls: Vec<_> = tasks.iter().map(|task| escaped(task.callback_url.as_ref())).collect();
+    let moments: Vec<_> = tasks.iter().map(|task| task.created_at.0).collect();
+    let inserted = rows(
+        client,
+        INSERT_ALL,
+        &[&ids, &keys, &operations, &needs, &caller_ids, &requests, &options, &plans, &urls, &moments],
+    )
+    .await?;
+    inserted.iter().map(|row| -> Result<String, Problem> { Ok(row.try_get(0)?) }).collect()
 }
 
 /// Inserts a task if nothing is in its way.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{
     Claim, End, Ending, KeyId, Moment, NewTask, Note, OwnerAbout, OwnerId, RunId, State, Store, StoreError, Submitted,
@@ -100,6 +101,24 @@ async fn a_call_whose_connection_was_ended_is_carried_out_once() {
     lock.rollback().await.unwrap();
     assert_eq!(ending.await.unwrap(), Ok(true));
     assert_eq!(store.task(ended.id.clone()).await.unwrap(), Some(ended));
+}
+
+/// Submits at once share a connection, and all of them are carried out by another one.
+#[tokio::test]
+async fn submits_whose_shared_connection_was_ended_are_carried_out_once() {
+    let Some(database) = empty().await else { return };
+    let (store, client) = (database.store(&options()).await, database.client().await);
+    let mut locking = database.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute(LOCK).await.unwrap();
+    let submits = tokio::spawn({
+        let store = store.clone();
+        async move { join_all((0..20).map(|number| store.submit(task(&number.to_string())))).await }
+    });
+    terminate_waiting(&client).await;
+    lock.rollback().await.unwrap();
+    assert_eq!(submits.await.unwrap(), vec![Ok(Submitted::New); 20]);
+    assert_eq!(store.queued().await.unwrap()[0].count, 20);
 }
 
 /// The answer of a commit may be lost. What was carried out is found by the ids that the caller chose.

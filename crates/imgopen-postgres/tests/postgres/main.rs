@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod gathering;
+#[cfg(test)]
 mod installed;
 #[cfg(test)]
 mod moving;

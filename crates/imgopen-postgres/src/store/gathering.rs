@@ -1,0 +1,115 @@
+//! Submits that come while others are written share the next statement, and with it a commit.
+//!
+//! The server spends most of the time of a submit on what each statement costs, not each row. Some statements are under way at
+//! once, so that a submit hardly waits for one to begin. A submit that comes alone goes at once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use imgopen_store::{NewTask, StoreError, Submitted};
+use tokio::sync::oneshot;
+
+use super::{PostgresStore, Repeat, TRIES, Tries, timeout};
+use crate::submit;
+
+/// How many statements are under way at once.
+const AT_ONCE: usize = 4;
+
+/// How many tasks share a statement at most.
+const MOST: usize = 128;
+
+/// The answer to a submit.
+type Answer = Result<Submitted, StoreError>;
+
+/// The submits that wait for a statement. Clones share them.
+#[derive(Clone, Default)]
+pub struct Gathering(Arc<Mutex<Gathered>>);
+
+#[derive(Default)]
+struct Gathered {
+    waiting: Vec<Waiting>,
+    under_way: usize,
+}
+
+struct Waiting {
+    task: NewTask,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Gathering {
+    /// Adds a submit, and returns whether a statement is to begin for it.
+    fn add(&self, waiting: Waiting) -> bool {
+        let mut gathered = self.lock();
+        gathered.waiting.push(waiting);
+        let begins = gathered.under_way < AT_ONCE;
+        gathered.under_way += usize::from(begins);
+        begins
+    }
+
+    /// Takes what waits, after a statement is over or before it begins. If nothing does, it does not begin.
+    fn take(&self) -> Vec<Waiting> {
+        let mut gathered = self.lock();
+        let count = gathered.waiting.len().min(MOST);
+        if count == 0 {
+            gathered.under_way -= 1;
+        }
+        gathered.waiting.drain(..count).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PostgresStore {
+    /// Submits a task, together with others that wait if it may share a statement.
+    pub(super) async fn submit_soon(&self, task: NewTask) -> Answer {
+        if !submit::may_share(&task) {
+            return self.submit_alone(&task).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.gathering.add(Waiting { task, answer }) {
+            // Spawned, so that others do not wait for a caller that has gone away.
+            tokio::spawn(submit_waiting(self.clone()));
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::Closed { path: self.path.to_string() }))
+    }
+
+    async fn submit_alone(&self, task: &NewTask) -> Answer {
+        call!(self, Always, |client, again| submit::submit(&mut client, task, again))
+    }
+
+    async fn submit_all(&self, tasks: &[NewTask]) -> Result<Vec<bool>, StoreError> {
+        call!(self, Always, |client, again| submit::submit_all(&mut client, tasks, again))
+    }
+
+    async fn submit_together(&self, tasks: &[NewTask]) -> Vec<Answer> {
+        if let [task] = tasks {
+            return vec![self.submit_alone(task).await];
+        }
+        let accepted = match self.submit_all(tasks).await {
+            Ok(accepted) => accepted,
+            Err(error) => return tasks.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut answers = Vec::with_capacity(tasks.len());
+        for (task, is_accepted) in tasks.iter().zip(accepted) {
+            answers.push(if is_accepted { Ok(Submitted::New) } else { self.submit_alone(task).await });
+        }
+        answers
+    }
+}
+
+/// Submits what waits, until nothing does.
+async fn submit_waiting(store: PostgresStore) {
+    loop {
+        let taken = store.gathering.take();
+        if taken.is_empty() {
+            return;
+        }
+        let (tasks, answers): (Vec<_>, Vec<_>) =
+            taken.into_iter().map(|waiting| (waiting.task, waiting.answer)).unzip();
+        for (answer, submitted) in answers.into_iter().zip(store.submit_together(&tasks).await) {
+            // Its caller may have gone away.
+            drop(answer.send(submitted));
+        }
+    }
+}
