@@ -24,6 +24,11 @@ pub(crate) use self::mesh::{Mesh, mesh, mesh_weights};
 /// with a picture of 64 million pixels.
 pub(crate) const DETECTION: u64 = detector::MEMORY + 48 * 1024 * 1024;
 
+/// Says which net [`detect`] runs, for people.
+pub(crate) fn detector() -> String {
+    detector::described()
+}
+
 /// Finds faces, from left to right. Works without any pack: the detector is part of the program.
 ///
 /// Cancellation is seen before each run of the net, which takes some hundredths of a second.

@@ -8,7 +8,7 @@
 //! - **Landmarks** are six points: the right and the left eye of the person, the tip of the nose, the middle of the mouth, the
 //!   right and the left ear. Those of a face that the edge cuts may lie beyond it.
 //!
-//! Transparent parts count as their hidden colours.
+//! Transparent parts count as their hidden colours. A note of each result names the net and its SHA-256.
 
 use futures_util::future::BoxFuture;
 use image::{DynamicImage, RgbImage};
@@ -55,7 +55,8 @@ impl Engine for Faces {
         blocking::run(job, monitor, |job, monitor| {
             job.request::<DetectFacesRequest>()?;
             let faces = find(job.input("imageUrl")?, job.limits(), monitor)?;
-            Ok(Output { faces, ..Output::default() })
+            let notes = vec![format!("faces were found by the net {}", face::detector())];
+            Ok(Output { faces, notes, ..Output::default() })
         })
     }
 }

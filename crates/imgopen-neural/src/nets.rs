@@ -25,7 +25,7 @@ use self::own::Own;
 pub use self::own::OwnFile;
 pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, has_attention, sizes};
 use self::weights::with_pull;
-pub(crate) use self::weights::{Held, Origin, Weights};
+pub(crate) use self::weights::{Held, Origin, Weights, named};
 
 /// The pause between looks.
 const PAUSE: Duration = Duration::from_secs(2);

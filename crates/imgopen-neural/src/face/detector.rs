@@ -11,12 +11,16 @@ use imgopen_nets::runtime::Rten;
 use imgopen_nets::{Limits, Net, Tensor};
 
 use super::candidate::Candidate;
+use crate::nets::named;
 
 /// The file as MediaPipe has it; see `nets/README.md`.
 const FILE: &[u8] = include_bytes!("../../nets/face_detection_full_range.tflite");
 
 /// What messages call it.
 const NAME: &str = "face_detection_full_range.tflite";
+
+/// The SHA-256 of the file.
+const HASH: &str = "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3";
 
 /// The sides of the picture that the net takes, in pixels.
 pub(super) const SIDE: u32 = 192;
@@ -35,6 +39,11 @@ pub(super) const MEMORY: u64 = 16 * 1024 * 1024;
 
 /// More threads would wait for one another: a run takes some hundredths of a second.
 const MOST_THREADS: usize = 4;
+
+/// Says which net it is, for people.
+pub(super) fn described() -> String {
+    format!("{} of the program itself", named(NAME, HASH))
+}
 
 /// Returns the net, which is loaded at the first call and stays.
 ///
@@ -96,7 +105,8 @@ mod tests {
     #[test]
     fn the_file_is_the_pinned_one() {
         let hash: String = Sha256::digest(FILE).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hash, "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3");
+        assert_eq!(hash, HASH);
+        assert_eq!(described(), "`face_detection_full_range.tflite` (SHA-256 99bf9494d84f…) of the program itself");
     }
 
     #[test]

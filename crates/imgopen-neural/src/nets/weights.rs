@@ -47,14 +47,11 @@ impl Weights {
 
     /// Says which net it is, for people.
     pub fn described(&self) -> String {
-        const DIGITS: usize = 12;
-        let hash = self.file.hash();
-        let digits = hash.get(..DIGITS).unwrap_or(hash);
         let from = match &self.origin {
             Origin::Pack(pack) => format!("of the pack `{pack}`"),
             Origin::Own(folder) => format!("of your own in `{folder}/`"),
         };
-        format!("`{}` (SHA-256 {digits}…) {from}", self.file.name())
+        format!("{} {from}", named(self.file.name(), self.file.hash()))
     }
 
     /// Appends to a problem of the file what to do about it.
@@ -64,6 +61,13 @@ impl Weights {
             Origin::Own(folder) => format!("{problem}; replace the file in `{folder}/` in the models directory"),
         }
     }
+}
+
+/// Names a model file for people, with the first digits of its SHA-256.
+pub(crate) fn named(file: &str, hash: &str) -> String {
+    const DIGITS: usize = 12;
+    let digits = hash.get(..DIGITS).unwrap_or(hash);
+    format!("`{file}` (SHA-256 {digits}…)")
 }
 
 /// Appends what to do about a pack.
