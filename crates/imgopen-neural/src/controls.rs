@@ -5,7 +5,9 @@
 //! | `depth` | `depth_anything`, `depth_anything_v2`, `depth_midas` | what is near is white, gray | the operator's own, whichever of the names is given |
 //! | `mediapipe_face` | | lines of faces in the colours of the annotator, on black | those of the pack `faces` |
 //!
-//! All others are made by [`Preprocessors`], without a network, because one engine serves all values of a field; notes say so.
+//! All others are made by [`Preprocessors`], without a network, because one engine serves all values of a field; notes say so. What
+//! needs networks that are not here, such as `openpose`, is refused with who has them:
+//! [`ELSEWHERE`](imgopen_tools::preprocess::ELSEWHERE).
 //! Results are PNG files of the size of the source, or of what another engine's job asks for.
 
 mod depth;
@@ -90,17 +92,17 @@ impl ControlNets {
     /// Returns the preprocessor of a name; `None` if it is one without a net.
     fn requested(&self, request: &PreviewControlnetRequest) -> Result<Option<Control>, EngineError> {
         let name = request.preprocessor.as_str().trim();
-        let unknown = match (Control::find(name), name.parse::<Preprocessor>()) {
+        let UnknownPreprocessor { name: shown, near } = match (Control::find(name), name.parse::<Preprocessor>()) {
             (Some(control), _) if self.has(control) => return Ok(Some(control)),
             (_, Ok(_)) => return Ok(None),
-            (Some(control), Err(error)) => {
-                let (need, all) = (control.neural().need, self.values().join(", "));
-                format!("\"{}\" needs {need}; without it, give one of {all}", error.name)
-            }
-            (None, Err(UnknownPreprocessor { name, near })) => {
+            (_, Err(error)) => error,
+        };
+        let all = self.values().join(", ");
+        let unknown = match Neural::find(name) {
+            Some(Neural { need, .. }) => format!("\"{shown}\" needs {need}; without it, give one of {all}"),
+            None => {
                 let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                let all = self.values().join(", ");
-                format!("\"{name}\" is not a preprocessor of this engine; give one of {all}{near}")
+                format!("\"{shown}\" is not a preprocessor of this engine; give one of {all}{near}")
             }
         };
         Err(EngineError::rejected(FIELD, unknown))

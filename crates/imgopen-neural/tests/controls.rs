@@ -94,8 +94,16 @@ async fn refusals_name_what_there_is_and_what_to_install() {
     for (name, expected) in [
         (
             "openpose",
-            format!("`preprocessor`: \"openpose\" is not a preprocessor of this engine; give one of {values}"),
+            format!(
+                "`preprocessor`: \"openpose\" needs a network for poses, which A1111 and Forge have, as back ends with \
+                 `preprocessors` in their settings; without it, give one of {values}"
+            ),
         ),
+        (
+            "Segmentation",
+            format!("a map of these would have all else painted as one thing; without it, give one of {values}"),
+        ),
+        ("pidinet", format!("\"pidinet\" is not a preprocessor of this engine; give one of {values}")),
         ("cannny", format!("give one of {values}; did you mean canny?")),
         ("mediapipe_face", "needs the pack `faces`, which `imgopen models pull faces` installs".to_owned()),
     ] {

@@ -15,7 +15,8 @@
 //!
 //! The names are those of the web UI's ControlNet extension, or shorter ones where it is more specific. Its labels are
 //! accepted too, such as `invert (from white bg & black line)`, in any case. Its neural preprocessors, such as
-//! `softedge_hed`, are rejected; for those of [`NEURAL`], the message says what to install.
+//! `softedge_hed`, are rejected; for those of [`NEURAL`], the message says what to install, and for those of [`ELSEWHERE`], such as
+//! `openpose`, which back ends have them.
 //!
 //! The result is a PNG of the size of the source, at 8 bits: gray for results on black, and for gray sources. Distances are
 //! in pixels of the source. Transparency is flattened onto white, 16 bits are rounded to 8, and colours are converted to sRGB,
@@ -51,7 +52,7 @@ use imgopen_engine::{
 use imgopen_picture::{self as picture, LONGEST_SIDE, write_png};
 use imgopen_types::{PreviewControlnetRequest, operations};
 
-pub use self::neural::{NEURAL, Neural, plain_name};
+pub use self::neural::{ELSEWHERE, NEURAL, Neural, plain_name};
 use self::parameter::Parameter;
 use self::raster::Raster;
 use crate::{blocking, memory};

@@ -417,6 +417,24 @@ async fn unknown_preprocessors_are_rejected_before_and_in_the_job() {
          lineart, threshold, invert, tile, shuffle, color, none; did you mean scribble?"
     );
     assert_eq!(run(&engine, asked("scribble_hed")).await.unwrap_err(), error);
+    // Networks that only back ends have.
+    for (name, need) in [
+        ("openpose_full", "a network for poses"),
+        ("Normal_BAE", "a network for surfaces"),
+        ("mlsd", "a network for straight lines"),
+        ("seg_ofade20k", "a network that knows the 150 classes of ADE20K"),
+    ] {
+        let error = check(json!({"preprocessor": name})).unwrap_err().to_string();
+        let begins = format!("`preprocessor`: \"{name}\" needs {need}, which A1111 and Forge have, as back ends with");
+        assert!(
+            error.starts_with(&begins)
+                && error.ends_with(
+                    "without it, give one of canny, scribble, softedge, lineart, \
+            threshold, invert, tile, shuffle, color, none"
+                ),
+            "{error}"
+        );
+    }
     for (fields, problem) in [
         (json!({}), "missing; give "),
         (json!({"preprocessor": " "}), "missing; give one of canny, "),

@@ -199,8 +199,8 @@ async fn what_nobody_here_makes_is_refused_by_field() {
             let (field, problem) = refused(engine, json!({"module": "openpose"}));
             let begins = format!(
                 "the back end `mine` ({program}) does not offer preprocessors, and the engine `preprocessors` of this \
-                 service, which makes its control pictures, says: \"openpose\" is not a preprocessor of this engine; give one \
-                 of canny, "
+                 service, which makes its control pictures, says: \"openpose\" needs a network for poses, which A1111 and Forge \
+                 have, as back ends with `preprocessors` in their settings; without it, give one of canny, "
             );
             let ends = "; A1111 and Forge have others; or give a finished control picture, and \"none\"";
             assert_eq!(field, "controlnet.args[0].module");
