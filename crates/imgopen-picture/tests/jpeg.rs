@@ -190,6 +190,23 @@ fn a_progressive_file_without_its_last_scans_is_incomplete() {
     assert!(difference(&read(&file), &photo(40, 30)) < 20.0);
 }
 
+/// A scan that is sent again brings nothing new, so the picture stays the same however many there are.
+#[test]
+fn at_most_250_scans_are_read() {
+    let pixels = photo(40, 30).to_rgb8();
+    let scan = |components: &[u8], ss: u8, se: u8| ScanScript { components: components.to_vec(), ss, se, ah: 0, al: 0 };
+    let script = vec![scan(&[0, 1, 2], 0, 0), scan(&[0], 1, 63), scan(&[1], 1, 63), scan(&[2], 1, 63)];
+    let whole = encoder(&pixels, PixelFormat::Rgb).progressive(true).scan_script(script).encode().unwrap();
+    let start = whole.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    // Within pixels, a zero follows each byte of eight bits that are set.
+    let end = whole[start + 2..].windows(2).position(|pair| pair[0] == 0xff && pair[1] != 0).unwrap() + start + 2;
+    let of = |scans: usize| [&whole[..start], &whole[start..end].repeat(scans - 4)[..], &whole[start..]].concat();
+    assert_eq!(read(&of(250)), read(&whole));
+    let expected = "is a JPEG file of more than 250 scans, which is not supported; save it again as baseline or progressive JPEG of \
+                    8 bits, or as PNG";
+    assert_eq!(problem(&of(251)), expected);
+}
+
 #[test]
 fn junk_between_and_behind_segments_does_not_matter() {
     let whole = encoder(&photo(40, 30).to_rgb8(), PixelFormat::Rgb).encode().unwrap();

@@ -89,6 +89,8 @@ fn the_forms_of_a_constant_operator_are_constants() {
 #[test]
 fn tensors_that_are_not_what_they_declare_are_refused() {
     let float = || Message::default().int(tensor::DATA_TYPE, element::FLOAT);
+    // A key and its value, as `StringStringEntryProto` has them.
+    let file = Message::default().text(1, "location").text(2, "weights.bin");
     for (tensor, expected) in [
         (float().int(tensor::DIMS, 3).bytes(tensor::RAW_DATA, &[0; 8]), "of 3 has 8 bytes in place of 12"),
         (float().int(tensor::DIMS, 3), "of 3 has 0 bytes in place of 12"),
@@ -96,6 +98,8 @@ fn tensors_that_are_not_what_they_declare_are_refused() {
         (float().int(tensor::DIMS, 1 << 62).int(tensor::DIMS, 1 << 62), "takes more than the limit of 1048576 bytes"),
         (float().int(tensor::DIMS, -1), "has a negative dimension"),
         (float().int(tensor::DATA_LOCATION, 1), "is in another file"),
+        // Though the location says that it is here, and its bytes are.
+        (float().bytes(tensor::RAW_DATA, &[0; 4]).message(tensor::EXTERNAL_DATA, &file), "is in another file"),
         (Message::default().int(tensor::DATA_TYPE, 8), "has elements of type 8"),
         ((0..9).fold(float(), |tensor, _| tensor.int(tensor::DIMS, 1)), "has more than 8 dimensions"),
     ] {
