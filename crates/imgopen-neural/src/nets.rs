@@ -6,6 +6,8 @@ mod own;
 mod signature;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use std::collections::HashMap;

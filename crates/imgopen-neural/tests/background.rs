@@ -239,6 +239,28 @@ fn packs_count_as_soon_as_they_are_seen() {
     assert!(engine.offers().is_empty());
 }
 
+/// It has the size of before and would run as well: only its SHA-256 is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_net_that_was_changed_after_its_pull_is_not_used() {
+    let models = tempfile::tempdir().unwrap();
+    let file = install(models.path(), "background", |_| bright_objects(128)).join("isnet-medium.onnx");
+    let whole = fs::read(&file).unwrap();
+    let [weight, other] = [1000.0_f32, 900.0].map(f32::to_le_bytes);
+    let at = whole.windows(4).position(|bytes| bytes == weight).unwrap();
+    fs::write(&file, [&whole[..at], &other, &whole[at + 4..]].concat()).unwrap();
+    let engine = Background::new(nets(models.path()));
+    let expected = "the model file \"isnet-medium.onnx\" was changed: it has another SHA-256 than when it was installed; pull it again \
+                    with `imgopen models pull background`";
+    let offers = engine.offers();
+    assert_eq!(offers.len(), 1);
+    assert_eq!((offers[0].away.as_deref(), offers[0].is_known), (Some(expected), false));
+    let error = remove(&engine, png(&disc()), json!({})).await.unwrap_err();
+    assert_eq!(error, EngineError::Unavailable { reason: expected.to_owned(), retry_after: None });
+    fs::write(&file, whole).unwrap();
+    let engine = Background::new(nets(models.path()));
+    assert_eq!(remove(&engine, png(&disc()), json!({})).await.unwrap().pictures.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_vanishes_is_named_with_its_pull() {
     let (models, engine) = with_objects();

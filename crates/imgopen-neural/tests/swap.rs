@@ -8,8 +8,11 @@ use std::slice;
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageBuffer, RgbImage, Rgba, imageops};
-use imgopen_engine::{Engine, EngineError, Grade, Input, Job, JobRequest, Output, Picture, PictureLimits, Registry};
+use imgopen_engine::{
+    Engine, EngineError, Grade, Input, Job, JobRequest, Monitor, Output, Picture, PictureLimits, Registry,
+};
 use imgopen_neural::Swap;
+use imgopen_neural::faces::detect;
 use imgopen_picture::{Attached, Decoded, Format, decode, encode};
 use imgopen_types::Operation;
 use imgopen_types::operations::{SWAP_FACE, SWAP_FACE_V2, SWAP_FACES};
@@ -37,13 +40,47 @@ fn other() -> DynamicImage {
     image.into()
 }
 
-/// Whether a pixel of the head may change: in a circle of that radius around the middle of the face.
+/// Whether a pixel of the head lies in a circle of that radius around the middle of the face.
 fn is_face(x: u32, y: u32, radius: f32) -> bool {
     (x as f32 - 100.0).hypot(y as f32 - 100.0) < radius
 }
 
-/// Further than this from its middle, nothing of the face is.
-const FACE: f32 = 92.0;
+/// The outline of a face, which is the oval of the tiny mesh where the detector has found the face.
+struct Outline {
+    centre: [f64; 2],
+    radii: [f64; 2],
+    /// The sine and the cosine of the angle by which it is turned clockwise.
+    turned: (f64, f64),
+}
+
+impl Outline {
+    /// By how many pixels it may be off: boxes are rounded, and a pixel that it crosses may change.
+    const OFF: f64 = 2.0;
+
+    /// Returns that of the only face of a picture.
+    fn of(image: &DynamicImage) -> Self {
+        let found = detect(image.clone(), &Monitor::new().0).unwrap();
+        assert_eq!(found.len(), 1);
+        let (place, points) = (&found[0].box_, found[0].landmarks.as_ref().unwrap());
+        let [x, y, width, height] = [place.x, place.y, place.width, place.height].map(|number| number as f64);
+        // The net is given one and a half times the box, as 192 pixels, in which the oval has radii of 52 and 62.
+        let pixel = 1.5 * width.max(height) / 192.0;
+        let eyes = [points[1].x - points[0].x, points[1].y - points[0].y];
+        Self {
+            centre: [x + width / 2.0, y + height / 2.0],
+            radii: [52.0 * pixel, 62.0 * pixel],
+            turned: eyes[1].atan2(eyes[0]).sin_cos(),
+        }
+    }
+
+    /// Returns whether a pixel lies in it.
+    fn has(&self, x: u32, y: u32) -> bool {
+        let (x, y) = (f64::from(x) + 0.5 - self.centre[0], f64::from(y) + 0.5 - self.centre[1]);
+        let (sine, cosine) = self.turned;
+        let (across, down) = (cosine * x + sine * y, cosine * y - sine * x);
+        (across / (self.radii[0] + Self::OFF)).hypot(down / (self.radii[1] + Self::OFF)) < 1.0
+    }
+}
 
 fn engine(slope: f32) -> (TempDir, Swap) {
     let models = tempfile::tempdir().unwrap();
@@ -79,14 +116,16 @@ fn read(picture: &Picture) -> Decoded {
     decode(&picture.bytes, &PictureLimits::default()).unwrap()
 }
 
-/// Asserts that pixels beyond the face are exactly the same, and returns by how much those of its middle differ on average.
+/// Asserts that pixels beyond the outline of the face are exactly the same, and returns by how much those of its middle differ on
+/// average.
 fn assert_only_face(made: &DynamicImage, before: &DynamicImage) -> f64 {
     assert_eq!(made.color(), before.color());
+    let outline = Outline::of(before);
     let (made, before) = (made.to_rgba16(), before.to_rgba16());
     let (mut sum, mut count) = (0.0, 0.0);
     for (x, y, pixel) in made.enumerate_pixels() {
         let own = before.get_pixel(x, y);
-        if !is_face(x, y, FACE) {
+        if !outline.has(x, y) {
             assert_eq!(pixel, own, "{x},{y}");
         }
         assert_eq!(pixel.0[3], own.0[3], "{x},{y}");
@@ -170,6 +209,21 @@ async fn a_source_in_profile_is_rejected() {
     let (_models, engine) = engine(1.43);
     let error = rejection(&engine, job(&SWAP_FACE, &[png(&head())], png(&head()), json!({}))).await;
     assert!(error.starts_with("`sourceUrl`: the face is turned by 55°"), "{error}");
+}
+
+/// The net says how sure it is that there is a face: as with one that is covered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_face_that_does_not_show_enough_of_itself_is_rejected() {
+    let models = tempfile::tempdir().unwrap();
+    let with = |score: f32| {
+        install(models.path(), "faces", |_| faces::mesh_scored(0.0, score));
+        Swap::new(nets(models.path()))
+    };
+    // A sigmoid makes 0.48 of it, and 0.52 of the other one.
+    let error = rejection(&with(-0.1), job(&SWAP_FACE, &[png(&other())], png(&head()), json!({}))).await;
+    let problem = "the face that was found does not show enough of itself; give a picture in which nothing covers it";
+    assert_eq!(error, format!("`sourceUrl`: {problem}"));
+    assert_eq!(swap(&with(0.1), &other(), &head()).await.unwrap().pictures.len(), 1);
 }
 
 /// Two of her, side by side.

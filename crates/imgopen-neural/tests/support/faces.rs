@@ -57,8 +57,13 @@ fn points(slope: f32) -> Vec<f32> {
     points.into_iter().flat_map(|[x, y]| [x, y, slope * (x - middle)]).collect()
 }
 
-/// A net with the signature of MediaPipe's that finds the same mesh in every picture.
+/// A net with the signature of MediaPipe's that finds the same mesh in every picture, and is sure of it.
 pub fn mesh(slope: f32) -> Vec<u8> {
+    mesh_scored(slope, 9.0)
+}
+
+/// The same, of which the net says with that number how sure it is: with 0, that there is a face is as likely as not.
+pub fn mesh_scored(slope: f32, score: f32) -> Vec<u8> {
     let names = ["input_1", "conv2d_20", "conv2d_30"].map(str::to_owned);
     let mut builder = Builder::new(1 << 20, names);
     builder.input("input_1", &[1, SIDE, SIDE, 3].map(Fixed));
@@ -69,7 +74,7 @@ pub fn mesh(slope: f32) -> Vec<u8> {
     let flat = builder.node("Reshape", &["input_1", &shape], &[]);
     let nothing = builder.weights(Weights::F32, &[count, 1], &vec![0; 4 * count]);
     let zero = builder.node("MatMul", &[&flat, &nothing], &[]);
-    let sure = builder.number(9.0);
+    let sure = builder.number(score);
     builder.node_as("Add", &[&zero, &sure], "conv2d_30", &[]);
     let points = builder.weights(Weights::F32, &[1, 3 * POINTS], &floats(points(slope)));
     builder.node_as("Add", &[&zero, &points], "conv2d_20", &[]);

@@ -1,0 +1,32 @@
+use std::fs;
+
+use super::testing::net;
+use super::*;
+
+/// A net of one operator, which enlarges nothing.
+fn of(operator: &str) -> Vec<u8> {
+    net(&[("input", &[0, 3, 0, 0])], &[("output", &[0, 3, 0, 0])], &[operator], &[])
+}
+
+/// Both files are whole, so nothing but their hashes is between them.
+#[test]
+fn a_net_that_changes_between_look_and_run_is_not_run() {
+    let models = tempfile::tempdir().unwrap();
+    let path = models.path().join("net.onnx");
+    let nets = Nets::in_models(models.path(), NonZeroUsize::MIN, SessionSettings::default());
+    let pulled = "the model file \"net.onnx\" was changed: it has another SHA-256 than when it was installed; pull it again with \
+                  `imgopen models pull upscale`";
+    let own = "the model file \"net.onnx\" was changed a moment ago; repeat the request";
+    for (origin, reason, retry_after) in
+        [(Origin::Pack(UPSCALE), pulled, None), (Origin::Own("ESRGAN".to_owned()), own, Some(PAUSE))]
+    {
+        fs::write(&path, of("Relu")).unwrap();
+        let file = Arc::new(ModelFile::open(&path, &Limits::default()).unwrap());
+        let weights = Weights { origin, path: path.clone(), file };
+        assert_eq!(nets.open(&weights).unwrap().file().hash(), weights.file.hash());
+        // Of another size, so the change is seen however coarse the times of files are.
+        fs::write(&path, of("Sigmoid")).unwrap();
+        let expected = EngineError::Unavailable { reason: reason.to_owned(), retry_after };
+        assert_eq!(nets.open(&weights).unwrap_err(), expected);
+    }
+}
