@@ -162,7 +162,7 @@ async fn a_job_gives_faces_and_names_a_bad_picture() {
     assert_eq!((output.faces.len(), output.pictures.len()), (1, 0));
     // The digits are those that `nets/README.md` has.
     let expected =
-        "faces were found by the net `face_detection_full_range.tflite` (SHA-256 99bf9494d84f…) of the program itself";
+        "faces were found by the net `face_detection_full_range.tflite` (SHA-256 99BF9494D84F…) of the program itself";
     assert_eq!(output.notes, [expected]);
     let error = run(&Faces::new(), job(Bytes::from_static(b"GIF89a"))).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("`imageUrl`: the picture at {URL} is ")), "{error}");

@@ -15,11 +15,11 @@ mod support;
 use bytes::Bytes;
 use image::DynamicImage;
 use imgopen_engine::{Auditor, Engine, Format, Grade, Input, Job, JobRequest, Monitor, Picture, PictureLimits};
-use imgopen_neural::{Background, Describe, Hairstyle, Restore, Safety, Swap, Upscale};
+use imgopen_neural::{Background, ControlNets, Describe, Hairstyle, Restore, Safety, Swap, Upscale};
 use imgopen_picture::decode;
 use imgopen_tools::lanczos;
 use imgopen_types::operations::{
-    CHANGE_HAIRSTYLE, DESCRIBE_IMAGE, REMOVE_BACKGROUND, RESTORE_FACE, SUPER_RESOLUTION, SWAP_FACE,
+    CHANGE_HAIRSTYLE, DESCRIBE_IMAGE, PREVIEW_CONTROLNET, REMOVE_BACKGROUND, RESTORE_FACE, SUPER_RESOLUTION, SWAP_FACE,
 };
 use serde_json::json;
 
@@ -93,6 +93,20 @@ fn the_astronaut_is_safe_for_work() {
     assert!((labels[0].confidence - 0.0177).abs() < 0.003, "{}", labels[0].confidence);
 }
 
+/// With ONNX Runtime 1.32 and Pillow 13, in the same way.
+#[test]
+fn photographs_are_audited_as_by_the_original_net() {
+    let Some(safety) = nets().map(Safety::new).filter(|safety| safety.ready().is_ok()) else { return };
+    for (name, expected) in [("astronaut", 0.0152), ("chelsea", 0.0001), ("coffee", 0.0128), ("rocket", 0.0010)] {
+        let photo = DynamicImage::from(python::photo(name));
+        let (width, height) = (photo.width(), photo.height());
+        let picture = Picture { bytes: png(&photo), format: Format::Png, width, height, seed: None };
+        let labels = safety.audit(&picture, &PictureLimits::default(), &Monitor::new().0).unwrap();
+        eprintln!("{name}: {}", labels[0].confidence);
+        assert!((labels[0].confidence - expected).abs() < 0.003, "{name}: {}", labels[0].confidence);
+    }
+}
+
 /// PSNR in the square around the face, in dB.
 fn likeness(image: &DynamicImage, original: &DynamicImage) -> f64 {
     let part = |image: &DynamicImage| image.crop_imm(170, 60, 110, 120).to_rgb8().into_raw();
@@ -120,8 +134,27 @@ async fn blurred_faces_become_more_like_the_original() {
     }
 }
 
+/// The mean colour in L*a*b* of the square of 13 pixels around a place.
+fn lab(image: &image::RgbImage, (x, y): (u32, u32)) -> [f64; 3] {
+    let places = (x - 6..=x + 6).flat_map(|x| (y - 6..=y + 6).map(move |y| (x, y)));
+    let labs = places.map(|(x, y)| {
+        let [red, green, blue] = image.get_pixel(x, y).0.map(|level| {
+            let level = f64::from(level) / 255.0;
+            if level <= 0.04045 { level / 12.92 } else { ((level + 0.055) / 1.055).powf(2.4) }
+        });
+        let root = |light: f64| if light > 0.008_856 { light.cbrt() } else { 7.787 * light + 16.0 / 116.0 };
+        let x = root((0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.950_47);
+        let y = root(0.2126 * red + 0.7152 * green + 0.0722 * blue);
+        let z = root((0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.088_83);
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    });
+    let sum = labs.fold([0.0; 3], |sum, lab| [sum[0] + lab[0], sum[1] + lab[1], sum[2] + lab[2]]);
+    sum.map(|number| number / 169.0)
+}
+
 /// In Python, with the net for people by LiteRT 2.3, 6367 pixels of a copy with 0.9 times the sides are hair, in a mean colour of
-/// L*a*b* (40, 3, 23).
+/// L*a*b* (40, 3, 23). The blue that is asked for is (36, 16, -47), 74 to 79 from the hair at the three places; recoloured,
+/// they are 17 to 25 from it, because strands stay lighter and darker.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_astronaut_gets_blue_hair() {
     let Some(engine) = nets().map(Hairstyle::new).filter(|engine| !engine.offers().is_empty()) else { return };
@@ -135,10 +168,23 @@ async fn the_astronaut_gets_blue_hair() {
     for (x, y) in [(225, 30), (162, 90), (290, 85)] {
         let [red, _, blue] = dyed.get_pixel(x, y).0;
         assert!(blue > red.saturating_add(20), "{x},{y}: {red} {blue}");
+        let [before, after] = [&original, &dyed].map(|image| {
+            let [lightness, a, b] = lab(image, (x, y));
+            (lightness - 35.8).hypot(a - 16.1).hypot(b + 46.9)
+        });
+        eprintln!("{x},{y}: {before:.1} from the colour before, {after:.1} after");
+        assert!(before > 60.0 && after < before / 2.0, "{x},{y}: {before} {after}");
     }
     // Her face, the flag, her suit, the wall.
     for (x, y) in [(220, 125), (40, 100), (150, 350), (380, 60)] {
         assert_eq!(dyed.get_pixel(x, y), original.get_pixel(x, y), "{x},{y}");
+    }
+    // Brows to mouth, and what is further from the middle of the head than its hair reaches.
+    for (x, y, pixel) in dyed.enumerate_pixels() {
+        let is_face = (195..=250).contains(&x) && (95..=155).contains(&y);
+        if is_face || (f64::from(x) - 225.0).hypot(f64::from(y) - 105.0) > 105.0 {
+            assert_eq!(pixel, original.get_pixel(x, y), "{x},{y}");
+        }
     }
     let changed = dyed.pixels().zip(original.pixels()).filter(|(one, other)| one != other).count();
     assert!((5_000..14_000).contains(&changed), "{changed}");
@@ -163,6 +209,70 @@ async fn photographs_are_described() {
         assert!(caption.starts_with(expected[0]), "{name}: {caption}");
         assert!(expected.iter().all(|phrase| caption.contains(phrase)), "{name}: {caption}");
     }
+}
+
+/// By LiteRT 2.3, the pupils are at (203, 101) and (246, 103), and the mouth at (223, 140). The outline was marked by hand:
+/// from 178 to 273 across, and from 67 to 175 down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_face_is_drawn_where_it_is() {
+    let has_mesh = |engine: &ControlNets| {
+        let offers = engine.offers();
+        offers
+            .iter()
+            .flat_map(|offer| &offer.values)
+            .any(|field| field.values.iter().any(|value| value == "mediapipe_face"))
+    };
+    let Some(engine) = nets().map(ControlNets::new).filter(has_mesh) else { return };
+    let fields = json!({"preprocessor": "mediapipe_face"});
+    let job = job(&PREVIEW_CONTROLNET, "sourceImage", Bytes::from_static(ASTRONAUT), fields);
+    let output = run(&engine, job).await.unwrap();
+    eprintln!("{:?}", output.notes);
+    let map = read(&output.pictures[0].bytes).to_rgb8();
+    let marked = |colour: [u8; 3]| -> Vec<(f64, f64)> {
+        let pixels = map.enumerate_pixels().filter(|(.., pixel)| pixel.0 == colour);
+        pixels.map(|(x, y, _)| (f64::from(x) + 0.5, f64::from(y) + 0.5)).collect()
+    };
+    let extent = |places: &[(f64, f64)]| {
+        let sides = |along: fn(&(f64, f64)) -> f64| {
+            let values = places.iter().map(along);
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), at| (least.min(at), most.max(at)))
+        };
+        (sides(|(x, _)| *x), sides(|(_, y)| *y))
+    };
+    // The colours of the web UI's annotator: for pupils, the lips and the outline.
+    for (colour, (x, y), most) in [
+        ([250, 200, 10], (203.0, 101.0), 3.0),
+        ([10, 200, 250], (246.0, 103.0), 3.0),
+        ([10, 180, 10], (223.0, 140.0), 8.0),
+    ] {
+        let ((left, right), (top, bottom)) = extent(&marked(colour));
+        let off = ((left + right) / 2.0 - x).hypot((top + bottom) / 2.0 - y);
+        eprintln!("{colour:?}: {off:.1} pixels off");
+        assert!(off < most, "{colour:?}: {off}");
+    }
+    let ((left, right), (top, bottom)) = extent(&marked([10, 200, 10]));
+    for (found, expected) in [(left, 178.0), (right, 273.0), (top, 67.0), (bottom, 175.0)] {
+        assert!((found - expected).abs() < 6.0, "{left} {right} {top} {bottom}");
+    }
+    let black = map.pixels().filter(|pixel| pixel.0 == [0; 3]).count();
+    assert!(black > 500 * 512, "{black}");
+}
+
+/// No package ships a net for depth, so this is for those of your own.
+#[tokio::test(flavor = "multi_thread")]
+async fn she_is_nearer_than_what_is_behind_her() {
+    let engine = nets().map(ControlNets::new);
+    let fields = json!({"preprocessor": "depth"});
+    let job = job(&PREVIEW_CONTROLNET, "sourceImage", Bytes::from_static(ASTRONAUT), fields);
+    let Some(engine) = engine.filter(|engine| engine.check(job.checked_request()).is_ok()) else { return };
+    let output = run(&engine, job).await.unwrap();
+    eprintln!("{:?}", output.notes);
+    let map = read(&output.pictures[0].bytes).to_luma8();
+    let level = |(x, y): (u32, u32)| map.get_pixel(x, y).0[0];
+    // Her face, her suit and the helmet in front of it; the flag, the shuttle and the wall.
+    let near = [(220, 120), (100, 300), (380, 420)].map(level);
+    let far = [(30, 60), (440, 120), (340, 40)].map(level);
+    assert!(near.iter().min() > far.iter().max(), "{near:?} {far:?}");
 }
 
 /// Her own face in other colours gets hers again. The mesh lies half a pixel elsewhere in other colours, so squares of ten pixels are

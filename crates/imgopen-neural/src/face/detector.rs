@@ -20,7 +20,7 @@ const FILE: &[u8] = include_bytes!("../../nets/face_detection_full_range.tflite"
 const NAME: &str = "face_detection_full_range.tflite";
 
 /// The SHA-256 of the file.
-const HASH: &str = "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3";
+const HASH: &str = "99BF9494D84F50ACC6617D89873F71BF6635A841EA699C17CB3377F9507CFEC3";
 
 /// The sides of the picture that the net takes, in pixels.
 pub(super) const SIDE: u32 = 192;
@@ -104,9 +104,9 @@ mod tests {
     /// That of the package, as `nets/README.md` and the catalogue of packs have it.
     #[test]
     fn the_file_is_the_pinned_one() {
-        let hash: String = Sha256::digest(FILE).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = Sha256::digest(FILE).iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(hash, HASH);
-        assert_eq!(described(), "`face_detection_full_range.tflite` (SHA-256 99bf9494d84f…) of the program itself");
+        assert_eq!(described(), "`face_detection_full_range.tflite` (SHA-256 99BF9494D84F…) of the program itself");
     }
 
     #[test]
