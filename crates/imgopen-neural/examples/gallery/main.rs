@@ -60,6 +60,7 @@ fn main() -> Result<()> {
 /// The engines, and a runtime for them.
 pub struct Workshop {
     registry: Registry,
+    nets: Nets,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -69,7 +70,7 @@ impl Workshop {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let nets = Nets::in_models(models, threads, SessionSettings::default());
         let registry = imgopen_neural::with_all(imgopen_tools::classical(), &nets);
-        Ok(Self { registry, runtime: tokio::runtime::Runtime::new()? })
+        Ok(Self { registry, nets, runtime: tokio::runtime::Runtime::new()? })
     }
 
     /// Returns whether an engine for networks carries out an operation.

@@ -125,8 +125,16 @@ fn preprocessed(workshop: &Workshop) -> Result<Vec<Entry>> {
             Entry { title: String::new(), inputs: vec![tile(&image, name)], outputs: Vec::new(), words: Vec::new() };
         for preprocessor in workshop.values("preview_controlnet", "preprocessor")? {
             let request = json!({"businessTaskId": "1", "sourceImage": "https://a", "preprocessor": preprocessor});
-            let (title, output) = workshop.run("preview_controlnet", request, &[("sourceImage", &image)])?;
+            // A cat has no face for `mediapipe_face`.
+            let (title, output) = match workshop.run("preview_controlnet", request, &[("sourceImage", &image)]) {
+                Ok(made) => made,
+                Err(error) => {
+                    entry.words.push(format!("{preprocessor}: refused: {error}"));
+                    continue;
+                }
+            };
             entry.words.push(format!("{preprocessor}: {title}"));
+            entry.words.extend(output.notes.clone());
             entry
                 .outputs
                 .extend(results(&output)?.into_iter().map(|tile| Tile { caption: preprocessor.clone(), ..tile }));

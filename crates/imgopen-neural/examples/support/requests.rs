@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// One request: the operation, its fields, and the photographs by their fields.
+/// One request: the operation, its fields, and the photographs by their fields. A field with a number in brackets is a place in a list.
+/// Beside those of scikit-image, there are `mirrored`, the astronaut turned around in other light, and `group`, both of them.
 pub type Request = (&'static str, Value, &'static [(&'static str, &'static str)]);
 
 /// Returns requests for all that networks do.
@@ -18,7 +19,10 @@ pub fn all() -> Vec<Request> {
         ("change_hairstyle", json!({"hairStyle": "keep", "hairColor": "red"}), &[("sourceImage", "astronaut")]),
         ("describe_image", json!({"callbackUrl": "https://example.com/"}), &[("image", "astronaut")]),
         ("describe_image", json!({"callbackUrl": "https://example.com/"}), &[("image", "coffee")]),
-        ("swap_face", json!({}), &[("sourceUrl", "astronaut"), ("targetUrl", "astronaut")]),
+        ("detect_faces", json!({}), &[("imageUrl", "group")]),
+        ("swap_face", json!({}), &[("sourceUrl", "astronaut"), ("targetUrl", "mirrored")]),
+        ("swap_face_v2", json!({"fidelityWeight": "0.5"}), &[("sourceUrl", "mirrored"), ("targetUrl", "astronaut")]),
+        ("swap_faces", json!({"faceIdx": 2}), &[("sourceUrl[0]", "astronaut"), ("targetUrl", "group")]),
     ]);
     all
 }
