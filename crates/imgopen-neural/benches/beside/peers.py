@@ -2,6 +2,7 @@
 
     peers.py rembg MODEL PICTURE...
     peers.py ncnn NUMBER PICTURE...
+    peers.py haar CASCADE PICTURE...
     peers.py onnxruntime MODEL THREADS SHAPE
 
 Writes "ready" or, without the library, "missing" with the reason. Then it answers each line of its input with "done": "N FILE" has it
@@ -37,6 +38,20 @@ def ncnn(number, *_):
     return work
 
 
+def haar(cascade, *_):
+    import cv2
+    import numpy
+
+    detector = cv2.CascadeClassifier(cv2.data.haarcascades + cascade)
+
+    def work(data):
+        image = cv2.imdecode(numpy.frombuffer(data, numpy.uint8), cv2.IMREAD_GRAYSCALE)
+        boxes = detector.detectMultiScale(image)
+        return "".join(" ".join(str(number) for number in box) + "\n" for box in boxes).encode()
+
+    return work
+
+
 def onnxruntime(model, threads, shape):
     import numpy
     import onnxruntime
@@ -50,7 +65,7 @@ def onnxruntime(model, threads, shape):
 
 
 try:
-    work = {"rembg": rembg, "ncnn": ncnn, "onnxruntime": onnxruntime}[TASK](*ARGUMENTS)
+    work = {"rembg": rembg, "ncnn": ncnn, "haar": haar, "onnxruntime": onnxruntime}[TASK](*ARGUMENTS)
 except (ImportError, OSError) as error:
     print("missing", " ".join(str(error).split()) or type(error).__name__, flush=True)
     sys.exit()
