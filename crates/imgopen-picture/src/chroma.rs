@@ -32,9 +32,12 @@ impl Chroma {
     }
 
     /// Returns the coarsest subsampling that loses nothing of colours of which so many pixels share a value, across and
-    /// down. Encoders write no others.
+    /// down: none of its values is for pixels of two others. Encoders write no others.
     pub(crate) fn at_most((across, down): (u8, u8)) -> Self {
-        let fits = |chroma: &Self| chroma.shared().0 <= across && chroma.shared().1 <= down;
+        let fits = |chroma: &Self| {
+            let (own_across, own_down) = chroma.shared();
+            across.is_multiple_of(own_across) && down.is_multiple_of(own_down)
+        };
         Self::ALL.into_iter().find(fits).unwrap_or_default()
     }
 }
@@ -51,8 +54,12 @@ mod tests {
             ((1, 2), Chroma::HalfHeight),
             ((2, 2), Chroma::Halved),
             ((4, 1), Chroma::QuarterWidth),
-            ((3, 1), Chroma::HalfWidth),
-            ((1, 3), Chroma::HalfHeight),
+            ((3, 1), Chroma::Full),
+            ((1, 3), Chroma::Full),
+            ((3, 3), Chroma::Full),
+            ((3, 2), Chroma::HalfHeight),
+            ((2, 3), Chroma::HalfWidth),
+            ((4, 3), Chroma::QuarterWidth),
             ((1, 4), Chroma::HalfHeight),
             ((4, 2), Chroma::Halved),
             ((2, 4), Chroma::Halved),
