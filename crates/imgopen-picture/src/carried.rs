@@ -10,6 +10,7 @@ mod density;
 mod gif_file;
 mod jpeg;
 mod limits;
+mod place;
 mod png;
 pub(crate) mod text;
 pub(crate) mod tiff;
@@ -17,15 +18,17 @@ mod tiff_file;
 mod webp;
 mod xmp;
 
+use image::metadata::Orientation;
 use imgopen_engine::Format;
 
 use self::contents::{FIELDS, ORIENTATION};
 use self::density::Density;
+use self::limits::MOST;
 use self::tiff::{ASCII, Directory, SHORT, Tiff};
 use crate::file_format::FileFormat;
 
 pub use self::contents::Carried;
-pub(crate) use self::contents::{Made, comfyui_text, comment_of, description_of};
+pub(crate) use self::contents::{Made, comfyui_text, description_of};
 pub(crate) use self::jpeg::insert as insert_segments;
 pub(crate) use self::webp::{Parts as WebPParts, assemble as assemble_webp, is_lossy, with_exif as with_webp_exif};
 
@@ -41,9 +44,22 @@ impl Carried {
             FileFormat::Tiff => tiff_file::read(bytes),
         };
         carried.keeps_location = keeps_location;
-        let exif = carried.exif.as_deref().and_then(Tiff::read);
-        carried.density = carried.density.or_else(|| Density::from_exif(&exif?));
+        let exif = exif_of(bytes, format);
+        let stated = match format {
+            // The first directory may be that of a preview.
+            FileFormat::Tiff => tiff_file::orientation(bytes),
+            _ => exif.as_ref().and_then(Tiff::orientation),
+        };
+        carried.orientation = stated.or_else(|| xmp::orientation(carried.xmp.as_deref()?));
+        carried.density = carried.density.or_else(|| Density::from_exif(exif.as_ref()?));
+        carried.exif = exif.map(Tiff::into_data).filter(|data| data.len() <= MOST);
         carried
+    }
+
+    /// Returns how the pixels are to be turned or mirrored.
+    pub(crate) fn orientation(&self) -> Orientation {
+        let number = self.orientation.and_then(|number| u8::try_from(number).ok());
+        number.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
     }
 
     /// Returns the chunks of a PNG file of that size, all of which are before its pixels.
@@ -63,27 +79,25 @@ impl Carried {
 
     /// Returns the EXIF data and the XMP of a WebP file of that size.
     pub(crate) fn webp_parts(&self, size: (u32, u32), made: Made<'_>) -> (Option<Vec<u8>>, Option<String>) {
-        (self.exif(Format::WebP, size, made, usize::MAX), self.xmp(size, false).0)
+        (self.exif(Format::WebP, size, made, usize::MAX), self.xmp(Format::WebP, size).0)
     }
 }
 
 /// Returns the EXIF data of a file, without decoding it.
 pub(crate) fn exif(bytes: &[u8]) -> Option<Tiff> {
-    if crate::tiff_file::is_tiff(bytes) {
-        return Tiff::read(&tiff_file::exif(bytes)?);
-    }
-    let data = exif_data(bytes).map(<[u8]>::to_vec).or_else(|| png::raw_exif(bytes));
-    Tiff::read(&data?)
+    let (header, _) = crate::header::read(bytes).ok()?;
+    exif_of(bytes, header.format)
 }
 
-/// Returns the EXIF data that a file has where its format has it, which is all that decoders know. TIFF files have fields.
-pub(crate) fn exif_data(bytes: &[u8]) -> Option<&[u8]> {
-    let (header, _) = crate::header::read(bytes).ok()?;
-    match header.format {
-        FileFormat::Png => png::exif(bytes),
-        FileFormat::Jpeg => jpeg::exif(bytes),
-        FileFormat::WebP => webp::exif(bytes),
-        FileFormat::Gif | FileFormat::Bmp | FileFormat::Tiff => None,
+/// Returns the EXIF data of a file of that format. Whatever depends on it goes by this: what is applied to the pixels, and what is
+/// corrected because it was applied.
+fn exif_of(bytes: &[u8], format: FileFormat) -> Option<Tiff> {
+    match format {
+        FileFormat::Png => png::exif(bytes).and_then(Tiff::read).or_else(|| Tiff::read(&png::raw_exif(bytes)?)),
+        FileFormat::Jpeg => Tiff::read(jpeg::exif(bytes)?),
+        FileFormat::WebP => Tiff::read(webp::exif(bytes)?),
+        FileFormat::Tiff => Tiff::read(&tiff_file::exif(bytes)?),
+        FileFormat::Gif | FileFormat::Bmp => None,
     }
 }
 
@@ -95,7 +109,7 @@ pub(crate) fn described(bytes: &[u8], text: &str, most: usize) -> Vec<u8> {
         tiff.into_data()
     };
     let tiff = exif(bytes).unwrap_or_else(Tiff::new);
-    let orientation = tiff.number(Directory::Main, ORIENTATION).and_then(|number| u16::try_from(number).ok());
+    let orientation = tiff.orientation().and_then(|number| u16::try_from(number).ok());
     let data = with_text(tiff);
     if data.len() <= most {
         return data;

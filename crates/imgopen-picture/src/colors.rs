@@ -67,8 +67,8 @@ pub(crate) fn as_profile(carried: &Carried, is_gray: bool) -> Option<Vec<u8>> {
 /// PNG says.
 fn space(profile: Option<&[u8]>, carried: &Carried, is_gray: bool) -> Option<ColorProfile> {
     let chunk = |name: &[u8; 4]| carried.colors.iter().find(|(kind, _)| kind == name).map(|(_, body)| body.as_slice());
-    if let Some(body) = chunk(b"cICP").filter(|_| !is_gray) {
-        return from_code_points(body);
+    if let Some(body) = chunk(b"cICP") {
+        return from_code_points(body, is_gray);
     }
     if let Some(profile) = profile {
         return ColorProfile::new_from_slice(profile).ok();
@@ -103,8 +103,8 @@ fn named(mut space: ColorProfile) -> ColorProfile {
     space
 }
 
-/// Reads `cICP`. HDR is not converted, because that takes more than arithmetic.
-fn from_code_points(body: &[u8]) -> Option<ColorProfile> {
+/// Reads `cICP`. HDR is not converted, because that takes more than arithmetic. Of gray pictures the curve counts alone.
+fn from_code_points(body: &[u8], is_gray: bool) -> Option<ColorProfile> {
     let [primaries, transfer, ..] = *body else { return None };
     let transfer = TransferCharacteristics::try_from(transfer).ok()?;
     if matches!(transfer, TransferCharacteristics::Smpte2084 | TransferCharacteristics::Hlg) {
@@ -114,7 +114,13 @@ fn from_code_points(body: &[u8]) -> Option<ColorProfile> {
     let matrix_coefficients = MatrixCoefficients::Identity;
     let points =
         CicpProfile { color_primaries, transfer_characteristics: transfer, matrix_coefficients, full_range: true };
-    Some(named(ColorProfile::new_from_cicp(points))).filter(ColorProfile::is_matrix_shaper)
+    let space = Some(named(ColorProfile::new_from_cicp(points))).filter(ColorProfile::is_matrix_shaper)?;
+    if !is_gray {
+        return Some(space);
+    }
+    let mut gray = named(ColorProfile::new_gray_with_gamma(1.0));
+    gray.gray_trc = space.red_trc;
+    Some(gray)
 }
 
 /// Reads `cHRM`: the white point and the primaries.

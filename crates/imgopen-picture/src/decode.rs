@@ -6,7 +6,6 @@ use std::io::Cursor;
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageResult, Limits};
 use imgopen_engine::{EngineError, Input, Monitor, Picture, PictureLimits};
 
@@ -17,7 +16,7 @@ use crate::gif_file;
 use crate::header::{self, End, Header};
 use crate::jpeg_outline::{self, Colors};
 use crate::jpeg_reader;
-use crate::metadata::parameters;
+use crate::metadata::parameters_with;
 use crate::problem::{MAX_SIDE, Problem};
 use crate::tiff_file;
 use crate::watched::Watched;
@@ -110,10 +109,12 @@ pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Problem> 
 
 fn decode_watched(bytes: &[u8], limits: &PictureLimits, monitor: Option<&Monitor>) -> Result<Decoded, Problem> {
     let header = inspect(bytes, limits)?;
-    let (image, profile) = pixels(bytes, &header, monitor)?;
+    let (mut image, profile) = pixels(bytes, &header, monitor)?;
     let carried = Carried::read(bytes, header.format, limits.location);
+    image.apply_orientation(carried.orientation());
     let is_lossy_webp = header.format == FileFormat::WebP && is_lossy(bytes);
-    Ok(Decoded { image, header, profile, parameters: parameters(bytes), carried, is_lossy_webp })
+    let parameters = parameters_with(bytes, &carried);
+    Ok(Decoded { image, header, profile, parameters, carried, is_lossy_webp })
 }
 
 /// An input picture of a job that cannot be used.
@@ -170,6 +171,7 @@ pub fn decode_result(picture: &Picture, limits: &PictureLimits, monitor: &Monito
     decoded.map_err(|problem| EngineError::Failed(format!("the file {problem}")))
 }
 
+/// The pixels, as they are stored, and their colour profile.
 type Pixels = (DynamicImage, Option<Vec<u8>>);
 
 fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
@@ -200,22 +202,17 @@ fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> Result<Pi
 fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {
     decoder.set_limits(bounds)?;
     let color = decoder.color_type();
-    // Damaged metadata does not make a picture unusable.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // A damaged profile does not make a picture unusable.
     let profile = decoder.icc_profile().ok().flatten().filter(|profile| fits(profile, color));
-    let mut image = DynamicImage::from_decoder(decoder)?;
-    image.apply_orientation(orientation);
-    Ok((image, profile))
+    Ok((DynamicImage::from_decoder(decoder)?, profile))
 }
 
 fn jpeg(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
     let outline = jpeg_outline::read(bytes)?;
-    let mut image = jpeg_reader::decode(bytes, &outline, monitor)?;
+    let image = jpeg_reader::decode(bytes, &outline, monitor)?;
     // CMYK was converted to sRGB, whatever profile there was.
     let is_converted = matches!(outline.colors, Colors::Cmyk | Colors::Ycck);
     let profile = outline.profile().filter(|profile| !is_converted && fits(profile, image.color()));
-    let orientation = outline.exif.and_then(Orientation::from_exif_chunk);
-    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     Ok((image, profile))
 }
 
@@ -225,8 +222,7 @@ fn gif(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
 
 fn tiff(bytes: &[u8], monitor: Option<&Monitor>) -> Result<Pixels, Problem> {
     let outline = tiff_file::outline(bytes)?;
-    let mut image = tiff_file::decode(&outline, monitor)?;
-    image.apply_orientation(Orientation::from_exif(outline.orientation).unwrap_or(Orientation::NoTransforms));
+    let image = tiff_file::decode(&outline, monitor)?;
     // CMYK was converted to sRGB, whatever profile there was.
     let profile = outline.profile.filter(|_| !outline.is_cmyk());
     Ok(with_profile(image, profile.map(<[u8]>::to_vec)))

@@ -25,8 +25,6 @@ pub(crate) struct Outline<'a> {
     pub(crate) has_end: bool,
     /// Whether the scans bring all coefficients, as far as their headers show.
     pub(crate) is_complete: bool,
-    /// The EXIF data.
-    pub(crate) exif: Option<&'a [u8]>,
     /// The parts of the colour profile, with their number, from 1, and how many there are.
     profile: Vec<(u8, u8, &'a [u8])>,
 }
@@ -93,7 +91,6 @@ struct Parser<'a> {
     has_jfif: bool,
     /// The colour transform in Adobe's segment.
     adobe: Option<u8>,
-    exif: Option<&'a [u8]>,
     profile: Vec<(u8, u8, &'a [u8])>,
 }
 
@@ -105,7 +102,6 @@ impl<'a> Parser<'a> {
             0xda => return self.scan(body),
             0xdc => self.has_late_height = true,
             0xe0 if body.starts_with(b"JFIF\0") && self.scans == 0 => self.has_jfif = true,
-            0xe1 => self.exif = self.exif.or(body.strip_prefix(b"Exif\0\0")),
             0xe2 => {
                 if let Some([number, all, part @ ..]) = body.strip_prefix(b"ICC_PROFILE\0") {
                     self.profile.push((*number, *all, part));
@@ -141,7 +137,7 @@ impl<'a> Parser<'a> {
         }
         let colors = frame.colors(self.has_jfif, self.adobe);
         let is_complete = frame.is_complete(has_end);
-        Ok(Outline { frame, colors, has_end, is_complete, exif: self.exif, profile: self.profile })
+        Ok(Outline { frame, colors, has_end, is_complete, profile: self.profile })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads the texts in picture files.
 
-use crate::carried::{self, text};
+use crate::carried::{self, Carried, text};
+use crate::header;
 
 /// Returns the description of the picture: the text `Description` of a PNG file, else the ImageDescription of its EXIF data.
 /// The text is unchecked; it may be long or have several lines.
@@ -15,11 +16,17 @@ pub fn description(bytes: &[u8]) -> Option<String> {
 }
 
 /// Returns how the picture was made, as the Stable Diffusion web UI writes it: lines with the prompt, the negative prompt and
-/// the settings. Read from the text `parameters` of a PNG file, or else from EXIF's UserComment, if that contains `Steps:`,
-/// because cameras write comments too.
+/// the settings. Read from the text `parameters` of a PNG file, or else from the first of these that contains `Steps:`, because
+/// cameras and people write there too: EXIF's UserComment, the comments of JPEG and GIF files and the text `Comment`, and XMP's
+/// `exif:UserComment`.
 pub fn parameters(bytes: &[u8]) -> Option<String> {
-    let comment = || carried::comment_of(&carried::exif(bytes)?).filter(|comment| comment.contains("Steps: "));
-    text::first(bytes, "parameters").or_else(comment)
+    let (header, _) = header::read(bytes).ok()?;
+    parameters_with(bytes, &Carried::read(bytes, header.format, false))
+}
+
+/// The same for a file of which what it carries is known.
+pub(crate) fn parameters_with(bytes: &[u8], carried: &Carried) -> Option<String> {
+    text::first(bytes, "parameters").or_else(|| carried.parameters())
 }
 
 /// Returns the graph that ComfyUI made the picture with, in JSON, as its API takes it. Read from the text `prompt` of a PNG

@@ -2,14 +2,11 @@
 
 use image::metadata::Orientation;
 
-use crate::carried;
-use crate::tiff_file;
+use crate::carried::Carried;
+use crate::header;
 
-/// What some programs put before EXIF data.
-const NAME: &[u8] = b"Exif\0\0";
-
-/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data, or the page of a TIFF file, says
-/// how to turn or mirror them, which [`decode`](crate::decode) does, and many other programs do not.
+/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data, the page of a TIFF file, or XMP where
+/// these say nothing, asks to turn or mirror them, which [`decode`](crate::decode) does, and many other programs do not.
 ///
 /// ```
 /// use image::DynamicImage;
@@ -25,13 +22,8 @@ pub fn is_upright(bytes: &[u8]) -> bool {
 
 /// Returns the orientation that a file states.
 fn orientation(bytes: &[u8]) -> Orientation {
-    if tiff_file::is_tiff(bytes) {
-        // The first directory may be that of a preview.
-        let page = tiff_file::outline(bytes).ok();
-        return page.and_then(|page| Orientation::from_exif(page.orientation)).unwrap_or(Orientation::NoTransforms);
-    }
-    let data = carried::exif_data(bytes).map(|data| data.strip_prefix(NAME).unwrap_or(data));
-    data.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+    let header = header::read(bytes).ok();
+    header.map_or(Orientation::NoTransforms, |(header, _)| Carried::read(bytes, header.format, false).orientation())
 }
 
 #[cfg(test)]
@@ -69,7 +61,9 @@ mod tests {
     fn the_orientation_is_found_in_every_format_and_byte_order() {
         for number in 1..=8 {
             for is_big in [false, true] {
-                for file in files(&data(number, is_big)) {
+                let data = data(number, is_big);
+                // Under the name that begins it in JPEG files, too, which other formats do without.
+                for file in files(&data).into_iter().chain(files(&[b"Exif\0\0", &data[..]].concat())) {
                     assert_eq!(orientation(&file).to_exif(), number);
                     assert_eq!(is_upright(&file), number == 1);
                 }

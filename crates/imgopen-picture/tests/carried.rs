@@ -227,6 +227,141 @@ fn what_a_tiff_file_carries_is_kept_in_both_orders_of_bytes() {
     }
 }
 
+/// EXIF data with the orientation alone, as a number of that kind.
+fn orientation(number: u8, kind: u8, is_big: bool) -> Vec<u8> {
+    // A number begins its field, in the order of the bytes.
+    let value = match (kind, is_big) {
+        (3 | 8, true) => [0, number, 0, 0],
+        (4 | 9, true) => [0, 0, 0, number],
+        _ => [number, 0, 0, 0],
+    };
+    match is_big {
+        true => [&b"MM\0*\0\0\0\x08\0\x01\x01\x12\0"[..], &[kind], b"\0\0\0\x01", &value, &[0; 4]].concat(),
+        false => [&b"II*\0\x08\0\0\0\x01\0\x12\x01"[..], &[kind, 0], b"\x01\0\0\0", &value, &[0; 4]].concat(),
+    }
+}
+
+/// Puts EXIF data into a file, in each place where programs put it.
+fn with_exif(data: &[u8]) -> Vec<Vec<u8>> {
+    let named = [b"Exif\0\0", data].concat();
+    // Red beside blue.
+    let pixels = deflated(&[0, 255, 0, 0, 0, 0, 255]);
+    let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+    let raw = format!("Raw profile type exif\0\nexif\n{:8}\n{hex}\n", data.len()).into_bytes();
+    let row: DynamicImage =
+        ImageBuffer::from_raw(2, 1, vec![255, 0, 0, 0, 0, 255_u8]).map(DynamicImage::ImageRgb8).unwrap();
+    let lossless = file(&row, ImageFormat::WebP);
+    let webp = |exif: &[u8]| {
+        let chunk = |kind: &[u8], body: &[u8]| {
+            [kind, &(body.len() as u32).to_le_bytes(), body, &vec![0_u8; body.len() % 2]].concat()
+        };
+        let extended = chunk(b"VP8X", &[8, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+        let body = [b"WEBP", &extended[..], &lossless[12..], &chunk(b"EXIF", exif)].concat();
+        [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat()
+    };
+    vec![
+        support::png_with(2, 1, &[(b"eXIf", data), (b"IDAT", &pixels)]),
+        support::png_with(2, 1, &[(b"IDAT", &pixels), (b"eXIf", data)]),
+        support::png_with(2, 1, &[(b"eXIf", &named), (b"IDAT", &pixels)]),
+        support::png_with(2, 1, &[(b"tEXt", &raw), (b"IDAT", &pixels)]),
+        webp(data),
+        webp(&named),
+    ]
+}
+
+/// As Pillow's `exif_transpose` does it: of 6, the left pixel comes to the top; of 8, to the bottom.
+#[test]
+fn an_orientation_is_applied_wherever_it_is_and_then_reset() {
+    const RED: [u8; 3] = [255, 0, 0];
+    const BLUE: [u8; 3] = [0, 0, 255];
+    for (number, upper) in [(6, RED), (8, BLUE)] {
+        for (kind, is_big) in [(3, false), (3, true), (4, false), (4, true), (8, true), (9, false), (6, true)] {
+            for (place, file) in with_exif(&orientation(number, kind, is_big)).iter().enumerate() {
+                assert!(!imgopen_picture::is_upright(file), "{place}");
+                let upright = decode(file, &LIMITS).unwrap().image.to_rgb8();
+                assert_eq!(upright.dimensions(), (1, 2), "{number} of the kind {kind} at {place}");
+                assert_eq!(upright.get_pixel(0, 0).0, upper, "{number} of the kind {kind} at {place}");
+                let result = enlarged(file, &LIMITS);
+                let data = exif(&result);
+                let field = data.get_field(Tag::Orientation, In::PRIMARY).unwrap();
+                assert_eq!(field.value.get_uint(0), Some(1), "{place}");
+                assert_eq!(decode(&result, &LIMITS).unwrap().image.to_rgb8().dimensions(), (2, 4), "{place}");
+            }
+        }
+        // Bytes without a sign are not numbers for Pillow, so that they are left alone.
+        for file in with_exif(&orientation(number, 1, false)) {
+            assert_eq!(decode(&file, &LIMITS).unwrap().image.to_rgb8().dimensions(), (2, 1));
+            let data = exif(&enlarged(&file, &LIMITS));
+            assert!(
+                matches!(&data.get_field(Tag::Orientation, In::PRIMARY).unwrap().value, exif::Value::Byte(it) if it[0] == number)
+            );
+        }
+    }
+    let [jpeg, data] = [file(&photo(8, 4), ImageFormat::Jpeg), orientation(6, 4, false)];
+    let segment = [b"\xff\xe1", &(data.len() as u16 + 8).to_be_bytes()[..], b"Exif\0\0", &data].concat();
+    let turned = decode(&[&jpeg[..2], &segment, &jpeg[2..]].concat(), &LIMITS).unwrap().image;
+    assert_eq!((turned.width(), turned.height()), (4, 8));
+}
+
+/// Pillow reads it there where EXIF has none.
+#[test]
+fn an_orientation_in_xmp_counts_where_exif_has_none() {
+    let pixels = deflated(&[0, 255, 0, 0, 0, 0, 255]);
+    let packet = |number: u8| {
+        let tag = format!("t:Orientation='{number}' xmlns:t='http://ns.adobe.com/tiff/1.0/'");
+        format!("XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta xmlns:x='adobe:ns:meta/'><a {tag}/></x:xmpmeta>").into_bytes()
+    };
+    let file = support::png_with(2, 1, &[(b"iTXt", &packet(6)), (b"IDAT", &pixels)]);
+    assert_eq!(decode(&file, &LIMITS).unwrap().image.to_rgb8().dimensions(), (1, 2));
+    assert!(contains(&enlarged(&file, &LIMITS), b"t:Orientation=\"1\""));
+    let exif = orientation(1, 3, true);
+    let file = support::png_with(2, 1, &[(b"eXIf", &exif), (b"iTXt", &packet(6)), (b"IDAT", &pixels)]);
+    assert_eq!(decode(&file, &LIMITS).unwrap().image.to_rgb8().dimensions(), (2, 1));
+}
+
+/// The Stable Diffusion web UI writes its parameters into the comments of GIF files, and exiftool where it is asked to.
+#[test]
+fn parameters_in_comments_are_kept_where_they_are_found() {
+    let screen = b"GIF89a\x02\0\x01\0\x80\0\0\xff\0\0\0\0\xff";
+    let comment = [&[MADE.len() as u8], MADE.as_bytes()].concat();
+    let pixels = b",\0\0\0\0\x02\0\x01\0\0\x02\x02\x44\x0a\0;";
+    let gif = [&screen[..], b"!\xfe", &comment, b"\0", pixels].concat();
+    assert_eq!(parameters(&gif).as_deref(), Some(MADE));
+    let result = enlarged(&gif, &LIMITS);
+    assert_eq!(text(&result, "parameters").as_deref(), Some(MADE));
+    assert_eq!(text(&result, "Comment"), None);
+
+    let jpeg = file(&photo(8, 8), ImageFormat::Jpeg);
+    let segment = [b"\xff\xfe", &(MADE.len() as u16 + 2).to_be_bytes()[..], MADE.as_bytes()].concat();
+    let jpeg = [&jpeg[..2], &segment, &jpeg[2..]].concat();
+    assert_eq!(parameters(&jpeg).as_deref(), Some(MADE));
+    let result = enlarged(&jpeg, &LIMITS);
+    assert_eq!(parameters(&result), Some(format!("{MADE}, Postprocessing: \"{DONE}\"")));
+    assert!(!contains(&result, &segment));
+    // EXIF data has no room for so long a text in UTF-16, so that it stays where it is.
+    let long = format!("{}\nSteps: 20", "a cat ".repeat(7000));
+    let segment = [b"\xff\xfe", &(long.len() as u16 + 2).to_be_bytes()[..], long.as_bytes()].concat();
+    let result = enlarged(&[&jpeg[..2], &segment, &file(&photo(8, 8), ImageFormat::Jpeg)[2..]].concat(), &LIMITS);
+    assert!(contains(&result, &segment));
+
+    let packet = "XML:com.adobe.xmp\0\0\0\0\0<a><exif:UserComment>a cat&#xA;Steps: 20</exif:UserComment></a>";
+    assert_eq!(parameters(&small_png(&[(b"iTXt", packet.as_bytes())])).as_deref(), Some("a cat\nSteps: 20"));
+    assert_eq!(parameters(&small_png(&[(b"tEXt", b"comment\0a cat, Steps: 20")])).as_deref(), Some("a cat, Steps: 20"));
+    assert_eq!(parameters(&small_png(&[(b"tEXt", b"Comment\0a walk")])), None);
+}
+
+/// As the node `SaveAnimatedPNG` writes them.
+#[test]
+fn texts_of_comfyui_in_chunks_of_its_own_are_kept() {
+    let pixels = deflated(&[0; 14]);
+    let (prompt, workflow) = (b"prompt\0{\"1\": {}}", b"workflow\0{\"nodes\": []}");
+    let file = support::png_with(2, 2, &[(b"IDAT", &pixels), (b"comf", prompt), (b"comf", workflow)]);
+    assert_eq!(comfyui_prompt(&file).as_deref(), Some("{\"1\": {}}"));
+    let result = enlarged(&file, &LIMITS);
+    assert_eq!(text(&result, "prompt").as_deref(), Some("{\"1\": {}}"));
+    assert_eq!(text(&result, "workflow").as_deref(), Some("{\"nodes\": []}"));
+}
+
 #[test]
 fn comments_of_gif_files_are_kept() {
     let result = enlarged(include_bytes!("data/comment.gif"), &LIMITS);
@@ -242,6 +377,36 @@ fn the_place_is_kept_where_the_limits_say_so() {
     assert_eq!(text(&enlarged(&file, &LIMITS), "exif:GPSLatitude"), None);
     let kept = enlarged(&file, &PictureLimits { location: true, ..LIMITS });
     assert_eq!(text(&kept, "exif:GPSLatitude").as_deref(), Some("47 22 30"));
+}
+
+/// Each is a position, in a text or in XMP under a keyword of its own; the others are not.
+#[test]
+fn texts_about_positions_are_dropped_by_what_they_say() {
+    let packet = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><a exif:GPSLatitude='47,22.5N' dc:title='a walk'/></x:xmpmeta>";
+    let texts = [
+        ("geo:lat", "47.375"),
+        ("Latitude", "47.375"),
+        ("GPS Position", "somewhere"),
+        ("Location", "47.3750, 8.5417"),
+        ("Note", "47\u{b0} 22' 30\" N"),
+        ("xmp", packet),
+        ("City", "Z\u{fc}rich"),
+        ("Title", "at 47 degrees"),
+    ];
+    let bodies = texts.map(|(keyword, text)| [format!("{keyword}\0\0\0\0\0").as_bytes(), text.as_bytes()].concat());
+    let chunks: Vec<(&[u8; 4], &[u8])> = bodies.iter().map(|body| (b"iTXt", body.as_slice())).collect();
+    let file = small_png(&chunks);
+    let result = enlarged(&file, &LIMITS);
+    for (keyword, value) in &texts[..5] {
+        assert_eq!(text(&result, keyword), None, "{value}");
+    }
+    for (keyword, value) in &texts[6..] {
+        assert_eq!(text(&result, keyword).as_deref(), Some(*value));
+    }
+    let edited = text(&result, "xmp").unwrap();
+    assert!(edited.contains("dc:title=\"a walk\"") && !edited.contains("47,22.5N"), "{edited}");
+    let kept = enlarged(&file, &PictureLimits { location: true, ..LIMITS });
+    assert!(texts.iter().take(5).all(|(keyword, value)| text(&kept, keyword).as_deref() == Some(*value)));
 }
 
 #[test]
@@ -284,11 +449,12 @@ fn a_comment_of_people_is_not_replaced() {
 #[test]
 fn chunks_about_colours_are_kept_as_they_are() {
     let [linear, primaries] = [&[0, 1, 0x86, 0xa0][..], &[7; 32]];
-    let cases: [&[(&[u8; 4], &[u8])]; 4] = [
+    let cases: [&[(&[u8; 4], &[u8])]; 5] = [
         &[(b"gAMA", linear)],
         &[(b"gAMA", linear), (b"cHRM", primaries)],
         &[(b"sRGB", &[1])],
         &[(b"cICP", &[9, 16, 0, 1]), (b"mDCV", &[3; 24]), (b"cLLI", &[5; 8])],
+        &[(b"cICP", &[9, 16, 0, 1]), (b"mDCv", &[3; 24]), (b"cLLi", &[5; 8])],
     ];
     for colors in cases {
         let result = enlarged(&small_png(colors), &LIMITS);

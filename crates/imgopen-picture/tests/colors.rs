@@ -92,6 +92,14 @@ fn linear_light_becomes_srgb() {
     to_srgb(&mut picture);
     let DynamicImage::ImageLumaA8(gray) = &picture.image else { panic!("the kind changed") };
     assert!(gray.as_raw()[0].abs_diff(128) <= 2 && gray.as_raw()[1] == 99, "{:?}", gray.as_raw());
+    // The curve 8 of H.273 is linear, 13 is that of sRGB, and 16 is HDR.
+    for (transfer, expected) in [(8, 128), (13, 55), (16, 55)] {
+        let chunk = png_with(1, 1, &[(b"cICP", &[1, transfer, 0, 1]), (b"gAMA", &45_455_u32.to_be_bytes())]);
+        let mut picture = decoded(&[&file[..33], &chunk[33..chunk.len() - 12], &file[33..]].concat());
+        assert_eq!(to_srgb(&mut picture), expected == 128);
+        let DynamicImage::ImageLumaA8(gray) = &picture.image else { panic!("the kind changed") };
+        assert!(gray.as_raw()[0].abs_diff(expected) <= 2 && gray.as_raw()[1] == 99, "{:?}", gray.as_raw());
+    }
 }
 
 #[test]

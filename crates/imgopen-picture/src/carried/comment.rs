@@ -54,7 +54,7 @@ fn unknown(text: &[u8], is_little: bool) -> String {
 }
 
 /// Decodes UTF-8, or else Latin-1.
-fn narrow(text: &[u8]) -> String {
+pub(super) fn narrow(text: &[u8]) -> String {
     match std::str::from_utf8(text) {
         Ok(text) => text.to_owned(),
         Err(_) => text.iter().map(|byte| char::from(*byte)).collect(),

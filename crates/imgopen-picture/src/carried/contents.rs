@@ -22,6 +22,10 @@ pub(super) const FIELDS: [(&str, u16); 4] =
     [("Description", 0x010e), ("Software", 0x0131), ("Author", 0x013b), ("Copyright", 0x8298)];
 /// The texts that ComfyUI writes into PNG files, and the fields in which it writes them into others, behind their names.
 pub(super) const COMFYUI: [(&str, u16); 2] = [("prompt", MODEL), ("workflow", MAKE)];
+/// The text that other formats have as comments.
+pub(super) const COMMENT: &str = "Comment";
+/// What only the text of the Stable Diffusion web UI about how a picture was made contains.
+const STEPS: &str = "Steps: ";
 /// The text that is written in its own place.
 pub(super) const PARAMETERS: &str = "parameters";
 pub(super) const POSTPROCESSING: &str = "postprocessing";
@@ -35,6 +39,8 @@ pub struct Carried {
     /// The chunks of a PNG file about colours, by kind.
     pub(crate) colors: Vec<([u8; 4], Vec<u8>)>,
     pub(super) density: Option<Density>,
+    /// How the pixels are to be turned, as a number of EXIF data, if the file says so.
+    pub(super) orientation: Option<u32>,
     pub(super) exif: Option<Vec<u8>>,
     pub(super) xmp: Option<String>,
     /// What did not fit into the XMP of a JPEG file.
@@ -42,7 +48,7 @@ pub struct Carried {
     /// The text fields of agencies (IPTC) in a JPEG file, as resources of Photoshop.
     pub(super) iptc: Option<Vec<u8>>,
     pub(super) texts: Vec<Text>,
-    /// The comments of a JPEG file.
+    /// The comments of a JPEG or GIF file.
     pub(super) comments: Vec<Vec<u8>>,
     /// Whether where the picture was taken is written too.
     pub(super) keeps_location: bool,
@@ -121,16 +127,38 @@ impl Carried {
         }
     }
 
+    /// Returns the comments of a JPEG or GIF file as texts.
+    pub(super) fn comments(&self) -> impl Iterator<Item = String> {
+        self.comments.iter().map(|comment| comment::narrow(comment).trim_matches('\0').to_owned())
+    }
+
+    /// Returns how the picture was made, if it says so elsewhere than in the text of that name: in EXIF's UserComment, in a comment,
+    /// or in XMP. Cameras and people write there, too.
+    pub(crate) fn parameters(&self) -> Option<String> {
+        let of_exif = || comment_of(&Tiff::read(self.exif.as_deref()?)?);
+        let is_comment = |text: &&Text| text.keyword.eq_ignore_ascii_case(COMMENT);
+        let texts = self.texts.iter().filter(is_comment).map(|text| text.text.clone());
+        let of_xmp = || xmp::comment(self.xmp.as_deref()?);
+        let is_made = |text: &String| text.contains(STEPS);
+        let of_exif = of_exif().filter(is_made);
+        of_exif.or_else(|| self.comments().chain(texts).find(is_made)).or_else(|| of_xmp().filter(is_made))
+    }
+
     pub(super) fn text(&self, keyword: &str) -> Option<&str> {
         let mut texts = self.texts.iter().filter(|text| text.keyword == keyword && !text.text.contains('\0'));
         texts.next().map(|text| text.text.as_str())
     }
 
-    /// Returns the XMP for a file of that size, and the extended packet with its name if the format has such.
-    pub(super) fn xmp(&self, size: (u32, u32), has_extended: bool) -> (Option<String>, Option<(String, String)>) {
-        let edits = Edits { keeps_location: self.keeps_location, size, extended: None };
+    /// Returns what is changed in XMP for a file of that format and size.
+    pub(super) fn edits(&self, format: Format, size: (u32, u32)) -> Edits<'static> {
+        Edits { keeps_location: self.keeps_location, size, media_type: format.media_type(), extended: None }
+    }
+
+    /// Returns the XMP for a file of that format and size, and the extended packet with its name if the format has such.
+    pub(super) fn xmp(&self, format: Format, size: (u32, u32)) -> (Option<String>, Option<(String, String)>) {
+        let edits = self.edits(format, size);
         let edit = |packet: &Option<String>, edits| packet.as_deref().and_then(|packet| xmp::edited(packet, edits));
-        let extended = edit(&self.extended_xmp, edits).filter(|_| has_extended);
+        let extended = edit(&self.extended_xmp, edits).filter(|_| format == Format::Jpeg);
         let extended = extended.map(|packet| (xmp::digest(&packet), packet));
         let named = Edits { extended: extended.as_ref().map(|(name, _)| name.as_str()), ..edits };
         (edit(&self.xmp, named), extended)
@@ -150,7 +178,7 @@ impl Made<'_> {
 
 /// Corrects what is not true of upright pixels of another number.
 fn correct(tiff: &mut Tiff, (width, height): (u32, u32)) {
-    if tiff.value(Directory::Main, ORIENTATION).is_some() {
+    if tiff.orientation().is_some() {
         let upright = tiff.short(1);
         tiff.set(Directory::Main, ORIENTATION, SHORT, &upright);
     }
@@ -165,7 +193,7 @@ fn correct(tiff: &mut Tiff, (width, height): (u32, u32)) {
 }
 
 /// Returns the comment in EXIF data.
-pub(crate) fn comment_of(tiff: &Tiff) -> Option<String> {
+pub(super) fn comment_of(tiff: &Tiff) -> Option<String> {
     let of = |directory| comment::decode(tiff.value(directory, USER_COMMENT)?.1, tiff.is_little());
     of(Directory::Exif).or_else(|| of(Directory::Main))
 }

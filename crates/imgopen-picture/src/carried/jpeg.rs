@@ -2,9 +2,10 @@
 
 use imgopen_engine::Format;
 
-use super::contents::{Carried, Made};
+use super::contents::{self, Carried, Made};
 use super::density::Density;
 use super::limits::{EACH, MOST};
+use super::tiff::Tiff;
 use super::xmp;
 use crate::jpeg_markers as markers;
 
@@ -66,7 +67,6 @@ pub(super) fn read(bytes: &[u8]) -> Carried {
             _ => {}
         }
     }
-    carried.exif = exif(bytes).map(<[u8]>::to_vec);
     carried.extended_xmp = carried.xmp.as_deref().and_then(xmp::extension).and_then(|name| extended(bytes, name));
     carried.iptc = Some(texts_of(&resources)).filter(|resources| !resources.is_empty());
     carried
@@ -134,10 +134,11 @@ pub(super) fn segments(carried: &Carried, size: (u32, u32), made: Made<'_>) -> V
             segments.extend(parts.concat());
         }
     };
-    if let Some(data) = carried.exif(Format::Jpeg, size, made, BODY - EXIF.len()) {
-        put(APP1, &[EXIF, &data]);
+    let exif = carried.exif(Format::Jpeg, size, made, BODY - EXIF.len());
+    if let Some(data) = &exif {
+        put(APP1, &[EXIF, data]);
     }
-    let (packet, extended) = carried.xmp(size, true);
+    let (packet, extended) = carried.xmp(Format::Jpeg, size);
     if let Some(packet) = packet.filter(|packet| packet.len() <= BODY - XMP.len()) {
         put(APP1, &[XMP, packet.as_bytes()]);
         if let Some((name, packet)) = &extended {
@@ -152,11 +153,21 @@ pub(super) fn segments(carried: &Carried, size: (u32, u32), made: Made<'_>) -> V
     if let Some(resources) = &carried.iptc {
         put(APP13, &[PHOTOSHOP, resources]);
     }
-    let text = carried.text("Comment").map(str::as_bytes);
-    for comment in carried.comments.iter().map(Vec::as_slice).chain(text) {
-        put(COMMENT, &[comment]);
+    let text = carried.text(contents::COMMENT);
+    let comments = carried.comments().zip(&carried.comments).map(|(text, bytes)| (text, bytes.as_slice()));
+    let repeated = repeated(made, exif.as_deref());
+    for (text, bytes) in comments.chain(text.map(|text| (text.to_owned(), text.as_bytes()))) {
+        if repeated != Some(text.as_str()) {
+            put(COMMENT, &[bytes]);
+        }
     }
     segments
+}
+
+/// Returns the text about how the picture was made, if the EXIF data had room for it.
+fn repeated<'a>(made: Made<'a>, exif: Option<&[u8]>) -> Option<&'a str> {
+    let comment = contents::comment_of(&Tiff::read(exif?)?)?;
+    made.parameters.filter(|text| comment.starts_with(text))
 }
 
 /// Puts segments behind the first one of a file.

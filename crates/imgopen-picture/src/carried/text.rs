@@ -10,6 +10,9 @@ use crate::header;
 /// The most bytes that are inflated of the texts of a file together, with those of texts that turn out to be too large.
 pub(super) const MOST_INFLATED: usize = 4 * MOST;
 
+/// The chunk in which ComfyUI keeps its texts in animations, which may have a single frame. It is as the plain one otherwise.
+pub(super) const COMFYUI: &[u8] = b"comf";
+
 /// A text of a PNG file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Text {
@@ -24,7 +27,7 @@ impl Text {
         Self { keyword: keyword.to_owned(), text: text.to_owned(), is_international: false }
     }
 
-    /// Reads a chunk of any of the three forms. `room` is how many bytes the text may have, and `budget` how many may still be
+    /// Reads a chunk of any of the three forms, or of ComfyUI. `room` is how many bytes the text may have, and `budget` how many may still be
     /// inflated, from which those are taken that were.
     pub(super) fn read(kind: &[u8], body: &[u8], room: usize, budget: &mut usize) -> Option<Self> {
         let (keyword, rest) = split(body)?;
@@ -32,7 +35,7 @@ impl Text {
             return None;
         }
         let (text, is_international) = match kind {
-            b"tEXt" if rest.len() <= room => (latin_1(rest), false),
+            b"tEXt" | COMFYUI if rest.len() <= room => (latin_1(rest), false),
             b"zTXt" => (latin_1(&inflated(rest.strip_prefix(b"\0")?, room, budget)?), false),
             b"iTXt" => {
                 let ([is_compressed, method], rest) = rest.split_first_chunk::<2>()?;
@@ -74,14 +77,23 @@ pub(crate) fn first(bytes: &[u8], keyword: &str) -> Option<String> {
     with_keyword(bytes, keyword).next()
 }
 
+/// Returns the first text of a PNG file with that keyword, in capital or small letters.
+pub(super) fn first_in_any_case(bytes: &[u8], keyword: &str) -> Option<String> {
+    texts(bytes, |name| name.eq_ignore_ascii_case(keyword.as_bytes())).next()
+}
+
 /// Returns the last one.
 pub(crate) fn last(bytes: &[u8], keyword: &str) -> Option<String> {
     with_keyword(bytes, keyword).last()
 }
 
 fn with_keyword<'a>(bytes: &'a [u8], keyword: &'a str) -> impl Iterator<Item = String> + 'a {
-    let named = header::png_chunks(bytes)
-        .filter(move |(_, body)| split(body).is_some_and(|(name, _)| name == keyword.as_bytes()));
+    texts(bytes, move |name| name == keyword.as_bytes())
+}
+
+/// Returns the texts whose keywords are wanted.
+fn texts<'a>(bytes: &'a [u8], is_wanted: impl Fn(&[u8]) -> bool + 'a) -> impl Iterator<Item = String> + 'a {
+    let named = header::png_chunks(bytes).filter(move |(_, body)| split(body).is_some_and(|(name, _)| is_wanted(name)));
     let mut budget = MOST_INFLATED;
     named.filter_map(move |(kind, body)| Text::read(kind, body, MOST, &mut budget)).map(|text| text.text)
 }

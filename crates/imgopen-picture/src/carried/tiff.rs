@@ -7,6 +7,8 @@ mod removal;
 
 use std::ops::Range;
 
+use super::contents::ORIENTATION;
+
 /// Text.
 pub(super) const ASCII: u16 = 2;
 pub(super) const SHORT: u16 = 3;
@@ -14,6 +16,9 @@ pub(super) const LONG: u16 = 4;
 pub(super) const RATIONAL: u16 = 5;
 /// Bytes of any meaning.
 pub(super) const UNDEFINED: u16 = 7;
+const SIGNED_BYTE: u16 = 6;
+const SIGNED_SHORT: u16 = 8;
+const SIGNED_LONG: u16 = 9;
 /// Text, since EXIF 3.
 const UTF8: u16 = 129;
 
@@ -78,9 +83,12 @@ struct Field {
 }
 
 impl Tiff {
-    /// Reads EXIF data, with or without the name that begins it in JPEG files.
+    /// Reads EXIF data, with or without the name that begins it in JPEG files, which some programs write twice.
     pub(crate) fn read(data: &[u8]) -> Option<Self> {
-        let data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
+        let mut data = data;
+        while let Some(rest) = data.strip_prefix(b"Exif\0\0") {
+            data = rest;
+        }
         let is_little = match data.get(..4)? {
             b"II*\0" => true,
             b"MM\0*" => false,
@@ -250,15 +258,21 @@ impl Tiff {
         String::from_utf8(named.next()?.split(|byte| *byte == 0).next()?.to_vec()).ok()
     }
 
-    /// Returns a whole number.
+    /// Returns a whole number, of any kind but bytes of no sign, which readers take for data.
     pub(super) fn number(&self, directory: Directory, tag: u16) -> Option<u32> {
         let field = self.find(directory, tag)?;
-        let place = self.place(&field)?;
+        let place = self.place(&field).filter(|place| !place.is_empty())?;
         match field.kind {
-            SHORT => self.u16(place.start).map(u32::from),
-            LONG => self.u32(place.start),
+            SIGNED_BYTE => self.data.get(place.start).copied().map(u32::from),
+            SHORT | SIGNED_SHORT => self.u16(place.start).map(u32::from),
+            LONG | SIGNED_LONG => self.u32(place.start),
             _ => None,
         }
+    }
+
+    /// Returns how the pixels are to be turned.
+    pub(super) fn orientation(&self) -> Option<u32> {
+        self.number(Directory::Main, ORIENTATION)
     }
 
     /// Returns a fraction.
@@ -348,9 +362,9 @@ impl Tiff {
 /// Returns the bytes of a unit of a kind of values.
 fn unit(kind: u16) -> Option<usize> {
     match kind {
-        1 | ASCII | 6 | UNDEFINED | UTF8 => Some(1),
-        SHORT | 8 => Some(2),
-        LONG | 9 | 11 | 13 => Some(4),
+        1 | ASCII | SIGNED_BYTE | UNDEFINED | UTF8 => Some(1),
+        SHORT | SIGNED_SHORT => Some(2),
+        LONG | SIGNED_LONG | 11 | 13 => Some(4),
         RATIONAL | 10 | 12 => Some(8),
         _ => None,
     }

@@ -23,7 +23,12 @@ const MOST_FIELDS: usize = 500;
 pub(super) fn read(bytes: &[u8]) -> Carried {
     let packet = tiff_file::outline(bytes).ok().and_then(|outline| outline.directory.bytes(XMP));
     let xmp = packet.filter(|packet| packet.len() <= MOST).and_then(|packet| String::from_utf8(packet.to_vec()).ok());
-    Carried { exif: exif(bytes), xmp, ..Carried::default() }
+    Carried { xmp, ..Carried::default() }
+}
+
+/// Returns how the pixels are to be turned.
+pub(super) fn orientation(bytes: &[u8]) -> Option<u32> {
+    tiff_file::outline(bytes).ok()?.orientation
 }
 
 /// Returns the EXIF data of a file.

@@ -15,7 +15,7 @@ const ALPHA_BIT: u8 = 1 << 4;
 /// Reads what a file carries.
 pub(super) fn read(bytes: &[u8]) -> Carried {
     let xmp = chunk(bytes, b"XMP ").and_then(|packet| String::from_utf8(packet.to_vec()).ok());
-    Carried { exif: chunk(bytes, b"EXIF").map(<[u8]>::to_vec), xmp, ..Carried::default() }
+    Carried { xmp, ..Carried::default() }
 }
 
 /// Returns the EXIF data of a file.

@@ -1,9 +1,15 @@
 //! Edits XMP, which is XML: what is no longer true of a picture is corrected, and its place removed.
 
+mod schema;
+
 use md5::{Digest, Md5};
+use quick_xml::Writer;
 use quick_xml::events::{BytesStart, BytesText, Event};
-use quick_xml::name::QName;
-use quick_xml::{Reader, Writer};
+use quick_xml::name::NamespaceResolver;
+use quick_xml::reader::NsReader;
+
+use self::schema::{Name, Schema, plain, property};
+use super::place::is_place;
 
 /// What is changed.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +18,8 @@ pub(super) struct Edits<'a> {
     pub(super) keeps_location: bool,
     /// The width and height of the picture.
     pub(super) size: (u32, u32),
+    /// The media type of the file.
+    pub(super) media_type: &'a str,
     /// The name of the extended packet that comes along; without one, mentions of it are removed.
     pub(super) extended: Option<&'a str>,
 }
@@ -25,32 +33,61 @@ enum Change {
 
 /// Returns a packet with the changes. `None` if it is not well-formed.
 pub(super) fn edited(packet: &str, edits: Edits<'_>) -> Option<String> {
-    let (mut reader, mut writer) = (Reader::from_str(packet), Writer::new(Vec::new()));
+    let packet = packet.trim_start_matches('\u{feff}');
+    let (mut reader, mut writer) = (NsReader::from_str(packet), Writer::new(Vec::new()));
     loop {
         let event = match reader.read_event().ok()? {
             Event::Eof => break,
-            Event::Start(tag) => match edits.change(tag.name()) {
-                Change::None => Event::Start(edits.tag(tag)?),
-                Change::Removed => {
-                    reader.read_to_end(tag.to_end().name()).ok()?;
+            Event::Start(tag) => {
+                let value = leaf(packet, reader.buffer_position());
+                let change = edits.change(&Name::of_element(reader.resolver(), tag.name()), value);
+                match change {
+                    Change::None => Event::Start(edits.tag(reader.resolver(), tag)?),
+                    Change::Removed => {
+                        reader.read_to_end(tag.name()).ok()?;
+                        continue;
+                    }
+                    Change::Value(value) => {
+                        reader.read_to_end(tag.name()).ok()?;
+                        writer.write_event(Event::Start(tag.borrow())).ok()?;
+                        writer.write_event(Event::Text(BytesText::new(&value))).ok()?;
+                        Event::End(tag.to_end().into_owned())
+                    }
+                }
+            }
+            Event::Empty(tag) => {
+                let change = edits.change(&Name::of_element(reader.resolver(), tag.name()), "");
+                if matches!(change, Change::Removed) {
                     continue;
                 }
-                Change::Value(value) => {
-                    reader.read_to_end(tag.to_end().name()).ok()?;
-                    writer.write_event(Event::Start(tag.borrow())).ok()?;
-                    writer.write_event(Event::Text(BytesText::new(&value))).ok()?;
-                    Event::End(tag.to_end().into_owned())
-                }
-            },
-            Event::Empty(tag) => match edits.change(tag.name()) {
-                Change::Removed => continue,
-                _ => Event::Empty(edits.tag(tag)?),
-            },
+                Event::Empty(edits.tag(reader.resolver(), tag)?)
+            }
             event => event,
         };
         writer.write_event(event).ok()?;
     }
     String::from_utf8(writer.into_inner()).ok()
+}
+
+/// Returns the text of an element whose first tag ends there, if it has nothing but text.
+fn leaf(packet: &str, at: u64) -> &str {
+    let rest = usize::try_from(at).ok().and_then(|at| packet.get(at..)).unwrap_or_default();
+    rest.split_once('<').filter(|(_, after)| after.starts_with('/')).map_or("", |(text, _)| text)
+}
+
+/// Returns whether a text is a packet.
+pub(super) fn is_packet(text: &str) -> bool {
+    ["<x:xmpmeta", "<rdf:RDF", "<?xpacket"].iter().any(|start| text.contains(start))
+}
+
+/// Returns how the pixels are to be turned, as a number of EXIF data.
+pub(super) fn orientation(packet: &str) -> Option<u32> {
+    property(packet, Schema::Tiff, "Orientation")?.trim().parse().ok()
+}
+
+/// Returns the comment that EXIF data has as UserComment.
+pub(super) fn comment(packet: &str) -> Option<String> {
+    property(packet, Schema::Exif, "UserComment")
 }
 
 /// Returns the name of the extended packet that a packet mentions.
@@ -61,28 +98,35 @@ pub(super) fn extension(packet: &str) -> Option<&str> {
 }
 
 impl Edits<'_> {
-    fn change(&self, name: QName<'_>) -> Change {
-        let prefix = name.prefix().map_or("", |prefix| prefix.into_inner());
-        let local = name.local_name().into_inner();
-        let is_place = local.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("gps")) && prefix != "xmlns";
-        match (prefix, local) {
-            _ if is_place && !self.keeps_location => Change::Removed,
-            ("xmp" | "xap", "Thumbnails") => Change::Removed,
-            ("tiff", "Orientation") => Change::Value("1".to_owned()),
-            ("tiff", "ImageWidth") | ("exif", "PixelXDimension") => Change::Value(self.size.0.to_string()),
-            ("tiff", "ImageLength") | ("exif", "PixelYDimension") => Change::Value(self.size.1.to_string()),
+    /// Returns what becomes of a field with that value, if that is a text.
+    fn change(&self, name: &Name<'_>, value: &str) -> Change {
+        let (width, height) = self.size;
+        match (name.schema, name.local) {
+            (Schema::Declaration, _) => Change::None,
+            _ if !self.keeps_location && self.is_place(name, value) => Change::Removed,
+            (Schema::Basic, "Thumbnails") => Change::Removed,
+            (Schema::Tiff, "Orientation") => Change::Value("1".to_owned()),
+            (Schema::Tiff, "ImageWidth") | (Schema::Exif, "PixelXDimension") => Change::Value(width.to_string()),
+            (Schema::Tiff, "ImageLength") | (Schema::Exif, "PixelYDimension") => Change::Value(height.to_string()),
+            (Schema::DublinCore, "format") => Change::Value(self.media_type.to_owned()),
             (_, "HasExtendedXMP") => self.extended.map_or(Change::Removed, |name| Change::Value(name.to_owned())),
             _ => Change::None,
         }
     }
 
+    /// Lists and structures are named by RDF; what is in them may be a position all the same.
+    fn is_place(&self, name: &Name<'_>, value: &str) -> bool {
+        let local = if name.schema == Schema::Rdf { "" } else { name.local };
+        is_place(&name.space, local, &plain(value))
+    }
+
     /// Changes the attributes of an element.
-    fn tag<'t>(&self, tag: BytesStart<'t>) -> Option<BytesStart<'t>> {
+    fn tag<'t>(&self, resolver: &NamespaceResolver, tag: BytesStart<'t>) -> Option<BytesStart<'t>> {
         let (mut content, mut is_changed) = (tag.name().into_inner().to_owned(), false);
         let length = content.len();
         for attribute in tag.attributes() {
             let attribute = attribute.ok()?;
-            let change = self.change(attribute.key);
+            let change = self.change(&Name::of_attribute(resolver, attribute.key), &attribute.value);
             is_changed |= !matches!(change, Change::None);
             let value = match change {
                 Change::None => attribute.value.replace('"', "&quot;"),
@@ -104,7 +148,7 @@ pub(super) fn digest(packet: &str) -> String {
 mod tests {
     use super::*;
 
-    const EDITS: Edits<'_> = Edits { keeps_location: false, size: (640, 480), extended: None };
+    const EDITS: Edits<'_> = Edits { keeps_location: false, size: (640, 480), media_type: "image/png", extended: None };
 
     /// As exiftool and cameras write it: as attributes, and as elements.
     const PACKET: &str = "<?xpacket begin='\u{feff}' id='W5M0MpCehiHzreSzNTczkc9d'?>\n<x:xmpmeta xmlns:x='adobe:ns:meta/'>\
@@ -131,6 +175,57 @@ mod tests {
         }
         let kept = super::edited(PACKET, Edits { keeps_location: true, ..EDITS }).unwrap();
         assert!(kept.contains("exif:GPSLatitude=\"47,22.5N\"") && kept.contains("<drone-dji:GpsLatitude>"), "{kept}");
+    }
+
+    /// The namespaces are those of the standard of XMP, under prefixes of no meaning; those of W3C, DJI and digiKam as their programs
+    /// declare them.
+    #[test]
+    fn fields_are_known_by_their_namespaces() {
+        const PACKET: &str = "<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><r:Description r:about='' \
+            xmlns:a='http://ns.adobe.com/tiff/1.0/' xmlns:b='http://ns.adobe.com/exif/1.0/' xmlns:d='http://purl.org/dc/elements/1.1/' \
+            xmlns:w='http://www.w3.org/2003/01/geo/wgs84_pos#' xmlns:tiff='http://example.com/other/' \
+            xmlns:dji='http://www.dji.com/drone-dji/1.0/' a:Orientation='6' tiff:Orientation='7' w:lat='47.375' dji:Latitude='47.375' \
+            d:format='image/jpeg'><b:PixelXDimension>4000</b:PixelXDimension><w:Point><w:alt>408</w:alt></w:Point>\
+            <d:subject><r:Bag><r:li>a lake</r:li><r:li>geo:long=8.5417</r:li></r:Bag></d:subject><d:title><r:Alt>\
+            <r:li xml:lang='x-default'>a walk</r:li></r:Alt></d:title><b:Flash r:parseType='Resource'/><a:Make>47,22.5N</a:Make>\
+            <photoshop:City>Zürich</photoshop:City></r:Description></r:RDF>";
+        let result = edited(PACKET, EDITS).unwrap();
+        for gone in ["47.375", "408", "geo:long", "47,22.5N", "image/jpeg", "4000"] {
+            assert!(!result.contains(gone), "{gone} is in {result}");
+        }
+        for part in [
+            "a:Orientation=\"1\"",
+            "tiff:Orientation=\"7\"",
+            "d:format=\"image/png\"",
+            "<b:PixelXDimension>640</b:PixelXDimension>",
+            "<r:Bag><r:li>a lake</r:li></r:Bag>",
+            "<r:Alt><r:li xml:lang='x-default'>a walk</r:li></r:Alt>",
+            "<photoshop:City>Zürich</photoshop:City>",
+            "xmlns:w=\"http://www.w3.org/2003/01/geo/wgs84_pos#\"",
+        ] {
+            assert!(result.contains(part), "{part} is missing in {result}");
+        }
+        assert_eq!(orientation(PACKET), Some(6));
+        let kept = edited(PACKET, Edits { keeps_location: true, ..EDITS }).unwrap();
+        assert!(kept.contains("w:lat=\"47.375\"") && kept.contains("<r:li>geo:long=8.5417</r:li>"), "{kept}");
+    }
+
+    /// As exiftool writes it, and in the short form.
+    #[test]
+    fn fields_are_read_from_elements_and_attributes() {
+        let list = "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description rdf:about='' \
+            xmlns:exif='http://ns.adobe.com/exif/1.0/'>\n <exif:UserComment>\n  <rdf:Alt>\n   <rdf:li xml:lang='x-default'>a &lt;cat&gt; > \
+            dog&#xA;Steps: 20</rdf:li>\n   <rdf:li xml:lang='de'>eine Katze</rdf:li>\n  </rdf:Alt>\n </exif:UserComment>\n\
+            </rdf:Description></rdf:RDF>";
+        assert_eq!(comment(list).as_deref(), Some("a <cat> > dog\nSteps: 20"));
+        assert_eq!(comment("<a exif:UserComment='Steps: &quot;9&quot;'/>").as_deref(), Some("Steps: \"9\""));
+        assert_eq!(comment("<a><exif:UserComment>Steps: 9</exif:UserComment></a>").as_deref(), Some("Steps: 9"));
+        for without in
+            ["<a/>", "<a><exif:UserComment/></a>", "<a><exif:UserComment> <b/></exif:UserComment></a>", "", "<a"]
+        {
+            assert_eq!(comment(without), None, "{without}");
+        }
+        assert_eq!(orientation("<a><tiff:Orientation> 8 </tiff:Orientation></a>"), Some(8));
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) height: u32,
     /// Whether all pixels are in the file.
     pub(crate) is_whole: bool,
-    /// The number of the orientation, as in EXIF data.
-    pub(crate) orientation: u8,
+    /// The number of the orientation, as in EXIF data, if there is one.
+    pub(crate) orientation: Option<u32>,
     pub(crate) profile: Option<&'a [u8]>,
     pub(super) colors: Colors,
     pub(super) alpha: Option<Alpha>,
@@ -158,7 +158,7 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline<'_>, Problem> {
         width,
         height,
         is_whole: true,
-        orientation: u8::try_from(number(ORIENTATION, 1).unwrap_or(1)).unwrap_or(1),
+        orientation: directory.number(ORIENTATION).ok().flatten(),
         profile: directory.bytes(PROFILE),
         colors,
         alpha,

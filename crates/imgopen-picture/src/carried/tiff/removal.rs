@@ -11,6 +11,10 @@ const STRIP_LENGTHS: u16 = 0x0117;
 const JPEG_OFFSET: u16 = 0x0201;
 const JPEG_LENGTH: u16 = 0x0202;
 
+/// Fields of the first directory that hold further data, in which a position may be: XMP, resources of Photoshop, and how a
+/// picture lies on the map (GeoTIFF).
+const HOLDERS: [u16; 8] = [0x02bc, 0x8649, 0x830e, 0x8482, 0x85d8, 0x87af, 0x87b0, 0x87b1];
+
 /// The most directories that are searched for positions, and the most positions.
 const MOST_SEARCHED: usize = 16;
 
@@ -86,17 +90,18 @@ impl Tiff {
 
     /// Removes all positions of the camera. Of data in which not all can be found, nothing stays.
     pub(in crate::carried) fn remove_location(&mut self) {
-        let Some(places) = self.positions() else {
+        let Some(mut places) = self.positions() else {
             *self = Self::new();
             return;
         };
+        let holders = HOLDERS.iter().filter_map(|tag| self.find(Directory::Main, *tag));
+        places.extend(holders.map(|field| self.reach(&field)));
         for place in joined(places) {
             self.blank(place);
         }
+        self.remove_fields(Directory::Main, &HOLDERS);
         for directory in [Directory::Main, Directory::Exif] {
-            if self.find(directory, GPS_POINTER).is_some() {
-                self.remove_pointers(directory);
-            }
+            self.remove_fields(directory, &[GPS_POINTER]);
         }
     }
 
@@ -149,11 +154,14 @@ impl Tiff {
         })
     }
 
-    /// Removes the fields that point to positions. What follows the first directory stays, because it may be the thumbnail.
-    fn remove_pointers(&mut self, directory: Directory) {
+    /// Removes fields. What follows the first directory stays, because it may be the thumbnail.
+    fn remove_fields(&mut self, directory: Directory, tags: &[u16]) {
+        if tags.iter().all(|tag| self.find(directory, *tag).is_none()) {
+            return;
+        }
         let next = self.end(directory).and_then(|end| self.u32(end)).filter(|_| directory == Directory::Main);
-        let tag = self.short(GPS_POINTER);
-        self.rewrite(directory, |entries| entries.retain(|entry| entry[..2] != tag));
+        let tags: Vec<_> = tags.iter().map(|tag| self.short(*tag)).collect();
+        self.rewrite(directory, |entries| entries.retain(|entry| !tags.iter().any(|tag| entry[..2] == *tag)));
         if let (Some(end), Some(next)) = (self.end(directory), next) {
             let next = self.long(next);
             self.put(end, &next);
