@@ -11,6 +11,7 @@ use imgopen_engine::{EngineError, Input, Monitor, Picture, PictureLimits};
 
 use crate::bmp_file;
 use crate::carried::{Carried, is_lossy};
+use crate::damage;
 use crate::file_format::FileFormat;
 use crate::gif_file;
 use crate::header::{self, End, Header};
@@ -196,7 +197,7 @@ fn pixels(bytes: &[u8], header: &Header, monitor: Option<&Monitor>) -> Result<Pi
         }
         FileFormat::Tiff => return tiff(bytes, monitor),
     };
-    read.map_err(|error| Problem::damaged(header.format, error))
+    read.map_err(|error| damage::problem(bytes, header.format, &error))
 }
 
 fn read(mut decoder: impl ImageDecoder, bounds: Limits) -> ImageResult<Pixels> {

@@ -24,6 +24,8 @@ pub(crate) struct Outline {
     screen: (u32, u32),
     first: Frame,
     pub(crate) frames: u32,
+    /// Whether the first frame has a palette, of its own or of the file.
+    has_palette: bool,
     /// Whether the first frame is there up to its end.
     pub(crate) is_whole: bool,
 }
@@ -69,6 +71,8 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, Problem> {
                     let ((left, top), (width, height)) = rectangle.ok_or_else(truncated)?;
                     outline.first = Frame { left, top, width, height };
                     outline.is_whole = is_whole;
+                    let flags = [HEADER - 3, at + FRAME - 1].map(|place| bytes.get(place).copied().unwrap_or_default());
+                    outline.has_palette = flags.into_iter().any(|flags| palette_length(flags) > 0);
                 }
                 outline.frames += 1;
             }
@@ -182,6 +186,9 @@ pub(crate) fn decode(bytes: &[u8], monitor: Option<&Monitor>) -> Result<DynamicI
     if width == 0 || height == 0 {
         return Err(damaged("its first frame has no pixels"));
     }
+    if !outline.has_palette {
+        return Err(damaged("its first frame has no palette"));
+    }
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.allow_unknown_blocks(true);
@@ -226,6 +233,6 @@ fn problem(error: DecodingError) -> Problem {
     match error {
         DecodingError::UnexpectedEof => Problem::Truncated(FileFormat::Gif),
         DecodingError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Problem::Truncated(FileFormat::Gif),
-        error => Problem::Damaged(FileFormat::Gif, format!("it cannot be decoded ({error})")),
+        _ => damaged("its compressed pixels are invalid or end too early"),
     }
 }

@@ -74,6 +74,8 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     while let Some((kind, body, after)) = png_chunk(rest) {
         match kind {
             b"IHDR" => size = be32(body, 0).zip(be32(body, 4)),
+            // Its pixels are compressed in another way, and their channels exchanged.
+            b"CgBI" => return Err(Problem::Unsupported(FileFormat::Png, "of Xcode (CgBI)".to_owned())),
             b"acTL" => frames = be32(body, 0).unwrap_or(1).max(1),
             b"IEND" => end = End::Found,
             _ => {}
@@ -102,14 +104,16 @@ pub(crate) fn sound_png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u
         let end = at + BEFORE + body.len();
         let written = be32(bytes, end);
         at = end + size_of::<u32>();
-        let sum = || {
-            let mut sum = flate2::Crc::new();
-            sum.update(kind);
-            sum.update(body);
-            sum.sum()
-        };
-        *kind == b"IDAT" || written == Some(sum())
+        *kind == b"IDAT" || written == Some(png_checksum(kind, body))
     })
+}
+
+/// Returns the checksum of a chunk.
+pub(crate) fn png_checksum(kind: &[u8], body: &[u8]) -> u32 {
+    let mut sum = flate2::Crc::new();
+    sum.update(kind);
+    sum.update(body);
+    sum.sum()
 }
 
 /// Returns where the first chunk of pixels of a PNG file begins.

@@ -99,6 +99,7 @@ impl<'a> Parser<'a> {
         match marker {
             // The first segment of a picture in several resolutions.
             0xde => return Err(hierarchical()),
+            0xf7 if self.frame.is_none() => return Err(Problem::UnsupportedJpeg("with JPEG-LS coding".to_owned())),
             0xda => return self.scan(body),
             0xdc => self.has_late_height = true,
             0xe0 if body.starts_with(b"JFIF\0") && self.scans == 0 => self.has_jfif = true,

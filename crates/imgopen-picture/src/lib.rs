@@ -6,6 +6,7 @@ mod carried;
 mod chroma;
 mod cmyk;
 mod colors;
+mod damage;
 mod decode;
 mod described;
 mod encode;

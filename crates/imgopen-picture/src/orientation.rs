@@ -5,8 +5,8 @@ use image::metadata::Orientation;
 use crate::carried::Carried;
 use crate::header;
 
-/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data, the page of a TIFF file, or XMP where
-/// these say nothing, asks to turn or mirror them, which [`decode`](crate::decode) does, and many other programs do not.
+/// Returns whether the pixels of a file are upright as they are stored. Otherwise its EXIF data, the page of a TIFF file, or XMP
+/// where these say nothing, asks to turn or mirror them, which [`decode`](crate::decode) does, and many other programs do not.
 ///
 /// ```
 /// use image::DynamicImage;

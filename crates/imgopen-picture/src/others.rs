@@ -5,6 +5,9 @@ mod text;
 
 use memchr::memmem;
 
+use crate::header;
+use crate::numbers::le32;
+
 /// The first bytes of files, by their place, with what they are. An earlier line wins.
 const MAGIC: &[(usize, &[u8], &str)] = &[
     // The signature of PNG begins so that this shows.
@@ -54,7 +57,24 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"%!PS", "a PostScript file"),
     (0, b"\xc5\xd0\xd3\xc6", "a PostScript file (EPS)"),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document"),
+    (0, b"{\\rtf", "an RTF document"),
+    (0, b"wOFF", "a font"),
+    (0, b"wOF2", "a font"),
+    (0, b"OTTO", "a font"),
+    (0, b"\0\x01\0\0\0", "a font"),
+    // Data.
     (0, b"\x93NUMPY", "a NumPy file"),
+    (0, b"SQLite format 3\0", "a database (SQLite)"),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (0, b"PAR1", "a Parquet file"),
+    (0, b"GGUF", "a model (GGUF)"),
+    // What systems put beside files, or in their places.
+    (0, b"\0\x05\x16\x07", "an AppleDouble file, which macOS puts beside the file of that name without `._`"),
+    (0, b"\0\x05\x16\0", "an AppleSingle file"),
+    (0, b"\0\0\0\x01Bud1", "a .DS_Store file of macOS"),
+    (0, b"bplist00", "a property list of macOS"),
+    (0, b"L\0\0\0\x01\x14\x02\0", "a Windows shortcut, which only stands for the file"),
+    (0, b"!<symlink>", "a symbolic link, which only stands for the file"),
     // Packed files.
     (0, b"PK\x03\x04", "a ZIP file"),
     (0, b"PK\x05\x06", "a ZIP file"),
@@ -70,13 +90,37 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (257, b"ustar", "a tar file"),
     // Programs.
     (0, b"\x7fELF", "a program (ELF)"),
+    (0, b"\xcf\xfa\xed\xfe", "a program (Mach-O)"),
+    (0, b"\xca\xfe\xba\xbe", "a program (Mach-O or Java)"),
+    (0, b"\0asm", "a program (WebAssembly)"),
 ];
 
 /// Returns what a file is that is not read, if that is known.
 pub(crate) fn name(bytes: &[u8]) -> Option<&'static str> {
     let by_magic = || MAGIC.iter().find(|(at, magic, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
     let known = by_magic().map(|(_, _, name)| *name);
-    known.or_else(|| media::name(bytes)).or_else(|| text::name(bytes)).or_else(|| by_header(bytes))
+    let known = known.or_else(|| media::name(bytes)).or_else(|| text::name(bytes)).or_else(|| by_header(bytes));
+    known.or_else(|| late(bytes)).or_else(|| text::is_text(bytes).then_some("a text file"))
+}
+
+/// Recognises pictures with something before them: those with a signature that is found nowhere else, and others close to the
+/// beginning or at the beginning of a line, as in the body of a form.
+fn late(bytes: &[u8]) -> Option<&'static str> {
+    const WITHIN: usize = 1024;
+    const NEAR: usize = 16;
+    let start = &bytes[..bytes.len().min(WITHIN)];
+    let signatures: [(&[u8], bool, &str); 4] = [
+        (header::PNG, true, "a PNG file with other bytes before its beginning"),
+        (b"\xff\xd8\xff", false, "a JPEG file with other bytes before its beginning"),
+        (b"GIF89a", false, "a GIF file with other bytes before its beginning"),
+        (b"GIF87a", false, "a GIF file with other bytes before its beginning"),
+    ];
+    let is_there = |signature: &[u8], is_unique: bool| {
+        let mut places = memmem::find_iter(start, signature);
+        places.any(|at| is_unique || at <= NEAR || start[at - 1] == b'\n')
+    };
+    let found = signatures.into_iter().find(|(signature, is_unique, _)| is_there(signature, *is_unique));
+    found.map(|(.., name)| name)
 }
 
 /// Recognises files of little magic by several fields of their headers.
@@ -88,9 +132,18 @@ fn by_header(bytes: &[u8]) -> Option<&'static str> {
         [0, 0, 1, 0, count, 0, ..] if *count > 0 => Some("an icon (ICO) file"),
         [0, 0, 2, 0, count, 0, ..] if *count > 0 => Some("a cursor (CUR) file"),
         [0x0a, 0 | 2..=5, 1, 1 | 2 | 4 | 8, ..] => Some("a PCX file"),
+        [b'M', b'Z', ..] if is_program(bytes) => Some("a program (Windows)"),
+        [_, _, _, _, 0, 0, 0, 0, b'{', b'"', ..] => Some("a model (safetensors)"),
         _ if memmem::find(&bytes[..bytes.len().min(PDF_WITHIN)], b"%PDF-").is_some() => Some("a PDF file"),
         _ => None,
     }
+}
+
+/// Whether the header of a program for DOS says where that for Windows is.
+fn is_program(bytes: &[u8]) -> bool {
+    const PLACE: usize = 0x3c;
+    let start = le32(bytes, PLACE).and_then(|at| bytes.get(at as usize..));
+    start.is_some_and(|start| start.starts_with(b"PE\0\0"))
 }
 
 /// Whether a file has the footer of TGA, or a header in which all fields go together.

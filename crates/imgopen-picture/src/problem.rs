@@ -77,20 +77,9 @@ pub enum Problem {
     #[error("is a {0} file {1}, which is not supported; save it again as PNG or JPEG")]
     Unsupported(FileFormat, String),
     /// The file ends before the picture does.
-    #[error("is a {0} file that ends too early; it was probably truncated on the way")]
+    #[error("is a {0} file that ends too early; it was probably truncated on the way, so get it again from its source")]
     Truncated(FileFormat),
     /// The file violates its format.
-    #[error("is a damaged {0} file: {1}")]
+    #[error("is a damaged {0} file: {1}; get it again from its source, or save it again")]
     Damaged(FileFormat, String),
-}
-
-impl Problem {
-    pub(crate) fn damaged(format: FileFormat, error: image::ImageError) -> Self {
-        match &error {
-            image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Problem::Truncated(format)
-            }
-            _ => Problem::Damaged(format, error.to_string()),
-        }
-    }
 }

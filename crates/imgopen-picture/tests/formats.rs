@@ -19,6 +19,8 @@ use proptest::prelude::*;
 
 use support::{enlarged, input};
 
+/// What can be done about a damaged file.
+const AGAIN: &str = "get it again from its source, or save it again";
 const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000, frames: 1, location: false };
 
 fn folder() -> PathBuf {
@@ -249,12 +251,14 @@ fn tiles_in_the_same_place_have_no_more_than_their_share_of_the_file() {
         [tiles(at), packed.clone()].concat()
     };
     assert_eq!(read(&file(4)).as_bytes(), pixels);
-    assert_eq!(problem(&file(1)), "is a damaged TIFF file: its compressed pixels are invalid or end too early");
+    let expected = format!("is a damaged TIFF file: its compressed pixels are invalid or end too early; {AGAIN}");
+    assert_eq!(problem(&file(1)), expected);
 }
 
 #[test]
 fn damaged_tiff_files_are_described() {
-    let damaged = |file: &[u8], what: &str| assert_eq!(problem(file), format!("is a damaged TIFF file: {what}"));
+    let damaged =
+        |file: &[u8], what: &str| assert_eq!(problem(file), format!("is a damaged TIFF file: {what}; {AGAIN}"));
     damaged(&tiff(&GRAY[1..], &[7; 16]), "it does not say how large the picture is");
     damaged(&gray(&[(278, 4, &[1])]), "it has 1 strips or tiles, and 4 are needed");
     damaged(&gray(&[(278, 4, &[0])]), "its strips or tiles are 4x0 pixels");
@@ -342,8 +346,11 @@ fn kinds_of_bmp_files_that_are_not_read_are_named() {
     ] {
         assert_eq!(changed(&[(at, &[byte])]), format!("is a BMP file {kind}, {end}"));
     }
-    assert_eq!(changed(&[(10, &[20])]), "is a damaged BMP file: it says that its pixels begin in its header");
-    assert_eq!(changed(&[(18, &[0xff; 4])]), "is a damaged BMP file: its width is negative");
+    assert_eq!(
+        changed(&[(10, &[20])]),
+        format!("is a damaged BMP file: it says that its pixels begin in its header; {AGAIN}")
+    );
+    assert_eq!(changed(&[(18, &[0xff; 4])]), format!("is a damaged BMP file: its width is negative; {AGAIN}"));
     assert_eq!(changed(&[(18, &[0; 4])]), "is 0x13 pixels, so that there is nothing to see");
     let sides = [0x60, 0xea, 0, 0, 0x60, 0xea, 0, 0];
     assert_eq!(changed(&[(18, &sides)]), "is 60000x60000 pixels; at most 64000000 pixels in all are allowed");
@@ -372,7 +379,7 @@ fn gif_files_are_read_without_their_end_and_rejected_without_pixels() {
             assert_eq!(decode(&whole[..end], &LIMITS), Err(Problem::Truncated(FileFormat::Gif)), "{end}");
         }
     }
-    assert_eq!(problem(b"GIF89a\x02\0\x02\0\0\0\0;"), "is a damaged GIF file: it has no frame");
+    assert_eq!(problem(b"GIF89a\x02\0\x02\0\0\0\0;"), format!("is a damaged GIF file: it has no frame; {AGAIN}"));
     // The screen, and the frame behind the palette of eight colours.
     let with = |at: usize, bytes: &[u8]| {
         let mut file = whole.clone();
@@ -382,8 +389,13 @@ fn gif_files_are_read_without_their_end_and_rejected_without_pixels() {
     assert_eq!(with(6, &[0xff; 4]), "is 65535x65535 pixels; at most 64000000 pixels in all are allowed");
     assert_eq!(with(13 + 24 + 5, &[0xff; 4]), "is 65535x65535 pixels; at most 64000000 pixels in all are allowed");
     assert_eq!(with(13 + 24 + 1, &[0xff; 2]), "is 65556x13 pixels; at most 65535 on a side are allowed");
-    assert_eq!(with(13 + 24 + 5, &[0; 2]), "is a damaged GIF file: its first frame has no pixels");
-    assert_eq!(with(13 + 24 + 5, &[21, 0, 14, 0]), "is a damaged GIF file: it cannot be decoded (image truncated)");
+    assert_eq!(with(13 + 24 + 5, &[0; 2]), format!("is a damaged GIF file: its first frame has no pixels; {AGAIN}"));
+    assert_eq!(
+        with(13 + 24 + 5, &[21, 0, 14, 0]),
+        format!("is a damaged GIF file: its compressed pixels are invalid or end too early; {AGAIN}")
+    );
+    let plain = b"GIF89a\x02\0\x01\0\0\0\0,\0\0\0\0\x02\0\x01\0\0\x02\x02\x44\x0a\0;";
+    assert_eq!(problem(plain), format!("is a damaged GIF file: its first frame has no palette; {AGAIN}"));
 }
 
 /// Indices of noise, and a palette of 256 grays.

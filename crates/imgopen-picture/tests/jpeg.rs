@@ -114,6 +114,7 @@ fn what_is_valid_but_not_supported_is_named_with_what_to_do() {
     is_named(&frame(0xc0, &[1, 0x11, 0, 2, 0x11, 0]), "of 2 channels");
     is_named(&frame(0xc0, &[1, 0x31, 0, 2, 0x21, 0, 3, 0x11, 0]), "whose channels are sampled 2 to 3");
     is_named(&frame(0xc5, &[1, 0x11, 0]), "in several resolutions (hierarchical)");
+    is_named(&frame(0xf7, &[1, 0x11, 0]), "with JPEG-LS coding");
 
     // No height in the frame, and one behind the only scan.
     let mut late = encoder(&pixels, PixelFormat::Rgb).encode().unwrap();

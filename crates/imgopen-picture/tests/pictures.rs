@@ -19,7 +19,8 @@ const LIMITS: PictureLimits = PictureLimits { bytes: 1 << 25, pixels: 64_000_000
 fn files_that_are_not_pictures_are_named() {
     for (bytes, problem) in [
         (&b""[..], "is an empty file"),
-        (b"hello, world", "is not a picture in a known format; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"\x01\x02\x03", "is not a picture in a known format; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+        (b"hello, world", "is a text file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
         (b"II+\0\x08\0\0\0", "is a TIFF file (BigTIFF); give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
         (b"II*\0\x10\0\0\0CR\x02\0", "is a raw photograph (CR2); give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
         (b"\0\0\0\x20ftypavif....", "is an AVIF file; give a PNG, JPEG, WebP, GIF, BMP or TIFF file"),
@@ -130,6 +131,75 @@ fn damaged_and_truncated_files_are_distinguished() {
     bytes[middle] ^= 0xff;
     let problem = decode(&bytes, &LIMITS).unwrap_err();
     assert!(matches!(problem, Problem::Damaged(FileFormat::Png, _)), "{problem}");
+}
+
+/// The rules are those of the standard of PNG: section 11.2.1 has the values of the header, and section 5.4 says that capital
+/// letters begin the names of chunks that no decoder may pass over.
+#[test]
+fn what_is_wrong_with_a_png_file_is_said_in_plain_words() {
+    let whole = support::small_png(&[]);
+    let changed = |at: usize, value: u8| {
+        let mut file = whole.clone();
+        file[at] = value;
+        let mut sum = flate2::Crc::new();
+        sum.update(&file[12..29]);
+        file[29..33].copy_from_slice(&sum.sum().to_be_bytes());
+        file
+    };
+    let mut flipped = whole.clone();
+    let pixels = flipped.windows(4).position(|word| word == b"IDAT").unwrap() + 6;
+    flipped[pixels] ^= 0xff;
+    let again = "get it again from its source, or save it again";
+    let end = "which is not supported; save it again as PNG or JPEG";
+    let xcode = png_with(2, 2, &[(b"CgBI", &[0x50, 0, 0x20, 6])]);
+    for (file, problem) in [
+        (
+            changed(24, 7),
+            format!(
+                "is a damaged PNG file: its header gives 7 bits for the colour type 2, which has no such depth; {again}"
+            ),
+        ),
+        (
+            changed(25, 5),
+            format!(
+                "is a damaged PNG file: its header gives 8 bits for the colour type 5, which has no such depth; {again}"
+            ),
+        ),
+        (changed(25, 3), format!("is a damaged PNG file: it has no palette (`PLTE`); {again}")),
+        (changed(26, 1), format!("is a PNG file with the compression method 1, {end}")),
+        (changed(28, 2), format!("is a PNG file with the interlace method 2, {end}")),
+        (
+            flipped,
+            format!(
+                "is a damaged PNG file: the checksum of its chunk `IDAT` is wrong, so bytes were changed on the way; {again}"
+            ),
+        ),
+        (png_with(2, 2, &[]), format!("is a damaged PNG file: it has no pixels (`IDAT`); {again}")),
+        (
+            png_with(2, 2, &[(b"IDAT", b"nothing")]),
+            format!("is a damaged PNG file: its compressed pixels are invalid or end too early; {again}"),
+        ),
+        (
+            support::small_png(&[(b"JDAT", b"?")]),
+            format!("is a PNG file with the chunk `JDAT`, which few programs know, {end}"),
+        ),
+        // Before the header, as Xcode writes it.
+        ([&whole[..8], &xcode[33..49], &whole[8..]].concat(), format!("is a PNG file of Xcode (CgBI), {end}")),
+    ] {
+        assert_eq!(decode(&file, &LIMITS).unwrap_err().to_string(), problem);
+    }
+    // The words of decoders are not passed on for others, either.
+    for format in [ImageFormat::WebP, ImageFormat::Bmp] {
+        let whole = file(&photo(40, 30), format);
+        for at in 0..whole.len().min(200) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x55;
+            let Err(problem) = decode(&damaged, &LIMITS) else { continue };
+            let words = ["decoder", "decoding", "Error", "error"];
+            let text = problem.to_string();
+            assert!(!words.iter().any(|word| text.contains(word)), "{format:?} at {at}: {text}");
+        }
+    }
 }
 
 #[test]

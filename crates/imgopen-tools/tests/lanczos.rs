@@ -217,7 +217,7 @@ async fn a_job_gives_one_picture_and_names_a_bad_input() {
     let output = run(&Lanczos::new(), job(bytes.clone())).await.unwrap();
     assert_eq!((output.pictures.len(), output.pictures[0].width, output.pictures[0].height), (1, 15, 17));
 
-    let error = run(&Lanczos::new(), job(b"nothing".to_vec())).await.unwrap_err();
+    let error = run(&Lanczos::new(), job(b"\x01\x02\x03".to_vec())).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(

@@ -185,7 +185,9 @@ pub fn pictures_of(directory: &Path) -> anyhow::Result<Vec<String>> {
     let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     let is_picture = |path: &PathBuf| {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+        // macOS puts files of such names beside others, on file systems of other systems.
+        let is_beside = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
+        !is_beside && path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
     };
     let mut pictures: Vec<_> = entries.into_iter().filter(is_picture).collect();
     if pictures.is_empty() {

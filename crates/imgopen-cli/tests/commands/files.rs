@@ -294,6 +294,8 @@ fn a_training_takes_the_pictures_of_a_directory() {
         shell.picture(&format!("photos/{number}.png"));
     }
     std::fs::write(shell.folder().join("photos/notes.txt"), "not a picture").unwrap();
+    // As macOS leaves it on disks of other systems.
+    std::fs::write(shell.folder().join("photos/._1.png"), b"\0\x05\x16\x07").unwrap();
     let mut text = transcript(&shell.run(&["train", "submit", "--images", "photos", "--task-id", "mine"]));
     text += &transcript(&shell.run(&["train", "wait", "mine"]));
     assert_snapshot!("training", text);

@@ -132,8 +132,8 @@ impl Carried {
         self.comments.iter().map(|comment| comment::narrow(comment).trim_matches('\0').to_owned())
     }
 
-    /// Returns how the picture was made, if it says so elsewhere than in the text of that name: in EXIF's UserComment, in a comment,
-    /// or in XMP. Cameras and people write there, too.
+    /// Returns how the picture was made, if it says so elsewhere than in the text of that name: in EXIF's UserComment, in a
+    /// comment, or in XMP. Cameras and people write there, too.
     pub(crate) fn parameters(&self) -> Option<String> {
         let of_exif = || comment_of(&Tiff::read(self.exif.as_deref()?)?);
         let is_comment = |text: &&Text| text.keyword.eq_ignore_ascii_case(COMMENT);

@@ -27,8 +27,8 @@ impl Text {
         Self { keyword: keyword.to_owned(), text: text.to_owned(), is_international: false }
     }
 
-    /// Reads a chunk of any of the three forms, or of ComfyUI. `room` is how many bytes the text may have, and `budget` how many may still be
-    /// inflated, from which those are taken that were.
+    /// Reads a chunk of any of the three forms, or of ComfyUI. `room` is how many bytes the text may have, and `budget` how many
+    /// may still be inflated, from which those are taken that were.
     pub(super) fn read(kind: &[u8], body: &[u8], room: usize, budget: &mut usize) -> Option<Self> {
         let (keyword, rest) = split(body)?;
         if !(1..80).contains(&keyword.len()) {

@@ -177,14 +177,16 @@ mod tests {
         assert!(kept.contains("exif:GPSLatitude=\"47,22.5N\"") && kept.contains("<drone-dji:GpsLatitude>"), "{kept}");
     }
 
-    /// The namespaces are those of the standard of XMP, under prefixes of no meaning; those of W3C, DJI and digiKam as their programs
-    /// declare them.
+    /// The namespaces are those of the standard of XMP, under prefixes of no meaning; those of W3C and DJI as programs declare
+    /// them.
     #[test]
     fn fields_are_known_by_their_namespaces() {
         const PACKET: &str = "<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><r:Description r:about='' \
-            xmlns:a='http://ns.adobe.com/tiff/1.0/' xmlns:b='http://ns.adobe.com/exif/1.0/' xmlns:d='http://purl.org/dc/elements/1.1/' \
+            xmlns:a='http://ns.adobe.com/tiff/1.0/' xmlns:b='http://ns.adobe.com/exif/1.0/' \
+            xmlns:d='http://purl.org/dc/elements/1.1/' \
             xmlns:w='http://www.w3.org/2003/01/geo/wgs84_pos#' xmlns:tiff='http://example.com/other/' \
-            xmlns:dji='http://www.dji.com/drone-dji/1.0/' a:Orientation='6' tiff:Orientation='7' w:lat='47.375' dji:Latitude='47.375' \
+            xmlns:dji='http://www.dji.com/drone-dji/1.0/' a:Orientation='6' tiff:Orientation='7' \
+            w:lat='47.375' dji:Latitude='47.375' \
             d:format='image/jpeg'><b:PixelXDimension>4000</b:PixelXDimension><w:Point><w:alt>408</w:alt></w:Point>\
             <d:subject><r:Bag><r:li>a lake</r:li><r:li>geo:long=8.5417</r:li></r:Bag></d:subject><d:title><r:Alt>\
             <r:li xml:lang='x-default'>a walk</r:li></r:Alt></d:title><b:Flash r:parseType='Resource'/><a:Make>47,22.5N</a:Make>\
@@ -214,8 +216,8 @@ mod tests {
     #[test]
     fn fields_are_read_from_elements_and_attributes() {
         let list = "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description rdf:about='' \
-            xmlns:exif='http://ns.adobe.com/exif/1.0/'>\n <exif:UserComment>\n  <rdf:Alt>\n   <rdf:li xml:lang='x-default'>a &lt;cat&gt; > \
-            dog&#xA;Steps: 20</rdf:li>\n   <rdf:li xml:lang='de'>eine Katze</rdf:li>\n  </rdf:Alt>\n </exif:UserComment>\n\
+            xmlns:exif='http://ns.adobe.com/exif/1.0/'>\n <exif:UserComment>\n  <rdf:Alt>\n   <rdf:li xml:lang='x-default'>\
+            a &lt;cat&gt; > dog&#xA;Steps: 20</rdf:li>\n   <rdf:li xml:lang='de'>eine Katze</rdf:li>\n  </rdf:Alt>\n </exif:UserComment>\n\
             </rdf:Description></rdf:RDF>";
         assert_eq!(comment(list).as_deref(), Some("a <cat> > dog\nSteps: 20"));
         assert_eq!(comment("<a exif:UserComment='Steps: &quot;9&quot;'/>").as_deref(), Some("Steps: \"9\""));

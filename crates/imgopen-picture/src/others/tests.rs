@@ -55,6 +55,28 @@ fn text_is_recognised_behind_marks_and_comments_and_in_every_encoding() {
         ("data:image/png;base64,iVBORw0KGgo=", "a picture in base64, as text"),
         ("iVBORw0KGgoAAAANSUhEUgAA", "a picture in base64, as text"),
         ("%PDF-1.7", "a PDF file"),
+        ("<br />\n<b>Fatal error</b>: Uncaught", "an HTML page"),
+        ("<h1>404</h1>", "an HTML page"),
+        ("[{\"error\": 404}]", "a JSON file"),
+        ("\"data:image/png;base64,iVBOR\"", "a picture in base64, as text"),
+        ("Qk02AAAAAAAAADYAAAAoAAAA", "a picture in base64, as text"),
+        ("SUkqAAgAAAAKAAABBAABAAAA", "a picture in base64, as text"),
+        ("/annex/objects/SHA256E-s1048576--0123.jpg\n", "a git-annex pointer, which only stands for the file"),
+        (
+            "../../.git/annex/objects/Xz/4k/SHA256E-s1--ab.jpg/SHA256E-s1--ab.jpg",
+            "a git-annex pointer, which only stands for the file",
+        ),
+        (
+            "outs:\n- md5: d3b07384d113edec49eaa6238ad5ff00\n  size: 4\n  path: a.jpg\n",
+            "a DVC pointer, which only stands for the file",
+        ),
+        (
+            "[InternetShortcut]\r\nURL=https://example.com/a.jpg\r\n",
+            "an Internet shortcut, which only stands for the file",
+        ),
+        ("https://example.com/a%20b.jpg\r\n", "the address of a file, as text"),
+        ("../pictures/a.jpg", "the path of a file, as text"),
+        ("404 Not Found", "a text file"),
     ] {
         for before in ["", "\u{feff}", " \r\n\t", "\u{feff}\n "] {
             let text = format!("{before}{text}");
@@ -63,8 +85,33 @@ fn text_is_recognised_behind_marks_and_comments_and_in_every_encoding() {
             assert_eq!(name(&wide(&text, u16::to_be_bytes)), Some(expected), "{text:?}");
         }
     }
-    for other in ["hello, world", "<3", "{x}", "P60", "", "< a", "version 2"] {
-        assert_eq!(name(other.as_bytes()), None, "{other}");
+    for other in
+        ["hello, world", "<3", "{x}", "P60", "< a", "version 2", "outs: none", "aaaa", "Seite wurde verlegt: \u{e4}"]
+    {
+        assert_eq!(name(other.as_bytes()), Some("a text file"), "{other}");
+    }
+    for (bytes, expected) in [
+        (&b"Seite nicht gefunden: \xe4\xf6\xfc, bitte neu laden"[..], Some("a text file")),
+        (b"", None),
+        (b" \n", None),
+        (b"text\0with\0zeros", None),
+        (b"\x80\x81\x82", None),
+    ] {
+        assert_eq!(name(bytes), expected, "{bytes:?}");
+    }
+}
+
+#[test]
+fn pictures_with_something_before_them_are_named() {
+    let form = b"------1\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n";
+    for (before, signature, expected) in [
+        (&b"\n"[..], &b"\x89PNG\r\n\x1a\n"[..], Some("a PNG file with other bytes before its beginning")),
+        (&[0; 900], b"\x89PNG\r\n\x1a\n", Some("a PNG file with other bytes before its beginning")),
+        (form, b"\xff\xd8\xff\xe0", Some("a JPEG file with other bytes before its beginning")),
+        (b"\0\0", b"GIF89a\x01\0", Some("a GIF file with other bytes before its beginning")),
+        (&[0; 900], b"\xff\xd8\xff\xe0", None),
+    ] {
+        assert_eq!(name(&[before, signature].concat()), expected, "{before:?}");
     }
 }
 
@@ -72,6 +119,10 @@ fn text_is_recognised_behind_marks_and_comments_and_in_every_encoding() {
 fn other_files_are_named() {
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
+    let mut program = vec![0; 80];
+    program[..2].copy_from_slice(b"MZ");
+    program[0x3c] = 64;
+    program[64..68].copy_from_slice(b"PE\0\0");
     let with_footer = [&[9; 40][..], b"TRUEVISION-XFILE.\0"].concat();
     let mut stream = vec![0; 400];
     for at in [0, 188, 376] {
@@ -105,10 +156,18 @@ fn other_files_are_named() {
         (b"\x89PNG\n\x1a\n\0", "a PNG file that was changed on its way as if it were text"),
         (b"\xef\xbf\xbdPNG\r\n", "a PNG file that was changed on its way as if it were text"),
         (b"junk before\n%PDF-1.4", "a PDF file"),
+        (
+            b"\0\x05\x16\x07\0\x02\0\0Mac OS X",
+            "an AppleDouble file, which macOS puts beside the file of that name without `._`",
+        ),
+        (b"{\\rtf1\\ansi", "an RTF document"),
+        (b"SQLite format 3\0\x10", "a database (SQLite)"),
+        (b"\x40\0\0\0\0\0\0\0{\"a\":{}}", "a model (safetensors)"),
+        (&program, "a program (Windows)"),
     ] {
         assert_eq!(name(bytes), Some(expected), "{bytes:?}");
     }
-    for unknown in [&b"BM, a note"[..], b"\0\0\0\0", b"\x01\x02\x03", &[0x47; 4]] {
+    for unknown in [&b"BM\0\0"[..], b"\0\0\0\0", b"\x01\x02\x03", b"MZ\0\0", &[0x47, 0, 0, 0]] {
         assert_eq!(name(unknown), None, "{unknown:?}");
     }
 }
