@@ -8,6 +8,7 @@ pub(crate) mod comment;
 mod contents;
 mod density;
 mod gif_file;
+mod iptc;
 mod jpeg;
 mod limits;
 mod place;

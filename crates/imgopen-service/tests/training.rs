@@ -82,7 +82,7 @@ async fn data_sets_expire_like_results() {
 #[tokio::test]
 async fn an_invalid_picture_is_named_and_its_data_set_deleted() {
     let server = Bench::new().start().await;
-    for (last, problem) in [("text", "is not a picture"), ("missing/one", "answered 404")] {
+    for (last, problem) in [("text", "is a text file"), ("missing/one", "answered 404")] {
         let task = started(&server, train(last, last).await).await;
         let reason = server.failed(&task).await;
         assert!(reason.starts_with("`fileUrlList[9]`: ") && reason.contains(problem), "{reason}");

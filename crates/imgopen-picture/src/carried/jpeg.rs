@@ -4,6 +4,7 @@ use imgopen_engine::Format;
 
 use super::contents::{self, Carried, Made};
 use super::density::Density;
+use super::iptc;
 use super::limits::{EACH, MOST};
 use super::tiff::Tiff;
 use super::xmp;
@@ -26,9 +27,6 @@ const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 const BODY: usize = 65_535 - 2;
 /// The bytes before a part of an extended packet: its name, and two numbers.
 const PART: usize = 32 + 4 + 4;
-
-/// The resources of Photoshop that hold text about the picture: the fields of IPTC, whether it is protected, and its address.
-const RESOURCES: [u16; 3] = [0x0404, 0x040a, 0x040b];
 
 /// Returns the segments before the pixels: markers and bodies.
 fn walk(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
@@ -68,7 +66,7 @@ pub(super) fn read(bytes: &[u8]) -> Carried {
         }
     }
     carried.extended_xmp = carried.xmp.as_deref().and_then(xmp::extension).and_then(|name| extended(bytes, name));
-    carried.iptc = Some(texts_of(&resources)).filter(|resources| !resources.is_empty());
+    carried.iptc = Some(iptc::texts_of(&resources)).filter(|resources| !resources.is_empty());
     carried
 }
 
@@ -99,30 +97,6 @@ fn extended(bytes: &[u8], name: &str) -> Option<String> {
     (count > 0 && count == packet.len()).then(|| String::from_utf8(packet).ok())?
 }
 
-/// Returns those resources that are text about the picture. Others are its thumbnail, or how Photoshop showed it.
-fn texts_of(resources: &[u8]) -> Vec<u8> {
-    let (mut rest, mut texts) = (resources, Vec::new());
-    while let Some((id, length)) = resource(rest) {
-        let (found, after) = rest.split_at(length);
-        if RESOURCES.contains(&id) {
-            texts.extend(found);
-        }
-        rest = after;
-    }
-    texts
-}
-
-/// Returns the id and the length of the first resource: a mark, the id, a name and data, both of even length.
-fn resource(bytes: &[u8]) -> Option<(u16, usize)> {
-    let rest = bytes.strip_prefix(b"8BIM")?;
-    let id = u16::from_be_bytes(*rest.first_chunk()?);
-    let name = (usize::from(*rest.get(2)?) + 1).next_multiple_of(2);
-    let length = u32::from_be_bytes(*rest.get(2 + name..)?.first_chunk()?) as usize;
-    let end = length.saturating_add(4 + 2 + name + 4);
-    // The last one may lack the byte that makes it even.
-    (end <= bytes.len()).then(|| (id, end.next_multiple_of(2).min(bytes.len())))
-}
-
 /// Returns the segments that hold what a picture carries.
 pub(super) fn segments(carried: &Carried, size: (u32, u32), made: Made<'_>) -> Vec<u8> {
     let mut segments = Vec::new();
@@ -151,7 +125,8 @@ pub(super) fn segments(carried: &Carried, size: (u32, u32), made: Made<'_>) -> V
         }
     }
     if let Some(resources) = &carried.iptc {
-        put(APP13, &[PHOTOSHOP, resources]);
+        let resources = if carried.keeps_location { resources.clone() } else { iptc::without_places(resources) };
+        put(APP13, &[PHOTOSHOP, &resources]);
     }
     let text = carried.text(contents::COMMENT);
     let comments = carried.comments().zip(&carried.comments).map(|(text, bytes)| (text, bytes.as_slice()));

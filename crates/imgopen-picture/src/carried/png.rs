@@ -4,6 +4,7 @@ use imgopen_engine::Format;
 
 use super::contents::{COMFYUI, COMMENT, Carried, Made, PARAMETERS, POSTPROCESSING, comfyui_text};
 use super::density::Density;
+use super::iptc;
 use super::limits::{EACH, MOST};
 use super::place::is_place_text;
 use super::text::{self, MOST_INFLATED, Text};
@@ -40,9 +41,6 @@ pub(super) fn read(bytes: &[u8]) -> Carried {
             _ => {}
         }
     }
-    let is_profile = |text: &Text, names: &[&str]| {
-        text.keyword.strip_prefix(RAW).is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
-    };
     for text in std::mem::take(&mut carried.texts) {
         if is_profile(&text, &["xmp"]) {
             let packet = || text::raw_profile(&text.text).and_then(|packet| String::from_utf8(packet).ok());
@@ -98,9 +96,18 @@ pub(super) fn chunks(
     chunks
 }
 
+/// Returns whether a text holds a profile of such a name, as ImageMagick writes it.
+fn is_profile(text: &Text, names: &[&str]) -> bool {
+    text.keyword.strip_prefix(RAW).is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
+}
+
 /// Returns a text, unless it says where the picture was taken. XMP under a keyword of its own is corrected as elsewhere.
 fn allowed(carried: &Carried, size: (u32, u32), text: Text) -> Option<Text> {
-    if !carried.keeps_location && is_place_text(&text.keyword, &text.text) {
+    // Among resources of Photoshop may be another copy of the EXIF data.
+    let is_unsure = || {
+        is_profile(&text, &["8bim", "iptc"]) && text::raw_profile(&text.text).is_none_or(|data| !iptc::is_text(&data))
+    };
+    if !carried.keeps_location && (is_place_text(&text.keyword, &text.text) || is_unsure()) {
         return None;
     }
     match xmp::is_packet(&text.text) {

@@ -65,6 +65,7 @@ impl<'a> Name<'a> {
 
 /// Returns the value of the first field of that name: an attribute, or the first text in an element.
 pub(super) fn property(packet: &str, schema: Schema, local: &str) -> Option<String> {
+    let packet = packet.trim_start_matches('\u{feff}');
     let mut reader = NsReader::from_str(packet);
     let is_wanted = |name: &Name<'_>| name.schema == schema && name.local == local;
     loop {
