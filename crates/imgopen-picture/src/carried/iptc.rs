@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(without_places(&resource(&kept)), resource(&kept));
         let damaged = resource(&[MARK, 2, 25, 0xff, 0xff, b'a']);
         assert_eq!(without_places(&damaged), damaged);
-        // A second copy of EXIF data is no text.
+        // A second copy of EXIF data is data.
         let exif = b"8BIM\x04\x22\0\0\0\0\0\x04Exif";
         assert!(is_text(mark) && is_text(&kept) && !is_text(exif));
         assert_eq!(texts_of(&[&mark[..], exif].concat()), mark);
