@@ -4,14 +4,16 @@
 /// Words that only fields about positions have in their names.
 const WORDS: [&str; 10] =
     ["gps", "latitud", "longitud", "altitud", "geoloc", "geotag", "geohash", "georef", "latlon", "latlng"];
+/// How names begin that have such a word by chance: of how far the speed of film reaches (EXIF 2.3).
+const FILM: &str = "isospeed";
 /// Whole names of such fields.
 const NAMES: [&str; 3] = ["lat", "lon", "lng"];
 /// Words in the names of fields that may hold a position, or the name of a place.
 const UNSURE: [&str; 5] = ["geo", "location", "coordinate", "position", "place"];
-/// Parts of the namespaces about positions: of W3C, GeoRSS, GML, and GPX.
-const SPACES: [&str; 4] = ["wgs84", "georss", "opengis", "topografix"];
-/// The prefix of W3C's.
-const GEO: &str = "geo";
+/// Parts of the namespaces about positions: of W3C, GeoRSS, GML, GPX, and cells of mobile phones.
+const SPACES: [&str; 5] = ["wgs84", "georss", "opengis", "topografix", "sonyericsson.com/cell"];
+/// The prefixes of the first and the last.
+const PREFIXES: [&str; 2] = ["geo", "cell"];
 /// The longest value that is looked at.
 const LONGEST: usize = 200;
 
@@ -31,10 +33,10 @@ pub(super) fn is_place_text(keyword: &str, text: &str) -> bool {
 
 fn is_name_of_place(space: &str, name: &str) -> bool {
     let (space, name) = (space.trim().to_ascii_lowercase(), letters(name));
-    space == GEO
+    PREFIXES.contains(&space.as_str())
         || SPACES.iter().any(|part| space.contains(part))
         || NAMES.contains(&name.as_str())
-        || WORDS.iter().any(|word| name.contains(word))
+        || !name.starts_with(FILM) && WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Returns the letters of a name, in lower case.
@@ -117,6 +119,7 @@ mod tests {
             ("", "lat-lon"),
             ("dwc", "decimalLongitude"),
             ("GPS", "GPSMapDatum"),
+            ("http://developer.sonyericsson.com/cell/1.0/", "lac"),
         ] {
             assert!(is_place(space, name, ""), "{space}:{name}");
         }
@@ -126,6 +129,7 @@ mod tests {
             ("Iptc4xmpCore", "Location"),
             ("exif", "SubjectLocation"),
             ("exif", "Flash"),
+            ("exifEX", "ISOSpeedLatitudeyyy"),
             ("", "Description"),
             ("", "Long description"),
             ("dc", "format"),
