@@ -75,6 +75,39 @@ async fn both_ids_find_a_generated_picture() {
     server.tool("imgEnlarge", &task).await.refused(404);
 }
 
+/// Whichever query is asked, and by which of the two ids.
+#[tokio::test]
+async fn a_query_that_does_not_find_a_task_names_the_one_that_does() {
+    let server = Bench::new().start().await;
+    let tool = server.submitted("enlarge_image", enlarge("tool")).await;
+    let drawn = server.submitted("text_to_image", draw("drawn")).await;
+    server.call("submit_training", train("lora")).await.ok();
+    let points = async |operation: &str, field: &str, id: &str, task: &str, query: &str| {
+        let msg = server.call(operation, json!({field: id})).await.refused(404);
+        assert!(msg.starts_with(&format!("the task {id:?} is one of `{task}`")) && msg.contains(query), "{msg}");
+    };
+    let enlarged =
+        "`query_tool_task` and the `toolCode` `imgEnlarge` (`/AIGCImgOpenServ/saas/tool/imgEnlarge/queryTask`)";
+    for id in [tool.as_str(), "tool"] {
+        points("query_task", "businessTaskId", id, "enlarge_image", enlarged).await;
+        points("query_archived_task", "businessTaskId", id, "enlarge_image", enlarged).await;
+        points("query_training", "taskId", id, "enlarge_image", enlarged).await;
+        points("tool/watermark", "businessTaskId", id, "enlarge_image", enlarged).await;
+    }
+    for id in [drawn.as_str(), "drawn"] {
+        points("tool/imgEnlarge", "businessTaskId", id, "text_to_image", "`query_task`").await;
+        points("query_training", "taskId", id, "text_to_image", "`query_task`").await;
+    }
+    points("query_task", "businessTaskId", "lora", "submit_training", "`query_training`").await;
+    points("tool/imgEnlarge", "businessTaskId", "lora", "submit_training", "`query_training`").await;
+    let msg = server.call("query_task", json!({"businessTaskId": "nothing"})).await.refused(404);
+    assert_eq!(msg, "no task has the id \"nothing\"; check the id");
+    // What another key has started stays unknown.
+    let stranger = server.service.keys().create("stranger").await.unwrap();
+    let msg = server.call_as(&stranger, "query_task", json!({"businessTaskId": tool})).await.refused(404);
+    assert!(msg.starts_with("no task has the id"), "{msg}");
+}
+
 #[tokio::test]
 async fn a_tool_finds_its_own_tasks_only() {
     let server = Bench::new().start().await;
@@ -82,7 +115,7 @@ async fn a_tool_finds_its_own_tasks_only() {
     for asked in [task.as_str(), "mine"] {
         for other in ["watermark", "hair/change", "prompts/expand"] {
             let msg = server.tool(other, asked).await.refused(404);
-            assert!(msg.contains(&format!("its tool is `{other}`")), "{msg}");
+            assert!(msg.contains("`toolCode` `imgEnlarge`"), "{msg}");
         }
     }
     let msg = server.tool("nothing", &task).await.refused(404);

@@ -1,11 +1,12 @@
 //! The vendor's operations.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use imgopen_engine::{Model, ModelKind};
 use imgopen_server::{Caller, Credentials, Failure, ImgOpen, types};
-use imgopen_store::{Find, KeyId, State, TaskRow};
-use imgopen_types::{Answer, Operation, Request, operations};
+use imgopen_store::{Find, KeyId, Moment, State, TaskRow};
+use imgopen_types::{Answer, Operation, Request, operation, operations};
 use types::*;
 
 use super::{Api, failures};
@@ -15,6 +16,10 @@ use crate::tasks::submit::{self, IDEMPOTENCY_KEY, SANDBOX, Submit};
 
 /// The operations whose tasks the queries of generation jobs find.
 const SD: &[&str] = &["text_to_image", "image_to_image", "controlnet"];
+
+/// The ids of all operations, for a task that a query does not find among its own.
+static ALL: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| operations::ALL.iter().map(|operation| operation.id).collect());
 
 /// Implements the operations that start a task and answer with its ids.
 macro_rules! jobs {
@@ -93,8 +98,7 @@ impl ImgOpen for Api {
         let month = self.context.clock.now().month_start();
         let task = self.find(&caller, &asked, SD, &State::ALL).await?;
         let task = task.filter(|task| task.finished_at.is_none_or(|end| end >= month));
-        let hint = "check the id; use `query_archived_task` for tasks that ended before this month";
-        self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked).await
+        self.report_found(&caller, task, &asked).await
     }
 
     /// Finds tasks that have ended, in any month.
@@ -105,8 +109,7 @@ impl ImgOpen for Api {
     ) -> Result<QueryArchivedTaskResponse, Failure> {
         let asked = request.business_task_id;
         let task = self.find(&caller, &asked, SD, &State::FINAL).await?;
-        let hint = "check the id; use `query_task` for tasks that have not ended";
-        self.report(&task.ok_or_else(|| unknown(&asked, hint))?, &asked).await
+        self.report_found(&caller, task, &asked).await
     }
 
     /// Finds the tasks of one tool.
@@ -120,8 +123,7 @@ impl ImgOpen for Api {
         let operation = operations::ALL.iter().find(|operation| tool_code(operation) == Some(tool.as_str()));
         let operation = operation.filter(|_| ToolCode::KNOWN.contains(&tool)).ok_or_else(|| unknown_tool(&tool))?;
         let task = self.find(&caller, &asked, std::slice::from_ref(&operation.id), &State::ALL).await?;
-        let hint = format!("check the id, and that its tool is `{tool}`");
-        self.report(&task.ok_or_else(|| unknown(&asked, &hint))?, &asked).await
+        self.report_found(&caller, task, &asked).await
     }
 
     async fn query_training(
@@ -131,7 +133,7 @@ impl ImgOpen for Api {
     ) -> Result<QueryTrainingResponse, Failure> {
         let asked = request.task_id;
         let task = self.find(&caller, &asked, &["submit_training"], &State::ALL).await?;
-        self.report(&task.ok_or_else(|| unknown(&asked, "check the id"))?, &asked).await
+        self.report_found(&caller, task, &asked).await
     }
 }
 
@@ -197,6 +199,20 @@ impl Api {
         self.context.store.find(find).await.map_err(failures::of_store)
     }
 
+    /// Reports the task that a query has found, or says which query finds the task that has the id.
+    async fn report_found<T: Answer>(
+        &self,
+        caller: &Caller,
+        found: Option<TaskRow>,
+        asked: &str,
+    ) -> Result<T, Failure> {
+        if let Some(task) = found {
+            return self.report(&task, asked).await;
+        }
+        let elsewhere = self.find(caller, asked, ALL.as_slice(), &State::ALL).await?;
+        Err(elsewhere.map_or_else(|| unknown(asked), |task| misplaced(&task, asked, self.context.clock.now())))
+    }
+
     async fn report<T: Answer>(&self, task: &TaskRow, asked: &str) -> Result<T, Failure> {
         let live = progress::watched(&self.context, task).await;
         let report = Report { task, asked, live: live.as_ref(), urls: self.context.urls() };
@@ -204,9 +220,40 @@ impl Api {
     }
 }
 
-fn unknown(asked: &str, hint: &str) -> Failure {
-    let shown: String = asked.chars().take(100).collect();
-    Failure::not_found(format!("no task has the id {shown:?}; {hint}"))
+/// Returns the beginning of an id, which may be anything.
+fn shown(asked: &str) -> String {
+    asked.chars().take(100).collect()
+}
+
+fn unknown(asked: &str) -> Failure {
+    Failure::not_found(format!("no task has the id {:?}; check the id", shown(asked)))
+}
+
+/// Returns the failure for a query of a task that another query finds.
+fn misplaced(task: &TaskRow, asked: &str, now: Moment) -> Failure {
+    let is_old = SD.contains(&task.operation.as_str()) && task.finished_at.is_some_and(|end| end < now.month_start());
+    let ended = if is_old { " and ended before this month" } else { "" };
+    let query = query_of(task, is_old);
+    Failure::not_found(format!(
+        "the task {:?} is one of `{}`{ended}; query it with {query}",
+        shown(asked),
+        task.operation
+    ))
+}
+
+/// Returns the query that finds a task, with its path.
+fn query_of(task: &TaskRow, is_old: bool) -> String {
+    let code = operation::find(&task.operation).and_then(tool_code);
+    if let Some(code) = code {
+        let path = operations::QUERY_TOOL_TASK.path.replace("{toolCode}", code);
+        return format!("`query_tool_task` and the `toolCode` `{code}` (`{path}`)");
+    }
+    let query = match task.operation == operations::SUBMIT_TRAINING.id {
+        true => &operations::QUERY_TRAINING,
+        false if is_old => &operations::QUERY_ARCHIVED_TASK,
+        false => &operations::QUERY_TASK,
+    };
+    format!("`{}` (`{}`)", query.id, query.path)
 }
 
 fn unknown_tool(tool: &ToolCode) -> Failure {
