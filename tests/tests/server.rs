@@ -67,6 +67,11 @@ async fn expect(request: RequestBuilder, status: u16, msg: &str) {
     assert_eq!((found, text.as_str()), (status, msg));
 }
 
+fn too_large(limit: usize) -> String {
+    let fix = "give pictures as URLs that the server can fetch, not as `data:` URLs or base64";
+    format!("the body is larger than {limit} bytes; {fix}")
+}
+
 #[tokio::test]
 async fn every_failure_is_the_envelope_and_says_what_to_do() {
     let options = Options::default().body_limit(100);
@@ -81,15 +86,10 @@ async fn every_failure_is_the_envelope_and_says_what_to_do() {
         .await;
     expect(json("[]"), 422, "the body: a list of 0 items given, an object expected").await;
     let long = format!("{{\"businessTaskId\": \"{}\"}}", "x".repeat(100));
-    expect(
-        call().json(&json!({"businessTaskId": "x".repeat(100)})),
-        413,
-        "the body is larger than 100 bytes; send less",
-    )
-    .await;
+    expect(call().json(&json!({"businessTaskId": "x".repeat(100)})), 413, &too_large(100)).await;
     let chunks = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(long)]));
     let chunked = call().header("content-type", "application/json").body(chunks);
-    expect(chunked, 413, "the body is larger than 100 bytes; send less").await;
+    expect(chunked, 413, &too_large(100)).await;
     let missing = "the header `Content-Type` is missing; send JSON as `application/json`";
     expect(call().body("{}"), 415, missing).await;
     let wrong = "the header `Content-Type` is `text/plain`; send JSON as `application/json`";
@@ -132,9 +132,8 @@ async fn compressed_bodies_are_taken_within_the_limit() {
         assert_eq!(recorder.take().len(), 1);
     }
     let large = format!("{{\"businessTaskId\": \"{}\"}}", "x".repeat(1000));
-    let too_large = "the body is larger than 1000 bytes; send less";
-    expect(call("gzip", gzip(large.as_bytes())), 413, too_large).await;
-    expect(call("deflate", deflate(large.as_bytes())), 413, too_large).await;
+    expect(call("gzip", gzip(large.as_bytes())), 413, &too_large(1000)).await;
+    expect(call("deflate", deflate(large.as_bytes())), 413, &too_large(1000)).await;
     let (status, msg) = envelope(call("gzip", request.to_vec()).send().await.unwrap()).await;
     assert!(status == 400 && msg.starts_with("the body is not valid gzip: "), "{msg}");
     let response = call("br", request.to_vec()).send().await.unwrap();

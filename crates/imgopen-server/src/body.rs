@@ -66,8 +66,11 @@ async fn decoded(codings: Codings, sent: Vec<u8>, limit: usize) -> Result<Vec<u8
     decoded.unwrap_or_else(|error| Err(Undecodable::Invalid(format!("the body cannot be decoded: {error}"))))
 }
 
+/// What is too large is most often a picture.
 fn too_large(limit: usize) -> Failure {
-    let msg = format!("the body is larger than {limit} bytes; send less");
+    let msg = format!(
+        "the body is larger than {limit} bytes; give pictures as URLs that the server can fetch, not as `data:` URLs or base64"
+    );
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, msg).for_refusal(Refusal::Size)
 }
 

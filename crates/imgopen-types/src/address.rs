@@ -1,5 +1,7 @@
 //! URLs in requests, and what is given in their place.
 
+use std::ops::Range;
+
 /// The pattern of URLs. It is matched without a regular expression, which would take longer for a list of pictures than
 /// everything else that a reader does.
 pub(crate) const ADDRESS: &str = r"^\s*[Hh][Tt][Tt][Pp][Ss]?://.+";
@@ -7,8 +9,8 @@ pub(crate) const ADDRESS: &str = r"^\s*[Hh][Tt][Tt][Pp][Ss]?://.+";
 /// What a URL is, in messages.
 pub(crate) const EXPECTED: &str = "a URL that begins with http:// or https://";
 
-/// The beginnings of pictures in base64: PNG, JPEG, WebP, GIF.
-const PICTURES: [&str; 4] = ["iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD"];
+/// The beginnings of pictures in base64: PNG, JPEG, WebP, GIF, TIFF of either byte order, SVG with and without a declaration.
+const PICTURES: [&str; 8] = ["iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD", "SUkqA", "TU0AK", "PHN2Z", "PD94bWwg"];
 /// From this length on, a text of nothing but the characters of base64 is taken for base64, whatever it begins with.
 const LONG: usize = 256;
 
@@ -36,9 +38,28 @@ pub fn embedded(text: &str) -> Option<&'static str> {
     if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
         return Some("a `data:` URL");
     }
-    let is_picture = PICTURES.iter().any(|start| text.starts_with(start));
-    let is_long = text.len() >= LONG && !text.starts_with('/');
-    ((is_picture || is_long) && text.bytes().all(is_digit)).then_some("a file in base64")
+    let is_base64 = match after_announcement(text) {
+        Some(rest) => !rest.is_empty() && rest.bytes().all(is_digit),
+        None => (is_picture(text) || (text.len() >= LONG && !text.starts_with('/'))) && text.bytes().all(is_digit),
+    };
+    is_base64.then_some("a file in base64")
+}
+
+/// Returns what follows `base64,`, such as of a `data:` URL that has lost its scheme.
+fn after_announcement(text: &str) -> Option<&str> {
+    let (announcement, rest) = text.split_once(',')?;
+    let kind = announcement.len().checked_sub("base64".len()).and_then(|start| announcement.split_at_checked(start));
+    let (before, coding) = kind?;
+    (coding.eq_ignore_ascii_case("base64") && (before.is_empty() || before.ends_with(';'))).then_some(rest)
+}
+
+/// Whether a text begins as pictures in base64 do.
+fn is_picture(text: &str) -> bool {
+    let has = |range: Range<usize>, digits: &str| text.get(range) == Some(digits);
+    // What is reserved in the header of BMP is zero, and AVIF and HEIC have `ftyp` behind a small length.
+    let is_bmp = text.starts_with("Qk") && has(8..12, "AAAA");
+    let is_heif = text.starts_with("AAAA") && has(6..10, "Z0eX");
+    is_bmp || is_heif || PICTURES.iter().any(|start| text.starts_with(start))
 }
 
 fn is_blank(c: char) -> bool {
@@ -93,7 +114,23 @@ mod tests {
     fn files_in_place_of_addresses_are_recognised() {
         let long = "QUJD".repeat(64);
         let lines = format!("{}\n{}\n", "QUJD".repeat(60), "_-8=".repeat(4));
-        for base64 in ["/9j/4AAQSkZJRgABAQAAAQABAAD/", "UklGRiQAAABXRUJQ", "\"R0lGODlhAQABAAAAACw=\"", &long, &lines] {
+        for base64 in [
+            "/9j/4AAQSkZJRgABAQAAAQABAAD/",
+            "UklGRiQAAABXRUJQ",
+            "\"R0lGODlhAQABAAAAACw=\"",
+            "Qk06AAAAAAAAADYAAAAoAAAA",
+            "SUkqAAgAAAA=",
+            "TU0AKgAAAAg=",
+            "AAAAIGZ0eXBhdmlmAAAAAA==",
+            "AAAAGGZ0eXBoZWljAAAAAA==",
+            "PHN2ZyB4bWxucz0iIi8+",
+            "PD94bWwgdmVyc2lvbj0iMS4wIj8+",
+            "image/png;base64,iVBORw0KGgo=",
+            "image/bmp;charset=x;BASE64,AAEC",
+            "base64,AAEC",
+            &long,
+            &lines,
+        ] {
             assert_eq!(embedded(base64), Some("a file in base64"), "{base64}");
         }
         for url in ["data:,x", " DATA:image/jpeg;base64,/9j/4AAQ", "data:image/svg+xml;utf8,<svg/>"] {
@@ -102,6 +139,8 @@ mod tests {
         let path = format!("/{}", "home/me/".repeat(40));
         for other in
             ["cat.png", "/9j/cat.jpg", "ftp://example.com/a.png", "", "QUJD", &path, "blob:https://example.com/1"]
+                .into_iter()
+                .chain(["Qkcat", "base64,", "base64,cat.png", "mybase64,AAEC", "cats,AAEC", "AAAAcat"])
         {
             assert_eq!(embedded(other), None, "{other}");
         }
