@@ -143,6 +143,22 @@ async fn queries_are_retried_and_submits_are_not() {
     assert_eq!(script.requests().len(), 1, "a submit might start two jobs");
 }
 
+/// A server that puts a request off has not started a job.
+#[tokio::test]
+async fn a_submit_that_was_put_off_is_retried_without_a_key() {
+    for status in ["429 Too Many Requests", "425 Too Early"] {
+        let later = || answer(status, "", r#"{"code":"429","msg":"slow down"}"#);
+        let script = Script::new([later(), later(), answer("200 OK", "", ACK)]).await;
+        quick(&script).build().unwrap().submit(&picture()).await.unwrap();
+        let requests = script.requests();
+        assert_eq!(requests.len(), 3, "{status}");
+        assert!(requests.iter().all(|request| !request.to_lowercase().contains("idempotency-key")));
+    }
+    let script = Script::new([answer("408 Request Timeout", "", ""), answer("200 OK", "", ACK)]).await;
+    quick(&script).build().unwrap().submit(&picture()).await.unwrap_err();
+    assert_eq!(script.requests().len(), 1, "it may have arrived");
+}
+
 #[tokio::test]
 async fn retry_after_is_respected() {
     let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", r#"{"code":"429","msg":"slow down"}"#);

@@ -41,7 +41,7 @@ impl Outgoing {
 
     /// Whether repeating it is safe after that failure.
     fn is_safe_after(&self, error: &Error) -> bool {
-        self.idempotency_key.is_some() || error.is_unsent() || is_query(self.operation)
+        self.idempotency_key.is_some() || error.is_unprocessed() || is_query(self.operation)
     }
 }
 

@@ -132,15 +132,12 @@ impl Error {
         }
     }
 
-    /// Returns whether a retry may succeed: no answer arrived, or the status is 408, 429 or 5xx except 501, which is
+    /// Returns whether a retry may succeed: no answer arrived, or the status is 408, 425, 429 or 5xx except 501, which is
     /// permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Transport(error) => !error.is_builder(),
-            Error::Status { status, .. } => {
-                let passing = *status == StatusCode::REQUEST_TIMEOUT || *status == StatusCode::TOO_MANY_REQUESTS;
-                passing || (status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED)
-            }
+            Error::Status { status, .. } => matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=599),
             _ => false,
         }
     }
@@ -159,9 +156,14 @@ impl Error {
         }
     }
 
-    /// Returns whether the server surely has not seen the request: there was no connection to send it over.
-    pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self, Error::Transport(error) if error.is_connect())
+    /// Returns whether the server surely has not processed the request, so that repeating it is safe whatever it asks for: there
+    /// was no connection to send it over, or it was put off with 425 or 429.
+    pub fn is_unprocessed(&self) -> bool {
+        match self {
+            Error::Transport(error) => error.is_connect(),
+            Error::Status { status, .. } => matches!(status.as_u16(), 425 | 429),
+            _ => false,
+        }
     }
 }
 
@@ -231,6 +233,14 @@ mod tests {
         assert!(!code("404").may_pass() && !code("501").may_pass());
         assert!(!code("10086").may_pass() && !code("no quota").may_pass());
         assert!(!Error::InvalidRequest(String::new()).may_pass());
+    }
+
+    #[test]
+    fn what_was_put_off_was_not_processed() {
+        assert!(status(425).is_unprocessed() && status(429).is_unprocessed());
+        for perhaps in [408, 500, 502, 503, 504] {
+            assert!(!status(perhaps).is_unprocessed(), "{perhaps}");
+        }
     }
 
     #[test]

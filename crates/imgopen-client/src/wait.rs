@@ -57,7 +57,7 @@ impl Client {
     /// # Errors
     ///
     /// Those of the operation. Unless the client sends keys ([`ClientBuilder::idempotency_keys`](crate::ClientBuilder::idempotency_keys)),
-    /// a submit is repeated only if no connection was made: it might start two jobs.
+    /// a submit is repeated only if it was surely not processed ([`Error::is_unprocessed`]): it might start two jobs.
     pub async fn submit<J: Job>(&self, request: &J) -> Result<Task<J>, Error> {
         let response = request.submit(self).await?;
         Ok(Task { id: request.job_id(&response), response: Some(response) })

@@ -1,6 +1,7 @@
 //! `imgopen run`: builds a request, sends it, and prints or saves the result.
 
 use std::io::{IsTerminal, Read};
+use std::time::Instant;
 
 use anyhow::Context;
 use heck::ToKebabCase;
@@ -121,11 +122,20 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions, as_json: b
         note_caller_id(&generated, operation);
         note_captions(&local);
     }
-    let submission = Submission { operation, request, local, serve_files: job.serve_files.clone() };
+    let submission = Submission {
+        operation,
+        request,
+        local,
+        serve_files: job.serve_files.clone(),
+        timeout: job.waiting.timeout,
+        quiet: job.waiting.quiet,
+    };
+    let begun = Instant::now();
     let mut patience =
         Patience { timeout: job.waiting.timeout, quiet: job.waiting.quiet, interrupt: Interrupt::listen()? };
     let unanswered = submission.unanswered(Exit::Interrupted, "interrupted before the server answered");
     let (started, server) = patience.interrupt.unless(submission.send(&remote)).await.ok_or(unanswered)??;
+    patience.timeout = patience.timeout.saturating_sub(begun.elapsed());
     if job.no_wait {
         return leave(&remote, &started, server, &mut patience, as_json).await;
     }

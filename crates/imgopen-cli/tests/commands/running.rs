@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use image::{Rgb, RgbImage};
-use imgopen_tests::wire::{serve, url};
+use imgopen_tests::wire::{Script, answer, serve, url};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -306,6 +306,39 @@ async fn a_wait_lasts_until_the_timeout() {
     assert!(text.starts_with(trouble), "{text}");
     assert!(text.ends_with("\nimgopen: the task mine failed: no\n") && text.lines().count() == 4, "{text}");
     assert_eq!(run(&["tasks", "wait", "p1", "--quiet"]), "ends with 4\nerrors:\nimgopen: the task mine failed: no\n");
+}
+
+/// However often it does so; the timeout bounds how long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submit_that_was_put_off_is_sent_again_until_the_timeout() {
+    let later = |seconds: u32| {
+        let headers = format!("retry-after: {seconds}\r\n");
+        answer("429 Too Many Requests", &headers, r#"{"code":"429","msg":"slow down"}"#)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |script: &Script, timeout: &str| {
+        let enlarge = ["run", "enlarge_image", "--source-image=https://example.com/a.png", "--scale=2", "--no-wait"];
+        let arguments = [&enlarge[..], &["--business-task-id=mine", timeout]].concat();
+        let mut run = crate::command(folder.path(), &arguments);
+        transcript(&run.env("IMGOPEN_BASE_URL", url(script.address)).output().unwrap())
+    };
+    // More often than the client tries by itself.
+    let started = answer("200 OK", "", r#"{"code":"200","msg":"success","data":{"task_id":"p1"}}"#);
+    let script = Script::new([later(0), later(0), later(0), later(0), started]).await;
+    let text = run(&script, "--timeout=1m");
+    assert!(text.contains("the request is sent again in 1 s: HTTP 429 Too Many Requests"), "{text}");
+    assert!(text.contains("enlarge_image mine (task p1)"), "{text}");
+    assert_eq!(script.requests().len(), 5);
+    let script = Script::new([later(3600)]).await;
+    let text = run(&script, "--timeout=1m");
+    assert_eq!(text, "ends with 3\nerrors:\nimgopen: the server refused (429): slow down\n");
+    // What cannot be read may have started a task.
+    let script = Script::new([answer("200 OK", "", "<html>")]).await;
+    let text = run(&script, "--timeout=1m");
+    assert!(
+        text.starts_with("ends with 3\n") && text.contains("the task may have been started nevertheless, as mine"),
+        "{text}"
+    );
 }
 
 /// Even before the server has said which operation the task belongs to.

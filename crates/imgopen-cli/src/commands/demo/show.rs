@@ -86,7 +86,14 @@ impl Show<'_> {
         self.pictures.put_paths(&mut draft.body);
         let (local, _) = local::find(step.operation, &draft.body);
         local::put_stand_ins(&mut draft.body, &local);
-        let submission = Submission { operation: step.operation, request: draft.finish()?, local, serve_files: None };
+        let submission = Submission {
+            operation: step.operation,
+            request: draft.finish()?,
+            local,
+            serve_files: None,
+            timeout: self.timeout,
+            quiet: false,
+        };
         let (job, server) = submission.send(self.remote).await?;
         let bar = Bar::new(job.operation.id, false);
         let waited = job.wait(self.remote, self.timeout, &bar).await;
