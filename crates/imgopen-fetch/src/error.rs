@@ -187,6 +187,15 @@ pub enum FetchError {
         problem: String,
     },
 
+    /// The body is compressed, although that was not requested, and its end is missing.
+    #[error("{url} gave no whole answer: its body, in the encoding `{encoding}`, ends too early")]
+    Cut {
+        /// The URL.
+        url: ShownUrl,
+        /// The encoding.
+        encoding: &'static str,
+    },
+
     /// There were too many redirects.
     #[error("{url} leads through more than {limit} redirects; give the URL that they lead to")]
     TooManyRedirects {
@@ -230,8 +239,8 @@ impl FetchError {
         }
     }
 
-    /// Whether another attempt may succeed: the network or name resolution failed, or the server answered 408, 425, 429 or
-    /// 5xx except 501 and 505.
+    /// Whether another attempt may succeed: the network or name resolution failed, the end of the body is missing, or the server
+    /// answered 408, 425, 429 or 5xx except 501 and 505.
     ///
     /// A name without a permitted address counts as one that was not found: as the message, the time until the last attempt
     /// must not show which of them it is.
@@ -239,8 +248,19 @@ impl FetchError {
         match self {
             FetchError::Unresolved { .. } | FetchError::Resolved { .. } | FetchError::ConnectTimeout { .. } => true,
             FetchError::Transport { .. } | FetchError::Timeout { .. } | FetchError::UnpackTimeout { .. } => true,
+            FetchError::Cut { .. } => true,
             FetchError::Status { status, .. } => is_temporary(*status),
             FetchError::Redirected { source, .. } => source.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Whether no connection was made: the name has no address, or nothing answers there.
+    pub fn is_unconnected(&self) -> bool {
+        match self {
+            FetchError::Unresolved { .. } | FetchError::Resolved { .. } | FetchError::ConnectTimeout { .. } => true,
+            FetchError::Transport { source, .. } => source.is_connect(),
+            FetchError::Redirected { source, .. } => source.is_unconnected(),
             _ => false,
         }
     }

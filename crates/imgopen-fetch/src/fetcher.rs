@@ -245,6 +245,7 @@ async fn unpacked(url: &Url, body: Bytes, packing: Packing, limit: u64) -> Resul
     let url = || ShownUrl::of(url);
     packing.unpack(body, limit).await.map_err(|error| match error {
         Unpacking::TooLarge => FetchError::TooLarge { url: url(), limit },
+        Unpacking::Cut => FetchError::Cut { url: url(), encoding: packing.name() },
         Unpacking::Damaged(problem) => FetchError::Packed { url: url(), encoding: packing.name(), problem },
     })
 }

@@ -1,12 +1,15 @@
 //! Undoes the compression of bodies that came compressed although that was not requested, within the limit of bytes.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use tokio::task::spawn_blocking;
+
+/// What a body in gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) enum Packing {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unpacking {
     TooLarge,
+    /// The body ends too early.
+    Cut,
     Damaged(String),
 }
 
@@ -61,7 +66,10 @@ impl Packing {
             Self::Deflate if !has_frame(body) => DeflateDecoder::new(body).take(most).read_to_end(&mut unpacked),
             Self::Deflate => ZlibDecoder::new(body).take(most).read_to_end(&mut unpacked),
         };
-        read.map_err(|error| Unpacking::Damaged(error.to_string()))?;
+        read.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof if self != Self::Gzip || body.starts_with(&GZIP) => Unpacking::Cut,
+            _ => Unpacking::Damaged(error.to_string()),
+        })?;
         if unpacked.len() as u64 > limit {
             return Err(Unpacking::TooLarge);
         }
@@ -108,9 +116,9 @@ mod tests {
             assert_eq!(packing.read(&body, 100_000).unwrap(), text);
             assert_eq!(packing.read(&body, 99_999), Err(Unpacking::TooLarge));
         }
-        let [(_, gzip), ..] = packed(&text);
-        let cut = Packing::Gzip.read(&gzip[..gzip.len() / 2], 100_000);
-        assert!(matches!(cut, Err(Unpacking::Damaged(_))), "{cut:?}");
+        for (packing, body) in packed(&text) {
+            assert_eq!(packing.read(&body[..body.len() / 2], 100_000), Err(Unpacking::Cut), "{packing:?}");
+        }
         let plain = Packing::Gzip.read(b"\x89PNG\r\n\x1a\n", 100);
         assert!(matches!(plain, Err(Unpacking::Damaged(_))), "{plain:?}");
         assert_eq!(Packing::Gzip.read(b"", 100).unwrap(), "");

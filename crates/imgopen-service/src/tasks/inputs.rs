@@ -8,7 +8,7 @@ use imgopen_types::schema::{Field, Object, Shape};
 use serde_json::Value;
 use tracing::info;
 
-use super::fetch::fetch;
+use super::fetch::{self, Time};
 use crate::context::Context;
 
 /// A URL in a request.
@@ -38,12 +38,14 @@ pub struct RequestPictures {
     named: Vec<Named>,
     fetcher: Fetcher,
     limits: Limits,
+    time: Time,
 }
 
 impl RequestPictures {
     pub fn new(context: &Context, operation: &Operation, request: &Value) -> Self {
         let (fetcher, limits) = (context.fetcher.clone(), context.settings.fetch_limits());
-        Self { named: pictures(operation, request), fetcher, limits }
+        let time = Time::of(context.settings.time_limit(operation.id));
+        Self { named: pictures(operation, request), fetcher, limits, time }
     }
 
     /// Fetches all of them, in the contract's order.
@@ -56,13 +58,13 @@ impl RequestPictures {
     }
 
     async fn fetch_one(&self, named: &Named) -> Result<Input, EngineError> {
-        let fetched = fetch(&self.fetcher, &named.url, &self.limits).await.map_err(|error| {
+        let fetched = fetch::fetch(&self.fetcher, &named.url, &self.limits, &self.time).await.map_err(|error| {
             if let Some(detail) = error.detail() {
                 info!(field = named.field, url = named.shown(), detail, "the host of a picture cannot be reached");
             }
             match error.is_fault_of_server() {
                 true => EngineError::Unavailable { reason: error.to_string(), retry_after: None },
-                false => EngineError::rejected(&named.field, error.to_string()),
+                false => EngineError::rejected(&named.field, fetch::message(&error, &self.time)),
             }
         })?;
         Ok(Input { field: named.field.clone(), url: named.shown(), bytes: fetched.bytes })
