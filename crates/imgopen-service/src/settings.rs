@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 mod check;
 mod database;
 mod invalid;
+mod lists;
 mod safety;
 pub(crate) mod storage;
 
@@ -51,12 +52,15 @@ pub struct Settings {
     /// Allowed only while listening on a loopback address.
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
+    #[serde(deserialize_with = "lists::deserialize")]
     pub allow_network: Vec<IpNet>,
     /// The origins of web pages that may call the service from a browser, such as `https://app.example.com`; `*` for all, but
     /// not for a service without keys. None unless set.
+    #[serde(deserialize_with = "lists::deserialize")]
     pub allow_origin: Vec<String>,
     /// The operations that the service is there for, by id: it is not ready while one of them has no engine, or one that is away.
     /// None unless set: back ends that are away make other operations wait.
+    #[serde(deserialize_with = "lists::deserialize")]
     pub required: Vec<String>,
     /// How many tasks run at once on engines that use this machine, at most 4096.
     pub workers: usize,
@@ -213,6 +217,7 @@ pub struct DiskSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct CallbackSettings {
     /// The retry ladder (backoff): the pauses between delivery attempts. The last one repeats.
+    #[serde(deserialize_with = "lists::deserialize")]
     pub pauses: Vec<Limit>,
     /// The largest number of delivery attempts, the first included.
     pub tries: u32,
@@ -305,6 +310,7 @@ pub struct NetSettings {
     pub library: Option<PathBuf>,
     /// What ONNX Runtime runs the networks on, such as `cuda` or `cuda:1`, the preferred first: each takes the operators that it has,
     /// and leaves the others to those after it, in the end to the processor.
+    #[serde(deserialize_with = "lists::deserialize")]
     pub providers: Vec<String>,
 }
 

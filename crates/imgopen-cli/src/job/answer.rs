@@ -41,7 +41,7 @@ pub fn urls(data: &Value) -> Vec<String> {
 
 fn collect(value: &Value, is_url: bool, found: &mut Vec<String>) {
     match value {
-        Value::String(text) if is_url && text.starts_with("http") && !found.contains(text) => found.push(text.clone()),
+        Value::String(text) if is_url && is_http(text) && !found.contains(text) => found.push(text.clone()),
         Value::Array(items) => items.iter().for_each(|item| collect(item, is_url, found)),
         Value::Object(members) => {
             for (name, value) in members.iter().filter(|(name, _)| *name != "temporaryImageDto") {
@@ -50,6 +50,10 @@ fn collect(value: &Value, is_url: bool, found: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+fn is_http(text: &str) -> bool {
+    text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
 }
 
 fn names_url(name: &str) -> bool {
@@ -79,11 +83,11 @@ mod tests {
     #[test]
     fn results_are_found_by_the_names_of_their_members() {
         let data = json!({
-            "outputImageUrl": "http://a/1", "outputImageUrlList": ["http://a/1", "http://a/2"], "caption": "http://b",
+            "outputImageUrl": "http://a/1", "outputImageUrlList": ["http://a/1", "HTTPS://a/2"], "caption": "http://b",
             "temporaryImageDto": {"imageUrl": "http://c"},
             "differentialImageRspList": [{"image_url": "http://d", "seed": 1}],
         });
-        assert_eq!(urls(&data), ["http://a/1", "http://a/2", "http://d"]);
+        assert_eq!(urls(&data), ["http://a/1", "HTTPS://a/2", "http://d"]);
         assert_eq!(words(&data), ["caption: http://b"]);
     }
 }

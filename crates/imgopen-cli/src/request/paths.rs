@@ -6,10 +6,19 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
+/// The scheme of URLs of files.
+const SCHEME: &str = "file:";
+
+/// Returns what follows the scheme of a URL of a file, which may have capital letters.
+fn after_scheme(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+}
+
 /// Writes a path as a text. One that begins with `file:` itself is written as a URL too, so that it is not taken for one.
 pub fn to_text(path: &OsStr) -> String {
     match path.to_str() {
-        Some(text) if !text.starts_with("file:") => text.to_owned(),
+        Some(text) if after_scheme(text).is_none() => text.to_owned(),
         _ => escaped(path),
     }
 }
@@ -23,7 +32,7 @@ pub fn argument_to_text(argument: &OsStr) -> String {
 /// `localhost`. A percent sign stands for itself if
 /// there is such a file.
 pub fn from_text(text: &str) -> PathBuf {
-    let Some(rest) = text.strip_prefix("file:") else { return text.into() };
+    let Some(rest) = after_scheme(text) else { return text.into() };
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let local = path.strip_prefix("localhost").filter(|path| rest.starts_with("//") && path.starts_with('/'));
     let path = local.unwrap_or(path);
@@ -52,7 +61,7 @@ fn unescaped(path: &str) -> PathBuf {
 #[cfg(not(unix))]
 fn escaped(path: &OsStr) -> String {
     let text = path.to_string_lossy();
-    if text.starts_with("file:") { format!("file:{}", text.replace('%', "%25")) } else { text.into_owned() }
+    if after_scheme(&text).is_some() { format!("file:{}", text.replace('%', "%25")) } else { text.into_owned() }
 }
 
 #[cfg(not(unix))]
@@ -75,6 +84,7 @@ mod tests {
             ("caf\u{e9}.png".as_bytes(), "caf\u{e9}.png"),
             (b"file:a 100%.png", "file:file:a 100%25.png"),
             (b"file:///a.png", "file:file:///a.png"),
+            (b"FILE:a.png", "file:FILE:a.png"),
         ] {
             let path = OsStr::from_bytes(path);
             assert_eq!(to_text(path), text);
@@ -90,7 +100,10 @@ mod tests {
     #[test]
     fn a_file_url_is_decoded_unless_the_file_has_that_name() {
         assert_eq!(from_text("file:///nowhere/a%20b.png"), Path::new("/nowhere/a b.png"));
+        assert_eq!(from_text("FILE:///nowhere/a%20b.png"), Path::new("/nowhere/a b.png"));
+        assert_eq!(from_text("File:nowhere.png"), Path::new("nowhere.png"));
         assert_eq!(from_text("file:nowhere.png"), Path::new("nowhere.png"));
+        assert_eq!(from_text("filé:nowhere.png"), Path::new("filé:nowhere.png"));
         assert_eq!(from_text("file:/nowhere/a.png"), Path::new("/nowhere/a.png"));
         assert_eq!(from_text("file://localhost/nowhere/a.png"), Path::new("/nowhere/a.png"));
         assert_eq!(from_text("file:localhost/a.png"), Path::new("localhost/a.png"));

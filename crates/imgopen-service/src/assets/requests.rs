@@ -3,6 +3,7 @@
 //! The library repeats what failed for a reason that may pass, within these limits. Only what all servers of this kind have is
 //! used: no conditional requests, no tags, no checksums beside the signature.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,25 @@ const KEY_VARIABLES: [&str; 4] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
+/// The beginning of addresses without TLS.
+const HTTP: &str = "http://";
+
+/// Whether a variable is not set or empty: a compose file makes an empty one of what is not set outside.
+fn is_unset(name: &str) -> bool {
+    std::env::var_os(name).is_none_or(|value| value.is_empty())
+}
+
+/// Starts with what the variables of AWS say. Empty ones count as unset.
+fn of_environment(variables: impl Iterator<Item = (OsString, OsString)>) -> AmazonS3Builder {
+    variables.fold(AmazonS3Builder::new(), |builder, (name, value)| {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { return builder };
+        match name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+            Ok(key) if name.starts_with("AWS_") && !value.is_empty() => builder.with_config(key, value),
+            _ => builder,
+        }
+    })
+}
+
 impl Bucket {
     /// Opens the bucket of the settings at an address: that of the settings, or the one by which callers reach it. Connects to
     /// nothing.
@@ -69,7 +89,7 @@ impl Bucket {
         endpoint: Option<&str>,
     ) -> Result<Self, InvalidSetting> {
         let invalid = |name: &str, problem: String| InvalidSetting { setting: format!("storage.{name}"), problem };
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(&location.bucket);
+        let mut builder = of_environment(std::env::vars_os()).with_bucket_name(&location.bucket);
         let given = |key| builder.get_config_value(&key);
         let endpoint = endpoint.map(str::to_owned);
         let endpoint =
@@ -78,7 +98,7 @@ impl Bucket {
             builder = builder.with_region(region);
         }
         let key = settings.access_key()?;
-        let is_keyless = key.is_none() && KEY_VARIABLES.iter().all(|name| std::env::var_os(name).is_none());
+        let is_keyless = key.is_none() && KEY_VARIABLES.iter().all(|name| is_unset(name));
         if let Some(AccessKey { id, secret, token }) = key {
             let (secret_key, token) = (secret.expose().to_owned(), token.map(|token| token.expose().to_owned()));
             let key = AwsCredential { key_id: id, secret_key, token };
@@ -86,7 +106,9 @@ impl Bucket {
         }
         // Certificates of AWS do not cover a dot in the name of a bucket.
         let is_path_style = settings.path_style.unwrap_or(endpoint.is_some() || location.bucket.contains('.'));
-        let is_http = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let is_http = endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.get(..HTTP.len()).is_some_and(|start| start.eq_ignore_ascii_case(HTTP)));
         let options = ClientOptions::new()
             .with_connect_timeout(CONNECT)
             .with_timeout_disabled()
@@ -265,5 +287,29 @@ impl Bucket {
             }
         });
         listed.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_variables_count_as_unset() {
+        let given = [
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_SECRET_ACCESS_KEY", ""),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ENDPOINT", "http://10.0.0.1:9000"),
+            ("AWS_NOTHING", "x"),
+            ("BUCKET", "pictures"),
+        ];
+        let builder = of_environment(given.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let value = |key| builder.get_config_value(&key);
+        assert_eq!(value(AmazonS3ConfigKey::AccessKeyId), None);
+        assert_eq!(value(AmazonS3ConfigKey::SecretAccessKey), None);
+        assert_eq!(value(AmazonS3ConfigKey::Region).as_deref(), Some("eu-central-1"));
+        assert_eq!(value(AmazonS3ConfigKey::Endpoint).as_deref(), Some("http://10.0.0.1:9000"));
+        assert_eq!(value(AmazonS3ConfigKey::Bucket), None);
     }
 }

@@ -104,7 +104,8 @@ impl DatabaseUrl {
 
     /// The scheme, the user with a password, and the rest. `None` if it is not the URL of a database.
     fn parts(&self) -> Option<(&str, Option<&str>, &str)> {
-        let scheme = SCHEMES.into_iter().find(|scheme| self.0.starts_with(scheme))?;
+        let begins = |scheme: &&str| self.0.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        let scheme = SCHEMES.into_iter().find(begins)?;
         let rest = self.0.get(scheme.len()..)?;
         // A password may contain an `@`.
         Some(match rest.rsplit_once('@') {
@@ -118,10 +119,18 @@ impl DatabaseUrl {
         user.is_some_and(|user| user.contains(':')) || parameters(rest).1.any(|(name, _)| name == "password")
     }
 
+    /// Returns the URL with its scheme in small letters: the library that connects does not know it otherwise.
+    fn whole(&self) -> String {
+        match self.parts().and_then(|(scheme, ..)| Some((scheme, self.0.get(scheme.len()..)?))) {
+            Some((scheme, rest)) => format!("{scheme}{rest}"),
+            None => self.0.clone(),
+        }
+    }
+
     /// Returns the URL with a password.
     fn with_password(&self, password: &str) -> String {
         let joined = if self.0.contains('?') { '&' } else { '?' };
-        format!("{}{joined}password={}", self.0, utf8_percent_encode(password, NON_ALPHANUMERIC))
+        format!("{}{joined}password={}", self.whole(), utf8_percent_encode(password, NON_ALPHANUMERIC))
     }
 }
 
@@ -184,7 +193,7 @@ impl DatabaseSettings {
             }
             None => std::env::var(PASSWORD).ok().filter(|password| !password.is_empty()),
         };
-        Ok(Some(password.map_or_else(|| url.0.clone(), |password| url.with_password(&password))))
+        Ok(Some(password.map_or_else(|| url.whole(), |password| url.with_password(&password))))
     }
 
     /// Checks the settings against each other, without reading any password.
@@ -229,6 +238,7 @@ mod tests {
             ("postgresql://me:hu@sh@a,b/imgopen?sslmode=require", "postgresql://(hidden)@a,b/imgopen?sslmode=require"),
             ("postgres://db/x?password=hush&sslmode=disable", "postgres://db/x?password=(hidden)&sslmode=disable"),
             ("postgres://db/x", "postgres://db/x"),
+            ("POSTGRESQL://me:hush@db/x", "postgresql://(hidden)@db/x"),
             ("host=db password=hush", "(hidden)"),
         ] {
             let settings = DatabaseSettings { url: Some(DatabaseUrl::new(url)), ..DatabaseSettings::default() };
@@ -254,6 +264,7 @@ mod tests {
         let url = "postgres://me@db/x?sslmode=require";
         assert_eq!(with(url, own.clone()), joined("postgres://me@db/x?sslmode=require&password=p%20%40ss"));
         assert_eq!(with("postgres://me:own@db/x", None), joined("postgres://me:own@db/x"));
+        assert_eq!(with("Postgres://Me:Own@db/x", None), joined("postgres://Me:Own@db/x"));
         assert_eq!(DatabaseSettings::default().address(), Ok(None));
         std::fs::write(file.path(), "\n").unwrap();
         let error = with("postgres://me@db/x", own).unwrap_err();

@@ -243,7 +243,8 @@ fn location(text: &str) -> Result<Location, String> {
     if text.contains('@') {
         return Err(format!("not the address of a bucket, which has no user and no password; {EXAMPLE}"));
     }
-    let Some(rest) = text.strip_prefix(SCHEME) else {
+    let (scheme, rest) = text.split_at_checked(SCHEME.len()).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Err(format!("{text:?} is not the address of a bucket; {EXAMPLE}"));
     };
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -283,6 +284,7 @@ mod tests {
             ("s3://pictures/", "pictures", ""),
             ("s3://my.pictures/imgopen/", "my.pictures", "imgopen"),
             ("s3://p1-2/a_b/C.d", "p1-2", "a_b/C.d"),
+            ("S3://pictures", "pictures", ""),
         ] {
             let expected = Location { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
             assert_eq!(location(text), Ok(expected.clone()), "{text}");

@@ -56,6 +56,31 @@ fn pages_are_allowed_by_origin_and_not_all_of_them_without_keys() {
 }
 
 #[test]
+fn a_list_is_also_a_text_with_commas() {
+    let read = |settings: serde_json::Value| serde_json::from_value::<Settings>(settings);
+    let settings = read(serde_json::json!({
+        "allow_origin": "https://app.example.com",
+        "allow_network": "10.1.0.0/16, 127.0.0.1/32",
+        "required": "enlarge_image,",
+        "callbacks": {"pauses": "3s, 1m"},
+    }));
+    let settings = settings.unwrap();
+    assert_eq!(settings.allow_origin, ["https://app.example.com"]);
+    assert_eq!(
+        settings.allow_network,
+        ["10.1.0.0/16", "127.0.0.1/32"].map(|network| network.parse::<IpNet>().unwrap())
+    );
+    assert_eq!(settings.required, ["enlarge_image"]);
+    assert_eq!(settings.callbacks.pauses, [3, 60].map(|seconds| Limit(Duration::from_secs(seconds))));
+    let list = read(serde_json::json!({"allow_origin": ["https://a.example", "https://b.example"]})).unwrap();
+    assert_eq!(list.allow_origin.len(), 2);
+    let wrong = read(serde_json::json!({"allow_network": "10.1.0.0/16, home"})).unwrap_err().to_string();
+    assert!(wrong.contains("invalid IP address syntax"), "{wrong}");
+    let wrong = read(serde_json::json!({"allow_origin": 7})).unwrap_err().to_string();
+    assert!(wrong.contains("expected a list such as") && wrong.contains("commas"), "{wrong}");
+}
+
+#[test]
 fn what_is_required_is_an_operation() {
     let requiring = |id: &str| Settings { required: vec![id.to_owned()], ..Settings::default() };
     assert_eq!(requiring("text_to_image").check(), Ok(()));
