@@ -3,7 +3,8 @@
 //! Each is served read-only at an unguessable path, and nothing else is. The server must be able to reach this machine,
 //! which `reach` checks before anything is sent.
 
-mod captions;
+pub mod captions;
+mod endings;
 pub mod local;
 pub mod reach;
 pub mod server;

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 use heck::ToKebabCase;
-use imgopen_types::Operation;
+use imgopen_types::{Operation, operations};
 use serde_json::json;
 
 use crate::args::job::JobOptions;
 use crate::args::run::{Call, Options};
 use crate::failure::Exit;
+use crate::files::captions;
 use crate::files::local::{self, LocalFile};
 use crate::files::server::FileServer;
 use crate::interrupt::Interrupt;
@@ -120,7 +121,7 @@ async fn start(mut draft: Draft, options: &Options, job: &JobOptions, as_json: b
     let remote = Remote::open(&options.connection)?;
     if !job.waiting.quiet {
         note_caller_id(&generated, operation);
-        note_captions(&local);
+        note_captions(operation, &local);
     }
     let submission = Submission {
         operation,
@@ -223,11 +224,15 @@ async fn leave(
     Err(failure.into())
 }
 
-/// Prints how many local pictures have captions, if any has one.
-fn note_captions(local: &[LocalFile]) {
-    let captions = local.iter().filter(|file| file.caption.is_some()).count();
-    if captions > 0 {
-        note(&format!("{captions} of {} pictures have a caption beside them", local.len()));
+/// Prints how many local pictures have captions, if any has one, and what lies beside training pictures unused.
+fn note_captions(operation: &Operation, local: &[LocalFile]) {
+    let count = local.iter().filter(|file| file.caption.is_some()).count();
+    if count > 0 {
+        note(&format!("{count} of {} pictures have a caption beside them", local.len()));
+    }
+    if *operation == operations::SUBMIT_TRAINING {
+        let pictures: Vec<_> = local.iter().map(|file| file.path.clone()).collect();
+        captions::unused(&pictures).iter().for_each(|text| note(text));
     }
 }
 

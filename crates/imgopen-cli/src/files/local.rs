@@ -9,15 +9,12 @@ use imgopen_types::schema::{Field, Object, Shape};
 use imgopen_types::{Operation, embedded, operations};
 use serde_json::Value;
 
-use super::captions;
+use super::{captions, endings};
 use crate::failure::Failure;
 use crate::request::paths;
 
 /// How many characters of a text are shown that names no file.
 const LONGEST_SHOWN: usize = 200;
-
-/// The extensions of pictures, in lower case.
-const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
 
 /// A local picture that a request names.
 #[derive(Debug, Clone)]
@@ -183,12 +180,9 @@ pub fn pictures_of(directory: &Path) -> anyhow::Result<Vec<String>> {
     let entries =
         std::fs::read_dir(directory).with_context(|| format!("cannot read the directory {}", directory.display()))?;
     let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    let is_picture = |path: &PathBuf| {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        // macOS puts files of such names beside others, on file systems of other systems.
-        let is_beside = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
-        !is_beside && path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
-    };
+    // macOS puts files of such names beside others, on file systems of other systems.
+    let is_beside = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
+    let is_picture = |path: &PathBuf| path.is_file() && endings::is_picture(path) && !is_beside(path);
     let mut pictures: Vec<_> = entries.into_iter().filter(is_picture).collect();
     if pictures.is_empty() {
         return Err(Failure::usage(format!(
