@@ -69,6 +69,16 @@ fn crates() -> impl Iterator<Item = [&'static str; 3]> {
 mod tests {
     use super::*;
 
+    /// What people see of the program before they have it. What is in the public domain has no licence.
+    #[test]
+    fn cargo_toml_names_the_licences_of_all_parts() {
+        let (code, parts) = env!("CARGO_PKG_LICENSE").split_once(" AND ").unwrap();
+        let named: Vec<_> = parts.split(" AND ").chain([code.trim_matches(['(', ')'])]).collect();
+        for part in [TOOLS, NEURAL, OWN].into_iter().flatten().filter(|part| part.licence != "public domain") {
+            assert!(named.contains(&part.licence), "{} is not in {named:?}", part.licence);
+        }
+    }
+
     /// The crates that bring them name only the licences of their own code.
     #[test]
     fn code_that_is_not_in_crates_is_listed() {
