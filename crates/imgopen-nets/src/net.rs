@@ -73,7 +73,7 @@ impl Net {
     /// # Errors
     ///
     /// [`NetError::Use`] if there are other inputs or outputs, an input has another shape or type, or the run would take more
-    /// memory than the limits allow; [`NetError::Run`] if the runtime fails.
+    /// memory than the limits allow; [`NetError::Run`] if the runtime fails, or the net returns numbers that are not finite.
     pub fn run<const N: usize>(&self, inputs: &[(&str, &Tensor)], outputs: [&str; N]) -> Result<[Tensor; N], NetError> {
         let unfit = |problem: String| NetError::Use { file: self.file.name().to_owned(), problem };
         let failed = |problem: String| NetError::Run { file: self.file.name().to_owned(), problem };
@@ -82,6 +82,9 @@ impl Net {
         let shapes: Vec<_> = inputs.iter().map(|(name, tensor)| (*name, tensor.shape())).collect();
         self.file.working(&shapes)?;
         let results = guarded(|| self.program.run(&given, &wanted)).map_err(failed)?;
+        if let Some((name, _)) = outputs.iter().zip(&results).find(|(_, tensor)| !tensor.is_finite()) {
+            return Err(failed(format!("its output `{name}` has numbers that are not finite")));
+        }
         results.try_into().map_err(|results: Vec<_>| failed(format!("{} results in place of {N}", results.len())))
     }
 

@@ -123,6 +123,11 @@ impl Tensor {
             Values::U8(_) | Values::I64(_) => None,
         }
     }
+
+    /// Returns whether there is neither an infinity nor what is not a number among the elements.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.as_f32().is_none_or(|values| values.iter().all(|value| value.is_finite()))
+    }
 }
 
 impl Values {

@@ -250,6 +250,23 @@ fn a_run_that_takes_more_memory_than_allowed_is_refused() {
     assert_eq!(error.to_string(), expected);
 }
 
+/// What is not a number would become a black pixel, and a mask of it an empty one, for which callers would be blamed.
+#[test]
+fn numbers_that_are_not_finite_are_a_failure_of_the_net() {
+    for (operator, input) in [("Log", -1.0), ("Sqrt", -1.0), ("Reciprocal", 0.0)] {
+        let mut builder = builder(&[1, 1, 1, 2]);
+        let value = builder.node(operator, &["x"], &[]);
+        let net = net(builder, &value);
+        let run = |first: f32| {
+            let input = Tensor::new([1, 1, 1, 2], vec![first, 1.0]).unwrap();
+            net.run(&[("x", &input)], ["y"]).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(run(1.0), Ok(()));
+        let expected = "the net in \"test.onnx\" failed: its output `y` has numbers that are not finite";
+        assert_eq!(run(input), Err(expected.to_owned()), "{operator} {input}");
+    }
+}
+
 #[test]
 fn rten_refuses_what_it_would_carry_out_in_another_way() {
     let mut builder = builder(&[1, 1, 4, 4]);

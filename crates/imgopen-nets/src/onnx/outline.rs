@@ -25,6 +25,9 @@ const DEEPEST: usize = 8;
 /// The most operators that follow one another. Runtimes descend along such a chain on the stack of a thread.
 const LONGEST: usize = 3_000;
 
+/// The operators that repeat others, as often as numbers within a net say: a run of them may never end.
+const ENDLESS: [&str; 2] = ["Loop", "Scan"];
+
 /// The longest list of numbers that is kept, as needed for shapes.
 const KEPT: usize = 64;
 
@@ -36,6 +39,8 @@ pub(crate) struct Outline {
     pub outputs: Vec<Port>,
     /// The operators, in an order in which they can run.
     pub nodes: Vec<Node>,
+    /// Those of subgraphs, in any order.
+    pub nested: Vec<Node>,
     /// The tensors in the file, by their names.
     pub constants: HashMap<String, Constant>,
     /// How many bytes the weights take in memory at most, once a runtime has widened them.
@@ -78,6 +83,8 @@ struct Counts {
     parts: usize,
     loose: usize,
     weights: u64,
+    /// The operators of subgraphs.
+    nested: Vec<Node>,
 }
 
 /// The content of an attribute.
@@ -114,6 +121,7 @@ pub(crate) fn read(file: &[u8], most: u64) -> Result<Outline, String> {
     };
     outline.inputs.retain(|input| !outline.constants.contains_key(&input.name));
     outline.weights = counts.weights;
+    outline.nested = counts.nested;
     check_names(&outline)?;
     Ok(outline)
 }
@@ -226,7 +234,7 @@ impl Counts {
             }
         }
         let nodes = sorted(nodes)?;
-        Ok(Outline { inputs, outputs, nodes, constants, weights: 0 })
+        Ok(Outline { inputs, outputs, nodes, nested: Vec::new(), constants, weights: 0 })
     }
 
     /// Reads an operator, and the tensor that it is if it is a constant.
@@ -255,6 +263,9 @@ impl Counts {
                 _ => {}
             }
         }
+        if is_standard(domain) && ENDLESS.contains(&operator) {
+            return Err(format!("it has the operator `{operator}`, of which a run may never end"));
+        }
         let constant = constant.filter(|_| operator == "Constant");
         Ok((Node { operator: operator.to_owned(), domain: domain.to_owned(), inputs, outputs, attributes }, constant))
     }
@@ -274,7 +285,10 @@ impl Counts {
                     read.value = Some(Attribute::Text(text));
                 }
                 (attribute::T, value) => read.constant = Some(self.tensor(value.bytes()?, most)?.1),
-                (attribute::G, value) => drop(self.graph(value.bytes()?, depth + 1, most)?),
+                (attribute::G, value) => {
+                    let inner = self.graph(value.bytes()?, depth + 1, most)?;
+                    self.nested.extend(inner.nodes);
+                }
                 (attribute::INTS, value) => self.kept(&mut ints, |each| value.ints(each))?,
                 (attribute::FLOATS, value) => self.kept(&mut floats, |each| value.floats(each))?,
                 _ => {}

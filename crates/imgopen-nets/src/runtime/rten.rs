@@ -51,7 +51,12 @@ impl Runtime for Rten {
 /// Names what rten would carry out in another way than the model means, without saying so.
 fn differs(outline: &outline::Outline) -> Option<&'static str> {
     let is_cubic = |node: &outline::Node| node.is("Resize") && node.text("mode") == Some("cubic");
-    outline.nodes.iter().any(is_cubic).then_some("`Resize` with the mode `cubic` by linear interpolation")
+    outline
+        .nodes
+        .iter()
+        .chain(&outline.nested)
+        .any(is_cubic)
+        .then_some("`Resize` with the mode `cubic` by linear interpolation")
 }
 
 impl Program for Loaded {

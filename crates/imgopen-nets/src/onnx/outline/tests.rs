@@ -209,3 +209,35 @@ proptest! {
         let _ = read(&bytes, MOST);
     }
 }
+
+/// An operator, with a graph as its attribute.
+fn operator(kind: &str, inner: Option<&Message>) -> Message {
+    let node = Message::default().text(node::OUTPUT, "y").text(node::OP_TYPE, kind);
+    match inner {
+        None => node,
+        Some(inner) => {
+            let graph = Message::default().message(graph::NODE, inner);
+            let body = Message::default().text(attribute::NAME, "body").message(attribute::G, &graph);
+            node.message(node::ATTRIBUTE, &body)
+        }
+    }
+}
+
+/// Wherever they are: a loop within a branch is as endless.
+#[test]
+fn operators_that_repeat_others_are_refused() {
+    let file = |node: Message| {
+        let output = Message::default().text(value::NAME, "y");
+        model(&Message::default().message(graph::NODE, &node).message(graph::OUTPUT, &output))
+    };
+    let outline = read(&file(operator("If", Some(&operator("Relu", None)))), MOST).unwrap();
+    let names = |nodes: &[Node]| nodes.iter().map(|node| node.operator.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&outline.nodes), names(&outline.nested)), (vec!["If".to_owned()], vec!["Relu".to_owned()]));
+    for kind in ["Loop", "Scan"] {
+        let expected = format!("it has the operator `{kind}`, of which a run may never end");
+        assert_eq!(problem(&file(operator(kind, None))), expected);
+        assert_eq!(problem(&file(operator("If", Some(&operator(kind, None))))), expected);
+        // One of that name that is not ONNX's own is the runtime's to refuse.
+        assert!(read(&file(operator(kind, None).text(node::DOMAIN, "com.example")), MOST).is_ok());
+    }
+}
