@@ -2,6 +2,7 @@
 
 pub mod convert;
 mod error;
+mod guard;
 mod model;
 mod net;
 pub mod onnx;

@@ -14,7 +14,7 @@ use crate::tensor::Port;
 /// Limits on a model file and its runs, so that a broken or hostile one is refused rather than exhausting the machine.
 ///
 /// They hold for what the file declares. A net whose operators compute sizes from values can exceed them; use model files from
-/// sources that you trust, or limit the memory of the process.
+/// sources that you trust, or run them [apart](crate::runtime::Apart).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest file in bytes. Default 1.5 GiB.

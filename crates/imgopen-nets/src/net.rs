@@ -1,14 +1,16 @@
 //! A net that is loaded, and its runs.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::error::NetError;
+use crate::guard::guarded;
 use crate::model::{self, Limits, ModelFile};
-use crate::runtime::{Program, Runtime};
-use crate::tensor::{Port, Tensor, shown};
+use crate::runtime::{LoadError, Program, Runtime};
+use crate::tensor::{Dimension, ElementType, Port, Tensor, Values, shown};
+
+/// The most elements of an input that a trial makes up.
+const MADE_UP: usize = 64 * 1024 * 1024;
 
 /// A net that a runtime has loaded.
 ///
@@ -40,7 +42,8 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// [`NetError::File`] if it cannot be read, exceeds the limits, or the runtime does not support it.
+    /// [`NetError::File`] if it cannot be read, exceeds the limits, or the runtime does not support it; [`NetError::Runtime`] if the
+    /// runtime does not work.
     pub fn open(path: &Path, runtime: &dyn Runtime, limits: &Limits) -> Result<Self, NetError> {
         let (name, bytes) = model::read(path, limits)?;
         Self::from_bytes(&name, bytes, runtime, limits)
@@ -53,8 +56,10 @@ impl Net {
     /// As [`open`](Self::open).
     pub fn from_bytes(name: &str, bytes: Vec<u8>, runtime: &dyn Runtime, limits: &Limits) -> Result<Self, NetError> {
         let file = ModelFile::from_bytes(name, &bytes, limits)?;
-        let program = guarded(|| runtime.load(bytes));
-        let program = program.map_err(|problem| NetError::File { file: name.to_owned(), problem })?;
+        let program = guarded(|| runtime.load(bytes)).map_err(|error| match error {
+            LoadError::Model(problem) => NetError::File { file: name.to_owned(), problem },
+            LoadError::Runtime(problem) => NetError::Runtime { runtime: runtime.name(), problem },
+        })?;
         Ok(Self { file, runtime: runtime.name(), program })
     }
 
@@ -86,6 +91,23 @@ impl Net {
             return Err(failed(format!("its output `{name}` has numbers that are not finite")));
         }
         results.try_into().map_err(|results: Vec<_>| failed(format!("{} results in place of {N}", results.len())))
+    }
+
+    /// Runs the net once on made-up numbers, for its first output, so that what cannot be carried out is known before a job needs it.
+    /// Pictures of which the file does not say how large they are get sides of that length.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); [`NetError::Use`] also if an input cannot be made up.
+    pub fn trial(&self, side: usize) -> Result<(), NetError> {
+        let unfit = |problem: String| NetError::Use { file: self.file.name().to_owned(), problem };
+        let mut made = Vec::new();
+        for port in self.file.inputs() {
+            made.push((port.name.as_str(), made_up(port, side).map_err(unfit)?));
+        }
+        let inputs: Vec<(&str, &Tensor)> = made.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        let output = self.file.outputs().first().ok_or_else(|| unfit("it has no output".to_owned()))?;
+        self.run(&inputs, [output.name.as_str()]).map(drop)
     }
 
     /// Returns the inputs in the order of the file.
@@ -124,14 +146,34 @@ fn listed(ports: &[Port]) -> String {
     ports.iter().map(|port| format!("`{}`", port.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// Calls a runtime, and turns a panic into an error.
-fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(message(&*panic)))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the runtime panicked: {}", text.unwrap_or("it does not say why"))
+/// Makes up an input: sides of pictures that the file leaves open have that length, and other dimensions are 1. Numbers are from 0 to
+/// 1, and differ, because some nets divide by what they differ by.
+fn made_up(port: &Port, side: usize) -> Result<Tensor, String> {
+    /// Batch and channels stand before the sides of pictures.
+    const SIDES: usize = 2;
+    const LEVELS: usize = 256;
+    let length = |(axis, dimension): (usize, &Dimension)| match dimension {
+        Dimension::Fixed(length) => *length,
+        Dimension::Named(_) | Dimension::Unknown if axis >= SIDES => side,
+        Dimension::Named(_) | Dimension::Unknown => 1,
+    };
+    let shape: Vec<usize> = port.shape.iter().flatten().enumerate().map(length).collect();
+    let count = shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length));
+    let count = count.filter(|count| *count <= MADE_UP);
+    let count = count.ok_or_else(|| format!("its input `{}` of {} is too large", port.name, shown(&shape)))?;
+    // A prime number of steps from one to the next.
+    let level = |index: usize| index.wrapping_mul(7919) % LEVELS;
+    let values: Values = match port.element {
+        ElementType::F32 | ElementType::F64 => {
+            (0..count).map(|index| level(index) as f32 / (LEVELS - 1) as f32).collect::<Vec<f32>>().into()
+        }
+        ElementType::U8 => (0..count).map(|index| level(index) as u8).collect::<Vec<u8>>().into(),
+        ElementType::I32 | ElementType::I64 => vec![1_i64; count].into(),
+        ElementType::Bool | ElementType::Other(_) => {
+            return Err(format!("its input `{}` has elements of {}", port.name, port.element));
+        }
+    };
+    Tensor::new(shape, values).map_err(|error| error.to_string())
 }
 
 impl fmt::Debug for Net {

@@ -1,5 +1,6 @@
 //! What runs nets.
 
+mod apart;
 #[cfg(feature = "ort")]
 mod ort;
 mod provider;
@@ -8,6 +9,7 @@ mod settings;
 
 use std::fmt;
 
+pub use self::apart::{Apart, ApartSettings, serve};
 #[cfg(feature = "ort")]
 pub use self::ort::{Ort, OrtSettings};
 pub use self::provider::{Provider, UnknownProvider};
@@ -27,8 +29,25 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or not supported.
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, String>;
+    /// What is wrong with it, or not supported, or that the runtime itself does not work.
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError>;
+}
+
+/// Why a runtime has not loaded a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Something is wrong with the model, or not supported.
+    #[error("{0}")]
+    Model(String),
+    /// The runtime does not work, which says nothing about the model.
+    #[error("{0}")]
+    Runtime(String),
+}
+
+impl From<String> for LoadError {
+    fn from(problem: String) -> Self {
+        LoadError::Model(problem)
+    }
 }
 
 /// A loaded model.

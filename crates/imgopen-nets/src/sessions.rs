@@ -65,6 +65,8 @@ pub struct Session {
 
 struct Shared {
     runtime: Arc<dyn Runtime>,
+    /// What loads the nets that are opened apart.
+    apart: Arc<dyn Runtime>,
     settings: SessionSettings,
     places: Mutex<HashMap<PathBuf, Arc<Place>>>,
 }
@@ -99,7 +101,13 @@ struct Stamp {
 impl Sessions {
     /// Creates an empty set, whose nets are loaded by `runtime`.
     pub fn new(runtime: Arc<dyn Runtime>, settings: SessionSettings) -> Self {
-        let shared = Arc::new(Shared { runtime, settings, places: Mutex::default() });
+        Self::with_apart(runtime.clone(), runtime, settings)
+    }
+
+    /// As [`new`](Self::new), with another runtime, such as [`Apart`](crate::runtime::Apart), for files that are opened by
+    /// [`open_apart`](Self::open_apart).
+    pub fn with_apart(runtime: Arc<dyn Runtime>, apart: Arc<dyn Runtime>, settings: SessionSettings) -> Self {
+        let shared = Arc::new(Shared { runtime, apart, settings, places: Mutex::default() });
         let (wake, woken) = channel();
         let started = thread::Builder::new().name("imgopen-nets".to_owned()).spawn({
             let shared = shared.clone();
@@ -116,8 +124,23 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`NetError::File`] if the file cannot be read, exceeds the limits, or the runtime does not support it.
+    /// [`NetError::File`] if the file cannot be read, exceeds the limits, or the runtime does not support it; [`NetError::Runtime`] if
+    /// the runtime does not work.
     pub fn open(&self, path: &Path) -> Result<Session, NetError> {
+        self.open_by(path, &*self.shared.runtime)
+    }
+
+    /// As [`open`](Self::open), by the runtime that is kept apart for files which nobody has proven. A file is opened either by this
+    /// or by `open`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_apart(&self, path: &Path) -> Result<Session, NetError> {
+        self.open_by(path, &*self.shared.apart)
+    }
+
+    fn open_by(&self, path: &Path, runtime: &dyn Runtime) -> Result<Session, NetError> {
         let place = lock(&self.shared.places).entry(path.to_owned()).or_default().clone();
         let _loading = lock(&place.loading);
         let stamp = Stamp::of(path);
@@ -132,7 +155,7 @@ impl Sessions {
         // Room for it, before it takes any.
         self.shared.trim();
         let begun = Instant::now();
-        let net = Net::open(path, &*self.shared.runtime, &self.shared.settings.limits)?;
+        let net = Net::open(path, runtime, &self.shared.settings.limits)?;
         let file = net.file();
         debug!(file = file.name(), hash = file.hash(), runtime = net.runtime(), time = ?begun.elapsed(), "net loaded");
         // A file that cannot be looked at any more is read again the next time.
@@ -147,6 +170,11 @@ impl Sessions {
     /// Returns the name of the runtime.
     pub fn runtime(&self) -> &'static str {
         self.shared.runtime.name()
+    }
+
+    /// Returns the runtime of files that are opened apart.
+    pub fn apart(&self) -> Arc<dyn Runtime> {
+        self.shared.apart.clone()
     }
 
     /// Returns how many bytes the weights of the loaded nets take together.

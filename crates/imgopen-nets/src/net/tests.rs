@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::onnx::builder::{Builder, Setting, Weights};
-use crate::runtime::Rten;
+use crate::runtime::{LoadError, Rten};
 use crate::tensor::{Dimension, Values};
 
 fn rten() -> Rten {
@@ -268,6 +268,34 @@ fn numbers_that_are_not_finite_are_a_failure_of_the_net() {
 }
 
 #[test]
+fn a_trial_finds_what_a_net_cannot_do() {
+    let mut builder = Builder::new(1024, ["x".to_owned(), "y".to_owned()]);
+    let named = |name: &str| Dimension::Named(name.to_owned());
+    builder.input("x", &[named("batch"), Dimension::Fixed(3), named("height"), Dimension::Unknown]);
+    let sides = builder.ints(&[1, 3, 32, 32]);
+    let value = builder.node("Reshape", &["x", &sides], &[]);
+    let flexible = net(builder, &value);
+    assert_eq!(flexible.trial(32), Ok(()));
+    // The runtime says so in its own words.
+    assert!(matches!(flexible.trial(48), Err(NetError::Run { .. })));
+    let mut builder = self::builder(&[1, 1, 4, 4]);
+    let value = builder.node("ReduceMax", &["x"], &[]);
+    let lowest = builder.node("ReduceMin", &["x"], &[]);
+    let range = builder.node("Sub", &[&value, &lowest], &[]);
+    let value = builder.node("Div", &["x", &range], &[]);
+    // Numbers that are all the same would be divided by nothing.
+    assert_eq!(net(builder, &value).trial(1), Ok(()));
+    let mut builder = self::builder(&[1, 1, 1, 2]);
+    let value = builder.node("Neg", &["x"], &[]);
+    let value = builder.node("Log", &[&value], &[]);
+    let error = net(builder, &value).trial(1).unwrap_err().to_string();
+    assert_eq!(error, "the net in \"test.onnx\" failed: its output `y` has numbers that are not finite");
+    let huge = self::builder(&[1, 3, 8192, 8192]);
+    let error = net(huge, "x").trial(1).unwrap_err().to_string();
+    assert!(error.ends_with("its input `x` of 1x3x8192x8192 is too large"), "{error}");
+}
+
+#[test]
 fn rten_refuses_what_it_would_carry_out_in_another_way() {
     let mut builder = builder(&[1, 1, 4, 4]);
     let scales = builder.floats(&[1.0, 1.0, 2.0, 2.0]);
@@ -300,7 +328,7 @@ impl Runtime for Panicking {
         "panicking"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, String> {
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
         assert!(self.loads, "it does not load");
         Ok(Box::new(PanickingProgram))
     }

@@ -9,7 +9,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 
-use super::{Program, Provider, Runtime};
+use super::{LoadError, Program, Provider, Runtime};
 use crate::error::NetError;
 use crate::onnx::Builder;
 use crate::tensor::{Dimension, Tensor, Values};
@@ -57,7 +57,7 @@ impl Ort {
         let environment = environment(&settings.library).map_err(problem)?;
         let runtime = Self { environment, settings };
         if !runtime.settings.providers.is_empty() {
-            let cannot = |error: String| problem(format!("a provider of the settings cannot be used: {error}"));
+            let cannot = |error: LoadError| problem(format!("a provider of the settings cannot be used: {error}"));
             runtime.load(smallest()).map_err(cannot)?;
         }
         Ok(runtime)
@@ -111,7 +111,7 @@ impl Runtime for Ort {
         NAME
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, String> {
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
         let builder = Session::builder(&self.environment).map_err(|error| error.to_string())?;
         let builder = builder.with_intra_threads(self.settings.threads.get()).map_err(|error| error.to_string())?;
         let providers: Vec<_> = self.settings.providers.iter().copied().filter_map(dispatch).collect();

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
 use rten_tensor::prelude::*;
 
-use super::{Program, Runtime};
+use super::{LoadError, Program, Runtime};
 use crate::onnx::outline;
 use crate::tensor::{Tensor, Values};
+
+/// The name of the runtime.
+pub(super) const NAME: &str = "rten";
 
 /// The runtime `rten`. All its nets share its threads. What rten computes while it loads a model, it does on threads of its own,
 /// one for each core, which sleep otherwise.
@@ -32,17 +35,17 @@ impl Rten {
 
 impl Runtime for Rten {
     fn name(&self) -> &'static str {
-        "rten"
+        NAME
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, String> {
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
         let outline = outline::read(&model, u64::MAX)?;
         if let Some(operator) = differs(&outline) {
-            return Err(format!("rten carries out {operator}"));
+            return Err(format!("rten carries out {operator}").into());
         }
         let model = ModelOptions::with_all_ops().load(model).map_err(|error| error.to_string())?;
         if (model.input_ids().len(), model.output_ids().len()) != (outline.inputs.len(), outline.outputs.len()) {
-            return Err("an input or output is also a constant".to_owned());
+            return Err("an input or output is also a constant".to_owned().into());
         }
         Ok(Box::new(Loaded { model, threads: self.threads.clone() }))
     }

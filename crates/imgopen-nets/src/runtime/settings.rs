@@ -20,6 +20,14 @@ pub struct RuntimeSettings {
 }
 
 impl RuntimeSettings {
+    /// Returns the name of the runtime.
+    pub fn name(&self) -> &'static str {
+        match self.library {
+            None => super::rten::NAME,
+            Some(_) => "ONNX Runtime",
+        }
+    }
+
     /// Opens the runtime.
     ///
     /// # Errors
@@ -54,7 +62,7 @@ mod tests {
     #[test]
     fn nets_run_in_rten_without_a_library() {
         let settings = RuntimeSettings { threads: NonZeroUsize::MIN, library: None, providers: Vec::new() };
-        assert_eq!(settings.open().unwrap().name(), "rten");
+        assert_eq!((settings.open().unwrap().name(), settings.name()), ("rten", "rten"));
         let library = Some(PathBuf::from("/nowhere/libonnxruntime.so"));
         let error = RuntimeSettings { library, ..settings }.open().unwrap_err().to_string();
         let problem = match cfg!(feature = "ort") {

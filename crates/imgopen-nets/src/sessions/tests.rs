@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::onnx::builder::{Builder, Weights};
-use crate::runtime::Program;
+use crate::runtime::{LoadError, Program};
 use crate::tensor::Tensor;
 
 /// Counts what it loads.
@@ -19,7 +19,7 @@ impl Runtime for Counting {
         "counting"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, String> {
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Nothing))
     }
@@ -152,4 +152,18 @@ fn a_broken_file_is_refused_by_its_name_and_may_be_replaced() {
     assert!(!error.contains(place.folder.path().to_str().unwrap()), "{error}");
     place.file("a.onnx", 10);
     assert!(place.sessions.open(&path).is_ok());
+}
+
+#[test]
+fn files_that_are_opened_apart_are_loaded_by_their_own_runtime() {
+    let (usual, apart) = (Counting::default(), Counting::default());
+    let settings = SessionSettings::default();
+    let sessions = Sessions::with_apart(Arc::new(usual.clone()), Arc::new(apart.clone()), settings);
+    let place = Place::new(settings);
+    let loads = || [&usual, &apart].map(|runtime| runtime.0.load(Ordering::SeqCst));
+    let (one, other) = (place.file("one.onnx", 1), place.file("other.onnx", 1));
+    let _held = (sessions.open_apart(&one).unwrap(), sessions.open_apart(&one).unwrap());
+    assert_eq!(loads(), [0, 1]);
+    let _held = sessions.open(&other).unwrap();
+    assert_eq!(loads(), [1, 1]);
 }
