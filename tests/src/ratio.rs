@@ -79,7 +79,7 @@ impl fmt::Display for Ratio {
 
 /// Has several ways take turns, each first in its turn, and returns the figures of each, one for each round. A round before them,
 /// in which all warm up, does not count.
-pub fn alternate<const N: usize>(rounds: usize, mut ways: [&mut dyn FnMut() -> f64; N]) -> [Vec<f64>; N] {
+pub fn alternate<const N: usize>(rounds: usize, ways: [&mut dyn FnMut() -> f64; N]) -> [Vec<f64>; N] {
     let mut figures = [(); N].map(|()| Vec::with_capacity(rounds));
     for round in 0..=rounds {
         for turn in 0..N {

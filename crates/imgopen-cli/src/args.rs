@@ -14,6 +14,7 @@ pub mod keys;
 pub mod launch;
 pub mod models;
 pub mod moves;
+pub mod net;
 pub mod packs;
 pub mod run;
 pub mod serve;
@@ -34,6 +35,7 @@ use keys::Keys;
 use launch::{Guard, Launch};
 use models::Models;
 use moves::Move;
+use net::Net;
 use run::Call;
 use serve::Serve;
 use tasks::Tasks;
@@ -114,6 +116,9 @@ pub enum Command {
     /// End the processes of a program when the service ends.
     #[command(hide = true)]
     Guard(Guard),
+    /// Run a net for the service.
+    #[command(hide = true)]
+    Net(Net),
 }
 
 const ALL: &str = "\

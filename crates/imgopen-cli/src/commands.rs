@@ -16,6 +16,7 @@ mod licences;
 mod listen;
 mod models;
 mod moves;
+mod net;
 mod packs;
 mod restore;
 mod run;
@@ -49,5 +50,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Licences => licences::run(json),
         Command::Launch(args) => launch::launch(args),
         Command::Guard(args) => launch::guard(&args),
+        Command::Net(args) => net::run(args),
     }
 }

@@ -89,6 +89,14 @@ impl ControlNets {
         }
     }
 
+    /// Returns why a net that is there for a preprocessor is not used.
+    fn problem(&self, control: Control) -> Option<String> {
+        match control {
+            Control::Depth => self.nets.own_problem(Role::Depth),
+            Control::Face => None,
+        }
+    }
+
     /// Returns the preprocessor of a name; `None` if it is one without a net.
     fn requested(&self, request: &PreviewControlnetRequest) -> Result<Option<Control>, EngineError> {
         let name = request.preprocessor.as_str().trim();
@@ -99,7 +107,11 @@ impl ControlNets {
         };
         let all = self.values().join(", ");
         let unknown = match Neural::find(name) {
-            Some(Neural { need, .. }) => format!("\"{shown}\" needs {need}; without it, give one of {all}"),
+            Some(Neural { need, .. }) => {
+                let refused = Control::find(name).and_then(|control| self.problem(control));
+                let refused = refused.map(|problem| format!("; there is one, but {problem}")).unwrap_or_default();
+                format!("\"{shown}\" needs {need}{refused}; without it, give one of {all}")
+            }
             None => {
                 let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
                 format!("\"{shown}\" is not a preprocessor of this engine; give one of {all}{near}")

@@ -2,6 +2,7 @@
 //! one that is added, changed or removed counts without a restart.
 
 mod folders;
+mod notes;
 mod own;
 mod signature;
 #[cfg(test)]
@@ -50,9 +51,10 @@ pub struct Nets {
 }
 
 /// Returns the files of the operator's own in a models directory, which need not exist: those in the folders in which nets are
-/// looked for, with what each is for, or why it cannot be used. Reads all of them, a second for some hundred megabytes.
-pub fn own_files(models: &Path) -> Vec<OwnFile> {
-    Own::new(models, Limits::default()).survey()
+/// looked for, with what each is for, or why it cannot be used. Reads all of them, a second for some hundred megabytes, and has the
+/// runtime run each once that has not been tried, which takes as long as a job.
+pub fn own_files(models: &Path, runtime: Arc<dyn Runtime>) -> Vec<OwnFile> {
+    Own::new(models, Limits::default(), runtime).survey()
 }
 
 #[derive(Debug)]
@@ -77,7 +79,8 @@ impl Nets {
     /// Looks for packs and for nets of the operator's own in a models directory, which need not exist, and runs them with that
     /// many threads for all jobs together.
     ///
-    /// Files are read and hashed once, a second for some hundred megabytes.
+    /// Files are read and hashed once, a second for some hundred megabytes. Nets of the operator's own are run once in this process,
+    /// which ends if one takes more memory than there is; [`run_apart`](Self::run_apart) keeps them out of it.
     pub fn in_models(models: &Path, threads: NonZeroUsize, settings: SessionSettings) -> Self {
         Self::run_by(Arc::new(Rten::new(threads)), models, settings)
     }
@@ -100,12 +103,24 @@ impl Nets {
         Self::new(Packs::in_models(models), Catalogue::built_in().clone(), sessions, settings.limits)
     }
 
+    /// As [`run_by`](Self::run_by), with nets of the operator's own that another runtime runs, such as [`Apart`](crate::Apart): nobody
+    /// has proven them, as packs are proven by their hashes.
+    pub fn run_apart(
+        runtime: Arc<dyn Runtime>,
+        apart: Arc<dyn Runtime>,
+        models: &Path,
+        settings: SessionSettings,
+    ) -> Self {
+        let sessions = Sessions::with_apart(runtime, apart, settings);
+        Self::new(Packs::in_models(models), Catalogue::built_in().clone(), sessions, settings.limits)
+    }
+
     /// As [`in_models`](Self::in_models), with another catalogue, in which packs have the names of the built-in one, and with
     /// sessions that others use too. Nets of the operator's own are looked for beside the directory of the packs.
     pub fn new(packs: Packs, catalogue: Catalogue, sessions: Sessions, limits: Limits) -> Self {
         let (files, seen) = (Mutex::default(), Mutex::default());
         let models = packs.directory().parent().unwrap_or(packs.directory()).to_owned();
-        let own = Own::new(&models, limits);
+        let own = Own::new(&models, limits, sessions.apart());
         let shared = Arc::new(Shared { packs, catalogue, own, limits, files, seen });
         shared.look();
         let weak = Arc::downgrade(&shared);
@@ -116,7 +131,7 @@ impl Nets {
         Self { shared, sessions }
     }
 
-    /// Looks now, rather than within two seconds. Blocks while new files are read. A file of the operator's own that could not be
+    /// Looks now, rather than within two seconds. Blocks while new files are read and tried. A file of the operator's own that could not be
     /// used and has changed is read once two looks have seen it as it is.
     pub fn look(&self) {
         self.shared.look();
@@ -138,14 +153,23 @@ impl Nets {
         self.shared.own.names(roles)
     }
 
+    /// Returns why a net of the operator's own for a role cannot be used, if there is one that cannot.
+    pub(crate) fn own_problem(&self, role: Role) -> Option<String> {
+        self.shared.own.problem(role)
+    }
+
     /// Loads a net, if it is not loaded, and returns it. Blocks.
     ///
     /// # Errors
     ///
     /// [`EngineError::Unavailable`] if its file is missing, broken, or another one; names it, and what to do. A net of the
-    /// operator's own does not count from then on, until its file changes.
+    /// operator's own does not count from then on, until its file changes, also after a restart.
     pub(crate) fn open(&self, weights: &Weights) -> Result<Session, EngineError> {
-        let session = self.sessions.open(weights.path()).map_err(|error| match error {
+        let session = match &weights.origin {
+            Origin::Pack(_) => self.sessions.open(weights.path()),
+            Origin::Own(_) => self.sessions.open_apart(weights.path()),
+        };
+        let session = session.map_err(|error| match error {
             NetError::File { .. } => {
                 let problem = error.to_string();
                 self.shared.own.reject(weights, &problem);

@@ -14,7 +14,9 @@ use imgopen_types::operations::REMOVE_BACKGROUND;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{URL, assert_cancellable, bright_objects, bright_people, catalogue, install, job, nets, own, png, run};
+use support::{
+    URL, assert_cancellable, bright_objects, bright_people, catalogue, install, job, nets, own, png, run, runtime,
+};
 
 const WIDTH: u32 = 90;
 const HEIGHT: u32 = 70;
@@ -183,15 +185,30 @@ async fn an_own_net_that_cannot_be_loaded_gives_way_to_the_pack() {
     let (models, _) = with_objects();
     own::put(models.path(), "rembg", "net.onnx", &own::unknown_operator());
     let engine = Background::new(nets(models.path()));
-    let error = remove(&engine, png(&disc()), json!({})).await.unwrap_err();
+    assert!(engine.nets(&REMOVE_BACKGROUND).is_empty());
+    let output = remove(&engine, png(&disc()), json!({})).await.unwrap();
+    assert!(output.notes[0].contains("of the pack `background`"), "{:?}", output.notes);
+    let files = imgopen_neural::own_files(models.path(), runtime());
+    let problem = files[0].problem.as_deref().unwrap();
+    assert!(problem.contains("\"net.onnx\"") && problem.contains("Telepathy"), "{problem}");
+}
+
+/// Its mask is no mask for dark pictures, for which the caller is not to be blamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_net_that_returns_no_numbers_is_blamed_itself() {
+    let models = tempfile::tempdir().unwrap();
+    own::put(models.path(), "rembg", "net.onnx", &own::dividing_u2net());
+    let engine = Background::new(nets(models.path()));
+    let flat = DynamicImage::new_rgb8(50, 40);
+    let error = remove(&engine, png(&flat), json!({})).await.unwrap_err();
     assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
     let error = error.to_string();
     assert!(
-        error.contains("\"net.onnx\"") && error.ends_with("replace the file in `rembg/` in the models directory"),
+        error.contains("\"net.onnx\" failed: its output `1959` has numbers that are not finite")
+            && error.ends_with("replace the file in `rembg/` in the models directory"),
         "{error}"
     );
-    let output = remove(&engine, png(&disc()), json!({})).await.unwrap();
-    assert!(output.notes[0].contains("of the pack `background`"), "{:?}", output.notes);
+    assert!(engine.offers().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use imgopen_types::operations::PREVIEW_CONTROLNET;
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{assert_cancellable, job, nets, own, png, run};
+use support::{assert_cancellable, job, nets, own, png, run, runtime};
 
 fn engine() -> (TempDir, ControlNets) {
     let models = tempfile::tempdir().unwrap();
@@ -135,6 +135,23 @@ fn the_engine_is_there_while_its_nets_are() {
     let choice = pick();
     assert_eq!((choice.engine.name(), choice.offer.grade), ("control-nets", Grade::Neural));
     assert!(choice.offer.values[0].values.ends_with(&["none".to_owned(), "depth".to_owned()]));
+}
+
+/// It is there, so that asking for one would mislead.
+#[test]
+fn a_net_that_cannot_be_used_is_named_where_one_is_needed() {
+    let models = tempfile::tempdir().unwrap();
+    own::put(models.path(), "depth", "cubic.onnx", &own::cubic_depth());
+    let engine = ControlNets::new(nets(models.path()));
+    let error = engine.check(preview(&ramp(60, 50), "depth").checked_request()).unwrap_err().to_string();
+    assert!(
+        error.contains("there is one, but the model file \"cubic.onnx\" cannot be used: rten carries out `Resize`"),
+        "{error}"
+    );
+    let files = imgopen_neural::own_files(models.path(), runtime());
+    let problem = files[0].problem.as_deref().unwrap();
+    assert!(files[0].purpose.is_none() && problem.contains("the mode `cubic`"), "{problem}");
+    assert!(engine.offers().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

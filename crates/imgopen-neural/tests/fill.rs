@@ -13,7 +13,7 @@ use imgopen_types::operations::{OUTPAINT, REMOVE_OBJECT};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{assert_cancellable, job, job_of, nets, own, png, run};
+use support::{assert_cancellable, job, job_of, nets, own, png, run, runtime};
 
 const COLOUR: [f32; 3] = [0.2, 0.6, 0.4];
 const HOLE: (u32, u32, u32, u32) = (40, 30, 20, 15);
@@ -229,7 +229,7 @@ fn the_engine_is_there_while_its_net_is() {
     own::put(models.path(), "LaMa", "big-lama.onnx", &own::lama(Some(512), COLOUR, 1.0));
     nets.look();
     assert_eq!([grade("remove_object"), grade("outpaint")], [Grade::Neural; 2]);
-    let files = imgopen_neural::own_files(models.path());
+    let files = imgopen_neural::own_files(models.path(), runtime());
     let [file] = &files[..] else { panic!("{files:?}") };
     assert_eq!((file.folder.as_str(), file.purpose.as_deref()), ("LaMa", Some("filling of holes")));
     assert_eq!(engine.nets(&OUTPAINT), ["big-lama.onnx"]);

@@ -5,18 +5,25 @@ mod control;
 #[cfg(test)]
 mod table;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use imgopen_backends::{ControlMaps, DiscoverError, Fleet, Inpainter};
 use imgopen_engine::{Devices, Library, Registry};
-use imgopen_neural::{ControlNets, Faces, Hairstyle, Nets, Runtime, Safety, SessionSettings};
+use imgopen_neural::{
+    Apart, ApartSettings, ControlNets, Faces, Hairstyle, Limits, Nets, Runtime, Safety, SessionSettings,
+};
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
 use crate::backends;
 use crate::failure::Failure;
 use crate::settings::{self, Backends};
+
+/// How long a run of a net of the operator's own may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Returns the engines that are built in and need no pack. The order decides between engines of the same grade only.
 pub fn built_in(sandbox: bool) -> Registry {
@@ -78,7 +85,25 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
 /// If the runtime of the settings cannot be used.
 fn nets_in(models: &Path, settings: &NetSettings) -> anyhow::Result<Nets> {
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
-    Ok(Nets::run_by(runtime(settings)?, models, sessions))
+    Ok(Nets::run_apart(runtime(settings)?, own_runtime(settings)?, models, sessions))
+}
+
+/// Returns the runtime of nets of the operator's own, each of which runs in a process of its own.
+///
+/// # Errors
+///
+/// If the settings of the runtime are invalid.
+pub fn own_runtime(settings: &NetSettings) -> Result<Arc<dyn Runtime>, Failure> {
+    // The program of unit tests does not have the command.
+    let Some(program) = backends::launcher().filter(|_| !cfg!(test)) else { return runtime(settings) };
+    let chosen = settings::runtime(settings)?;
+    let mut arguments = vec![OsString::from("net"), OsString::from(format!("--threads={}", chosen.threads))];
+    if let Some(library) = &chosen.library {
+        arguments.extend([OsString::from("--library"), OsString::from(library)]);
+    }
+    arguments.extend(settings.providers.iter().map(|provider| OsString::from(format!("--provider={provider}"))));
+    let (runtime, working) = (chosen.name(), Limits::default().working);
+    Ok(Arc::new(Apart::new(ApartSettings { program, arguments, runtime, working, patience: PATIENCE })))
 }
 
 /// Adds the engines that run networks, and what audits results. `painters` paint the hair that one of them finds.

@@ -16,6 +16,7 @@ use imgopen_service::doctor::Finding;
 use imgopen_service::plurals::counted;
 use serde_json::{Value, json};
 
+use super::engines::own_runtime;
 use crate::args::packs::{Packs as List, Place, Pull, Remove};
 use crate::backends;
 use crate::failure::{Exit, Failure};
@@ -35,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn list(args: &List, as_json: bool) -> anyhow::Result<()> {
     let catalogue = catalogue(args.catalogue.as_deref())?;
     let models = settings::models_dir(&args.place)?;
-    let (packs, own) = (Packs::in_models(&models), own_files(&models));
+    let settings = settings::of(&args.place.data, args.place.models.clone())?;
+    let (packs, own) = (Packs::in_models(&models), own_files(&models, own_runtime(&settings.nets)?));
     let states: Vec<_> = catalogue.packs().iter().map(|pack| (pack, packs.state(pack))).collect();
     if as_json {
         let rows: Value = states.iter().map(|(pack, state)| row(&packs, pack, state)).collect();
@@ -325,14 +327,18 @@ pub fn audits(settings: &Settings) -> Option<(&'static str, Vec<Finding>)> {
 }
 
 /// Examines the operator's own model files; `None` if there are none.
-pub fn examined_own(models: &Path) -> Option<(&'static str, Vec<Finding>)> {
-    let files = own_files(models);
+///
+/// # Errors
+///
+/// If the settings of their runtime are invalid.
+pub fn examined_own(settings: &Settings) -> anyhow::Result<Option<(&'static str, Vec<Finding>)>> {
+    let files = own_files(&settings.models_dir(), own_runtime(&settings.nets)?);
     let finding = |file: &OwnFile| {
         let problem = format!("{}: {}", file.path.display(), file.problem.as_deref()?);
         let fix = "replace the file, or move it out of the models directory".to_owned();
         file.is_broken.then_some(Finding { problem, fix })
     };
-    (!files.is_empty()).then(|| ("your own nets", files.iter().filter_map(finding).collect()))
+    Ok((!files.is_empty()).then(|| ("your own nets", files.iter().filter_map(finding).collect())))
 }
 
 fn finding(damage: &Damage) -> Finding {

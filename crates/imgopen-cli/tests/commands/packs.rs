@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imgopen_nets::Dimension;
+use imgopen_nets::onnx::{Builder, Setting};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -131,6 +133,54 @@ fn files_of_ones_own_are_listed_and_examined() {
     let report = transcript(&command(place.folder.path(), &["doctor"]).output().unwrap());
     assert!(report.contains("net.onnx") && report.contains("fix: replace the file"), "{report}");
     assert!(!report.contains("x4.pth"), "{report}");
+}
+
+/// A net with the signature of ESRGAN, whose result is what `build` makes of its input.
+fn enlarging(build: impl FnOnce(&mut Builder) -> String) -> Vec<u8> {
+    let mut builder = Builder::new(1024, ["x".to_owned(), "y".to_owned()]);
+    let side = |name: &str| Dimension::Named(name.to_owned());
+    for (name, shape) in [("x", [side("height"), side("width")]), ("y", [side("higher"), side("wider")])] {
+        let [height, width] = shape;
+        let shape = [Dimension::Fixed(1), Dimension::Fixed(3), height, width];
+        if name == "x" { builder.input(name, &shape) } else { builder.output(name, &shape) }
+    }
+    let value = build(&mut builder);
+    builder.node_as("Identity", &[&value], "y", &[]);
+    builder.finish()
+}
+
+/// It has some hundred bytes, and asks for more memory than any machine has.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_net_that_takes_all_memory_is_refused_and_ends_nothing() {
+    let place = Place::new();
+    let models = place.path("imgopen-data/models");
+    fs::create_dir_all(models.join("ESRGAN")).unwrap();
+    let whole = enlarging(|builder| {
+        let scales = builder.floats(&[1.0, 1.0, 2.0, 2.0]);
+        builder.node("Resize", &["x", "", &scales], &[("mode", Setting::Text("nearest"))])
+    });
+    let hostile = enlarging(|builder| {
+        let shape = builder.node("Shape", &["x"], &[]);
+        let factors = builder.ints(&[1, 1, 100_000, 100_000]);
+        let shape = builder.node("Mul", &[&shape, &factors], &[]);
+        builder.node("ConstantOfShape", &[&shape], &[])
+    });
+    assert!(hostile.len() < 512);
+    fs::write(models.join("ESRGAN/a.onnx"), whole).unwrap();
+    fs::write(models.join("ESRGAN/b.onnx"), hostile).unwrap();
+    // 3 channels of 3,200,000 x 3,200,000 numbers.
+    let expected = "the net in \"b.onnx\" failed: it takes more memory than it may: memory allocation of 122880000000000 bytes failed";
+    for _ in 0..2 {
+        let (code, list) = place.json(&["packs"]);
+        assert_eq!((code, &list["own"][0]["purpose"]), (0, &json!("super resolution")), "{list}");
+        assert_eq!((&list["own"][1]["purpose"], &list["own"][1]["problem"]), (&json!(null), &json!(expected)));
+        // What came of it is noted, and counts for the service too.
+        let notes = fs::read_to_string(models.join(".imgopen-nets.json")).unwrap();
+        assert!(notes.contains("122880000000000") && notes.contains("with rten"), "{notes}");
+    }
+    let report = transcript(&command(place.folder.path(), &["doctor"]).output().unwrap());
+    assert!(report.contains("b.onnx") && report.contains("122880000000000"), "{report}");
 }
 
 /// What is made for packs is made as the service would make it.

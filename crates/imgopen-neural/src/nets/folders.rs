@@ -60,7 +60,7 @@ pub(super) enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub size: u64,
-    modified: Option<SystemTime>,
+    pub modified: Option<SystemTime>,
     is_readable: bool,
 }
 

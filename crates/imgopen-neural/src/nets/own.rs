@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use imgopen_nets::{Limits, ModelFile};
+use imgopen_nets::runtime::Runtime;
+use imgopen_nets::{Limits, ModelFile, Net, NetError};
 use tracing::{info, warn};
 
 use super::folders::{Format, Found, Listing, Stamp};
+use super::notes::Notes;
 use super::signature::{self, Role};
 use super::weights::{Held, Origin, Weights};
 
@@ -16,10 +18,22 @@ use super::weights::{Held, Origin, Weights};
 pub(super) struct Own {
     models: PathBuf,
     limits: Limits,
+    /// What tries them.
+    runtime: Arc<dyn Runtime>,
+    notes: Notes,
     /// Held for a whole look.
     state: Mutex<State>,
-    /// Those that can be used, by the names of their files. Held for moments only.
-    usable: Mutex<Vec<(Role, Weights)>>,
+    /// Held for moments only.
+    published: Mutex<Published>,
+}
+
+/// What is known of all files, since the last look.
+#[derive(Debug, Default)]
+struct Published {
+    /// Those that can be used, by the names of their files.
+    usable: Vec<(Role, Weights)>,
+    /// Why others cannot be used that are for a role.
+    problems: Vec<(Role, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +64,8 @@ enum Finding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unusable {
     problem: String,
+    /// What the net would be for, if that is known.
+    role: Option<Role>,
     /// Whether the file is damaged, or cannot be read, rather than one for something else.
     is_broken: bool,
 }
@@ -74,14 +90,16 @@ pub struct OwnFile {
 }
 
 impl Own {
-    pub fn new(models: &Path, limits: Limits) -> Self {
-        Self { models: models.to_owned(), limits, state: Mutex::default(), usable: Mutex::default() }
+    pub fn new(models: &Path, limits: Limits, runtime: Arc<dyn Runtime>) -> Self {
+        let notes = Notes::new(models, runtime.name());
+        let (state, published) = (Mutex::default(), Mutex::default());
+        Self { models: models.to_owned(), limits, runtime, notes, state, published }
     }
 
     /// Returns the first net for a role, by the names of the files.
     pub fn held(&self, role: Role) -> Held {
-        let usable = lock(&self.usable);
-        match usable.iter().find(|(of, _)| *of == role) {
+        let published = lock(&self.published);
+        match published.usable.iter().find(|(of, _)| *of == role) {
             Some((_, weights)) => Held::Whole(Arc::from([weights.clone()])),
             None => Held::Missing,
         }
@@ -89,12 +107,18 @@ impl Own {
 
     /// Returns the names of the files of all nets for some roles that can be used, each role's first one first.
     pub fn names(&self, roles: &[Role]) -> Vec<String> {
-        let usable = lock(&self.usable);
+        let published = lock(&self.published);
         let named = |role: &Role| {
-            let of = usable.iter().filter(|(other, _)| other == role);
+            let of = published.usable.iter().filter(|(other, _)| other == role);
             of.map(|(_, weights)| weights.file.name().to_owned()).collect::<Vec<_>>()
         };
         roles.iter().flat_map(named).collect()
+    }
+
+    /// Returns why a net for a role cannot be used, if there is one that cannot.
+    pub fn problem(&self, role: Role) -> Option<String> {
+        let published = lock(&self.published);
+        published.problems.iter().find(|(of, _)| *of == role).map(|(_, problem)| problem.clone())
     }
 
     /// Looks for files, and returns all of them by their paths.
@@ -146,14 +170,16 @@ impl Own {
         self.publish(files);
     }
 
-    /// Stops to use a file that the runtime cannot load, until it changes.
+    /// Stops to use a net that fails, until its file changes, also after a restart.
     pub fn reject(&self, weights: &Weights, problem: &str) {
         let mut state = lock(&self.state);
         let Some(seen) = state.files.get_mut(&weights.path) else { return };
-        let is_same = matches!(&seen.finding, Finding::Net(_, own) if own.file.hash() == weights.file.hash());
-        if is_same {
+        let Finding::Net(role, own) = &seen.finding else { return };
+        if own.file.hash() == weights.file.hash() {
             warn!(file = %weights.path.display(), problem, "own net cannot be used");
-            let finding = Finding::Unusable(Unusable { problem: problem.to_owned(), is_broken: true });
+            self.notes.keep(own.file.hash(), seen.stamp.modified, Some(problem));
+            let finding =
+                Finding::Unusable(Unusable { problem: problem.to_owned(), role: Some(*role), is_broken: true });
             *seen = Seen { stamp: seen.stamp, finding, is_logged: true };
             self.publish(&state.files);
         }
@@ -166,7 +192,11 @@ impl Own {
         });
         let mut nets: Vec<_> = nets.collect();
         nets.sort_by_cached_key(|(_, weights)| (weights.file.name().to_lowercase(), weights.path.clone()));
-        *lock(&self.usable) = nets;
+        let problems = files.values().filter_map(|seen| match &seen.finding {
+            Finding::Unusable(Unusable { problem, role: Some(role), .. }) => Some((*role, problem.clone())),
+            Finding::Net(..) | Finding::Unusable(_) | Finding::Changing => None,
+        });
+        *lock(&self.published) = Published { usable: nets, problems: problems.collect() };
     }
 
     fn see(&self, found: &Found, stamp: Stamp, before: Option<Seen>) -> Seen {
@@ -194,7 +224,8 @@ impl Own {
     }
 
     fn read(&self, found: &Found, stamp: Stamp) -> Finding {
-        let other = |problem: String| Finding::Unusable(Unusable { problem, is_broken: false });
+        let other = |problem: String| Finding::Unusable(Unusable { problem, role: None, is_broken: false });
+        let broken = |problem: String, role| Finding::Unusable(Unusable { problem, role, is_broken: true });
         if found.format == Format::Other {
             return other("only ONNX files are run; convert it to ONNX, or have a back end use it".to_owned());
         }
@@ -204,14 +235,49 @@ impl Own {
         }
         let file = match ModelFile::open(&found.path, &self.limits) {
             Ok(file) => Arc::new(file),
-            Err(error) => return Finding::Unusable(Unusable { problem: error.to_string(), is_broken: true }),
+            // In a folder of one role, that is what it would be for.
+            Err(error) => return broken(error.to_string(), found.roles.first().copied()),
         };
-        match recognised(&file, found) {
-            Ok(role) => {
+        let role = match recognised(&file, found) {
+            Ok(role) => role,
+            Err(problem) => return other(problem),
+        };
+        match self.tried(found, stamp, &file, role) {
+            Ok(()) => {
                 let origin = Origin::Own(found.folder.clone());
                 Finding::Net(role, Weights { origin, path: found.path.clone(), file })
             }
-            Err(problem) => other(problem),
+            Err(problem) => broken(problem, Some(role)),
+        }
+    }
+
+    /// Runs a net once, unless that is noted. Returns why it cannot be used.
+    fn tried(&self, found: &Found, stamp: Stamp, file: &ModelFile, role: Role) -> Result<(), String> {
+        if let Some(known) = self.notes.find(file.hash(), stamp.modified) {
+            return known;
+        }
+        info!(file = %found.path.display(), role = %role, "own net is tried");
+        let tried = match Net::open(&found.path, &*self.runtime, &self.limits) {
+            // It was changed meanwhile, and is read again.
+            Ok(net) if net.file().hash() != file.hash() => return Ok(()),
+            Ok(net) => net.trial(role.tried_side()),
+            Err(error) => Err(error),
+        };
+        match tried {
+            // That says nothing about the net.
+            Err(error @ NetError::Runtime { .. }) => {
+                warn!(file = %found.path.display(), %error, "own net cannot be tried");
+                Ok(())
+            }
+            Ok(()) => {
+                self.notes.keep(file.hash(), stamp.modified, None);
+                Ok(())
+            }
+            Err(error) => {
+                let problem = error.to_string();
+                self.notes.keep(file.hash(), stamp.modified, Some(&problem));
+                Err(problem)
+            }
         }
     }
 }
@@ -236,7 +302,7 @@ fn recognised(file: &ModelFile, found: &Found) -> Result<Role, String> {
 
 /// Logs a file that cannot be used and has stayed as it is.
 fn settled(found: &Found, seen: Seen) -> Seen {
-    if let Finding::Unusable(Unusable { problem, is_broken }) = &seen.finding
+    if let Finding::Unusable(Unusable { problem, is_broken, .. }) = &seen.finding
         && !seen.is_logged
     {
         let (file, problem) = (found.path.display(), problem.as_str());

@@ -61,6 +61,9 @@ const ENLARGED: usize = 32;
 /// The longest side of a picture that U2Net takes; ISNet takes larger ones.
 const U2NET: usize = 512;
 
+/// The side on which a net is tried that takes any: a multiple of 14, as of patches, and of 32, as of what is halved five times.
+const TRIED: usize = 224;
+
 /// The side that is given to a net with attention that takes any.
 pub(crate) const FREE_SIDE: usize = 1024;
 
@@ -89,6 +92,15 @@ impl Role {
             Role::Inpainting => "lama",
             Role::Tags => "tagger",
             Role::Depth => "depth",
+        }
+    }
+
+    /// Returns the side of pictures on which a net is tried that takes any.
+    pub fn tried_side(self) -> usize {
+        match self {
+            // It makes many times more of them.
+            Role::Upscaling => ENLARGED,
+            _ => TRIED,
         }
     }
 

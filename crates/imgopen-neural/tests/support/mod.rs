@@ -87,8 +87,12 @@ pub fn install(models: &Path, pack: &str, net: impl Fn(&str) -> Vec<u8>) -> Path
     directory
 }
 
+pub fn runtime() -> Arc<Rten> {
+    Arc::new(Rten::new(NonZeroUsize::MIN))
+}
+
 pub fn nets(models: &Path) -> Nets {
-    let sessions = Sessions::new(Arc::new(Rten::new(NonZeroUsize::MIN)), SessionSettings::default());
+    let sessions = Sessions::new(runtime(), SessionSettings::default());
     Nets::new(Packs::in_models(models), catalogue(), sessions, Limits::default())
 }
 

@@ -46,6 +46,20 @@ pub fn u2net() -> Vec<u8> {
     builder.finish()
 }
 
+/// A net with the signature of u2net that divides by the range of what it is given, so that a picture of one colour has no mask.
+pub fn dividing_u2net() -> Vec<u8> {
+    let mut builder = builder(&["input.1", "1959"]);
+    builder.input("input.1", &[1, 3, 320, 320].map(Fixed));
+    builder.output("1959", &[1, 1, 320, 320].map(Fixed));
+    let sum = sum(&mut builder, "input.1", [1.0, 0.0, 0.0], 0.0);
+    let most = builder.node("ReduceMax", &[&sum], &[]);
+    let least = builder.node("ReduceMin", &[&sum], &[]);
+    let over = builder.node("Sub", &[&sum, &least], &[]);
+    let range = builder.node("Sub", &[&most, &least], &[]);
+    builder.node_as("Div", &[&over, &range], "1959", &[]);
+    builder.finish()
+}
+
 /// A net with the signature of ISNet that no runtime knows how to run.
 pub fn unknown_operator() -> Vec<u8> {
     let mut builder = builder(&["input", "output"]);
@@ -114,6 +128,17 @@ pub fn cropping_lama() -> Vec<u8> {
     let whole = builder.node("Add", &["image", "mask"], &[]);
     let settings = [("kernel_shape", Setting::Ints(&[2, 2])), ("strides", Setting::Ints(&[2, 2]))];
     builder.node_as("MaxPool", &[&whole], "output", &settings);
+    builder.finish()
+}
+
+/// A net with the signature of a net for depth, with an interpolation that rten would carry out in another way.
+pub fn cubic_depth() -> Vec<u8> {
+    let mut builder = builder(&["image", "depth"]);
+    builder.input("image", &[1, 3, 64, 64].map(Fixed));
+    builder.output("depth", &[1, 1, 128, 128].map(Fixed));
+    let bright = sum(&mut builder, "image", [1.0; 3], 5.0);
+    let scales = builder.floats(&[1.0, 1.0, 2.0, 2.0]);
+    builder.node_as("Resize", &[&bright, "", &scales], "depth", &[("mode", Setting::Text("cubic"))]);
     builder.finish()
 }
 

@@ -1,10 +1,18 @@
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use imgopen_nets::Tensor;
+use imgopen_nets::runtime::{LoadError, Program, Rten};
 use tempfile::TempDir;
 
 use super::super::testing::*;
 use super::*;
+
+fn own(models: &Path, runtime: Arc<dyn Runtime>) -> Own {
+    Own::new(models, Limits { file: 4 << 20, ..Limits::default() }, runtime)
+}
 
 /// A models directory.
 struct Models {
@@ -15,7 +23,7 @@ struct Models {
 impl Models {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let own = Own::new(directory.path(), Limits { file: 4 << 20, ..Limits::default() });
+        let own = own(directory.path(), Arc::new(Rten::new(NonZeroUsize::MIN)));
         Self { directory, own }
     }
 
@@ -215,6 +223,97 @@ fn a_net_that_is_refused_does_not_count_until_its_file_changes() {
     models.own.look();
     models.own.look();
     assert_eq!(models.names(Role::Upscaling), ["net.onnx"]);
+}
+
+/// A runtime that counts its runs, and fails as it is said.
+#[derive(Debug, Clone, Default)]
+struct Counting {
+    loads: Arc<AtomicUsize>,
+    runs: Arc<AtomicUsize>,
+    load_error: Option<LoadError>,
+    run_error: Option<&'static str>,
+}
+
+impl Runtime for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        self.load_error.clone().map_or_else(|| Ok(Box::new(self.clone()) as Box<dyn Program>), Err)
+    }
+}
+
+impl Program for Counting {
+    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        self.run_error.map_or_else(|| Ok(vec![inputs[0].1.clone()]), |error| Err(error.to_owned()))
+    }
+}
+
+impl Counting {
+    fn counts(&self) -> (usize, usize) {
+        (self.loads.load(Ordering::SeqCst), self.runs.load(Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn a_net_is_tried_once_and_one_that_fails_never_again() {
+    let models = Models::new();
+    models.write("lama/net.onnx", &lama());
+    models.touch("lama/net.onnx", 1);
+    let good = Counting::default();
+    for _ in 0..2 {
+        let own = own(models.directory.path(), Arc::new(good.clone()));
+        own.look();
+        assert_eq!(own.names(&Role::ALL), ["net.onnx"]);
+    }
+    assert_eq!(good.counts(), (1, 1));
+    // As after an upgrade that has another opinion.
+    fs::remove_file(models.path(".imgopen-nets.json")).unwrap();
+    let bad = Counting { run_error: Some("it takes more memory than it may"), ..Counting::default() };
+    let expected = "the net in \"net.onnx\" failed: it takes more memory than it may";
+    for _ in 0..2 {
+        let own = own(models.directory.path(), Arc::new(bad.clone()));
+        let files = own.survey();
+        assert_eq!((files[0].problem.as_deref(), files[0].is_broken), (Some(expected), true));
+        assert_eq!((own.names(&Role::ALL).len(), own.problem(Role::Inpainting)), (0, Some(expected.to_owned())));
+    }
+    assert_eq!(bad.counts(), (1, 1));
+    models.touch("lama/net.onnx", 2);
+    own(models.directory.path(), Arc::new(bad.clone())).look();
+    assert_eq!(bad.counts(), (2, 2));
+}
+
+#[test]
+fn a_net_that_is_refused_is_not_run_at_the_next_start() {
+    let models = Models::new();
+    models.write("ESRGAN/net.onnx", &esrgan());
+    models.own.look();
+    let Held::Whole(held) = models.own.held(Role::Upscaling) else { panic!() };
+    models.own.reject(&held[0], "it fails on pictures");
+    let again = own(models.directory.path(), Arc::new(Rten::new(NonZeroUsize::MIN)));
+    assert_eq!(again.survey()[0].problem.as_deref(), Some("it fails on pictures"));
+    assert!(again.names(&Role::ALL).is_empty());
+}
+
+#[test]
+fn a_runtime_that_does_not_work_says_nothing_about_a_net() {
+    let models = Models::new();
+    models.write("lama/net.onnx", &lama());
+    let load_error = Some(LoadError::Runtime("no process can be started".to_owned()));
+    for (load_error, names) in [(load_error, 1), (None, 1)] {
+        let own = own(models.directory.path(), Arc::new(Counting { load_error, ..Counting::default() }));
+        own.look();
+        assert_eq!(own.names(&Role::ALL).len(), names);
+    }
+    let load_error = Some(LoadError::Model("it has an operator that is not known".to_owned()));
+    let refusing = Counting { load_error, ..Counting::default() };
+    fs::remove_file(models.path(".imgopen-nets.json")).unwrap();
+    let own = own(models.directory.path(), Arc::new(refusing));
+    own.look();
+    assert!(own.problem(Role::Inpainting).is_some_and(|problem| problem.contains("an operator that is not known")));
 }
 
 #[cfg(unix)]

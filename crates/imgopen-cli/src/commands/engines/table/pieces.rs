@@ -1,5 +1,5 @@
 //! What an operator can put into a models directory: packs, and nets of their own. The nets here have the inputs and outputs of
-//! real ones, and are never run.
+//! real ones, and copy their input.
 
 use std::fs;
 use std::path::{Path, PathBuf};
