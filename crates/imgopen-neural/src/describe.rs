@@ -83,7 +83,6 @@ impl Describe {
 
     fn describe(&self, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
         let model = job.request::<DescribeImageRequest>()?.model_or_default();
-        let classifier = self.classifier().map_err(unavailable)?;
         let mut source = picture::decode_input(job.input("image")?, job.limits(), monitor)?;
         picture::to_srgb(&mut source);
         monitor.check_cancelled()?;
@@ -106,8 +105,13 @@ impl Describe {
                     reason = format!("`model`: the names of the tags of the net {net} are not known: {problem}");
                 }
             }
+        } else if let Some(problem) = self.nets.own_problem(Role::Tags).filter(|_| model == DescribeModel::Deepdanbooru)
+        {
+            reason = format!("`model`: the tagger of the server's operator is not used: {problem}");
         }
         monitor.stage(0.4)?;
+        // Only now: a tagger needs no pack.
+        let classifier = self.classifier().map_err(unavailable)?;
         let things = match &classifier {
             Some(weights) => {
                 let session = self.nets.open(weights)?;
@@ -149,6 +153,8 @@ impl Engine for Describe {
         vec![match self.classifier() {
             Ok(Some(_)) => offer(Grade::Neural),
             Ok(None) => offer(Grade::Draft),
+            // Requests for tags are served, and others refused with what to pull.
+            Err(_) if self.tagger().is_some() => offer(Grade::Neural),
             // It does not come back by itself, so nothing new should wait for it.
             Err(problem) => Offer { away: Some(problem), is_known: false, ..offer(Grade::Neural) },
         }]
@@ -159,7 +165,11 @@ impl Engine for Describe {
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
-        request.typed::<DescribeImageRequest>().map(drop)
+        let model = request.typed::<DescribeImageRequest>()?.model_or_default();
+        match model == DescribeModel::Deepdanbooru && self.tagger().is_some() {
+            true => Ok(()),
+            false => self.classifier().map(drop).map_err(unavailable),
+        }
     }
 
     fn memory(&self, job: &Job) -> u64 {

@@ -123,6 +123,27 @@ async fn a_tagger_writes_tags() {
     assert!(clip.caption.unwrap().starts_with("mostly red"));
 }
 
+/// The pack is for captions alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_pack_leaves_tags_to_the_tagger() {
+    let models = tempfile::tempdir().unwrap();
+    let directory = install(models.path(), "tags", |_| colour_classes());
+    fs::write(directory.join("efficientnet-lite0.onnx"), b"something else").unwrap();
+    put_tagger(models.path(), Some(("selected_tags.csv", TABLE)));
+    let engine = Describe::new(nets(models.path()));
+    assert!(Registry::default().with(engine.clone()).pick("describe_image", None).is_ok());
+    let job = |model: &str| request(png(&plain(250, 0, 0)), json!({"model": model}));
+    engine.check(job("deepdanbooru").checked_request()).unwrap();
+    let output = run(&engine, job("deepdanbooru")).await.unwrap();
+    assert_eq!(output.caption.as_deref(), Some("red \\(colour\\)"));
+    let refused = engine.check(job("clip").checked_request()).unwrap_err();
+    let failed = run(&engine, job("clip")).await.unwrap_err();
+    for error in [refused, failed] {
+        assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains("`imgopen models pull tags`"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deepdanbooru_takes_other_numbers() {
     let models = tempfile::tempdir().unwrap();
