@@ -14,7 +14,7 @@ use crate::job::{Job, Output};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::named::{NamedKind, NamedModel};
-use crate::offer::{Models, Offer};
+use crate::offer::{Grade, Models, Offer};
 use crate::request::JobRequest;
 
 /// Carries out operations of the API.
@@ -124,6 +124,13 @@ pub trait Engine: Send + Sync + 'static {
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
         let _ = request;
         Ok(())
+    }
+
+    /// Returns the grade of what it makes of a request, at most the one that it offers: one engine serves all values of a field, some
+    /// by lesser means. By default, as offered.
+    fn grade(&self, request: &JobRequest, offered: Grade) -> Grade {
+        let _ = request;
+        offered
     }
 
     /// Works out what to keep with the task for its runs, in a form of the engine's choice; each run gets it as

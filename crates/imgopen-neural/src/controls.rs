@@ -228,6 +228,13 @@ impl Engine for ControlNets {
         }
     }
 
+    fn grade(&self, request: &JobRequest, offered: Grade) -> Grade {
+        match request.typed().and_then(|request| self.requested(&request)) {
+            Ok(None) => offered.min(Grade::Classical),
+            Ok(Some(_)) | Err(_) => offered,
+        }
+    }
+
     fn memory(&self, job: &Job) -> u64 {
         // A request that cannot be read is rejected by the run.
         let control = job.request().ok().and_then(|request| self.requested(&request).ok().flatten());

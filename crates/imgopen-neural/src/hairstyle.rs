@@ -3,7 +3,7 @@
 //! | asked for | done by | grade |
 //! |---|---|---|
 //! | another style | a back end that inpaints: it paints the hair, by words made of `hairStyle`, `hairColor` and `prompt` | neural |
-//! | a [`KEPT`] style in a colour | recolouring: strands, lights and shades stay as they are | draft without a back end |
+//! | a [`KEPT`] style in a colour | recolouring: strands, lights and shades stay as they are | draft |
 //!
 //! In both cases, the hair is found by a net that finds people, the face, and the colours of crown and cheeks. Without a net
 //! nothing is offered. Of several people, the one with the largest face is taken. Pixels beyond the hair, and beyond
@@ -207,6 +207,13 @@ impl Engine for Hairstyle {
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
         self.painter(request)?.map_or(Ok(()), |painter| painter.check(request))
+    }
+
+    fn grade(&self, request: &JobRequest, offered: Grade) -> Grade {
+        match self.painter(request) {
+            Ok(None) => offered.min(Grade::Draft),
+            Ok(Some(_)) | Err(_) => offered,
+        }
     }
 
     fn plan<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<Option<Value>, EngineError>> {

@@ -137,6 +137,16 @@ fn the_engine_is_there_while_its_nets_are() {
     assert!(choice.offer.values[0].values.ends_with(&["none".to_owned(), "depth".to_owned()]));
 }
 
+/// One engine serves all values, but what a network has not made does not count as made by one.
+#[test]
+fn only_maps_by_networks_have_their_grade() {
+    let (_models, engine) = engine();
+    let grade = |name: &str| engine.grade(preview(&ramp(60, 50), name).checked_request(), Grade::Neural);
+    assert_eq!((grade("depth"), grade("canny"), grade("none")), (Grade::Neural, Grade::Classical, Grade::Classical));
+    let job = preview(&ramp(60, 50), "canny");
+    assert_eq!(engine.grade(job.checked_request(), Grade::Draft), Grade::Draft);
+}
+
 /// It is there, so that asking for one would mislead.
 #[test]
 fn a_net_that_cannot_be_used_is_named_where_one_is_needed() {

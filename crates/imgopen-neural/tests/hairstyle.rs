@@ -207,6 +207,9 @@ async fn a_kept_style_needs_no_painter() {
     let engine = Hairstyle::with_painter(nets(models.path()), painter.clone());
     let job = request(json!({"hairStyle": "Keep", "hairColor": "black"}), &astronaut());
     assert_eq!(engine.plan(job.checked_request()).await.unwrap(), None);
+    assert_eq!(engine.grade(job.checked_request(), Grade::Neural), Grade::Draft);
+    let bob = request(json!({"hairStyle": "bob", "hairColor": "brown"}), &astronaut());
+    assert_eq!(engine.grade(bob.checked_request(), Grade::Neural), Grade::Neural);
     let output = run(&engine, job).await.unwrap();
     assert!(output.notes[0].starts_with("the hair was recoloured"), "{:?}", output.notes);
     assert!(painter.jobs.lock().unwrap().is_empty());

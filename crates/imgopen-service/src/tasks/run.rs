@@ -248,8 +248,11 @@ async fn prepare(
         .map_err(|error| Stopped::Reason(format!("its request cannot be read: {error}")))?;
     let needs = run.task.needs.as_str();
     let choice = Needs::parse(needs).choose(&context.engines);
-    let choice = choice.map_err(|unavailable| Stopped::without_engine(context, unavailable, needs))?;
+    let mut choice = choice.map_err(|unavailable| Stopped::without_engine(context, unavailable, needs))?;
     context.absences.seen(needs);
+    // What is reported is what is made, not what the engine could make of other requests.
+    let asked = JobRequest::new(run.task.id.as_str(), operation, request.clone());
+    choice.offer.grade = choice.engine.grade(&asked, choice.offer.grade);
     // One that was open or not there at the submit may be another key's now.
     loras::check_named(context, &run.task.key, &request).await.map_err(|error| match error {
         NameError::Rejected(msg) => Stopped::Reason(msg),
