@@ -5,8 +5,8 @@
 //! | another style | a back end that inpaints: it paints the hair, by words made of `hairStyle`, `hairColor` and `prompt` | neural |
 //! | a [`KEPT`] style in a colour | recolouring: strands, lights and shades stay as they are | draft |
 //!
-//! In both cases, the hair is found by a net that finds people, the face, and the colours of crown and cheeks. Without a net
-//! nothing is offered. Of several people, the one with the largest face is taken. Pixels beyond the hair, and beyond
+//! In both cases, the hair is found by a net that finds people, the faces, and the colours of crown, cheeks and chest. Without a net
+//! nothing is offered. Of several people, the one with the largest face is taken, and what belongs to the others stays. Pixels beyond the hair, and beyond
 //! what a new style may cover, stay exactly as they were. Names of colours are those of hair; `#rrggbb` is read as sRGB.
 //!
 //! An engine that paints is given each job with a further input, `maskImage`, the size of the picture and white where to paint.
@@ -89,11 +89,13 @@ impl Hairstyle {
     fn find(&self, image: &DynamicImage, monitor: &Monitor) -> Result<(Hair, Vec<String>), EngineError> {
         let people = self.people()?;
         let faces = face::detect(&image.to_rgb8(), monitor)?;
-        let largest = faces.iter().max_by(|one, other| size(one).total_cmp(&size(other)));
-        let head = largest.and_then(Head::of);
+        let largest = (0..faces.len()).max_by(|one, other| size(&faces[*one]).total_cmp(&size(&faces[*other])));
+        let head = largest.and_then(|largest| Head::of(&faces[largest]));
         let head = head.ok_or_else(|| rejected("no face was found in the picture; give a portrait"))?;
+        let others = faces.iter().enumerate().filter(|(index, _)| Some(*index) != largest);
+        let others: Vec<Head> = others.filter_map(|(_, face)| Head::of(face)).collect();
         monitor.stage(0.3)?;
-        let found = hair::find(&people, &self.nets, image, head, monitor)?;
+        let found = hair::find(&people, &self.nets, image, head, &others, monitor)?;
         let hair =
             found.ok_or_else(|| rejected("no hair was found around the face; give a portrait that shows some"))?;
         let mut notes = vec![format!("the person was found by the net {}", people.described())];

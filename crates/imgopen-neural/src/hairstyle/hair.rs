@@ -1,9 +1,11 @@
 //! Finds the hair of a person.
 //!
-//! A net finds the person in a part of the picture around the head. What of it is hair is decided by place and colour: the crown
-//! shows the colours of the hair, cheeks and nose those of the skin, and each pixel beside the face belongs to the colours that it
-//! is nearer to. Only what hangs together with the crown counts. The edges of that follow those of the picture, by the same guided
-//! filter that refines backgrounds. Hair of the colour of skin is found in part only.
+//! A net finds the person in a part of the picture around the head, without what is nearer to the heads of others, or belongs to their
+//! bodies. What of it is hair is decided by place and colour: the crown shows the colours of the hair, cheeks and nose those of the
+//! skin, and each pixel beside the face belongs to the colours that it is nearer to. Below the jaw, hair has to be nearer to those of
+//! hair than to those of the clothes on the chest; face, jaw and neck are never hair. Only what hangs together with the crown counts.
+//! The edges of that follow those of the picture, by the same guided filter that refines backgrounds. Hair of the colour of skin, and
+//! below the jaw hair of the colour of clothes, is found in part only.
 
 use image::{DynamicImage, GrayImage, Luma};
 use imgopen_engine::{EngineError, Monitor};
@@ -40,6 +42,21 @@ const TOLERANCE: [f32; 3] = [25.0, 4.0, 4.0];
 /// The squared distance from the colours of hair beyond which a pixel is less likely to be hair, and over which that fades.
 const NEAR: [f32; 2] = [12.0, 8.0];
 
+/// How many squared deviations in favour of hair a place beside the face counts, where skin does not show.
+const BESIDE: f32 = 8.0;
+
+/// By how many squared deviations colours below the jaw have to be nearer to those of hair than to those of clothes.
+const SURE: f32 = 2.0;
+
+/// How often the colours of hair are taken again from what was found.
+const ROUNDS: usize = 3;
+
+/// How much nearer to the head hair is looked for if there are others.
+const CROWDED: f32 = 0.79;
+
+/// The height of the middle of a head above the eyes.
+const MIDDLE: f32 = 0.3;
+
 /// By how many units a hole for a new style is larger than the hair.
 const GROWN: f32 = 0.35;
 
@@ -66,7 +83,17 @@ struct Scene {
     labs: Vec<[f32; 3]>,
     /// The place of each pixel in relation to the head.
     places: Vec<[f32; 2]>,
+    /// How much of each pixel belongs to the person whose hair is looked for.
     person: Plane,
+    /// By which factor the distance from the head counts up to which hair is looked for.
+    reach: f32,
+}
+
+/// What colours are compared with.
+struct Others {
+    skin: Tones,
+    /// Those of the chest, if it shows.
+    clothes: Option<Tones>,
 }
 
 /// Colours that belong together, as a normal distribution.
@@ -74,9 +101,11 @@ struct Tones {
     middle: [f32; 3],
     /// The inverse of the covariance: 11, 12, 13, 22, 23, 33.
     spread: [f32; 6],
+    /// The logarithm of the determinant of the covariance: how much room they take.
+    size: f32,
 }
 
-/// Finds the hair around a face; `None` if there is none.
+/// Finds the hair around a face; `None` if there is none. `others` are the heads of other people in the picture.
 ///
 /// # Errors
 ///
@@ -86,6 +115,7 @@ pub(super) fn find(
     nets: &Nets,
     image: &DynamicImage,
     head: Head,
+    others: &[Head],
     monitor: &Monitor,
 ) -> Result<Option<Hair>, EngineError> {
     let Some(part) = head.part((image.width(), image.height())) else { return Ok(None) };
@@ -95,7 +125,7 @@ pub(super) fn find(
     let cut = if width < part.width || height < part.height { pixels::resized(&cut, width, height)? } else { cut };
     let person = people.find(nets, &cut)?;
     monitor.check_cancelled()?;
-    let scene = Scene::of(&cut, part, &head, person)?;
+    let scene = Scene::of(&cut, part, &head, others, person)?;
     let unit = head.unit * width as f32 / part.width as f32;
     let Some(mask) = scene.mask(monitor)? else { return Ok(None) };
     let matte = refine(&mask, &scene.colours, RADIUS, monitor)?;
@@ -156,36 +186,53 @@ impl Hair {
 }
 
 impl Scene {
-    fn of(cut: &DynamicImage, part: Part, head: &Head, person: Plane) -> Result<Self, EngineError> {
+    fn of(cut: &DynamicImage, part: Part, head: &Head, others: &[Head], person: Plane) -> Result<Self, EngineError> {
         let Channels { colours, opacity } = Channels::of(cut)?;
         let [red, green, blue] = &colours;
         let pixels = red.values.iter().zip(&green.values).zip(&blue.values);
         let labs = pixels.map(|((red, green), blue)| lab::of([*red, *green, *blue])).collect();
         let places = spots(part, (red.width, red.height), head);
         // What is transparent is not seen.
-        let person = person.with(&opacity, |person, opacity| person * opacity);
-        Ok(Self { colours, labs, places, person })
+        let mut person = person.with(&opacity, |person, opacity| person * opacity);
+        for other in others {
+            let theirs = spots(part, (red.width, red.height), other);
+            let pairs = places.iter().zip(theirs).zip(&mut person.values);
+            pairs.filter(|((own, other), _)| !is_own(**own, *other)).for_each(|(_, person)| *person = 0.0);
+        }
+        let reach = if others.is_empty() { 1.0 } else { CROWDED };
+        Ok(Self { colours, labs, places, person, reach })
     }
 
     /// Returns how likely each pixel is hair, from 0 to 1; `None` if no colours of hair show.
     fn mask(&self, monitor: &Monitor) -> Result<Option<Plane>, EngineError> {
         let crown = |index: usize| {
             let [side, above] = self.places[index];
-            self.person.values[index] > 0.9 && (1.15..2.6).contains(&above) && side.abs() < 1.0
+            self.person.values[index] > 0.9 && (0.95..1.45).contains(&above) && side.abs() < 0.9
         };
         let cheeks = |index: usize| {
             let [side, above] = self.places[index];
             (side / 1.05).hypot((above + 0.35) / 1.45) < 0.75 && (-1.1..0.1).contains(&above)
         };
-        let (Some(hair), Some(skin)) = (self.tones(crown), self.tones(cheeks)) else { return Ok(None) };
-        monitor.check_cancelled()?;
-        let first = self.likely(&hair, &skin, monitor)?;
-        let is_near = |index: usize| hair.distance(self.labs[index]) < skin.distance(self.labs[index]);
-        let sure = |index: usize| {
-            (first.values[index] > 0.6 && self.places[index][1] > -0.4) || (crown(index) && is_near(index))
+        let chest = |index: usize| {
+            let [side, above] = self.places[index];
+            self.person.values[index] > 0.9 && (-4.2..-2.5).contains(&above) && side.abs() < 1.0
         };
-        let Some(hair) = self.tones(sure) else { return Ok(None) };
-        let likely = self.likely(&hair, &skin, monitor)?;
+        let (Some(mut hair), Some(skin)) = (self.tones(crown), self.tones(cheeks)) else { return Ok(None) };
+        let others = Others { skin, clothes: self.tones(chest) };
+        monitor.check_cancelled()?;
+        let mut likely = self.likely(&hair, &others, monitor)?;
+        // At first only what is beside the head and above.
+        let mut lowest = -0.2;
+        for _ in 0..ROUNDS {
+            let is_near = |index: usize| hair.distance(self.labs[index]) < others.skin.distance(self.labs[index]);
+            let is_sure = |index: usize| {
+                (likely.values[index] > 0.6 && self.places[index][1] > lowest) || (crown(index) && is_near(index))
+            };
+            let Some(next) = self.tones(is_sure) else { return Ok(None) };
+            hair = next;
+            likely = self.likely(&hair, &others, monitor)?;
+            lowest = -0.5;
+        }
         self.connected(likely, monitor).map(Some)
     }
 
@@ -195,7 +242,7 @@ impl Scene {
         Tones::of(&chosen.collect::<Vec<_>>())
     }
 
-    fn likely(&self, hair: &Tones, skin: &Tones, monitor: &Monitor) -> Result<Plane, EngineError> {
+    fn likely(&self, hair: &Tones, others: &Others, monitor: &Monitor) -> Result<Plane, EngineError> {
         let mut values = Vec::with_capacity(self.labs.len());
         for (index, ((lab, [side, above]), person)) in
             self.labs.iter().zip(&self.places).zip(&self.person.values).enumerate()
@@ -203,8 +250,8 @@ impl Scene {
             if index % self.person.width == 0 {
                 monitor.check_cancelled()?;
             }
-            let region = person * region(*side, *above);
-            values.push(if region > 0.0 { region * likelihood(hair.distance(*lab), skin.distance(*lab)) } else { 0.0 });
+            let region = person * region(*side, *above, self.reach);
+            values.push(if region > 0.0 { region * others.likelihood(hair, *lab, [*side, *above]) } else { 0.0 });
         }
         Ok(Plane { values, ..self.person })
     }
@@ -244,6 +291,23 @@ impl Scene {
     }
 }
 
+impl Others {
+    /// Returns how likely a colour at a place is that of hair.
+    fn likelihood(&self, hair: &Tones, lab: [f32; 3], [side, above]: [f32; 2]) -> f32 {
+        let distance = hair.distance(lab);
+        let favour = BESIDE * beside_face(side, above);
+        let likely = likelihood(distance, self.skin.distance(lab) + favour);
+        let below = smooth((-1.1 - above) / 0.5);
+        match &self.clothes {
+            Some(clothes) if below > 0.0 => {
+                let other = clothes.distance(lab) + clothes.size - hair.size;
+                likely * (1.0 - below + below * nearer(distance + SURE, other))
+            }
+            _ => likely,
+        }
+    }
+}
+
 impl Tones {
     fn of(labs: &[[f32; 3]]) -> Option<Self> {
         if labs.len() < FEWEST {
@@ -263,7 +327,7 @@ impl Tones {
         let (first, second, third) = (d * f - e * e, c * e - b * f, b * e - c * d);
         let determinant = a * first + b * second + c * third;
         let spread = [first, second, third, a * f - c * c, b * c - a * e, a * d - b * b];
-        Some(Self { middle, spread: spread.map(|factor| factor / determinant) })
+        Some(Self { middle, spread: spread.map(|factor| factor / determinant), size: determinant.ln() })
     }
 
     /// Returns the square of how many standard deviations a colour is away.
@@ -277,18 +341,46 @@ impl Tones {
 /// Returns how likely a colour is that of hair, by its squared distances from hair and from skin.
 fn likelihood(hair: f32, skin: f32) -> f32 {
     let [near, fade] = NEAR;
-    let nearer = 1.0 / (1.0 + ((hair - skin) / 2.0).clamp(-30.0, 30.0).exp());
-    nearer * (-(hair - near).max(0.0) / fade).exp()
+    nearer(hair, skin) * (-(hair - near).max(0.0) / fade).exp()
+}
+
+/// Returns how likely the first of two squared distances is the right one.
+fn nearer(one: f32, other: f32) -> f32 {
+    1.0 / (1.0 + ((one - other) / 2.0).clamp(-30.0, 30.0).exp())
 }
 
 /// Returns how likely hair is at a place, by the place alone.
-fn region(side: f32, above: f32) -> f32 {
-    if is_inner(side, above) {
+fn region(side: f32, above: f32, reach: f32) -> f32 {
+    if is_skin(side, above) {
         return 0.0;
     }
-    let around = smooth((1.0 - (side / 3.1).hypot((above + 0.2) / 3.6)) / 0.15);
-    let hanging = smooth((2.8 - side.abs()) / 0.6) * smooth((above + 6.0) / 1.5);
-    around.max(hanging)
+    let around = smooth((1.0 - (side / 2.9).hypot((above - 0.1) / 3.3) / reach) / 0.15);
+    let hanging = smooth((2.1 - side.abs()) / 0.5) * smooth((above + 5.0) / 1.5);
+    around.max(if above < 0.1 { hanging } else { 0.0 })
+}
+
+/// Returns whether a place is one of face, jaw or neck, below a fringe.
+fn is_skin(side: f32, above: f32) -> bool {
+    let is_face = above < 0.45 && side.hypot((above + 0.45) / 1.35) < 1.0;
+    let is_brow = (side / 0.8).hypot((above - 0.45) / 0.35) < 1.0;
+    let is_jaw = above < -0.35 && (side / 1.15).hypot((above + 0.35) / 1.65) < 1.0;
+    let is_neck = above < -1.3 && side.abs() < 1.15;
+    is_face || is_brow || is_jaw || is_neck
+}
+
+/// Returns how far a place is beside the face or above it, from 0 to 1, where skin does not show; 0 below the jaw.
+fn beside_face(side: f32, above: f32) -> f32 {
+    let out = (side / 1.1).hypot((above + 0.3) / 1.5);
+    smooth((out - 1.0) / 0.3) * smooth((above + 1.2) / 0.5)
+}
+
+/// Returns whether a place belongs to a person rather than to another one, by where it is in relation to the heads of both. The body of
+/// the other begins below the chin, and ends at this one's head.
+fn is_own([side, above]: [f32; 2], [other_side, other_above]: [f32; 2]) -> bool {
+    let is_nearer = side.hypot(above - MIDDLE) <= other_side.hypot(other_above - MIDDLE);
+    let is_head = (side / 1.6).hypot((above - 0.1) / 1.5) <= 1.0;
+    let is_body = other_side.abs() < 3.0 && (-9.0..-1.2).contains(&other_above);
+    is_nearer && (is_head || !is_body)
 }
 
 /// Returns whether a place is one of eyes, nose or mouth.
@@ -360,7 +452,7 @@ mod tests {
         };
         let person = Plane { width: size.0, height: size.1, values: vec![1.0; size.0 * size.1] };
         let labs = pixels.iter().map(|pixel| lab::of(*pixel)).collect();
-        (Scene { colours: [plane(0), plane(1), plane(2)], labs, places, person }, size.0)
+        (Scene { colours: [plane(0), plane(1), plane(2)], labs, places, person, reach: 1.0 }, size.0)
     }
 
     #[test]
@@ -379,6 +471,42 @@ mod tests {
         for (side, above) in [(0.0, 0.0), (0.0, -1.0), (2.9, 0.0), (0.0, -2.5), (0.0, -4.2)] {
             assert!(at(side, above) < 0.05, "{side},{above}: {}", at(side, above));
         }
+    }
+
+    /// What has the colours of hair beside it, as a jaw in the shade, is neither.
+    #[test]
+    fn face_jaw_and_neck_are_never_hair() {
+        for (side, above) in [(0.0, 0.0), (0.9, -0.9), (-0.8, -1.4), (0.0, -1.9), (1.1, -2.5), (0.0, 0.7)] {
+            assert_eq!(region(side, above, 1.0), 0.0, "{side},{above}");
+        }
+        // A fringe, a temple, hair beside the jaw and before the shoulders.
+        for (side, above) in [(0.0, 0.9), (0.9, 0.5), (1.4, -1.0), (-1.5, -2.5)] {
+            assert!(region(side, above, 1.0) > 0.9, "{side},{above}");
+        }
+        assert!(region(2.5, 0.1, 1.0) > 0.5 && region(2.5, 0.1, CROWDED) == 0.0);
+    }
+
+    /// Below the jaw, where hair falls onto something as dark.
+    #[test]
+    fn hair_onto_clothes_of_its_colour_is_not_found() {
+        let tones = |lightness: f32| Tones::of(&[[lightness, 2.0, 4.0]; 40]).unwrap();
+        let likely = |clothes: f32, above: f32| {
+            let others = Others { skin: tones(70.0), clothes: Some(tones(clothes)) };
+            others.likelihood(&tones(15.0), [15.0, 2.0, 4.0], [1.5, above])
+        };
+        assert!(likely(15.0, -1.0) > 0.99 && likely(60.0, -3.0) > 0.99);
+        // By hand: the distances are the same, less what has to be sure.
+        assert!((likely(15.0, -3.0) - 1.0 / (1.0 + 1_f32.exp())).abs() < 1e-3, "{}", likely(15.0, -3.0));
+    }
+
+    #[test]
+    fn others_keep_their_heads_and_bodies() {
+        // Beside the own head, and before the body of someone behind.
+        assert!(is_own([0.5, 1.0], [3.0, -4.0]) && is_own([1.5, 0.0], [-2.0, -3.0]));
+        // Above it, where someone's arm is, and where their own head is nearer.
+        assert!(!is_own([0.0, 1.8], [1.0, -4.0]) && !is_own([2.0, 0.5], [-1.5, 0.3]));
+        // Far from any body.
+        assert!(is_own([0.0, 1.8], [5.0, -4.0]));
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn group() -> RgbImage {
 const SAMPLES: [usize; 6] = [3, 3, 3, 4, 5, 4];
 
 /// Those photographs.
-fn samples() -> Vec<RgbImage> {
+pub fn samples() -> Vec<RgbImage> {
     let script = "import glob, os, subprocess, sys, tarfile\n\
         folder = sys.argv[1]\n\
         os.makedirs(folder, exist_ok=True)\n\

@@ -9,6 +9,7 @@ mod background;
 #[path = "../support/cutouts.rs"]
 mod cutouts;
 mod faces;
+mod hairstyle;
 #[path = "../support/packs.rs"]
 mod packs;
 #[path = "../../../imgopen-tools/tests/support/python.rs"]
