@@ -263,27 +263,6 @@ async fn a_move_whose_source_was_used_meanwhile_is_not_valid() {
 #[tokio::test]
 async fn a_row_that_arrives_with_another_value_is_found() {
     let ((directory, _), target) = (source().await, Memory::new());
-    // The third put is that of the tasks.
-    target.puts.store(2, Ordering::Relaxed);
-    let error = run(directory.path(), &target, MoveOptions::default()).await.unwrap_err();
-    assert!(matches!(error, MoveError::Store(_)), "{error}");
-    {
-        let mut held = target.held.lock().unwrap();
-        let tasks = held.rows.get_mut(&RowKind::Tasks).unwrap();
-        let row = tasks.pop_first().unwrap();
-        tasks.insert(row.replace("enlarge_image", "blur"));
-    }
-    target.puts.store(usize::MAX, Ordering::Relaxed);
-    let error = run(directory.path(), &target, MoveOptions::default()).await.unwrap_err();
-    assert!(matches!(&error, MoveError::Other { .. }) && error.to_string().contains("dropdb"), "{error}");
-    // Into another database it goes, from the beginning.
-    let another = Memory::new();
-    assert!(!run(directory.path(), &another, MoveOptions::default()).await.unwrap().is_resumed);
-}
-
-#[tokio::test]
-async fn a_row_that_arrives_with_another_value_is_found() {
-    let ((directory, _), target) = (source().await, Memory::new());
     // The last answer of the move is lost, and meanwhile a row of the target is changed.
     let stopped = (0..).map(|puts| (puts, target.clone()));
     for (puts, target) in stopped {
