@@ -220,10 +220,7 @@ impl Work {
         let mut picture = decode_input(job.input(SOURCE)?, job.limits(), monitor)?;
         let hole = match expansion {
             Some(expansion) => extend(&mut picture, &expansion, job.limits())?,
-            None => {
-                let size = (picture.image.width(), picture.image.height());
-                read_mask(job.input(HOLE)?, job.limits(), (SOURCE, size), monitor)?
-            }
+            None => read_mask(job.input(HOLE)?, job.limits(), (SOURCE, &picture.image), monitor)?,
         };
         monitor.check_cancelled()?;
         let image = &picture.image;

@@ -50,10 +50,15 @@ pub(crate) fn sent(image: &DynamicImage) -> Result<String, EngineError> {
     Ok(BASE64_STANDARD.encode(png(image)?))
 }
 
-/// Reads a mask of a job in shades of gray: white is redrawn. Programs differ in what they make of colours and transparency.
-/// Blocks.
-pub(crate) fn marked(job: &Job, field: &str, monitor: &Monitor) -> Result<GrayImage, EngineError> {
-    mask_shades(job.input(field)?, job.limits(), monitor)
+/// Reads a mask of a job in shades of gray: white is redrawn. Programs differ in what they make of colours and transparency. `of`
+/// is the picture that it is for, by its field. Blocks.
+pub(crate) fn marked(
+    job: &Job,
+    field: &str,
+    of: Option<(&str, &DynamicImage)>,
+    monitor: &Monitor,
+) -> Result<GrayImage, EngineError> {
+    mask_shades(job.input(field)?, job.limits(), of, monitor)
 }
 
 /// Returns a mask as the web UI prepares it: inverted if asked for, and with a blurred edge.
@@ -192,7 +197,7 @@ mod tests {
             let input = Input { field: "mask".to_owned(), url: String::new(), bytes: png(&mask).unwrap() };
             let request = JobRequest::new("task", &IMAGE_TO_IMAGE, json!({}));
             let job = Job::new(request, "run").with_inputs(vec![input]);
-            assert_eq!(marked(&job, "mask", &Monitor::new().0).unwrap().as_raw(), shades);
+            assert_eq!(marked(&job, "mask", None, &Monitor::new().0).unwrap().as_raw(), shades);
         }
     }
 

@@ -68,8 +68,7 @@ impl Lama {
         let mut source = picture::decode_input(job.input("sourceImage")?, job.limits(), monitor)?;
         let image = &mut source.image;
         monitor.stage(0.05)?;
-        let size = (image.width(), image.height());
-        let hole = fill::read_hole(job.input("maskImage")?, job.limits(), size, monitor)?;
+        let hole = fill::read_hole(job.input("maskImage")?, job.limits(), image, monitor)?;
         let (weights, session) = self.open()?;
         monitor.stage(0.1)?;
         let mut notes = vec![filled(&weights)];

@@ -1,45 +1,57 @@
 //! Reads from a mask which pixels of a picture it marks.
 
-use image::GrayImage;
+use image::{DynamicImage, GrayImage};
 use imgopen_engine::{EngineError, Input, Monitor, PictureLimits};
 
 use crate::decode::{InputError, decode_input};
-use crate::shades::{Form, Shades};
+use crate::shades::{Form, NOISE, Shades};
 
-/// The shade from which on a pixel is marked.
-const MARKED: u8 = 128;
-
-/// Returns the pixels that a mask marks, row by row. `size` is that of the picture of the field `of`. Masks are understood in
-/// these forms:
+/// Returns the pixels that a mask marks, row by row. `of` is the picture that it is for, upright, by the name of its field.
 ///
-/// - light on black, in any colour; if nothing is lighter than mid gray, compared with its lightest shade;
-/// - paint on white, if some of it has a colour; black on white marks the white;
-/// - paint on nothing: what is opaque, in one colour or a few, also if it is black or half opaque. If there is black and
-///   something lighter, what is light and opaque;
-/// - a photograph with holes: what is transparent.
+/// Masks are understood in the forms in which people make them. *Clear* is a pixel that is more transparent than the middle
+/// between the least and the highest opacity, the *edge* are the outermost pixels, and a *picture* is the one that the mask is for,
+/// or looks like a photograph. The first line that fits decides:
+///
+/// | mask | what it marks |
+/// |---|---|
+/// | clear, black or white all over | rejected: nothing, or everything |
+/// | a picture with holes | what is clear, but not what is clear in the picture itself as well |
+/// | a picture without holes; in gray, written again, scaled, with paint on it | rejected: nothing in it says what is marked |
+/// | black and white, and something clear | what is white |
+/// | at least two thirds of the edge opaque, and something clear: one colour or a drawing with holes | what is clear |
+/// | gray, with black and something lighter, and the edge clear | what is lighter |
+/// | a brush on nothing, in any colours, black too, half opaque or with soft edges | what is opaque, from a quarter on |
+/// | colours, and more of the edge white than black | what is not white, black too |
+/// | light on black: white, any colours, 0 and 1, a palette, gray | what is light: gray from the middle on, colours from a quarter on |
+/// | black on white, in gray | what is white: nothing says that it is inverted |
+///
+/// If its lightest shade or densest paint is darker than the middle, the others are compared with that, so that 0 and 1 count
+/// like black and white, and faint paint like strong paint. Values of 16 bits that are below 4096 are taken as those of fewer bits.
+/// Black, white and gray are so within 40 levels of 255, by which JPEG files stray.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] if the mask cannot be read, has another size, is a photograph without holes, or marks nothing or
-/// everything; [`EngineError::Cancelled`].
+/// [`EngineError::Rejected`] if the mask cannot be read, has another size than the picture, is a picture without holes, or marks
+/// nothing or everything; [`EngineError::Cancelled`].
 pub fn read_mask(
     input: &Input,
     limits: &PictureLimits,
-    (of, size): (&str, (u32, u32)),
+    of: (&str, &DynamicImage),
     monitor: &Monitor,
 ) -> Result<Vec<bool>, EngineError> {
     let mask = decode_input(input, limits, monitor)?.image;
     let wrong = |problem: String| EngineError::from(InputError::new(input, problem));
+    let (field, picture) = of;
     let (width, height) = (mask.width(), mask.height());
-    if (width, height) != size {
-        let (wanted_width, wanted_height) = size;
+    if (width, height) != (picture.width(), picture.height()) {
+        let (wanted_width, wanted_height) = (picture.width(), picture.height());
         return Err(wrong(format!(
-            "is {width}x{height} pixels, but the picture of `{of}` is {wanted_width}x{wanted_height}; give a mask of the \
+            "is {width}x{height} pixels, but the picture of `{field}` is {wanted_width}x{wanted_height}; give a mask of the \
              same size"
         )));
     }
-    let shades = Shades::of(input, &mask, monitor)?;
-    let marked: Vec<_> = shades.image.as_raw().iter().map(|shade| *shade >= MARKED).collect();
+    let shades = Shades::of(input, &mask, Some(of), monitor)?;
+    let marked = shades.marked();
     match (marked.contains(&true), marked.contains(&false)) {
         (false, _) => Err(wrong(nothing(&shades))),
         (true, false) => Err(wrong(everything(&shades))),
@@ -47,14 +59,20 @@ pub fn read_mask(
     }
 }
 
-/// Returns the shades of a mask, in the forms of [`read_mask`]: white where it marks, black where it does not.
+/// Returns the shades of a mask, in the forms of [`read_mask`]: white where it marks, black where it does not. `of` is the picture
+/// that it is for, which may have another size.
 ///
 /// # Errors
 ///
-/// [`EngineError::Rejected`] if the mask cannot be read or is a photograph without holes; [`EngineError::Cancelled`].
-pub fn mask_shades(input: &Input, limits: &PictureLimits, monitor: &Monitor) -> Result<GrayImage, EngineError> {
+/// [`EngineError::Rejected`] if the mask cannot be read or is a picture without holes; [`EngineError::Cancelled`].
+pub fn mask_shades(
+    input: &Input,
+    limits: &PictureLimits,
+    of: Option<(&str, &DynamicImage)>,
+    monitor: &Monitor,
+) -> Result<GrayImage, EngineError> {
     let mask = decode_input(input, limits, monitor)?.image;
-    Ok(Shades::of(input, &mask, monitor)?.image)
+    Ok(Shades::of(input, &mask, of, monitor)?.image)
 }
 
 /// Says what a mask is that marks nothing.
@@ -65,7 +83,11 @@ fn nothing(shades: &Shades) -> String {
         0 => "is black all over".to_owned(),
         lightest => format!("has no shade lighter than {lightest} of 255"),
     };
-    format!("{what}, so that nothing is to be removed; paint white what is to go")
+    let classes = match lightest > 0 && lightest < NOISE {
+        true => ", or the one class that is to go if its values are numbers of classes",
+        false => "",
+    };
+    format!("{what}, so that nothing is to be removed; paint white what is to go{classes}")
 }
 
 /// Says what a mask is that marks everything.

@@ -9,7 +9,7 @@
 //! JPEG and lossy WebP. The same request with the same seed gives the same pixels on every machine: nothing depends on the number
 //! of threads, nor on functions that platforms round differently.
 //!
-//! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What they mark, in one of the forms of
+//! - **Masks** have the size of the picture, after applying the EXIF orientation of both. What they mark, by the table of
 //!   [`read_mask`](imgopen_picture::read_mask), is removed, with [`MASK_GROWTH`] pixels around it, because edges of masks are soft.
 //! - **Without a source**, where no 8x8 pixels are left outside the hole, the nearest pixels are repeated.
 //! - **Time** is bounded: more than 8 million pixels around a hole are processed at reduced size, and patches of larger
@@ -109,7 +109,7 @@ fn serve(job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
 /// # Errors
 ///
 /// [`EngineError::Rejected`] if a picture cannot be read, or if the mask has another size, marks nothing or everything, or is a
-/// photograph; [`EngineError::Cancelled`].
+/// picture without holes; [`EngineError::Cancelled`].
 ///
 /// ```
 /// use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
@@ -139,7 +139,7 @@ pub fn remove(source: &Input, mask: &Input, limits: &PictureLimits, monitor: &Mo
     let mut decoded = picture::decode_input(source, limits, monitor)?;
     let image = &mut decoded.image;
     monitor.stage(0.05)?;
-    let hole = read_hole(mask, limits, (image.width(), image.height()), monitor)?;
+    let hole = read_hole(mask, limits, image, monitor)?;
     monitor.stage(0.1)?;
     erase(image, &hole, monitor)?;
     let removed = hole.iter().filter(|hole| **hole).count();

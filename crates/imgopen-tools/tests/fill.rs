@@ -164,7 +164,7 @@ fn masks_are_read_by_brightness_and_opacity_and_grown() {
     });
     assert!(gone(remove(spoilt(0), png(holes)).unwrap()));
     let whole = remove(spoilt(0), png(picture.clone())).unwrap_err().to_string();
-    assert!(whole.contains("looks like a photograph"), "{whole}");
+    assert!(whole.contains("nothing in it is transparent"), "{whole}");
     // A JPEG's edges are soft.
     let jpeg = file(&gray(255).into(), ImageFormat::Jpeg);
     assert!(gone(remove(spoilt(0), jpeg).unwrap()));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::build::Uploads;
 use super::ids::{FOLDER, digest};
-use crate::generation::Generation;
+use crate::generation::{Generation, Start};
 use crate::http::{CallError, Http};
 use crate::pictures::{self, fitted, fitted_control, marked, png, prepared};
 
@@ -34,6 +34,13 @@ pub(super) struct Kept {
     pub mask: GrayImage,
 }
 
+/// Reads the mask of a picture that is given. It is prepared before it is fitted, because the blur is in pixels of the mask.
+fn shades(job: &Job, start: &Start, given: &DynamicImage, monitor: &Monitor) -> Result<Option<GrayImage>, EngineError> {
+    let Some(rules) = &start.mask else { return Ok(None) };
+    let shades = marked(job, rules.picture, Some((start.picture, given)), monitor)?;
+    Ok(Some(prepared(shades, rules, monitor)?))
+}
+
 /// Where the server has put a file.
 #[derive(Debug, Deserialize)]
 struct Place {
@@ -48,9 +55,14 @@ impl Inputs {
         let size = (generation.width, generation.height);
         let mut inputs = Self::default();
         let given = match &generation.start {
-            Some(start) => Some((start, flatten(pictures::read(job, start.picture, monitor)?))),
+            Some(start) => Some((start, pictures::read(job, start.picture, monitor)?)),
             None => None,
         };
+        let shades = match &given {
+            Some((start, given)) => shades(job, start, given, monitor)?,
+            None => None,
+        };
+        let given = given.map(|(start, given)| (start, flatten(given)));
         for unit in &generation.control {
             let start = given.as_ref().map(|(_, given)| given);
             let picture = pictures::control(job, unit, start, monitor)?;
@@ -59,9 +71,7 @@ impl Inputs {
         let Some((start, given)) = given else { return Ok(inputs) };
         let given = fitted(&given, start.fit, size);
         inputs.start = Some(png(&given)?);
-        if let Some(rules) = &start.mask {
-            // In this order, because the blur is in pixels of the mask that is given.
-            let shades = prepared(marked(job, rules.picture, monitor)?, rules, monitor)?;
+        if let Some(shades) = shades {
             let mask = fitted(&shades.into(), start.fit, size).into_luma8();
             // Its red channel is read.
             inputs.mask = Some(png(&DynamicImage::from(mask.clone()).into_rgb8().into())?);
@@ -139,12 +149,16 @@ mod tests {
     #[test]
     fn a_mask_is_blurred_before_it_is_fitted() {
         let half = DynamicImage::from(GrayImage::from_fn(256, 256, |x, _| Luma([if x < 128 { 255 } else { 0 }])));
-        let input = |field: &str| Input { field: field.to_owned(), url: String::new(), bytes: png(&half).unwrap() };
+        let plain = DynamicImage::from(GrayImage::from_pixel(256, 256, Luma([90])));
+        let input = |field: &str, image: &DynamicImage| {
+            let bytes = png(image).unwrap();
+            Input { field: field.to_owned(), url: String::new(), bytes }
+        };
         let scripts = json!({"image_link": "https://example.com/a.png", "mask_link": "https://example.com/m.png"});
         let body = json!({"prompt": "a", "width": 64, "height": 64, "mask_blur": 8, "alwayson_scripts": scripts});
         let request = JobRequest::new("task", &IMAGE_TO_IMAGE, body);
         let generation = Generation::read(&request).unwrap();
-        let pictures = vec![input("alwayson_scripts.image_link"), input("alwayson_scripts.mask_link")];
+        let pictures = vec![input("alwayson_scripts.image_link", &plain), input("alwayson_scripts.mask_link", &half)];
         let job = Job::new(request, "run").with_inputs(pictures);
         let inputs = Inputs::read(&job, &generation, &Monitor::new().0).unwrap();
         let mask = decode(&inputs.mask.unwrap(), &PictureLimits::default()).unwrap().image.to_luma8();

@@ -122,15 +122,19 @@ impl Instance {
         let filling = template.request(job.checked_request(), self.name())?;
         let seed = seed::of(filling.seed, job);
         let mut uploads = BTreeMap::new();
-        for wanted in template.pictures() {
+        let pictures = template.pictures();
+        let source = pictures.iter().find(|picture| !picture.is_mask && job.input(&picture.field).is_ok());
+        let source = source.map(|picture| picture.field.clone());
+        for wanted in pictures {
             if job.input(&wanted.field).is_err() {
                 // The request does not name it, and the workflow may have a default.
                 continue;
             }
             let (field, of_job, watching) = (wanted.field.clone(), job.clone(), monitor.clone());
+            let source = source.clone();
             let file = blocking(move || {
                 png(&match wanted.is_mask {
-                    true => DynamicImage::from(marked(&of_job, &wanted.field, &watching)?).into_rgb8().into(),
+                    true => mask_of(&of_job, &wanted.field, source.as_deref(), &watching)?,
                     false => flatten(pictures::read(&of_job, &wanted.field, &watching)?),
                 })
             });
@@ -236,4 +240,16 @@ impl Instance {
             },
         }
     }
+}
+
+/// Reads a mask for a workflow, which marks a part of the picture in the field `source`. Blocks.
+fn mask_of(job: &Job, field: &str, source: Option<&str>, monitor: &Monitor) -> Result<DynamicImage, EngineError> {
+    let shades = match source {
+        Some(source) => {
+            let picture = pictures::read(job, source, monitor)?;
+            marked(job, field, Some((source, &picture)), monitor)?
+        }
+        None => marked(job, field, None, monitor)?,
+    };
+    Ok(DynamicImage::from(shades).into_rgb8().into())
 }

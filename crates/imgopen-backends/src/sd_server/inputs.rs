@@ -22,11 +22,16 @@ impl Inputs {
         let size = (generation.width, generation.height);
         let (mut inputs, mut start) = (Self::default(), None);
         if let Some(rules) = &generation.start {
-            let given = flatten(read(job, rules.picture, monitor)?);
+            let given = read(job, rules.picture, monitor)?;
+            let shades = rules.mask.as_ref().map(|mask| {
+                let shades = marked(job, mask.picture, Some((rules.picture, &given)), monitor)?;
+                prepared(shades, mask, monitor)
+            });
+            let shades = shades.transpose()?;
+            let given = flatten(given);
             let picture = fitted(&given, rules.fit, size);
             inputs.encoded.start = Some(sent(&picture)?);
-            if let Some(mask) = &rules.mask {
-                let shades = prepared(marked(job, mask.picture, monitor)?, mask, monitor)?;
+            if let Some(shades) = shades {
                 let shades = fitted(&shades.into(), rules.fit, size);
                 inputs.encoded.mask = Some(sent(&shades)?);
                 inputs.under = Some((picture.to_rgb8(), shades.to_luma8()));

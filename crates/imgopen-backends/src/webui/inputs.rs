@@ -16,11 +16,13 @@ pub(super) fn encoded(job: &Job, generation: &Generation, monitor: &Monitor) -> 
         let field = unit.picture.as_deref();
         field.map(|field| sent(&flatten(read(field)?))).transpose()
     });
-    let start = start.map(|start| read(start.picture)).transpose()?;
+    let field = start.map(|start| start.picture);
+    let start = field.map(read).transpose()?;
+    let mask = mask.map(|mask| marked(job, mask.picture, field.zip(start.as_ref()), monitor)).transpose()?;
     Ok(Encoded {
         start_size: start.as_ref().map(|image| (image.width(), image.height())),
         start: start.map(|image| sent(&image)).transpose()?,
-        mask: mask.map(|mask| sent(&marked(job, mask.picture, monitor)?.into())).transpose()?,
+        mask: mask.map(|mask| sent(&mask.into())).transpose()?,
         control: control.collect::<Result<_, _>>()?,
     })
 }

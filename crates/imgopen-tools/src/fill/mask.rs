@@ -1,5 +1,6 @@
 //! Reads from a mask which pixels to fill.
 
+use image::DynamicImage;
 use imgopen_engine::{EngineError, Input, Monitor, PictureLimits};
 use imgopen_picture::read_mask;
 
@@ -9,19 +10,19 @@ use crate::morphology::dilate;
 pub(super) const GROWTH: usize = 2;
 
 /// Returns the pixels that a mask file marks, row by row, grown by [`MASK_GROWTH`](super::MASK_GROWTH) if that leaves any
-/// unmarked. `size` is that of the picture in `sourceImage`.
+/// unmarked. `source` is the picture in `sourceImage`.
 ///
 /// # Errors
 ///
 /// [`EngineError::Rejected`] if the file cannot be read, or if the mask has another size, marks nothing or everything, or is a
-/// photograph; [`EngineError::Cancelled`].
+/// picture without holes, such as the source itself; [`EngineError::Cancelled`].
 pub fn read_hole(
     input: &Input,
     limits: &PictureLimits,
-    size: (u32, u32),
+    source: &DynamicImage,
     monitor: &Monitor,
 ) -> Result<Vec<bool>, EngineError> {
-    let marked = read_mask(input, limits, ("sourceImage", size), monitor)?;
-    let grown = dilate(&marked, size.0 as usize, GROWTH, monitor)?;
+    let marked = read_mask(input, limits, ("sourceImage", source), monitor)?;
+    let grown = dilate(&marked, source.width() as usize, GROWTH, monitor)?;
     Ok(if grown.iter().all(|marked| *marked) { marked } else { grown })
 }
