@@ -22,7 +22,7 @@ use crate::shades::{Form, NOISE, Shades};
 /// | gray, with black and something lighter, and the edge clear | what is lighter |
 /// | a brush on nothing, in any colours, black too, half opaque or with soft edges | what is opaque, from a quarter on |
 /// | colours, and more of the edge white than black | what is not white, black too |
-/// | light on black: white, any colours, 0 and 1, a palette, gray | what is light: gray from the middle on, colours from a quarter on |
+/// | light on black: white, any colours, 0 and 1, a palette, gray | what is light: gray from the middle, colours from a quarter on |
 /// | black on white, in gray | what is white: nothing says that it is inverted |
 ///
 /// If its lightest shade or densest paint is darker than the middle, the others are compared with that, so that 0 and 1 count

@@ -51,7 +51,7 @@ pub struct Saved {
     pub bytes: u64,
     /// The width, height and format of a picture.
     pub picture: Option<(u32, u32, String)>,
-    /// Why it was not converted to the format of its name, if that failed.
+    /// Why it is not in the format that the name in `--output` stands for, if it is not.
     pub unconverted: Option<String>,
 }
 
@@ -67,15 +67,11 @@ impl Saved {
         })
     }
 
-    /// Says that the name of the file belongs to another format, which an animation has, because it is not converted, and a
-    /// picture that cannot be converted.
+    /// Says why the file has another name than `--output` gave: its format could not be the one that the name stands for.
     pub fn note(&self) -> Option<String> {
-        let (_, _, format) = self.picture.as_ref()?;
-        let named: Format = self.path.extension()?.to_str()?.parse().ok()?;
+        let ((_, _, format), why) = (self.picture.as_ref()?, self.unconverted.as_ref()?);
         let path = self.path.display();
-        let why = self.unconverted.as_ref().map_or(String::new(), |why| format!("; it was not converted: {why}"));
-        (named.name() != format)
-            .then(|| format!("{path} is a {format} picture, as the server made it, whatever its name says{why}"))
+        Some(format!("{path} is a {format} picture, as the server made it, and named so; it was not converted: {why}"))
     }
 
     /// Describes the result in text.
@@ -150,7 +146,13 @@ async fn save_once(
     ensure!(bytes > 0, "it is empty");
     let mut picture = inspect(file.path(), bytes)?;
     let mut unconverted = None;
-    if let Some(format) = target.format().filter(|format| picture.is_some_and(|picture| needs(&picture, *format))) {
+    let named = target.format();
+    let differs = |picture: Option<Header>| {
+        named.filter(|format| picture.is_some_and(|picture| picture.format.as_format() != Some(*format)))
+    };
+    if differs(picture).is_some() && picture.is_some_and(|picture| picture.frames > 1) {
+        unconverted = Some("an animation would lose its frames".to_owned());
+    } else if let Some(format) = differs(picture) {
         let from = file.path().to_owned();
         match tokio::task::spawn_blocking(move || converted(&from, format)).await? {
             Ok(converted) => {
@@ -164,8 +166,12 @@ async fn save_once(
         }
     }
     let extension = picture.map_or_else(|| extension_of(url), |picture| picture.format.extension());
+    let is_renamed = differs(picture).is_some();
     let picture = picture.map(|Header { width, height, format, .. }| (width, height, format.to_string()));
     let path = match target {
+        Target::Files(place) if is_renamed => {
+            keep(file, place.with_extension(extension).names(job, number, extension))?
+        }
         Target::Files(place) => keep(file, place.names(job, number, extension))?,
         Target::StandardOutput => {
             output::print_file(file.as_file_mut()).context("cannot write to standard output")?;
@@ -201,11 +207,6 @@ fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<Header>> {
     }
     file.read_to_end(&mut read)?;
     Ok(picture::inspect(&read, &LIMITS).ok())
-}
-
-/// Returns whether a picture has another format than the name of its file says. Animations stay as they are.
-fn needs(picture: &Header, format: Format) -> bool {
-    picture.format.as_format() != Some(format) && picture.frames == 1
 }
 
 /// Converts a picture, with what its file carries.
@@ -272,7 +273,7 @@ mod tests {
             assert_eq!(Target::Files(Place::File(name.into())).format(), Some(format));
             image.save_with_format(&file, from).unwrap();
             let before = picture::decode(&std::fs::read(&file).unwrap(), &LIMITS).unwrap();
-            assert!(needs(&before.header, format) && !needs(&before.header, before.header.format.written()));
+            assert_ne!(before.header.format.as_format(), Some(format));
             let after = picture::decode(&converted(&file, format).unwrap(), &LIMITS).unwrap();
             assert_eq!((after.header.format.as_format(), after.header.width), (Some(format), 16));
             assert!(format == Format::Jpeg || after.image == before.image, "{name}");
@@ -319,10 +320,12 @@ mod tests {
         let target = Target::Files(Place::File(path.clone()));
         let saved = save(&job(), &url, &target, None).await.unwrap();
         server.join().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), content);
+        assert!(!path.exists(), "it is not a WebP file");
+        assert_eq!(saved.path, path.with_extension("png"));
+        assert_eq!(std::fs::read(&saved.path).unwrap(), content);
         assert_eq!(saved.picture, Some((17_000, 1, "PNG".to_owned())));
         let note = saved.note().unwrap();
-        assert!(note.contains("wide.webp is a PNG picture, as the server made it") && note.contains("16383"), "{note}");
+        assert!(note.contains("wide.png is a PNG picture, as the server made it") && note.contains("16383"), "{note}");
     }
 
     fn job() -> Job {
