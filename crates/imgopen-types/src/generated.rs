@@ -1352,8 +1352,10 @@ pub struct ImageToImageScripts {
     pub image_link: String,
     /// URL of the mask, a picture that is white where the input picture is to be redrawn, and black elsewhere. Other
     /// colours on black count like white, and so does paint on transparency, in any colour and also half opaque.
-    /// Colours on white are redrawn, too; black on white marks the white. A photograph marks what is transparent in
-    /// it.
+    /// Colours on white are redrawn, too, and so is black beside them; in gray, black on white marks the white.
+    /// Holes mark what is transparent: in the input picture itself, in another one, or in one colour that most of
+    /// the edge has. The input picture without holes, also with paint on it, is rejected, because nothing in it says
+    /// what is meant.
     ///
     /// (`mask_link` on the wire; optional; published in part)
     ///
@@ -1414,8 +1416,11 @@ static IMAGE_TO_IMAGE_SCRIPTS: Object = Object {
             .about(concat!(
                 "URL of the mask, a picture that is white where the input picture is to be redrawn, and ",
                 "black elsewhere. Other colours on black count like white, and so does paint on ",
-                "transparency, in any colour and also half opaque. Colours on white are redrawn, too; ",
-                "black on white marks the white. A photograph marks what is transparent in it."
+                "transparency, in any colour and also half opaque. Colours on white are redrawn, too, and ",
+                "so is black beside them; in gray, black on white marks the white. Holes mark what is ",
+                "transparent: in the input picture itself, in another one, or in one colour that most of ",
+                "the edge has. The input picture without holes, also with paint on it, is rejected, ",
+                "because nothing in it says what is meant."
             ))
             .provenance(Provenance::Partial)
             .source("How colours, transparency and photographs are understood is ours.")
@@ -7738,8 +7743,10 @@ pub struct RemoveObjectRequest {
     pub source_image: String,
     /// URL of the mask, a picture of the same size that is white where the other picture is to be erased, and black
     /// elsewhere. Other colours on black count like white, and so does paint on transparency, in any colour and also
-    /// half opaque. Colours on white are erased, too; black on white marks the white. A photograph marks what is
-    /// transparent in it.
+    /// half opaque. Colours on white are erased, too, and so is black beside them; in gray, black on white marks the
+    /// white. Holes mark what is transparent: in the other picture itself, in a photograph, or in one colour that
+    /// most of the edge has. The other picture without holes, also with paint on it, is rejected, because nothing in
+    /// it says what is meant.
     ///
     /// (`maskImage` on the wire; required; inferred, not published)
     ///
@@ -7782,7 +7789,10 @@ static REMOVE_OBJECT_REQUEST: Object = Object {
                 "URL of the mask, a picture of the same size that is white where the other picture is to ",
                 "be erased, and black elsewhere. Other colours on black count like white, and so does ",
                 "paint on transparency, in any colour and also half opaque. Colours on white are erased, ",
-                "too; black on white marks the white. A photograph marks what is transparent in it."
+                "too, and so is black beside them; in gray, black on white marks the white. Holes mark ",
+                "what is transparent: in the other picture itself, in a photograph, or in one colour that ",
+                "most of the edge has. The other picture without holes, also with paint on it, is ",
+                "rejected, because nothing in it says what is meant."
             ))
             .provenance(Provenance::Inferred)
             .source("How colours, transparency and photographs are understood is ours.")
