@@ -24,7 +24,7 @@ pub use backends::Backends;
 use file::SettingsFile;
 use flags::Flags;
 use messages::{describe, source};
-pub use nets::runtime;
+pub use nets::{catalogue, named as named_catalogue, runtime};
 use service::{OfService, check_listen};
 pub use shown::Setting;
 use shown::{by_name, hide};

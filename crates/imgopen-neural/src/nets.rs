@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use imgopen_engine::EngineError;
 use imgopen_nets::runtime::{Rten, Runtime};
 use imgopen_nets::{Limits, ModelFile, NetError, Session, SessionSettings, Sessions};
-use imgopen_packs::{Catalogue, Packs, State};
+use imgopen_packs::{Catalogue, InstalledFile, Packs, State};
 use tracing::{info, warn};
 
 use self::own::Own;
@@ -104,15 +104,17 @@ impl Nets {
     }
 
     /// As [`run_by`](Self::run_by), with nets of the operator's own that another runtime runs, such as [`Apart`](crate::Apart): nobody
-    /// has proven them, as packs are proven by their hashes.
+    /// has proven them, as packs are proven by their hashes. Packs are those of a catalogue, in which they have the names of the
+    /// built-in one.
     pub fn run_apart(
+        catalogue: Catalogue,
         runtime: Arc<dyn Runtime>,
         apart: Arc<dyn Runtime>,
         models: &Path,
         settings: SessionSettings,
     ) -> Self {
         let sessions = Sessions::with_apart(runtime, apart, settings);
-        Self::new(Packs::in_models(models), Catalogue::built_in().clone(), sessions, settings.limits)
+        Self::new(Packs::in_models(models), catalogue, sessions, settings.limits)
     }
 
     /// As [`in_models`](Self::in_models), with another catalogue, in which packs have the names of the built-in one, and with
@@ -231,7 +233,9 @@ impl Shared {
             _ => return Held::Missing,
         };
         let directory = self.packs.directory_of(pack);
-        let weights = manifest.files.iter().map(|installed| {
+        // Earlier versions have installed more.
+        let is_known = |installed: &&InstalledFile| pack.files.iter().any(|file| file.name == installed.name);
+        let weights = manifest.files.iter().filter(is_known).map(|installed| {
             let path = directory.join(&installed.name);
             let file = self.file(&path, files).map_err(|error| error.to_string())?;
             match file.hash().eq_ignore_ascii_case(&installed.sha256) {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use support::{
-    URL, assert_cancellable, bright_objects, bright_people, catalogue, install, job, nets, own, png, run, runtime,
+    URL, assert_cancellable, bright_objects, bright_people, hide, install, job, nets, own, png, run, runtime, show,
 };
 
 const WIDTH: u32 = 90;
@@ -228,13 +228,15 @@ async fn a_picture_without_a_subject_is_rejected() {
 #[test]
 fn packs_count_as_soon_as_they_are_seen() {
     let models = tempfile::tempdir().unwrap();
+    let directory = install(models.path(), "background", |_| bright_objects(16));
+    hide(models.path());
     let nets = nets(models.path());
     let engine = Background::new(nets.clone());
     let registry = Registry::default().with(engine.clone());
     let missing = registry.pick("remove_background", None).unwrap_err().to_string();
     assert!(missing.contains("`imgopen models pull background`"), "{missing}");
 
-    let directory = install(models.path(), "background", |_| bright_objects(16));
+    show(models.path());
     nets.look();
     let choice = registry.pick("remove_background", None).unwrap();
     assert_eq!((choice.engine.name(), choice.offer.grade), ("segmentation", Grade::Neural));
@@ -286,7 +288,6 @@ async fn a_file_that_vanishes_is_named_with_its_pull() {
     assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
     let error = error.to_string();
     assert!(error.contains("isnet-medium.onnx") && error.contains("`imgopen models pull background`"), "{error}");
-    assert_eq!(catalogue().find("background").unwrap().directory(), "background-1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use imgopen_types::operations::DESCRIBE_IMAGE;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{URL, assert_cancellable, colour_classes, install, job, nets, png, run, tagger};
+use support::{URL, assert_cancellable, colour_classes, hide, install, job, nets, png, run, show, tagger};
 
 const FILE: &str = "packs/tags-1/efficientnet-lite0.onnx";
 
@@ -78,6 +78,8 @@ async fn what_the_net_is_sure_of_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_pack_a_draft_says_less() {
     let models = tempfile::tempdir().unwrap();
+    let directory = install(models.path(), "tags", |_| colour_classes());
+    hide(models.path());
     let nets = nets(models.path());
     let engine = Describe::new(nets.clone());
     let registry = Registry::default().with(engine.clone());
@@ -89,7 +91,7 @@ async fn without_a_pack_a_draft_says_less() {
     assert!(caption.starts_with("mostly red, ") && !caption.contains("cat"), "{caption}");
     assert!(output.notes[0].contains("`imgopen models pull tags`"), "{:?}", output.notes);
 
-    let directory = install(models.path(), "tags", |_| colour_classes());
+    show(models.path());
     nets.look();
     assert_eq!(grade().unwrap().1, Grade::Neural);
     fs::write(directory.join("efficientnet-lite0.onnx"), b"something else").unwrap();

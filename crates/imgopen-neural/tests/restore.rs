@@ -17,7 +17,7 @@ use imgopen_types::operations::RESTORE_FACE;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{assert_cancellable, install, job, nets, png, repeater, run};
+use support::{assert_cancellable, hide, install, job, nets, png, repeater, run, show};
 
 /// 512x512 pixels, with one face.
 const ASTRONAUT: &[u8] = include_bytes!("../../imgopen-cli/assets/astronaut.jpg");
@@ -208,11 +208,13 @@ async fn a_cancelled_job_ends_within_a_row_or_a_run() {
 #[test]
 fn it_is_offered_while_there_is_a_net() {
     let models = tempfile::tempdir().unwrap();
+    let directory = install(models.path(), "upscale", |_| repeater(4));
+    hide(models.path());
     let nets = nets(models.path());
     let registry = Registry::default().with(Restore::new(nets.clone()));
     let error = registry.pick("restore_face", None).unwrap_err().to_string();
     assert!(error.contains("`imgopen models pull upscale`"), "{error}");
-    let directory = install(models.path(), "upscale", |_| repeater(4));
+    show(models.path());
     nets.look();
     let choice = registry.pick("restore_face", None).unwrap();
     assert_eq!((choice.engine.name(), choice.offer.grade), ("face-restoration", Grade::Neural));

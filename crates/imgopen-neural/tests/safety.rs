@@ -11,7 +11,7 @@ use imgopen_engine::{Auditor, EngineError, Format, Monitor, Picture, PictureLimi
 use imgopen_neural::Safety;
 use tempfile::TempDir;
 
-use support::{install, nets, png, unsafe_colours};
+use support::{hide, install, nets, png, show, unsafe_colours};
 
 /// What finds pictures unsafe that are brighter than those of the training.
 const BRIGHT: [f32; 3] = [0.02; 3];
@@ -127,6 +127,8 @@ fn a_cancelled_audit_ends() {
 #[test]
 fn without_the_pack_nothing_is_audited() {
     let models = tempfile::tempdir().unwrap();
+    let directory = install(models.path(), "safety", |_| unsafe_colours(BRIGHT));
+    hide(models.path());
     let nets = nets(models.path());
     let safety = Safety::new(nets.clone());
     let missing = "the pack `safety` is not installed; pull it with `imgopen models pull safety`";
@@ -134,7 +136,7 @@ fn without_the_pack_nothing_is_audited() {
     let unavailable = EngineError::Unavailable { reason: missing.to_owned(), retry_after: None };
     assert_eq!(audit(&safety, &plain([0; 3])), Err(unavailable));
 
-    let directory = install(models.path(), "safety", |_| unsafe_colours(BRIGHT));
+    show(models.path());
     nets.look();
     assert_eq!((safety.ready(), audit(&safety, &plain([0; 3]))), (Ok(()), Ok(0.0)));
     // What comes of the picture's pixels takes that many bytes.
@@ -148,4 +150,10 @@ fn without_the_pack_nothing_is_audited() {
         "{problem}"
     );
     assert!(matches!(audit(&safety, &plain([0; 3])), Err(EngineError::Unavailable { .. })));
+
+    // Another net, with a manifest that says so.
+    install(models.path(), "safety", |_| unsafe_colours([0.0; 3]));
+    nets.look();
+    let problem = safety.ready().unwrap_err();
+    assert!(problem.contains("belongs to another version of imgopen"), "{problem}");
 }

@@ -19,7 +19,7 @@ use imgopen_types::operations::{SWAP_FACE, SWAP_FACE_V2, SWAP_FACES};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{URL, assert_cancellable, faces, install, nets, png, run};
+use support::{URL, assert_cancellable, faces, hide, install, nets, png, run, show};
 
 /// An astronaut, 512x512 pixels. Her face is between 178 and 273 across, and between 67 and 175 down.
 const ASTRONAUT: &[u8] = include_bytes!("../../imgopen-cli/assets/astronaut.jpg");
@@ -343,6 +343,8 @@ async fn a_net_that_fails_with_faces_does_not_count_any_more() {
 async fn a_net_that_paints_needs_one_that_recognises() {
     let models = tempfile::tempdir().unwrap();
     faces::put(models.path(), "inswapper_128.onnx", &faces::painter(512));
+    install(models.path(), "faces", |_| faces::mesh(0.0));
+    hide(models.path());
     let nets = nets(models.path());
     let engine = Swap::new(nets.clone());
     let registry = Registry::default().with(engine.clone());
@@ -350,7 +352,7 @@ async fn a_net_that_paints_needs_one_that_recognises() {
         let missing = registry.pick(operation, None).unwrap_err().to_string();
         assert!(missing.contains("`imgopen models pull faces`"), "{missing}");
     }
-    install(models.path(), "faces", |_| faces::mesh(0.0));
+    show(models.path());
     nets.look();
     let choice = registry.pick("swap_faces", None).unwrap();
     assert_eq!((choice.engine.name(), choice.offer.grade), ("face-swap", Grade::Classical));

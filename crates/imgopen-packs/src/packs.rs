@@ -1,9 +1,11 @@
 //! The packs in a models directory: which are installed, whether they are whole, and how they are removed.
 //!
 //! Each is a directory of its own, `packs/NAME-VERSION`, which gets its name once it is complete. What a pull or a removal works
-//! on has a name that begins with a dot and ends in `.part`; if the process is killed, the next one removes it.
+//! on has a name that begins with a dot and ends in `.part`; if the process is killed, the next one removes it, and puts back what
+//! a pull had moved aside for a pack that did not get its name.
 
-use std::fs::{self, File, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,7 +13,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::catalogue::Pack;
+use crate::catalogue::{Catalogue, LICENCE, MANIFEST, Pack};
 use crate::error::PullError;
 use crate::manifest::Manifest;
 use crate::options::PullOptions;
@@ -25,6 +27,18 @@ const LOCK: &str = ".lock";
 
 /// The end of the names of what is not complete.
 const PART: &str = ".part";
+
+/// The directory, in what a pull works on, of the pack that gets its name once it is complete.
+pub(crate) const COMPLETE: &str = "pack";
+
+/// The directory beside it for what the pack replaces.
+pub(crate) const ASIDE: &str = "replaced";
+
+/// What is wrong with a directory that has the name of a pack only.
+const NO_MANIFEST: &str = "it has no manifest";
+
+/// What is wrong with a pack whose files are not those of the catalogue.
+const OTHER_FILES: &str = "its files are not those that this version of imgopen knows";
 
 /// The packs in a models directory.
 #[derive(Debug, Clone)]
@@ -40,9 +54,9 @@ pub enum State {
     Missing,
     /// It is installed, and its files have their sizes.
     Installed(Manifest),
-    /// An earlier version is installed, or one that was installed in another way; pulling the pack replaces it.
+    /// An earlier version is installed, or one whose manifest names other files than the catalogue; pulling the pack replaces it.
     Outdated,
-    /// Files are missing or changed, for this reason. Pulling the pack replaces it, unless its manifest is missing or damaged.
+    /// Files are missing or changed, for this reason. Pulling the pack replaces it, unless its directory holds other files too.
     Damaged(String),
 }
 
@@ -83,7 +97,7 @@ impl Packs {
                 Ok(()) => State::Installed(manifest),
                 Err(problem) => State::Damaged(problem),
             },
-            Ok(None) if directory.exists() => State::Damaged("it has no manifest".to_owned()),
+            Ok(None) if directory.exists() => State::Damaged(NO_MANIFEST.to_owned()),
             // What cannot be listed holds no versions.
             Ok(None) if self.versions(&pack.name).is_ok_and(|versions| !versions.is_empty()) => State::Outdated,
             Ok(None) => State::Missing,
@@ -91,32 +105,48 @@ impl Packs {
         }
     }
 
+    /// As [`state`](Self::state), and reads the files too, which takes a second for some hundred megabytes.
+    pub fn examined(&self, pack: &Pack) -> State {
+        match self.state(pack) {
+            State::Installed(manifest) => match manifest.check(&self.directory_of(pack), true) {
+                Ok(()) => State::Installed(manifest),
+                Err(problem) => State::Damaged(problem),
+            },
+            state => state,
+        }
+    }
+
     /// Returns the path of a file of a pack, if the pack is installed and has it.
     pub fn file(&self, pack: &Pack, name: &str) -> Option<PathBuf> {
         match self.state(pack) {
-            State::Installed(manifest) if manifest.files.iter().any(|file| file.name == name) => {
+            State::Installed(_) if pack.files.iter().any(|file| file.name == name) => {
                 Some(self.directory_of(pack).join(name))
             }
             _ => None,
         }
     }
 
-    /// Reads the files of all installed packs, and returns those that are damaged.
+    /// Reads the files of all installed packs, and returns those that are damaged, or are not what a catalogue has.
     ///
     /// # Errors
     ///
     /// When the directory of the packs cannot be listed.
-    pub fn verify(&self) -> io::Result<Vec<Damage>> {
+    pub fn verify(&self, catalogue: &Catalogue) -> io::Result<Vec<Damage>> {
         let mut damages = Vec::new();
         for directory in self.visible()? {
+            let own = catalogue.packs().iter().find(|pack| self.directory_of(pack) == directory);
+            let name = || own.filter(|pack| is_rest_of(pack, &directory)).map(|pack| pack.name.clone());
             let (name, checked) = match Manifest::read(&directory) {
                 Ok(Some(manifest)) => {
-                    let checked = manifest.check(&directory, true);
+                    let known = catalogue.find(&manifest.name).ok();
+                    let is_other = known.is_some_and(|pack| self.state(pack) == State::Outdated);
+                    let checked = if is_other { Err(OTHER_FILES.to_owned()) } else { manifest.check(&directory, true) };
                     (Some(manifest.name), checked)
                 }
                 // It may be the operator's.
-                Ok(None) => continue,
-                Err(problem) => (None, Err(problem)),
+                Ok(None) if own.is_none() => continue,
+                Ok(None) => (name(), Err(NO_MANIFEST.to_owned())),
+                Err(problem) => (name(), Err(problem)),
             };
             if let Err(problem) = checked {
                 damages.push(Damage { directory, name, problem });
@@ -129,18 +159,19 @@ impl Packs {
     ///
     /// # Errors
     ///
-    /// When a directory cannot be removed, another pull or removal does not end in time, or this one is cancelled.
-    pub fn remove(&self, name: &str, options: &PullOptions) -> Result<bool, PullError> {
+    /// When something else has the name of the pack's directory, a directory cannot be removed, another pull or removal does not
+    /// end in time, or this one is cancelled.
+    pub fn remove(&self, pack: &Pack, options: &PullOptions) -> Result<bool, PullError> {
         if !self.directory.is_dir() {
             return Ok(false);
         }
         let _lock = self.lock(options, || {})?;
         self.remove_parts()?;
-        let versions = self.versions(name).map_err(PullError::at(&self.directory))?;
+        let versions = self.replaced_by(pack)?;
         if versions.is_empty() {
             return Ok(false);
         }
-        let room = self.room(name)?;
+        let room = self.room(&pack.name)?;
         move_into(&versions, room.path())?;
         let path = room.path().to_owned();
         room.close().map_err(PullError::at(&path))?;
@@ -174,17 +205,68 @@ impl Packs {
         }
     }
 
-    /// Removes what killed processes have left. Needs the lock: the others are still at work.
+    /// Returns what killed pulls and removals have left; nothing while another process is at work. The next pull or removal removes
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory of the packs cannot be listed.
+    pub fn partial(&self) -> io::Result<Vec<PathBuf>> {
+        let lock = match File::open(self.directory.join(LOCK)) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        match lock.as_ref().map(File::try_lock_shared) {
+            Some(Err(TryLockError::WouldBlock)) => Ok(Vec::new()),
+            Some(Err(TryLockError::Error(error))) => Err(error),
+            None | Some(Ok(())) => self.parts(),
+        }
+    }
+
+    /// Removes what killed processes have left, unless another one is at work. The pull that asks for it needs none of it.
+    pub(crate) fn tidy(&self) {
+        if self.parts().is_ok_and(|parts| parts.is_empty()) {
+            return;
+        }
+        let Ok(lock) = File::options().write(true).open(self.directory.join(LOCK)) else { return };
+        if lock.try_lock().is_ok() {
+            // The next one tries again.
+            let _ = self.remove_parts();
+        }
+    }
+
+    /// Removes what killed processes have left, and puts back what they had moved aside. Needs the lock: the others are still at
+    /// work. What cannot be removed stays, and is in nobody's way.
     pub(crate) fn remove_parts(&self) -> Result<(), PullError> {
-        for entry in fs::read_dir(&self.directory).map_err(PullError::at(&self.directory))? {
-            let entry = entry.map_err(PullError::at(&self.directory))?;
-            let name = entry.file_name();
-            let name = name.as_encoded_bytes();
-            if name.starts_with(b".") && name.ends_with(PART.as_bytes()) {
-                fs::remove_dir_all(entry.path()).map_err(PullError::at(&entry.path()))?;
-            }
+        for part in self.parts().map_err(PullError::at(&self.directory))? {
+            self.put_back(&part)?;
+            let is_directory = fs::symlink_metadata(&part).is_ok_and(|found| found.is_dir());
+            let _ = if is_directory { fs::remove_dir_all(&part) } else { fs::remove_file(&part) };
         }
         Ok(())
+    }
+
+    /// Returns the paths of what is not complete.
+    fn parts(&self) -> io::Result<Vec<PathBuf>> {
+        let is_part = |name: &[u8]| name.starts_with(b".") && name.ends_with(PART.as_bytes());
+        self.listed(is_part)
+    }
+
+    /// Puts back what a pull had moved aside, if the pack did not get its name.
+    fn put_back(&self, room: &Path) -> Result<(), PullError> {
+        let aside = room.join(ASIDE);
+        if !room.join(COMPLETE).is_dir() || !aside.is_dir() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&aside).map_err(PullError::at(&aside))? {
+            let entry = entry.map_err(PullError::at(&aside))?;
+            let place = self.directory.join(entry.file_name());
+            if fs::symlink_metadata(&place).is_err() {
+                fs::rename(entry.path(), &place).map_err(PullError::at(&place))?;
+            }
+        }
+        sync_directory(&self.directory).map_err(PullError::at(&self.directory))
     }
 
     /// Makes a directory for what is not complete, which is removed when it is dropped.
@@ -194,32 +276,45 @@ impl Packs {
         made.map_err(PullError::at(&self.directory))
     }
 
-    /// Returns the directories that a pull of a pack replaces.
+    /// Returns the directories that a pull of a pack replaces: its versions, and what is left of it without a manifest.
     ///
     /// # Errors
     ///
     /// When something else has the name of the pack's directory.
     pub(crate) fn replaced_by(&self, pack: &Pack) -> Result<Vec<PathBuf>, PullError> {
         let target = self.directory_of(pack);
-        let versions = self.versions(&pack.name).map_err(PullError::at(&self.directory))?;
-        if target.exists() && !versions.contains(&target) {
-            return Err(PullError::Obstructed(target.display().to_string()));
+        let mut versions = self.versions(&pack.name).map_err(PullError::at(&self.directory))?;
+        if fs::symlink_metadata(&target).is_ok() && !versions.contains(&target) {
+            if !is_rest_of(pack, &target) {
+                return Err(PullError::Obstructed(target.display().to_string()));
+            }
+            versions.push(target);
         }
         Ok(versions)
     }
 
-    /// Gives a complete pack its name, after moving what it replaces into another directory.
-    pub(crate) fn put(
-        &self,
-        pack: &Pack,
-        complete: &Path,
-        replaced: &[PathBuf],
-        aside: &Path,
-    ) -> Result<(), PullError> {
+    /// Gives a complete pack its name, after moving what it replaces aside. If that fails, it is put back.
+    pub(crate) fn put(&self, pack: &Pack, room: TempDir, replaced: &[PathBuf]) -> Result<(), PullError> {
         let target = self.directory_of(pack);
-        move_into(replaced, aside)?;
-        fs::rename(complete, &target).map_err(PullError::at(&target))?;
+        let name = || fs::rename(room.path().join(COMPLETE), &target).map_err(PullError::at(&target));
+        if let Err(error) = move_into(replaced, &room.path().join(ASIDE)).and_then(|()| name()) {
+            if self.put_back(room.path()).is_err() {
+                // The next pull tries again.
+                let _ = room.keep();
+            }
+            return Err(error);
+        }
+        // The pack is there. What cannot be removed is removed by the next pull.
+        drop(room);
         sync_directory(&self.directory).map_err(PullError::at(&self.directory))
+    }
+
+    /// Whether a licence was accepted when this pack, out of the same archive, was installed.
+    pub(crate) fn was_accepted(&self, pack: &Pack, licence: &str) -> bool {
+        let manifest = Manifest::read(&self.directory_of(pack)).ok().flatten();
+        manifest.is_some_and(|manifest| {
+            manifest.archive == pack.source.archive && manifest.accepted.as_deref() == Some(licence)
+        })
     }
 
     /// Returns the directories whose manifests name a pack.
@@ -232,6 +327,11 @@ impl Packs {
 
     /// Returns the paths whose names do not begin with a dot, sorted.
     fn visible(&self) -> io::Result<Vec<PathBuf>> {
+        self.listed(|name| !name.starts_with(b"."))
+    }
+
+    /// Returns the paths with some names, sorted.
+    fn listed(&self, is_meant: impl Fn(&[u8]) -> bool) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -239,13 +339,31 @@ impl Packs {
         let mut paths = Vec::new();
         for entry in entries {
             let entry = entry?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            if is_meant(entry.file_name().as_encoded_bytes()) {
                 paths.push(entry.path());
             }
         }
         paths.sort();
         Ok(paths)
     }
+}
+
+/// Whether a directory that has the name of a pack is what is left of it: its manifest is missing or cannot be read, and it holds
+/// nothing but files with the names of the pack's.
+fn is_rest_of(pack: &Pack, directory: &Path) -> bool {
+    if !fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir())
+        || matches!(Manifest::read(directory), Ok(Some(_)))
+    {
+        return false;
+    }
+    let is_named = |name: &OsStr| {
+        let files = pack.files.iter().map(|file| file.name.as_str());
+        files.chain([MANIFEST, LICENCE]).any(|known| name == known)
+    };
+    let is_of_pack = |entry: io::Result<DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()) && is_named(&entry.file_name()))
+    };
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.all(is_of_pack))
 }
 
 /// Moves directories of packs into another one.

@@ -12,7 +12,7 @@ use crate::fetch;
 use crate::local;
 use crate::manifest::{InstalledFile, Manifest};
 use crate::options::PullOptions;
-use crate::packs::{Packs, State, sync_directory};
+use crate::packs::{ASIDE, COMPLETE, Packs, State, sync_directory};
 
 /// Where the archive of a pack is.
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +50,10 @@ pub struct Pulled {
 }
 
 impl Packs {
-    /// Installs a pack, unless it is installed already. Blocks.
+    /// Installs a pack, unless it is installed already, which is found out by reading its files. Blocks.
     ///
-    /// Other versions of it are replaced. If the process is killed, or two pull at once, a pack is either there as a whole or not
-    /// at all.
+    /// One that is damaged is replaced, as are other versions. If the process is killed, or two pull at once, a pack is either there as
+    /// a whole or not at all.
     ///
     /// ```no_run
     /// use std::path::Path;
@@ -79,53 +79,50 @@ impl Packs {
         on_step: &mut dyn FnMut(Step<'_>),
     ) -> Result<Pulled, PullError> {
         if let Some(present) = self.present(pack) {
+            self.tidy();
             return Ok(present);
         }
-        check_accepted(pack, options)?;
+        self.check_licence(pack, options)?;
         fs::create_dir_all(self.directory()).map_err(PullError::at(self.directory()))?;
         let _lock = self.lock(options, || on_step(Step::Wait))?;
-        // The process that was waited for may have pulled it.
+        self.remove_parts()?;
+        // The process that was waited for may have pulled it, or one that was killed had moved it aside.
         if let Some(present) = self.present(pack) {
             return Ok(present);
         }
-        self.remove_parts()?;
         let replaced = self.replaced_by(pack)?;
         let room = self.room(&pack.directory())?;
-        let (complete, aside) = (room.path().join("pack"), room.path().join("replaced"));
-        for directory in [&complete, &aside] {
+        let complete = room.path().join(COMPLETE);
+        for directory in [&complete, &room.path().join(ASIDE)] {
             fs::create_dir(directory).map_err(PullError::at(directory))?;
         }
         let members = members(pack, origin, room.path(), options, on_step)?;
         let manifest = install(pack, members, &complete, options)?;
-        self.put(pack, &complete, &replaced, &aside)?;
-        // The pack is there. What cannot be removed is removed by the next pull.
-        drop(room);
+        self.put(pack, room, &replaced)?;
         Ok(Pulled { manifest, is_new: true })
     }
 
-    /// Checks, for a pack that is not installed, that its licence was accepted if it must be.
+    /// Checks that the licence of a pack was accepted if it must be: now, or when the same pack was installed.
     ///
     /// # Errors
     ///
     /// When it was not.
     pub fn check_licence(&self, pack: &Pack, options: &PullOptions) -> Result<(), PullError> {
-        if self.present(pack).is_some() { Ok(()) } else { check_accepted(pack, options) }
+        match &pack.licence.agreement {
+            Some(agreement)
+                if !options.accepted.contains(&agreement.licence) && !self.was_accepted(pack, &agreement.licence) =>
+            {
+                Err(PullError::NotAccepted { pack: pack.name.clone(), licence: agreement.licence.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn present(&self, pack: &Pack) -> Option<Pulled> {
-        match self.state(pack) {
+        match self.examined(pack) {
             State::Installed(manifest) => Some(Pulled { manifest, is_new: false }),
             _ => None,
         }
-    }
-}
-
-fn check_accepted(pack: &Pack, options: &PullOptions) -> Result<(), PullError> {
-    match &pack.licence.agreement {
-        Some(agreement) if !options.accepted.contains(&agreement.licence) => {
-            Err(PullError::NotAccepted { pack: pack.name.clone(), licence: agreement.licence.clone() })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -174,7 +171,9 @@ fn install(pack: &Pack, mut members: Members, directory: &Path, options: &PullOp
         write(&directory.join(&file.name), &pieces)?;
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         let sha256 = digest::of(pieces.iter().map(Vec::as_slice));
-        files.push(InstalledFile { name: file.name.clone(), bytes, sha256 });
+        let made = InstalledFile { name: file.name.clone(), bytes, sha256 };
+        check_made(pack, &made, &file.installed())?;
+        files.push(made);
     }
     let manifest = Manifest::new(pack, files);
     let path = directory.join(MANIFEST);
@@ -182,6 +181,17 @@ fn install(pack: &Pack, mut members: Members, directory: &Path, options: &PullOp
     write(&path, &[text])?;
     sync_directory(directory).map_err(PullError::at(directory))?;
     Ok(manifest)
+}
+
+/// Checks that a file is the one that the catalogue knows.
+fn check_made(pack: &Pack, made: &InstalledFile, known: &InstalledFile) -> Result<(), PullError> {
+    let wrong = |what, found: String, expected: String| {
+        Err(PullError::WrongFile { pack: pack.name.clone(), file: made.name.clone(), what, found, expected })
+    };
+    if made.sha256 != known.sha256 {
+        return wrong("SHA-256", made.sha256.clone(), known.sha256.clone());
+    }
+    if made.bytes == known.bytes { Ok(()) } else { wrong("size", made.bytes.to_string(), known.bytes.to_string()) }
 }
 
 /// Returns the texts of all licences, with what they are for.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fake::packages::{Draft, NET, TERMS, catalogue, sha256, tarball, wheel, wheel_with_links};
-use imgopen_packs::{ArchiveError, Catalogue, Origin, Pack, Packs, PullError, PullOptions, Pulled, State};
+use imgopen_packs::{ArchiveError, Catalogue, Damage, Origin, Pack, Packs, PullError, PullOptions, Pulled, State};
 use tar::EntryType;
 use tempfile::TempDir;
 
@@ -38,6 +38,11 @@ impl Place {
 
     fn state(&self, draft: &Draft) -> State {
         self.packs.state(&pack(draft))
+    }
+
+    /// What is wrong, with a pack in the catalogue.
+    fn damages(&self, draft: &Draft) -> Vec<Damage> {
+        self.packs.verify(&Catalogue::parse(&catalogue(&[draft])).unwrap()).unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -120,7 +125,7 @@ fn an_archive_is_found_by_its_name_or_by_its_contents() {
     fs::write(&renamed, &draft.archive).unwrap();
     fs::write(place.archives.path().join("other"), vec![0; draft.archive.len()]).unwrap();
     assert!(pull(place.archives.path()).unwrap().is_new);
-    place.packs.remove("tiny", &options).unwrap();
+    place.packs.remove(&pack, &options).unwrap();
     assert!(pull(&renamed).unwrap().is_new);
 }
 
@@ -216,12 +221,85 @@ fn what_a_killed_pull_has_left_is_removed_by_the_next() {
     fs::write(orphan.join("net.onnx"), "half").unwrap();
     fs::write(place.path(".keep"), "not of a pull").unwrap();
     assert_eq!(place.state(&draft), State::Missing);
-    assert_eq!(place.packs.verify().unwrap(), []);
+    assert_eq!(place.damages(&draft), []);
     place.pull(&draft).unwrap();
     assert_eq!(place.names(), [".keep", ".lock", "tiny-1.0.0"]);
     fs::create_dir_all(&orphan).unwrap();
-    assert!(place.packs.remove("tiny", &PullOptions::default()).unwrap());
+    assert!(place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap());
     assert_eq!(place.names(), [".keep", ".lock"]);
+}
+
+/// The names of the parts of a pull: the complete pack, and what it replaces.
+const PARTS: [&str; 2] = ["pack", "replaced"];
+
+/// As a pull leaves it that is killed between its last two steps.
+#[test]
+fn what_a_killed_pull_had_moved_aside_is_put_back() {
+    let (place, old) = (Place::new(), Draft::tiny());
+    let new = Draft { version: "1.1.0", ..Draft::tiny() };
+    let orphan = place.path(".tiny-1.1.0.a1b2c3.part");
+    let [complete, aside] = PARTS.map(|part| orphan.join(part));
+    place.pull(&old).unwrap();
+    for directory in [&complete, &aside] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::rename(place.path("tiny-1.0.0"), aside.join("tiny-1.0.0")).unwrap();
+    assert_eq!((place.state(&old), place.packs.partial().unwrap()), (State::Missing, vec![orphan.clone()]));
+    // One of another pack puts it back, too.
+    place.pull(&Draft::parts()).unwrap();
+    assert_eq!(place.names(), [".lock", "parts-2.0.0", "tiny-1.0.0"]);
+    assert!(matches!(place.packs.examined(&pack(&old)), State::Installed(_)));
+    // The new version had got its name, and the old one is not needed any more.
+    place.pull(&new).unwrap();
+    fs::create_dir_all(aside.join("tiny-1.0.0")).unwrap();
+    assert!(!place.pull(&new).unwrap().is_new);
+    assert_eq!(place.names(), [".lock", "parts-2.0.0", "tiny-1.1.0"]);
+    assert_eq!(place.packs.partial().unwrap().len(), 0);
+}
+
+/// A file of that name may be anybody's, and stops nothing.
+#[test]
+fn a_stray_part_that_is_a_file_is_removed() {
+    let (place, draft) = (Place::new(), Draft::tiny());
+    fs::create_dir_all(place.path("")).unwrap();
+    let stray = place.path(".x.part");
+    fs::write(&stray, "").unwrap();
+    assert!(place.pull(&draft).unwrap().is_new);
+    assert_eq!(place.names(), [".lock", "tiny-1.0.0"]);
+    fs::write(&stray, "").unwrap();
+    assert!(place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap());
+    assert_eq!(place.names(), [".lock"]);
+}
+
+/// What another process works on is no orphan.
+#[test]
+fn parts_of_a_pull_at_work_are_not_reported() {
+    let (place, draft) = (Place::new(), Draft::tiny());
+    place.pull(&draft).unwrap();
+    let part = place.path(".tiny-1.0.0.a1b2c3.part");
+    fs::create_dir(&part).unwrap();
+    let other = fs::File::open(place.path(".lock")).unwrap();
+    other.lock().unwrap();
+    assert_eq!(place.packs.partial().unwrap().len(), 0);
+    assert!(!place.pull(&draft).unwrap().is_new);
+    assert!(part.exists());
+    drop(other);
+    assert_eq!(place.packs.partial().unwrap(), [part]);
+}
+
+#[test]
+fn a_damaged_pack_whose_licence_was_accepted_is_pulled_again() {
+    let place = Place::new();
+    let draft = Draft { agreement: Some("Tiny-1.0"), ..Draft::tiny() };
+    draft.save(place.archives.path());
+    let accepted = PullOptions { accepted: vec!["Tiny-1.0".to_owned()], ..PullOptions::default() };
+    place.pull_with(&draft, &accepted).unwrap();
+    fs::write(place.path("tiny-1.0.0/net.onnx"), [7u8; NET.len()]).unwrap();
+    assert!(place.pull(&draft).unwrap().is_new);
+    // Of another archive, it may have changed.
+    let repacked = draft.with_archive(wheel(&[("tiny/LICENSE", TERMS), ("tiny/net.onnx", NET)]));
+    let error = place.pull(&repacked).unwrap_err();
+    assert!(matches!(error, PullError::NotAccepted { .. }), "{error}");
 }
 
 #[test]
@@ -289,17 +367,101 @@ fn damage_is_found_and_repaired() {
         }
         let State::Damaged(found) = place.state(&draft) else { panic!("{:?}", place.state(&draft)) };
         assert!(found.starts_with(&problem), "{found}");
-        let damages = place.packs.verify().unwrap();
+        let damages = place.damages(&draft);
         assert_eq!((damages.len(), damages[0].name.as_deref(), &damages[0].problem), (1, Some("tiny"), &found));
         assert!(place.pull(&draft).unwrap().is_new);
-        assert_eq!(place.packs.verify().unwrap(), []);
+        assert_eq!(place.damages(&draft), []);
     }
     // The same size, which is found by its digest alone.
     fs::write(&net, [7u8; NET.len()]).unwrap();
     assert!(matches!(place.state(&draft), State::Installed(_)));
-    let damages = place.packs.verify().unwrap();
+    let damages = place.damages(&draft);
     assert_eq!(damages[0].directory, place.path("tiny-1.0.0"));
     assert!(damages[0].problem.starts_with("`net.onnx` was changed: its SHA-256 is "), "{damages:?}");
+    assert_eq!(place.packs.examined(&pack(&draft)), State::Damaged(damages[0].problem.clone()));
+    assert!(place.pull(&draft).unwrap().is_new);
+    assert_eq!(fs::read(&net).unwrap(), NET);
+    assert!(matches!(place.packs.examined(&pack(&draft)), State::Installed(_)));
+}
+
+/// The catalogue says what is installed, not the manifest, which lies beside the files.
+#[test]
+fn a_pack_whose_manifest_was_changed_with_its_file_is_another_one() {
+    let (place, draft) = (Place::new(), Draft::tiny());
+    place.pull(&draft).unwrap();
+    let (net, manifest) = (place.path("tiny-1.0.0/net.onnx"), place.path("tiny-1.0.0/pack.json"));
+    let other = [7u8; NET.len()];
+    let changed = fs::read_to_string(&manifest).unwrap().replace(&sha256(NET), &sha256(&other));
+    fs::write(&net, other).unwrap();
+    fs::write(&manifest, changed).unwrap();
+    assert_eq!((place.state(&draft), place.packs.file(&pack(&draft), "net.onnx")), (State::Outdated, None));
+    let damages = place.damages(&draft);
+    assert_eq!((damages.len(), damages[0].name.as_deref()), (1, Some("tiny")));
+    assert_eq!(damages[0].problem, "its files are not those that this version of imgopen knows");
+    assert!(place.pull(&draft).unwrap().is_new);
+    assert_eq!((fs::read(&net).unwrap(), place.damages(&draft)), (NET.to_vec(), vec![]));
+}
+
+#[test]
+fn a_file_that_becomes_another_one_than_the_catalogue_knows_is_refused() {
+    let (place, draft) = (Place::new(), Draft::parts());
+    draft.save(place.archives.path());
+    let pull = |catalogue: &str| {
+        let pack = Catalogue::parse(catalogue).unwrap().packs()[0].clone();
+        place.packs.pull(&pack, Origin::Path(place.archives.path()), &PullOptions::default(), &mut |_| {})
+    };
+    let known = catalogue(&[&draft]);
+    let whole = format!("bytes = {}\nsha256 = \"{}\"\n", NET.len(), sha256(NET));
+    let digest = "0".repeat(64);
+    for (pinned, problem) in [
+        (whole.replace(&sha256(NET), &digest), format!("its SHA-256 is {} instead of {digest}", sha256(NET))),
+        (whole.replace("bytes = 24", "bytes = 25"), "its size is 24 instead of 25".to_owned()),
+    ] {
+        let error = pull(&known.replace(&whole, &pinned)).unwrap_err();
+        assert!(matches!(&error, PullError::WrongFile { file, .. } if file == "whole.onnx"), "{error}");
+        assert!(error.to_string().contains(&problem), "{error}");
+        assert_eq!(place.names(), [".lock"]);
+    }
+    assert!(pull(&known).unwrap().is_new);
+}
+
+/// An earlier version has installed more of the same package.
+#[test]
+fn files_that_are_not_needed_any_more_are_in_nobodys_way() {
+    let (place, draft) = (Place::new(), Draft::tiny());
+    place.pull(&draft).unwrap();
+    let path = place.path("tiny-1.0.0/pack.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let more = serde_json::json!({"name": "more.onnx", "bytes": 4, "sha256": sha256(b"more")});
+    manifest["files"].as_array_mut().unwrap().insert(0, more);
+    fs::write(&path, manifest.to_string()).unwrap();
+    fs::write(place.path("tiny-1.0.0/more.onnx"), "more").unwrap();
+    assert!(matches!(place.packs.examined(&pack(&draft)), State::Installed(_)));
+    assert_eq!(place.packs.file(&pack(&draft), "more.onnx"), None);
+    assert_eq!(place.damages(&draft), []);
+}
+
+/// A manifest can be lost as any other file.
+#[test]
+fn a_pack_without_its_manifest_is_pulled_again_and_removed() {
+    let (place, draft) = (Place::new(), Draft::tiny());
+    let manifest = place.path("tiny-1.0.0/pack.json");
+    for is_damaged in [false, true] {
+        let lose = || match is_damaged {
+            true => fs::write(&manifest, "{").unwrap(),
+            false => fs::remove_file(&manifest).unwrap(),
+        };
+        place.pull(&draft).unwrap();
+        lose();
+        assert!(matches!(place.state(&draft), State::Damaged(_)));
+        let damages = place.damages(&draft);
+        assert_eq!((damages.len(), damages[0].name.as_deref()), (1, Some("tiny")));
+        assert!(place.pull(&draft).unwrap().is_new);
+        assert_eq!((place.damages(&draft), place.names()), (vec![], vec![".lock".to_owned(), "tiny-1.0.0".to_owned()]));
+        lose();
+        assert!(place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap());
+        assert_eq!((place.state(&draft), place.names()), (State::Missing, vec![".lock".to_owned()]));
+    }
 }
 
 #[test]
@@ -307,25 +469,28 @@ fn what_is_not_a_pack_is_left_alone() {
     let (place, draft) = (Place::new(), Draft::tiny());
     let own = place.path("tiny-1.0.0");
     fs::create_dir_all(&own).unwrap();
-    fs::write(own.join("net.onnx"), "somebody's").unwrap();
-    for (manifest, found) in [(None, 0), (Some("{"), 1)] {
+    fs::create_dir(place.path("others")).unwrap();
+    fs::write(own.join("notes.txt"), "somebody's").unwrap();
+    for manifest in [None, Some("{")] {
         if let Some(text) = manifest {
             fs::write(own.join("pack.json"), text).unwrap();
         }
         let error = place.pull(&draft).unwrap_err();
         assert!(matches!(error, PullError::Obstructed(_)), "{error}");
-        assert!(!place.packs.remove("tiny", &PullOptions::default()).unwrap());
+        let error = place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap_err();
+        assert!(matches!(error, PullError::Obstructed(_)), "{error}");
         assert!(matches!(place.state(&draft), State::Damaged(_)));
-        assert_eq!(place.packs.verify().unwrap().len(), found);
-        assert_eq!(fs::read_to_string(own.join("net.onnx")).unwrap(), "somebody's");
+        let damages = place.damages(&draft);
+        assert_eq!((damages.len(), &damages[0].directory, &damages[0].name), (1, &own, &None));
+        assert_eq!(fs::read_to_string(own.join("notes.txt")).unwrap(), "somebody's");
     }
-    assert_eq!(place.names(), [".lock", "tiny-1.0.0"]);
+    assert_eq!(place.names(), [".lock", "others", "tiny-1.0.0"]);
 }
 
 #[test]
 fn removing_a_pack_removes_all_its_versions_and_no_other_pack() {
     let (place, draft) = (Place::new(), Draft::tiny());
-    assert!(!place.packs.remove("tiny", &PullOptions::default()).unwrap());
+    assert!(!place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap());
     assert_eq!(names(place.models.path()), [""; 0]);
     place.pull(&draft).unwrap();
     place.pull(&Draft::parts()).unwrap();
@@ -333,10 +498,10 @@ fn removing_a_pack_removes_all_its_versions_and_no_other_pack() {
     let old = place.path("tiny-0.9.0");
     fs::create_dir(&old).unwrap();
     fs::copy(place.path("tiny-1.0.0/pack.json"), old.join("pack.json")).unwrap();
-    assert!(place.packs.remove("tiny", &PullOptions::default()).unwrap());
+    assert!(place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap());
     assert_eq!(place.names(), [".lock", "parts-2.0.0"]);
     assert_eq!(place.state(&draft), State::Missing);
-    assert!(!place.packs.remove("tiny", &PullOptions::default()).unwrap());
+    assert!(!place.packs.remove(&pack(&draft), &PullOptions::default()).unwrap());
 }
 
 #[test]
@@ -366,7 +531,7 @@ fn another_pull_is_waited_for_until_the_time_is_up_or_the_pull_is_cancelled() {
         place.packs.pull(&pack(&draft), Origin::Path(place.archives.path()), &options, &mut on_step).unwrap_err();
     assert!(matches!(error, PullError::Busy(_)), "{error}");
     assert_eq!(steps, ["Wait"]);
-    let error = place.packs.remove("tiny", &options).unwrap_err();
+    let error = place.packs.remove(&pack(&draft), &options).unwrap_err();
     assert!(matches!(error, PullError::Busy(_)), "{error}");
     let options = PullOptions::default();
     options.cancel.cancel();

@@ -306,6 +306,9 @@ pub struct NetSettings {
     /// The threads on which all networks run together, at most 4096. Unless set, one for each core. ONNX Runtime has so many for
     /// each network.
     pub threads: Option<usize>,
+    /// A catalogue of packs, in TOML, in place of the built-in one; its packs have the names of the built-in ones that they stand
+    /// for.
+    pub catalogue: Option<PathBuf>,
     /// The library of ONNX Runtime, which then runs the networks, for programs that are built with it.
     pub library: Option<PathBuf>,
     /// What ONNX Runtime runs the networks on, such as `cuda` or `cuda:1`, the preferred first: each takes the operators that it has,
@@ -450,6 +453,7 @@ impl Default for NetSettings {
             idle: Duration::from_secs(5 * 60),
             resident: 256 * 1024 * 1024,
             threads: None,
+            catalogue: None,
             library: None,
             providers: Vec::new(),
         }

@@ -56,8 +56,13 @@ pub fn run(args: &Demo, as_json: bool) -> anyhow::Result<()> {
 
 /// Pulls packs, and returns the models directory that has them.
 fn pull(args: &Demo) -> anyhow::Result<PathBuf> {
+    packs::pull_some(&args.nets.packs, &args.nets.accepted, &place(args))
+}
+
+/// Returns where the packs are.
+fn place(args: &Demo) -> Place {
     let data = Data { data_dir: args.keep.clone(), config: None };
-    packs::pull_built_in(&args.nets.packs, &args.nets.accepted, &Place { models: args.nets.models.clone(), data })
+    Place { models: args.nets.models.clone(), data }
 }
 
 async fn demo(args: &Demo, models: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
@@ -116,7 +121,8 @@ fn plan(args: &Demo, models: Option<&Path>, directory: &Path) -> anyhow::Result<
     };
     let photo = args.nets.photo.as_deref();
     let pictures = pictures.with_photo(photo, directory)?;
-    let engines = built_in_with_nets(models)?;
+    let Place { models: named, data } = place(args);
+    let engines = built_in_with_nets(models, &crate::settings::of(&data, named)?.nets)?;
     let steps = steps::neural(&engines, &built_in(true), photo.is_some());
     if steps.is_empty() {
         let models = models.display();

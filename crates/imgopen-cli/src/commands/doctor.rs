@@ -16,8 +16,7 @@ pub fn run(args: &Doctor, as_json: bool) -> anyhow::Result<()> {
     let clock = Clock::system();
     let mut report =
         if settings.is_in_fleet() { examine_shared(&settings, &clock) } else { examine(&settings, &clock) };
-    let models = settings.models_dir();
-    report.checks.extend(packs::examined(&models).into_iter().chain(packs::examined_own(&settings)?));
+    report.checks.extend(packs::examined(&settings).into_iter().chain(packs::examined_own(&settings)?));
     report.checks.extend(packs::audits(&settings));
     if as_json {
         print_json(&json!({

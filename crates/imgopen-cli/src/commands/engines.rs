@@ -15,6 +15,7 @@ use imgopen_engine::{Devices, Library, Registry};
 use imgopen_neural::{
     Apart, ApartSettings, ControlNets, Faces, Hairstyle, Limits, Nets, Runtime, Safety, SessionSettings,
 };
+use imgopen_packs::Catalogue;
 use imgopen_service::{NetSettings, Settings};
 use imgopen_tools::Sandbox;
 
@@ -34,9 +35,9 @@ pub fn built_in(sandbox: bool) -> Registry {
 ///
 /// # Errors
 ///
-/// None with the settings that are used here.
-pub fn built_in_with_nets(models: &Path) -> anyhow::Result<Registry> {
-    let nets = nets_in(models, &NetSettings::default())?;
+/// If the catalogue or the runtime of the settings cannot be used.
+pub fn built_in_with_nets(models: &Path, settings: &NetSettings) -> anyhow::Result<Registry> {
+    let nets = nets_in(models, settings, settings::catalogue(settings)?.into_owned())?;
     Ok(with_sandbox(with_nets(imgopen_tools::classical(), &nets, Vec::new()), true))
 }
 
@@ -45,9 +46,10 @@ pub fn built_in_with_nets(models: &Path) -> anyhow::Result<Registry> {
 /// # Errors
 ///
 /// If the settings of a back end are invalid, it is not known what it is because nothing answers and its kind is not given, or the
-/// library that is to run networks cannot be used.
+/// catalogue of packs, or the library that is to run networks, cannot be used.
 pub async fn engines(settings: &Settings, backends: &Backends, library: Library) -> anyhow::Result<Registry> {
-    let nets = nets_in(&settings.models_dir(), &settings.nets)?;
+    let catalogue = settings::catalogue(&settings.nets)?.into_owned();
+    let nets = nets_in(&settings.models_dir(), &settings.nets, catalogue)?;
     let control_maps = ControlMaps::new(Arc::new(ControlNets::new(nets.clone())));
     let opened = backends::open(&backends.list, library.clone(), control_maps).await?;
     let (mut found, mut failed) = (Vec::new(), Vec::new());
@@ -78,14 +80,14 @@ pub async fn engines(settings: &Settings, backends: &Backends, library: Library)
     Ok(with_sandbox(with_nets(registry, &nets, painters), settings.sandbox))
 }
 
-/// Returns the networks of a models directory.
+/// Returns the networks of a models directory, with the packs of a catalogue.
 ///
 /// # Errors
 ///
 /// If the runtime of the settings cannot be used.
-fn nets_in(models: &Path, settings: &NetSettings) -> anyhow::Result<Nets> {
+fn nets_in(models: &Path, settings: &NetSettings, catalogue: Catalogue) -> anyhow::Result<Nets> {
     let sessions = SessionSettings { idle: settings.idle, resident: settings.resident, ..SessionSettings::default() };
-    Ok(Nets::run_apart(runtime(settings)?, own_runtime(settings)?, models, sessions))
+    Ok(Nets::run_apart(catalogue, runtime(settings)?, own_runtime(settings)?, models, sessions))
 }
 
 /// Returns the runtime of nets of the operator's own, each of which runs in a process of its own.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +25,6 @@ use crate::interrupt::Interrupt;
 use crate::output::{note, print, print_json};
 use crate::settings;
 use crate::sizes::size;
-use crate::text;
 
 /// The pack that audits pictures.
 const SAFETY: &str = "safety";
@@ -34,11 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lists all packs, with whether they are installed.
 pub fn list(args: &List, as_json: bool) -> anyhow::Result<()> {
-    let catalogue = catalogue(args.catalogue.as_deref())?;
+    let catalogue = catalogue(args.catalogue.as_deref(), &args.place)?;
     let models = settings::models_dir(&args.place)?;
     let settings = settings::of(&args.place.data, args.place.models.clone())?;
     let (packs, own) = (Packs::in_models(&models), own_files(&models, own_runtime(&settings.nets)?));
-    let states: Vec<_> = catalogue.packs().iter().map(|pack| (pack, packs.state(pack))).collect();
+    let states: Vec<_> = catalogue.packs().iter().map(|pack| (pack, packs.examined(pack))).collect();
     if as_json {
         let rows: Value = states.iter().map(|(pack, state)| row(&packs, pack, state)).collect();
         let own: Value = own.iter().map(own_row).collect();
@@ -126,7 +126,7 @@ fn described(pack: &Pack, state: &State) -> String {
 
 /// Pulls packs, one after the other.
 pub fn pull(args: Pull, as_json: bool) -> anyhow::Result<()> {
-    let catalogue = catalogue(args.catalogue.as_deref())?;
+    let catalogue = catalogue(args.catalogue.as_deref(), &args.place)?;
     let chosen = chosen(&catalogue, &args.names)?;
     let unknown = |unknown: UnknownName| Failure::usage(format!("--accept-licence: {unknown}"));
     catalogue.check_accepted(&args.accepted).map_err(unknown)?;
@@ -156,10 +156,10 @@ pub fn pull(args: Pull, as_json: bool) -> anyhow::Result<()> {
     print(&lines.join("\n"))
 }
 
-/// Pulls packs of the built-in catalogue: those that are named, or if there are no names all whose licences are accepted or need not
-/// be. Returns the models directory that has them.
-pub fn pull_built_in(names: &[String], accepted: &[String], place: &Place) -> anyhow::Result<PathBuf> {
-    let catalogue = Catalogue::built_in();
+/// Pulls packs of the catalogue that the service has: those that are named, or if there are no names all whose licences are accepted
+/// or need not be. Returns the models directory that has them.
+pub fn pull_some(names: &[String], accepted: &[String], place: &Place) -> anyhow::Result<PathBuf> {
+    let catalogue = catalogue(None, place)?;
     let unknown = |unknown: UnknownName| Failure::usage(format!("--accept-licence: {unknown}"));
     catalogue.check_accepted(accepted).map_err(unknown)?;
     let models = settings::models_dir(place)?;
@@ -170,7 +170,7 @@ pub fn pull_built_in(names: &[String], accepted: &[String], place: &Place) -> an
             let free = |pack: &&Pack| packs.check_licence(pack, &options).is_ok();
             catalogue.packs().iter().filter(free).cloned().collect()
         }
-        names => chosen(catalogue, names)?,
+        names => chosen(&catalogue, names)?,
     };
     check_licences(&packs, &chosen, &options)?;
     make_data_dir(place)?;
@@ -278,13 +278,13 @@ fn failure(error: PullError) -> anyhow::Error {
 
 /// Removes packs.
 pub fn remove(args: &Remove, as_json: bool) -> anyhow::Result<()> {
-    let catalogue = catalogue(args.catalogue.as_deref())?;
+    let catalogue = catalogue(args.catalogue.as_deref(), &args.place)?;
     let chosen = chosen(&catalogue, &args.names)?;
     let packs = Packs::in_models(&settings::models_dir(&args.place)?);
     let options = PullOptions { limit: PATIENCE, ..PullOptions::default() };
     let (mut removed, mut missing) = (Vec::new(), Vec::new());
     for pack in chosen {
-        let was_there = packs.remove(&pack.name, &options)?;
+        let was_there = packs.remove(&pack, &options)?;
         if was_there { removed.push(pack.name) } else { missing.push(pack.name) }
     }
     if as_json {
@@ -296,26 +296,48 @@ pub fn remove(args: &Remove, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// Examines the installed packs; `None` if there never were any.
-pub fn examined(models: &Path) -> Option<(&'static str, Vec<Finding>)> {
-    let packs = Packs::in_models(models);
+pub fn examined(settings: &Settings) -> Option<(&'static str, Vec<Finding>)> {
+    let packs = Packs::in_models(&settings.models_dir());
     if !packs.directory().is_dir() {
         return None;
     }
-    let findings = match packs.verify() {
-        Ok(damages) => damages.iter().map(finding).collect(),
-        Err(error) => vec![Finding {
+    let catalogue = match settings::catalogue(&settings.nets) {
+        Ok(catalogue) => catalogue,
+        Err(error) => return Some(("packs", vec![unusable(&error)])),
+    };
+    let unlisted = |error: io::Error| {
+        vec![Finding {
             problem: format!("{}: {error}", packs.directory().display()),
             fix: "run this command as the user that the service runs as".to_owned(),
-        }],
+        }]
     };
-    Some(("packs", findings))
+    let damaged = packs.verify(&catalogue).map(|damages| damages.iter().map(finding).collect::<Vec<_>>());
+    let partial = packs.partial().map(|parts| parts.iter().map(|part| left(part)).collect::<Vec<_>>());
+    Some(("packs", [damaged, partial].into_iter().flat_map(|found| found.unwrap_or_else(unlisted)).collect()))
+}
+
+/// What is wrong if the catalogue of the settings cannot be used.
+fn unusable(error: &anyhow::Error) -> Finding {
+    Finding { problem: format!("{error:#}"), fix: "correct the catalogue, or leave `nets.catalogue` out".to_owned() }
+}
+
+/// What is wrong with what a killed pull has left.
+fn left(part: &Path) -> Finding {
+    Finding {
+        problem: format!("a pull or a removal that was killed has left {}", part.display()),
+        fix: "run `imgopen models pull` with the pack again, which removes it".to_owned(),
+    }
 }
 
 /// Examines whether the pack is there that audits pictures; `None` if the settings have none audited.
 pub fn audits(settings: &Settings) -> Option<(&'static str, Vec<Finding>)> {
     let setting = settings.safety.audits()?;
     let packs = Packs::in_models(&settings.models_dir());
-    let problem = match Catalogue::built_in().find(SAFETY).map(|pack| packs.state(pack)) {
+    let catalogue = match settings::catalogue(&settings.nets) {
+        Ok(catalogue) => catalogue,
+        Err(error) => return Some((SAFETY, vec![unusable(&error)])),
+    };
+    let problem = match catalogue.find(SAFETY).map(|pack| packs.examined(pack)) {
         Ok(State::Installed(_)) => return Some((SAFETY, Vec::new())),
         Ok(State::Damaged(problem)) => format!("is damaged: {problem}"),
         Ok(State::Outdated) => "belongs to another version of imgopen".to_owned(),
@@ -343,18 +365,18 @@ pub fn examined_own(settings: &Settings) -> anyhow::Result<Option<(&'static str,
 
 fn finding(damage: &Damage) -> Finding {
     let fix = match &damage.name {
-        Some(name) => format!("run `imgopen models remove {name}`, then `imgopen models pull {name}`"),
+        Some(name) => format!("run `imgopen models pull {name}`"),
         None => "move the directory away, and pull the pack again".to_owned(),
     };
-    Finding { problem: format!("the pack in {} is damaged: {}", damage.directory.display(), damage.problem), fix }
+    Finding { problem: format!("the pack in {} cannot be used: {}", damage.directory.display(), damage.problem), fix }
 }
 
-/// Returns the catalogue of a file, or the built-in one.
-fn catalogue(file: Option<&Path>) -> anyhow::Result<Cow<'static, Catalogue>> {
-    let Some(file) = file else { return Ok(Cow::Borrowed(Catalogue::built_in())) };
-    let text = text::read(file).with_context(|| format!("--catalogue: cannot read {}", file.display()))?;
-    let invalid = |error| Failure::usage(format!("--catalogue: {}: {error}", file.display()));
-    Ok(Cow::Owned(Catalogue::parse(&text).map_err(invalid)?))
+/// Returns the catalogue of a file, or that of the service.
+fn catalogue(file: Option<&Path>, place: &Place) -> anyhow::Result<Cow<'static, Catalogue>> {
+    match file {
+        Some(file) => settings::named_catalogue(file, "--catalogue"),
+        None => settings::catalogue(&settings::of(&place.data, place.models.clone())?.nets),
+    }
 }
 
 fn chosen(catalogue: &Catalogue, names: &[String]) -> anyhow::Result<Vec<Pack>> {

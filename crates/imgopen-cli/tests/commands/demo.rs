@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use imgopen_nets::Dimension;
 use imgopen_nets::onnx::{Builder, Setting, Weights};
-use imgopen_packs::{Catalogue, Packs};
 use insta::assert_snapshot;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use crate::common::shell::names;
+use crate::common::stand_in::{catalogue, install};
 use crate::{command, transcript};
 
 #[test]
@@ -55,24 +55,11 @@ fn the_demo_can_keep_its_data_and_print_json() {
     assert!(folder.path().join("data/imgopen.sqlite3").is_file());
 }
 
-/// Installs a pack of the built-in catalogue, whose files are what `net` returns for their names.
-fn install(models: &Path, name: &str, net: impl Fn(&str) -> Vec<u8>) {
-    let pack = Catalogue::built_in().find(name).unwrap();
-    let directory = Packs::in_models(models).directory_of(pack);
-    fs::create_dir_all(&directory).unwrap();
-    let files = pack.files.iter().map(|file| {
-        let bytes = net(&file.name);
-        fs::write(directory.join(&file.name), &bytes).unwrap();
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        json!({"name": file.name, "bytes": bytes.len(), "sha256": sha256})
-    });
-    let files: Value = files.collect();
-    let (source, licence) = (&pack.source, &pack.licence.expression);
-    let manifest = json!({
-        "format": 1, "name": name, "registry": source.registry, "package": source.package, "version": source.version,
-        "archive": source.archive, "licence": licence, "accepted": null, "files": files,
-    });
-    fs::write(directory.join("pack.json"), manifest.to_string()).unwrap();
+/// Returns a demo that knows the packs in the directory `models`.
+fn demo_with_packs(folder: &Path, arguments: &[&str]) -> Command {
+    let mut demo = command(folder, arguments);
+    demo.env("IMGOPEN_SERVE_NETS__CATALOGUE", catalogue(&folder.join("models")));
+    demo
 }
 
 /// A net with the inputs and outputs of that of the pack `portrait`, which finds what is bright.
@@ -112,7 +99,7 @@ fn the_demo_of_networks_shows_what_the_packs_do() {
     install(&folder.path().join("models"), "portrait", bright);
     install(&folder.path().join("models"), "upscale", repeater);
     let demo = ["demo", "--neural", "--models", "models", "--pack", "portrait", "--pack", "upscale"];
-    let text = transcript(&command(folder.path(), &demo).output().unwrap());
+    let text = transcript(&demo_with_packs(folder.path(), &demo).output().unwrap());
     assert!(text.starts_with("ends with 0\n1. remove_background: the subject of the photograph"), "{text}");
     assert!(text.contains("512x512 PNG, [size], by segmentation (neural)\n2. super_resolution: "), "{text}");
     assert!(text.contains("by realesrgan (neural)\n"), "{text}");
@@ -125,7 +112,8 @@ fn the_demo_of_networks_shows_what_the_packs_do() {
     // A photograph of the user's, on which a task fails while the others go on.
     let dark = image::RgbImage::from_pixel(300, 200, image::Rgb([9, 9, 9]));
     dark.save(folder.path().join("dark.png")).unwrap();
-    let output = command(folder.path(), &[&demo[..], &["--photo", "dark.png", "--json"]].concat()).output().unwrap();
+    let output =
+        demo_with_packs(folder.path(), &[&demo[..], &["--photo", "dark.png", "--json"]].concat()).output().unwrap();
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let tasks = printed["tasks"].as_array().unwrap();
     let of = |operation: &str| tasks.iter().find(|task| task["operation"] == operation).unwrap();
@@ -142,7 +130,7 @@ fn what_the_demo_of_networks_cannot_use_is_reported() {
     install(&folder.path().join("models"), "portrait", bright);
     let demo = ["demo", "--neural", "--models", "models", "--pack"];
     let ended = |arguments: &[&str]| {
-        let text = transcript(&command(folder.path(), &[&demo[..], arguments].concat()).output().unwrap());
+        let text = transcript(&demo_with_packs(folder.path(), &[&demo[..], arguments].concat()).output().unwrap());
         let (first, rest) = text.split_once('\n').unwrap();
         (first.to_owned(), rest.to_owned())
     };

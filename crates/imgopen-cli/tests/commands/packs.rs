@@ -495,15 +495,28 @@ mod linux {
         let net = place.path(TINY).join("net.onnx");
         fs::write(&net, [0_u8; NET.len()]).unwrap();
         let (_, found) = findings();
-        assert_eq!(
-            (found.len(), &found[0]["fix"]),
-            (1, &json!("run `imgopen models remove tiny`, then `imgopen models pull tiny`"))
-        );
+        assert_eq!((found.len(), &found[0]["fix"]), (1, &json!("run `imgopen models pull tiny`")));
         let problem = found[0]["problem"].as_str().unwrap();
-        assert!(problem.starts_with(&format!("the pack in {TINY} is damaged: `net.onnx` was changed")), "{problem}");
+        let expected = format!("the pack in {TINY} cannot be used: `net.onnx` was changed");
+        assert!(problem.starts_with(&expected), "{problem}");
+        assert_eq!(place.json(&["packs"]).1["packs"][0]["state"], "damaged");
         // What is advised helps.
-        assert!(place.run(&["remove", "tiny"]).starts_with("ends with 0\n"));
+        let part = place.path("imgopen-data/models/packs/.tiny-1.0.0.a1b2c3.part");
+        for damage in [None, Some(&b"{"[..])] {
+            let pulled = place.run(&["pull", "tiny"]);
+            assert!(pulled.starts_with(&format!("ends with 0\ntiny 1.0.0 is installed in {TINY}: ")), "{pulled}");
+            assert_eq!(findings(), (true, vec![]));
+            if let Some(manifest) = damage {
+                fs::write(place.path(TINY).join("pack.json"), manifest).unwrap();
+            }
+        }
+        assert!(place.run(&["remove", "tiny"]).starts_with("ends with 0\ntiny is removed\n"));
+        fs::create_dir(&part).unwrap();
+        let (_, found) = findings();
+        let expected = format!("a pull or a removal that was killed has left {}", part.file_name().unwrap().display());
+        let problem = found[0]["problem"].as_str().unwrap().replace("imgopen-data/models/packs/", "");
+        assert_eq!((found.len(), problem), (1, expected));
         assert!(place.run(&["pull", "tiny"]).starts_with("ends with 0\n"));
-        assert_eq!(findings(), (true, vec![]));
+        assert_eq!((findings(), part.exists()), ((true, vec![]), false));
     }
 }

@@ -6,14 +6,12 @@ use std::path::Path;
 use imgopen_client::Client;
 use imgopen_nets::Dimension::Fixed;
 use imgopen_nets::onnx::{Builder, Setting, Weights};
-use imgopen_packs::{Catalogue, Packs};
 use imgopen_tests::calls::call;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::common::program::{Key, Program};
 use crate::common::rows::task;
-use crate::common::until;
+use crate::common::{stand_in, until};
 use crate::{command, run};
 
 const MISSING: &str = "the pack `safety` is not installed; pull it with `imgopen models pull safety`";
@@ -33,18 +31,12 @@ fn undecided() -> Vec<u8> {
 
 /// Installs the pack as if that net were in it.
 fn install(models: &Path) {
-    let pack = Catalogue::built_in().find("safety").unwrap();
-    let directory = Packs::in_models(models).directory_of(pack);
-    let net = undecided();
-    let sha256: String = Sha256::digest(&net).iter().map(|byte| format!("{byte:02x}")).collect();
-    let manifest = json!({
-        "format": 1, "name": "safety", "registry": "pypi", "package": pack.source.package,
-        "version": pack.source.version, "archive": pack.source.archive, "licence": "MIT", "accepted": null,
-        "files": [{"name": "open_nsfw.onnx", "bytes": net.len(), "sha256": sha256}],
-    });
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("open_nsfw.onnx"), net).unwrap();
-    fs::write(directory.join("pack.json"), manifest.to_string()).unwrap();
+    stand_in::install(models, "safety", |_| undecided());
+}
+
+/// The setting that has a service know that pack.
+fn known(models: &Path) -> String {
+    format!("nets.catalogue={}", stand_in::catalogue(models).display())
 }
 
 /// Submits a task that draws a small picture.
@@ -76,12 +68,13 @@ async fn pictures_are_refused_and_for_one_key_marked() {
     let data = folder.path().join("imgopen-data");
     Program::serve(&data, &[]).stop();
     let [strict, lax] = [(); 2].map(|()| Key::create(&data));
-    install(&data.join("models"));
+    let models = data.join("models");
+    install(&models);
     let file = folder.path().join("imgopen.toml");
     let settings =
         format!("[safety]\naction = \"refuse\"\nthreshold = 0.5\n[safety.keys.{}]\naction = \"mark\"\n", lax.id);
     fs::write(&file, settings).unwrap();
-    let program = Program::serve(&data, &["--config", file.to_str().unwrap()]);
+    let program = Program::serve(&data, &["--config", file.to_str().unwrap(), "--set", &known(&models)]);
 
     let refused = drawn(&strict.client(&program.url), "refused").await;
     let reason = refused["desc"].as_str().unwrap();
@@ -108,7 +101,9 @@ async fn tasks_wait_while_the_pack_is_away() {
     let data = folder.path().join("imgopen-data");
     let models = data.join("models");
     install(&models);
-    let program = Program::serve(&data, &["--set", "safety.action=blur", "--set", "safety.threshold=0.6"]);
+    let known = known(&models);
+    let program =
+        Program::serve(&data, &["--set", "safety.action=blur", "--set", "safety.threshold=0.6", "--set", &known]);
     let client = Key::create(&data).client(&program.url);
     assert_eq!(drawn(&client, "before").await["state"], "succeeded");
 
@@ -128,16 +123,19 @@ async fn tasks_wait_while_the_pack_is_away() {
 #[test]
 fn a_service_that_cannot_do_what_is_asked_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
-    let serve = |set: &str| run(folder.path(), &["serve", "--sandbox", "--listen", "127.0.0.1:0", "--set", set]);
+    let serve = |flags: &[&str]| {
+        run(folder.path(), &[&["serve", "--sandbox", "--listen", "127.0.0.1:0", "--set"], flags].concat())
+    };
     for (set, setting) in
         [("safety.action=mark", "safety.action"), ("safety.keys.ak_1.action=refuse", "safety.keys.ak_1.action")]
     {
-        let refused = serve(set);
+        let refused = serve(&[set]);
         assert!(!refused.starts_with("ends with 0\n"), "{refused}");
         assert!(refused.contains(&format!("`{setting}`: pictures cannot be audited: {MISSING}")), "{refused}");
     }
-    install(&folder.path().join("imgopen-data/models"));
-    let refused = serve("safety.keys.ak_1.action=refuse");
+    let models = folder.path().join("imgopen-data/models");
+    install(&models);
+    let refused = serve(&["safety.keys.ak_1.action=refuse", "--set", &known(&models)]);
     let expected = "`safety.keys.ak_1`: no access key has that id; `imgopen keys list` shows all";
     assert!(!refused.starts_with("ends with 0\n") && refused.contains(expected), "{refused}");
 }
@@ -162,7 +160,8 @@ async fn the_doctor_looks_for_the_pack_if_pictures_are_audited() {
         "fix": "run `imgopen models pull safety`; the service does not start without it",
     });
     assert_eq!(report["findings"], json!([finding]), "{report}");
-    install(&data.join("models"));
-    let report = examined(&asked);
+    let models = data.join("models");
+    install(&models);
+    let report = examined(&[&asked[..], &["--set", &known(&models)]].concat());
     assert!(has_check(&report) && report["findings"] == json!([]), "{report}");
 }

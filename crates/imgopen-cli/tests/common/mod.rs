@@ -14,6 +14,7 @@ pub mod rows;
 pub mod shell;
 #[cfg(unix)]
 pub mod shim;
+pub mod stand_in;
 pub mod vendor;
 pub mod webui;
 

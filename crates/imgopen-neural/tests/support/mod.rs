@@ -38,15 +38,17 @@ pub const FILES: [(&str, &[&str]); 6] = [
             "realesrgan-x4plus.onnx",
             "realesrgan-x4plus-anime.onnx",
             "realesr-animevideov3-x2.onnx",
-            "realesr-animevideov3-x3.onnx",
             "realesr-animevideov3-x4.onnx",
         ],
     ),
     ("tags", &["efficientnet-lite0.onnx"]),
 ];
 
-/// A catalogue with packs of these names and files.
-pub fn catalogue() -> Catalogue {
+/// The directory of the packs, and where [`hide`] moves it.
+const PACKS: [&str; 2] = ["packs", "hidden"];
+
+/// A catalogue with packs of these names and files, which are those that are installed in a models directory, or hidden there.
+pub fn catalogue(models: &Path) -> Catalogue {
     let mut text = String::new();
     for (pack, files) in FILES {
         text += &format!(
@@ -54,10 +56,14 @@ pub fn catalogue() -> Catalogue {
              version = \"1\"\n[packs.source.archive]\nname = \"{pack}-1.tgz\"\nbytes = 1\nsha256 = \"{NOTHING}\"\n\
              [packs.licence]\nexpression = \"MIT\"\nstandard = [\"Apache-2.0\"]\n"
         );
-        for file in files {
-            text +=
-                &format!("[[packs.files]]\nname = \"{file}\"\n[[packs.files.members]]\npath = \"{file}\"\nbytes = 1\n");
-            text += &format!("sha256 = \"{NOTHING}\"\n");
+        let manifest = PACKS.iter().find_map(|packs| fs::read(models.join(format!("{packs}/{pack}-1/pack.json"))).ok());
+        let manifest: Value = manifest.map_or(Value::Null, |manifest| serde_json::from_slice(&manifest).unwrap());
+        for (index, file) in files.iter().enumerate() {
+            let installed = &manifest["files"][index];
+            let (bytes, sha256) = (&installed["bytes"], &installed["sha256"]);
+            let (bytes, sha256) = (bytes.as_u64().unwrap_or(1), sha256.as_str().unwrap_or(NOTHING));
+            text += &format!("[[packs.files]]\nname = \"{file}\"\n[[packs.files.members]]\npath = \"{file}\"\n");
+            text += &format!("bytes = {bytes}\nsha256 = \"{sha256}\"\n");
         }
     }
     Catalogue::parse(&text).unwrap()
@@ -91,9 +97,20 @@ pub fn runtime() -> Arc<Rten> {
     Arc::new(Rten::new(NonZeroUsize::MIN))
 }
 
+/// Takes the packs away, until [`show`] brings them back.
+pub fn hide(models: &Path) {
+    fs::rename(models.join(PACKS[0]), models.join(PACKS[1])).unwrap();
+}
+
+/// Brings back the packs that were hidden.
+pub fn show(models: &Path) {
+    fs::rename(models.join(PACKS[1]), models.join(PACKS[0])).unwrap();
+}
+
+/// The nets of a models directory. Packs that are there, or hidden, are those that they know.
 pub fn nets(models: &Path) -> Nets {
     let sessions = Sessions::new(runtime(), SessionSettings::default());
-    Nets::new(Packs::in_models(models), catalogue(), sessions, Limits::default())
+    Nets::new(Packs::in_models(models), catalogue(models), sessions, Limits::default())
 }
 
 fn floats(numbers: &[f32]) -> Vec<u8> {

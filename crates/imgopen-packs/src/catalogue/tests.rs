@@ -92,6 +92,18 @@ fn mistakes_are_reported_with_the_pack_and_the_field() {
         ("name = \"net.onnx\"", "name = \"LICENSE\"", "`files.name`: \"LICENSE\" given"),
         ("name = \"net.onnx\"", "name = \"a/net.onnx\"", "`files.name`: \"a/net.onnx\" given"),
         ("name = \"net.onnx\"", "name = \"net.onnx\"\nconvert = \"run\"", "unknown variant `run`"),
+        ("name = \"net.onnx\"", "name = \"net.onnx\"\nconvert = \"join\"", "give size and digest of the file"),
+        (
+            "name = \"net.onnx\"",
+            "name = \"net.onnx\"\nconvert = \"join\"\nbytes = 3",
+            "give size and digest of the file",
+        ),
+        (
+            "name = \"net.onnx\"",
+            "name = \"net.onnx\"\nconvert = \"join\"\nbytes = 3\nsha256 = \"ab\"",
+            "`sha256` of `net.onnx`: \"ab\" given; give 64 lower-case hexadecimal digits",
+        ),
+        ("name = \"net.onnx\"", "name = \"net.onnx\"\nbytes = 3", "give no size and no digest"),
         ("\"tiny/net.onnx\"", "\"/etc/passwd\"", "`path`: \"/etc/passwd\" given"),
         ("\"tiny/net.onnx\"", "\"tiny/LICENSE\"", "`path`: \"tiny/LICENSE\" given; give each member once"),
         ("[[packs.files]]", "[[packs.others]]", "unknown field `others`"),
@@ -109,6 +121,20 @@ fn mistakes_are_reported_with_the_pack_and_the_field() {
     let both = valid().replace("members = [", "members = [{ path = \"a\", bytes = 1, sha256 = \"\" }, ");
     let error = Catalogue::parse(&both).unwrap_err().to_string();
     assert!(error.contains("`files.members` of `net.onnx`: \"2\" given; give exactly 1"), "{error}");
+}
+
+/// What is installed is pinned as what is fetched.
+#[test]
+fn files_are_pinned_by_themselves_or_by_the_member_that_they_are() {
+    let catalogue = Catalogue::parse(&valid()).unwrap();
+    let installed = |catalogue: &Catalogue| catalogue.packs()[0].files[0].installed();
+    let member = InstalledFile { name: "net.onnx".to_owned(), bytes: 3, sha256: DIGEST.to_owned() };
+    assert_eq!(installed(&catalogue), member);
+    let digest = DIGEST.replace('b', "c");
+    let made = format!("name = \"net.onnx\"\nconvert = \"tflite\"\nbytes = 9\nsha256 = \"{digest}\"");
+    let catalogue = Catalogue::parse(&valid().replace("name = \"net.onnx\"", &made)).unwrap();
+    assert_eq!(installed(&catalogue), InstalledFile { bytes: 9, sha256: digest, ..member });
+    assert_eq!(catalogue.packs()[0].bytes(), 9);
 }
 
 #[test]

