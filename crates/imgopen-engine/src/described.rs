@@ -13,7 +13,7 @@ pub struct Described {
     pub name: String,
     /// Its offer: the models and values of all processes, away only if it is in each.
     pub offer: Offer,
-    /// The model files that operators have put there for the operation.
+    /// The names of the networks that it has for the operation.
     pub nets: Vec<String>,
     /// The programs that it drives.
     pub backends: Vec<BackendStatus>,

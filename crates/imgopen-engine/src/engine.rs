@@ -72,8 +72,8 @@ pub trait Engine: Send + Sync + 'static {
         false
     }
 
-    /// Returns the names of the model files that the operator of the server has put there, and that it has for an operation, the
-    /// one that it uses first; requests do not name them. None by default. Cheap, as [`offers`](Engine::offers).
+    /// Returns the names of the files of the networks that it has for an operation, the one first that it prefers; requests do not
+    /// name them. None by default. Cheap, as [`offers`](Engine::offers).
     fn nets(&self, operation: &Operation) -> Vec<String> {
         let _ = operation;
         Vec::new()

@@ -132,8 +132,8 @@ impl Engine for Background {
         }
     }
 
-    fn nets(&self, _: &Operation) -> Vec<String> {
-        self.nets.own_names(&[Role::Segmentation])
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

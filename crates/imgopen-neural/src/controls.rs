@@ -216,8 +216,8 @@ impl Engine for ControlNets {
         vec![Offer { values: vec![FieldValues { field: FIELD, values: self.values() }], ..offer }]
     }
 
-    fn nets(&self, _: &Operation) -> Vec<String> {
-        self.nets.own_names(&[Role::Depth])
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

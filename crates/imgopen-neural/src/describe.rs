@@ -160,8 +160,8 @@ impl Engine for Describe {
         }]
     }
 
-    fn nets(&self, _: &Operation) -> Vec<String> {
-        self.nets.own_names(&[Role::Tags])
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

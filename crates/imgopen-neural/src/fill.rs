@@ -136,8 +136,8 @@ impl Engine for Lama {
         }
     }
 
-    fn nets(&self, _: &Operation) -> Vec<String> {
-        self.nets.own_names(&[Role::Inpainting])
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

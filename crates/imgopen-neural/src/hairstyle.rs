@@ -191,6 +191,10 @@ impl Engine for Hairstyle {
         }
     }
 
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
+    }
+
     fn slots(&self) -> Slots {
         self.painter.as_ref().map_or(Slots::Shared, |painter| painter.slots())
     }

@@ -25,7 +25,7 @@ pub use fill::Lama;
 pub use hairstyle::Hairstyle;
 pub use imgopen_nets::runtime::{Apart, ApartSettings, Provider, Runtime, RuntimeSettings, UnknownProvider, serve};
 pub use imgopen_nets::{Limits, NetError, SessionSettings};
-pub use nets::{Nets, OwnFile, own_files};
+pub use nets::{Nets, OwnFile, operations_of, own_files};
 pub use restore::Restore;
 pub use safety::Safety;
 pub use swap::Swap;

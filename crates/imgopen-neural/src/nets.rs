@@ -9,6 +9,7 @@ mod signature;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod weights;
 
 use std::collections::HashMap;
@@ -22,11 +23,14 @@ use imgopen_engine::EngineError;
 use imgopen_nets::runtime::{Rten, Runtime};
 use imgopen_nets::{Limits, ModelFile, NetError, Session, SessionSettings, Sessions};
 use imgopen_packs::{Catalogue, InstalledFile, Packs, State};
+use imgopen_types::Operation;
 use tracing::{info, warn};
 
 use self::own::Own;
 pub use self::own::OwnFile;
 pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, has_attention, sizes};
+use self::uses::Source;
+pub use self::uses::operations_of;
 use self::weights::with_pull;
 pub(crate) use self::weights::{Held, Origin, Weights, named};
 
@@ -150,9 +154,20 @@ impl Nets {
         self.shared.own.held(role)
     }
 
-    /// Returns the names of the files of the operator's own nets for some roles.
-    pub(crate) fn own_names(&self, roles: &[Role]) -> Vec<String> {
-        self.shared.own.names(roles)
+    /// Returns the names of the files of the nets that there are for an operation, the operator's own and those of packs, the one
+    /// first that is preferred.
+    pub(crate) fn names_for(&self, operation: &Operation) -> Vec<String> {
+        let in_source = |source: &Source| match source {
+            Source::Own(role) => self.shared.own.names(&[*role]),
+            Source::Pack(pack, files) => match self.held(pack) {
+                Held::Whole(all) => {
+                    let is_there = |file: &&&str| all.iter().any(|weights| weights.file.name() == **file);
+                    files.iter().filter(is_there).map(|file| (*file).to_owned()).collect()
+                }
+                Held::Missing | Held::Broken(_) => Vec::new(),
+            },
+        };
+        uses::of(operation).iter().flat_map(in_source).collect()
     }
 
     /// Returns why a net of the operator's own for a role cannot be used, if there is one that cannot.

@@ -26,7 +26,7 @@ use image::DynamicImage;
 use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer, Output};
 use imgopen_picture::{self as picture, EncodeError, write_like};
 use imgopen_tools::{blocking, memory};
-use imgopen_types::{RestoreFaceRequest, operations};
+use imgopen_types::{Operation, RestoreFaceRequest, operations};
 
 pub(crate) use self::net::{Repair, Repairer};
 use crate::face::{self, FoundFace};
@@ -90,6 +90,10 @@ impl Engine for Restore {
             // It does not come back by itself, so nothing new should wait for it.
             Some(Err(problem)) => vec![Offer { away: Some(problem), is_known: false, ..offer }],
         }
+    }
+
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

@@ -36,7 +36,7 @@ use imgopen_engine::{Engine, EngineError, Grade, Job, JobRequest, Monitor, Offer
 use imgopen_nets::Session;
 use imgopen_picture::{self as picture, Decoded, EncodeError, write_like};
 use imgopen_tools::{blocking, memory};
-use imgopen_types::operations;
+use imgopen_types::{Operation, operations};
 
 use self::classical::{Face, Seen};
 use self::neural::{Painter, Points, Recogniser, similarity};
@@ -334,6 +334,10 @@ impl Engine for Swap {
                 all.map(away).into()
             }
         }
+    }
+
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {

@@ -258,8 +258,8 @@ impl Engine for Upscale {
         }
     }
 
-    fn nets(&self, _: &Operation) -> Vec<String> {
-        self.nets.own_names(&[Role::Upscaling])
+    fn nets(&self, operation: &Operation) -> Vec<String> {
+        self.nets.names_for(operation)
     }
 
     fn memory(&self, job: &Job) -> u64 {

@@ -151,6 +151,8 @@ async fn people_are_found_by_the_other_pack() {
     // The one for objects of any kind is preferred as soon as it is there.
     install(models.path(), "background", |_| bright_objects(64));
     let again = Background::new(nets(models.path()));
+    let preferred = ["isnet-medium.onnx", "isnet-small.onnx", "selfie_segmentation.onnx"];
+    assert_eq!(again.nets(&REMOVE_BACKGROUND), preferred);
     let output = remove(&again, png(&disc()), json!({})).await.unwrap();
     assert!(output.notes[0].contains("`isnet-medium.onnx`"), "{:?}", output.notes);
 }
@@ -185,7 +187,7 @@ async fn an_own_net_that_cannot_be_loaded_gives_way_to_the_pack() {
     let (models, _) = with_objects();
     own::put(models.path(), "rembg", "net.onnx", &own::unknown_operator());
     let engine = Background::new(nets(models.path()));
-    assert!(engine.nets(&REMOVE_BACKGROUND).is_empty());
+    assert_eq!(engine.nets(&REMOVE_BACKGROUND), ["isnet-medium.onnx", "isnet-small.onnx"]);
     let output = remove(&engine, png(&disc()), json!({})).await.unwrap();
     assert!(output.notes[0].contains("of the pack `background`"), "{:?}", output.notes);
     let files = imgopen_neural::own_files(models.path(), runtime());

@@ -122,6 +122,7 @@ impl Engine for Painter {
 async fn hair_gets_another_colour_and_all_else_stays() {
     let models = models();
     let engine = Hairstyle::new(nets(models.path()));
+    assert_eq!(engine.nets(&CHANGE_HAIRSTYLE), ["selfie_segmentation.onnx"]);
     let source = astronaut();
     for image in [source.clone(), source.to_rgba16().into(), source.to_luma8().into()] {
         let job = request(json!({"hairStyle": "keep", "hairColor": "#3050a0"}), &image);

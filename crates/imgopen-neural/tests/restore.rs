@@ -168,6 +168,7 @@ async fn nets_of_the_operators_own_are_preferred() {
         install(models.path(), "upscale", |_| repeater(4));
         put(models.path(), folder, "faces.onnx", &restorer(takes_weight));
         let engine = Restore::new(nets(models.path()));
+        assert_eq!(engine.nets(&RESTORE_FACE), ["faces.onnx", "realesrgan-x4plus.onnx"]);
         for (weight, expected) in weights {
             let output = restore(&engine, png(&source), json!({"fidelityWeight": weight})).await.unwrap();
             let restored = read(&output.pictures[0]).image;

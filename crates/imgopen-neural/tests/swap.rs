@@ -291,6 +291,10 @@ async fn nets_of_the_operator_paint_faces() {
         faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser(1.0));
         let engine = Swap::new(nets(models.path()));
         assert!(engine.offers().iter().all(|offer| offer.grade == Grade::Neural) && engine.offers().len() == 3);
+        let mesh: &[&str] = if has_mesh { &["face_landmark.onnx"] } else { &[] };
+        for offer in engine.offers() {
+            assert_eq!(engine.nets(offer.operation), [&["inswapper_128.onnx", "w600k_r50.onnx"], mesh].concat());
+        }
         let output = swap(&engine, &other(), &head()).await.unwrap();
         let made = read(&output.pictures[0]).image;
         let (made, before) = (made.to_rgb8(), head().to_rgb8());

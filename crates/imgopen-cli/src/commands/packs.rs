@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use imgopen_neural::{OwnFile, own_files};
+use imgopen_neural::{OwnFile, operations_of, own_files};
 use imgopen_packs::{
     Cancel, Catalogue, Damage, Origin, Pack, Packs, PullError, PullOptions, Pulled, State, Step, UnknownName,
 };
@@ -88,6 +88,7 @@ fn row(packs: &Packs, pack: &Pack, state: &State) -> Value {
         "name": pack.name,
         "version": source.version,
         "summary": pack.summary,
+        "operations": operations_of(&pack.name).iter().map(|operation| operation.id).collect::<Vec<_>>(),
         "registry": source.registry,
         "package": source.package,
         "licence": licence.expression,
@@ -119,9 +120,27 @@ fn described(pack: &Pack, state: &State) -> String {
         .as_ref()
         .map_or(String::new(), |agreement| format!(", to be accepted with `--accept-licence {}`", agreement.licence));
     format!(
-        "{} {}: {state}\n  {}\n  from the package `{}` of {}, under {}{accepted}",
-        pack.name, source.version, pack.summary, source.package, source.registry, licence.expression
+        "{} {}: {state}\n  {}\n{}  from the package `{}` of {}, under {}{accepted}",
+        pack.name,
+        source.version,
+        pack.summary,
+        enabled(pack),
+        source.package,
+        source.registry,
+        licence.expression
     )
+}
+
+/// Says on a line what uses a pack; nothing if it is none that the service knows.
+fn enabled(pack: &Pack) -> String {
+    if pack.name == SAFETY {
+        return "  for the audit of results, if `safety` in the settings asks for it\n".to_owned();
+    }
+    let operations: Vec<_> = operations_of(&pack.name).iter().map(|operation| format!("`{}`", operation.id)).collect();
+    match operations.is_empty() {
+        true => String::new(),
+        false => format!("  for {}\n", operations.join(", ")),
+    }
 }
 
 /// Pulls packs, one after the other.

@@ -207,7 +207,7 @@ fn lists_pulls_and_removals_are_printed_in_json() {
     let (code, list) = place.json(&["packs"]);
     let draft = Draft::tiny();
     let mut expected = json!({
-        "name": "tiny", "version": "1.0.0", "summary": "computes nothing", "registry": "pypi", "package": "tiny-weights",
+        "name": "tiny", "version": "1.0.0", "summary": "computes nothing", "operations": [], "registry": "pypi", "package": "tiny-weights",
         "licence": "MIT", "licence_note": "By nobody.", "accept_licence": null, "terms": null,
         "bytes_to_fetch": draft.archive.len(), "command": PIP, "bytes_on_disk": NET.len(), "state": "missing", "problem": null,
         "directory": null, "files": ["net.onnx"],
@@ -313,6 +313,11 @@ fn the_built_in_catalogue_has_packs_whose_licence_must_be_accepted() {
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<_> = list["packs"].as_array().unwrap().iter().map(|pack| pack["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"background") && names.contains(&"safety"), "{names:?}");
+    let upscale = list["packs"].as_array().unwrap().iter().find(|pack| pack["name"] == "upscale").unwrap();
+    assert_eq!(upscale["operations"], json!(["super_resolution", "restore_face", "swap_face_v2"]));
+    let list = transcript(&command(folder.path(), &["models", "packs"]).output().unwrap());
+    assert!(list.contains("\n  for `super_resolution`, `restore_face`, `swap_face_v2`\n"), "{list}");
+    assert!(list.contains("\n  for the audit of results, if `safety` in the settings asks for it\n"), "{list}");
     let refused = transcript(&command(folder.path(), &["models", "pull", "background"]).output().unwrap());
     let command = "to accept it, run `imgopen models pull background --accept-licence AGPL-3.0-only`\n";
     assert!(refused.starts_with("ends with 2\n") && refused.ends_with(command), "{refused}");

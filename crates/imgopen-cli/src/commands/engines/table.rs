@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use imgopen_backends::{Kind, possible};
 use imgopen_engine::{Engine, Grade, Registry};
+use imgopen_neural::operations_of;
 use imgopen_service::NetSettings;
 use imgopen_types::{Operation, operations};
 
@@ -69,6 +70,23 @@ fn refusals_name_a_pack_that_helps() {
         let refusal = refusal.to_string();
         let is_named = packs.iter().any(|pack| refusal.contains(&format!("`imgopen models pull {pack}`")));
         assert!(packs.is_empty() || is_named, "{}: none of {packs:?} in: {refusal}", operation.id);
+    }
+}
+
+/// Lists of packs name the operations that the engines for networks offer with them, and those that packs improve or serve for other
+/// engines.
+#[test]
+fn packs_are_listed_with_the_operations_that_they_enable() {
+    let more = BTreeSet::from([("faces", "controlnet"), ("upscale", "swap_face_v2")]);
+    let pieces = pieces::all();
+    let enough = enough(&pieces);
+    for (place, piece) in pieces.iter().enumerate() {
+        let Some(pack) = piece.pack.as_deref() else { continue };
+        let enabled = enough.iter().filter(|enough| enough.pieces.contains(&place));
+        let mut enabled: BTreeSet<_> = enabled.map(|enough| enough.offered.operation).collect();
+        enabled.extend(more.iter().filter(|(of, _)| *of == pack).map(|(_, operation)| *operation));
+        let listed: BTreeSet<_> = operations_of(pack).iter().map(|operation| operation.id).collect();
+        assert_eq!(listed, enabled, "{pack}");
     }
 }
 
