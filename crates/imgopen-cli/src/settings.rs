@@ -9,7 +9,7 @@ mod service;
 mod shown;
 mod variables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use figment::providers::Serialized;
@@ -83,10 +83,21 @@ pub fn models_dir(place: &Place) -> anyhow::Result<PathBuf> {
     let settings = of(&place.data, place.models.clone())?;
     let directory = settings.models_dir();
     if settings.models.is_some() && !directory.is_dir() {
-        let fix = "give the directory that holds the models";
-        return Err(Failure::usage(format!("`models`: {} is not a directory; {fix}", directory.display())).into());
+        Err(not_a_directory(&directory).into())
+    } else {
+        Ok(directory)
     }
-    Ok(directory)
+}
+
+/// As [`models_dir`], for commands that make the directory if there is nothing with its name.
+pub fn models_dir_to_be(place: &Place) -> anyhow::Result<PathBuf> {
+    let directory = of(&place.data, place.models.clone())?.models_dir();
+    if directory.exists() && !directory.is_dir() { Err(not_a_directory(&directory).into()) } else { Ok(directory) }
+}
+
+fn not_a_directory(models: &Path) -> Failure {
+    let fix = "give the directory that holds the models";
+    Failure::usage(format!("`models`: {} is not a directory; {fix}", models.display()))
 }
 
 /// The sources of the settings.

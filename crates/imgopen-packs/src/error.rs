@@ -79,6 +79,18 @@ pub enum PullError {
         /// What fetches the file.
         command: String,
     },
+    /// The file that was given is another one.
+    #[error("{given} is not the archive of the pack \"{pack}\", \"{file}\"; give that file, which `{command}` fetches")]
+    OtherFile {
+        /// The file that was given.
+        given: String,
+        /// The name of the pack.
+        pack: String,
+        /// The name of its archive.
+        file: String,
+        /// What fetches the file.
+        command: String,
+    },
     /// The archive is not the one that the catalogue knows.
     #[error(
         "{file} is not the archive of the pack \"{pack}\": its {what} is {found} instead of {expected}; fetch it again, or from \

@@ -22,6 +22,24 @@ const PIP: &[&[&str]] = &[&["pip"], &["pip3"], &["python3", "-m", "pip"]];
 /// What runs npm.
 const NPM: &[&[&str]] = &[&["npm"]];
 
+/// Variables of `pip` that have it fetch something else, or nothing, and that no flag undoes. What is fetched is checked by its
+/// digest. Those that say from where, and by which key, are the user's.
+const NOT_OURS: [&str; 9] = [
+    "PIP_ABI",
+    "PIP_CONSTRAINT",
+    "PIP_EDITABLE",
+    "PIP_GLOBAL_OPTION",
+    "PIP_GROUP",
+    "PIP_IMPLEMENTATION",
+    "PIP_PLATFORM",
+    "PIP_PYTHON_VERSION",
+    "PIP_REQUIREMENT",
+];
+
+/// Variables of `pip` that are set, so that its settings files do not count there either.
+const OURS: [(&str, &str); 3] =
+    [("PIP_DISABLE_PIP_VERSION_CHECK", "1"), ("PIP_REQUIRE_HASHES", "0"), ("PIP_REQUIRE_VIRTUALENV", "0")];
+
 /// A package manager that works.
 struct Program<'a> {
     words: &'static [&'static str],
@@ -110,7 +128,10 @@ impl<'a> Program<'a> {
         words.push((&self.file).into());
         words.extend(self.words[1..].iter().map(OsString::from));
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(directory).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+        command.args(&words[1..]).current_dir(directory).envs(OURS);
+        for variable in NOT_OURS {
+            command.env_remove(variable);
+        }
         if let Some(path) = &self.options.path {
             command.env("PATH", path);
         }

@@ -40,12 +40,12 @@ fn is_archive(path: &Path, archive: &Archive) -> bool {
     has_size && digest::of_file(path).is_ok_and(|found| found == archive.sha256)
 }
 
-/// Checks size and digest of an archive.
+/// Checks size and digest of an archive. One that was given by hand may be another file altogether, which its name shows.
 ///
 /// # Errors
 ///
 /// When they are others, or the file cannot be read.
-pub(crate) fn check(pack: &Pack, file: &Path) -> Result<(), PullError> {
+pub(crate) fn check(pack: &Pack, file: &Path, is_given: bool) -> Result<(), PullError> {
     let wrong = |what, found, expected| PullError::WrongArchive {
         file: file.display().to_string(),
         pack: pack.name.clone(),
@@ -53,8 +53,17 @@ pub(crate) fn check(pack: &Pack, file: &Path) -> Result<(), PullError> {
         found,
         expected,
     };
-    let Archive { bytes, sha256, .. } = &pack.source.archive;
+    let Archive { name, bytes, sha256 } = &pack.source.archive;
     let size = fs::metadata(file).map_err(PullError::at(file))?.len();
+    let is_named = file.file_name().is_some_and(|found| found == name.as_str());
+    if size != *bytes && is_given && !is_named {
+        return Err(PullError::OtherFile {
+            given: file.display().to_string(),
+            pack: pack.name.clone(),
+            file: name.clone(),
+            command: pack.source.command(),
+        });
+    }
     if size != *bytes {
         return Err(wrong("size", size.to_string(), bytes.to_string()));
     }

@@ -143,7 +143,7 @@ fn members(
         Origin::Path(given) => local::find(pack, given)?,
     };
     on_step(Step::Install);
-    local::check(pack, &file)?;
+    local::check(pack, &file, matches!(origin, Origin::Path(_)))?;
     let unusable = |problem| PullError::Archive { pack: pack.name.clone(), problem };
     let members = archive::read(&file, pack.source.registry, pack.members()).map_err(unusable)?;
     if fetched.exists() {

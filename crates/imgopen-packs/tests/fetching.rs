@@ -80,7 +80,8 @@ fn npm_packs_the_package_without_scripts() {
     let (place, draft) = (Place::new(), Draft::parts());
     let programs = Programs::none().with("npm", &place.script(&draft));
     place.pull(&draft, &programs).unwrap();
-    assert_eq!(programs.calls(), ["npm pack --ignore-scripts --no-update-notifier parts-weights@2.0.0"]);
+    let flags = "--ignore-scripts --pack-destination . --no-dry-run --no-usage --no-update-notifier";
+    assert_eq!(programs.calls(), [format!("npm pack {flags} parts-weights@2.0.0")]);
     assert_eq!(fs::read(place.models.path().join("packs/parts-2.0.0/whole.onnx")).unwrap(), NET);
 }
 

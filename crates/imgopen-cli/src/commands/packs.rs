@@ -154,7 +154,7 @@ pub fn pull(args: Pull, as_json: bool) -> anyhow::Result<()> {
         let fix = "give a directory that holds the archives of all of them";
         return Err(Failure::usage(format!("--from: {file} is one archive, but {packs} are named; {fix}")).into());
     }
-    let packs = Packs::in_models(&settings::models_dir(&args.place)?);
+    let packs = Packs::in_models(&settings::models_dir_to_be(&args.place)?);
     let options = PullOptions {
         accepted: args.accepted,
         limit: args.timeout,
@@ -181,7 +181,7 @@ pub fn pull_some(names: &[String], accepted: &[String], place: &Place) -> anyhow
     let catalogue = catalogue(None, place)?;
     let unknown = |unknown: UnknownName| Failure::usage(format!("--accept-licence: {unknown}"));
     catalogue.check_accepted(accepted).map_err(unknown)?;
-    let models = settings::models_dir(place)?;
+    let models = settings::models_dir_to_be(place)?;
     let packs = Packs::in_models(&models);
     let options = PullOptions { accepted: accepted.to_vec(), launcher: backends::launcher(), ..PullOptions::default() };
     let chosen: Vec<Pack> = match names {
@@ -269,14 +269,14 @@ fn summary(packs: &Packs, pack: &Pack, pulled: &Pulled) -> String {
     format!("{name} {version} is {already}installed in {}: {files}, {bytes}", directory.display())
 }
 
-/// Runs work on a thread of its own, and cancels it on Ctrl-C.
+/// Runs work on a thread of its own, and cancels it on Ctrl-C, and when the process is to end otherwise.
 fn interruptible<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     cancel: &Cancel,
 ) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut interrupt = Interrupt::listen()?;
+        let mut interrupt = Interrupt::listen_for_any_end()?;
         // It waits for the programs that it starts, so that its thread does not end before them.
         let mut work = tokio::task::spawn_blocking(work);
         if let Some(done) = interrupt.unless(&mut work).await {

