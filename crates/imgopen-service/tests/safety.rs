@@ -405,13 +405,12 @@ async fn audits_count_in_the_budget_of_memory() {
 async fn tasks_wait_while_nothing_can_be_audited() {
     let (server, auditor) = started(SafetyAction::Mark).await;
     auditor.is_away.store(true, Ordering::SeqCst);
+    // Before a task has tried.
+    let msg = Answer::of(server.get("/readyz").send().await.unwrap()).await.refused(503);
+    assert!(msg.contains("no picture can be audited") && !msg.contains("secret"), "{msg}");
     server.submitted("text_to_image", drawing("mine", "10")).await;
-    let answer = until("it is not ready", || async {
-        let answer = Answer::of(server.get("/readyz").send().await.unwrap()).await;
-        (answer.status != 200).then_some(answer)
-    });
-    let msg = answer.await.refused(503);
-    assert!(msg.contains("no task can run that makes pictures") && !msg.contains("secret"), "{msg}");
+    let msg = held(&server).await;
+    assert!(!msg.contains("secret"), "{msg}");
     assert_eq!((auditor.count.load(Ordering::SeqCst), files(&server)), (0, 0));
     auditor.is_away.store(false, Ordering::SeqCst);
     let row = until("it has ended", || async {
@@ -420,6 +419,16 @@ async fn tasks_wait_while_nothing_can_be_audited() {
     })
     .await;
     assert_eq!((&row["state"], auditor.count.load(Ordering::SeqCst)), (&json!("succeeded"), 1));
+}
+
+/// Waits until tasks that make pictures wait, and returns what is wrong.
+async fn held(server: &Server) -> String {
+    let held = until("tasks wait", || async {
+        let answer = Answer::of(server.get("/readyz").send().await.unwrap()).await;
+        let msg = (answer.status != 200).then(|| answer.refused(503))?;
+        msg.contains("no task can run that makes pictures").then_some(msg)
+    });
+    held.await
 }
 
 /// It was there when the run began.
@@ -434,11 +443,7 @@ async fn a_result_waits_that_cannot_be_audited_any_more() {
     });
     let server = bench(vec![engine], &auditor, SafetyAction::Mark).start().await;
     let task = server.submitted("text_to_image", drawing("mine", "10")).await;
-    until("it is not ready", || async {
-        let answer = Answer::of(server.get("/readyz").send().await.unwrap()).await;
-        (answer.status != 200).then_some(())
-    })
-    .await;
+    held(&server).await;
     assert_eq!((runs.load(Ordering::SeqCst), files(&server)), (1, 0));
     auditor.is_away.store(false, Ordering::SeqCst);
     server.reached(&task, "succeeded").await;

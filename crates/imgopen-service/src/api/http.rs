@@ -29,7 +29,7 @@ use crate::fleet::{gauges, previews};
 use crate::metrics::Gauges;
 use crate::metrics::form::Form;
 use crate::plurals::counted;
-use crate::tasks::needs;
+use crate::tasks::{audit, needs};
 
 /// How long a cache may keep a picture, in seconds: a year, because it never changes.
 const YEAR: u64 = 365 * 24 * 60 * 60;
@@ -87,6 +87,7 @@ async fn ready(State(context): State<Arc<Context>>) -> Result<String, Failure> {
     }
     let mut faults = context.health.check().await.err().unwrap_or_default();
     faults.extend(needs::lacking(&context.engines, &context.settings.required));
+    faults.extend(audit::lacking(&context));
     if !faults.is_empty() {
         return Err(failures::not_now(&faults.join("; ")));
     }

@@ -60,6 +60,13 @@ pub fn check(settings: &SafetySettings, engines: &Registry) -> Result<(), Invali
     ready.map_err(|problem| InvalidSetting { setting, problem: format!("pictures cannot be audited: {problem}") })
 }
 
+/// Returns what is wrong, in words for callers, while no picture can be audited that would have to be.
+pub fn lacking(context: &Context) -> Option<String> {
+    let is_needed = context.settings.role.runs_tasks() && context.settings.safety.audits().is_some();
+    let is_ready = || context.engines.auditor().is_some_and(|auditor| auditor.ready().is_ok());
+    (is_needed && !is_ready()).then(|| "no picture can be audited, so that tasks wait which make some".to_owned())
+}
+
 fn missing() -> String {
     "this program has nothing that audits pictures; set it to \"off\"".to_owned()
 }

@@ -167,7 +167,7 @@ pub async fn submit(context: &Arc<Context>, submit: Submit) -> Result<TaskRow, R
     // A task waits for what went away. What never came may never come.
     let choice = match found.offer.is_known {
         true => found,
-        false => found.there().map_err(|away| Rejected::Away(format!("{away}; submit again later"), COMES))?,
+        false => found.there().map_err(|away| Rejected::Away(away.to_string(), COMES))?,
     };
     if results::makes_assets(&choice.offer) {
         context.health.bucket().await.map_err(Rejected::NotNow)?;
