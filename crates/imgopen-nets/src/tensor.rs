@@ -182,6 +182,8 @@ impl fmt::Display for ElementType {
             ElementType::I32 => f.write_str("int32"),
             ElementType::I64 => f.write_str("int64"),
             ElementType::Bool => f.write_str("bool"),
+            ElementType::Other(10) => f.write_str("float16"),
+            ElementType::Other(16) => f.write_str("bfloat16"),
             ElementType::Other(number) => write!(f, "type {number} of ONNX"),
         }
     }

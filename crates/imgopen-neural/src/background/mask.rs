@@ -65,14 +65,18 @@ impl Finder {
         ((2 * longest).div_ceil(pixels) as usize).max(FEWEST)
     }
 
-    /// Returns the number for the net of a level from 0 to 1 in a channel. `most` is the largest level of the picture.
+    /// Returns the number for the net of a level from 0 to 1 in a channel. `most` is the largest level of the picture, by which rembg
+    /// divides for all nets.
     fn number(self, level: f32, channel: usize, most: f32) -> f32 {
-        let standard = |level: f32| (level - IMAGENET_MEAN[channel]) / IMAGENET_DEVIATION[channel];
+        let share = level / most.max(LEAST);
         match self {
-            Finder::Isnet | Finder::Own { cutter: Cutter::Isnet, .. } => level - 0.5,
+            Finder::Isnet => level - 0.5,
             Finder::Selfie => level,
-            Finder::Own { cutter: Cutter::U2net, .. } => standard(level / most.max(LEAST)),
-            Finder::Own { cutter: Cutter::Birefnet, .. } => standard(level),
+            Finder::Own { cutter: Cutter::Isnet, .. } => share - 0.5,
+            Finder::Own { cutter: Cutter::Anime, .. } => share - IMAGENET_MEAN[channel],
+            Finder::Own { cutter: Cutter::U2net | Cutter::Birefnet, .. } => {
+                (share - IMAGENET_MEAN[channel]) / IMAGENET_DEVIATION[channel]
+            }
         }
     }
 
@@ -205,12 +209,18 @@ mod tests {
     fn each_kind_of_net_gets_its_numbers() {
         let near = |number: f32, expected: f32| assert!((number - expected).abs() < 1e-5, "{number} {expected}");
         near(Finder::Isnet.number(0.75, 1, 1.0), 0.25);
-        near(Finder::Own { cutter: Cutter::Isnet, side: 1024 }.number(0.75, 1, 0.8), 0.25);
-        near(Finder::Selfie.number(0.75, 1, 1.0), 0.75);
-        near(BIREFNET.number(0.485, 0, 0.5), 0.0);
-        near(BIREFNET.number(0.680, 1, 0.9), 1.0);
+        near(Finder::Isnet.number(0.75, 1, 0.8), 0.25);
+        near(Finder::Selfie.number(0.75, 1, 0.8), 0.75);
+        let own = |cutter| Finder::Own { cutter, side: 1024 };
+        // A dark picture is made bright first.
+        near(own(Cutter::Isnet).number(0.75, 1, 0.8), 0.4375);
+        near(own(Cutter::Anime).number(0.4, 2, 0.8), 0.094);
+        near(BIREFNET.number(0.485, 0, 1.0), 0.0);
+        near(BIREFNET.number(0.612, 1, 0.9), 1.0);
         near(U2NET.number(0.4, 2, 0.8), (0.5 - 0.406) / 0.225);
-        assert!(U2NET.number(0.0, 0, 0.0).is_finite());
+        for finder in [U2NET, BIREFNET, own(Cutter::Isnet), own(Cutter::Anime)] {
+            assert!(finder.number(0.0, 0, 0.0).is_finite());
+        }
     }
 
     #[test]

@@ -29,13 +29,15 @@ pub(crate) enum Role {
     Depth,
 }
 
-/// How a net that cuts objects out takes its picture and returns its mask.
+/// How a net that cuts objects out takes its picture and returns its mask. For all, samples are divided by the largest one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cutter {
-    /// U2Net: divided by the largest sample, mean and deviation of ImageNet; a mask from 0 to 1.
+    /// U2Net: mean and deviation of ImageNet; a mask from 0 to 1.
     U2net,
     /// ISNet: samples less a half; a mask from 0 to 1.
     Isnet,
+    /// ISNet for drawings, whose exports name what goes in `img`, and what comes out `mask`: the mean of ImageNet; a mask from 0 to 1.
+    Anime,
     /// BiRefNet: mean and deviation of ImageNet; a mask from 0 to 1, or the numbers before the last sigmoid.
     Birefnet,
 }
@@ -63,6 +65,10 @@ const U2NET: usize = 512;
 
 /// The side on which a net is tried that takes any: a multiple of 14, as of patches, and of 32, as of what is halved five times.
 const TRIED: usize = 224;
+
+/// The types of half precision, by their numbers in ONNX.
+const FLOAT16: i32 = 10;
+const BFLOAT16: i32 = 16;
 
 /// The side that is given to a net with attention that takes any.
 pub(crate) const FREE_SIDE: usize = 1024;
@@ -171,14 +177,25 @@ pub(crate) fn cutter(file: &ModelFile) -> Cutter {
     }
     match sizes(file.inputs()) {
         Some((Some(height), Some(width))) if height.max(width) <= U2NET => Cutter::U2net,
+        _ if is_for_drawings(file) => Cutter::Anime,
         _ => Cutter::Isnet,
     }
+}
+
+fn is_for_drawings(file: &ModelFile) -> bool {
+    let names = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
+    names(file.inputs()) == ["img"] && names(file.outputs()) == ["mask"]
 }
 
 /// Writes inputs and outputs, for people who look for what is wrong with a file.
 pub(crate) fn shown(file: &ModelFile) -> String {
     let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>().join(", ");
-    format!("takes {}; returns {}", ports(file.inputs()), ports(file.outputs()))
+    let shown = format!("takes {}; returns {}", ports(file.inputs()), ports(file.outputs()));
+    let is_half = |port: &Port| matches!(port.element, ElementType::Other(FLOAT16 | BFLOAT16));
+    match file.inputs().iter().chain(file.outputs()).any(is_half) {
+        true => format!("{shown}, in half precision; convert it to `float`"),
+        false => shown,
+    }
 }
 
 /// Returns the height and the width of the first input of four dimensions with three channels, where the file fixes them.

@@ -68,6 +68,8 @@ fn masks_of_any_size_need_attention() {
 fn nets_that_cut_out_differ_in_size_and_operators() {
     assert_eq!(cutter(&file(&u2net())), Cutter::U2net);
     assert_eq!(cutter(&file(&isnet())), Cutter::Isnet);
+    let anime = net(&[("img", &[1, 3, 1024, 1024])], &[("mask", &[1, 1, 1024, 1024])], &["Relu", "Sigmoid"], &[]);
+    assert_eq!(cutter(&file(&anime)), Cutter::Anime);
     assert_eq!(cutter(&file(&birefnet())), Cutter::Birefnet);
     let free = net(&[("x", &[1, 3, 0, 0])], &[("y", &[1, 1, 0, 0])], &["Softmax", "Sigmoid"], &[]);
     assert_eq!(cutter(&file(&free)), Cutter::Birefnet);
@@ -82,6 +84,19 @@ fn a_signature_is_written_for_people() {
     );
     let scalar = net(&[("x", &[1, 3, 8, 8]), ("w", &[])], &[("y", &[1, 3, 0, 0])], &["Relu"], &[]);
     assert!(shown(&file(&scalar)).contains("`w` (float, one number); returns `y` (float, 1x3xside_2x?)"));
+}
+
+/// The builder writes inputs of `float`; here each is made one of `float16`.
+#[test]
+fn half_precision_is_named_with_what_to_do() {
+    let mut bytes = net(&[("x", &[1, 3, 64, 64])], &[("y", &[1, 3, 256, 256])], &["Relu"], &[]);
+    // The type of a tensor, 1, is followed by its shape.
+    let places: Vec<_> = (0..bytes.len() - 2).filter(|place| bytes[*place..*place + 3] == [0x08, 1, 0x12]).collect();
+    assert_eq!(places.len(), 2);
+    places.iter().for_each(|place| bytes[place + 1] = 10);
+    let expected =
+        "takes `x` (float16, 1x3x64x64); returns `y` (float16, 1x3x256x256), in half precision; convert it to `float`";
+    assert_eq!(shown(&file(&bytes)), expected);
 }
 
 #[test]
