@@ -318,6 +318,20 @@ async fn audits_are_counted_by_what_is_done_with_pictures() {
 }
 
 #[tokio::test]
+async fn callers_see_what_becomes_of_their_pictures() {
+    for (action, name) in [
+        (SafetyAction::Off, "off"),
+        (SafetyAction::Mark, "mark"),
+        (SafetyAction::Blur, "blur"),
+        (SafetyAction::Refuse, "refuse"),
+    ] {
+        let (server, _) = started(action).await;
+        let described = server.call("describe_server", json!({})).await.ok();
+        assert_eq!((&described["audit"], action.as_str()), (&json!(name), name));
+    }
+}
+
+#[tokio::test]
 async fn previews_are_withheld() {
     for (action, is_shown) in [
         (SafetyAction::Off, true),

@@ -9087,6 +9087,52 @@ static TASK_STATE: TextEnum = TextEnum {
     open: true,
 };
 
+/// What becomes of a picture in which an audit finds something.
+///
+/// The set is open: a value that is not listed here is kept as `Other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AuditAction {
+    /// `off` (inferred, not published): Pictures are not audited.
+    Off,
+    /// `mark` (inferred, not published): It is given out, and the result says what was found.
+    Mark,
+    /// `blur` (inferred, not published): It is replaced by one in which nothing can be recognised.
+    Blur,
+    /// `refuse` (inferred, not published): Its task fails.
+    Refuse,
+    /// A value that the document does not list.
+    Other(String),
+}
+
+open_text!(
+    AuditAction : AUDIT_ACTION { Off = "off", Mark = "mark", Blur = "blur", Refuse =
+    "refuse" }
+);
+
+static AUDIT_ACTION: TextEnum = TextEnum {
+    name: "AuditAction",
+    about: "What becomes of a picture in which an audit finds something.",
+    source: None,
+    values: &[
+        Choice { value: "off", about: "Pictures are not audited.", provenance: Provenance::Inferred, source: None },
+        Choice {
+            value: "mark",
+            about: "It is given out, and the result says what was found.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice {
+            value: "blur",
+            about: "It is replaced by one in which nothing can be recognised.",
+            provenance: Provenance::Inferred,
+            source: None,
+        },
+        Choice { value: "refuse", about: "Its task fails.", provenance: Provenance::Inferred, source: None },
+    ],
+    open: true,
+};
+
 /// Grade of an engine's results.
 ///
 /// The set is open: a value that is not listed here is kept as `Other`.
@@ -9962,6 +10008,12 @@ pub struct Capabilities {
     /// (`sandbox` on the wire; required; inferred, not published)
     #[serde(rename = "sandbox")]
     pub sandbox: bool,
+    /// What becomes of a picture of the caller's results in which an audit finds something; absent from servers that
+    /// have no audits.
+    ///
+    /// (`audit` on the wire; optional; also read from `null` (as left out); inferred, not published)
+    #[serde(rename = "audit", skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditAction>,
     /// Support for each operation that needs an engine, in the order of the documents.
     ///
     /// (`operations` on the wire; required; inferred, not published)
@@ -9981,7 +10033,7 @@ impl Capabilities {
     }
 }
 
-object!(Capabilities : CAPABILITIES { version, sandbox, operations, limits });
+object!(Capabilities : CAPABILITIES { version, sandbox, audit, operations, limits });
 
 static CAPABILITIES: Object = Object {
     name: "Capabilities",
@@ -9996,6 +10048,13 @@ static CAPABILITIES: Object = Object {
                 "Whether operations without an engine answer with labelled test cards, so that programs ",
                 "can be tested without one."
             ))
+            .provenance(Provenance::Inferred),
+        Field::optional("audit", Shape::TextEnum(&AUDIT_ACTION))
+            .about(concat!(
+                "What becomes of a picture of the caller's results in which an audit finds something; ",
+                "absent from servers that have no audits."
+            ))
+            .accepts(&[JsonType::Null])
             .provenance(Provenance::Inferred),
         Field::required("operations", Shape::List(&List::of(Shape::Object(&OPERATION_SUPPORT))))
             .about("Support for each operation that needs an engine, in the order of the documents.")
@@ -21583,6 +21642,8 @@ pub mod builder {
         version: Option<String>,
         #[serde(rename = "sandbox", skip_serializing_if = "Option::is_none")]
         sandbox: Option<bool>,
+        #[serde(rename = "audit", skip_serializing_if = "Option::is_none")]
+        audit: Option<super::AuditAction>,
         #[serde(rename = "operations", skip_serializing_if = "Option::is_none")]
         operations: Option<Vec<OperationSupport>>,
         #[serde(rename = "limits", skip_serializing_if = "Option::is_none")]
@@ -21598,6 +21659,11 @@ pub mod builder {
         /// Sets `sandbox`.
         pub fn sandbox(mut self, value: bool) -> Self {
             self.sandbox = Some(value);
+            self
+        }
+        /// Sets `audit`.
+        pub fn audit(mut self, value: impl Into<super::AuditAction>) -> Self {
+            self.audit = Some(value.into());
             self
         }
         /// Sets `operations`.
@@ -21633,6 +21699,7 @@ pub mod builder {
             Self {
                 version: Some(value.version),
                 sandbox: Some(value.sandbox),
+                audit: value.audit,
                 operations: Some(value.operations.into_iter().map(Into::into).collect()),
                 limits: Some(value.limits.into()),
             }

@@ -101,13 +101,19 @@ impl ImgOpenExtras for Api {
         Ok(RedeliverCallbackResponse::success(delivery(callback)))
     }
 
-    async fn describe_server(&self, _: Caller, _: DescribeServerRequest) -> Result<DescribeServerResponse, Failure> {
+    async fn describe_server(
+        &self,
+        caller: Caller,
+        _: DescribeServerRequest,
+    ) -> Result<DescribeServerResponse, Failure> {
         // Queries and lists are always available.
         let works = |operation: &Operation| operation.job.is_some() || *operation == operations::EXPAND_PROMPT;
         let working = operations::ALL.iter().filter(|operation| works(operation));
+        let audit = self.context.settings.safety.policy(&owner(&caller)).action;
         Ok(DescribeServerResponse::success(Capabilities {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sandbox: self.context.settings.sandbox,
+            audit: Some(AuditAction::from(audit.as_str())),
             operations: working.map(|operation| self.support(operation)).collect(),
             limits: self.limits(self.running_per_key().await.map_err(failures::of_store)?),
         }))

@@ -33,6 +33,18 @@ pub enum SafetyAction {
     Refuse,
 }
 
+impl SafetyAction {
+    /// Returns its name in settings and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Mark => "mark",
+            Self::Blur => "blur",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// What differs for a key. What is not set is as for the others.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
