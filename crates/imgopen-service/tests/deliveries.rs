@@ -86,7 +86,9 @@ async fn a_receiver_that_asks_to_wait_is_left_alone() {
     let answer = move || async move {
         let answers = next.lock().unwrap();
         let (status, wait, _) = answers[0];
-        (StatusCode::from_u16(status).unwrap(), [("retry-after", wait)], "later")
+        // A date counts by the receiver's clock.
+        let headers = [("retry-after", wait), ("date", "Sat, 10 Jan 2026 00:02:40 GMT")];
+        (StatusCode::from_u16(status).unwrap(), headers, "later")
     };
     let url = format!("http://{}/enlarge_image", host(Router::new().route("/enlarge_image", post(answer))).await);
     let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
