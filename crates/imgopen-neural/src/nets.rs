@@ -2,6 +2,7 @@
 //! one that is added, changed or removed counts without a restart.
 
 mod folders;
+mod names;
 mod notes;
 mod own;
 mod signature;
@@ -26,6 +27,8 @@ use imgopen_packs::{Catalogue, InstalledFile, Packs, State};
 use imgopen_types::Operation;
 use tracing::{info, warn};
 
+use self::names::PACKS;
+pub(crate) use self::names::{BACKGROUND, FACES, PORTRAIT, SAFETY, TAGS, UPSCALE};
 use self::own::Own;
 pub use self::own::OwnFile;
 pub(crate) use self::signature::{Cutter, FREE_SIDE, MOST_FACTOR, Role, cutter, has_attention, sizes};
@@ -36,16 +39,6 @@ pub(crate) use self::weights::{Held, Origin, Weights, named};
 
 /// The pause between looks.
 const PAUSE: Duration = Duration::from_secs(2);
-
-/// The packs whose nets are run.
-const PACKS: [&str; 6] = [BACKGROUND, FACES, PORTRAIT, SAFETY, TAGS, UPSCALE];
-
-pub(crate) const BACKGROUND: &str = "background";
-pub(crate) const FACES: &str = "faces";
-pub(crate) const PORTRAIT: &str = "portrait";
-pub(crate) const SAFETY: &str = "safety";
-pub(crate) const TAGS: &str = "tags";
-pub(crate) const UPSCALE: &str = "upscale";
 
 /// The nets in a models directory, which engines share: those of its packs, and the operator's own. Clones are the same.
 #[derive(Debug, Clone)]

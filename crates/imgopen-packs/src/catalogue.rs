@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::convert::Convert;
 use crate::digest::is_digest;
-use crate::manifest::InstalledFile;
+use crate::file::InstalledFile;
 use crate::paths::is_inside;
 use crate::unknown::UnknownName;
 

@@ -7,6 +7,7 @@ mod convert;
 mod digest;
 mod error;
 mod fetch;
+mod file;
 mod local;
 mod manifest;
 mod options;
@@ -23,7 +24,8 @@ pub use catalogue::{
 };
 pub use convert::Convert;
 pub use error::PullError;
-pub use manifest::{InstalledFile, Manifest};
+pub use file::InstalledFile;
+pub use manifest::Manifest;
 pub use options::PullOptions;
 pub use packs::{Damage, Packs, State};
 pub use pull::{Origin, Pulled, Step};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Archive, MANIFEST, Pack, Registry};
 use crate::digest;
+use crate::file::InstalledFile;
 
 /// The number of how packs are installed. It grows when directories of packs change, so that packs of before are pulled again.
 /// Files that are converted in another way have other digests.
@@ -34,18 +35,6 @@ pub struct Manifest {
     pub accepted: Option<String>,
     /// The files, beside this one and the texts of the licences.
     pub files: Vec<InstalledFile>,
-}
-
-/// A file of an installed pack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct InstalledFile {
-    /// Its name.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Its SHA-256, in lower-case hexadecimal digits.
-    pub sha256: String,
 }
 
 impl Manifest {

@@ -9,8 +9,9 @@ use crate::catalogue::{LICENCE, MANIFEST, Pack};
 use crate::digest;
 use crate::error::PullError;
 use crate::fetch;
+use crate::file::InstalledFile;
 use crate::local;
-use crate::manifest::{InstalledFile, Manifest};
+use crate::manifest::Manifest;
 use crate::options::PullOptions;
 use crate::packs::{ASIDE, COMPLETE, Packs, State, sync_directory};
 

@@ -5,6 +5,7 @@ mod callbacks;
 mod connect;
 mod doorbell;
 mod due;
+mod gathering;
 mod import;
 mod keys;
 mod lifetimes;

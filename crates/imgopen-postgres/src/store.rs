@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::connect::{self, PostgresOptions, Servers};
 use crate::doorbell::{self, Bell};
+use crate::gathering::Gathering;
 use crate::problem::Problem;
 use crate::{assets, callbacks, due, keys, lifetimes, notes, open, orphans, owners, recovery, submit, tasks, waiting};
 
@@ -202,10 +203,8 @@ impl PostgresStore {
 }
 
 // After the macro, which it uses.
-mod gathering;
 pub(crate) mod moving;
-
-use gathering::Gathering;
+mod submits;
 
 #[async_trait]
 impl Store for PostgresStore {

@@ -153,9 +153,9 @@ impl VisitMut for OwnCall {
         }
         // The client keeps the addresses of fixed paths ready, since reading one takes longer than making the rest of a request.
         let has_fixed_path = statements.iter().any(|statement| is(statement, "client.baseurl,)"));
-        statements.retain(|statement| {
-            !is(statement, "letmutrequest") && !(has_fixed_path && is(statement, "leturl=format!"))
-        });
+        let is_made_there =
+            |statement: &Stmt| is(statement, "letmutrequest") || has_fixed_path && is(statement, "leturl=format!");
+        statements.retain(|statement| !is_made_there(statement));
         statements.push(Stmt::Expr(
             match has_fixed_path {
                 true => parse_quote!(client.call(&info, body).await),

@@ -3,7 +3,8 @@
 use imgopen_types::{Operation, operations};
 
 use self::Source::{Own, Pack};
-use super::{BACKGROUND, FACES, PORTRAIT, Role, TAGS, UPSCALE};
+use super::names::{BACKGROUND, FACES, PORTRAIT, TAGS, UPSCALE};
+use super::signature::Role;
 
 /// Where a net is from.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +69,8 @@ mod tests {
 
     use imgopen_packs::Catalogue;
 
-    use super::super::SAFETY;
     use super::*;
+    use crate::nets::names::SAFETY;
 
     /// What nothing uses need not be fetched.
     #[test]

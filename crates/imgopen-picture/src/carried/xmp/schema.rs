@@ -72,7 +72,7 @@ pub(super) fn property(packet: &str, schema: Schema, local: &str) -> Option<Stri
         match reader.read_event().ok()? {
             Event::Eof => return None,
             Event::Start(tag) => {
-                if let Some(value) = attribute(reader.resolver(), &tag, &is_wanted) {
+                if let Some(value) = attribute(reader.resolver(), &tag, is_wanted) {
                     return Some(value);
                 }
                 if is_wanted(&Name::of_element(reader.resolver(), tag.name())) {
@@ -82,7 +82,7 @@ pub(super) fn property(packet: &str, schema: Schema, local: &str) -> Option<Stri
                 }
             }
             Event::Empty(tag) => {
-                if let Some(value) = attribute(reader.resolver(), &tag, &is_wanted) {
+                if let Some(value) = attribute(reader.resolver(), &tag, is_wanted) {
                     return Some(value);
                 }
             }
