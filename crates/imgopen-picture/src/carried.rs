@@ -22,10 +22,10 @@ mod xmp;
 use image::metadata::Orientation;
 use imgopen_engine::Format;
 
-use self::contents::{FIELDS, ORIENTATION};
+use self::contents::FIELDS;
 use self::density::Density;
 use self::limits::MOST;
-use self::tiff::{ASCII, Directory, SHORT, Tiff};
+use self::tiff::{ASCII, Directory, ORIENTATION, SHORT, Tiff};
 use crate::file_format::FileFormat;
 
 pub use self::contents::Carried;

@@ -5,12 +5,11 @@ use imgopen_engine::Format;
 use super::comment;
 use super::density::Density;
 use super::text::Text;
-use super::tiff::{self, ASCII, Directory, SHORT, Tiff, UNDEFINED};
+use super::tiff::{self, ASCII, Directory, ORIENTATION, SHORT, Tiff, UNDEFINED};
 use super::xmp::{self, Edits};
 
 /// Fields of EXIF data.
 pub(super) const USER_COMMENT: u16 = 0x9286;
-pub(super) const ORIENTATION: u16 = 0x0112;
 pub(super) const MAKE: u16 = 0x010f;
 pub(super) const MODEL: u16 = 0x0110;
 /// The fields that repeat the width, and those that repeat the height.

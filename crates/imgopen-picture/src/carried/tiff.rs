@@ -7,8 +7,6 @@ mod removal;
 
 use std::ops::Range;
 
-use super::contents::ORIENTATION;
-
 /// Text.
 pub(super) const ASCII: u16 = 2;
 pub(super) const SHORT: u16 = 3;
@@ -22,6 +20,8 @@ const SIGNED_LONG: u16 = 9;
 /// Text, since EXIF 3.
 const UTF8: u16 = 129;
 
+/// The field that says how the pixels are to be turned.
+pub(super) const ORIENTATION: u16 = 0x0112;
 /// The fields that point to other directories.
 const EXIF_POINTER: u16 = 0x8769;
 const GPS_POINTER: u16 = 0x8825;
