@@ -4,8 +4,8 @@ use std::io;
 
 use image::ImageError;
 
-use crate::file_format::FileFormat;
-use crate::header::{self, PNG};
+use crate::file_format::{FileFormat, PNG_SIGNATURE};
+use crate::header;
 use crate::numbers::be32;
 use crate::problem::Problem;
 
@@ -38,7 +38,7 @@ fn damaged(format: FileFormat, problem: impl Into<String>) -> Problem {
 
 /// Walks the chunks that no decoder may pass over.
 fn png(bytes: &[u8]) -> Problem {
-    let (mut at, mut color, mut has_palette, mut has_pixels) = (PNG.len(), None, false, false);
+    let (mut at, mut color, mut has_palette, mut has_pixels) = (PNG_SIGNATURE.len(), None, false, false);
     for (kind, body) in header::png_chunks(bytes) {
         let end = at + BEFORE + body.len();
         let is_sound = be32(bytes, end) == Some(header::png_checksum(kind, body));

@@ -4,6 +4,9 @@ use std::fmt;
 
 use imgopen_engine::Format;
 
+/// The bytes with which PNG files begin.
+pub(crate) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
 /// The formats of picture files that are read. [`Format`] has those that are written, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileFormat {

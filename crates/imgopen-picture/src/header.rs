@@ -2,7 +2,7 @@
 
 use crate::bmp_file;
 use crate::chroma::Chroma;
-use crate::file_format::FileFormat;
+use crate::file_format::{FileFormat, PNG_SIGNATURE};
 use crate::gif_file;
 use crate::jpeg_outline;
 use crate::numbers::{be32, le16, le24, le32};
@@ -39,11 +39,9 @@ impl Header {
     }
 }
 
-pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-
 /// Recognises the format and parses its header.
 pub(crate) fn read(bytes: &[u8]) -> Result<(Header, End), Problem> {
-    if bytes.starts_with(PNG) {
+    if bytes.starts_with(PNG_SIGNATURE) {
         png(bytes)
     } else if bytes.starts_with(b"\xff\xd8") {
         jpeg(bytes)
@@ -70,7 +68,7 @@ fn other(bytes: &[u8]) -> Problem {
 /// Walks all chunks, so that a missing end is noticed.
 fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
     let (mut size, mut frames, mut end) = (None, 1, End::Missing);
-    let mut rest = &bytes[PNG.len()..];
+    let mut rest = &bytes[PNG_SIGNATURE.len()..];
     while let Some((kind, body, after)) = png_chunk(rest) {
         match kind {
             b"IHDR" => size = be32(body, 0).zip(be32(body, 4)),
@@ -88,7 +86,7 @@ fn png(bytes: &[u8]) -> Result<(Header, End), Problem> {
 
 /// Returns the kinds and bodies of the chunks of a PNG file.
 pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = bytes.strip_prefix(PNG).unwrap_or_default();
+    let mut rest = bytes.strip_prefix(PNG_SIGNATURE).unwrap_or_default();
     std::iter::from_fn(move || {
         let (kind, body, after) = png_chunk(rest)?;
         rest = after;
@@ -98,7 +96,7 @@ pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Returns the kinds and bodies of those chunks whose checksum is right, as decoders do; that of pixels is left to them.
 pub(crate) fn sound_png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut at = PNG.len();
+    let mut at = PNG_SIGNATURE.len();
     png_chunks(bytes).filter(move |(kind, body)| {
         const BEFORE: usize = 8;
         let end = at + BEFORE + body.len();
@@ -118,7 +116,7 @@ pub(crate) fn png_checksum(kind: &[u8], body: &[u8]) -> u32 {
 
 /// Returns where the first chunk of pixels of a PNG file begins.
 pub(crate) fn png_pixels(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes.strip_prefix(PNG)?;
+    let mut rest = bytes.strip_prefix(PNG_SIGNATURE)?;
     loop {
         let (kind, _, after) = png_chunk(rest)?;
         if kind == b"IDAT" {

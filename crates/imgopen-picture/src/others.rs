@@ -5,7 +5,7 @@ mod text;
 
 use memchr::memmem;
 
-use crate::header;
+use crate::file_format::PNG_SIGNATURE;
 use crate::numbers::le32;
 
 /// The first bytes of files, by their place, with what they are. An earlier line wins.
@@ -110,7 +110,7 @@ fn late(bytes: &[u8]) -> Option<&'static str> {
     const NEAR: usize = 16;
     let start = &bytes[..bytes.len().min(WITHIN)];
     let signatures: [(&[u8], bool, &str); 4] = [
-        (header::PNG, true, "a PNG file with other bytes before its beginning"),
+        (PNG_SIGNATURE, true, "a PNG file with other bytes before its beginning"),
         (b"\xff\xd8\xff", false, "a JPEG file with other bytes before its beginning"),
         (b"GIF89a", false, "a GIF file with other bytes before its beginning"),
         (b"GIF87a", false, "a GIF file with other bytes before its beginning"),
