@@ -13,14 +13,9 @@ use imgopen_engine::{EngineError, Input, Monitor};
 use self::cells::Cells;
 use self::rows::{Opacity, each_row, small_values};
 pub(crate) use self::survey::Form;
-use self::survey::Survey;
+use self::survey::{GRAY, Survey};
 use crate::decode::InputError;
 
-/// Up to this value of its lightest channel a pixel is black, from that value of its darkest on white. JPEG files stray so far.
-const BLACK: u8 = 40;
-const WHITE: u8 = 215;
-/// How far the channels of a pixel differ at most if it is gray.
-const GRAY: u8 = 24;
 /// A mask whose lightest shade is darker than mid gray is stretched if that is no mere noise, or if it has two shades alone.
 const MIDDLE: u8 = 128;
 pub(crate) const NOISE: u8 = 16;

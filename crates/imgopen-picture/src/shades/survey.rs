@@ -5,8 +5,12 @@ use imgopen_engine::{EngineError, Monitor};
 
 use super::cells::Cells;
 use super::rows::{Opacity, each_row};
-use super::{BLACK, GRAY, WHITE};
 
+/// Up to this value of its lightest channel a pixel is black, from that value of its darkest on white. JPEG files stray so far.
+const BLACK: u8 = 40;
+const WHITE: u8 = 215;
+/// How far the channels of a pixel differ at most if it is gray.
+pub(super) const GRAY: u8 = 24;
 /// How far the channels of a pixel differ at least if it is paint.
 const PAINT: u8 = 60;
 /// The number of colours, in steps of 16, that nearly all of a mask has; and which part that is, in percent.
