@@ -14,8 +14,9 @@ use crate::{python, with};
 /// The side in pixels of the parts that are measured.
 const SIDE: u32 = 128;
 
-/// With ONNX Runtime, neighbours differ 0.98 to 1.27 times as much as in the original, and after a Lanczos filter 0.26 to 0.50 times;
-/// the results are off by 4.5 to 8.5 of 255 on average, because detail is invented.
+/// With ONNX Runtime and averages of four pixels, the squared differences of neighbours are 1.11, 0.76, 0.98 and 1.03 times those of the
+/// original, and after a Lanczos filter 0.26 to 0.50 times; the results are off by 4.4 to 8.1 of 255 on average, because detail is
+/// invented.
 #[tokio::test(flavor = "multi_thread")]
 async fn photographs_become_as_sharp_as_they_were() {
     let Some(engine) = with("upscale").map(Upscale::new) else { return };
@@ -30,7 +31,7 @@ async fn photographs_become_as_sharp_as_they_were() {
         let sharpness = |image: &DynamicImage| self::sharpness(image) / self::sharpness(&original);
         let (after, before, off) = (sharpness(&rebuilt), sharpness(&resampled), off(&rebuilt, &original));
         eprintln!("{name}: {after:.3} times as sharp, {before:.3} after resampling; off by {off:.2}");
-        assert!((0.85..1.45).contains(&after) && after > 2.0 * before, "{name}: {after} {before}");
+        assert!((0.7..1.2).contains(&after) && after > 2.0 * before, "{name}: {after} {before}");
         assert!(off < 9.5, "{name}: {off}");
     }
 }
