@@ -30,7 +30,7 @@ pub fn serve(database: &Database, role: &str, settings: &[&str]) -> Process {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let url = database.url();
     let arguments = ["--public-url", "http://127.0.0.1:1", "--database", &url, "--role", role];
-    Process::start(&program(), address, &arguments, settings)
+    Process::start_beside(database.pictures(), &program(), address, &arguments, settings)
 }
 
 /// Creates an access key.

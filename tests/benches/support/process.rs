@@ -4,8 +4,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use imgopen_types::{Credentials, Operation, operations};
@@ -24,14 +26,44 @@ pub struct Process {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// Where its pictures are, if that is elsewhere. Kept until it has ended.
+    first: Option<Arc<TempDir>>,
 }
 
 impl Process {
     /// Starts `imgopen serve` with the sandbox and these arguments, in a data directory of its own, and waits until it is ready.
     /// Each setting that is not given has its default, but the queue never is full.
     pub fn start(program: &Path, address: SocketAddr, arguments: &[&str], settings: &[&str]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().expect("a directory")), program, address, arguments, settings)
+    }
+
+    /// Starts one that shares its pictures with other processes: they are in the data directory of the first of them, which is given.
+    pub fn start_beside(
+        first: Arc<TempDir>,
+        program: &Path,
+        address: SocketAddr,
+        arguments: &[&str],
+        settings: &[&str],
+    ) -> Self {
+        let pictures = first.path().join("assets");
+        if !pictures.exists() {
+            return Self::start_in(first, program, address, arguments, settings);
+        }
         let folder = tempfile::tempdir().expect("a directory");
+        symlink(pictures, folder.path().join("assets")).expect("a new directory");
+        let mut process = Self::start_in(Arc::new(folder), program, address, arguments, settings);
+        process.first = Some(first);
+        process
+    }
+
+    fn start_in(
+        folder: Arc<TempDir>,
+        program: &Path,
+        address: SocketAddr,
+        arguments: &[&str],
+        settings: &[&str],
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(["serve", "--sandbox", "--listen", &address.to_string()]).args(arguments);
         command.arg("--data-dir").arg(folder.path());
@@ -47,7 +79,7 @@ impl Process {
         // One that has a public address prints that.
         let chosen = || -> Option<SocketAddr> { ready.strip_prefix("http://")?.trim_end_matches('/').parse().ok() };
         let address = if address.port() == 0 { chosen().expect("it prints where it listens") } else { address };
-        Self { child, address, folder }
+        Self { child, address, folder, first: None }
     }
 
     /// Starts a service with its own database in its data directory, and creates an access key.

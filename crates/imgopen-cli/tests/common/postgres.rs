@@ -194,7 +194,8 @@ impl Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.shell.lock().unwrap().run(&format!("create {name}"));
-        Database { cluster: self.clone(), name, user: USER.to_owned() }
+        let pictures = Arc::new(tempfile::tempdir().unwrap());
+        Database { cluster: self.clone(), name, user: USER.to_owned(), pictures }
     }
 }
 
@@ -252,9 +253,15 @@ pub struct Database {
     name: String,
     /// The user in its URL.
     user: String,
+    pictures: Arc<TempDir>,
 }
 
 impl Database {
+    /// Returns a directory for the pictures of the processes that use it, if they have no bucket.
+    pub fn pictures(&self) -> Arc<TempDir> {
+        self.pictures.clone()
+    }
+
     /// Returns its URL.
     pub fn url(&self) -> String {
         self.url_by(&format!("127.0.0.1:{}", self.cluster.port))
