@@ -64,7 +64,7 @@ pub struct Dispatch {
     changed: Arc<[[Notify; 2]]>,
     /// What wakes the runs of each pool that have their pictures and wait for room.
     freed: Arc<[Notify]>,
-    /// Notified when hints run low while more waits.
+    /// Notified when hints run low while more waits, or out.
     low: Arc<Notify>,
     length: usize,
     room: Room,
@@ -312,7 +312,7 @@ impl Dispatch {
         self.hint_one(&slot);
     }
 
-    /// Waits until hints have run low while more waits.
+    /// Waits until hints have run low while more waits, or out.
     pub async fn low(&self) {
         self.low.notified().await;
     }
@@ -382,10 +382,11 @@ impl Dispatch {
         Some(Slot { pool, key, needs, begin })
     }
 
-    /// Has the database looked at if few hints are left although more waits.
+    /// Has the database looked at if few hints are left although more waits, or none: what comes then is found without a pause.
     fn look_if_low(&self, counts: &mut Counts, pool: usize) {
         let lanes = &mut counts.pools[pool];
-        if lanes.has_more && lanes.waiting() < self.pools[pool].slots.saturating_mul(2) {
+        let is_low = lanes.has_more && lanes.waiting() < self.pools[pool].slots.saturating_mul(2);
+        if is_low || lanes.waiting() == 0 {
             lanes.has_more = false;
             self.low.notify_one();
         }
