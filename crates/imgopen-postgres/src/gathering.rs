@@ -43,17 +43,89 @@ impl Gathering {
         begins
     }
 
-    /// Takes what waits, after a statement is over or before it begins. If nothing does, it does not begin.
-    pub fn take(&self) -> Vec<Waiting> {
-        let mut gathered = self.lock();
-        let count = gathered.waiting.len().min(MOST);
-        if count == 0 {
-            gathered.under_way -= 1;
-        }
-        gathered.waiting.drain(..count).collect()
+    /// Returns the turn of a statement that is to begin, as [`add`](Self::add) said.
+    pub fn turn(&self) -> Turn {
+        Turn { gathering: self.clone(), is_over: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turn of one statement after the other. It ends when nothing waits, or when it is dropped, as by a panic: what waits then goes
+/// with the next submit.
+pub struct Turn {
+    gathering: Gathering,
+    is_over: bool,
+}
+
+impl Turn {
+    /// Takes what waits, for the next statement. If nothing does, the turn is over.
+    pub fn take(&mut self) -> Vec<Waiting> {
+        let mut gathered = self.gathering.lock();
+        let count = gathered.waiting.len().min(MOST);
+        if count == 0 && !self.is_over {
+            self.is_over = true;
+            gathered.under_way -= 1;
+        }
+        gathered.waiting.drain(..count).collect()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.gathering.lock().under_way -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgopen_store::{KeyId, Moment, TaskId};
+
+    use super::*;
+
+    fn waiting() -> Waiting {
+        let created_at = Moment::parse("2026-01-10T00:00:00Z").unwrap();
+        let task = NewTask {
+            id: TaskId::new(created_at).unwrap(),
+            key: KeyId::new().unwrap(),
+            operation: "enlarge_image",
+            needs: "enlarge_image".to_owned(),
+            caller_id: "mine".to_owned(),
+            unique_id: false,
+            request: "{}".to_owned(),
+            options: None,
+            plan: None,
+            reserves: None,
+            reserves_made: false,
+            callback_url: None,
+            created_at,
+            idempotency: None,
+        };
+        Waiting { task, answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn statements_that_break_off_leave_what_waits_to_the_next() {
+        let gathering = Gathering::default();
+        for _ in 0..=AT_ONCE {
+            assert!(gathering.add(waiting()));
+            drop(gathering.turn());
+        }
+        assert!(gathering.add(waiting()));
+        let mut turn = gathering.turn();
+        assert_eq!((turn.take().len(), turn.take().len()), (AT_ONCE + 2, 0));
+        drop(turn);
+        assert_eq!(gathering.lock().under_way, 0);
+    }
+
+    #[test]
+    fn few_statements_are_under_way_at_once() {
+        let gathering = Gathering::default();
+        let turns: Vec<_> = (0..AT_ONCE).filter(|_| gathering.add(waiting())).map(|_| gathering.turn()).collect();
+        assert_eq!((turns.len(), gathering.add(waiting())), (AT_ONCE, false));
     }
 }

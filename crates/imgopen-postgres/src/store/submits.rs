@@ -4,7 +4,7 @@ use imgopen_store::{NewTask, StoreError, Submitted};
 use tokio::sync::oneshot;
 
 use super::{PostgresStore, Repeat, TRIES, Tries, timeout};
-use crate::gathering::{Answer, Waiting};
+use crate::gathering::{Answer, Turn, Waiting};
 use crate::submit;
 
 impl PostgresStore {
@@ -16,7 +16,7 @@ impl PostgresStore {
         let (answer, answered) = oneshot::channel();
         if self.gathering.add(Waiting { task, answer }) {
             // Spawned, so that others do not wait for a caller that has gone away.
-            tokio::spawn(submit_waiting(self.clone()));
+            tokio::spawn(submit_waiting(self.clone(), self.gathering.turn()));
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed { path: self.path.to_string() }))
     }
@@ -46,9 +46,9 @@ impl PostgresStore {
 }
 
 /// Submits what waits, until nothing does.
-async fn submit_waiting(store: PostgresStore) {
+async fn submit_waiting(store: PostgresStore, mut turn: Turn) {
     loop {
-        let taken = store.gathering.take();
+        let taken = turn.take();
         if taken.is_empty() {
             return;
         }
