@@ -138,9 +138,20 @@ async fn queries_are_retried_and_submits_are_not() {
     query(&script).await.unwrap_err();
     assert_eq!(script.requests().len(), 1, "what will not pass is not tried again");
 
-    let script = Script::new([busy(), answer("200 OK", "", ACK)]).await;
-    quick(&script).build().unwrap().submit(&picture()).await.unwrap_err();
-    assert_eq!(script.requests().len(), 1, "a submit might start two jobs");
+    // What a proxy answers in place of the server, and failures in envelopes.
+    let odd = [answer("200 OK", "", "<html>"), answer("200 OK", "", ""), answer("204 No Content", "", "")];
+    let script = Script::new(odd.into_iter().chain([sd_task(3, "")])).await;
+    assert_eq!(query(&script).await.unwrap().status, SdStatus::Running);
+    let coded = |code: &str| answer("200 OK", "", &format!(r#"{{"code":"{code}","msg":"no"}}"#));
+    let script = Script::new([coded("503"), coded("10086"), sd_task(3, "")]).await;
+    assert_eq!(query(&script).await.unwrap_err().envelope().unwrap().code, "10086");
+    assert_eq!(script.requests().len(), 2);
+
+    for unsure in [busy(), answer("200 OK", "", "<html>")] {
+        let script = Script::new([unsure, answer("200 OK", "", ACK)]).await;
+        quick(&script).build().unwrap().submit(&picture()).await.unwrap_err();
+        assert_eq!(script.requests().len(), 1, "a submit might start two jobs");
+    }
 }
 
 /// A server that puts a request off has not started a job.
@@ -333,9 +344,9 @@ async fn a_submit_that_was_not_sent_is_repeated() {
 /// The same key each time; and calls that start no task have none.
 #[tokio::test]
 async fn keys_make_submits_safe_to_repeat_where_the_server_takes_them() {
-    let busy = || answer("503 Service Unavailable", "", r#"{"code":"503","msg":"busy"}"#);
+    let unreadable = answer("200 OK", "", "<html>");
     let script =
-        Script::new([busy(), String::new(), answer("200 OK", "", ACK), sd_task(2, ""), answer("200 OK", "", ACK)])
+        Script::new([unreadable, String::new(), answer("200 OK", "", ACK), sd_task(2, ""), answer("200 OK", "", ACK)])
             .await;
     let client = quick(&script).idempotency_keys(true).build().unwrap();
     client.submit(&picture()).await.unwrap();

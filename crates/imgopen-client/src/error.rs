@@ -132,14 +132,10 @@ impl Error {
         }
     }
 
-    /// Returns whether a retry may succeed: no answer arrived, or the status is 408, 425, 429 or 5xx except 501, which is
-    /// permanent.
+    /// Returns whether a retry may succeed: what may pass ([`Error::may_pass`]), except for an answer that is too large, which
+    /// arrived.
     pub fn is_retryable(&self) -> bool {
-        match self {
-            Error::Transport(error) => !error.is_builder(),
-            Error::Status { status, .. } => matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=599),
-            _ => false,
-        }
+        self.may_pass() && !matches!(self, Error::TooLarge { .. })
     }
 
     /// Returns whether a wait goes on after this error of a query, because the state of the job is only not known yet: no
@@ -157,11 +153,12 @@ impl Error {
     }
 
     /// Returns whether the server surely has not processed the request, so that repeating it is safe whatever it asks for: there
-    /// was no connection to send it over, or it was put off with 425 or 429.
+    /// was no connection to send it over, or it was put off with 425 or 429, as the status or as the code of an envelope.
     pub fn is_unprocessed(&self) -> bool {
         match self {
             Error::Transport(error) => error.is_connect(),
             Error::Status { status, .. } => matches!(status.as_u16(), 425 | 429),
+            Error::Code { envelope, .. } => matches!(envelope.code.as_str(), "425" | "429"),
             _ => false,
         }
     }
@@ -241,6 +238,16 @@ mod tests {
         for perhaps in [408, 500, 502, 503, 504] {
             assert!(!status(perhaps).is_unprocessed(), "{perhaps}");
         }
+        assert!(code("429").is_unprocessed() && !code("503").is_unprocessed() && !code("10086").is_unprocessed());
+    }
+
+    #[test]
+    fn what_may_pass_is_worth_a_retry() {
+        let unreadable = imgopen_types::read::<Envelope>(b"<html>").unwrap_err();
+        assert!(Error::Decode { status: StatusCode::OK, source: unreadable, body: Bytes::new() }.is_retryable());
+        assert!(status(204).is_retryable() && code("503").is_retryable() && code("429").is_retryable());
+        assert!(!code("10086").is_retryable() && !status(302).is_retryable());
+        assert!(!Error::TooLarge { limit: 1 }.is_retryable(), "the next answer is as large");
     }
 
     #[test]
