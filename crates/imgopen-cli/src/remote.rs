@@ -1,15 +1,17 @@
 //! The server that a command calls, and what its errors mean.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use imgopen_client::{Client, ClientBuilder, Credentials, Error};
-use imgopen_types::HOSTED_URL;
-use serde_json::json;
+use imgopen_types::{HOSTED_URL, Operation};
+use serde_json::{Value, json};
 
 use crate::args::connection::Connection;
 use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::random::random_hex;
 use crate::text;
 
 /// The environment variable of the secret.
@@ -46,6 +48,12 @@ fn secret(connection: &Connection) -> anyhow::Result<Option<String>> {
     let cannot = || format!("--access-key-secret-file: cannot read {}", file.display());
     Ok(Some(text::read(file).with_context(cannot)?.trim().to_owned()))
 }
+
+/// How long a command that has no `--timeout` makes a call again while the server puts it off.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The shortest pause before a call that was put off is made again.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an idle connection is kept: well below what servers allow.
 const IDLE: Duration = Duration::from_secs(15);
@@ -101,6 +109,70 @@ impl Remote {
         is_hosted(self.url())
     }
 
+    /// Sends a request as [`Remote::answered`] does. A submit has one key however often it is sent, if the server takes keys: an
+    /// attempt that seemed to fail may have started a task.
+    ///
+    /// # Errors
+    ///
+    /// Those of the last call.
+    pub async fn send(
+        &self,
+        operation: &'static Operation,
+        request: &Value,
+        parameters: &[(&str, String)],
+        within: Duration,
+        quiet: bool,
+    ) -> Result<Value, Error> {
+        let key = self.idempotency_key(operation)?;
+        let is_safe = key.is_some() || operation.idempotent;
+        let send = async |client: &Client| {
+            let call = client.dynamic(operation).body(request.clone());
+            let call = parameters.iter().fold(call, |call, (name, value)| call.parameter(*name, value));
+            let call = match &key {
+                Some(key) => call.idempotency_key(key),
+                None => call,
+            };
+            call.send().await
+        };
+        self.answered(within, is_safe, quiet, send).await
+    }
+
+    fn idempotency_key(&self, operation: &Operation) -> Result<Option<String>, Error> {
+        if !self.client.settings().idempotency_keys || operation.caller_id.is_none() {
+            return Ok(None);
+        }
+        let failed = |error: anyhow::Error| Error::InvalidRequest(format!("no idempotency key can be made: {error:#}"));
+        random_hex().and_then(|key| Ok(Some(key + &random_hex()?))).map_err(failed)
+    }
+
+    /// Makes a call, which has the client's own retries, and makes it again while the server puts it off, as long as there is time
+    /// for the pauses that it asks for. A call that is not safe to repeat is made again only if it was surely not processed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the last call.
+    pub async fn answered<T>(
+        &self,
+        within: Duration,
+        is_safe: bool,
+        quiet: bool,
+        call: impl AsyncFn(&Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (start, own) = (Instant::now(), self.client.settings().retry.longest_wait);
+        loop {
+            let error = match call(&self.client).await {
+                Err(error) => error,
+                answer => return answer,
+            };
+            let left = within.saturating_sub(start.elapsed());
+            let Some(pause) = pause(&error, is_safe, own, left) else { return Err(error) };
+            if !quiet {
+                note(&format!("the request is sent again in {} s: {error}", pause.as_secs_f64().ceil()));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// Returns the failure for an error of a call, with how to fix it.
     pub fn explain(&self, error: Error) -> Failure {
         let status = error.status().map(|status| status.as_u16());
@@ -115,6 +187,12 @@ impl Remote {
             Error::Status { .. } if status == Some(401) && self.client.settings().credentials.is_none() => {
                 let fix = format!("set {} and {SECRET} to those of your access key", Credentials::ID_VARIABLE);
                 Failure::new(Exit::Refused, format!("{} requires an access key; {fix}", self.url())).detail(detail)
+            }
+            Error::Status { status: redirect, .. } if redirect.is_redirection() => {
+                let fix = "redirects are not followed, because the access key would be sent along; give the address that it \
+                           leads to with --url or IMGOPEN_BASE_URL";
+                let message = format!("{} answered with a redirect ({}); {fix}", self.url(), redirect.as_u16());
+                Failure::new(Exit::Refused, message).detail(detail)
             }
             Error::Status { .. } | Error::Code { .. } => {
                 let message = error.envelope().map(|envelope| envelope.msg.clone());
@@ -135,9 +213,41 @@ impl Remote {
     }
 }
 
+/// Returns how long to wait before a call is made again; `None` if the server has not put it off, or for longer than there is time.
+/// Without it, a call that may have been processed ends after the client's own retries, which keep pauses up to `own`.
+fn pause(error: &Error, is_safe: bool, own: Duration, left: Duration) -> Option<Duration> {
+    let asked = error.retry_after()?;
+    let is_put_off = error.is_unprocessed() || (is_safe && error.is_retryable() && asked > own);
+    Some(asked.max(SHORTEST_PAUSE)).filter(|pause| is_put_off && *pause <= left)
+}
+
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
+
     use super::*;
+
+    #[test]
+    fn a_server_may_put_a_call_off_as_long_as_there_is_time() {
+        let pause = |status: u16, asked: Option<u64>, is_safe: bool, left: u64| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let retry_after = asked.map(Duration::from_secs);
+            let error = Error::Status { status, envelope: None, retry_after, body: Default::default() };
+            let pause = pause(&error, is_safe, Duration::from_secs(10), Duration::from_secs(left));
+            pause.map(|pause| pause.as_secs())
+        };
+        for is_safe in [true, false] {
+            assert_eq!(pause(429, Some(12), is_safe, 120), Some(12));
+            assert_eq!(pause(429, Some(120), is_safe, 120), Some(120));
+            assert_eq!(pause(425, Some(0), is_safe, 120), Some(1));
+            assert_eq!(pause(429, Some(121), is_safe, 120), None);
+            assert_eq!(pause(429, None, is_safe, 120), None);
+            assert_eq!(pause(404, Some(12), is_safe, 120), None);
+        }
+        assert_eq!(pause(503, Some(12), true, 120), Some(12));
+        assert_eq!(pause(503, Some(12), false, 120), None, "it may have been processed");
+        assert_eq!(pause(503, Some(10), true, 120), None, "the client has kept that pause by itself");
+    }
 
     #[test]
     fn loopback_addresses_lead_to_this_machine() {

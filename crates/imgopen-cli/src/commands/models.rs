@@ -1,13 +1,13 @@
 //! `imgopen models`.
 
-use imgopen_client::IntoData;
+use imgopen_client::{Client, IntoData};
 use serde_json::{Value, json};
 
 use super::packs;
 use crate::args::connection::Connection;
 use crate::args::models::{ModelKind, Models};
 use crate::output::{print, print_json};
-use crate::remote::Remote;
+use crate::remote::{PATIENCE, Remote};
 
 /// The rows of a page.
 const PAGE: i64 = 100;
@@ -53,13 +53,17 @@ macro_rules! pages {
     ($remote:ident, $kind:ident, $text:ident: $list:ident, $filter:ident, $name:ident, $title:ident) => {{
         let mut found = Vec::new();
         for page in 1.. {
-            let call = $remote.client.$list().body_map(|mut body| {
-                if let Some(text) = $text {
-                    body = body.$filter(text);
-                }
-                body.page_size(PAGE).page_num(page)
-            });
-            let answer = call.send().await.into_data().map_err(|error| $remote.explain(error))?;
+            let query = async |client: &Client| {
+                let call = client.$list().body_map(|mut body| {
+                    if let Some(text) = $text {
+                        body = body.$filter(text);
+                    }
+                    body.page_size(PAGE).page_num(page)
+                });
+                call.send().await.into_data()
+            };
+            let answer = $remote.answered(PATIENCE, true, false, query).await;
+            let answer = answer.map_err(|error| $remote.explain(error))?;
             let is_empty = answer.rows.is_empty();
             found.extend(answer.rows.into_iter().map(|row| Model {
                 kind: $kind,

@@ -22,7 +22,7 @@ use crate::job::submit::Submission;
 use crate::job::target::Target;
 use crate::job::wait::{Patience, Waited};
 use crate::output::{note, print, print_json};
-use crate::remote::Remote;
+use crate::remote::{PATIENCE, Remote};
 use crate::request::draft::Draft;
 use crate::request::fault::Fault;
 use crate::request::flags::{self, Flag};
@@ -101,9 +101,8 @@ async fn answer(mut draft: Draft, options: &Options, parameters: Vec<(&str, Stri
     let request = draft.finish()?;
     let remote = Remote::open(&options.connection)?;
     note_caller_id(&generated, operation);
-    let call = remote.client.dynamic(operation).body(request);
-    let call = parameters.into_iter().fold(call, |call, (name, value)| call.parameter(name, value));
-    let answer = call.send().await.map_err(|error| remote.explain(error))?;
+    let answer = remote.send(operation, &request, &parameters, PATIENCE, false).await;
+    let answer = answer.map_err(|error| remote.explain(error))?;
     print_json(answer.get("data").unwrap_or(&answer))
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use imgopen_client::Client;
 use imgopen_client::types::{ListTasksRequest, Task, TaskState};
+use imgopen_client::{Client, Error};
 use imgopen_types::operation::IdSource;
 use imgopen_types::{JobReport, JobState, Operation, operation};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use crate::job::progress::Bar;
 use crate::job::target::Target;
 use crate::job::wait::Patience;
 use crate::output::{print, print_json};
-use crate::remote::Remote;
+use crate::remote::{PATIENCE, Remote};
 
 /// The most rows of a page.
 const PAGE: usize = 100;
@@ -84,7 +84,7 @@ async fn job(remote: &Remote, which: &Which, patience: Option<(Duration, &Bar)>)
             let find = async |client: &Client| lookup::find_patiently(client, &which.id).await;
             remote.client.until_answered(&which.id, timeout, find, |error| bar.trouble(error)).await
         }
-        None => lookup::find(&remote.client, &which.id).await,
+        None => find(remote, &which.id).await,
     };
     match found.map_err(|error| remote.explain(error))? {
         Answer::Supported(Some(task)) => of_row(&task),
@@ -126,19 +126,20 @@ fn unsupported(remote: &Remote, what: &str, fix: &str) -> Failure {
     Failure::new(Exit::Refused, message)
 }
 
-async fn find(remote: &Remote, id: &str) -> Result<Answer<Option<Task>>, Failure> {
-    lookup::find(&remote.client, id).await.map_err(|error| remote.explain(error))
+async fn find(remote: &Remote, id: &str) -> Result<Answer<Option<Task>>, Error> {
+    remote.answered(PATIENCE, true, false, async |client: &Client| lookup::find(client, id).await).await
 }
 
 async fn show(remote: &Remote, which: &Which, as_json: bool) -> anyhow::Result<()> {
     if which.operation.is_none()
-        && let Answer::Supported(found) = find(remote, &which.id).await?
+        && let Answer::Supported(found) = find(remote, &which.id).await.map_err(|error| remote.explain(error))?
     {
         let task = found.ok_or_else(|| not_found(remote, &which.id))?;
         return if as_json { print_json(&json!(task)) } else { print(&text_of_row(&task)) };
     }
     let job = job(remote, which, None).await?;
-    let progress = remote.client.progress(job.operation, &job.id).await.map_err(|error| remote.explain(error))?;
+    let query = async |client: &Client| client.progress(job.operation, &job.id).await;
+    let progress = remote.answered(PATIENCE, true, false, query).await.map_err(|error| remote.explain(error))?;
     let state = progress.report.state();
     if as_json {
         let (operation, state) = (job.operation.id, state_name(state));
@@ -206,7 +207,8 @@ async fn list(
             request = request.cursor(cursor);
         }
         let request = request.build().map_err(|faults| Failure::usage(faults.to_string()))?;
-        let page = lookup::list(&remote.client, request).await.map_err(|error| remote.explain(error))?;
+        let query = async |client: &Client| lookup::list(client, request.clone()).await;
+        let page = remote.answered(PATIENCE, true, false, query).await.map_err(|error| remote.explain(error))?;
         let Answer::Supported((rows, next)) = page else {
             let fix = "`imgopen tasks show ID --operation NAME` shows one task";
             return Err(unsupported(remote, "listing tasks", fix).into());
@@ -252,7 +254,7 @@ fn print_list(tasks: &[Task], is_more: bool, as_json: bool) -> anyhow::Result<()
 }
 
 async fn cancel(remote: &Remote, id: &str, as_json: bool) -> anyhow::Result<()> {
-    let task = match find(remote, id).await? {
+    let task = match find(remote, id).await.map_err(|error| remote.explain(error))? {
         Answer::Supported(Some(task)) => task,
         Answer::Supported(None) => return Err(not_found(remote, id).into()),
         Answer::Unsupported => return Err(unsupported(remote, "cancelling tasks", "the task continues").into()),

@@ -4,7 +4,7 @@ use imgopen_client::types::{EngineGrade, ListTasksRequest, Task};
 use imgopen_client::{Client, Error, IntoData};
 
 use crate::failure::Failure;
-use crate::remote::Remote;
+use crate::remote::{PATIENCE, Remote};
 
 /// The answer of a server that may not support an operation.
 #[derive(Debug)]
@@ -67,7 +67,9 @@ async fn newest(client: &Client, id: &str) -> Result<Option<Task>, Error> {
 
 /// Cancels a queued or running task.
 pub async fn cancel(remote: &Remote, id: &str) -> Result<Task, Failure> {
-    let answer = remote.client.cancel_task().body_map(|body| body.task_id(id)).send().await.into_data();
+    let cancel =
+        async |client: &Client| client.cancel_task().body_map(|body| body.task_id(id)).send().await.into_data();
+    let answer = remote.answered(PATIENCE, false, false, cancel).await;
     answer.map_err(|error| remote.explain(error))
 }
 

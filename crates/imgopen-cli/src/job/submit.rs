@@ -1,6 +1,6 @@
 //! Submitting a job.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use imgopen_client::{Error, job_id};
 use imgopen_types::Operation;
@@ -12,11 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::files::local::{LocalFile, LocalNames, put_urls};
 use crate::files::reach;
 use crate::files::server::FileServer;
-use crate::output::note;
 use crate::remote::Remote;
-
-/// The shortest pause before a request that was put off is sent again.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A checked request that starts a job.
 #[derive(Debug)]
@@ -45,7 +41,8 @@ impl Submission {
         let server = self.serve(remote).await?;
         let network = server.as_ref().map(FileServer::network);
         let local = server.as_ref().map(FileServer::names).unwrap_or_default();
-        let answer = self.accepted(remote).await.map_err(|error| match &error {
+        let sent = remote.send(self.operation, &self.request, &[], self.timeout, self.quiet).await;
+        let answer = sent.map_err(|error| match &error {
             Error::Transport(cause) if !cause.is_connect() => self.unanswered(Exit::Failed, &error.to_string()),
             Error::Decode { .. } | Error::MissingData { .. } | Error::TooLarge { .. } => {
                 self.unanswered(Exit::Refused, &remote.explain(error).message)
@@ -57,22 +54,6 @@ impl Submission {
         let platform_id = ["taskId", "task_id"].iter().find_map(|name| answer["data"][name].as_str());
         let platform_id = platform_id.map(str::to_owned);
         Ok((Job { operation: self.operation, id, platform_id, network, local }, server))
-    }
-
-    /// Sends the request until the server no longer puts it off, as long as the timeout allows the pauses that it asks for.
-    async fn accepted(&self, remote: &Remote) -> Result<Value, Error> {
-        let start = Instant::now();
-        loop {
-            let error = match remote.client.dynamic(self.operation).body(self.request.clone()).send().await {
-                Err(error) => error,
-                answer => return answer,
-            };
-            let Some(pause) = pause(&error, self.timeout.saturating_sub(start.elapsed())) else { return Err(error) };
-            if !self.quiet {
-                note(&format!("the request is sent again in {} s: {error}", pause.as_secs_f64().ceil()));
-            }
-            tokio::time::sleep(pause).await;
-        }
     }
 
     /// Returns the failure for a request that may have arrived but was not answered. Only the caller id of the task is known.
@@ -97,37 +78,7 @@ impl Submission {
     }
 }
 
-/// Returns how long to wait before a request that was put off is sent again; `None` if the server has not put it off, or for
-/// longer than there is time.
-fn pause(error: &Error, left: Duration) -> Option<Duration> {
-    let asked = error.retry_after().filter(|_| error.is_unprocessed())?;
-    Some(asked.max(SHORTEST_PAUSE)).filter(|pause| *pause <= left)
-}
-
 fn with_hint(failure: Failure, network: Option<&str>, local: &LocalNames) -> Failure {
     let hint = network_hint(&failure.message, network);
     Failure { message: local.put_into(&failure.message) + &hint, ..failure }
-}
-
-#[cfg(test)]
-mod tests {
-    use reqwest::StatusCode;
-
-    use super::*;
-
-    #[test]
-    fn a_server_may_put_a_request_off_within_the_timeout() {
-        let pause = |status: u16, asked: Option<u64>, left: u64| {
-            let status = StatusCode::from_u16(status).unwrap();
-            let retry_after = asked.map(Duration::from_secs);
-            let error = Error::Status { status, envelope: None, retry_after, body: Default::default() };
-            pause(&error, Duration::from_secs(left)).map(|pause| pause.as_secs())
-        };
-        assert_eq!(pause(429, Some(12), 120), Some(12));
-        assert_eq!(pause(429, Some(120), 120), Some(120));
-        assert_eq!(pause(425, Some(0), 120), Some(1));
-        assert_eq!(pause(429, Some(121), 120), None);
-        assert_eq!(pause(429, None, 120), None);
-        assert_eq!(pause(503, Some(12), 120), None, "it may have been processed");
-    }
 }

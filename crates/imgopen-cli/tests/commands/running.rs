@@ -322,23 +322,71 @@ async fn a_submit_that_was_put_off_is_sent_again_until_the_timeout() {
         let mut run = crate::command(folder.path(), &arguments);
         transcript(&run.env("IMGOPEN_BASE_URL", url(script.address)).output().unwrap())
     };
-    // More often than the client tries by itself.
+    // More often than the client tries by itself. The first attempt may have started the task, so the key stays the same.
     let started = answer("200 OK", "", r#"{"code":"200","msg":"success","data":{"task_id":"p1"}}"#);
-    let script = Script::new([later(0), later(0), later(0), later(0), started]).await;
+    let script = Script::new([String::new(), later(0), later(0), later(0), started]).await;
     let text = run(&script, "--timeout=1m");
     assert!(text.contains("the request is sent again in 1 s: HTTP 429 Too Many Requests"), "{text}");
     assert!(text.contains("enlarge_image mine (task p1)"), "{text}");
-    assert_eq!(script.requests().len(), 5);
+    let requests = script.requests();
+    let keys: Vec<_> =
+        requests.iter().map(|text| text.lines().find(|line| line.starts_with("idempotency-key: "))).collect();
+    assert!(keys.len() == 5 && keys[0].is_some() && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     let script = Script::new([later(3600)]).await;
     let text = run(&script, "--timeout=1m");
     assert_eq!(text, "ends with 3\nerrors:\nimgopen: the server refused (429): slow down\n");
-    // What cannot be read may have started a task.
-    let script = Script::new([answer("200 OK", "", "<html>")]).await;
+    // What cannot be read may have started a task. It is repeated, as often as the client does so by itself.
+    let script = Script::new(std::array::from_fn::<_, 4, _>(|_| answer("200 OK", "", "<html>"))).await;
     let text = run(&script, "--timeout=1m");
     assert!(
         text.starts_with("ends with 3\n") && text.contains("the task may have been started nevertheless, as mine"),
         "{text}"
     );
+}
+
+/// Commands without a timeout have the patience of two minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queries_outlast_the_pauses_that_a_server_asks_for() {
+    let later = |seconds: u32| {
+        let headers = format!("retry-after: {seconds}\r\n");
+        answer("429 Too Many Requests", &headers, r#"{"code":"429","msg":"slow down"}"#)
+    };
+    let page = |data: &str| answer("200 OK", "", &format!(r#"{{"code":"200","msg":"success","data":{data}}}"#));
+    let models = page(r#"{"rows":[],"total":0,"pageSize":100,"pageNum":1}"#);
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, answered, expected) in [
+        (&["tasks", "list"][..], page(r#"{"rows":[]}"#), "ends with 0\nno tasks found\n"),
+        (&["models", "list", "--kind", "vae"], models.clone(), "ends with 0\nno models found\n"),
+        (&["run", "list_vaes", "--page-size=100", "--page-num=1"], models, "ends with 0\n{\n  \"rows\": [],"),
+    ] {
+        let run = |script: &Script| {
+            let mut run = crate::command(folder.path(), arguments);
+            transcript(&run.env("IMGOPEN_BASE_URL", url(script.address)).output().unwrap())
+        };
+        // More often than the client tries by itself.
+        let script = Script::new([later(0), later(0), later(0), later(0), answered]).await;
+        let text = run(&script);
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("the request is sent again in 1 s: HTTP 429 Too Many Requests"), "{text}");
+        assert_eq!(script.requests().len(), 5, "{arguments:?}");
+        let text = run(&Script::new([later(121)]).await);
+        assert_eq!(text, "ends with 3\nerrors:\nimgopen: the server refused (429): slow down\n");
+    }
+}
+
+/// It says why, and what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_is_not_followed() {
+    let script = Script::new([answer("302 Found", "location: http://127.0.0.1:9/\r\n", "")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = crate::command(folder.path(), &["tasks", "list"]);
+    let text = transcript(&run.env("IMGOPEN_BASE_URL", url(script.address)).output().unwrap());
+    let url = url(script.address);
+    let expected = format!(
+        "ends with 3\nerrors:\nimgopen: {url} answered with a redirect (302); redirects are not followed, because the access key \
+         would be sent along; give the address that it leads to with --url or IMGOPEN_BASE_URL\n"
+    );
+    assert_eq!(text, expected);
 }
 
 /// Even before the server has said which operation the task belongs to.
