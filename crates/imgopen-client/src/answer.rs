@@ -134,9 +134,9 @@ async fn collect(mut response: Response, limit: usize) -> Result<Bytes, Error> {
     Ok(body.freeze())
 }
 
-/// The wait that the server asks for, in seconds or as a date. A date is compared with that of the answer, because the clocks of
-/// the two machines may differ.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the wait that the headers of an answer ask for (`Retry-After`), in seconds or as a date. A date is compared with that of
+/// the answer, because the clocks of the two machines may differ.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let value = text(RETRY_AFTER)?;
     if let Some(wait) = seconds(value) {

@@ -16,7 +16,7 @@ mod wait;
 #[allow(clippy::all, missing_docs)]
 mod generated;
 
-pub use answer::IntoData;
+pub use answer::{IntoData, retry_after};
 pub use dynamic::{Dynamic, Progress, job_id};
 pub use error::Error;
 pub use generated::*;
