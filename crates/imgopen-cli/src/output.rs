@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, Write};
 
+use anyhow::Context;
+
 /// Prints text and a newline on standard output.
 pub fn print(text: &str) -> anyhow::Result<()> {
     write(&escaped(text))
@@ -19,7 +21,7 @@ fn write(text: &str) -> anyhow::Result<()> {
     match writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush()) {
         // The reader has read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        outcome => Ok(outcome?),
+        outcome => outcome.context("cannot write to standard output"),
     }
 }
 
