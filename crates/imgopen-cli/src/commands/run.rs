@@ -154,6 +154,7 @@ pub async fn finish(
     patience: &mut Patience,
     as_json: bool,
 ) -> anyhow::Result<()> {
+    let start = Instant::now();
     let bar = Bar::new(job.operation.id, patience.quiet);
     let waited = job.wait(remote, patience.timeout, &bar);
     let waited = patience.interrupt.unless(waited).await.unwrap_or(Waited::Interrupted);
@@ -164,7 +165,8 @@ pub async fn finish(
         (_, None) => 0,
     };
     let mut outcome = Outcome::of(job, waited, unfetched);
-    if patience.interrupt.unless(outcome.complete(remote, target)).await.is_none() {
+    let left = patience.timeout.saturating_sub(start.elapsed());
+    if patience.interrupt.unless(outcome.complete(remote, target, left)).await.is_none() {
         outcome.interrupted();
     }
     stop_serving(server, patience).await;

@@ -1,5 +1,7 @@
 //! The outcome of a job: saved, printed, and turned into an exit code.
 
+use std::time::{Duration, Instant};
+
 use imgopen_client::types::Task;
 use imgopen_types::{JobReport, JobState};
 use serde_json::{Value, json};
@@ -63,11 +65,13 @@ impl Outcome {
         }
     }
 
-    /// Saves the results of a job that has ended, one by one, and looks up its engine and the notes on its result.
-    pub async fn complete(&mut self, remote: &Remote, target: &Target) {
+    /// Saves the results of a job that has ended, one by one, and looks up its engine and the notes on its result. A result that
+    /// cannot be fetched is fetched again within a time.
+    pub async fn complete(&mut self, remote: &Remote, target: &Target, within: Duration) {
         if !self.state.is_some_and(JobState::is_final) {
             return;
         }
+        let start = Instant::now();
         let mut urls = if self.state == Some(JobState::Succeeded) { urls(&self.data) } else { Vec::new() };
         let mut problems = String::new();
         if *target == Target::StandardOutput && urls.len() > 1 {
@@ -76,7 +80,7 @@ impl Outcome {
         }
         for (index, url) in urls.iter().enumerate() {
             let number = (urls.len() > 1).then_some(index + 1);
-            match save(&self.job, url, target, number).await {
+            match save(&self.job, url, target, number, within.saturating_sub(start.elapsed())).await {
                 Ok(saved) => {
                     self.is_output_taken = *target == Target::StandardOutput;
                     self.files.push(saved);

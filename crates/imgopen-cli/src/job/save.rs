@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
+use imgopen_client::retry_after;
 use imgopen_engine::{Format, PictureLimits};
 use imgopen_picture::{self as picture, Header};
 use serde_json::{Value, json};
@@ -34,11 +35,17 @@ const MOST_PIXELS: u64 = 256_000_000;
 /// The bytes at the beginning of a file that show whether it is a picture.
 const BEGINNING: u64 = 64 << 10;
 
-/// The most downloads of one result.
+/// How often a result is fetched even if there is no time left.
 const TRIES: u32 = 3;
 
 /// The pause before the second download; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause, unless the server asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a result is fetched again, unless the server asks for more time: long enough for a restart.
+const TROUBLE: Duration = Duration::from_secs(45);
 
 /// A saved result.
 #[derive(Debug)]
@@ -88,65 +95,131 @@ impl Saved {
     }
 }
 
-/// Fetches one of the results of a job and saves it, retrying after transient errors; `number` counts several results from
-/// 1.
+/// Fetches one of the results of a job and saves it, fetching again after errors that may pass, within a time; `number` counts
+/// several results from 1.
 ///
 /// # Errors
 ///
 /// If the result cannot be fetched or written.
-pub async fn save(job: &Job, url: &str, target: &Target, number: Option<usize>) -> anyhow::Result<Saved> {
-    // The server may name another host, which must not see the access key.
-    let http = remote::http(url).connect_timeout(Duration::from_secs(10)).read_timeout(PAUSE).build()?;
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..TRIES {
-        match save_once(&http, job, url, target, number).await {
-            Err(error) if is_transient(&error) => tokio::time::sleep(pause).await,
-            done => return done.with_context(|| unsaved(url)),
-        }
-        pause *= 2;
-    }
-    save_once(&http, job, url, target, number).await.with_context(|| unsaved(url))
-}
-
-fn unsaved(url: &str) -> String {
-    format!("the result {url} was not saved")
-}
-
-/// Whether another download may succeed: the transfer was cut off, or the server was unable to answer.
-fn is_transient(error: &anyhow::Error) -> bool {
-    let Some(error) = error.downcast_ref::<reqwest::Error>() else { return false };
-    match error.status() {
-        Some(status) => status.is_server_error() || [408, 429].contains(&status.as_u16()),
-        None => !error.is_builder() && !error.is_redirect(),
-    }
-}
-
-async fn save_once(
-    http: &reqwest::Client,
+pub async fn save(
     job: &Job,
     url: &str,
     target: &Target,
     number: Option<usize>,
+    within: Duration,
 ) -> anyhow::Result<Saved> {
-    let mut response = http.get(url).send().await.and_then(reqwest::Response::error_for_status)?;
+    let unsaved = || format!("the result {url} was not saved");
+    // The server may name another host, which must not see the access key.
+    let http = remote::http(url).connect_timeout(Duration::from_secs(10)).read_timeout(PAUSE).build()?;
+    let directory = target.directory();
+    let (start, mut tried, mut pause) = (Instant::now(), 0, FIRST_PAUSE);
+    let (file, bytes) = loop {
+        let failed = match fetch(&http, url, &directory).await {
+            Ok(fetched) => break fetched,
+            Err(failed) => failed,
+        };
+        tried += 1;
+        let wait = failed.wait(pause, tried, start.elapsed(), within);
+        let Some(wait) = wait else { return Err(failed.error).with_context(unsaved) };
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
+    keep_as(job, url, target, number, file, bytes).await.with_context(unsaved)
+}
+
+/// Why a result was not fetched.
+#[derive(Debug)]
+struct Unfetched {
+    error: anyhow::Error,
+    /// Whether another download may succeed.
+    may_pass: bool,
+    /// How long the server asks to wait before that.
+    asked: Option<Duration>,
+}
+
+impl Unfetched {
+    /// An answer that may not be the server's own, such as the page of a proxy.
+    fn odd(problem: &'static str) -> Self {
+        Self { error: anyhow!(problem), may_pass: true, asked: None }
+    }
+
+    /// Returns how long to wait before the next download; `None` if there is none.
+    fn wait(&self, pause: Duration, tried: u32, elapsed: Duration, within: Duration) -> Option<Duration> {
+        let wait = pause.max(self.asked.unwrap_or_default());
+        let end = if self.asked.is_some() { within } else { within.min(TROUBLE) };
+        let has_time = elapsed.saturating_add(wait) <= end || (tried < TRIES && wait <= LONGEST_PAUSE);
+        (self.may_pass && has_time).then_some(wait)
+    }
+}
+
+impl From<reqwest::Error> for Unfetched {
+    fn from(error: reqwest::Error) -> Self {
+        let may_pass = match error.status() {
+            Some(status) => status.is_server_error() || [408, 425, 429].contains(&status.as_u16()),
+            None => !error.is_builder() && !error.is_redirect(),
+        };
+        Self { error: error.into(), may_pass, asked: None }
+    }
+}
+
+impl From<anyhow::Error> for Unfetched {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, may_pass: false, asked: None }
+    }
+}
+
+/// Fetches a result into a temporary file, and returns that with its size.
+async fn fetch(http: &reqwest::Client, url: &str, directory: &Path) -> Result<(NamedTempFile, u64), Unfetched> {
+    let mut response = http.get(url).send().await?;
+    if let Err(error) = response.error_for_status_ref() {
+        return Err(Unfetched { asked: retry_after(response.headers()), ..error.into() });
+    }
     let fits = |bytes: u64| {
         ensure!(bytes <= LARGEST, "it has {bytes} bytes or more; at most {LARGEST} are accepted");
         Ok(())
     };
     fits(response.content_length().unwrap_or_default())?;
-    let directory = target.directory();
-    let cannot = || format!("cannot write to the directory {}", directory.display());
-    let mut file = temporary(&directory).with_context(cannot)?;
+    let cannot = || cannot_write(directory);
+    let mut file = temporary(directory).with_context(cannot)?;
     let mut bytes = 0;
     while let Some(chunk) = response.chunk().await? {
+        if bytes == 0 && is_page(&chunk) {
+            return Err(Unfetched::odd("it is an HTML page in place of the result"));
+        }
         bytes += chunk.len() as u64;
         fits(bytes)?;
         file.write_all(&chunk).with_context(cannot)?;
     }
-    ensure!(bytes > 0, "it is empty");
+    if bytes == 0 { Err(Unfetched::odd("it is empty")) } else { Ok((file, bytes)) }
+}
+
+/// Whether a file is a web page, by its beginning.
+fn is_page(beginning: &[u8]) -> bool {
+    let text = beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(beginning).trim_ascii_start();
+    let begins = |with: &str| text.get(..with.len()).is_some_and(|text| text.eq_ignore_ascii_case(with.as_bytes()));
+    ["<!doctype html", "<html", "<head", "<body"].into_iter().any(begins)
+}
+
+fn cannot_write(directory: &Path) -> String {
+    format!("cannot write to the directory {}", directory.display())
+}
+
+/// Saves what was fetched under the name that it is to have, in the format that the name stands for.
+async fn keep_as(
+    job: &Job,
+    url: &str,
+    target: &Target,
+    number: Option<usize>,
+    mut file: NamedTempFile,
+    mut bytes: u64,
+) -> anyhow::Result<Saved> {
     let mut picture = inspect(file.path(), bytes)?;
     let mut unconverted = None;
     let named = target.format();
+    ensure!(
+        picture.is_some() || named.is_none() || bytes > LARGEST_PICTURE,
+        "it is not a picture in a known format; save it as a file with the extension .bin"
+    );
     let differs = |picture: Option<Header>| {
         named.filter(|format| picture.is_some_and(|picture| picture.format.as_format() != Some(*format)))
     };
@@ -156,6 +229,8 @@ async fn save_once(
         let from = file.path().to_owned();
         match tokio::task::spawn_blocking(move || converted(&from, format)).await? {
             Ok(converted) => {
+                let directory = target.directory();
+                let cannot = || cannot_write(&directory);
                 file = temporary(&directory).with_context(cannot)?;
                 file.write_all(&converted).with_context(cannot)?;
                 bytes = converted.len() as u64;
@@ -318,7 +393,7 @@ mod tests {
             stream.write_all(&body).unwrap();
         });
         let target = Target::Files(Place::File(path.clone()));
-        let saved = save(&job(), &url, &target, None).await.unwrap();
+        let saved = save(&job(), &url, &target, None, Duration::ZERO).await.unwrap();
         server.join().unwrap();
         assert!(!path.exists(), "it is not a WebP file");
         assert_eq!(saved.path, path.with_extension("png"));
@@ -326,6 +401,36 @@ mod tests {
         assert_eq!(saved.picture, Some((17_000, 1, "PNG".to_owned())));
         let note = saved.note().unwrap();
         assert!(note.contains("wide.png is a PNG picture, as the server made it") && note.contains("16383"), "{note}");
+    }
+
+    #[test]
+    fn a_download_that_may_pass_is_repeated_while_there_is_time() {
+        let seconds = Duration::from_secs;
+        let failed = |may_pass: bool, asked: Option<u64>| Unfetched {
+            may_pass,
+            asked: asked.map(seconds),
+            ..Unfetched::odd("no")
+        };
+        let wait = |failed: &Unfetched, tried: u32, elapsed: u64, within: u64| {
+            failed.wait(FIRST_PAUSE, tried, seconds(elapsed), seconds(within))
+        };
+        assert_eq!(wait(&failed(true, None), 10, 40, 600), Some(FIRST_PAUSE));
+        assert_eq!(wait(&failed(true, None), 10, 45, 600), None);
+        assert_eq!(wait(&failed(true, None), 2, 40, 0), Some(FIRST_PAUSE), "three times in any case");
+        assert_eq!(wait(&failed(true, None), 3, 40, 0), None);
+        assert_eq!(wait(&failed(true, Some(60)), 10, 500, 600), Some(seconds(60)));
+        assert_eq!(wait(&failed(true, Some(60)), 1, 541, 600), None);
+        assert_eq!(wait(&failed(false, Some(1)), 1, 0, 600), None);
+    }
+
+    #[test]
+    fn a_page_is_recognised_by_its_beginning() {
+        for page in ["<html>", "\u{FEFF}\n <!DOCTYPE HTML PUBLIC", "<Head><title>", "<body>"] {
+            assert!(is_page(page.as_bytes()), "{page}");
+        }
+        for other in ["", "<", "<svg", "<?xml", "html", "\u{89}PNG"] {
+            assert!(!is_page(other.as_bytes()), "{other}");
+        }
     }
 
     fn job() -> Job {

@@ -183,6 +183,39 @@ async fn results_are_saved_one_by_one() {
     assert!(text.starts_with("ends with 1\ntext_to_image-p1-1.bin  [size]\n"), "{text}");
 }
 
+/// What a proxy answers in place of the result is not saved as if it were the result.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_is_fetched_until_it_is_one() {
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(6, 4).write_to(&mut picture, image::ImageFormat::Png).unwrap();
+    let (picture, asked) = (picture.into_inner(), Arc::new(AtomicUsize::new(0)));
+    let late = {
+        let (picture, asked) = (picture.clone(), asked.clone());
+        async move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => "<!DOCTYPE html><title>Please log in</title>".into_response(),
+            1 => "".into_response(),
+            2 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response(),
+            3 => StatusCode::TOO_EARLY.into_response(),
+            _ => picture.clone().into_response(),
+        }
+    };
+    let routes = Router::new().route("/late", get(late)).route("/text", get(async || "no picture"));
+    let host = url(serve(routes).await);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |vendor: &Vendor| {
+        let mut run = crate::command(folder.path(), &card("x", &["--output", "x.png", "--quiet", "--timeout=1m"]));
+        transcript(&run.env("IMGOPEN_BASE_URL", &vendor.url).output().unwrap())
+    };
+    let text = run(&pictures_at(vec![format!("{host}/text")]).await);
+    let problem = "was not saved: it is not a picture in a known format; save it as a file with the extension .bin\n";
+    assert!(text.starts_with("ends with 1\n") && text.contains(problem), "{text}");
+    assert!(!folder.path().join("x.png").exists());
+    let text = run(&pictures_at(vec![format!("{host}/late")]).await);
+    assert!(text.starts_with("ends with 0\nx.png  6x4 PNG, "), "{text}");
+    assert_eq!(std::fs::read(folder.path().join("x.png")).unwrap(), picture);
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+}
+
 /// The server's notes are printed after the files, and are in the JSON of the outcome and of the task.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notes_on_a_result_are_printed() {

@@ -99,7 +99,8 @@ impl Show<'_> {
         let waited = job.wait(self.remote, self.timeout, &bar).await;
         bar.clear();
         let mut outcome = Outcome::of(&job, waited, 0);
-        outcome.complete(self.remote, &Target::Files(Place::Directory(self.output.to_owned()))).await;
+        let target = Target::Files(Place::Directory(self.output.to_owned()));
+        outcome.complete(self.remote, &target, self.timeout).await;
         if let Some(server) = server {
             server.stop().await;
         }
