@@ -98,7 +98,8 @@ async fn every_failure_is_the_envelope_and_says_what_to_do() {
     let wrong = "the header `Content-Type` is `application/json, text/plain`; send JSON as `application/json`";
     expect(both, 415, wrong).await;
     let latin = call().header("content-type", "application/json; charset=latin1").body("{}");
-    let wrong = "the header `Content-Type` is `application/json; charset=latin1`; send JSON as `application/json`";
+    let wrong =
+        "the header `Content-Type` is `application/json; charset=latin1`; send JSON in UTF-8 as `application/json`";
     expect(latin, 415, wrong).await;
     let nowhere = "there is nothing at `/nowhere`; the paths are listed at /openapi.json";
     expect(post(&server, "/nowhere"), 404, nowhere).await;
@@ -151,12 +152,13 @@ async fn a_body_is_utf_8_with_or_without_a_mark() {
         post(&server, QUERY_TASK).header("content-type", media_type).body(body)
     };
     let (request, json) = (r#"{"businessTaskId": "1"}"#, "application/json");
-    for media_type in [json, "application/json;charset=utf8", "Application/JSON; Charset=\"UTF-8\"; q=1;"] {
+    let ascii = "application/json; charset=US-ASCII";
+    for media_type in [json, ascii, "application/json;charset=utf8", "Application/JSON; Charset=\"UTF-8\"; q=1;"] {
         for text in [request.to_owned(), format!("\u{FEFF}{request}")] {
             assert_eq!(call(media_type, text.into_bytes()).send().await.unwrap().status(), 200, "{media_type}");
         }
     }
-    assert_eq!(recorder.take().len(), 6);
+    assert_eq!(recorder.take().len(), 8);
     for media_type in ["application/json; charset=utf-16", "application/json; charset=utf-80", "text/json"] {
         let response = call(media_type, request.into()).send().await.unwrap();
         assert_eq!(response.headers()["accept"], "application/json");

@@ -37,7 +37,8 @@ fn media_type(headers: &HeaderMap) -> Result<(), Failure> {
         return Ok(());
     }
     let problem = if given.is_empty() { "missing".to_owned() } else { format!("`{given}`") };
-    let msg = format!("the header `Content-Type` is {problem}; send JSON as `application/json`");
+    let json = if is_json { "JSON in UTF-8" } else { "JSON" };
+    let msg = format!("the header `Content-Type` is {problem}; send {json} as `application/json`");
     Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, msg).for_refusal(Refusal::MediaType))
 }
 
@@ -45,7 +46,8 @@ fn media_type(headers: &HeaderMap) -> Result<(), Failure> {
 fn is_taken(parameter: &str) -> bool {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     let charset = value.trim().trim_matches('"');
-    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name));
+    // ASCII is a part of UTF-8.
+    let is_utf8 = ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name));
     is_utf8 || !name.trim().eq_ignore_ascii_case("charset")
 }
 

@@ -97,7 +97,7 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// Whether the caller takes `gzip`: it is named, or else everything is, and not with the quality 0.
+/// Whether the caller takes `gzip`: it is named, or else everything is, and not with the quality 0 or one below that of `identity`.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let quality = |name: &str| {
         words(headers, ACCEPT_ENCODING).find_map(|word| {
@@ -108,7 +108,8 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
             coding.trim().eq_ignore_ascii_case(name).then_some(given.unwrap_or(1.0))
         })
     };
-    quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*")).is_some_and(|quality| quality > 0.0)
+    let gzip = quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*"));
+    gzip.is_some_and(|gzip| gzip > 0.0 && quality("identity").is_none_or(|identity| gzip >= identity))
 }
 
 /// The parts of a header that is a list.
@@ -133,7 +134,9 @@ mod tests {
             (&["br", "GZip;q=0.5"], true),
             (&["*"], true),
             (&["x-gzip"], true),
-            (&["identity, *;q=0.1"], true),
+            (&["identity;q=0.1, *;q=0.1"], true),
+            (&["identity, gzip"], true),
+            (&["identity;q=0, gzip;q=0.1"], true),
             (&[], false),
             (&["br, zstd"], false),
             (&["gzip;q=0"], false),
@@ -141,6 +144,8 @@ mod tests {
             (&["gzip; q=0.000, *"], false),
             (&["*;q=0"], false),
             (&["identity"], false),
+            (&["identity;q=0.9, gzip;q=0.2"], false),
+            (&["identity, *;q=0.1"], false),
         ] {
             assert_eq!(takes_gzip(&headers(ACCEPT_ENCODING, accepted)), expected, "{accepted:?}");
         }

@@ -10,7 +10,9 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Err(format!("the port is missing; give one, such as {}", SocketAddr::new(ip, 8080)));
+        let meant = address_and_port(text).map(|meant| format!(", or {meant} if its last part is the port"));
+        let example = SocketAddr::new(ip, 8080);
+        return Err(format!("the port is missing; give one, such as {example}{}", meant.unwrap_or_default()));
     }
     let (host, port) = text.rsplit_once(':').ok_or(EXAMPLES)?;
     let port: u16 = port.parse().map_err(|_| format!("{port:?} is not a port; {EXAMPLES}"))?;
@@ -26,6 +28,12 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     let found: Vec<_> = found.collect();
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| format!("{host} has no address; {EXAMPLES}"))
+}
+
+/// Reads an IPv6 address that is followed by a port without the brackets that it needs, such as `::1:8080`.
+fn address_and_port(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.rsplit_once(':')?;
+    Some(SocketAddr::new(IpAddr::V6(ip.parse().ok()?), port.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -54,6 +62,10 @@ mod tests {
             ("", "give ADDR:PORT"),
             ("0.0.0.0", "the port is missing; give one, such as 0.0.0.0:8080"),
             ("::1", "the port is missing; give one, such as [::1]:8080"),
+            (
+                "::1:8080",
+                "the port is missing; give one, such as [::1:8080]:8080, or [::1]:8080 if its last part is the port",
+            ),
             ("[::1]", "the port is missing; give one, such as [::1]:8080"),
             ("localhost:http", "\"http\" is not a port; give ADDR:PORT"),
             ("localhost:99999", "\"99999\" is not a port; give ADDR:PORT"),

@@ -31,13 +31,38 @@ pub async fn ignore_placeholder(
     Ok(next.run(request).await)
 }
 
-/// Returns the id of the key that a caller sent, which is empty if only a secret was. `None` if neither was, or the id is not
-/// one text, which is rejected later.
+/// Returns the id of the key that a caller sent, which is empty if only a secret was, or if it is not a text, as that of every key
+/// is. `None` if neither was, or the id was sent more than once, which is rejected later.
 fn sent(headers: &HeaderMap) -> Option<String> {
     let mut ids = headers.get_all(Credentials::ID_HEADER).iter();
     match (ids.next(), ids.next()) {
-        (Some(id), None) => std::str::from_utf8(id.as_bytes()).ok().map(str::to_owned),
+        (Some(id), None) => Some(std::str::from_utf8(id.as_bytes()).unwrap_or_default().to_owned()),
         (None, _) => headers.contains_key(Credentials::SECRET_HEADER).then(String::new),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_text_is_a_placeholder() {
+        let sent = |headers: &[(&'static str, &[u8])]| {
+            let one = |(name, value): &(&'static str, &[u8])| (name.parse().unwrap(), value_of(value));
+            super::sent(&headers.iter().map(one).collect())
+        };
+        let (id, secret) = (Credentials::ID_HEADER, Credentials::SECRET_HEADER);
+        assert_eq!(sent(&[(id, b"ak_1"), (secret, b"x")]), Some("ak_1".to_owned()));
+        assert_eq!(sent(&[(id, b"caf\xE9")]), Some(String::new()));
+        assert_eq!(sent(&[(secret, b"\xFF")]), Some(String::new()));
+        assert_eq!(sent(&[(id, b"a"), (id, b"b")]), None);
+        assert_eq!(sent(&[]), None);
+    }
+
+    fn value_of(bytes: &[u8]) -> HeaderValue {
+        HeaderValue::from_bytes(bytes).unwrap()
     }
 }
