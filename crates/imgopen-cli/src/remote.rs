@@ -1,5 +1,6 @@
 //! The server that a command calls, and what its errors mean.
 
+use std::env::VarError;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,13 @@ fn credentials(connection: &Connection) -> anyhow::Result<Option<Credentials>> {
 
 fn secret(connection: &Connection) -> anyhow::Result<Option<String>> {
     let Some(file) = &connection.access_key_secret_file else {
-        return Ok(std::env::var(SECRET).ok().filter(|secret| !secret.is_empty()));
+        return match std::env::var(SECRET) {
+            Ok(secret) => Ok(Some(secret).filter(|secret| !secret.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                Err(Failure::usage(format!("the variable {SECRET} is not UTF-8; copy the secret again")).into())
+            }
+        };
     };
     let cannot = || format!("--access-key-secret-file: cannot read {}", file.display());
     Ok(Some(text::read(file).with_context(cannot)?.trim().to_owned()))

@@ -296,6 +296,8 @@ mod tests {
         assert!(error.starts_with(expected), "{error}");
         let error = load(&flags("--set queue.length=many")).unwrap_err().to_string();
         assert!(error.starts_with("the setting `queue.length` (command line): string \"many\" given"), "{error}");
+        let error = load(&flags("--set sandbox=yes")).unwrap_err().to_string();
+        assert_eq!(error, "the setting `sandbox` (command line): string \"yes\" given; give true or false");
         assert!(load(&flags("--set listen=[::1]:8080")).is_ok(), "an address is not a list");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[queue]\nlength = 5\n\nlength = 6\n").unwrap();

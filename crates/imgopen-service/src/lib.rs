@@ -48,7 +48,7 @@ pub use settings::{
     AssetSettings, CallbackSettings, ConnectionSettings, DatabaseSettings, DatabaseUrl, DiskSettings, FaultSettings,
     InvalidSetting, KeySafety, Limit, LogForm, NetSettings, PictureSettings, QueueSettings, RequestSettings,
     RevokedCallbacks, Role, SafetyAction, SafetySettings, Secret, Serving, Settings, StorageSettings, TaskSettings,
-    TimeLimits, TrainingSettings,
+    TimeLimits, TrainingSettings, network,
 };
 pub use shared::open_database;
 pub use tasks::submit::{IDEMPOTENCY_KEY, SANDBOX};

@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::durations;
+pub use addresses::network;
 pub use database::{DatabaseSettings, DatabaseUrl, Role};
 pub use invalid::InvalidSetting;
 pub(crate) use safety::Policy;
@@ -52,7 +53,7 @@ pub struct Settings {
     /// Allowed only while listening on a loopback address.
     pub open: bool,
     /// Private networks that pictures may be fetched from and callbacks pushed to, such as `10.1.0.0/16`.
-    #[serde(deserialize_with = "lists::deserialize")]
+    #[serde(deserialize_with = "lists::networks")]
     pub allow_network: Vec<IpNet>,
     /// The origins of web pages that may call the service from a browser, such as `https://app.example.com`; `*` for all, but
     /// not for a service without keys. None unless set.

@@ -45,7 +45,7 @@ pub struct Serve {
     #[arg(long)]
     pub open: bool,
     /// A private network to fetch pictures from and push callbacks to; repeatable.
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = imgopen_service::network)]
     pub allow_network: Vec<IpNet>,
     /// The origin of web pages that may call the service from a browser, such as `https://app.example.com`; `*` for all;
     /// repeatable.

@@ -78,6 +78,7 @@ fn problem(kind: &Kind) -> String {
             format!("{given} given, a whole number expected")
         }
         Kind::InvalidType(given, expected) if expected == "f64" => format!("{given} given, a number expected"),
+        Kind::InvalidType(given, expected) if expected == "a boolean" => format!("{given} given; give true or false"),
         Kind::InvalidType(given, expected) => format!("{given} given, {expected} expected"),
         other => other.to_string(),
     }

@@ -106,4 +106,8 @@ fn an_argument_that_must_be_text_is_named() {
     let mut list = command(folder.path(), &["tasks", "list"]);
     let text = transcript(&list.env("IMGOPEN_BASE_URL", bad).output().unwrap());
     assert!(text.starts_with("ends with 2\nerrors:\nerror: not UTF-8: the variable IMGOPEN_BASE_URL; "), "{text}");
+    let mut list = command(folder.path(), &["tasks", "list", "--access-key-id", "ak_1"]);
+    let text = transcript(&list.env("IMGOPEN_ACCESS_KEY_SECRET", bad).output().unwrap());
+    let expected = "the variable IMGOPEN_ACCESS_KEY_SECRET is not UTF-8; copy the secret again\n";
+    assert_eq!(text, format!("ends with 2\nerrors:\nimgopen: {expected}"));
 }

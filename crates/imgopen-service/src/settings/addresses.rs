@@ -1,5 +1,8 @@
 //! Addresses that an operator gives: where callers reach the service, and which web pages may call it.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use url::Url;
 
 /// The origin of every page.
@@ -69,6 +72,18 @@ pub fn origin(text: &str) -> Result<String, String> {
     Ok(origin)
 }
 
+/// Reads a private network, such as `10.1.0.0/16`. An address is the network of that address alone.
+///
+/// # Errors
+///
+/// If it is neither. Says what to give.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().ok().map(IpNet::from);
+    address.or_else(|| text.parse().ok()).ok_or_else(|| {
+        format!("{text:?} is not a network; give one such as 10.1.0.0/16, or an address alone, such as 127.0.0.1")
+    })
+}
+
 fn http_url(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }
@@ -109,6 +124,22 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
         }
         assert!(!base("me:hunter2@x.example").unwrap_err().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_network_may_be_an_address() {
+        for (text, expected) in [
+            ("10.1.0.0/16", "10.1.0.0/16"),
+            ("127.0.0.1", "127.0.0.1/32"),
+            ("::1", "::1/128"),
+            ("fd00::/8", "fd00::/8"),
+        ] {
+            assert_eq!(network(text).map(|network| network.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0", "home", "10.0.0.1:80", "[::1]"] {
+            let error = network(text).unwrap_err();
+            assert!(error.starts_with(&format!("{text:?} is not a network; give one such as ")), "{error}");
+        }
     }
 
     #[test]

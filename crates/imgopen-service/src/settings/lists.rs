@@ -3,8 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use ipnet::IpNet;
 use serde::de::value::StrDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, SeqAccess, Visitor};
+
+use super::addresses::network;
 
 struct List<T>(PhantomData<T>);
 
@@ -37,4 +40,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
 /// For `#[serde(deserialize_with = …)]`.
 pub(super) fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
     list.deserialize_any(List(PhantomData))
+}
+
+/// The same for networks, which may be addresses.
+pub(super) fn networks<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts: Vec<String> = deserialize(list)?;
+    texts.iter().map(|text| network(text).map_err(D::Error::custom)).collect()
 }
