@@ -134,7 +134,11 @@ async fn observe(State(printer): State<Arc<Printer>>, request: Request, next: Ne
     let (path, headers) = (head.uri.path().to_owned(), head.headers.clone());
     let response = next.run(Request::from_parts(head, Body::from(body.clone()))).await;
     if response.status() == StatusCode::OK {
-        printer.accepted(path.trim_matches('/'), &headers, &body);
+        // What is not printed would be lost, so it must be pushed again.
+        if let Err(error) = printer.accepted(path.trim_matches('/'), &headers, &body) {
+            note(&format!("cannot print a push, and did not acknowledge it: {error:#}"));
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
         printer.accepted.notify_one();
         return response;
     }
@@ -146,7 +150,7 @@ async fn observe(State(printer): State<Arc<Printer>>, request: Request, next: Ne
 
 impl Printer {
     /// Prints an accepted push.
-    fn accepted(&self, operation: &str, headers: &HeaderMap, body: &Bytes) {
+    fn accepted(&self, operation: &str, headers: &HeaderMap, body: &Bytes) -> anyhow::Result<()> {
         // An unsigned id is not evidence of anything.
         let id = headers.get("webhook-id").filter(|_| self.is_signed).and_then(|id| id.to_str().ok());
         let state = Callback::read(operation, body).and_then(Result::ok).map(|callback| state_name(callback.state()));
@@ -156,23 +160,23 @@ impl Printer {
         self.print(
             &json!({"verified": self.is_signed, "id": id, "operation": operation, "state": state, "body": body}),
             &format!("{trust}  {operation} {state} {}\n{body:#}", id.unwrap_or_default()),
-        );
+        )
     }
 
     /// Prints why a push was rejected.
     fn rejected(&self, path: &str, status: StatusCode, answer: &[u8]) {
         let reason = read::<Envelope>(answer).map_or_else(|_| status.to_string(), |envelope| envelope.msg);
-        self.print(
+        let printed = self.print(
             &json!({"verified": false, "path": path, "http_status": status.as_u16(), "reason": reason}),
             &format!("rejected  {path}: {reason}"),
         );
+        if let Err(error) = printed {
+            note(&format!("cannot print a push that was rejected: {error:#}"));
+        }
     }
 
-    fn print(&self, json: &Value, text: &str) {
-        let printed = if self.as_json { print_line(json) } else { print(text) };
-        if let Err(error) = printed {
-            note(&format!("cannot print a push: {error}"));
-        }
+    fn print(&self, json: &Value, text: &str) -> anyhow::Result<()> {
+        if self.as_json { print_line(json) } else { print(text) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `imgopen callbacks listen`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -70,6 +70,29 @@ fn without_a_secret_a_push_is_printed_as_unsigned() {
         (Some(0), &Value::from(false), &Value::from("succeeded"))
     );
     assert!(errors.contains("pushes are accepted from anyone"), "{errors}");
+}
+
+/// It would be lost otherwise.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_push_that_cannot_be_printed_is_not_acknowledged() {
+    let shell = Shell::open();
+    let command = shell.command(&["callbacks", "listen", "--listen", "127.0.0.1:0"]);
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", "exec \"$0\" \"$@\" >/dev/full"]).arg(command.get_program()).args(command.get_args());
+    sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(shell.folder());
+    let listen = Background::start(sh);
+    let line = listen.error_line("listening");
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().to_owned();
+    let body = r#"{"code":"200","msg":"success","data":{"taskId":"p1","businessTaskId":"7","status":1}}"#;
+    let head = format!("POST /enlarge_image HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n");
+    let mut socket = TcpStream::connect(&address).unwrap();
+    write!(socket, "{head}connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    let line = listen.error_line("cannot print a push");
+    assert!(line.contains("cannot write to standard output: No space left on device"), "{line}");
 }
 
 /// The file may also hold the secret that is being replaced. There is no flag for the secret itself.
