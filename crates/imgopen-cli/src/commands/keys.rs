@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use anyhow::Context;
 use imgopen_service::data_dir::Access;
 use imgopen_service::{Clock, KeyId, KeyRow, Keys, Moment, NewKey, Store};
 use serde_json::{Value, json};
@@ -20,7 +21,12 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
                 let store = data::create(&rows).await?;
                 let key = keys(&store).create(&name).await;
                 data::close(&*store).await;
-                show_new(&key?, as_json)
+                let key = key?;
+                let id = key.credentials.access_key_id();
+                let unseen = || {
+                    format!("the key {id} was created, but its secrets were not shown; revoke it with `imgopen keys revoke {id}`")
+                };
+                show_new(&key, as_json).with_context(unseen)
             }
             Command::List { rows } => {
                 let store = data::open(&rows, Access::Reading).await?;
@@ -41,7 +47,8 @@ pub fn run(command: Command, as_json: bool) -> anyhow::Result<()> {
                 let secret = keys(&store).rotate_signing_secret(KeyId(id.clone()), overlap).await;
                 data::close(&*store).await;
                 let until = (!overlap.is_zero()).then(|| Clock::system().now().plus(overlap));
-                show_rotated(&id, &secret?, until, as_json)
+                let unseen = || format!("the signing secret of {id} was replaced, but not shown; replace it again");
+                show_rotated(&id, &secret?, until, as_json).with_context(unseen)
             }
         }
     })

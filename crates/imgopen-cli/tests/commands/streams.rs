@@ -113,3 +113,22 @@ fn help_that_cannot_be_written_is_a_failure() {
         assert!(errors.starts_with("imgopen: cannot write to standard output: "), "{errors}");
     }
 }
+
+/// What was done, and that it must be done again, is in the error.
+#[cfg(target_os = "linux")]
+#[test]
+fn secrets_that_cannot_be_written_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = ["keys", "create", "--data-dir", "data"];
+    let output = crate::command(folder.path(), &create).stdout(full()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let (id, rest) = errors.strip_prefix("imgopen: the key ").unwrap().split_once(' ').unwrap();
+    let expected = format!(
+        "was created, but its secrets were not shown; revoke it with `imgopen keys revoke {id}`: cannot write to standard \
+         output: No space left on device"
+    );
+    assert!(rest.starts_with(&expected), "{errors}");
+    let revoked = crate::command(folder.path(), &["keys", "revoke", id, "--data-dir", "data"]).status().unwrap();
+    assert!(revoked.success());
+}
