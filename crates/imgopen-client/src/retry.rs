@@ -9,8 +9,8 @@ use crate::Error;
 /// Only calls that are safe to repeat are retried: operations that change nothing (queries and lists, as the document marks them),
 /// submits with a key ([`ClientBuilder::idempotency_keys`](crate::ClientBuilder::idempotency_keys),
 /// [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key)), and any call that was surely not processed, because no
-/// connection could be made or the server put it off with 425 or 429. They are retried only after temporary failures: no answer, one
-/// that cannot be read, or 408, 425, 429 or 5xx except 501 ([`Error::is_retryable`]).
+/// connection could be made or the server put it off with 425 or 429. They are retried only after temporary failures: no answer,
+/// one that cannot be read, or 408, 425, 429 or 5xx except 501 ([`Error::is_retryable`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {

@@ -44,14 +44,14 @@ fn sent(headers: &HeaderMap) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
 
     #[test]
     fn what_is_not_a_text_is_a_placeholder() {
         let sent = |headers: &[(&'static str, &[u8])]| {
-            let one = |(name, value): &(&'static str, &[u8])| (name.parse().unwrap(), value_of(value));
+            let one = |(name, value): &(&'static str, &[u8])| (name.parse::<HeaderName>().unwrap(), value_of(value));
             super::sent(&headers.iter().map(one).collect())
         };
         let (id, secret) = (Credentials::ID_HEADER, Credentials::SECRET_HEADER);
