@@ -243,6 +243,8 @@ async fn a_wait_outlasts_what_may_pass() {
         failing("429 Too Many Requests"),
         failing("204 No Content"),
         failing("200 OK"),
+        answer("302 Found", "location: http://127.0.0.1:9/maintenance\r\n", ""),
+        answer("307 Temporary Redirect", "location: http://127.0.0.1:9/maintenance\r\n", ""),
         String::new(),
         "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{".to_owned(),
         answer("200 OK", "", r#"{"code":"200","msg":"success"}"#),
@@ -263,7 +265,9 @@ async fn a_wait_outlasts_what_may_pass() {
 
 #[tokio::test]
 async fn a_wait_ends_with_what_does_not_pass() {
-    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found", "422 Unprocessable Content"] {
+    for status in
+        ["301 Moved Permanently", "401 Unauthorized", "403 Forbidden", "404 Not Found", "422 Unprocessable Content"]
+    {
         let script = Script::new([sd_task(3, ""), answer(status, "", "{}"), sd_task(2, "")]).await;
         let client = quick(&script).build().unwrap();
         let task = Task::<TextToImageRequest>::from_id("1");

@@ -140,9 +140,10 @@ impl Error {
 
     /// Returns whether a wait goes on after this error of a query, because the state of the job is only not known yet: no
     /// answer arrived, it cannot be read, or its status is 408, 425, 429 or 5xx except 501, which is permanent. An
-    /// envelope whose code is such a number counts like the status, whatever the HTTP status is.
+    /// envelope whose code is such a number counts like the status, whatever the HTTP status is. So does a temporary redirect
+    /// (302, 303, 307), which the API does not have: it leads to the page of a proxy, such as one about maintenance.
     pub fn may_pass(&self) -> bool {
-        let passes = |status: u16| matches!(status, 200..=299 | 408 | 425 | 429 | 500 | 502..=599);
+        let passes = |status: u16| matches!(status, 200..=299 | 302 | 303 | 307 | 408 | 425 | 429 | 500 | 502..=599);
         match self {
             Error::Transport(error) => !error.is_builder(),
             Error::TooLarge { .. } | Error::Decode { .. } | Error::MissingData { .. } => true,
@@ -217,10 +218,10 @@ mod tests {
 
     #[test]
     fn a_wait_outlasts_what_may_pass() {
-        for passing in [204, 408, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
+        for passing in [204, 302, 303, 307, 408, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
             assert!(status(passing).may_pass(), "{passing}");
         }
-        for lasting in [301, 302, 400, 401, 403, 404, 405, 409, 410, 422, 451, 501] {
+        for lasting in [301, 304, 308, 400, 401, 403, 404, 405, 409, 410, 422, 451, 501] {
             assert!(!status(lasting).may_pass(), "{lasting}");
         }
         let unreadable = imgopen_types::read::<Envelope>(b"<html>").unwrap_err();
@@ -246,7 +247,7 @@ mod tests {
         let unreadable = imgopen_types::read::<Envelope>(b"<html>").unwrap_err();
         assert!(Error::Decode { status: StatusCode::OK, source: unreadable, body: Bytes::new() }.is_retryable());
         assert!(status(204).is_retryable() && code("503").is_retryable() && code("429").is_retryable());
-        assert!(!code("10086").is_retryable() && !status(302).is_retryable());
+        assert!(!code("10086").is_retryable() && !status(301).is_retryable());
         assert!(!Error::TooLarge { limit: 1 }.is_retryable(), "the next answer is as large");
     }
 

@@ -410,13 +410,13 @@ async fn queries_outlast_the_pauses_that_a_server_asks_for() {
 /// It says why, and what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_is_not_followed() {
-    let script = Script::new([answer("302 Found", "location: http://127.0.0.1:9/\r\n", "")]).await;
+    let script = Script::new([answer("301 Moved Permanently", "location: http://127.0.0.1:9/\r\n", "")]).await;
     let folder = tempfile::tempdir().unwrap();
     let mut run = crate::command(folder.path(), &["tasks", "list"]);
     let text = transcript(&run.env("IMGOPEN_BASE_URL", url(script.address)).output().unwrap());
     let url = url(script.address);
     let expected = format!(
-        "ends with 3\nerrors:\nimgopen: {url} answered with a redirect (302); redirects are not followed, because the access key \
+        "ends with 3\nerrors:\nimgopen: {url} answered with a redirect (301); redirects are not followed, because the access key \
          would be sent along; give the address that it leads to with --url or IMGOPEN_BASE_URL\n"
     );
     assert_eq!(text, expected);
