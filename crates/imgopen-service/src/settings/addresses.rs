@@ -20,17 +20,19 @@ pub fn base(text: &str) -> Result<String, String> {
     };
     let mut url = http_url(text).ok_or_else(not_a_url)?;
     let has_user = !url.username().is_empty() || url.password().is_some();
-    let (query, fragment) = (url.query().is_some(), url.fragment().is_some());
+    let (query, fragment, port) = (url.query().is_some(), url.fragment().is_some(), url.port());
     url.set_query(None);
     url.set_fragment(None);
     // These fail only for URLs that have no host.
     let _ = (url.set_username(""), url.set_password(None));
+    let _ = if port == Some(0) { url.set_port(None) } else { Ok(()) };
     let base = url.as_str().trim_end_matches('/').to_owned();
     let problems = [
         (has_user, "has a user name or password, which every URL of a picture would show"),
         (text.contains(char::is_whitespace), "has a blank in it"),
         (query, "has a query, after which no path can follow"),
         (fragment, "has a fragment, after which no path can follow"),
+        (port == Some(0), "has the port 0, at which nothing can be reached"),
     ];
     match problems.into_iter().find(|(is_there, _)| *is_there) {
         Some((_, problem)) => Err(format!("the URL {problem}; give `{base}`")),
@@ -85,7 +87,8 @@ pub fn network(text: &str) -> Result<IpNet, String> {
 }
 
 fn http_url(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+    let names_a_host = |url: &Url| url.host_str().is_some_and(|host| !host.is_empty() && !host.contains('*'));
+    Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && names_a_host(url))
 }
 
 #[cfg(test)]
@@ -104,7 +107,8 @@ mod tests {
         ] {
             assert_eq!(base(text).as_deref(), Ok(expected), "{text}");
         }
-        for text in ["images.example.com", "images.example.com:8080", "ftp://example.com", "https://", "", "/images"] {
+        let none = ["images.example.com", "images.example.com:8080", "ftp://example.com", "https://", "", "/images"];
+        for text in none.into_iter().chain(["https://*.example.com", "http://*:8080"]) {
             let error = base(text).unwrap_err();
             assert_eq!(error, format!("{text:?} is not a URL; give one such as `https://images.example.com`"));
         }
@@ -116,6 +120,7 @@ mod tests {
             ("https://x.example?", "a query", "https://x.example"),
             ("https://x.example/#top", "a fragment", "https://x.example"),
             ("https://x.example#", "a fragment", "https://x.example"),
+            ("https://x.example:0/a", "the port 0", "https://x.example/a"),
             ("https://me@x.example/a", "a user name or password", "https://x.example/a"),
             ("https://me:hunter2@x.example/?q", "a user name or password", "https://x.example"),
         ] {
