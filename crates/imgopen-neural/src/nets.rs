@@ -16,7 +16,8 @@ mod weights;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -39,6 +40,9 @@ pub(crate) use self::weights::{Held, Origin, Weights, named};
 
 /// The pause between looks.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long it is waited at first for nets of the operator's own, which are tried. Others count once they have been.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The nets in a models directory, which engines share: those of its packs, and the operator's own. Clones are the same.
 #[derive(Debug, Clone)]
@@ -115,17 +119,31 @@ impl Nets {
     }
 
     /// As [`in_models`](Self::in_models), with another catalogue, in which packs have the names of the built-in one, and with
-    /// sessions that others use too. Nets of the operator's own are looked for beside the directory of the packs.
+    /// sessions that others use too. Nets of the operator's own are looked for beside the directory of the packs; those that take longer
+    /// than 10 seconds to be tried count later.
     pub fn new(packs: Packs, catalogue: Catalogue, sessions: Sessions, limits: Limits) -> Self {
+        Self::waiting(packs, catalogue, sessions, limits, PATIENCE)
+    }
+
+    /// As [`new`](Self::new), waiting for so long for nets of the operator's own.
+    fn waiting(packs: Packs, catalogue: Catalogue, sessions: Sessions, limits: Limits, patience: Duration) -> Self {
         let (files, seen) = (Mutex::default(), Mutex::default());
         let models = packs.directory().parent().unwrap_or(packs.directory()).to_owned();
         let own = Own::new(&models, limits, sessions.apart());
         let shared = Arc::new(Shared { packs, catalogue, own, limits, files, seen });
-        shared.look();
-        let weak = Arc::downgrade(&shared);
-        let started = thread::Builder::new().name("imgopen-packs".to_owned()).spawn(move || watch(&weak));
-        if let Err(error) = started {
-            warn!(%error, "no thread that looks for nets; those that are added count after a restart");
+        shared.look_for_packs();
+        watch("imgopen-packs", &shared, Shared::look_for_packs);
+        let (looked, first) = channel();
+        watch("imgopen-own-nets", &shared, move |shared| {
+            shared.own.look();
+            // Only the first look is waited for.
+            let _ = looked.send(());
+        });
+        match first.recv_timeout(patience) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => info!("own nets are still being tried; each counts once it has been"),
+            // There is no thread.
+            Err(RecvTimeoutError::Disconnected) => shared.own.look(),
         }
         Self { shared, sessions }
     }
@@ -133,7 +151,8 @@ impl Nets {
     /// Looks now, rather than within two seconds. Blocks while new files are read and tried. A file of the operator's own that could not be
     /// used and has changed is read once two looks have seen it as it is.
     pub fn look(&self) {
-        self.shared.look();
+        self.shared.own.look();
+        self.shared.look_for_packs();
     }
 
     /// Returns what there is of a pack, as it was last seen.
@@ -217,8 +236,7 @@ impl Nets {
 }
 
 impl Shared {
-    fn look(&self) {
-        self.own.look();
+    fn look_for_packs(&self) {
         let mut files = lock(&self.files);
         for name in PACKS {
             let now = self.find(name, &mut files);
@@ -287,12 +305,18 @@ impl Held {
     }
 }
 
-/// Looks again and again, until nobody uses them any more.
-fn watch(shared: &Weak<Shared>) {
-    loop {
-        thread::sleep(PAUSE);
-        let Some(shared) = shared.upgrade() else { return };
-        shared.look();
+/// Starts a thread that looks now, and again and again until nobody uses the nets any more.
+fn watch(name: &str, shared: &Arc<Shared>, look: impl Fn(&Shared) + Send + 'static) {
+    let weak = Arc::downgrade(shared);
+    let again = move || {
+        while let Some(shared) = weak.upgrade() {
+            look(&shared);
+            drop(shared);
+            thread::sleep(PAUSE);
+        }
+    };
+    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(again) {
+        warn!(%error, "no thread that looks for nets; those that are added count after a restart");
     }
 }
 

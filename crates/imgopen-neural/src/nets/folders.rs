@@ -1,6 +1,6 @@
 //! The operator's own model files: in which folders of the models directory they are looked for, and how a look is cheap.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,20 @@ pub(super) struct Listing {
     /// Whether a directory can change without another time.
     is_loose: bool,
     entries: usize,
+    /// The directories that were looked into, by their paths without links.
+    visited: HashSet<PathBuf>,
+    /// Links to directories, which are looked into last.
+    links: VecDeque<Branch>,
+}
+
+/// A directory in one of the folders, or the folder itself.
+#[derive(Debug)]
+struct Branch {
+    path: PathBuf,
+    folder: String,
+    roles: &'static [Role],
+    /// How deep it is below the models directory.
+    depth: usize,
 }
 
 impl Stamp {
@@ -89,17 +103,19 @@ impl Listing {
     /// Lists the files in the folders of a models directory.
     pub fn of(models: &Path) -> Self {
         let mut listing = Self::default();
+        listing.visited.insert(without_links(models));
         for (name, path) in listing.entries(models) {
             let known = FOLDERS.iter().find(|(folder, _)| name.eq_ignore_ascii_case(folder));
-            if let Some(&(_, roles)) = known
-                && path.is_dir()
-            {
-                listing.walk(&path, &name, roles, 1);
+            if let Some(&(_, roles)) = known {
+                listing.enter(Branch { path, folder: name, roles, depth: 1 });
             }
+        }
+        while let Some(link) = listing.links.pop_front() {
+            listing.walk(link);
         }
         // A link may lead to a file that is found elsewhere, too; the first by name counts.
         let mut seen = HashSet::new();
-        listing.files.retain(|file| seen.insert(file.path.canonicalize().unwrap_or_else(|_| file.path.clone())));
+        listing.files.retain(|file| seen.insert(without_links(&file.path)));
         listing
     }
 
@@ -108,14 +124,25 @@ impl Listing {
         !self.is_loose && self.directories.iter().all(|(path, before)| modified(path) == *before)
     }
 
-    fn walk(&mut self, directory: &Path, folder: &str, roles: &'static [Role], depth: usize) {
-        for (name, path) in self.entries(directory) {
+    /// Looks into a directory, unless it is too deep; into a link to one later, so that what is in it is known by its own path.
+    fn enter(&mut self, branch: Branch) {
+        match branch.path.is_dir() && branch.depth <= DEEPEST {
+            true if branch.path.is_symlink() => self.links.push_back(branch),
+            true => self.walk(branch),
+            false => {}
+        }
+    }
+
+    fn walk(&mut self, Branch { path, folder, roles, depth }: Branch) {
+        // A link may lead back, and would be followed again and again.
+        if !self.visited.insert(without_links(&path)) {
+            return;
+        }
+        for (name, path) in self.entries(&path) {
             if path.is_dir() {
-                if depth < DEEPEST {
-                    self.walk(&path, folder, roles, depth + 1);
-                }
+                self.enter(Branch { path, folder: folder.clone(), roles, depth: depth + 1 });
             } else if let Some(format) = Format::of(&name) {
-                self.files.push(Found { path, folder: folder.to_owned(), roles, format });
+                self.files.push(Found { path, folder: folder.clone(), roles, format });
             }
         }
     }
@@ -158,6 +185,10 @@ impl Format {
             _ => None,
         }
     }
+}
+
+fn without_links(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

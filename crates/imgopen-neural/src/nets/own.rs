@@ -22,12 +22,14 @@ pub(super) struct Own {
     runtime: Arc<dyn Runtime>,
     notes: Notes,
     /// Held for a whole look.
-    state: Mutex<State>,
+    listing: Mutex<Option<Listing>>,
+    /// What is known of the files. Held for moments only, so that no job waits while a net is tried.
+    files: Mutex<BTreeMap<PathBuf, Seen>>,
     /// Held for moments only.
     published: Mutex<Published>,
 }
 
-/// What is known of all files, since the last look.
+/// What is known of all files that were looked at.
 #[derive(Debug, Default)]
 struct Published {
     /// Those that can be used, by the names of their files.
@@ -36,14 +38,8 @@ struct Published {
     problems: Vec<(Role, String)>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    listing: Option<Listing>,
-    files: BTreeMap<PathBuf, Seen>,
-}
-
 /// A file, as it was last seen.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seen {
     stamp: Stamp,
     finding: Finding,
@@ -52,7 +48,7 @@ struct Seen {
 }
 
 /// What a file is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Finding {
     Net(Role, Weights),
     Unusable(Unusable),
@@ -92,8 +88,8 @@ pub struct OwnFile {
 impl Own {
     pub fn new(models: &Path, limits: Limits, runtime: Arc<dyn Runtime>) -> Self {
         let notes = Notes::new(models, runtime.name());
-        let (state, published) = (Mutex::default(), Mutex::default());
-        Self { models: models.to_owned(), limits, runtime, notes, state, published }
+        let (listing, files, published) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { models: models.to_owned(), limits, runtime, notes, listing, files, published }
     }
 
     /// Returns the first net for a role, by the names of the files.
@@ -124,9 +120,9 @@ impl Own {
     /// Looks for files, and returns all of them by their paths.
     pub fn survey(&self) -> Vec<OwnFile> {
         self.look();
-        let state = lock(&self.state);
+        let (listing, files) = (lock(&self.listing), lock(&self.files));
         let file = |found: &Found| {
-            let Seen { stamp, finding, .. } = state.files.get(&found.path)?;
+            let Seen { stamp, finding, .. } = files.get(&found.path)?;
             let (hash, purpose, unusable) = match finding {
                 Finding::Net(role, weights) => (Some(weights.file.hash().to_owned()), Some(role.to_string()), None),
                 Finding::Unusable(unusable) => (None, None, Some(unusable)),
@@ -142,13 +138,12 @@ impl Own {
                 is_broken: unusable.is_some_and(|unusable| unusable.is_broken),
             })
         };
-        state.listing.iter().flat_map(|listing| &listing.files).filter_map(file).collect()
+        listing.iter().flat_map(|listing| &listing.files).filter_map(file).collect()
     }
 
-    /// Looks for files that are new, changed or removed, and reads them.
+    /// Looks for files that are new, changed or removed, and reads them. Each counts as soon as it was read and tried.
     pub fn look(&self) {
-        let mut state = lock(&self.state);
-        let State { listing, files } = &mut *state;
+        let mut listing = lock(&self.listing);
         if listing.as_ref().is_none_or(|listing| !listing.is_current()) {
             let now = Listing::of(&self.models);
             if now.is_cut && !listing.as_ref().is_some_and(|before| before.is_cut) {
@@ -156,24 +151,41 @@ impl Own {
             }
             *listing = Some(now);
         }
-        let mut before = std::mem::take(files);
+        let mut before = lock(&self.files).clone();
         for found in listing.iter().flat_map(|listing| &listing.files) {
             let Some(stamp) = Stamp::of(&found.path) else { continue };
             let seen = self.see(found, stamp, before.remove(&found.path));
-            files.insert(found.path.clone(), seen);
+            self.keep(&found.path, seen);
         }
         for (path, seen) in before {
             if let Finding::Net(role, _) = seen.finding {
                 info!(file = %path.display(), role = %role, "own net removed");
             }
+            lock(&self.files).remove(&path);
         }
-        self.publish(files);
+        self.publish(&lock(&self.files));
+    }
+
+    /// Keeps what was seen of a file, unless a job has found meanwhile that its net cannot be used.
+    fn keep(&self, path: &Path, seen: Seen) {
+        let mut files = lock(&self.files);
+        let now = files.get(path).filter(|now| now.stamp == seen.stamp);
+        let is_refused = now.is_some_and(|now| matches!(now.finding, Finding::Unusable(_)));
+        let is_new = now.is_none();
+        if is_refused && matches!(seen.finding, Finding::Net(..)) {
+            return;
+        }
+        files.insert(path.to_owned(), seen);
+        // Others may take long to be tried.
+        if is_new {
+            self.publish(&files);
+        }
     }
 
     /// Stops to use a net that fails, until its file changes, also after a restart.
     pub fn reject(&self, weights: &Weights, problem: &str) {
-        let mut state = lock(&self.state);
-        let Some(seen) = state.files.get_mut(&weights.path) else { return };
+        let mut files = lock(&self.files);
+        let Some(seen) = files.get_mut(&weights.path) else { return };
         let Finding::Net(role, own) = &seen.finding else { return };
         if own.file.hash() == weights.file.hash() {
             warn!(file = %weights.path.display(), problem, "own net cannot be used");
@@ -181,7 +193,7 @@ impl Own {
             let finding =
                 Finding::Unusable(Unusable { problem: problem.to_owned(), role: Some(*role), is_broken: true });
             *seen = Seen { stamp: seen.stamp, finding, is_logged: true };
-            self.publish(&state.files);
+            self.publish(&files);
         }
     }
 

@@ -1,8 +1,51 @@
 //! Files of nets for tests: signatures with a little arithmetic.
 #![allow(clippy::unwrap_used)]
 
-use imgopen_nets::Dimension;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use imgopen_nets::onnx::{Builder, Weights};
+use imgopen_nets::runtime::{LoadError, Program, Runtime};
+use imgopen_nets::{Dimension, Tensor};
+
+/// Longer than anything takes that is waited for.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+
+/// A runtime whose runs say that they have begun, and end when they are told to.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    begun: Sender<()>,
+    end: Arc<Mutex<Receiver<()>>>,
+}
+
+impl Waiting {
+    /// Creates it, with what hears that runs have begun, and what ends them.
+    pub fn new() -> (Self, Receiver<()>, Sender<()>) {
+        let (begins, begun) = channel();
+        let (ends, end) = channel();
+        (Self { begun: begins, end: Arc::new(Mutex::new(end)) }, begun, ends)
+    }
+}
+
+impl Runtime for Waiting {
+    fn name(&self) -> &'static str {
+        "waiting"
+    }
+
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Program for Waiting {
+    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
+        self.begun.send(()).unwrap();
+        let ended = self.end.lock().unwrap().recv_timeout(LONG);
+        ended.map_err(|error| error.to_string())?;
+        Ok(vec![inputs[0].1.clone()])
+    }
+}
 
 /// A side of a signature; 0 stands for any size.
 pub(super) fn sides(sides: &[usize]) -> Vec<Dimension> {

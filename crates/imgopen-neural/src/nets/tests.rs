@@ -1,6 +1,8 @@
 use std::fs;
 
-use super::testing::net;
+use imgopen_types::operations;
+
+use super::testing::{LONG, Waiting, esrgan, net};
 use super::*;
 
 /// A net of one operator, which enlarges nothing.
@@ -29,4 +31,21 @@ fn a_net_that_changes_between_look_and_run_is_not_run() {
         let expected = EngineError::Unavailable { reason: reason.to_owned(), retry_after };
         assert_eq!(nets.open(&weights).unwrap_err(), expected);
     }
+}
+
+#[test]
+fn a_net_that_takes_long_to_be_tried_does_not_keep_a_service_from_starting() {
+    let models = tempfile::tempdir().unwrap();
+    fs::create_dir(models.path().join("ESRGAN")).unwrap();
+    fs::write(models.path().join("ESRGAN/net.onnx"), esrgan()).unwrap();
+    let (runtime, begun, end) = Waiting::new();
+    let sessions = Sessions::new(Arc::new(runtime), SessionSettings::default());
+    let (packs, catalogue) = (Packs::in_models(models.path()), Catalogue::built_in().clone());
+    let nets = Nets::waiting(packs, catalogue, sessions, Limits::default(), Duration::ZERO);
+    begun.recv_timeout(LONG).unwrap();
+    assert_eq!(nets.names_for(&operations::SUPER_RESOLUTION), [""; 0]);
+    end.send(()).unwrap();
+    // After the look that is under way.
+    nets.look();
+    assert_eq!(nets.names_for(&operations::SUPER_RESOLUTION), ["net.onnx"]);
 }

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use imgopen_nets::Tensor;
@@ -56,12 +57,12 @@ impl Models {
 
     /// What was found to be unusable, with whether that was logged.
     fn problems(&self) -> Vec<(String, bool)> {
-        let state = lock(&self.own.state);
+        let files = lock(&self.own.files);
         let problem = |seen: &Seen| match &seen.finding {
             Finding::Unusable(unusable) => Some((unusable.problem.clone(), seen.is_logged)),
             Finding::Net(..) | Finding::Changing => None,
         };
-        state.files.values().filter_map(problem).collect()
+        files.values().filter_map(problem).collect()
     }
 }
 
@@ -349,4 +350,46 @@ fn a_file_that_becomes_readable_counts() {
     models.own.look();
     models.own.look();
     assert_eq!(models.names(Role::Inpainting), ["net.onnx"]);
+}
+
+#[test]
+fn nobody_waits_while_a_net_is_tried() {
+    let models = Models::new();
+    models.write("ESRGAN/a.onnx", &esrgan());
+    models.write("lama/b.onnx", &lama());
+    let (runtime, begun, end) = Waiting::new();
+    let own = own(models.directory.path(), Arc::new(runtime));
+    end.send(()).unwrap();
+    thread::scope(|scope| {
+        let look = scope.spawn(|| own.look());
+        (0..2).for_each(|_| begun.recv_timeout(LONG).unwrap());
+        // The second is tried, and the first counts already.
+        assert_eq!(own.names(&Role::ALL), ["a.onnx"]);
+        let Held::Whole(held) = own.held(Role::Upscaling) else { panic!() };
+        own.reject(&held[0], "it fails on pictures");
+        assert_eq!((own.names(&Role::ALL).len(), own.problem(Role::Inpainting)), (0, None));
+        end.send(()).unwrap();
+        look.join().unwrap();
+    });
+    assert_eq!(own.names(&Role::ALL), ["b.onnx"]);
+    assert_eq!(own.problem(Role::Upscaling).as_deref(), Some("it fails on pictures"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_once() {
+    use std::os::unix::fs::symlink;
+    let models = Models::new();
+    models.write("ESRGAN/net.onnx", &esrgan());
+    models.write("elsewhere/other.onnx", &esrgan());
+    let drive = tempfile::tempdir().unwrap();
+    fs::create_dir(drive.path().join("deep")).unwrap();
+    fs::write(drive.path().join("deep/net.onnx"), esrgan()).unwrap();
+    symlink(drive.path(), drive.path().join("deep/back")).unwrap();
+    for (target, link) in [(".", "ESRGAN/a"), ("..", "ESRGAN/b"), ("../ESRGAN", "ESRGAN/c"), ("nowhere", "ESRGAN/d")] {
+        symlink(target, models.path(link)).unwrap();
+    }
+    symlink(drive.path(), models.path("RealESRGAN")).unwrap();
+    let paths: Vec<_> = models.own.survey().into_iter().map(|file| file.path).collect();
+    assert_eq!(paths, [models.path("ESRGAN/net.onnx"), models.path("RealESRGAN/deep/net.onnx")]);
 }
