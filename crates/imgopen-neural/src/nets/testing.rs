@@ -12,7 +12,7 @@ use imgopen_nets::{Dimension, Tensor};
 /// Longer than anything takes that is waited for.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 
-/// A runtime whose runs say that they have begun, and end when they are told to.
+/// A runtime whose runs say that they have begun, and end when that is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     begun: Sender<()>,
