@@ -110,6 +110,11 @@ impl Net {
         self.run(&inputs, [output.name.as_str()]).map(drop)
     }
 
+    /// Returns whether it cannot run any more, for reasons of its runtime, and has to be loaded again.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.program.has_ended()
+    }
+
     /// Returns the inputs in the order of the file.
     fn given<'a>(&'a self, inputs: &[(&str, &'a Tensor)]) -> Result<Vec<(&'a str, &'a Tensor)>, String> {
         let ports = self.file.inputs();

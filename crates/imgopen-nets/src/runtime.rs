@@ -60,4 +60,10 @@ pub trait Program: Send + Sync {
     ///
     /// What went wrong.
     fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String>;
+
+    /// Returns whether it cannot run any more, such as because the process that it lives in was ended while nothing ran. Nets of which
+    /// that holds are loaded again before they are used.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }

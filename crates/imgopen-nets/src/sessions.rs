@@ -119,8 +119,8 @@ impl Sessions {
         Self { shared, wake }
     }
 
-    /// Returns the net of a model file. It is loaded if it is not yet, or if the file has changed since; others that need it
-    /// wait meanwhile. Loading takes up to some seconds, so this belongs on a thread that may block.
+    /// Returns the net of a model file. It is loaded if it is not yet, if the file has changed since, or if the process that it lived in
+    /// has ended; others that need it wait meanwhile. Loading takes up to some seconds, so this belongs on a thread that may block.
     ///
     /// # Errors
     ///
@@ -148,7 +148,9 @@ impl Sessions {
             let mut kept = lock(&place.loaded);
             match &*kept {
                 // It counts as in use before anything else can look at it.
-                Some(loaded) if Some(loaded.stamp) == stamp => return Ok(self.session(loaded.clone())),
+                Some(loaded) if Some(loaded.stamp) == stamp && !loaded.net.has_ended() => {
+                    return Ok(self.session(loaded.clone()));
+                }
                 _ => *kept = None,
             }
         }

@@ -57,6 +57,11 @@ impl Program for Lodged {
         let mut guest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         guest.ask(|to| wire::write_run(to, inputs, outputs))
     }
+
+    fn has_ended(&self) -> bool {
+        // One that is being asked something says itself how that ends.
+        self.0.try_lock().is_ok_and(|mut guest| guest.has_ended())
+    }
 }
 
 /// Runs a net for the process that started this one, as [`Apart`] does, until it closes `input`.

@@ -1,5 +1,5 @@
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -8,11 +8,14 @@ use crate::onnx::builder::{Builder, Weights};
 use crate::runtime::{LoadError, Program};
 use crate::tensor::Tensor;
 
-/// Counts what it loads.
+/// Counts what it loads, and says of what it has loaded that it has ended, if that is asked for.
 #[derive(Debug, Clone, Default)]
-struct Counting(Arc<AtomicUsize>);
+struct Counting {
+    loads: Arc<AtomicUsize>,
+    ended: Arc<AtomicBool>,
+}
 
-struct Nothing;
+struct Nothing(Arc<AtomicBool>);
 
 impl Runtime for Counting {
     fn name(&self) -> &'static str {
@@ -20,14 +23,19 @@ impl Runtime for Counting {
     }
 
     fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(Nothing))
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        self.ended.store(false, Ordering::SeqCst);
+        Ok(Box::new(Nothing(self.ended.clone())))
     }
 }
 
 impl Program for Nothing {
     fn run(&self, _: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
         Ok(Vec::new())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -56,7 +64,7 @@ impl Place {
     }
 
     fn loads(&self) -> usize {
-        self.runtime.0.load(Ordering::SeqCst)
+        self.runtime.loads.load(Ordering::SeqCst)
     }
 }
 
@@ -166,4 +174,15 @@ fn files_that_are_opened_apart_are_loaded_by_their_own_runtime() {
     assert_eq!(loads(), [0, 1]);
     let _held = sessions.open(&other).unwrap();
     assert_eq!(loads(), [1, 1]);
+}
+
+#[test]
+fn a_net_whose_process_has_ended_is_loaded_again() {
+    let place = Place::new(hour());
+    let path = place.file("a.onnx", 10);
+    drop(place.sessions.open(&path).unwrap());
+    place.runtime.ended.store(true, Ordering::SeqCst);
+    drop(place.sessions.open(&path).unwrap());
+    drop(place.sessions.open(&path).unwrap());
+    assert_eq!(place.loads(), 2);
 }

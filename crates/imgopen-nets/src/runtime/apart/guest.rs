@@ -101,6 +101,19 @@ impl Guest {
         Err(problem)
     }
 
+    /// Returns whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.end.is_some() || matches!(self.process.try_wait(), Ok(Some(_)))
+    }
+
+    /// Ends the process, as the system does if memory is short.
+    #[cfg(test)]
+    pub fn kill(&mut self) {
+        // One that has ended keeps its own status.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// Ends the process, if it has not ended by itself, and returns how it ended.
     fn finish(&mut self) -> String {
         self.input = None;

@@ -113,6 +113,20 @@ fn a_process_that_dies_or_hangs_is_an_error_of_the_net() {
     assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
+/// As by a system that is short of memory: that says nothing about the net.
+#[cfg(unix)]
+#[test]
+fn it_is_seen_that_a_process_was_ended_while_it_was_idle() {
+    let lodged = Lodged(Mutex::new(Guest::start(&apart("net", PATIENCE).settings).unwrap()));
+    assert!(!lodged.has_ended());
+    let mut guest = lodged.0.lock().unwrap();
+    guest.kill();
+    // Nobody waits for a run that is under way.
+    assert!(!lodged.has_ended());
+    drop(guest);
+    assert!(lodged.has_ended());
+}
+
 /// It says nothing about the net, which is not to be refused for it.
 #[test]
 fn a_program_that_cannot_be_started_is_an_error_of_the_runtime() {
