@@ -168,7 +168,7 @@ fn files_that_are_opened_apart_are_loaded_by_their_own_runtime() {
     let settings = SessionSettings::default();
     let sessions = Sessions::with_apart(Arc::new(usual.clone()), Arc::new(apart.clone()), settings);
     let place = Place::new(settings);
-    let loads = || [&usual, &apart].map(|runtime| runtime.0.load(Ordering::SeqCst));
+    let loads = || [&usual, &apart].map(|runtime| runtime.loads.load(Ordering::SeqCst));
     let (one, other) = (place.file("one.onnx", 1), place.file("other.onnx", 1));
     let _held = (sessions.open_apart(&one).unwrap(), sessions.open_apart(&one).unwrap());
     assert_eq!(loads(), [0, 1]);
