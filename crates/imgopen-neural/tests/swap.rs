@@ -331,16 +331,22 @@ async fn a_net_without_its_matrix_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_net_that_fails_with_faces_does_not_count_any_more() {
-    let models = tempfile::tempdir().unwrap();
-    install(models.path(), "faces", |_| faces::mesh(0.0));
-    faces::put(models.path(), "inswapper_128.onnx", &faces::painter(512));
-    faces::put(models.path(), "w600k_r50.onnx", &faces::recogniser(0.0));
-    let engine = Swap::new(nets(models.path()));
-    let error = swap(&engine, &other(), &head()).await.unwrap_err();
-    assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
-    assert!(error.to_string().contains("\"w600k_r50.onnx\""), "{error}");
-    assert!(engine.offers().iter().all(|offer| offer.grade == Grade::Classical));
-    assert_eq!(swap(&engine, &other(), &head()).await.unwrap().pictures.len(), 1);
+    for (painter, recogniser, failing) in [
+        (faces::painter(512), faces::recogniser(0.0), "\"w600k_r50.onnx\""),
+        (faces::painter_times(512, 0.0), faces::recogniser(1.0), "\"inswapper_128.onnx\""),
+        (faces::painter_times(512, f32::NAN), faces::recogniser(1.0), "\"inswapper_128.onnx\""),
+    ] {
+        let models = tempfile::tempdir().unwrap();
+        install(models.path(), "faces", |_| faces::mesh(0.0));
+        faces::put(models.path(), "inswapper_128.onnx", &painter);
+        faces::put(models.path(), "w600k_r50.onnx", &recogniser);
+        let engine = Swap::new(nets(models.path()));
+        let error = swap(&engine, &other(), &head()).await.unwrap_err();
+        assert!(matches!(error, EngineError::Unavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains(failing), "{error}");
+        assert!(engine.offers().iter().all(|offer| offer.grade == Grade::Classical));
+        assert_eq!(swap(&engine, &other(), &head()).await.unwrap().pictures.len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,13 +148,13 @@ impl Painter {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Failed`] if they have no direction.
+    /// [`EngineError::Unavailable`] if that has no direction, because the matrix is not one of such a net; it does not count from then on.
     pub fn latent(&self, numbers: &[f32]) -> Result<Vec<f32>, EngineError> {
         let mut sums = vec![0.0; NUMBERS];
         for (number, row) in numbers.iter().zip(self.matrix.chunks_exact(NUMBERS)) {
             sums.iter_mut().zip(row).for_each(|(sum, factor)| *sum += number * factor);
         }
-        normalised(&sums, self.session.file().name())
+        self.nets.judged(&self.weights, normalised(&sums, self.session.file().name()))
     }
 
     /// Paints a face of a picture with the looks of another one. `None` if none of the aligned face lies within the picture.

@@ -104,6 +104,11 @@ pub fn recogniser(factor: f32) -> Vec<u8> {
 /// A net with the signature of inswapper's that paints the negative of a face. Its matrix leaves numbers as they are; with another
 /// `side`, it is none of that net.
 pub fn painter(side: usize) -> Vec<u8> {
+    painter_times(side, 1.0)
+}
+
+/// The same, whose matrix multiplies numbers by a factor.
+pub fn painter_times(side: usize, factor: f32) -> Vec<u8> {
     let mut builder = Builder::new(4 << 20, ["target", "source", "output"].map(str::to_owned));
     let face = |channels: usize| -> [Dimension; 4] { [1, channels, 128, 128].map(Fixed) };
     builder.input("target", &face(3));
@@ -116,7 +121,7 @@ pub fn painter(side: usize) -> Vec<u8> {
     builder.node_as("Sub", &[&white, "target"], "output", &[]);
     // By its shape the net is recognised, by its place its use.
     let identity =
-        |side: usize| floats((0..side * side).map(move |place| if place % (side + 1) == 0 { 1.0 } else { 0.0 }));
+        |side: usize| floats((0..side * side).map(move |place| if place % (side + 1) == 0 { factor } else { 0.0 }));
     builder.weights(Weights::F32, &[512, 512], &identity(512));
     if side != 512 {
         builder.weights(Weights::F32, &[side, side], &identity(side));
