@@ -44,7 +44,8 @@ const FILE: &str = "efficientnet-lite0.onnx";
 const CLASSIFIER: u64 = 128 * 1024 * 1024;
 const TAGGER: u64 = 1024 * 1024 * 1024;
 
-/// The engine `describe`, which offers `describe_image`: neural while the pack `tags` is installed, as a draft otherwise.
+/// The engine `describe`, which offers `describe_image`: neural while the pack `tags` is installed, or the operator has put a tagger
+/// beside it, as a draft otherwise. Captions without the pack are drafts.
 #[derive(Debug, Clone)]
 pub struct Describe {
     nets: Nets,
@@ -79,6 +80,12 @@ impl Describe {
             Held::Whole(all) => all.first().cloned(),
             Held::Missing | Held::Broken(_) => None,
         }
+    }
+
+    /// Returns whether a request asks for tags, and there is a tagger for them.
+    fn is_for_tagger(&self, request: &JobRequest) -> Result<bool, EngineError> {
+        let model = request.typed::<DescribeImageRequest>()?.model_or_default();
+        Ok(model == DescribeModel::Deepdanbooru && self.tagger().is_some())
     }
 
     fn describe(&self, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {
@@ -152,9 +159,9 @@ impl Engine for Describe {
         let offer = |grade| Offer::new(&operations::DESCRIBE_IMAGE, grade);
         vec![match self.classifier() {
             Ok(Some(_)) => offer(Grade::Neural),
+            // Requests for tags are served, and others as drafts, or refused with what to pull.
+            Ok(None) | Err(_) if self.tagger().is_some() => offer(Grade::Neural),
             Ok(None) => offer(Grade::Draft),
-            // Requests for tags are served, and others refused with what to pull.
-            Err(_) if self.tagger().is_some() => offer(Grade::Neural),
             // It does not come back by itself, so nothing new should wait for it.
             Err(problem) => Offer { away: Some(problem), is_known: false, ..offer(Grade::Neural) },
         }]
@@ -165,10 +172,16 @@ impl Engine for Describe {
     }
 
     fn check(&self, request: &JobRequest) -> Result<(), EngineError> {
-        let model = request.typed::<DescribeImageRequest>()?.model_or_default();
-        match model == DescribeModel::Deepdanbooru && self.tagger().is_some() {
+        match self.is_for_tagger(request)? {
             true => Ok(()),
             false => self.classifier().map(drop).map_err(unavailable),
+        }
+    }
+
+    fn grade(&self, request: &JobRequest, offered: Grade) -> Grade {
+        match (self.is_for_tagger(request), self.classifier()) {
+            (Ok(false), Ok(None)) => offered.min(Grade::Draft),
+            _ => offered,
         }
     }
 

@@ -125,6 +125,21 @@ async fn a_tagger_writes_tags() {
     assert!(clip.caption.unwrap().starts_with("mostly red"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_are_no_draft_without_the_pack_and_captions_are() {
+    let models = tempfile::tempdir().unwrap();
+    put_tagger(models.path(), Some(("selected_tags.csv", TABLE)));
+    let engine = Describe::new(nets(models.path()));
+    let choice = Registry::default().with(engine.clone()).pick("describe_image", None).unwrap();
+    assert_eq!(choice.offer.grade, Grade::Neural);
+    let job = |fields: Value| request(png(&plain(250, 0, 0)), fields);
+    let grade = |model: &str| engine.grade(job(json!({"model": model})).checked_request(), Grade::Neural);
+    assert_eq!((grade("deepdanbooru"), grade("clip")), (Grade::Neural, Grade::Draft));
+    assert_eq!(engine.grade(job(json!({})).checked_request(), Grade::Neural), Grade::Draft);
+    let (_models, whole) = with_tags();
+    assert_eq!(whole.grade(job(json!({})).checked_request(), Grade::Neural), Grade::Neural);
+}
+
 /// The pack is for captions alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_pack_leaves_tags_to_the_tagger() {
