@@ -94,8 +94,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Returns a name. Messages repeat names, and with control characters one could pass for a message of its own.
     pub fn text(self) -> Result<&'a str, &'static str> {
-        str::from_utf8(self.bytes()?).map_err(|_| "it has a text that is not UTF-8")
+        let text = str::from_utf8(self.bytes()?).map_err(|_| "it has a text that is not UTF-8")?;
+        match text.contains(char::is_control) {
+            true => Err("it has a name with control characters, such as a line break"),
+            false => Ok(text),
+        }
     }
 
     pub fn int(self) -> Result<i64, &'static str> {
@@ -226,6 +231,16 @@ mod tests {
         assert_eq!((fields[0].1.text(), fields[2].1.int()), (Ok("é"), Ok(0)));
         let inner: Vec<_> = Fields::new(fields[1].1.bytes().unwrap()).collect::<Result<_, _>>().unwrap();
         assert_eq!((inner[0].1.int(), inner[1].1.float()), (Ok(i64::MIN), Ok(-0.5)));
+    }
+
+    #[test]
+    fn names_have_no_control_characters() {
+        for name in ["a\nb", "\0", "\u{1b}[31m", "a\u{85}"] {
+            let error = Value::Bytes(name.as_bytes()).text().unwrap_err();
+            assert!(error.contains("control characters"), "{name:?}: {error}");
+        }
+        assert_eq!(Value::Bytes("/Größe.1 /конв".as_bytes()).text(), Ok("/Größe.1 /конв"));
+        assert_eq!(Value::Bytes(b"\xff").text(), Err("it has a text that is not UTF-8"));
     }
 
     #[test]
