@@ -1,6 +1,7 @@
 //! What is installed in a directory, as the file `pack.json` in it says.
 
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use crate::file::InstalledFile;
 /// The number of how packs are installed. It grows when directories of packs change, so that packs of before are pulled again.
 /// Files that are converted in another way have other digests.
 const FORMAT: u32 = 1;
+
+/// The most bytes of a manifest. Those of packs have some hundred for each file.
+const MOST: u64 = 1024 * 1024;
 
 /// What is installed in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +68,7 @@ impl Manifest {
     ///
     /// Says why it cannot be read.
     pub(crate) fn read(directory: &Path) -> Result<Option<Self>, String> {
-        let text = match std::fs::read(directory.join(MANIFEST)) {
+        let text = match contents(&directory.join(MANIFEST)) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(format!("`{MANIFEST}` cannot be read: {error}")),
@@ -89,7 +93,7 @@ impl Manifest {
     pub(crate) fn check(&self, directory: &Path, contents: bool) -> Result<(), String> {
         for InstalledFile { name, bytes, sha256 } in &self.files {
             let path = directory.join(name);
-            let found = std::fs::metadata(&path).map_err(|error| format!("`{name}` cannot be read: {error}"))?.len();
+            let found = fs::metadata(&path).map_err(|error| format!("`{name}` cannot be read: {error}"))?.len();
             if found != *bytes {
                 return Err(format!("`{name}` has {found} bytes instead of {bytes}"));
             }
@@ -101,5 +105,52 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads a file that is not larger than a manifest may be.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for a writer, and a device may have no end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 <= MOST {
+        true => Ok(bytes),
+        false => Err(io::Error::other(format!("it has more than {MOST} bytes"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(directory: &Path) -> String {
+        Manifest::read(directory).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_not_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(directory.path()), Ok(None));
+        assert_eq!(Manifest::read(&directory.path().join("nowhere")), Ok(None));
+        let path = directory.path().join(MANIFEST);
+        fs::create_dir(&path).unwrap();
+        assert_eq!(problem(directory.path()), "`pack.json` cannot be read: it is not a file");
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, vec![b' '; MOST as usize + 1]).unwrap();
+        assert_eq!(problem(directory.path()), "`pack.json` cannot be read: it has more than 1048576 bytes");
+        fs::write(&path, "{").unwrap();
+        assert!(problem(directory.path()).starts_with("`pack.json` is damaged: "));
+    }
+
+    /// It would never end.
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_no_manifest() {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", directory.path().join(MANIFEST)).unwrap();
+        assert_eq!(problem(directory.path()), "`pack.json` cannot be read: it is not a file");
     }
 }
