@@ -82,10 +82,11 @@ impl Describe {
         }
     }
 
-    /// Returns whether a request asks for tags, and there is a tagger for them.
+    /// Returns whether a request asks for tags, and there is a tagger for them with their names.
     fn is_for_tagger(&self, request: &JobRequest) -> Result<bool, EngineError> {
         let model = request.typed::<DescribeImageRequest>()?.model_or_default();
-        Ok(model == DescribeModel::Deepdanbooru && self.tagger().is_some())
+        let is_named = |tagger: Weights| Names::beside(tagger.path()).is_ok();
+        Ok(model == DescribeModel::Deepdanbooru && self.tagger().is_some_and(is_named))
     }
 
     fn describe(&self, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {

@@ -136,6 +136,9 @@ async fn tags_are_no_draft_without_the_pack_and_captions_are() {
     let grade = |model: &str| engine.grade(job(json!({"model": model})).checked_request(), Grade::Neural);
     assert_eq!((grade("deepdanbooru"), grade("clip")), (Grade::Neural, Grade::Draft));
     assert_eq!(engine.grade(job(json!({})).checked_request(), Grade::Neural), Grade::Draft);
+    // Nor are tags made of a tagger whose tags have no names.
+    fs::remove_file(models.path().join("tagger/selected_tags.csv")).unwrap();
+    assert_eq!(grade("deepdanbooru"), Grade::Draft);
     let (_models, whole) = with_tags();
     assert_eq!(whole.grade(job(json!({})).checked_request(), Grade::Neural), Grade::Neural);
 }
