@@ -15,6 +15,18 @@ const VARIED: f32 = 0.5;
 /// The range of the factor by which colours of darker and lighter strands are weaker and stronger.
 const STRENGTH: [f32; 2] = [0.5, 1.2];
 
+/// The least share of the contrast that is left of darker strands in light colours, and of lighter ones in dark colours.
+const CONTRAST: f32 = 0.4;
+
+/// The least share of its strength that a colour keeps which cannot be shown in full at its lightness.
+const LEAST_STRENGTH: f32 = 0.7;
+
+/// How far beyond 0 and 1 levels may be that count as these: half a level of 8 bits.
+const BEYOND: f32 = 0.002;
+
+/// How often the strength that can be shown is searched between two others.
+const HALVINGS: usize = 8;
+
 /// The opacity below which a pixel stays as it is.
 const UNSEEN: f32 = 0.01;
 
@@ -99,7 +111,7 @@ impl Dye {
         if share < UNSEEN || alpha.first() == Some(&S::default()) {
             return;
         }
-        let new = lab::to_rgb(self.dyed(lab::of(own))).map(|level| level.clamp(0.0, 1.0));
+        let new = shown(self.dyed(lab::of(own))).map(|level| level.clamp(0.0, 1.0));
         for ((sample, own), new) in [red, green, blue].into_iter().zip(own).zip(new) {
             *sample = S::nearest(own + share * (new - own));
         }
@@ -108,10 +120,11 @@ impl Dye {
     /// Returns the new colour of a strand: the mean becomes the target, darker strands stay darker, and lighter ones lighter.
     fn dyed(&self, [lightness, a, b]: [f32; 3]) -> [f32; 3] {
         let ([from, mean_a, mean_b], [to, target_a, target_b]) = (self.mean, self.target);
-        let new = match to <= from {
-            true => lightness * to / from.max(1.0),
-            false => 100.0 - (100.0 - lightness) * (100.0 - to) / (100.0 - from).max(1.0),
-        };
+        let is_darker = to <= from;
+        let squeezed = if is_darker { to / from.max(1.0) } else { (100.0 - to) / (100.0 - from).max(1.0) };
+        // On the side of black or white that the target is near, there is no room for more.
+        let contrast = if (lightness < from) == is_darker { squeezed } else { squeezed.max(CONTRAST) };
+        let new = to + contrast * (lightness - from);
         let [least, most] = STRENGTH;
         let strength = (new / to.max(1.0)).clamp(least, most);
         let tinted = |target: f32, own: f32, mean: f32| target * strength + VARIED * (own - mean);
@@ -119,9 +132,51 @@ impl Dye {
     }
 }
 
+/// Returns the levels of a colour. One that cannot be shown at its lightness gets weaker, so that strands do not run together, but not
+/// so weak that it is another colour.
+fn shown([lightness, a, b]: [f32; 3]) -> [f32; 3] {
+    let levels = |strength: f32| lab::to_rgb([lightness, a * strength, b * strength]);
+    let fits = |levels: [f32; 3]| levels.iter().all(|level| (-BEYOND..=1.0 + BEYOND).contains(level));
+    if fits(levels(1.0)) {
+        return levels(1.0);
+    }
+    let (mut least, mut most) = (LEAST_STRENGTH, 1.0);
+    for _ in 0..HALVINGS {
+        let middle = (least + most) / 2.0;
+        if fits(levels(middle)) {
+            least = middle;
+        } else {
+            most = middle;
+        }
+    }
+    levels(least)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By NumPy, in double precision. Without the least contrast, and with each level cut off by itself, both greens were
+    /// nearly the same, as were black and what was lit.
+    #[test]
+    fn strands_are_seen_in_pure_colours_too() {
+        let levels = |colour: [u8; 3]| colour.map(|level| f32::from(level) / 255.0);
+        let mean = lab::of(levels([110, 85, 60]));
+        let (dark, light): ([u8; 3], [u8; 3]) = ([40, 28, 18], [200, 170, 130]);
+        for (target, own, expected) in [
+            ([0, 255, 0], dark, [0, 221, 45]),
+            ([0, 255, 0], light, [135, 255, 104]),
+            ([255, 255, 255], dark, [217, 226, 234]),
+            ([0, 0, 0], light, [35, 34, 30]),
+            ([48, 80, 158], dark, [0, 29, 64]),
+            ([48, 80, 158], light, [133, 157, 255]),
+        ] {
+            let dye = Dye { mean, target: lab::of(levels(target)) };
+            let mut pixel = own;
+            dye.pixel(&mut pixel, [0.0; 3], 1.0);
+            assert!(pixel.iter().zip(expected).all(|(one, other)| one.abs_diff(other) <= 2), "{target:?}: {pixel:?}");
+        }
+    }
 
     #[test]
     fn the_mean_becomes_the_target_and_strands_keep_their_order() {
