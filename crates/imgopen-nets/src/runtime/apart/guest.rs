@@ -107,7 +107,7 @@ impl Guest {
     }
 
     /// Ends the process, as the system does if memory is short.
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub fn kill(&mut self) {
         // One that has ended keeps its own status.
         let _ = self.process.kill();
