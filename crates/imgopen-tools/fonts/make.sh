@@ -26,6 +26,7 @@ for font in Arabic:noto-sans-arabic@0.4.3 Hebrew:noto-sans-hebrew@0.4.1 Thai:not
   Bengali:noto-sans-bengali@0.4.4 Tamil:noto-sans-tamil@0.4.3; do
   subset "$(medium "${font#*:}")" --output-file="$out/NotoSans${font%%:*}.ttf" --unicodes='*' --layout-features='*'
 done
+venv/bin/python "$here/bengali.py" "$out/NotoSansBengali.ttf"
 subset "$(medium noto-emoji@0.4.7)" --output-file="$out/NotoEmoji.ttf" --unicodes='*' --layout-features='*'
 
 # Version 1:20220127+repack1-1. The third font of the collection has the forms of simplified Chinese.

@@ -132,4 +132,20 @@ mod tests {
             assert_eq!(shown(text, &glyphs), expected, "{text}");
         }
     }
+
+    /// The glyphs are those of HarfBuzz 14.5 with the same font: `hb-shape --no-positions` by their numbers.
+    #[test]
+    fn bengali_letters_are_joined_as_harfbuzz_joins_them() {
+        for (text, expected) in [
+            ("ত্র", vec![154]),
+            ("প্র", vec![234, 281]),
+            ("শ্রী", vec![246, 281, 61]),
+            ("ন্দ্র", vec![349, 224, 324, 288]),
+            ("স্ত্রী", vec![251, 305, 61]),
+            ("র্ক", vec![25, 132]),
+        ] {
+            let glyphs: Vec<_> = laid_out(text).iter().map(|glyph| glyph.glyph_id).collect();
+            assert_eq!(glyphs, expected, "{text}");
+        }
+    }
 }
