@@ -75,6 +75,10 @@ pub fn inspect(bytes: &[u8], limits: &PictureLimits) -> Result<Header, Problem> 
     match end {
         End::Found => Ok(header),
         End::Missing => Err(Problem::Truncated(format)),
+        End::WithoutScans => {
+            let kind = "without the scans that have the detail or the colours of its pixels";
+            Err(Problem::UnsupportedJpeg(kind.to_owned()))
+        }
     }
 }
 

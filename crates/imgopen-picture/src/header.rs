@@ -30,6 +30,8 @@ pub struct Header {
 pub(crate) enum End {
     Found,
     Missing,
+    /// It is there, but not all scans of a JPEG file are.
+    WithoutScans,
 }
 
 impl Header {
@@ -138,7 +140,11 @@ fn png_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 fn jpeg(bytes: &[u8]) -> Result<(Header, End), Problem> {
     let outline = jpeg_outline::read(bytes)?;
     let (width, height) = (outline.frame.width, outline.frame.height);
-    let end = if outline.is_complete { End::Found } else { End::Missing };
+    let end = match outline.is_complete {
+        true => End::Found,
+        false if outline.has_end => End::WithoutScans,
+        false => End::Missing,
+    };
     Ok((Header { format: FileFormat::Jpeg, width, height, frames: 1, chroma: outline.chroma() }, end))
 }
 
@@ -209,6 +215,8 @@ fn tiff(bytes: &[u8]) -> Result<(Header, End), Problem> {
 fn lacking(format: FileFormat, end: End) -> Problem {
     match end {
         End::Missing => Problem::Truncated(format),
-        End::Found => Problem::Damaged(format, "it does not say how large the picture is".to_owned()),
+        End::Found | End::WithoutScans => {
+            Problem::Damaged(format, "it does not say how large the picture is".to_owned())
+        }
     }
 }

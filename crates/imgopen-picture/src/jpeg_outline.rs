@@ -167,6 +167,11 @@ impl Frame {
         if components.len() < (*count).into() {
             return Ok(None);
         }
+        let is_repeated =
+            |(at, component): (usize, &Component)| components[..at].iter().any(|it| it.id == component.id);
+        if components.iter().enumerate().any(is_repeated) {
+            return Err(Problem::UnsupportedJpeg("in which two channels have the same number".to_owned()));
+        }
         let frame = Self { width: width.into(), height: height.into(), is_progressive: marker == 0xc2, components };
         frame.check_sampling()?;
         Ok(Some(frame))
