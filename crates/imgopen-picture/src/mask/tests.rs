@@ -259,6 +259,19 @@ fn a_photograph_is_not_a_mask() {
     }
 }
 
+/// A wall on which light falls from one side: it is neither in colours nor in waves. Soft masks go to black or white.
+#[test]
+fn many_tones_without_black_and_white_are_a_photograph() {
+    let wall = |darkest: u32, steps: u32| {
+        ImageBuffer::from_fn(160, 20, move |x, y| Luma([(darkest + (x + y) * steps / 200) as u8]))
+    };
+    let problem = read(wall(70, 110)).unwrap_err();
+    assert!(problem.starts_with("looks like a photograph"), "{problem}");
+    // From black to white, and in a few tones alone.
+    assert!(read(wall(0, 250)).is_ok());
+    assert!(read(wall(122, 12)).is_ok());
+}
+
 #[test]
 fn the_picture_itself_is_not_its_mask() {
     for (name, picture) in pictures() {

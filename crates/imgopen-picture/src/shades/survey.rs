@@ -22,6 +22,11 @@ const DENSE: u8 = 128;
 /// in percent: small marks with soft edges are hills, too, but among black.
 const HILLS: usize = 3;
 const TONED: u64 = 70;
+/// How much of a photograph is between black and white in percent, and how many tones it has at least, each in a five-hundredth of its
+/// pixels, if that alone shows what it is: masks have black or white.
+const ALL_TONED: u64 = 90;
+const TONES: usize = 16;
+const FIVE_HUNDREDTH: u64 = 500;
 
 /// What marks the pixels of a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub(super) struct Survey {
     paint: u64,
     /// Between black and white.
     tones: u64,
+    /// The tones by their lightest channel.
+    levels: Vec<u64>,
     /// Tones that are lighter, or darker, than both neighbours.
     peaks: u64,
     /// What is not gray, by colours in steps of 16.
@@ -89,6 +96,7 @@ impl Survey {
             gray: 0,
             paint: 0,
             tones: 0,
+            levels: vec![0; 256],
             peaks: 0,
             colours: vec![0; 16 * 16 * 16],
             edge: Edge::default(),
@@ -110,6 +118,7 @@ impl Survey {
         self.black += u64::from(lightest <= BLACK);
         self.white += u64::from(darkest >= WHITE);
         self.tones += u64::from(is_tone);
+        self.levels[usize::from(lightest)] += u64::from(is_tone);
         self.paint += u64::from(lightest - darkest > PAINT);
         match lightest - darkest <= GRAY {
             true => self.gray += 1,
@@ -136,7 +145,8 @@ impl Survey {
         self.cells.is_picture(picture)
     }
 
-    /// Whether the opaque pixels are those of a photograph: in many colours, or with tones that go up and down all over.
+    /// Whether the opaque pixels are those of a photograph: in many colours, with tones that go up and down all over, or in many tones
+    /// without black and white.
     pub(super) fn is_photograph(&self) -> bool {
         let mut colours = self.colours.clone();
         colours.sort_unstable_by(|one, other| other.cmp(one));
@@ -144,7 +154,9 @@ impl Survey {
         let [plain, tones, peaks] = [plain, self.tones, self.peaks].map(|count| count * 100);
         let is_textured = peaks >= self.opaque * 8 || (peaks >= self.opaque * 2 && tones >= self.opaque * 40);
         let is_hilly = tones >= self.opaque * TONED && self.cells.hills() >= HILLS;
-        self.opaque > 0 && (plain < self.opaque * NEARLY_ALL || is_textured || is_hilly)
+        let levels = self.levels.iter().filter(|count| **count * FIVE_HUNDREDTH >= self.opaque).count();
+        let is_toned = tones >= self.opaque * ALL_TONED && levels >= TONES;
+        self.opaque > 0 && (plain < self.opaque * NEARLY_ALL || is_textured || is_hilly || is_toned)
     }
 
     /// Returns the form of a mask that is not a photograph.
