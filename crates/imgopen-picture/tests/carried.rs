@@ -540,6 +540,33 @@ fn profiles_of_imagemagick_are_read() {
     assert!(texts(&result).iter().all(|(keyword, _)| !keyword.starts_with("Raw")));
 }
 
+/// As exiftool and ImageMagick write them into PNG files: fields alone, and in a resource of Photoshop.
+#[test]
+fn fields_of_agencies_in_texts_lose_positions_too() {
+    let field = |text: &str| [&[0x1c, 2, 25, 0, text.len() as u8][..], text.as_bytes()].concat();
+    let resource = |fields: &[u8]| [&b"8BIM\x04\x04\0\0\0\0\0"[..], &[fields.len() as u8], fields].concat();
+    let raw = |name: &str, data: &[u8]| {
+        let digits: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("Raw profile type {name}\0\n{name}\n{:8}\n{digits}\n", data.len())
+    };
+    let (lake, place) = (field("lake"), field("geo:lat=47.375"));
+    let both = [&place[..], &lake].concat();
+    // A resource of odd length gets another byte.
+    for (name, data, kept) in
+        [("iptc", both.clone(), lake.clone()), ("8bim", resource(&both), [&resource(&lake)[..], b"\0"].concat())]
+    {
+        let whole = raw(name, &data);
+        let source = small_png(&[(b"tEXt", whole.as_bytes())]);
+        let keyword = format!("Raw profile type {name}");
+        let expected = raw(name, &kept);
+        let expected = expected.split_once('\0').map(|(_, text)| text.to_owned());
+        assert_eq!(text(&enlarged(&source, &LIMITS), &keyword), expected, "{name}");
+        let limits = PictureLimits { location: true, ..LIMITS };
+        let whole = whole.split_once('\0').map(|(_, text)| text.to_owned());
+        assert_eq!(text(&enlarged(&source, &limits), &keyword), whole, "{name}");
+    }
+}
+
 #[test]
 fn damaged_metadata_is_left_out() {
     // The last one has its directory within its header.

@@ -33,8 +33,11 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     bytes.first() == Some(&MARK) || texts_of(bytes) == bytes
 }
 
-/// Returns resources without those fields that are positions, such as the keyword `geo:lat=47.375`.
+/// Returns fields, or resources, without those fields that are positions, such as the keyword `geo:lat=47.375`.
 pub(super) fn without_places(bytes: &[u8]) -> Vec<u8> {
+    if bytes.first() == Some(&MARK) {
+        return fields_without_places(bytes);
+    }
     let mut kept = Vec::new();
     for resource in resources(bytes) {
         let fields = if resource.id == FIELDS { fields_without_places(resource.data) } else { resource.data.to_vec() };
@@ -106,6 +109,7 @@ mod tests {
         let mark = b"8BIM\x04\x0a\0\0\0\0\0\x01\x01\0";
         assert_eq!(without_places(&[&resource(&all)[..], mark].concat()), [&resource(&kept)[..], mark].concat());
         assert_eq!(without_places(&resource(&kept)), resource(&kept));
+        assert_eq!(without_places(&all), kept);
         let damaged = resource(&[MARK, 2, 25, 0xff, 0xff, b'a']);
         assert_eq!(without_places(&damaged), damaged);
         // A second copy of EXIF data is data.

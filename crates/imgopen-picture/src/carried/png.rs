@@ -103,17 +103,27 @@ fn is_profile(text: &Text, names: &[&str]) -> bool {
 
 /// Returns a text, unless it says where the picture was taken. XMP under a keyword of its own is corrected as elsewhere.
 fn allowed(carried: &Carried, size: (u32, u32), text: Text) -> Option<Text> {
-    // Among resources of Photoshop may be another copy of the EXIF data.
-    let is_unsure = || {
-        is_profile(&text, &["8bim", "iptc"]) && text::raw_profile(&text.text).is_none_or(|data| !iptc::is_text(&data))
-    };
-    if !carried.keeps_location && (is_place_text(&text.keyword, &text.text) || is_unsure()) {
+    if !carried.keeps_location && is_place_text(&text.keyword, &text.text) {
         return None;
+    }
+    if !carried.keeps_location && is_profile(&text, &["8bim", "iptc"]) {
+        return without_places(text);
     }
     match xmp::is_packet(&text.text) {
         true => Some(Text { text: xmp::edited(&text.text, carried.edits(Format::Png, size))?, ..text }),
         false => Some(text),
     }
+}
+
+/// Returns the fields of agencies without positions. Among other resources of Photoshop may be another copy of the EXIF data.
+fn without_places(text: Text) -> Option<Text> {
+    let data = text::raw_profile(&text.text).filter(|data| iptc::is_text(data))?;
+    let kept = iptc::without_places(&data);
+    if kept == data {
+        return Some(text);
+    }
+    let name = text.keyword.strip_prefix(RAW).unwrap_or_default();
+    Some(Text { text: text::raw_text(name, &kept), ..text })
 }
 
 /// Returns the texts, among them those that other formats have elsewhere.

@@ -133,6 +133,14 @@ pub(super) fn raw_profile(text: &str) -> Option<Vec<u8>> {
     Some(digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
+/// Encodes data in the same way.
+pub(super) fn raw_text(name: &str, data: &[u8]) -> String {
+    const BYTES_OF_A_LINE: usize = 36;
+    let line = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: Vec<_> = data.chunks(BYTES_OF_A_LINE).map(line).collect();
+    format!("\n{name}\n{:8}\n{}\n", data.len(), lines.join("\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -206,5 +214,9 @@ mod tests {
         assert_eq!(raw_profile("\nexif\n       4\n4d4d\n002a\n").as_deref(), Some(&b"MM\0*"[..]));
         assert_eq!(raw_profile("\nexif\n       4\n4d4x\n"), None);
         assert_eq!(raw_profile("exif"), None);
+        let data: Vec<u8> = (0..100).collect();
+        let text = raw_text("iptc", &data);
+        assert!(text.starts_with("\niptc\n     100\n00010203"), "{text}");
+        assert_eq!(raw_profile(&text), Some(data));
     }
 }
