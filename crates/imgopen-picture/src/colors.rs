@@ -63,6 +63,11 @@ pub(crate) fn as_profile(carried: &Carried, is_gray: bool) -> Option<Vec<u8>> {
     space(None, carried, is_gray)?.encode().ok()
 }
 
+/// Returns a gray picture as it looks in sRGB, if it has other numbers there.
+pub(crate) fn gray_in_srgb(image: &DynamicImage, profile: Option<&[u8]>, carried: &Carried) -> Option<DynamicImage> {
+    converted(image, &space(profile, carried, true)?, &ColorProfile::new_srgb())
+}
+
 /// Returns the colour space of a picture, unless it is sRGB. Of several statements the most exact counts, as the standard of
 /// PNG says.
 fn space(profile: Option<&[u8]>, carried: &Carried, is_gray: bool) -> Option<ColorProfile> {

@@ -201,11 +201,15 @@ fn webp(image: &DynamicImage, attached: &Attached<'_>) -> Result<Vec<u8>, String
     if width == 0 || height == 0 {
         return Err("the picture has no pixels".to_owned());
     }
+    // All pixels of the format have colours, for which a profile of gray is none.
+    let is_gray = !image.color().has_color();
+    let in_srgb = is_gray.then(|| colors::gray_in_srgb(image, attached.profile, &attached.carried())).flatten();
+    let image = in_srgb.as_ref().unwrap_or(image);
     let file = match attached.lossy {
         true => lossy_webp(image)?,
         false => lossless_webp(image).map_err(|error| error.to_string())?,
     };
-    let profile = attached.profile(image);
+    let profile = attached.profile(image).filter(|_| !is_gray);
     let (exif, xmp) = attached.carried().webp_parts((width, height), attached.made());
     let parts = carried::WebPParts {
         profile: profile.as_deref(),

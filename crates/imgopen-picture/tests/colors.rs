@@ -102,6 +102,21 @@ fn linear_light_becomes_srgb() {
     }
 }
 
+/// WebP has no gray, so that a profile for gray would be void. The numbers are those of the test before.
+#[test]
+fn gray_looks_the_same_in_webp() {
+    let gray: DynamicImage = ImageBuffer::from_pixel(1, 1, LumaA([55_u8, 99])).into();
+    let file = encode(&gray, Format::Png, &Attached::default()).unwrap();
+    let chunk = png_with(1, 1, &[(b"gAMA", &100_000_u32.to_be_bytes())]);
+    for (chunk, expected) in [(&chunk[33..chunk.len() - 12], 128), (&[][..], 55)] {
+        let source = decoded(&[&file[..33], chunk, &file[33..]].concat());
+        let written = decoded(&convert(&source, Format::WebP).unwrap());
+        let [red, green, blue, alpha] = written.image.to_rgba8().get_pixel(0, 0).0;
+        assert!(red.abs_diff(expected) <= 2 && (green, blue, alpha) == (red, red, 99), "{red} {green} {blue} {alpha}");
+        assert!(!convert(&source, Format::WebP).unwrap().windows(4).any(|four| four == b"ICCP"));
+    }
+}
+
 #[test]
 fn what_is_srgb_keeps_its_numbers() {
     let (gamma, _) = p3_chunks();
