@@ -11,9 +11,9 @@ const STRIP_LENGTHS: u16 = 0x0117;
 const JPEG_OFFSET: u16 = 0x0201;
 const JPEG_LENGTH: u16 = 0x0202;
 
-/// Fields of the first directory that hold further data, in which a position may be: XMP, resources of Photoshop, and how a
-/// picture lies on the map (GeoTIFF).
-const HOLDERS: [u16; 8] = [0x02bc, 0x8649, 0x830e, 0x8482, 0x85d8, 0x87af, 0x87b0, 0x87b1];
+/// Fields of the first directory that hold further data, in which a position may be: XMP, IPTC, resources of Photoshop, and
+/// how a picture lies on the map (GeoTIFF).
+const HOLDERS: [u16; 9] = [0x02bc, 0x83bb, 0x8649, 0x830e, 0x8482, 0x85d8, 0x87af, 0x87b0, 0x87b1];
 
 /// The most directories that are searched for positions, and the most positions.
 const MOST_SEARCHED: usize = 16;
