@@ -187,6 +187,17 @@ impl Frame {
         (largest(|component| component.factors.0), largest(|component| component.factors.1))
     }
 
+    /// Returns for each channel of half the width, and all or half of the height, how many rows of pixels share a value.
+    pub(crate) fn rows_of_half_width(&self) -> Vec<Option<usize>> {
+        let (most_across, most_down) = self.largest();
+        let rows = |component: &Component| {
+            let (across, down) = component.factors;
+            let rows = [1, 2].into_iter().find(|rows| down * rows == most_down)?;
+            (across * 2 == most_across).then_some(usize::from(rows))
+        };
+        self.components.iter().map(rows).collect()
+    }
+
     fn check_sampling(&self) -> Result<(), Problem> {
         let (most_across, most_down) = self.largest();
         for Component { factors: (across, down), .. } in &self.components {

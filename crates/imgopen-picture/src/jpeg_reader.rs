@@ -3,6 +3,8 @@
 //! The decoder is given the tables, the pixels, and what the colours are: everything else is parsed in
 //! `jpeg_outline`. It takes pixels that end too early for zeros, so they are followed by bits that no code begins with.
 
+mod narrow;
+
 use std::io::{self, BufReader, Read};
 
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -41,14 +43,29 @@ pub(crate) fn decode(bytes: &[u8], outline: &Outline<'_>, monitor: Option<&Monit
 
 /// Decodes the values of the pixels, row by row: gray, RGB, or how much there is of each ink.
 pub(crate) fn samples(bytes: &[u8], outline: &Outline<'_>, monitor: Option<&Monitor>) -> Result<Vec<u8>, Problem> {
-    let mut decoder = Decoder::new(BufReader::with_capacity(PART, Watched::new(Stream::new(bytes), monitor)));
-    decoder.set_color_transform(match outline.colors {
+    if narrow::is_narrow(outline) {
+        let pixels = decoded(&narrow::widened(bytes), ColorTransform::RGB, outline, monitor)?;
+        return Ok(narrow::unsmoothed(pixels, outline));
+    }
+    let transform = match outline.colors {
         Colors::Gray => ColorTransform::Grayscale,
         Colors::Rgb => ColorTransform::RGB,
         Colors::YCbCr => ColorTransform::YCbCr,
         Colors::Cmyk => ColorTransform::CMYK,
         Colors::Ycck => ColorTransform::YCCK,
-    });
+    };
+    decoded(bytes, transform, outline, monitor)
+}
+
+/// Decodes the values of the pixels with that conversion of colours.
+fn decoded(
+    bytes: &[u8],
+    transform: ColorTransform,
+    outline: &Outline<'_>,
+    monitor: Option<&Monitor>,
+) -> Result<Vec<u8>, Problem> {
+    let mut decoder = Decoder::new(BufReader::with_capacity(PART, Watched::new(Stream::new(bytes), monitor)));
+    decoder.set_color_transform(transform);
     decoder.decode().map_err(|error| problem(&error, outline))
 }
 

@@ -62,7 +62,7 @@ fn files_are_read_as_by_libjpeg() {
         assert_eq!((ours.image.color().has_color(), ours.profile), (!is_gray, None), "{name}");
         count += 1;
     }
-    assert_eq!(count, 19);
+    assert_eq!(count, 22);
 }
 
 #[test]
