@@ -175,7 +175,13 @@ fn what_a_camera_and_people_wrote_is_kept_but_the_place() {
     ] {
         assert!(contains(&result, part), "{}", part.escape_ascii());
     }
-    for part in [&b"GPS"[..], b"47,22.5N", b"thumb!"] {
+    // The last one is in the thumbnail of Photoshop, the one before in that of EXIF data.
+    let of_camera = exif(CAMERA);
+    let number = |tag| of_camera.get_field(tag, In::THUMBNAIL).unwrap().value.get_uint(0).unwrap() as usize;
+    let [at, length] = [Tag::JPEGInterchangeFormat, Tag::JPEGInterchangeFormatLength].map(number);
+    let thumbnail = &of_camera.buf()[at..at + length];
+    assert!(thumbnail.starts_with(b"\xff\xd8\xff"));
+    for part in [&b"GPS"[..], b"47,22.5N", thumbnail, b"thumb!"] {
         assert!(!contains(&result, part), "{}", part.escape_ascii());
     }
     // What was done is added once more, and nothing lost.
@@ -407,6 +413,44 @@ fn texts_about_positions_are_dropped_by_what_they_say() {
     assert!(edited.contains("dc:title=\"a walk\"") && !edited.contains("47,22.5N"), "{edited}");
     let kept = enlarged(&file, &PictureLimits { location: true, ..LIMITS });
     assert!(texts.iter().take(5).all(|(keyword, value)| text(&kept, keyword).as_deref() == Some(*value)));
+}
+
+/// Of the fields of IPTC, 25 is a keyword, and 116 the copyright.
+#[test]
+fn keywords_of_jpeg_files_that_are_positions_are_dropped() {
+    let resources = b"8BIM\x04\x04\0\0\0\0\0\x20\x1c\x02\x19\0\x0egeo:lat=47.375\x1c\x02\x74\0\x08Jane Doe".as_slice();
+    let body = [b"Photoshop 3.0\0", resources].concat();
+    let segment = [b"\xff\xed", &(body.len() as u16 + 2).to_be_bytes()[..], &body].concat();
+    let jpeg = file(&photo(8, 8), ImageFormat::Jpeg);
+    let jpeg = [&jpeg[..2], &segment, &jpeg[2..]].concat();
+    let result = enlarged(&jpeg, &LIMITS);
+    assert!(contains(&result, b"8BIM\x04\x04\0\0\0\0\0\x0d\x1c\x02\x74\0\x08Jane Doe\0"));
+    assert!(!contains(&result, b"47.375"));
+    assert!(contains(&enlarged(&jpeg, &PictureLimits { location: true, ..LIMITS }), resources));
+}
+
+/// The resource 0x0404 is the fields of IPTC, and 0x0422 a copy of the EXIF data, in which a position may be.
+#[test]
+fn resources_of_photoshop_in_png_files_are_kept_if_they_are_text() {
+    let fields = b"\x1c\x02\x74\0\x08Jane Doe".as_slice();
+    let resource = [b"8BIM\x04\x04\0\0\0\0\0\x0d", fields, b"\0"].concat();
+    let exif = b"8BIM\x04\x22\0\0\0\0\0\x04Exif".as_slice();
+    for (name, data, is_kept) in [
+        ("8bim", resource.as_slice(), true),
+        ("iptc", &resource, true),
+        ("iptc", fields, true),
+        ("8bim", exif, false),
+        ("iptc", exif, false),
+        ("8bim", &[&resource[..], exif].concat(), false),
+    ] {
+        let digits: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (keyword, value) = (format!("Raw profile type {name}"), format!("\n{name}\n{:8}\n{digits}\n", data.len()));
+        let file = small_png(&[(b"tEXt", format!("{keyword}\0{value}").as_bytes())]);
+        let found = text(&enlarged(&file, &LIMITS), &keyword);
+        assert_eq!(found.as_ref(), is_kept.then_some(&value), "{name}: {}", data.escape_ascii());
+        let placed = enlarged(&file, &PictureLimits { location: true, ..LIMITS });
+        assert_eq!(text(&placed, &keyword), Some(value));
+    }
 }
 
 #[test]
