@@ -335,3 +335,38 @@ fn small_soft_marks_are_not_a_photograph() {
     assert!(expected.contains(&true));
     assert_eq!(read(soft), Ok(expected));
 }
+
+/// Gray waves of 48x40 pixels, which are 8x8 cells with a hill and a valley, without black, white and noise.
+#[test]
+fn smooth_and_dim_pictures_are_photographs() {
+    let wave = |at: u32, top: f64, length: f64| f64::cos((f64::from(at) - top) * std::f64::consts::TAU / length);
+    for (middle, height) in [(128.0, 60.0), (70.0, 28.0)] {
+        let picture = GrayImage::from_fn(192, 160, |x, y| {
+            Luma([(middle + height * wave(x, 2.5, 48.0) * wave(y, 2.0, 40.0)) as u8])
+        });
+        let problem = read(picture).unwrap_err();
+        assert!(problem.starts_with("looks like a photograph, and nothing in it is transparent"), "{problem}");
+    }
+}
+
+/// Though the edge is opaque, as of a mask with holes.
+#[test]
+fn black_and_white_around_a_hole_mark_what_is_white() {
+    let is_hole = |x: u32, y: u32| (10..20).contains(&x) && (10..20).contains(&y);
+    let mask = RgbaImage::from_fn(30, 30, |x, y| {
+        let light = if x < 15 { 255 } else { 0 };
+        Rgba([light, light, light, if is_hole(x, y) { 0 } else { 255 }])
+    });
+    let expected: Vec<_> = (0..30).flat_map(|y| (0..30).map(move |x| x < 15 && !is_hole(x, y))).collect();
+    assert_eq!(read(mask), Ok(expected));
+}
+
+/// Its darker half is opaque too, as a brush is.
+#[test]
+fn gray_on_nothing_is_cut_in_the_middle() {
+    let is_opaque = |x: u32, y: u32| (8..264).contains(&x) && (4..16).contains(&y);
+    let mask =
+        GrayAlphaImage::from_fn(272, 20, |x, y| LumaA(if is_opaque(x, y) { [(x - 8) as u8, 255] } else { [0, 0] }));
+    let expected: Vec<_> = (0..20).flat_map(|y| (0..272).map(move |x| x >= 136 && is_opaque(x, y))).collect();
+    assert_eq!(read(mask), Ok(expected));
+}
