@@ -382,16 +382,7 @@ mod tests {
         let mut content = std::io::Cursor::new(Vec::new());
         wide.write_to(&mut content, image::ImageFormat::Png).unwrap();
         let content = content.into_inner();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/wide", listener.local_addr().unwrap());
-        let body = content.clone();
-        let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            assert!(stream.read(&mut request).unwrap() > 0);
-            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
-            stream.write_all(&body).unwrap();
-        });
+        let (url, server) = served(content.clone());
         let target = Target::Files(Place::File(path.clone()));
         let saved = save(&job(), &url, &target, None, Duration::ZERO).await.unwrap();
         server.join().unwrap();
@@ -401,6 +392,26 @@ mod tests {
         assert_eq!(saved.picture, Some((17_000, 1, "PNG".to_owned())));
         let note = saved.note().unwrap();
         assert!(note.contains("wide.png is a PNG picture, as the server made it") && note.contains("16383"), "{note}");
+    }
+
+    /// Red and blue, twice.
+    #[tokio::test]
+    async fn an_animation_keeps_its_frames_and_its_format() {
+        const FRAME: &[u8] = b",\0\0\0\0\x02\0\x01\0\0\x02\x02\x44\x0a\0";
+        let screen = b"GIF89a\x02\0\x01\0\x80\0\0\xff\0\0\0\0\xff".as_slice();
+        let content = [screen, FRAME, FRAME, b";"].concat();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("moving.png");
+        let (url, server) = served(content.clone());
+        let target = Target::Files(Place::File(path.clone()));
+        let saved = save(&job(), &url, &target, None, Duration::ZERO).await.unwrap();
+        server.join().unwrap();
+        assert!(!path.exists(), "it is not a PNG file");
+        assert_eq!(saved.path, path.with_extension("gif"));
+        assert_eq!(std::fs::read(&saved.path).unwrap(), content);
+        assert_eq!(saved.picture, Some((2, 1, "GIF".to_owned())));
+        let note = saved.note().unwrap();
+        assert!(note.ends_with("it was not converted: an animation would lose its frames"), "{note}");
     }
 
     #[test]
@@ -431,6 +442,20 @@ mod tests {
         for other in ["", "<", "<svg", "<?xml", "html", "\u{89}PNG"] {
             assert!(!is_page(other.as_bytes()), "{other}");
         }
+    }
+
+    /// Serves a result once. Returns its URL, and the thread that serves it.
+    fn served(body: Vec<u8>) -> (String, std::thread::JoinHandle<()>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/result", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+            stream.write_all(&body).unwrap();
+        });
+        (url, server)
     }
 
     fn job() -> Job {
