@@ -149,6 +149,14 @@ fn enlarging(build: impl FnOnce(&mut Builder) -> String) -> Vec<u8> {
     builder.finish()
 }
 
+/// Adds zeros of so many times the height and the width of the input.
+fn zeros(builder: &mut Builder, times: i64) -> String {
+    let shape = builder.node("Shape", &["x"], &[]);
+    let factors = builder.ints(&[1, 1, times, times]);
+    let shape = builder.node("Mul", &[&shape, &factors], &[]);
+    builder.node("ConstantOfShape", &[&shape], &[])
+}
+
 /// It has some hundred bytes, and asks for more memory than any machine has.
 #[cfg(target_os = "linux")]
 #[test]
@@ -160,12 +168,7 @@ fn a_net_that_takes_all_memory_is_refused_and_ends_nothing() {
         let scales = builder.floats(&[1.0, 1.0, 2.0, 2.0]);
         builder.node("Resize", &["x", "", &scales], &[("mode", Setting::Text("nearest"))])
     });
-    let hostile = enlarging(|builder| {
-        let shape = builder.node("Shape", &["x"], &[]);
-        let factors = builder.ints(&[1, 1, 100_000, 100_000]);
-        let shape = builder.node("Mul", &[&shape, &factors], &[]);
-        builder.node("ConstantOfShape", &[&shape], &[])
-    });
+    let hostile = enlarging(|builder| zeros(builder, 100_000));
     assert!(hostile.len() < 512);
     fs::write(models.join("ESRGAN/a.onnx"), whole).unwrap();
     fs::write(models.join("ESRGAN/b.onnx"), hostile).unwrap();
@@ -181,6 +184,26 @@ fn a_net_that_takes_all_memory_is_refused_and_ends_nothing() {
     }
     let report = transcript(&command(place.folder.path(), &["doctor"]).output().unwrap());
     assert!(report.contains("b.onnx: the net in \"b.onnx\" failed: it takes more memory than it may"), "{report}");
+}
+
+/// Its result is no larger than that of any other net: it is the system that refuses what the net takes on its way there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_net_is_refused_memory_that_the_machine_has() {
+    let place = Place::new();
+    let folder = place.path("imgopen-data/models/ESRGAN");
+    fs::create_dir_all(&folder).unwrap();
+    let greedy = enlarging(|builder| {
+        let zeros = zeros(builder, 750);
+        let [starts, ends, axes] = [[0, 0], [64, 64], [2, 3]].map(|numbers| builder.ints(&numbers));
+        builder.node("Slice", &[&zeros, &starts, &ends, &axes], &[])
+    });
+    fs::write(folder.join("a.onnx"), greedy).unwrap();
+    // 3 channels of 24,000 x 24,000 numbers, which are 6.4 GiB. A process gets 2 GiB, and 4 GiB for a run.
+    let expected =
+        "the net in \"a.onnx\" failed: it takes more memory than it may: memory allocation of 6912000000 bytes failed";
+    let (code, list) = place.json(&["packs"]);
+    assert_eq!((code, &list["own"][0]["problem"]), (0, &json!(expected)), "{list}");
 }
 
 /// What is made for packs is made as the service would make it.
