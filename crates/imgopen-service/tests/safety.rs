@@ -417,7 +417,13 @@ async fn audits_count_in_the_budget_of_memory() {
 
 #[tokio::test]
 async fn tasks_wait_while_nothing_can_be_audited() {
-    let (server, auditor) = started(SafetyAction::Mark).await;
+    let (auditor, runs) = (Widths::default(), Arc::new(AtomicUsize::new(0)));
+    let counted = runs.clone();
+    let engine = Own::new(&operations::TEXT_TO_IMAGE, move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Output { pictures: vec![picture(10)], ..Output::default() }) }
+    });
+    let server = bench(vec![engine], &auditor, SafetyAction::Mark).start().await;
     auditor.is_away.store(true, Ordering::SeqCst);
     // Before a task has tried.
     let msg = Answer::of(server.get("/readyz").send().await.unwrap()).await.refused(503);
@@ -425,7 +431,8 @@ async fn tasks_wait_while_nothing_can_be_audited() {
     server.submitted("text_to_image", drawing("mine", "10")).await;
     let msg = held(&server).await;
     assert!(!msg.contains("secret"), "{msg}");
-    assert_eq!((auditor.count.load(Ordering::SeqCst), files(&server)), (0, 0));
+    // No engine worked for a result that nobody could get.
+    assert_eq!((runs.load(Ordering::SeqCst), auditor.count.load(Ordering::SeqCst), files(&server)), (0, 0, 0));
     auditor.is_away.store(false, Ordering::SeqCst);
     let row = until("it has ended", || async {
         let row = server.call("list_tasks", json!({"callerId": "mine"})).await.ok()["rows"][0].clone();
@@ -433,6 +440,7 @@ async fn tasks_wait_while_nothing_can_be_audited() {
     })
     .await;
     assert_eq!((&row["state"], auditor.count.load(Ordering::SeqCst)), (&json!("succeeded"), 1));
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
 /// Waits until tasks that make pictures wait, and returns what is wrong.
