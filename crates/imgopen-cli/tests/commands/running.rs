@@ -414,8 +414,8 @@ async fn a_redirect_is_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = crate::command(folder.path(), &["tasks", "list"]);
     let text = transcript(&run.env("IMGOPEN_BASE_URL", url(script.address)).output().unwrap());
-    let expected = "ends with 3\nerrors:\nimgopen: http://127.0.0.1:[port] answered with a redirect (301); redirects are not followed, because the access key \
-        would be sent along; give the address that it leads to with --url or IMGOPEN_BASE_URL\n";
+    let expected = "ends with 3\nerrors:\nimgopen: http://127.0.0.1:[port] answered with a redirect (301); redirects are not \
+        followed, because the access key would be sent along; give the address that it leads to with --url or IMGOPEN_BASE_URL\n";
     assert_eq!(text, expected);
 }
 
