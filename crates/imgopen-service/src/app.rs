@@ -88,7 +88,7 @@ impl Service {
         let engines = engines.with(trainer.clone()).with_library(library);
         let engines = if settings.is_in_fleet() { engines.in_fleet(settings.role.runs_tasks()) } else { engines };
         let store = opening::open_store(&settings).await?;
-        let assets = match Assets::in_bucket(&settings.storage, store.clone())? {
+        let assets = match Assets::in_bucket(&settings.storage, store.clone(), settings.is_in_fleet())? {
             Some(assets) => assets,
             None if settings.is_in_fleet() => {
                 Assets::open_shared(&settings.data_dir.join(data_dir::ASSETS), store.clone())?

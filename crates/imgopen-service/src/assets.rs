@@ -77,12 +77,17 @@ impl Assets {
         Ok(Self { files: Arc::new(Directory::open(directory, true)?), store })
     }
 
-    /// Opens the bucket of the settings, without connecting to it. `None` if they name none.
+    /// Opens the bucket of the settings, without connecting to it. `None` if they name none. If several processes use it, none of them
+    /// takes another one, once the database knows one.
     ///
     /// # Errors
     ///
     /// When the settings do not fit each other, or a secret cannot be read.
-    pub fn in_bucket(settings: &StorageSettings, store: Arc<dyn Store>) -> Result<Option<Self>, InvalidSetting> {
+    pub fn in_bucket(
+        settings: &StorageSettings,
+        store: Arc<dyn Store>,
+        is_shared: bool,
+    ) -> Result<Option<Self>, InvalidSetting> {
         let Some(location) = settings.location()? else { return Ok(None) };
         let endpoint = settings.endpoint.as_deref();
         let bucket = Arc::new(Bucket::open(settings, location.clone(), endpoint)?);
@@ -94,7 +99,7 @@ impl Assets {
                 Some(Links::new(reached, settings.redirect_for))
             }
         };
-        Ok(Some(Self { files: Arc::new(InBucket::new(bucket, links)), store }))
+        Ok(Some(Self { files: Arc::new(InBucket::new(bucket, links, is_shared)), store }))
     }
 
     /// Makes sure that the directory or the prefix is the one that the database knows, not the mount point of a disk that is away,

@@ -81,7 +81,7 @@ pub async fn move_data(
     clock: &Clock,
     report: &(dyn Fn(MoveProgress) + Send + Sync),
 ) -> Result<Moved, MoveError> {
-    let assets = Assets::in_bucket(&target.storage, target.import.store())?;
+    let assets = Assets::in_bucket(&target.storage, target.import.store(), false)?;
     let bucket = target.storage.shown()?;
     let MoveTarget { import, address, .. } = target;
     Mover { from: from.to_owned(), import, address, assets, bucket, options, report }.run(clock).await

@@ -17,7 +17,7 @@ use object_store::{
     PutPayload,
 };
 use tokio::fs::File;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -47,11 +47,19 @@ const AT_ONCE: usize = 16;
 /// How often the mark is written again because another process of the same database has drawn another number.
 const MARKS: usize = 3;
 
+/// How often the mark is looked for that another process may be about to write, and the pause before each look.
+const LOOKS: usize = 5;
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Files in a bucket.
 #[derive(Debug)]
 pub struct InBucket {
     bucket: Arc<Bucket>,
     links: Option<Links>,
+    /// Whether several processes use it.
+    is_shared: bool,
+    /// The number that this process has drawn last. The prefix may not bear it yet.
+    drawn: Mutex<Option<i64>>,
     /// When what was seen last.
     seen: Mutex<Seen>,
     /// Held while the prefix is marked.
@@ -67,24 +75,50 @@ struct Seen {
 }
 
 impl InBucket {
-    /// Keeps files in this bucket, and makes addresses of them for callers if they are to be redirected.
-    pub fn new(bucket: Arc<Bucket>, links: Option<Links>) -> Self {
-        Self { bucket, links, seen: Mutex::default(), settling: tokio::sync::Mutex::default() }
+    /// Keeps files in this bucket, and makes addresses of them for callers if they are to be redirected. If several processes use
+    /// it, none takes another prefix than that of the others.
+    pub fn new(bucket: Arc<Bucket>, links: Option<Links>, is_shared: bool) -> Self {
+        let (drawn, seen, settling) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { bucket, links, is_shared, drawn, seen, settling }
     }
 
     /// Settles the prefix by what is in the bucket now.
     async fn settle_now(&self, store: &dyn Store) -> Result<(), AssetError> {
-        let (noted, found) = (store.note(Note::Pictures).await?, mark::read(&self.bucket).await?);
-        if noted.is_none() || noted != found {
+        loop {
+            let (noted, found) = self.numbers(store).await?;
+            if noted.is_some() && noted == found {
+                break;
+            }
             if !mark::is_adopted(&self.bucket, noted).await?
                 && let Some((found, fix)) = self.lacks(store, noted, found).await?
             {
                 return Err(self.foreign(noted, found, fix));
             }
-            self.take(store, noted).await?;
+            if self.take(store, noted).await? {
+                break;
+            }
         }
         self.seen().mark = Some(Instant::now());
         Ok(())
+    }
+
+    /// Returns the number that the database has, and that of the mark. Another process may have drawn it just now, and is then given
+    /// the time to write the mark.
+    async fn numbers(&self, store: &dyn Store) -> Result<(Option<i64>, Option<i64>), AssetError> {
+        let mut looks = 0;
+        loop {
+            let (noted, found) = (store.note(Note::Pictures).await?, mark::read(&self.bucket).await?);
+            if !self.is_taken_by_another(noted) || found.is_some() || looks == LOOKS {
+                return Ok((noted, found));
+            }
+            looks += 1;
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Whether the number is that of a place that another process has taken.
+    fn is_taken_by_another(&self, noted: Option<i64>) -> bool {
+        self.is_shared && noted.is_some() && noted != *self.drawn()
     }
 
     /// Returns what keeps a prefix without the mark of the database from being taken for its own, and how to fix that. `None` if
@@ -99,13 +133,18 @@ impl InBucket {
             return Ok(Some(marked_by_another(noted)));
         }
         if !self.bucket.has_more_than(mark::OWN).await? {
-            let is_lossless = store.asset_bytes().await? == 0;
-            let lack = (
+            if store.asset_bytes().await? == 0 {
+                let lack = (
+                    "is empty and has no mark, but another process of the service has taken a place for pictures already",
+                    "correct `storage.url`, which is the same for all processes",
+                );
+                return Ok(self.is_taken_by_another(noted).then_some(lack));
+            }
+            return Ok(Some((
                 "is empty, but the database has pictures",
                 "correct `storage.url`, or copy them there with their directories, from `assets` in the data directory or from \
                  another bucket",
-            );
-            return Ok((!is_lossless).then_some(lack));
+            )));
         }
         let known = store.kept_assets(self.some_names(SAMPLE).await?).await?;
         let lack = (
@@ -115,14 +154,20 @@ impl InBucket {
         Ok(known.is_empty().then_some(lack))
     }
 
-    /// Marks the prefix with a new number.
+    /// Marks the prefix with a new number. Returns `false` if the database had none, and another process gave it one meanwhile, which
+    /// may be that of another prefix.
     ///
     /// The database has it first: if the process dies in between, the prefix is looked at again as it was before. Of two processes
     /// that do so at once, both write what the database has in the end. Where nothing can be written, the number stays.
-    async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<(), AssetError> {
+    async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<bool, AssetError> {
         mark::write_probe(&self.bucket).await?;
         let mut number = number()?;
-        store.set_note(Note::Pictures, number).await?;
+        if noted.is_some() || !self.is_shared {
+            store.set_note(Note::Pictures, number).await?;
+        } else if store.first_note(Note::Pictures, number).await? != number {
+            return Ok(false);
+        }
+        *self.drawn() = Some(number);
         for _ in 0..MARKS {
             number = store.note(Note::Pictures).await?.unwrap_or(number);
             mark::write(&self.bucket, number).await?;
@@ -131,7 +176,7 @@ impl InBucket {
             }
         }
         mark::forget_adoption(&self.bucket, noted).await;
-        Ok(())
+        Ok(true)
     }
 
     fn foreign(&self, noted: Option<i64>, found: &'static str, fix: &'static str) -> AssetError {
@@ -141,6 +186,10 @@ impl InBucket {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drawn(&self) -> MutexGuard<'_, Option<i64>> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has everything looked at again once something has failed.
@@ -164,7 +213,8 @@ fn marked_by_another(noted: Option<i64>) -> (&'static str, &'static str) {
 #[async_trait]
 impl Files for InBucket {
     /// It is if it bears the mark that the database names. Without that, it is taken if an operator says so, if objects in it
-    /// are pictures of the database, or if there are neither objects nor pictures. It then gets a new mark.
+    /// are pictures of the database, or if there are neither objects nor pictures, nor another process with another place. It then
+    /// gets a new mark.
     async fn settle(&self, store: &dyn Store) -> Result<(), AssetError> {
         let is_settled = || self.seen().mark.is_some_and(|seen| seen.elapsed() < TRUST);
         if is_settled() {

@@ -31,7 +31,12 @@ fn database(settings: &StorageSettings) -> (Assets, tempfile::TempDir) {
 }
 
 fn opened(settings: &StorageSettings, store: Arc<dyn Store>) -> Assets {
-    Assets::in_bucket(settings, store).unwrap().unwrap()
+    Assets::in_bucket(settings, store, false).unwrap().unwrap()
+}
+
+/// One of several processes with the same database.
+fn member(settings: &StorageSettings, store: Arc<dyn Store>) -> Assets {
+    Assets::in_bucket(settings, store, true).unwrap().unwrap()
 }
 
 fn picture(bytes: &[u8]) -> Picture {
@@ -326,6 +331,68 @@ async fn a_prefix_is_known_by_its_mark() {
     let text = problem(reopened().settle().await);
     assert!(text.contains("its object `imgopen-mark` is not a mark; give another prefix"), "{text}");
     assert_eq!(std::fs::read_to_string(&mark).unwrap(), "mine");
+}
+
+/// Nobody has pictures yet, or all have expired.
+#[tokio::test]
+async fn no_process_takes_another_prefix_than_the_others() {
+    let server = Server::start().await;
+    let (right, wrong) = (settings(&server, "right"), settings(&server, "wrong"));
+    let data = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data.path()).unwrap());
+    let first = member(&right, store.clone());
+    first.settle().await.unwrap();
+    let noted = store.note(Note::Pictures).await.unwrap();
+    let strange = member(&wrong, store.clone());
+    let text = refusal(strange.settle().await);
+    assert!(text.starts_with("s3://pictures/wrong is empty and has no mark, but another process"), "{text}");
+    assert!(text.contains("correct `storage.url`, which is the same for all processes"), "{text}");
+    // The others go on as before.
+    assert_eq!(store.note(Note::Pictures).await.unwrap(), noted);
+    first.probe().await.unwrap();
+    member(&right, store.clone()).settle().await.unwrap();
+    // An operator may say that it is the right one.
+    let (_, order) = text.rsplit_once("s3://pictures/").unwrap();
+    std::fs::create_dir_all(server.bucket().join("wrong")).unwrap();
+    std::fs::write(server.bucket().join(order), "").unwrap();
+    strange.settle().await.unwrap();
+    assert!(strange.is_here().await && !first.is_here().await);
+    // A single process may change its prefix while nothing is lost.
+    opened(&settings(&server, "third"), store).settle().await.unwrap();
+}
+
+/// All start with an empty database. One gives it the number, and those with another prefix are refused.
+#[tokio::test]
+async fn of_processes_that_start_at_once_with_different_prefixes_one_takes_its_own() {
+    let server = Server::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data.path()).unwrap());
+    let prefixes = ["one", "one", "one", "two", "two"];
+    let members = prefixes.map(|prefix| member(&settings(&server, prefix), store.clone()));
+    let settled = futures_util::future::join_all(members.iter().map(Assets::settle)).await;
+    let marked = ["one", "two"].map(|prefix| server.bucket().join(prefix).join("imgopen-mark").exists());
+    assert!(marked[0] != marked[1], "{marked:?}");
+    for (prefix, outcome) in prefixes.iter().zip(settled) {
+        assert_eq!(outcome.is_ok(), marked[usize::from(*prefix == "two")], "{prefix}: {outcome:?}");
+    }
+}
+
+/// As if it had written its number into the database, but the mark not into the bucket.
+#[tokio::test]
+async fn a_process_writes_a_mark_that_it_could_not_write_before() {
+    let server = Server::start().await;
+    let wanted = settings(&server, "a");
+    let data = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data.path()).unwrap());
+    let first = member(&wanted, store.clone());
+    first.settle().await.unwrap();
+    let mark = server.bucket().join("a/imgopen-mark");
+    std::fs::remove_file(&mark).unwrap();
+    // Others cannot know whose number that is.
+    refusal(member(&wanted, store.clone()).settle().await);
+    first.probe().await.unwrap();
+    assert!(mark.exists());
+    member(&wanted, store).settle().await.unwrap();
 }
 
 #[tokio::test]
