@@ -73,6 +73,10 @@ pub fn config(url: &str, options: &PostgresOptions) -> Result<Config, Problem> {
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(Problem::access("its URL does not name a host", EXAMPLE));
     }
+    // The rest of a password would be taken for a part of the host, and shown with it.
+    if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+        return Err(Problem::access("its URL has an `@` in the user or the password", "write it as `%40` there"));
+    }
     config
         .connect_timeout(options.connect_timeout)
         // A connection whose other side is silent is noticed after 25 seconds, instead of 15 minutes or never.
@@ -385,6 +389,14 @@ mod tests {
             assert!(error.ends_with(EXAMPLE), "{error}");
             assert!(url.is_empty() || !error.contains("me:secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_taken_for_a_part_of_the_host() {
+        let error =
+            config("postgres://me:sec@ret@db/x", &PostgresOptions::default()).unwrap_err().at("the URL").to_string();
+        assert!(error.ends_with("write it as `%40` there") && !error.contains("ret@"), "{error}");
+        assert!(config("postgres://me:sec%40ret@db/x", &PostgresOptions::default()).is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use imgopen_store::{NewTask, StoreError, Submitted};
+use imgopen_store::{NewTask, StoreError, Submitted, TaskId};
 use tokio::sync::oneshot;
 
 /// How many statements are under way at once.
@@ -13,6 +13,9 @@ const AT_ONCE: usize = 4;
 
 /// How many tasks share a statement at most.
 const MOST: usize = 128;
+
+/// After how many bytes of requests no further task joins a statement, so that large ones do not take much memory together.
+const BYTES: usize = 1 << 20;
 
 /// The answer to a submit.
 pub type Answer = Result<Submitted, StoreError>;
@@ -43,6 +46,13 @@ impl Gathering {
         begins
     }
 
+    /// Takes a submit back that waits for a statement. Returns whether it still did, so that nothing was done.
+    pub fn withdraw(&self, task: &TaskId) -> bool {
+        let mut gathered = self.lock();
+        let place = gathered.waiting.iter().position(|waiting| waiting.task.id == *task);
+        place.map(|place| gathered.waiting.remove(place)).is_some()
+    }
+
     /// Returns the turn of a statement that is to begin, as [`add`](Self::add) said.
     pub fn turn(&self) -> Turn {
         Turn { gathering: self.clone(), is_over: false }
@@ -64,7 +74,13 @@ impl Turn {
     /// Takes what waits, for the next statement. If nothing does, the turn is over.
     pub fn take(&mut self) -> Vec<Waiting> {
         let mut gathered = self.gathering.lock();
-        let count = gathered.waiting.len().min(MOST);
+        let mut bytes = 0;
+        let fits = |waiting: &&Waiting| {
+            let before = bytes;
+            bytes += waiting.task.request.len();
+            before < BYTES
+        };
+        let count = gathered.waiting.iter().take(MOST).take_while(fits).count();
         if count == 0 && !self.is_over {
             self.is_over = true;
             gathered.under_way -= 1;
@@ -83,7 +99,7 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use imgopen_store::{KeyId, Moment, TaskId};
+    use imgopen_store::{KeyId, Moment};
 
     use super::*;
 
@@ -120,6 +136,35 @@ mod tests {
         assert_eq!((turn.take().len(), turn.take().len()), (AT_ONCE + 2, 0));
         drop(turn);
         assert_eq!(gathering.lock().under_way, 0);
+    }
+
+    #[test]
+    fn a_submit_can_be_taken_back_until_its_statement_begins() {
+        let gathering = Gathering::default();
+        let submits = [waiting(), waiting()];
+        let ids = submits.each_ref().map(|waiting| waiting.task.id.clone());
+        for waiting in submits {
+            gathering.add(waiting);
+        }
+        assert_eq!([&ids[0], &ids[0]].map(|id| gathering.withdraw(id)), [true, false]);
+        let left: Vec<_> = gathering.turn().take().into_iter().map(|waiting| waiting.task.id).collect();
+        assert_eq!(left, ids[1..]);
+        assert!(!gathering.withdraw(&ids[1]));
+    }
+
+    #[test]
+    fn large_requests_do_not_share_a_statement_with_many() {
+        let gathering = Gathering::default();
+        let half = || {
+            let mut waiting = waiting();
+            waiting.task.request = " ".repeat(BYTES / 2);
+            waiting
+        };
+        for _ in 0..5 {
+            gathering.add(half());
+        }
+        let mut turn = gathering.turn();
+        assert_eq!([(); 4].map(|()| turn.take().len()), [2, 2, 1, 0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{PostgresStore, Repeat, TRIES, Tries, timeout};
 use crate::gathering::{Answer, Turn, Waiting};
+use crate::problem::Problem;
 use crate::submit;
 
 impl PostgresStore {
@@ -13,12 +14,21 @@ impl PostgresStore {
         if !submit::may_share(&task) {
             return self.submit_alone(&task).await;
         }
-        let (answer, answered) = oneshot::channel();
+        let ((answer, mut answered), id) = (oneshot::channel(), task.id.clone());
         if self.gathering.add(Waiting { task, answer }) {
             // Spawned, so that others do not wait for a caller that has gone away.
             tokio::spawn(submit_waiting(self.clone(), self.gathering.turn()));
         }
-        answered.await.unwrap_or_else(|_| Err(StoreError::Closed { path: self.path.to_string() }))
+        // While the server is silent, statements take long to fail. Those that wait for one fail as calls without a connection do.
+        let longest = self.pool.timeouts().wait.unwrap_or(self.limit);
+        let answered = match timeout(longest, &mut answered).await {
+            Ok(answered) => answered,
+            Err(_) if self.gathering.withdraw(&id) => {
+                return Err(Problem::unreachable("no statement began in time").at(&self.path));
+            }
+            Err(_) => answered.await,
+        };
+        answered.unwrap_or_else(|_| Err(StoreError::Closed { path: self.path.to_string() }))
     }
 
     async fn submit_alone(&self, task: &NewTask) -> Answer {

@@ -1,7 +1,9 @@
 //! Submits at once share statements, and none is worse off for it.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
-use imgopen_postgres::PostgresStore;
+use imgopen_postgres::{PostgresOptions, PostgresStore};
 use imgopen_store::{Idempotency, KeyId, Moment, NewTask, Store, StoreError, Submitted, TaskId, TaskRow};
 use serde_json::json;
 
@@ -79,4 +81,35 @@ async fn repeated_submits_among_others_make_one_task() {
     let again = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Again(_)))).count();
     assert_eq!((new, again), (6, 4));
     assert_eq!(store.queue_length(100).await.unwrap(), 6);
+}
+
+/// Nobody waits for one statement after the other of a server that is silent.
+#[tokio::test]
+async fn a_submit_that_waits_for_a_statement_fails_in_time() {
+    let Some(database) = empty().await else { return };
+    let (connect_timeout, call_timeout) = (Duration::from_secs(2), Duration::from_secs(6));
+    let store = database.store(&PostgresOptions { connect_timeout, call_timeout, ..options() }).await;
+    let mut locking = database.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    // The first ones begin a statement each, which waits for the lock.
+    let answers = join_all((0..20_u32).map(|number| {
+        let store = &store;
+        async move {
+            tokio::time::sleep(number * Duration::from_millis(50)).await;
+            let start = Instant::now();
+            let error = store.submit(task(&number.to_string())).await.unwrap_err();
+            (number, error.to_string(), start.elapsed())
+        }
+    }));
+    let (early, late): (Vec<_>, Vec<_>) =
+        answers.await.into_iter().partition(|(.., time)| *time < Duration::from_secs(5));
+    assert!(early.iter().all(|(_, error, _)| error.contains("no statement began in time")), "{early:?}");
+    assert!(late.iter().all(|(_, error, _)| error.contains("did not answer within 6s")), "{late:?}");
+    assert!(early.len() >= 8 && !late.is_empty(), "{early:?} {late:?}");
+    lock.rollback().await.unwrap();
+    assert_eq!(store.submit(task("after")).await, Ok(Submitted::New));
+    for (number, ..) in early {
+        assert_eq!(store.task(TaskId(number.to_string())).await.unwrap(), None);
+    }
 }
