@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use imgopen_engine::{Format, Output, Picture};
 use imgopen_service::backups::{BackupOptions, RestoreOptions, backup, restore};
 use imgopen_service::doctor::{Report, examine};
 use imgopen_service::{Clock, Moment, Secret, Serving, StorageSettings};
@@ -87,6 +88,32 @@ async fn a_picture_is_kept_in_a_bucket_until_it_expires() {
     Answer::of(got(&server, &path(&url), &[]).await).await.refused(410);
     let metrics = got(&server, "/metrics", &[]).await.text().await.unwrap();
     assert!(metrics.contains("imgopen_assets_bytes 0\n"), "{metrics}");
+}
+
+/// Some are written at once.
+#[tokio::test]
+async fn pictures_of_a_task_stay_in_their_order() {
+    let bucket = s3::Server::start().await;
+    let picture = |width| {
+        let image = image::DynamicImage::new_rgb8(width, 2);
+        let bytes = imgopen_picture::encode(&image, Format::Png, &Default::default()).unwrap();
+        Picture { bytes, format: Format::Png, width, height: 2, seed: None }
+    };
+    let made: Vec<_> = (1..=6).map(picture).collect();
+    let pictures = made.clone();
+    let engine = Own::new(&operations::ENLARGE_IMAGE, move |_, _| {
+        let output = Output { pictures: pictures.clone(), ..Output::default() };
+        async move { Ok(output) }
+    });
+    let bench = Bench::new().engines(vec![engine]).with(|settings| settings.storage = storage(&bucket));
+    let server = bench.start().await;
+    let task = server.submitted("enlarge_image", enlarge("mine")).await;
+    let row = server.reached(&task, "succeeded").await;
+    let urls = row["outputImageUrlList"].as_array().unwrap();
+    assert_eq!(urls.len(), made.len());
+    for (url, picture) in urls.iter().zip(&made) {
+        assert_eq!(got(&server, url.as_str().unwrap(), &[]).await.bytes().await.unwrap(), picture.bytes);
+    }
 }
 
 #[tokio::test]

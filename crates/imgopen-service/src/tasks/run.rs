@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use imgopen_engine::{Choice, Engine, EngineError, Inputs, Job, JobRequest, Monitor, Output, Unavailable, Watch};
 use imgopen_store::{NewAsset, RunId, StoredFile, StoredPicture, TaskOutput, TaskRow};
 use imgopen_types::{Operation, operations};
@@ -30,6 +31,9 @@ use crate::fleet::suspects::{self, Occupied};
 use crate::live::Entry;
 use crate::loras::{self, NameError};
 use crate::results;
+
+/// How many pictures of a run are written at once.
+const AT_ONCE: usize = 4;
 
 /// What callers see if results could not be stored for too long.
 const UNSTORED: &str = "its result could not be stored";
@@ -329,16 +333,32 @@ pub async fn write(context: &Context, operation: &Operation, audited: Audited, r
     let expires_at = context.settings.assets.lifetime.map(|lifetime| context.clock.now().plus(lifetime));
     let notes = results::bounded_notes(output.notes);
     let mut stored = Vec::new();
-    for (picture, audit) in pictures {
+    let mut pictures = pictures.into_iter();
+    loop {
+        let some: Vec<_> = pictures.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
         run.is_writing = true;
-        match context.assets.put(run.id, &picture, &notes, expires_at).await {
-            Ok(asset) => {
-                release_pictures(context);
-                let (token, seed) = (asset.token.clone(), picture.seed);
-                stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed, audit });
-                run.assets.push(asset);
+        // All of them to their ends: what is written after a fault would be nobody's.
+        let mut puts = Vec::with_capacity(some.len());
+        for (picture, _) in &some {
+            puts.push(context.assets.put(run.id, picture, &notes, expires_at));
+        }
+        let mut failed = None;
+        for (put, (picture, audit)) in join_all(puts).await.into_iter().zip(some) {
+            match put {
+                Ok(asset) => {
+                    release_pictures(context);
+                    let (token, seed) = (asset.token.clone(), picture.seed);
+                    stored.push(StoredPicture { token, width: picture.width, height: picture.height, seed, audit });
+                    run.assets.push(asset);
+                }
+                Err(error) => failed = failed.or(Some(error)),
             }
-            Err(error) => return Outcome::Deferred(unstored(operation, run, error)),
+        }
+        if let Some(error) = failed {
+            return Outcome::Deferred(unstored(operation, run, error));
         }
     }
     let mut files = Vec::new();
