@@ -1,4 +1,5 @@
-//! The time from submit at one process to the result of another, with and without announcements, and in one process.
+//! The time from submit at one process to the result of another, with and without announcements, and in one process. The sandbox
+//! draws a small picture without a pause.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,11 +39,13 @@ impl Way {
         let worker = serve(&database, "worker", &[&setting, "workers=4"]);
         // A task that never ends takes one of the four slots.
         runtime.block_on(api.accepts(&keys, HANG));
+        api.make_shelves();
         Self { api, keys, _worker: Some(worker), http: http() }
     }
 
     fn embedded() -> Self {
         let (api, keys) = Process::embedded(&program(), &["workers=4"]);
+        api.make_shelves();
         Self { api, keys, _worker: None, http: http() }
     }
 
@@ -62,7 +65,9 @@ pub fn measure(cluster: &Arc<Cluster>, runtime: &Runtime) {
     let embedded = Way::embedded();
     let time = |way: &Way| runtime.block_on(way.time());
     let times = alternate(TIMED, [&mut || time(&ways[0]), &mut || time(&ways[1]), &mut || time(&embedded)]);
-    println!("\nfrom submit at one process to the result of another that is idle, median of {TIMED}");
+    println!(
+        "\nfrom submit at one process to the result of another, whose engine is idle and draws at once, median of {TIMED}"
+    );
     for ((name, target), times) in ["with announcements", "by polling alone"].into_iter().zip(TARGETS).zip(&times) {
         let (middle, longest) = (median(times), times.iter().copied().fold(0.0, f64::max));
         let verdict = verdict(middle <= target);
