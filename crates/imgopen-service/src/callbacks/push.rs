@@ -52,16 +52,19 @@ pub async fn run(context: Arc<Context>) {
         pauses: Pauses { jumps: Jumps::new(&context.clock), checked: None },
         context: context.clone(),
     };
+    let mut is_well = true;
     while !context.stopping.is_cancelled() {
         let began = Instant::now();
         pusher.pauses.limit(&context).await;
-        let pause = match pusher.start_due().await {
-            Ok(next) => next.map_or(POLL, |next| next.since(context.clock.now())).clamp(SHORTEST, POLL),
-            Err(error) => {
-                error!(%error, "the callbacks that are due could not be read");
-                POLL
-            }
-        };
+        let started = pusher.start_due().await;
+        if let Err(error) = &started
+            && is_well
+        {
+            error!(%error, "the callbacks that are due could not be read; trying again every second");
+        }
+        is_well = started.is_ok();
+        let next = started.unwrap_or_default();
+        let pause = next.map_or(POLL, |next| next.since(context.clock.now())).clamp(SHORTEST, POLL);
         tokio::select! {
             () = context.pushes.notified() => {}
             () = tokio::time::sleep(pause) => {}
