@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::{StreamExt, stream};
-use imgopen_store::{Doorbell, Ring, RunId};
+use imgopen_store::{Doorbell, KeyId, Ring, RunId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::AsyncMessage;
@@ -28,6 +28,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest time that an announcement takes. It is given up then.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// How many tasks are announced one by one in a transaction, at most. Of more, only their operations are.
+const TASKS: usize = 8;
+
+/// The longest needs that are announced, in bytes. A server takes announcements of less than 8,000.
+const LONGEST_NEEDS: usize = 4000;
 
 /// How many announcements are gathered at most.
 const MOST: usize = 4096;
@@ -65,7 +71,7 @@ impl Bell {
 async fn announce(pool: Pool, mut waiting: UnboundedReceiver<Ring>) {
     let mut gathered = Vec::new();
     while waiting.recv_many(&mut gathered, MOST).await > 0 {
-        let payloads: BTreeSet<String> = gathered.drain(..).map(payload).collect();
+        let payloads = payloads(gathered.drain(..));
         // If this fails, the others find out when they look.
         drop(timeout(LONGEST, notify(&pool, payloads)).await);
         sleep(PAUSE).await;
@@ -126,10 +132,35 @@ async fn hear_until_lost(servers: &Servers, rings: &UnboundedSender<Ring>) -> Re
     }
 }
 
-fn payload(ring: Ring) -> String {
+/// Returns what announces these, each once.
+fn payloads(rings: impl Iterator<Item = Ring>) -> BTreeSet<String> {
+    let (tasks, others): (Vec<_>, Vec<_>) = rings.partition(|ring| matches!(ring, Ring::Task { .. }));
+    let mut payloads: BTreeSet<String> = others.iter().map(payload).collect();
+    let each: BTreeSet<String> = tasks.iter().map(payload).collect();
+    match each.len() <= TASKS {
+        true => payloads.extend(each),
+        false => payloads.extend(tasks.into_iter().map(|task| payload(&without_key(task)))),
+    }
+    payloads
+}
+
+/// Announces a task by its operation alone.
+fn without_key(task: Ring) -> Ring {
+    match task {
+        Ring::Task { operation, .. } => Ring::Work(Some(operation)),
+        other => other,
+    }
+}
+
+fn payload(ring: &Ring) -> String {
     match ring {
         Ring::Work(None) => "w".to_owned(),
         Ring::Work(Some(operation)) => format!("w:{operation}"),
+        // A payload has no NUL.
+        Ring::Task { operation, needs, .. } if needs.len() > LONGEST_NEEDS || needs.contains('\0') => {
+            format!("w:{operation}")
+        }
+        Ring::Task { operation, key, needs } => format!("t:{operation}:{}:{needs}", key.as_str()),
         Ring::Ended => "e".to_owned(),
         Ring::Cancelled(run) => format!("c:{run}"),
     }
@@ -142,6 +173,12 @@ fn ring(payload: &str) -> Option<Ring> {
         "e" => Some(Ring::Ended),
         other => match other.split_once(':')? {
             ("w", operation) => Some(Ring::Work(Some(operation.to_owned()))),
+            ("t", task) => {
+                let (operation, rest) = task.split_once(':')?;
+                let (key, needs) = rest.split_once(':')?;
+                let (operation, key, needs) = (operation.to_owned(), KeyId(key.to_owned()), needs.to_owned());
+                Some(Ring::Task { operation, key, needs })
+            }
             ("c", run) => Some(Ring::Cancelled(RunId(run.to_owned()))),
             _ => None,
         },
@@ -152,13 +189,30 @@ fn ring(payload: &str) -> Option<Ring> {
 mod tests {
     use super::*;
 
+    /// A task of the key with that number.
+    fn task(key: usize, needs: &str) -> Ring {
+        Ring::Task { operation: "outpaint".to_owned(), key: KeyId(key.to_string()), needs: needs.to_owned() }
+    }
+
+    #[test]
+    fn many_tasks_are_announced_by_their_operation() {
+        let few = payloads((0..20).map(|number| task(number % 8, "outpaint")));
+        assert_eq!((few.len(), few.first().map(String::as_str)), (8, Some("t:outpaint:0:outpaint")));
+        let many = payloads((0..9).map(|number| task(number, "outpaint")).chain([Ring::Ended]));
+        assert_eq!(many.iter().collect::<Vec<_>>(), ["e", "w:outpaint"]);
+        for needs in ["a\0b".to_owned(), "n".repeat(LONGEST_NEEDS + 1)] {
+            assert_eq!(payload(&task(1, &needs)), "w:outpaint");
+        }
+    }
+
     #[test]
     fn an_announcement_is_read_as_it_was_written() {
         let work = Ring::Work(Some("outpaint".to_owned()));
-        for announced in [Ring::Work(None), work, Ring::Ended, Ring::Cancelled(RunId("0a:b".to_owned()))] {
-            assert_eq!(ring(&payload(announced.clone())), Some(announced));
+        let cancelled = Ring::Cancelled(RunId("0a:b".to_owned()));
+        for announced in [Ring::Work(None), work, task(1, "outpaint+lora=a:m:1"), task(1, ""), Ring::Ended, cancelled] {
+            assert_eq!(ring(&payload(&announced)), Some(announced));
         }
-        assert_eq!(ring("x:y"), None);
+        assert_eq!([ring("x:y"), ring("t:outpaint:a")], [None, None]);
         assert_eq!(ring("something else"), None);
     }
 }

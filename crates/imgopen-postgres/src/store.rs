@@ -223,10 +223,10 @@ impl Store for PostgresStore {
     }
 
     async fn submit(&self, task: NewTask) -> Result<Submitted, StoreError> {
-        let operation = task.operation.to_owned();
+        let (operation, key, needs) = (task.operation.to_owned(), task.key.clone(), task.needs.clone());
         let submitted = self.submit_soon(task).await?;
         if submitted == Submitted::New {
-            self.bell.ring(Ring::Work(Some(operation)));
+            self.bell.ring(Ring::Task { operation, key, needs });
         }
         Ok(submitted)
     }

@@ -252,6 +252,7 @@ impl Dispatch {
         let Found { pool, needs, begin, lanes, is_complete, has_more } = found;
         {
             let mut counts = self.lock();
+            counts.hints.found(&needs, is_complete);
             if is_complete {
                 counts.drop_hints(&needs, look);
             }
@@ -269,7 +270,9 @@ impl Dispatch {
 
     /// Drops the hints at tasks with these needs that are older than a look, because it has found none.
     pub fn forget(&self, look: u64, needs: &str) {
-        self.lock().drop_hints(needs, look);
+        let mut counts = self.lock();
+        counts.hints.found(needs, true);
+        counts.drop_hints(needs, look);
     }
 
     /// Hints at a task that has just been queued.
@@ -280,6 +283,16 @@ impl Dispatch {
             counts.lane(slot.pool, &slot.key).waiting.add_hint(&slot.needs, slot.begin, look);
         }
         self.notify(slot.pool, slot.begin);
+    }
+
+    /// Hints at a task that another process has just queued, unless more keys wait than are hinted at, which would lose turns to this
+    /// one. Returns whether it did.
+    pub fn hint_heard(&self, slot: &Slot) -> bool {
+        let is_whole = !self.lock().hints.is_partial(&slot.needs);
+        if is_whole {
+            self.hint_one(slot);
+        }
+        is_whole
     }
 
     /// Gives back a slot whose claim found nothing, and drops the hint that led to it.

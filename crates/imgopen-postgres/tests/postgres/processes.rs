@@ -304,7 +304,8 @@ async fn what_a_process_does_is_announced_to_the_others() {
     hear(&mut rings, Ring::Ended).await;
     register(&store, "me", Duration::from_secs(60)).await;
     submit(&store, "a", "1", "any").await;
-    hear(&mut rings, Ring::Work(Some("enlarge_image".to_owned()))).await;
+    let (operation, key, needs) = ("enlarge_image".to_owned(), KeyId("a".to_owned()), "any".to_owned());
+    hear(&mut rings, Ring::Task { operation, key, needs }).await;
     let run = store.claim(next("me", "a", "any")).await.unwrap().unwrap();
     let task = run.clone().ended(Ending::Cancelled, None, Moment(9));
     let end = End { before: State::Running, task, assets: Vec::new(), callback: None, orphans_run: true };

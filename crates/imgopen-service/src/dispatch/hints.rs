@@ -3,7 +3,7 @@
 //! Its rows are too many to be counted in memory, and others claim them at the same time. So there are hints in place of counts:
 //! a part of what waits, as a look at the database has found it. A claim that finds nothing drops its hint.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use imgopen_store::KeyId;
 
@@ -42,9 +42,25 @@ pub struct Hints {
     pub look: u64,
     /// Tasks that this process has handed back and that wait for a pause, by needs and key. Their rows are queued.
     resting: HashMap<(String, KeyId), usize>,
+    /// The needs of tasks of which the last look has not found all keys.
+    partial: HashSet<String>,
 }
 
 impl Hints {
+    /// A look has found all keys with tasks that need this, or a part of them.
+    pub fn found(&mut self, needs: &str, is_complete: bool) {
+        if is_complete {
+            self.partial.remove(needs);
+        } else if !self.partial.contains(needs) {
+            self.partial.insert(needs.to_owned());
+        }
+    }
+
+    /// Whether more keys wait with these needs than a look has found.
+    pub fn is_partial(&self, needs: &str) -> bool {
+        self.partial.contains(needs)
+    }
+
     /// A task waits for a pause, although its row is queued.
     pub fn rests(&mut self, needs: &str, key: &KeyId) {
         *self.resting.entry((needs.to_owned(), key.clone())).or_default() += 1;

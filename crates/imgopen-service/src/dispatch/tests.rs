@@ -338,6 +338,29 @@ fn hints_are_replaced_by_what_a_later_look_has_found() {
 }
 
 #[test]
+fn a_task_of_another_process_is_hinted_at_unless_more_keys_wait() {
+    let queue = queue(100, 10).shared();
+    let look = queue.begin_look();
+    let found = |is_complete| {
+        let (pool, needs, begin, lanes) = (0, "n".to_owned(), Begin::Working, vec![(key("a"), 1)]);
+        Found { pool, needs, begin, lanes, is_complete, has_more: !is_complete }
+    };
+    assert!(queue.hint_heard(&slot(0, "b", "n")));
+    queue.hint(look.number, found(false));
+    assert!(!queue.hint_heard(&slot(0, "c", "n")) && queue.hint_heard(&slot(0, "c", "other")));
+    queue.hint(queue.begin_look().number, found(true));
+    assert!(queue.hint_heard(&slot(0, "d", "n")));
+    let mut taken: Vec<_> = std::iter::from_fn(|| next(&queue, 0)).map(|slot| (slot.key.0, slot.needs)).collect();
+    taken.sort();
+    let expected = [("a", "n"), ("c", "other"), ("d", "n")].map(|(key, needs)| (key.to_owned(), needs.to_owned()));
+    assert_eq!(taken, expected);
+    // Nothing waits any more.
+    queue.hint(queue.begin_look().number, found(false));
+    queue.forget(queue.begin_look().number, "n");
+    assert!(queue.hint_heard(&slot(0, "e", "n")));
+}
+
+#[test]
 fn a_claim_that_finds_nothing_drops_its_hint() {
     let queue = queue(100, 10).shared();
     let look = queue.begin_look();

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use imgopen_store::Ring;
+use imgopen_store::{KeyId, Ring};
 
 use crate::context::Context;
+use crate::dispatch::Slot;
+use crate::tasks::needs::Needs;
 
 /// Hears announcements until the service stops.
 pub async fn run(context: Arc<Context>) {
@@ -29,10 +31,25 @@ fn heard(context: &Context, ring: Ring) {
                 fleet.work.notify_one();
             }
         }
+        Ring::Task { operation, key, needs } => {
+            if fleet.may_run(&operation) && waits_here(context, key, needs) {
+                fleet.work.notify_one();
+            }
+        }
         Ring::Ended => {
             fleet.ended.notify_one();
             context.pushes.notify_one();
         }
         Ring::Cancelled(run) => context.running.cancel(&run),
     }
+}
+
+/// Hints at a task that was queued, so that it begins without a look at the database. Returns whether it can run here but is to wait for
+/// a look.
+fn waits_here(context: &Context, key: KeyId, needs: String) -> bool {
+    if !context.settings.role.runs_tasks() {
+        return false;
+    }
+    let slot = Needs::parse(&needs).slot_here(context, key);
+    slot.is_some_and(|slot| !context.dispatch.hint_heard(&Slot { needs, ..slot }))
 }
