@@ -1,9 +1,13 @@
 //! Announcements among processes are lost, or there are none.
 
+use std::time::Duration;
+
 use imgopen_tests::calls::call;
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::processes::{Fleet, Role, drawing, slowly};
+use crate::common::http::post;
 use crate::common::receiver::{Receiver, Reply};
 use crate::common::until;
 
@@ -51,4 +55,31 @@ async fn a_process_that_no_longer_hears_finds_out_for_itself() {
     );
     all_is_found_out(&fleet).await;
     both_listen().await;
+}
+
+/// While a key has all its runs, what else it has queued is known, and is no reason for a look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_idle_slot_begins_what_is_announced_although_others_wait() {
+    let Some(fleet) = Fleet::new(&[]).await else { return };
+    let settings = ["workers=2", "queue.running_per_key=1"];
+    let _processes = [fleet.launch(Role::Api).await, fleet.launch_with(Role::Worker, &settings).await];
+    fleet.draw("first", "hang").await;
+    fleet.runs("first", 1).await;
+    fleet.draw("second", "hang").await;
+    let url = fleet.url();
+    for number in 0..9 {
+        sleep(Duration::from_millis(130)).await;
+        let name = format!("quick{number}");
+        let request = drawing(&name, "delay=1ms", None);
+        let answer = post(&fleet.http, (&fleet.other_key, &url), "flux_text_to_image", &[], &request).await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        fleet.reached(&name, "succeeded").await;
+    }
+    let waits = "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY started_at - created_at) FROM tasks
+                 WHERE caller_id LIKE 'quick%'";
+    let median = fleet.database.count(waits);
+    println!("a task waits for {median} ms in the median");
+    // A look is made half a second after the one before, at the earliest.
+    assert!(median < 150, "{median}");
+    assert_eq!(fleet.row("second").state, "queued");
 }

@@ -24,6 +24,7 @@
 //! | `a_task_waits_for_a_bucket…` | the row of a result is written after its pictures | `write` in `imgopen-service/src/tasks/run.rs`: go on when `assets.put` fails |
 //! | `a_worker_with_a_wrong_secret…` | a fault of the machine costs no attempt | `attempt = attempt - 1` in `HAND_BACK` of `…/tasks.rs`: remove it |
 //! | `processes_that_announce_nothing…`, `a_process_that_no_longer_hears…` | announcements only save time | look for work only when the bell rings |
+//! | `an_idle_slot_begins…` | a task is announced with its key, and begins without a look | `TASKS` in `…/doorbell.rs`: 0 |
 //! | `two_processes_push…` | an attempt to push is claimed | `claim` and `claimed_until` in `…/due.rs` |
 //! | `a_push_of_a_process_that_is_killed…` | a claim of an attempt ends, and its callback keeps its id | `claimed_until` without an end |
 //! | `callbacks_to_a_dead_receiver…` | origins take turns | push by `next_at` alone in `…/due.rs` |
