@@ -176,7 +176,9 @@ fn what_a_camera_and_people_wrote_is_kept_but_the_place() {
         assert!(contains(&result, part), "{}", part.escape_ascii());
     }
     // The last one is in the thumbnail of Photoshop, the one before in that of EXIF data.
-    let of_camera = exif(CAMERA);
+    // One of its directories names a next one, which is an error otherwise.
+    let of_camera = exif::Reader::new().continue_on_error(true).read_from_container(&mut Cursor::new(CAMERA));
+    let of_camera = of_camera.or_else(|error| error.distill_partial_result(|_| ())).unwrap();
     let number = |tag| of_camera.get_field(tag, In::THUMBNAIL).unwrap().value.get_uint(0).unwrap() as usize;
     let [at, length] = [Tag::JPEGInterchangeFormat, Tag::JPEGInterchangeFormatLength].map(number);
     let thumbnail = &of_camera.buf()[at..at + length];

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use super::processes::{Fleet, LEASE, Member, Role};
+use super::processes::{Fleet, LEASE, Member, Role, slowly};
 use super::proxy::Way;
 use crate::common::chance;
 use crate::common::load::{Load, Trouble};
@@ -116,6 +116,19 @@ impl Nemesis {
         sleep(Duration::from_millis(self.random.u64(200..1500))).await;
     }
 
+    /// Kills all workers once one runs a task that takes longer than this, and starts others.
+    async fn interrupt(&mut self) {
+        let long = "SELECT 1 FROM tasks WHERE state = 'running' AND request::text LIKE '%delay=8s%'";
+        let is_running = async || (!block_in_place(|| self.fleet.database.rows(long)).is_empty()).then_some(());
+        slowly("a long task runs", is_running).await;
+        let (workers, others) = self.members.drain(..).partition(|member| member.role == Role::Worker);
+        self.members = others;
+        for worker in workers {
+            worker.kill();
+            self.members.push(self.fleet.launch(Role::Worker).await);
+        }
+    }
+
     fn any(&mut self) -> usize {
         self.random.usize(0..self.members.len())
     }
@@ -195,6 +208,7 @@ async fn whatever_goes_wrong_with_a_fleet_nothing_is_lost_doubled_or_done_wrong(
     fleet.is_open(&members[1]).await;
     let submitters: Vec<_> = (0..SUBMITTERS).map(|number| tokio::spawn(load.clone().submit(seed, number))).collect();
     let mut nemesis = Nemesis { fleet, members, random: Rng::with_seed(seed), counts: BTreeMap::new() };
+    nemesis.interrupt().await;
     while began.elapsed() < chance::duration("FLEET_MINUTES", Duration::from_secs(40)) {
         nemesis.go_wrong().await;
         assert!(!submitters.iter().any(|submitter| submitter.is_finished()), "a submitter met what must not happen");
