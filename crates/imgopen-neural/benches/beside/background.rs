@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::{DynamicImage, GrayImage, Luma};
 use imgopen_engine::PictureLimits;
-use imgopen_neural::Background;
+use imgopen_neural::{Background, Nets, SessionSettings};
 use imgopen_picture::decode;
 use imgopen_types::operations::REMOVE_BACKGROUND;
 use serde_json::json;
@@ -46,7 +46,13 @@ pub fn compare(bench: &Bench) -> Result<()> {
         println!("  MISSED: as exact as rembg");
     }
     let CutOut { file, .. } = all.first().ok_or("no pictures")?;
-    times("bytes to bytes, 512x512", ROUNDS, None, || run(file).map(drop), || rembg.work("0", None))
+    for runtime in bench.runtimes()? {
+        let what = format!("bytes to bytes, 512x512, by {}", runtime.name());
+        let engine = Background::new(Nets::run_by(runtime, &bench.models, SessionSettings::default()));
+        let run = || bench.run(&engine, &REMOVE_BACKGROUND, "sourceImage", file, json!({})).map(drop);
+        times(&what, ROUNDS, None, run, || rembg.work("0", None))?;
+    }
+    Ok(())
 }
 
 /// Returns the path of the net that the engine uses.

