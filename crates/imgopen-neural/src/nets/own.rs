@@ -171,7 +171,7 @@ impl Own {
         let mut files = lock(&self.files);
         let now = files.get(path).filter(|now| now.stamp == seen.stamp);
         let is_refused = now.is_some_and(|now| matches!(now.finding, Finding::Unusable(_)));
-        let is_new = now.is_none();
+        let is_new = now.is_none_or(|now| matches!(now.finding, Finding::Changing));
         if is_refused && matches!(seen.finding, Finding::Net(..)) {
             return;
         }

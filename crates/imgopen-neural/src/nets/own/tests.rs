@@ -375,6 +375,29 @@ fn nobody_waits_while_a_net_is_tried() {
     assert_eq!(own.problem(Role::Upscaling).as_deref(), Some("it fails on pictures"));
 }
 
+/// Both were being written when they were last looked at.
+#[test]
+fn a_file_that_no_longer_changes_counts_while_others_are_tried() {
+    let models = Models::new();
+    let (runtime, begun, end) = Waiting::new();
+    let own = own(models.directory.path(), Arc::new(runtime));
+    for (seconds, upscaling, inpainting) in [(1, b"no net".to_vec(), b"no net".to_vec()), (2, esrgan(), lama())] {
+        for (path, bytes) in [("ESRGAN/a.onnx", upscaling), ("lama/b.onnx", inpainting)] {
+            models.write(path, &bytes);
+            models.touch(path, seconds);
+        }
+        own.look();
+    }
+    end.send(()).unwrap();
+    thread::scope(|scope| {
+        let look = scope.spawn(|| own.look());
+        (0..2).for_each(|_| begun.recv_timeout(LONG).unwrap());
+        assert_eq!(own.names(&Role::ALL), ["a.onnx"]);
+        end.send(()).unwrap();
+        look.join().unwrap();
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_followed_once() {
