@@ -56,7 +56,7 @@ impl Hints {
         }
     }
 
-    /// Whether more keys wait with these needs than a look has found.
+    /// Whether more keys wait with these needs than the last look has found.
     pub fn is_partial(&self, needs: &str) -> bool {
         self.partial.contains(needs)
     }

@@ -156,9 +156,10 @@ impl Looking {
         self.list(store, dispatch, &look, slots).await
     }
 
-    /// Drops hints at what nobody waits for any more.
+    /// Drops hints at what nobody waits for any more, and what is known of it.
     fn forget_others(&mut self, dispatch: &Dispatch, look: &Look, waiting: &[String]) {
-        for needs in look.lanes.keys() {
+        // Hints at a part of the keys may all have been followed.
+        for needs in look.lanes.keys().chain(self.cursors.keys()) {
             if !waiting.contains(needs) {
                 dispatch.forget(look.number, needs);
             }

@@ -260,6 +260,20 @@ async fn a_task_that_rests_is_not_hinted_at() {
 }
 
 #[test]
+fn needs_without_tasks_are_no_longer_known_in_part() {
+    let pool = Pool { engine: None, slots: 2, fetching: FETCHING, running_per_key: MOST };
+    let (dispatch, mut looking) = (Dispatch::new(vec![pool], 1000).shared(), Looking::new(1));
+    let slot = slot(0, NEEDS[1]).unwrap();
+    let look = dispatch.begin_look();
+    looking.found(&dispatch, &look, slot.clone(), vec![(KeyId("a".to_owned()), 1)], 1);
+    assert!(!dispatch.hint_heard(&slot));
+    assert!(dispatch.next(0, slot.begin).is_some());
+    let look = dispatch.begin_look();
+    looking.forget_others(&dispatch, &look, &[]);
+    assert!(dispatch.hint_heard(&slot));
+}
+
+#[test]
 fn a_long_queue_is_counted_less_often() {
     let pause = |took| pause_of(Duration::from_millis(took)).as_millis();
     assert_eq!([0, 20, 100, 2000].map(pause), [1000, 1000, 5000, 100_000]);
