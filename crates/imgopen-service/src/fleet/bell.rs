@@ -32,7 +32,7 @@ fn heard(context: &Context, ring: Ring) {
             }
         }
         Ring::Task { operation, key, needs } => {
-            if fleet.may_run(&operation) && waits_here(context, key, needs) {
+            if fleet.may_run(&operation) && needs_look(context, key, needs) {
                 fleet.work.notify_one();
             }
         }
@@ -44,9 +44,9 @@ fn heard(context: &Context, ring: Ring) {
     }
 }
 
-/// Hints at a task that was queued, so that it begins without a look at the database. Returns whether it can run here but is to wait for
-/// a look.
-fn waits_here(context: &Context, key: KeyId, needs: String) -> bool {
+/// Hints at a task that was queued, so that it begins without a look at the database. Returns whether it can run here but has to be
+/// found by a look, because other keys wait that are not hinted at.
+fn needs_look(context: &Context, key: KeyId, needs: String) -> bool {
     if !context.settings.role.runs_tasks() {
         return false;
     }
