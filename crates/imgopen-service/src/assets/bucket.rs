@@ -47,7 +47,7 @@ const AT_ONCE: usize = 16;
 /// How often the mark is written again because another process of the same database has drawn another number.
 const MARKS: usize = 3;
 
-/// How often the mark is looked for that another process may be about to write, and the pause before each look.
+/// How often a mark is looked for again that another process may be about to write, and the pause before that.
 const LOOKS: usize = 5;
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -157,8 +157,9 @@ impl InBucket {
     /// Marks the prefix with a new number. Returns `false` if the database had none, and another process gave it one meanwhile, which
     /// may be that of another prefix.
     ///
-    /// The database has it first: if the process dies in between, the prefix is looked at again as it was before. Of two processes
-    /// that do so at once, both write what the database has in the end. Where nothing can be written, the number stays.
+    /// The database has it first: if a single process dies in between, the prefix is looked at again as it was before. If one of
+    /// several does, the others cannot know which prefix it meant, and an operator says so. Of two processes that do so at once, both
+    /// write what the database has in the end. Where nothing can be written, the number stays.
     async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<bool, AssetError> {
         mark::write_probe(&self.bucket).await?;
         let mut number = number()?;
