@@ -132,8 +132,8 @@ impl Error {
         }
     }
 
-    /// Returns whether a retry may succeed: what may pass ([`Error::may_pass`]), except for an answer that is too large, which
-    /// arrived.
+    /// Returns whether a retry may succeed: what may pass ([`Error::may_pass`]), except for an answer that is too large, as the next
+    /// one would be.
     pub fn is_retryable(&self) -> bool {
         self.may_pass() && !matches!(self, Error::TooLarge { .. })
     }

@@ -10,7 +10,7 @@ use crate::Error;
 /// submits with a key ([`ClientBuilder::idempotency_keys`](crate::ClientBuilder::idempotency_keys),
 /// [`Dynamic::idempotency_key`](crate::Dynamic::idempotency_key)), and any call that was surely not processed, because no
 /// connection could be made or the server put it off with 425 or 429. They are retried only after temporary failures: no answer,
-/// one that cannot be read, or 408, 425, 429 or 5xx except 501 ([`Error::is_retryable`]).
+/// one that cannot be read, a temporary redirect, or 408, 425, 429 or 5xx except 501 ([`Error::is_retryable`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let again = |error: &Error| Retry::default().wait(1, error).is_some();
-        assert!([408, 425, 429, 500, 502, 503, 504, 599].into_iter().all(|code| again(&status(code, None))));
-        assert!(![400, 401, 404, 409, 422, 501].into_iter().any(|code| again(&status(code, None))));
+        assert!([302, 307, 408, 425, 429, 500, 502, 503, 504, 599].into_iter().all(|code| again(&status(code, None))));
+        assert!(![301, 308, 400, 401, 404, 409, 422, 501].into_iter().any(|code| again(&status(code, None))));
         assert!(!again(&Error::InvalidRequest(String::new())));
     }
 
