@@ -165,10 +165,14 @@ impl InBucket {
         let mut number = number()?;
         if noted.is_some() || !self.is_shared {
             store.set_note(Note::Pictures, number).await?;
-        } else if store.first_note(Note::Pictures, number).await? != number {
-            return Ok(false);
+            *self.drawn() = Some(number);
+        } else {
+            // Before the database answers: it may have the number although the answer is lost.
+            *self.drawn() = Some(number);
+            if store.first_note(Note::Pictures, number).await? != number {
+                return Ok(false);
+            }
         }
-        *self.drawn() = Some(number);
         for _ in 0..MARKS {
             number = store.note(Note::Pictures).await?.unwrap_or(number);
             mark::write(&self.bucket, number).await?;
