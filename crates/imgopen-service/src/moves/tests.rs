@@ -260,25 +260,34 @@ async fn a_move_whose_source_was_used_meanwhile_is_not_valid() {
     assert!(!run(directory.path(), &another, MoveOptions::default()).await.unwrap().is_resumed);
 }
 
-#[tokio::test]
-async fn a_row_that_arrives_with_another_value_is_found() {
+/// Loses an answer of the move when all rows have arrived, alters the tasks of the target, and returns why the next move fails.
+async fn altered(change: impl Fn(&mut BTreeSet<String>)) -> (TempDir, MoveError) {
     let ((directory, _), target) = (source().await, Memory::new());
-    // The last answer of the move is lost, and meanwhile a row of the target is changed.
-    let stopped = (0..).map(|puts| (puts, target.clone()));
-    for (puts, target) in stopped {
-        target.puts.store(puts, Ordering::Relaxed);
-        let error = run(directory.path(), &target, MoveOptions::default()).await.unwrap_err();
-        assert!(matches!(&error, MoveError::Store(_)), "{error}");
-        let mut held = target.held.lock().unwrap();
-        if let Some(tasks) = held.rows.get_mut(&RowKind::Tasks) {
-            let row = tasks.pop_first().unwrap();
-            tasks.insert(row.replace("enlarge_image", "blur"));
-            break;
-        }
-    }
+    target.puts.store(RowKind::ALL.len(), Ordering::Relaxed);
+    let error = run(directory.path(), &target, MoveOptions::default()).await.unwrap_err();
+    assert!(matches!(&error, MoveError::Store(_)), "{error}");
+    change(target.held.lock().unwrap().rows.get_mut(&RowKind::Tasks).unwrap());
     target.puts.store(usize::MAX, Ordering::Relaxed);
     let error = run(directory.path(), &target, MoveOptions::default()).await.unwrap_err();
+    (directory, error)
+}
+
+#[tokio::test]
+async fn a_row_that_arrives_with_another_value_is_found() {
+    let (directory, error) = altered(|tasks| {
+        let row = tasks.pop_first().unwrap();
+        tasks.insert(row.replace("enlarge_image", "blur"));
+    })
+    .await;
     assert!(matches!(error, MoveError::AlteredRows { kind: RowKind::Tasks, differing: 1 }), "{error}");
+    assert_eq!(moved::done(directory.path()).unwrap(), None);
+}
+
+/// All that the source has is there, too.
+#[tokio::test]
+async fn a_row_that_the_source_does_not_have_is_found() {
+    let (directory, error) = altered(|tasks| assert!(tasks.insert("another".to_owned()))).await;
+    assert!(matches!(error, MoveError::Differs { kind: RowKind::Tasks, source_count: 2, target_count: 3 }), "{error}");
     assert_eq!(moved::done(directory.path()).unwrap(), None);
 }
 
