@@ -247,14 +247,14 @@ impl Counts {
             match field? {
                 (node::INPUT, value) => {
                     self.part()?;
-                    inputs.push(value.text()?.to_owned());
+                    inputs.push(value.name()?.to_owned());
                 }
                 (node::OUTPUT, value) => {
                     self.part()?;
-                    outputs.push(value.text()?.to_owned());
+                    outputs.push(value.name()?.to_owned());
                 }
-                (node::OP_TYPE, value) => operator = value.text()?,
-                (node::DOMAIN, value) => domain = value.text()?,
+                (node::OP_TYPE, value) => operator = value.name()?,
+                (node::DOMAIN, value) => domain = value.name()?,
                 (node::ATTRIBUTE, value) => {
                     let read = self.attribute(value.bytes()?, depth, most)?;
                     constant = constant.or(read.constant);
@@ -276,7 +276,7 @@ impl Counts {
         let (mut ints, mut floats) = (Vec::new(), Vec::new());
         for field in Fields::new(message) {
             match field? {
-                (attribute::NAME, value) => read.name = value.text()?.to_owned(),
+                (attribute::NAME, value) => read.name = value.name()?.to_owned(),
                 (attribute::I, value) => read.value = Some(Attribute::Int(value.int()?)),
                 (attribute::F, value) => read.value = Some(Attribute::Float(value.float()?)),
                 // It may be bytes that are not a text.
@@ -338,7 +338,7 @@ impl Counts {
         let (mut raw, mut loose, mut numbers) = (None, 0_usize, Vec::new());
         for field in Fields::new(message) {
             match field? {
-                (tensor::NAME, value) => name = value.text()?,
+                (tensor::NAME, value) => name = value.name()?,
                 (tensor::DIMS, value) => self.kept(&mut dims, |each| value.ints(each))?,
                 (tensor::DATA_TYPE, value) => kind = value.int()?,
                 (tensor::RAW_DATA, value) => raw = Some(value.bytes()?),
@@ -401,7 +401,7 @@ impl Counts {
         let mut port = Port { name: String::new(), element: ElementType::Other(0), shape: None };
         for field in Fields::new(message) {
             match field? {
-                (value::NAME, value) => port.name = value.text()?.to_owned(),
+                (value::NAME, value) => port.name = value.name()?.to_owned(),
                 (value::TYPE, value) => {
                     for field in Fields::new(value.bytes()?) {
                         match field? {
@@ -455,7 +455,7 @@ fn dimension(message: Value<'_>) -> Result<Dimension, String> {
             (shape::VALUE, value) => {
                 dimension = usize::try_from(value.int()?).map_or(Dimension::Unknown, Dimension::Fixed);
             }
-            (shape::PARAM, value) => dimension = Dimension::Named(value.text()?.to_owned()),
+            (shape::PARAM, value) => dimension = Dimension::Named(value.name()?.to_owned()),
             _ => {}
         }
     }

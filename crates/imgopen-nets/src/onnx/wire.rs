@@ -95,7 +95,7 @@ impl<'a> Value<'a> {
     }
 
     /// Returns a name. Messages repeat names, and with control characters one could pass for a message of its own.
-    pub fn text(self) -> Result<&'a str, &'static str> {
+    pub fn name(self) -> Result<&'a str, &'static str> {
         let text = str::from_utf8(self.bytes()?).map_err(|_| "it has a text that is not UTF-8")?;
         match text.contains(char::is_control) {
             true => Err("it has a name with control characters, such as a line break"),
@@ -228,7 +228,7 @@ mod tests {
         let bytes = Message::default().text(1, "é").message(16, &inner).int(2, 0).into_bytes();
         let fields: Vec<_> = Fields::new(&bytes).collect::<Result<_, _>>().unwrap();
         assert_eq!(fields.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 16, 2]);
-        assert_eq!((fields[0].1.text(), fields[2].1.int()), (Ok("é"), Ok(0)));
+        assert_eq!((fields[0].1.name(), fields[2].1.int()), (Ok("é"), Ok(0)));
         let inner: Vec<_> = Fields::new(fields[1].1.bytes().unwrap()).collect::<Result<_, _>>().unwrap();
         assert_eq!((inner[0].1.int(), inner[1].1.float()), (Ok(i64::MIN), Ok(-0.5)));
     }
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn names_have_no_control_characters() {
         for name in ["a\nb", "\0", "\u{1b}[31m", "a\u{85}"] {
-            let error = Value::Bytes(name.as_bytes()).text().unwrap_err();
+            let error = Value::Bytes(name.as_bytes()).name().unwrap_err();
             assert!(error.contains("control characters"), "{name:?}: {error}");
         }
-        assert_eq!(Value::Bytes("/Größe.1 /конв".as_bytes()).text(), Ok("/Größe.1 /конв"));
-        assert_eq!(Value::Bytes(b"\xff").text(), Err("it has a text that is not UTF-8"));
+        assert_eq!(Value::Bytes("/Größe.1 /конв".as_bytes()).name(), Ok("/Größe.1 /конв"));
+        assert_eq!(Value::Bytes(b"\xff").name(), Err("it has a text that is not UTF-8"));
     }
 
     #[test]
