@@ -183,21 +183,23 @@ async fn fetch(http: &reqwest::Client, url: &str, directory: &Path) -> Result<(N
     let mut file = temporary(directory).with_context(cannot)?;
     let mut bytes = 0;
     while let Some(chunk) = response.chunk().await? {
-        if bytes == 0 && is_page(&chunk) {
-            return Err(Unfetched::odd("it is an HTML page in place of the result"));
-        }
         bytes += chunk.len() as u64;
         fits(bytes)?;
         file.write_all(&chunk).with_context(cannot)?;
     }
-    if bytes == 0 { Err(Unfetched::odd("it is empty")) } else { Ok((file, bytes)) }
+    if bytes == 0 {
+        return Err(Unfetched::odd("it is empty"));
+    }
+    let (_, beginning) = beginning(file.path()).context("cannot read what was fetched")?;
+    if is_page(&beginning) {
+        return Err(Unfetched::odd("it is an HTML page in place of the result"));
+    }
+    Ok((file, bytes))
 }
 
 /// Whether a file is a web page, by its beginning.
 fn is_page(beginning: &[u8]) -> bool {
-    let text = beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(beginning).trim_ascii_start();
-    let begins = |with: &str| text.get(..with.len()).is_some_and(|text| text.eq_ignore_ascii_case(with.as_bytes()));
-    ["<!doctype html", "<html", "<head", "<body"].into_iter().any(begins)
+    matches!(picture::inspect(beginning, &LIMITS), Err(picture::Problem::WrongKind("an HTML page")))
 }
 
 fn cannot_write(directory: &Path) -> String {
@@ -269,11 +271,17 @@ fn temporary(directory: &Path) -> std::io::Result<NamedTempFile> {
     builder.tempfile_in(directory)
 }
 
-/// Returns the header of a picture, or nothing for other files.
-fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<Header>> {
+/// Opens a file and reads its beginning.
+fn beginning(path: &Path) -> std::io::Result<(std::fs::File, Vec<u8>)> {
     let mut file = std::fs::File::open(path)?;
     let mut read = Vec::new();
     (&mut file).take(BEGINNING).read_to_end(&mut read)?;
+    Ok((file, read))
+}
+
+/// Returns the header of a picture, or nothing for other files.
+fn inspect(path: &Path, bytes: u64) -> anyhow::Result<Option<Header>> {
+    let (mut file, mut read) = beginning(path)?;
     if let Err(picture::Problem::NoPicture | picture::Problem::WrongKind(_)) = picture::inspect(&read, &LIMITS) {
         return Ok(None);
     }
@@ -436,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_page_is_recognised_by_its_beginning() {
-        for page in ["<html>", "\u{FEFF}\n <!DOCTYPE HTML PUBLIC", "<Head><title>", "<body>"] {
+        for page in ["<html>", "\u{FEFF}\n <!DOCTYPE HTML PUBLIC", "<!-- down --><Head><title>", "<body>"] {
             assert!(is_page(page.as_bytes()), "{page}");
         }
         for other in ["", "<", "<svg", "<?xml", "html", "\u{89}PNG"] {
