@@ -152,6 +152,15 @@ impl Remote {
         random_hex().and_then(|key| Ok(Some(key + &random_hex()?))).map_err(failed)
     }
 
+    /// Makes a call that changes nothing, as [`Remote::answered`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of the last call.
+    pub async fn query<T>(&self, call: impl AsyncFn(&Client) -> Result<T, Error>) -> Result<T, Error> {
+        self.answered(PATIENCE, true, false, call).await
+    }
+
     /// Makes a call, which has the client's own retries, and makes it again while the server puts it off, as long as there is time
     /// for the pauses that it asks for. A call that is not safe to repeat is made again only if it was surely not processed.
     ///
@@ -221,7 +230,7 @@ impl Remote {
 }
 
 /// Returns how long to wait before a call is made again; `None` if the server has not put it off, or for longer than there is time.
-/// Without it, a call that may have been processed ends after the client's own retries, which keep pauses up to `own`.
+/// A call that may have been processed is not put off by a pause up to `own`, because the client has kept that and tried again.
 fn pause(error: &Error, is_safe: bool, own: Duration, left: Duration) -> Option<Duration> {
     let asked = error.retry_after()?;
     let is_put_off = error.is_unprocessed() || (is_safe && error.is_retryable() && asked > own);

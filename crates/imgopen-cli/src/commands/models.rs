@@ -7,7 +7,7 @@ use super::packs;
 use crate::args::connection::Connection;
 use crate::args::models::{ModelKind, Models};
 use crate::output::{print, print_json};
-use crate::remote::{PATIENCE, Remote};
+use crate::remote::Remote;
 
 /// The rows of a page.
 const PAGE: i64 = 100;
@@ -62,7 +62,7 @@ macro_rules! pages {
                 });
                 call.send().await.into_data()
             };
-            let answer = $remote.answered(PATIENCE, true, false, query).await;
+            let answer = $remote.query(query).await;
             let answer = answer.map_err(|error| $remote.explain(error))?;
             let is_empty = answer.rows.is_empty();
             found.extend(answer.rows.into_iter().map(|row| Model {

@@ -21,7 +21,7 @@ use crate::job::progress::Bar;
 use crate::job::target::Target;
 use crate::job::wait::Patience;
 use crate::output::{print, print_json};
-use crate::remote::{PATIENCE, Remote};
+use crate::remote::Remote;
 
 /// The most rows of a page.
 const PAGE: usize = 100;
@@ -127,7 +127,7 @@ fn unsupported(remote: &Remote, what: &str, fix: &str) -> Failure {
 }
 
 async fn find(remote: &Remote, id: &str) -> Result<Answer<Option<Task>>, Error> {
-    remote.answered(PATIENCE, true, false, async |client: &Client| lookup::find(client, id).await).await
+    remote.query(async |client: &Client| lookup::find(client, id).await).await
 }
 
 async fn show(remote: &Remote, which: &Which, as_json: bool) -> anyhow::Result<()> {
@@ -139,7 +139,7 @@ async fn show(remote: &Remote, which: &Which, as_json: bool) -> anyhow::Result<(
     }
     let job = job(remote, which, None).await?;
     let query = async |client: &Client| client.progress(job.operation, &job.id).await;
-    let progress = remote.answered(PATIENCE, true, false, query).await.map_err(|error| remote.explain(error))?;
+    let progress = remote.query(query).await.map_err(|error| remote.explain(error))?;
     let state = progress.report.state();
     if as_json {
         let (operation, state) = (job.operation.id, state_name(state));
@@ -208,7 +208,7 @@ async fn list(
         }
         let request = request.build().map_err(|faults| Failure::usage(faults.to_string()))?;
         let query = async |client: &Client| lookup::list(client, request.clone()).await;
-        let page = remote.answered(PATIENCE, true, false, query).await.map_err(|error| remote.explain(error))?;
+        let page = remote.query(query).await.map_err(|error| remote.explain(error))?;
         let Answer::Supported((rows, next)) = page else {
             let fix = "`imgopen tasks show ID --operation NAME` shows one task";
             return Err(unsupported(remote, "listing tasks", fix).into());
