@@ -24,7 +24,7 @@ pub fn imgopen() -> Command {
 }
 
 /// The flag for the database that stands in place of that in a data directory, if the tests are run on PostgreSQL.
-fn database(folder: &Path) -> Vec<String> {
+pub fn database(folder: &Path) -> Vec<String> {
     let url = super::postgres::instead_of(folder).map(|database| database.url());
     url.map_or_else(Vec::new, |url| vec!["--database".to_owned(), url])
 }

@@ -7,7 +7,7 @@ use imgopen_tests::calls::call;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::common::program::{Key, Program, imgopen};
+use crate::common::program::{Key, Program, database, imgopen};
 use crate::common::rows::{task, text};
 use crate::common::until;
 use crate::{World, jobs};
@@ -92,6 +92,7 @@ async fn without_the_sandbox_nothing_replaces_a_missing_engine() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = imgopen();
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    command.args(database(folder.path()));
     let program = tokio::task::block_in_place(|| Program::start(command));
     let key = tokio::task::block_in_place(|| Key::create(folder.path()));
     let request = json!({
