@@ -1,6 +1,8 @@
 //! A service for one test: its data directory, key, clock and engines, and calls to it.
 
 pub mod engines;
+#[cfg(all(unix, feature = "postgres"))]
+mod instead;
 pub mod s3;
 #[cfg(all(unix, feature = "postgres"))]
 pub mod way;
@@ -23,6 +25,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
+#[cfg(all(unix, feature = "postgres"))]
+use self::instead::Instead;
+
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -34,6 +39,8 @@ pub struct Bench {
     pub registry: Registry,
     pub data_dir: Arc<TempDir>,
     key: Option<NewKey>,
+    #[cfg(all(unix, feature = "postgres"))]
+    instead: Instead,
 }
 
 /// A running service.
@@ -70,7 +77,15 @@ impl Bench {
             ..Settings::default()
         };
         let registry = Registry::new(vec![Arc::new(sandbox())]);
-        Self { settings, clock: Clock::system(), registry, data_dir: Arc::new(directory), key: None }
+        Self {
+            settings,
+            clock: Clock::system(),
+            registry,
+            data_dir: Arc::new(directory),
+            key: None,
+            #[cfg(all(unix, feature = "postgres"))]
+            instead: Instead::default(),
+        }
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -93,7 +108,10 @@ impl Bench {
     }
 
     pub async fn open(&self) -> Result<Service, StartError> {
-        Service::open(self.settings.clone(), self.clock.clone(), self.registry.clone()).await
+        let settings = self.settings.clone();
+        #[cfg(all(unix, feature = "postgres"))]
+        let settings = self.instead.settings(settings).await;
+        Service::open(settings, self.clock.clone(), self.registry.clone()).await
     }
 
     pub async fn start(self) -> Server {
