@@ -1,6 +1,11 @@
 //! How loading or running a net fails.
 
+use std::time::Duration;
+
 use imgopen_engine::EngineError;
+
+/// The pause before a run that was ended from outside is tried again.
+const RELIEF: Duration = Duration::from_secs(5);
 
 /// Why a net cannot be used, or a run has no result.
 ///
@@ -31,7 +36,17 @@ pub enum NetError {
         /// What the runtime says.
         problem: String,
     },
-    /// A runtime cannot be used: its library is missing or does not fit, or a provider is not there.
+    /// The process that loaded or ran the net was ended from outside, as by a system that is short of memory. That says little
+    /// about the net.
+    #[error("the net in \"{file}\" was interrupted: {problem}")]
+    Killed {
+        /// The file's name.
+        file: String,
+        /// How the process ended.
+        problem: String,
+    },
+    /// A runtime cannot be used: its library is missing or does not fit, a provider is not there, or the process of a net has
+    /// ended.
     #[error("{runtime} cannot be used: {problem}")]
     Runtime {
         /// The name of the runtime.
@@ -41,13 +56,16 @@ pub enum NetError {
     },
 }
 
-/// A model file or a runtime that cannot be used makes the engine unavailable, because the operator can replace it; everything
-/// else is a failure.
+/// A model file or a runtime that cannot be used makes the engine unavailable, because the operator can replace it, and so does a
+/// run that was ended from outside, alone with a pause after which it makes sense to try again. Everything else is a failure.
 impl From<NetError> for EngineError {
     fn from(error: NetError) -> Self {
         match error {
             NetError::File { .. } | NetError::Runtime { .. } => {
                 EngineError::Unavailable { reason: error.to_string(), retry_after: None }
+            }
+            NetError::Killed { .. } => {
+                EngineError::Unavailable { reason: error.to_string(), retry_after: Some(RELIEF) }
             }
             NetError::Use { .. } | NetError::Run { .. } => EngineError::Failed(error.to_string()),
         }

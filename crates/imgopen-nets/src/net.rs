@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::NetError;
 use crate::guard::guarded;
 use crate::model::{self, Limits, ModelFile};
-use crate::runtime::{LoadError, Program, Runtime};
+use crate::runtime::{Program, ProgramError, Runtime};
 use crate::tensor::{Dimension, ElementType, Port, Tensor, Values, shown};
 
 /// The most elements of an input that a trial makes up.
@@ -43,7 +43,7 @@ impl Net {
     /// # Errors
     ///
     /// [`NetError::File`] if it cannot be read, exceeds the limits, or the runtime does not support it; [`NetError::Runtime`] if the
-    /// runtime does not work.
+    /// runtime does not work; [`NetError::Killed`] if the process that loads it was ended from outside.
     pub fn open(path: &Path, runtime: &dyn Runtime, limits: &Limits) -> Result<Self, NetError> {
         let (name, bytes) = model::read(path, limits)?;
         Self::from_bytes(&name, bytes, runtime, limits)
@@ -56,10 +56,8 @@ impl Net {
     /// As [`open`](Self::open).
     pub fn from_bytes(name: &str, bytes: Vec<u8>, runtime: &dyn Runtime, limits: &Limits) -> Result<Self, NetError> {
         let file = ModelFile::from_bytes(name, &bytes, limits)?;
-        let program = guarded(|| runtime.load(bytes)).map_err(|error| match error {
-            LoadError::Model(problem) => NetError::File { file: name.to_owned(), problem },
-            LoadError::Runtime(problem) => NetError::Runtime { runtime: runtime.name(), problem },
-        })?;
+        let refused = |problem: String| NetError::File { file: name.to_owned(), problem };
+        let program = guarded(|| runtime.load(bytes)).map_err(|error| named(error, name, runtime.name(), refused))?;
         Ok(Self { file, runtime: runtime.name(), program })
     }
 
@@ -78,7 +76,8 @@ impl Net {
     /// # Errors
     ///
     /// [`NetError::Use`] if there are other inputs or outputs, an input has another shape or type, or the run would take more
-    /// memory than the limits allow; [`NetError::Run`] if the runtime fails, or the net returns numbers that are not finite.
+    /// memory than the limits allow; [`NetError::Run`] if the runtime fails, or the net returns numbers that are not finite;
+    /// [`NetError::Killed`] and [`NetError::Runtime`] if the process that runs it was ended from outside, in this run or before it.
     pub fn run<const N: usize>(&self, inputs: &[(&str, &Tensor)], outputs: [&str; N]) -> Result<[Tensor; N], NetError> {
         let unfit = |problem: String| NetError::Use { file: self.file.name().to_owned(), problem };
         let failed = |problem: String| NetError::Run { file: self.file.name().to_owned(), problem };
@@ -86,7 +85,8 @@ impl Net {
         let wanted = outputs.iter().map(|name| self.index(name)).collect::<Result<Vec<_>, _>>().map_err(unfit)?;
         let shapes: Vec<_> = inputs.iter().map(|(name, tensor)| (*name, tensor.shape())).collect();
         self.file.working(&shapes)?;
-        let results = guarded(|| self.program.run(&given, &wanted)).map_err(failed)?;
+        let results = guarded(|| self.program.run(&given, &wanted));
+        let results = results.map_err(|error| named(error, self.file.name(), self.runtime, failed))?;
         if let Some((name, _)) = outputs.iter().zip(&results).find(|(_, tensor)| !tensor.is_finite()) {
             return Err(failed(format!("its output `{name}` has numbers that are not finite")));
         }
@@ -144,6 +144,20 @@ impl Net {
         let ports = self.file.outputs();
         let index = ports.iter().position(|port| port.name == output);
         index.ok_or_else(|| format!("it has no output `{output}`; its outputs are {}", listed(ports)))
+    }
+}
+
+/// Names the net in an error of its runtime. `of_model` makes that of a model that is at fault.
+fn named(
+    error: ProgramError,
+    file: &str,
+    runtime: &'static str,
+    of_model: impl FnOnce(String) -> NetError,
+) -> NetError {
+    match error {
+        ProgramError::Model(problem) => of_model(problem),
+        ProgramError::Runtime(problem) => NetError::Runtime { runtime, problem },
+        ProgramError::Killed(problem) => NetError::Killed { file: file.to_owned(), problem },
     }
 }
 

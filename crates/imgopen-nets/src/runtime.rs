@@ -30,23 +30,27 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// What is wrong with it, or not supported, or that the runtime itself does not work.
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError>;
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError>;
 }
 
-/// Why a runtime has not loaded a model.
+/// Why a runtime has not loaded a model, or not run it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
+pub enum ProgramError {
     /// Something is wrong with the model, or not supported.
     #[error("{0}")]
     Model(String),
     /// The runtime does not work, which says nothing about the model.
     #[error("{0}")]
     Runtime(String),
+    /// The process that loaded or ran the model was ended from outside, as by a system that is short of memory. That says little
+    /// about the model. It is the error of what was under way; what waited for that process has [`Runtime`](Self::Runtime).
+    #[error("{0}")]
+    Killed(String),
 }
 
-impl From<String> for LoadError {
+impl From<String> for ProgramError {
     fn from(problem: String) -> Self {
-        LoadError::Model(problem)
+        ProgramError::Model(problem)
     }
 }
 
@@ -59,7 +63,7 @@ pub trait Program: Send + Sync {
     /// # Errors
     ///
     /// What went wrong.
-    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String>;
+    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, ProgramError>;
 
     /// Returns whether it cannot run any more, such as because the process that it lives in was ended while nothing ran. Nets of which
     /// that holds are loaded again before they are used.

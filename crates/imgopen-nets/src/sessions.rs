@@ -125,7 +125,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`NetError::File`] if the file cannot be read, exceeds the limits, or the runtime does not support it; [`NetError::Runtime`] if
-    /// the runtime does not work.
+    /// the runtime does not work; [`NetError::Killed`] if the process that loads it was ended from outside.
     pub fn open(&self, path: &Path) -> Result<Session, NetError> {
         self.open_by(path, &*self.shared.runtime)
     }

@@ -204,7 +204,7 @@ impl Nets {
                 self.shared.own.reject(weights, &problem);
                 unavailable(weights.with_remedy(&problem))
             }
-            error => error.into(),
+            error => self.blamed(weights, error.into()),
         })?;
         match (session.file().hash() == weights.file.hash(), &weights.origin) {
             (true, _) => Ok(session),
@@ -217,13 +217,29 @@ impl Nets {
         }
     }
 
-    /// Passes on what a run of a net has made. A net of the operator's own that fails does not count from then on, as one that
-    /// cannot be loaded.
+    /// Passes on what a net has made for a job, or the error of a run as [`blamed`](Self::blamed) returns it.
     pub(crate) fn judged<T>(&self, weights: &Weights, made: Result<T, EngineError>) -> Result<T, EngineError> {
-        made.map_err(|error| match (error, &weights.origin) {
+        if made.is_ok() {
+            self.shared.own.worked(weights);
+        }
+        made.map_err(|error| self.blamed(weights, error))
+    }
+
+    /// Returns the error for the caller of a run that has failed. A net of the operator's own that fails does not count from then
+    /// on, as one that cannot be loaded. A run that was ended from outside says little about its net, and is tried again; a net of
+    /// which that holds twice in a row does not count until its file changes or this process starts again.
+    pub(crate) fn blamed(&self, weights: &Weights, error: EngineError) -> EngineError {
+        match (error, &weights.origin) {
             (EngineError::Failed(problem), Origin::Own(_)) => self.refuse(weights, &problem),
+            // Of the errors of runs, that of an interruption alone says when to try again.
+            (EngineError::Unavailable { reason, retry_after: Some(pause) }, Origin::Own(_)) => {
+                match self.shared.own.interrupted(weights, &reason) {
+                    Some(problem) => unavailable(problem),
+                    None => EngineError::Unavailable { reason, retry_after: Some(pause) },
+                }
+            }
             (error, _) => error,
-        })
+        }
     }
 
     /// Stops to use a net of the operator's own that does not do what its inputs and outputs promise, until its file changes.

@@ -3,17 +3,22 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use image::{DynamicImage, GenericImageView, ImageBuffer, Luma, Rgb, Rgba};
 use imgopen_engine::{Engine, EngineError, Format, Grade, Monitor, Output, Picture, PictureLimits, Registry};
-use imgopen_neural::Upscale;
+use imgopen_nets::runtime::{Program, ProgramError, Runtime};
+use imgopen_nets::{SessionSettings, Tensor};
+use imgopen_neural::{Nets, Upscale};
 use imgopen_picture::{Attached, Decoded, decode, encode};
 use imgopen_tools::Lanczos;
 use imgopen_types::operations::SUPER_RESOLUTION;
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{assert_cancellable, hide, install, job, nets, own, png, repeater, run, show};
+use support::{assert_cancellable, hide, install, job, nets, own, png, repeater, run, runtime, show};
 
 fn factor(file: &str) -> usize {
     match file.strip_suffix(".onnx").and_then(|name| name.rsplit_once("-x")) {
@@ -210,6 +215,60 @@ async fn an_own_net_that_does_not_enlarge_gives_way_to_the_pack() {
     assert!(error.contains("\"net.onnx\" cannot be used: it makes 32x32 pixels out of 32x32"), "{error}");
     let output = enlarge(&engine, source, 2).await.unwrap();
     assert!(output.notes[0].ends_with("of the pack `upscale`"), "{:?}", output.notes);
+}
+
+/// A runtime some of whose next runs are ended from outside.
+#[derive(Debug, Clone, Default)]
+struct Interrupting {
+    kills: Arc<AtomicUsize>,
+}
+
+struct Interrupted {
+    program: Box<dyn Program>,
+    kills: Arc<AtomicUsize>,
+}
+
+impl Runtime for Interrupting {
+    fn name(&self) -> &'static str {
+        "interrupting"
+    }
+
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+        Ok(Box::new(Interrupted { program: runtime().load(model)?, kills: self.kills.clone() }))
+    }
+}
+
+impl Program for Interrupted {
+    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
+        if self.kills.load(Ordering::SeqCst) > 0 {
+            self.kills.fetch_sub(1, Ordering::SeqCst);
+            return Err(ProgramError::Killed("signal: 9 (SIGKILL)".to_owned()));
+        }
+        self.program.run(inputs, outputs)
+    }
+}
+
+/// As while memory is short for a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_net_that_is_interrupted_once_is_used_again() {
+    let models = tempfile::tempdir().unwrap();
+    own::put(models.path(), "ESRGAN", "net.onnx", &own::upscaler(2, None));
+    let runtime = Interrupting::default();
+    let nets = Nets::run_by(Arc::new(runtime.clone()), models.path(), SessionSettings::default());
+    let engine = Upscale::new(nets);
+    let source = png(&noise(40, 30));
+    for kills in [1, 0, 1] {
+        runtime.kills.store(kills, Ordering::SeqCst);
+        let made = enlarge(&engine, source.clone(), 2).await;
+        match kills {
+            0 => assert!(made.unwrap().notes[0].ends_with("of your own in `ESRGAN/`")),
+            _ => assert!(matches!(made, Err(EngineError::Unavailable { retry_after: Some(_), .. })), "{made:?}"),
+        }
+    }
+    runtime.kills.store(1, Ordering::SeqCst);
+    let error = enlarge(&engine, source, 2).await.unwrap_err().to_string();
+    assert!(error.contains("\"net.onnx\" was interrupted: signal: 9 (SIGKILL), twice in a row"), "{error}");
+    assert!(engine.offers().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -376,7 +376,8 @@ pub fn examined_own(settings: &Settings) -> anyhow::Result<Option<(&'static str,
     let files = own_files(&settings.models_dir(), own_runtime(&settings.nets)?);
     let finding = |file: &OwnFile| {
         let problem = format!("{}: {}", file.path.display(), file.problem.as_deref()?);
-        let fix = "replace the file, or move it out of the models directory".to_owned();
+        let fix =
+            "replace the file, touch it to have it tried again, or move it out of the models directory".to_owned();
         file.is_broken.then_some(Finding { problem, fix })
     };
     Ok((!files.is_empty()).then(|| ("your own nets", files.iter().filter_map(finding).collect())))

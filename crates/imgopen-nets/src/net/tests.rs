@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::onnx::builder::{Builder, Setting, Weights};
-use crate::runtime::{LoadError, Rten};
+use crate::runtime::{ProgramError, Rten};
 use crate::tensor::{Dimension, Values};
 
 fn rten() -> Rten {
@@ -328,7 +328,7 @@ impl Runtime for Panicking {
         "panicking"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         assert!(self.loads, "it does not load");
         Ok(Box::new(PanickingProgram))
     }
@@ -337,7 +337,7 @@ impl Runtime for Panicking {
 struct PanickingProgram;
 
 impl Program for PanickingProgram {
-    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         panic!("it does not run with {} inputs", inputs.len())
     }
 }

@@ -12,7 +12,7 @@ use std::thread;
 use self::guest::Guest;
 pub use self::settings::ApartSettings;
 use self::wire::Request;
-use super::{LoadError, Program, Runtime};
+use super::{Program, ProgramError, Runtime};
 use crate::guard::guarded;
 use crate::onnx::outline;
 use crate::tensor::Tensor;
@@ -41,18 +41,18 @@ impl Runtime for Apart {
         self.settings.runtime
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         let weights = outline::read(&model, u64::MAX)?.weights;
         let parts = [model.len() as u64, weights, self.settings.working, OVERHEAD];
         let memory = parts.into_iter().fold(0, u64::saturating_add);
-        let mut guest = Guest::start(&self.settings).map_err(LoadError::Runtime)?;
+        let mut guest = Guest::start(&self.settings).map_err(ProgramError::Runtime)?;
         guest.ask(|to| wire::write_load(to, memory, &model))?;
         Ok(Box::new(Lodged(Mutex::new(guest))))
     }
 }
 
 impl Program for Lodged {
-    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         // A run that panicked has left a process that does not answer what is asked; the next one finds that out.
         let mut guest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         guest.ask(|to| wire::write_run(to, inputs, outputs))
@@ -109,7 +109,7 @@ pub fn serve(
             Request::Run { inputs, outputs } => match &program {
                 Some(program) => {
                     let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-                    guarded(|| program.run(&inputs, &outputs))
+                    guarded(|| program.run(&inputs, &outputs)).map_err(|error| error.to_string())
                 }
                 None => Err("no net is loaded".to_owned()),
             },

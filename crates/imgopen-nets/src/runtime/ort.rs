@@ -9,7 +9,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 
-use super::{LoadError, Program, Provider, Runtime};
+use super::{Program, ProgramError, Provider, Runtime};
 use crate::error::NetError;
 use crate::onnx::Builder;
 use crate::tensor::{Dimension, Tensor, Values};
@@ -57,7 +57,7 @@ impl Ort {
         let environment = environment(&settings.library).map_err(problem)?;
         let runtime = Self { environment, settings };
         if !runtime.settings.providers.is_empty() {
-            let cannot = |error: LoadError| problem(format!("a provider of the settings cannot be used: {error}"));
+            let cannot = |error: ProgramError| problem(format!("a provider of the settings cannot be used: {error}"));
             runtime.load(smallest()).map_err(cannot)?;
         }
         Ok(runtime)
@@ -111,7 +111,7 @@ impl Runtime for Ort {
         NAME
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         let builder = Session::builder(&self.environment).map_err(|error| error.to_string())?;
         let builder = builder.with_intra_threads(self.settings.threads.get()).map_err(|error| error.to_string())?;
         let providers: Vec<_> = self.settings.providers.iter().copied().filter_map(dispatch).collect();
@@ -125,7 +125,7 @@ impl Runtime for Ort {
 }
 
 impl Program for Loaded {
-    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         // A run that panicked has left nothing behind in it.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let fitted = fitted(&session, inputs)?;
@@ -136,7 +136,7 @@ impl Program for Loaded {
         let names: Vec<String> = session.outputs().iter().map(|output| output.name().to_owned()).collect();
         let values = session.run(given).map_err(|error| error.to_string())?;
         let wanted = outputs.iter().filter_map(|index| values.get(names.get(*index)?));
-        wanted.map(tensor).collect()
+        Ok(wanted.map(tensor).collect::<Result<Vec<_>, String>>()?)
     }
 }
 

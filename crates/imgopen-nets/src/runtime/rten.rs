@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
 use rten_tensor::prelude::*;
 
-use super::{LoadError, Program, Runtime};
+use super::{Program, ProgramError, Runtime};
 use crate::onnx::outline;
 use crate::tensor::{Tensor, Values};
 
@@ -38,7 +38,7 @@ impl Runtime for Rten {
         NAME
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         let outline = outline::read(&model, u64::MAX)?;
         if let Some(operator) = differs(&outline) {
             return Err(format!("rten carries out {operator}").into());
@@ -63,14 +63,14 @@ fn differs(outline: &outline::Outline) -> Option<&'static str> {
 }
 
 impl Program for Loaded {
-    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, inputs: &[(&str, &Tensor)], outputs: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         let ids = self.model.input_ids().iter().zip(inputs);
         let given = ids.map(|(id, (name, tensor))| given(*id, name, tensor)).collect::<Result<Vec<_>, _>>()?;
         let outputs: Vec<NodeId> =
             outputs.iter().filter_map(|index| self.model.output_ids().get(*index)).copied().collect();
         let options = RunOptions::default().with_thread_pool(Some(self.threads.clone()));
         let values = self.model.run(given, &outputs, Some(options)).map_err(|error| error.to_string())?;
-        values.into_iter().map(tensor).collect()
+        Ok(values.into_iter().map(tensor).collect::<Result<Vec<_>, String>>()?)
     }
 }
 

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::onnx::builder::{Builder, Weights};
-use crate::runtime::{LoadError, Program};
+use crate::runtime::{Program, ProgramError};
 use crate::tensor::Tensor;
 
 /// Counts what it loads, and says of what it has loaded that it has ended, if that is asked for.
@@ -22,7 +22,7 @@ impl Runtime for Counting {
         "counting"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         self.ended.store(false, Ordering::SeqCst);
         Ok(Box::new(Nothing(self.ended.clone())))
@@ -30,7 +30,7 @@ impl Runtime for Counting {
 }
 
 impl Program for Nothing {
-    fn run(&self, _: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, _: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         Ok(Vec::new())
     }
 

@@ -1,6 +1,6 @@
 //! Nets that the operator has put into the models directory, beside the packs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,8 @@ pub(super) struct Own {
     listing: Mutex<Option<Listing>>,
     /// What is known of the files. Held for moments only, so that no job waits while a net is tried.
     files: Mutex<BTreeMap<PathBuf, Seen>>,
+    /// The SHA-256 of nets whose last run was ended from outside. Held for moments only.
+    interrupted: Mutex<HashSet<String>>,
     /// Held for moments only.
     published: Mutex<Published>,
 }
@@ -66,6 +68,13 @@ struct Unusable {
     is_broken: bool,
 }
 
+/// How a trial ended that found no fault.
+enum Trial {
+    Passed,
+    /// The file was changed meanwhile.
+    Changed,
+}
+
 /// A file of the operator's own in the models directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnFile {
@@ -88,8 +97,9 @@ pub struct OwnFile {
 impl Own {
     pub fn new(models: &Path, limits: Limits, runtime: Arc<dyn Runtime>) -> Self {
         let notes = Notes::new(models, runtime.name());
-        let (listing, files, published) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { models: models.to_owned(), limits, runtime, notes, listing, files, published }
+        let (listing, files) = (Mutex::default(), Mutex::default());
+        let (interrupted, published) = (Mutex::default(), Mutex::default());
+        Self { models: models.to_owned(), limits, runtime, notes, listing, files, interrupted, published }
     }
 
     /// Returns the first net for a role, by the names of the files.
@@ -184,12 +194,37 @@ impl Own {
 
     /// Stops to use a net that fails, until its file changes, also after a restart.
     pub fn reject(&self, weights: &Weights, problem: &str) {
+        self.refuse(weights, problem, true);
+    }
+
+    /// Records that a run of a net was ended from outside. If the one before it was, too, it is not used until its file changes or
+    /// this process starts again; returns the problem, with what to do.
+    pub fn interrupted(&self, weights: &Weights, problem: &str) -> Option<String> {
+        if lock(&self.interrupted).insert(weights.file.hash().to_owned()) {
+            warn!(file = %weights.path.display(), problem, "a run of an own net was interrupted");
+            return None;
+        }
+        let problem = twice(problem);
+        // That is about this machine and this hour, so it is not noted.
+        self.refuse(weights, &problem, false);
+        Some(problem)
+    }
+
+    /// Records that a net has done what it was used for.
+    pub fn worked(&self, weights: &Weights) {
+        lock(&self.interrupted).remove(weights.file.hash());
+    }
+
+    fn refuse(&self, weights: &Weights, problem: &str, is_noted: bool) {
+        lock(&self.interrupted).remove(weights.file.hash());
         let mut files = lock(&self.files);
         let Some(seen) = files.get_mut(&weights.path) else { return };
         let Finding::Net(role, own) = &seen.finding else { return };
         if own.file.hash() == weights.file.hash() {
             warn!(file = %weights.path.display(), problem, "own net cannot be used");
-            self.notes.keep(own.file.hash(), seen.stamp.modified, Some(problem));
+            if is_noted {
+                self.notes.keep(own.file.hash(), seen.stamp.modified, Some(problem));
+            }
             let finding =
                 Finding::Unusable(Unusable { problem: problem.to_owned(), role: Some(*role), is_broken: true });
             *seen = Seen { stamp: seen.stamp, finding, is_logged: true };
@@ -269,19 +304,21 @@ impl Own {
             return known;
         }
         info!(file = %found.path.display(), role = %role, "own net is tried");
-        let tried = match Net::open(&found.path, &*self.runtime, &self.limits) {
-            // It was changed meanwhile, and is read again.
-            Ok(net) if net.file().hash() != file.hash() => return Ok(()),
-            Ok(net) => net.trial(role.tried_side()),
-            Err(error) => Err(error),
+        let tried = match self.trial(found, file, role) {
+            Err(NetError::Killed { .. }) => self.trial(found, file, role),
+            tried => tried,
         };
         match tried {
+            // It is read again.
+            Ok(Trial::Changed) => Ok(()),
+            // That is about this machine and this hour, so it is not noted.
+            Err(error @ NetError::Killed { .. }) => Err(twice(&error.to_string())),
             // That says nothing about the net.
             Err(error @ NetError::Runtime { .. }) => {
                 warn!(file = %found.path.display(), %error, "own net cannot be tried");
                 Ok(())
             }
-            Ok(()) => {
+            Ok(Trial::Passed) => {
                 self.notes.keep(file.hash(), stamp.modified, None);
                 Ok(())
             }
@@ -292,6 +329,21 @@ impl Own {
             }
         }
     }
+
+    /// Loads a net and runs it once.
+    fn trial(&self, found: &Found, file: &ModelFile, role: Role) -> Result<Trial, NetError> {
+        let net = Net::open(&found.path, &*self.runtime, &self.limits)?;
+        if net.file().hash() != file.hash() {
+            return Ok(Trial::Changed);
+        }
+        net.trial(role.tried_side())?;
+        Ok(Trial::Passed)
+    }
+}
+
+/// Says that a net was interrupted twice in a row, and what to do.
+fn twice(problem: &str) -> String {
+    format!("{problem}, twice in a row; touch the file, or restart the service, to have it tried again")
 }
 
 /// Returns the role of a net in its folder.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use imgopen_nets::onnx::{Builder, Weights};
-use imgopen_nets::runtime::{LoadError, Program, Runtime};
+use imgopen_nets::runtime::{Program, ProgramError, Runtime};
 use imgopen_nets::{Dimension, Tensor};
 
 /// Longer than anything takes that is waited for.
@@ -33,13 +33,13 @@ impl Runtime for Waiting {
         "waiting"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         Ok(Box::new(self.clone()))
     }
 }
 
 impl Program for Waiting {
-    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         self.begun.send(()).unwrap();
         let ended = self.end.lock().unwrap().recv_timeout(LONG);
         ended.map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@ use std::fs;
 
 use imgopen_types::operations;
 
-use super::testing::{LONG, Waiting, esrgan, net};
+use super::testing::{LONG, Waiting, esrgan, lama, net};
 use super::*;
 
 /// A net of one operator, which enlarges nothing.
@@ -31,6 +31,35 @@ fn a_net_that_changes_between_look_and_run_is_not_run() {
         let expected = EngineError::Unavailable { reason: reason.to_owned(), retry_after };
         assert_eq!(nets.open(&weights).unwrap_err(), expected);
     }
+}
+
+/// As by a system that is short of memory, which ends nets before anything else, whatever takes the memory.
+#[test]
+fn a_net_counts_until_two_runs_in_a_row_were_interrupted() {
+    let models = tempfile::tempdir().unwrap();
+    fs::create_dir(models.path().join("lama")).unwrap();
+    fs::write(models.path().join("lama/net.onnx"), lama()).unwrap();
+    let open = || Nets::in_models(models.path(), NonZeroUsize::MIN, SessionSettings::default());
+    let nets = open();
+    let Held::Whole(all) = nets.own(Role::Inpainting) else { panic!() };
+    let judged = |made: Result<(), EngineError>| nets.judged(&all[0], made);
+    let interrupted = || {
+        let (file, problem) = ("net.onnx".to_owned(), "signal: 9 (SIGKILL)".to_owned());
+        judged(Err(NetError::Killed { file, problem }.into())).unwrap_err()
+    };
+    let is_repeated = |error: &EngineError| matches!(error, EngineError::Unavailable { retry_after: Some(_), .. });
+    assert!(is_repeated(&interrupted()));
+    assert_eq!(judged(Ok(())), Ok(()));
+    assert!(is_repeated(&interrupted()));
+    // What waited for the same process was not interrupted itself.
+    let waiting = NetError::Runtime { runtime: "rten", problem: "signal: 9 (SIGKILL)".to_owned() };
+    judged(Err(waiting.into())).unwrap_err();
+    assert_eq!(nets.names_for(&operations::REMOVE_OBJECT), ["net.onnx"]);
+    let error = interrupted();
+    assert!(!is_repeated(&error) && error.to_string().contains("twice in a row; touch the file"), "{error}");
+    assert_eq!(nets.names_for(&operations::REMOVE_OBJECT), [""; 0]);
+    // It says nothing about the file.
+    assert_eq!(open().names_for(&operations::REMOVE_OBJECT), ["net.onnx"]);
 }
 
 #[test]

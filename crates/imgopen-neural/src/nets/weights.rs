@@ -58,7 +58,9 @@ impl Weights {
     pub fn with_remedy(&self, problem: &str) -> String {
         match &self.origin {
             Origin::Pack(pack) => with_pull(problem, pack),
-            Origin::Own(folder) => format!("{problem}; replace the file in `{folder}/` in the models directory"),
+            Origin::Own(folder) => format!(
+                "{problem}; replace the file in `{folder}/` in the models directory, or touch it to have it tried again"
+            ),
         }
     }
 }

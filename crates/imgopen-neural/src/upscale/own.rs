@@ -61,24 +61,21 @@ impl OwnUpscaler {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Unavailable`] if it cannot be used, after which it does not count any more.
+    /// [`EngineError::Unavailable`] if it cannot be used, after which it does not count any more, or if it was interrupted.
     pub fn open(nets: &Nets, weights: Weights) -> Result<Self, EngineError> {
         let (session, sides) = (nets.open(&weights)?, Sides::of(&weights));
         let (width, height) = sides.given(PROBE, PROBE);
         let gray = Planes::new(3, width, height, vec![0.5; 3 * width * height]);
         let gray = gray.map_err(|error| EngineError::Failed(error.to_string()))?;
-        let factor = run(&session, gray).map_err(|error| error.to_string()).and_then(|larger| {
-            let factor = larger.width() / width;
-            let fits = larger.channels() == 3 && (larger.width(), larger.height()) == (factor * width, factor * height);
-            let size = (larger.width(), larger.height());
-            match fits && (2..=MOST_FACTOR).contains(&factor) {
-                true => Ok(factor),
-                false => Err(format!("it makes {}x{} pixels out of {width}x{height}", size.0, size.1)),
+        let larger = run(&session, gray).map_err(|error| nets.blamed(&weights, error))?;
+        let size = (larger.width(), larger.height());
+        let factor = size.0 / width;
+        let fits = larger.channels() == 3 && size == (factor * width, factor * height);
+        match fits && (2..=MOST_FACTOR).contains(&factor) {
+            true => Ok(Self { weights, session, sides, factor }),
+            false => {
+                Err(nets.refuse(&weights, &format!("it makes {}x{} pixels out of {width}x{height}", size.0, size.1)))
             }
-        });
-        match factor {
-            Ok(factor) => Ok(Self { weights, session, sides, factor }),
-            Err(problem) => Err(nets.refuse(&weights, &problem)),
         }
     }
 

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::settings::ApartSettings;
 use super::wire::{self, Answer};
+use crate::runtime::ProgramError;
 use crate::tensor::Tensor;
 
 /// The most bytes of what a process complains about last that are kept.
@@ -25,8 +26,8 @@ pub(super) struct Guest {
     said: Receiver<Said>,
     complaints: Option<JoinHandle<String>>,
     patience: Duration,
-    /// Why it has ended.
-    end: Option<String>,
+    /// What later requests end with, once it has ended.
+    end: Option<ProgramError>,
 }
 
 /// What a process says.
@@ -34,6 +35,8 @@ enum Said {
     /// That it can be asked.
     Ready,
     Answer(Answer),
+    /// What no process of a net says.
+    Nonsense,
 }
 
 impl Guest {
@@ -44,7 +47,9 @@ impl Guest {
         guest.attend(says).map_err(cannot)?;
         match guest.said.recv_timeout(guest.patience) {
             Ok(Said::Ready) => Ok(guest),
-            Ok(Said::Answer(_)) | Err(_) => Err(format!("the process for a net does not begin: {}", guest.finish())),
+            Ok(Said::Answer(_) | Said::Nonsense) | Err(_) => {
+                Err(format!("the process for a net does not begin: {}", guest.finish()))
+            }
         }
     }
 
@@ -80,7 +85,7 @@ impl Guest {
     pub fn ask(
         &mut self,
         write: impl FnOnce(&mut BufWriter<ChildStdin>) -> io::Result<()>,
-    ) -> Result<Vec<Tensor>, String> {
+    ) -> Result<Vec<Tensor>, ProgramError> {
         if let Some(end) = &self.end {
             return Err(end.clone());
         }
@@ -89,16 +94,23 @@ impl Guest {
             true => self.said.recv_timeout(self.patience),
             false => Err(RecvTimeoutError::Disconnected),
         };
-        let problem = match said {
-            Ok(Said::Answer(answer)) => return answer,
+        let error = match said {
+            Ok(Said::Answer(answer)) => return answer.map_err(ProgramError::Model),
+            Ok(Said::Ready | Said::Nonsense) => {
+                self.finish();
+                ProgramError::Model("the process that ran it gives no answer that can be read".to_owned())
+            }
             Err(RecvTimeoutError::Timeout) => {
                 self.finish();
-                format!("it had not ended after {} seconds", self.patience.as_secs())
+                ProgramError::Model(format!("it had not ended after {} seconds", self.patience.as_secs()))
             }
-            Ok(Said::Ready) | Err(RecvTimeoutError::Disconnected) => self.finish(),
+            Err(RecvTimeoutError::Disconnected) => self.finish(),
         };
-        self.end = Some(problem.clone());
-        Err(problem)
+        self.end = Some(match &error {
+            ProgramError::Killed(problem) => ProgramError::Runtime(format!("before this run, {problem}")),
+            other => other.clone(),
+        });
+        Err(error)
     }
 
     /// Returns whether the process has ended.
@@ -115,14 +127,14 @@ impl Guest {
     }
 
     /// Ends the process, if it has not ended by itself, and returns how it ended.
-    fn finish(&mut self) -> String {
+    fn finish(&mut self) -> ProgramError {
         self.input = None;
         // One that has ended keeps its own status.
         let _ = self.process.kill();
         let status = self.process.wait();
         let words = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let end = described(status, &words);
-        warn!(end = end.as_str(), words = words.as_str(), "the process of a net has ended");
+        warn!(%end, words = words.as_str(), "the process of a net has ended");
         end
     }
 }
@@ -142,8 +154,15 @@ fn listen(output: ChildStdout, says: &Sender<Said>) {
     if wire::read_greeting(&mut output).is_err() || says.send(Said::Ready).is_err() {
         return;
     }
-    while let Ok(answer) = wire::read_answer(&mut output) {
-        if says.send(Said::Answer(answer)).is_err() {
+    loop {
+        let said = match wire::read_answer(&mut output) {
+            Ok(answer) => Said::Answer(answer),
+            // The process has ended.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+            Err(_) => Said::Nonsense,
+        };
+        let is_last = matches!(said, Said::Nonsense);
+        if says.send(said).is_err() || is_last {
             return;
         }
     }
@@ -160,11 +179,29 @@ fn last_words(mut errors: ChildStderr) -> String {
 }
 
 /// Says how a process ended, for callers: of what it complained about, only what is known to have no paths.
-fn described(status: io::Result<ExitStatus>, words: &str) -> String {
+fn described(status: io::Result<ExitStatus>, words: &str) -> ProgramError {
+    let is_from_outside = status.as_ref().is_ok_and(was_killed);
     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     match words.lines().find(|line| line.starts_with(NO_MEMORY)) {
-        Some(line) => format!("it takes more memory than it may: {line}"),
-        None if words.contains("stack overflow") => "it overflows the stack".to_owned(),
-        None => format!("the process that ran it has ended: {status}"),
+        Some(line) => ProgramError::Model(format!("it takes more memory than it may: {line}")),
+        None if words.contains("stack overflow") => ProgramError::Model("it overflows the stack".to_owned()),
+        None if is_from_outside => {
+            ProgramError::Killed(format!("the process that ran it was ended from outside: {status}"))
+        }
+        None => ProgramError::Model(format!("the process that ran it has ended: {status}")),
     }
+}
+
+/// Returns whether a process was ended by a signal that others send: SIGHUP, SIGINT, SIGKILL or SIGTERM. A fault of its own, or a
+/// limit on its memory, ends it by other signals.
+#[cfg(unix)]
+fn was_killed(status: &ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    matches!(status.signal(), Some(1 | 2 | 9 | 15))
+}
+
+/// Nothing in the status says so.
+#[cfg(not(unix))]
+fn was_killed(_: &ExitStatus) -> bool {
+    false
 }

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -64,6 +65,8 @@ fn the_process_of_a_net() {
         match role.as_str() {
             "dying" => std::process::abort(),
             "sleeping" => thread::sleep(Duration::from_secs(600)),
+            // The shell has a `kill` of its own.
+            "killed" => drop(Command::new("sh").args(["-c", "kill -KILL $PPID"]).status()),
             _ => {}
         }
     };
@@ -125,6 +128,25 @@ fn it_is_seen_that_a_process_was_ended_while_it_was_idle() {
     assert!(!lodged.has_ended());
     drop(guest);
     assert!(lodged.has_ended());
+}
+
+/// As by a system that is short of memory, or an operator: that says little about the net.
+#[cfg(unix)]
+#[test]
+fn a_process_that_is_ended_from_outside_is_no_error_of_the_net() {
+    let error = Net::from_bytes("x.onnx", doubling(), &apart("killed", PATIENCE), &Limits::default()).unwrap_err();
+    let expected =
+        "the net in \"x.onnx\" was interrupted: the process that ran it was ended from outside: signal: 9 (SIGKILL)";
+    assert_eq!(error.to_string(), expected);
+    assert!(matches!(error, NetError::Killed { .. }), "{error:?}");
+    let mut guest = Guest::start(&apart("net", PATIENCE).settings).unwrap();
+    guest.kill();
+    let mut ask = || guest.ask(|to| wire::write_run(to, &[], &[])).unwrap_err();
+    let error = ask();
+    assert!(matches!(&error, ProgramError::Killed(problem) if problem.ends_with("signal: 9 (SIGKILL)")), "{error:?}");
+    // What waited for the process was not under way in it, and is not to count again.
+    let error = ask();
+    assert!(matches!(&error, ProgramError::Runtime(problem) if problem.ends_with("signal: 9 (SIGKILL)")), "{error:?}");
 }
 
 /// It says nothing about the net, which is not to be refused for it.

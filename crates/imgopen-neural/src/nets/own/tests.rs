@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use imgopen_nets::Tensor;
-use imgopen_nets::runtime::{LoadError, Program, Rten};
+use imgopen_nets::runtime::{Program, ProgramError, Rten};
 use tempfile::TempDir;
 
 use super::super::testing::*;
@@ -231,8 +231,10 @@ fn a_net_that_is_refused_does_not_count_until_its_file_changes() {
 struct Counting {
     loads: Arc<AtomicUsize>,
     runs: Arc<AtomicUsize>,
-    load_error: Option<LoadError>,
+    load_error: Option<ProgramError>,
     run_error: Option<&'static str>,
+    /// How many of the next runs are ended from outside.
+    kills: Arc<AtomicUsize>,
 }
 
 impl Runtime for Counting {
@@ -240,16 +242,20 @@ impl Runtime for Counting {
         "counting"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, LoadError> {
+    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         self.load_error.clone().map_or_else(|| Ok(Box::new(self.clone()) as Box<dyn Program>), Err)
     }
 }
 
 impl Program for Counting {
-    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, String> {
+    fn run(&self, inputs: &[(&str, &Tensor)], _: &[usize]) -> Result<Vec<Tensor>, ProgramError> {
         self.runs.fetch_add(1, Ordering::SeqCst);
-        self.run_error.map_or_else(|| Ok(vec![inputs[0].1.clone()]), |error| Err(error.to_owned()))
+        if self.kills.load(Ordering::SeqCst) > 0 {
+            self.kills.fetch_sub(1, Ordering::SeqCst);
+            return Err(ProgramError::Killed("signal: 9 (SIGKILL)".to_owned()));
+        }
+        self.run_error.map_or_else(|| Ok(vec![inputs[0].1.clone()]), |error| Err(error.to_owned().into()))
     }
 }
 
@@ -303,18 +309,51 @@ fn a_net_that_is_refused_is_not_run_at_the_next_start() {
 fn a_runtime_that_does_not_work_says_nothing_about_a_net() {
     let models = Models::new();
     models.write("lama/net.onnx", &lama());
-    let load_error = Some(LoadError::Runtime("no process can be started".to_owned()));
+    let load_error = Some(ProgramError::Runtime("no process can be started".to_owned()));
     for (load_error, names) in [(load_error, 1), (None, 1)] {
         let own = own(models.directory.path(), Arc::new(Counting { load_error, ..Counting::default() }));
         own.look();
         assert_eq!(own.names(&Role::ALL).len(), names);
     }
-    let load_error = Some(LoadError::Model("it has an operator that is not known".to_owned()));
+    let load_error = Some(ProgramError::Model("it has an operator that is not known".to_owned()));
     let refusing = Counting { load_error, ..Counting::default() };
     fs::remove_file(models.path(".imgopen-nets.json")).unwrap();
     let own = own(models.directory.path(), Arc::new(refusing));
     own.look();
     assert!(own.problem(Role::Inpainting).is_some_and(|problem| problem.contains("an operator that is not known")));
+}
+
+#[test]
+fn a_trial_that_is_interrupted_is_repeated_and_then_waits_for_a_restart_or_a_touch() {
+    let models = Models::new();
+    models.write("lama/net.onnx", &lama());
+    models.touch("lama/net.onnx", 1);
+    let runtime = Counting::default();
+    let own = || own(models.directory.path(), Arc::new(runtime.clone()));
+    runtime.kills.store(2, Ordering::SeqCst);
+    let refusing = own();
+    refusing.look();
+    assert_eq!(
+        refusing.problem(Role::Inpainting).as_deref(),
+        Some(
+            "the net in \"net.onnx\" was interrupted: signal: 9 (SIGKILL), twice in a row; touch the file, or restart the service, to \
+             have it tried again"
+        )
+    );
+    refusing.look();
+    assert_eq!((runtime.counts().1, refusing.names(&Role::ALL).len()), (2, 0));
+    models.touch("lama/net.onnx", 2);
+    (0..2).for_each(|_| refusing.look());
+    assert_eq!(refusing.names(&Role::ALL), ["net.onnx"]);
+    // Another start knows nothing of it, and one interruption says nothing.
+    fs::remove_file(models.path(".imgopen-nets.json")).unwrap();
+    runtime.kills.store(2, Ordering::SeqCst);
+    own().look();
+    assert!(!models.path(".imgopen-nets.json").exists());
+    runtime.kills.store(1, Ordering::SeqCst);
+    let again = own();
+    again.look();
+    assert_eq!((again.names(&Role::ALL).len(), again.problem(Role::Inpainting)), (1, None));
 }
 
 #[cfg(unix)]
