@@ -25,6 +25,12 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// Returns the name, such as `rten`.
     fn name(&self) -> &'static str;
 
+    /// Returns the name with all that decides whether a net can be run, such as what it is run on: the same text stands for the
+    /// same behaviour.
+    fn variant(&self) -> String {
+        self.name().to_owned()
+    }
+
     /// Loads an ONNX model.
     ///
     /// # Errors

@@ -104,8 +104,8 @@ pub fn own_runtime(settings: &NetSettings) -> Result<Arc<dyn Runtime>, Failure> 
         arguments.extend([OsString::from("--library"), OsString::from(library)]);
     }
     arguments.extend(settings.providers.iter().map(|provider| OsString::from(format!("--provider={provider}"))));
-    let (runtime, working) = (chosen.name(), Limits::default().working);
-    Ok(Arc::new(Apart::new(ApartSettings { program, arguments, runtime, working, patience: PATIENCE })))
+    let (runtime, variant, working) = (chosen.name(), chosen.variant(), Limits::default().working);
+    Ok(Arc::new(Apart::new(ApartSettings { program, arguments, runtime, variant, working, patience: PATIENCE })))
 }
 
 /// Adds the engines that run networks, and what audits results. `painters` paint the hair that one of them finds.

@@ -41,6 +41,10 @@ impl Runtime for Apart {
         self.settings.runtime
     }
 
+    fn variant(&self) -> String {
+        self.settings.variant.clone()
+    }
+
     fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
         let weights = outline::read(&model, u64::MAX)?.weights;
         let parts = [model.len() as u64, weights, self.settings.working, OVERHEAD];

@@ -9,6 +9,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 
+use super::settings::of_library;
 use super::{Program, ProgramError, Provider, Runtime};
 use crate::error::NetError;
 use crate::onnx::Builder;
@@ -109,6 +110,10 @@ fn dispatch(provider: Provider) -> Option<ExecutionProviderDispatch> {
 impl Runtime for Ort {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn variant(&self) -> String {
+        of_library(&self.settings.library, &self.settings.providers)
     }
 
     fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {

@@ -1,8 +1,10 @@
 //! The choice of a runtime.
 
+use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::{Provider, Rten, Runtime};
 use crate::error::NetError;
@@ -25,6 +27,14 @@ impl RuntimeSettings {
         match self.library {
             None => super::rten::NAME,
             Some(_) => "ONNX Runtime",
+        }
+    }
+
+    /// Returns the name of the runtime with the file of its library, and what runs the nets.
+    pub fn variant(&self) -> String {
+        match &self.library {
+            None => self.name().to_owned(),
+            Some(library) => of_library(library, &self.providers),
         }
     }
 
@@ -55,6 +65,19 @@ impl RuntimeSettings {
     }
 }
 
+/// Returns the variant of ONNX Runtime from a library. Another version of it has another size or another time.
+pub(super) fn of_library(library: &Path, providers: &[Provider]) -> String {
+    let file = library.metadata().ok();
+    let size = file.as_ref().map_or(0, Metadata::len);
+    let since = file.and_then(|file| file.modified().ok()).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let seconds = since.map_or(0, |since| since.as_secs());
+    let providers: Vec<_> = match providers {
+        [] => vec![Provider::Cpu.to_string()],
+        providers => providers.iter().map(Provider::to_string).collect(),
+    };
+    format!("ONNX Runtime ({}, {size} bytes, of {seconds}) on {}", library.display(), providers.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +94,29 @@ mod tests {
             false => "the program was built without it; build it with the feature `ort`",
         };
         assert!(error.starts_with(&format!("ONNX Runtime cannot be used: {problem}")), "{error}");
+    }
+
+    #[test]
+    fn a_variant_is_of_a_library_and_its_providers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("libonnxruntime.so");
+        let variant = |library: Option<&Path>, providers: &[Provider]| {
+            let (library, providers) = (library.map(Path::to_owned), providers.to_vec());
+            RuntimeSettings { threads: NonZeroUsize::MIN, library, providers }.variant()
+        };
+        assert_eq!(variant(None, &[Provider::Cuda(0)]), "rten");
+        std::fs::write(&path, "1.22").unwrap();
+        let on = |providers: &[Provider]| variant(Some(path.as_path()), providers);
+        let processor = on(&[]);
+        assert!(processor.starts_with("ONNX Runtime (") && processor.ends_with(" on cpu"), "{processor}");
+        assert_eq!((on(&[]), on(&[Provider::Cpu])), (processor.clone(), processor.clone()));
+        let all = [vec![Provider::Cuda(0)], vec![Provider::Cuda(1)], vec![Provider::TensorRt(0), Provider::Cuda(0)]];
+        let mut variants: Vec<_> = all.iter().map(|providers| on(providers)).collect();
+        // Another version at the same path.
+        std::fs::write(&path, "1.22.1").unwrap();
+        variants.extend([on(&[]), processor]);
+        variants.sort();
+        variants.dedup();
+        assert_eq!(variants.len(), 5, "{variants:?}");
     }
 }

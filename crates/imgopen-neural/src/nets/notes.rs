@@ -20,11 +20,13 @@ const MOST_NOTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Notes {
     directory: PathBuf,
-    /// By what nets are tried: another runtime or another version may run what this one does not.
+    /// By what nets are tried: another version, another runtime or the same one on something else may run what this one does not.
+    /// Notes by others stay for their return.
     by: String,
 }
 
 impl Notes {
+    /// Finds the notes of a [`variant`](imgopen_nets::runtime::Runtime::variant) of a runtime.
     pub fn new(directory: &Path, runtime: &str) -> Self {
         let by = format!("imgopen {} with {runtime}", env!("CARGO_PKG_VERSION"));
         Self { directory: directory.to_owned(), by }

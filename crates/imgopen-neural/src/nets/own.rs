@@ -96,7 +96,7 @@ pub struct OwnFile {
 
 impl Own {
     pub fn new(models: &Path, limits: Limits, runtime: Arc<dyn Runtime>) -> Self {
-        let notes = Notes::new(models, runtime.name());
+        let notes = Notes::new(models, &runtime.variant());
         let (listing, files) = (Mutex::default(), Mutex::default());
         let (interrupted, published) = (Mutex::default(), Mutex::default());
         Self { models: models.to_owned(), limits, runtime, notes, listing, files, interrupted, published }

@@ -13,6 +13,9 @@ pub struct ApartSettings {
     pub arguments: Vec<OsString>,
     /// The name of the runtime that it uses.
     pub runtime: &'static str,
+    /// Its [`variant`](crate::runtime::Runtime::variant), such as that of the [settings](crate::runtime::RuntimeSettings::variant)
+    /// by which the program chooses it.
+    pub variant: String,
     /// The most bytes that a run may take beside the weights.
     pub working: u64,
     /// How long loading may take, and a run, before the process is ended.

@@ -49,7 +49,8 @@ fn apart(role: &str, patience: Duration) -> Apart {
     let arguments = ["-u", "RUST_BACKTRACE", &format!("{ROLE}={role}")].map(OsString::from).into_iter();
     let arguments = arguments.chain([program.into_os_string()]).chain([name, "--exact", "--nocapture"].map(Into::into));
     let (program, arguments) = ("env".into(), arguments.collect());
-    Apart::new(ApartSettings { program, arguments, runtime: "rten", working: 1 << 30, patience })
+    let variant = "rten of tests".to_owned();
+    Apart::new(ApartSettings { program, arguments, runtime: "rten", variant, working: 1 << 30, patience })
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,7 +84,7 @@ fn run(net: &Net, number: f32) -> Result<Vec<f32>, NetError> {
 #[test]
 fn a_net_runs_in_a_process_of_its_own() {
     let runtime = apart("net", PATIENCE);
-    assert_eq!(runtime.name(), "rten");
+    assert_eq!((runtime.name(), runtime.variant().as_str()), ("rten", "rten of tests"));
     let net = Net::from_bytes("double.onnx", doubling(), &runtime, &Limits::default()).unwrap();
     assert_eq!((run(&net, 3.0), run(&net, -1.0)), (Ok(vec![6.0]), Ok(vec![-2.0])));
     let unknown = model(|builder| builder.node("Telepathy", &["x"], &[]));
@@ -156,6 +157,7 @@ fn a_program_that_cannot_be_started_is_an_error_of_the_runtime() {
         program: "/nowhere/imgopen".into(),
         arguments: Vec::new(),
         runtime: "rten",
+        variant: "rten".to_owned(),
         working: 0,
         patience: PATIENCE,
     };

@@ -235,11 +235,17 @@ struct Counting {
     run_error: Option<&'static str>,
     /// How many of the next runs are ended from outside.
     kills: Arc<AtomicUsize>,
+    /// What it runs nets on.
+    provider: &'static str,
 }
 
 impl Runtime for Counting {
     fn name(&self) -> &'static str {
         "counting"
+    }
+
+    fn variant(&self) -> String {
+        format!("counting on {}", self.provider)
     }
 
     fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
@@ -321,6 +327,22 @@ fn a_runtime_that_does_not_work_says_nothing_about_a_net() {
     let own = own(models.directory.path(), Arc::new(refusing));
     own.look();
     assert!(own.problem(Role::Inpainting).is_some_and(|problem| problem.contains("an operator that is not known")));
+}
+
+/// As of a GPU that has too little memory, and one that lacks operators.
+#[test]
+fn what_one_provider_makes_of_a_net_does_not_hold_for_another() {
+    let models = Models::new();
+    models.write("lama/net.onnx", &lama());
+    let cuda = Counting { run_error: Some("out of memory"), provider: "cuda:0", ..Counting::default() };
+    let cpu = Counting { provider: "cpu", ..Counting::default() };
+    let usable = |runtime: &Counting| {
+        let own = own(models.directory.path(), Arc::new(runtime.clone()));
+        own.look();
+        own.names(&Role::ALL).len()
+    };
+    assert_eq!((usable(&cuda), usable(&cpu), usable(&cuda), usable(&cpu)), (0, 1, 0, 1));
+    assert_eq!((cuda.counts().1, cpu.counts().1), (1, 1));
 }
 
 #[test]
