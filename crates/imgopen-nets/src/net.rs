@@ -93,13 +93,13 @@ impl Net {
         results.try_into().map_err(|results: Vec<_>| failed(format!("{} results in place of {N}", results.len())))
     }
 
-    /// Runs the net once on made-up numbers, for its first output, so that what cannot be carried out is known before a job needs it.
-    /// Pictures of which the file does not say how large they are get sides of that length.
+    /// Runs the net once on made-up numbers, and returns its first output, so that what cannot be carried out is known before a
+    /// job needs it. Pictures of which the file does not say how large they are get sides of that length.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run); [`NetError::Use`] also if an input cannot be made up.
-    pub fn trial(&self, side: usize) -> Result<(), NetError> {
+    pub fn trial(&self, side: usize) -> Result<Tensor, NetError> {
         let unfit = |problem: String| NetError::Use { file: self.file.name().to_owned(), problem };
         let mut made = Vec::new();
         for port in self.file.inputs() {
@@ -107,7 +107,8 @@ impl Net {
         }
         let inputs: Vec<(&str, &Tensor)> = made.iter().map(|(name, tensor)| (*name, tensor)).collect();
         let output = self.file.outputs().first().ok_or_else(|| unfit("it has no output".to_owned()))?;
-        self.run(&inputs, [output.name.as_str()]).map(drop)
+        let [made] = self.run(&inputs, [output.name.as_str()])?;
+        Ok(made)
     }
 
     /// Returns whether it cannot run any more, for reasons of its runtime, and has to be loaded again.

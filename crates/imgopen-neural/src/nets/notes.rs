@@ -16,6 +16,9 @@ const FILE: &str = ".imgopen-nets.json";
 const MOST: u64 = 1024 * 1024;
 const MOST_NOTES: usize = 512;
 
+/// The number of what a trial finds out. Notes of trials that found out less do not count.
+const TRIAL: u32 = 2;
+
 /// The notes of a models directory. They are read each time, because another process may have written them.
 #[derive(Debug)]
 pub(super) struct Notes {
@@ -28,7 +31,7 @@ pub(super) struct Notes {
 impl Notes {
     /// Finds the notes of a [`variant`](imgopen_nets::runtime::Runtime::variant) of a runtime.
     pub fn new(directory: &Path, runtime: &str) -> Self {
-        let by = format!("imgopen {} with {runtime}", env!("CARGO_PKG_VERSION"));
+        let by = format!("imgopen {}, trial {TRIAL}, with {runtime}", env!("CARGO_PKG_VERSION"));
         Self { directory: directory.to_owned(), by }
     }
 
@@ -123,6 +126,13 @@ mod tests {
             (notes.read().len(), notes.find("8", None), notes.find("9", None)),
             (MOST_NOTES, None, Some(Ok(())))
         );
+        // As an earlier version wrote them.
+        let by = format!("imgopen {} with rten", env!("CARGO_PKG_VERSION"));
+        let earlier = json!([{ "by": by, "sha256": "A", "modified": null, "problem": "it fails" }]);
+        fs::write(directory.path().join(FILE), earlier.to_string()).unwrap();
+        assert_eq!(notes.find("A", None), None);
+        notes.keep("A", None, None);
+        assert_eq!((notes.find("A", None), notes.read().len()), (Some(Ok(())), 2));
         let nowhere = Notes::new(&directory.path().join("nowhere"), "rten");
         nowhere.keep("A", None, None);
         assert_eq!(nowhere.find("A", None), None);

@@ -336,8 +336,10 @@ impl Own {
         if net.file().hash() != file.hash() {
             return Ok(Trial::Changed);
         }
-        net.trial(role.tried_side())?;
-        Ok(Trial::Passed)
+        match role.misfit(file, net.trial(role.tried_side())?.shape()) {
+            Some(problem) => Err(NetError::File { file: file.name().to_owned(), problem }),
+            None => Ok(Trial::Passed),
+        }
     }
 }
 

@@ -110,6 +110,26 @@ impl Role {
         }
     }
 
+    /// Returns why a net is not for this role after all that has made a tensor of these dimensions in its trial, if it is not.
+    /// Files often declare the same names for sides of different lengths, or none.
+    pub fn misfit(self, file: &ModelFile, made: &[usize]) -> Option<String> {
+        let (height, width) = sizes(file.inputs())?;
+        let given = [1, 3, height.unwrap_or(self.tried_side()), width.unwrap_or(self.tried_side())];
+        let (fits, wanted) = match self {
+            Role::Upscaling => {
+                let is_larger =
+                    |factor: usize| made == [given[0], given[1], factor * given[2], factor * given[3]].as_slice();
+                ((2..=MOST_FACTOR).any(is_larger), "enlarges 2 to 8 times")
+            }
+            Role::FaceRestoration | Role::FaceSwap | Role::Inpainting => {
+                (made == given.as_slice(), "makes pictures of the same size")
+            }
+            Role::Segmentation | Role::FaceRecognition | Role::Tags | Role::Depth => (true, ""),
+        };
+        let written = |sides: &[usize]| sides.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        (!fits).then(|| format!("it makes {} out of {}; a net for {self} {wanted}", written(made), written(&given)))
+    }
+
     /// Returns whether a net of this role may have the inputs and outputs of a file.
     fn fits(self, file: &ModelFile) -> bool {
         let (inputs, outputs) = (file.inputs(), file.outputs());

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use imgopen_nets::onnx::{Builder, Weights};
+use imgopen_nets::onnx::{Builder, Setting, Weights};
 use imgopen_nets::runtime::{Program, ProgramError, Runtime};
 use imgopen_nets::{Dimension, Tensor};
 
@@ -100,7 +100,18 @@ pub(super) fn birefnet() -> Vec<u8> {
 }
 
 pub(super) fn esrgan() -> Vec<u8> {
-    net(&[("input", &[0, 3, 0, 0])], &[("output", &[0, 3, 0, 0])], &["LeakyRelu"], &[])
+    enlarging(4)
+}
+
+/// A net with the signature of ESRGAN, which is that of denoisers, too: by its file, the sides of its result have the same names.
+pub(super) fn enlarging(factor: u8) -> Vec<u8> {
+    let mut builder = Builder::new(0, ["input", "output"].map(str::to_owned));
+    builder.input("input", &sides(&[0, 3, 0, 0]));
+    builder.output("output", &sides(&[0, 3, 0, 0]));
+    let factor = f32::from(factor);
+    let scales = builder.floats(&[1.0, 1.0, factor, factor]);
+    builder.node_as("Resize", &["input", "", &scales], "output", &[("mode", Setting::Text("nearest"))]);
+    builder.finish()
 }
 
 pub(super) fn gfpgan() -> Vec<u8> {

@@ -2,7 +2,7 @@ use std::fs;
 
 use imgopen_types::operations;
 
-use super::testing::{LONG, Waiting, esrgan, lama, net};
+use super::testing::{LONG, Waiting, lama, net};
 use super::*;
 
 /// A net of one operator, which enlarges nothing.
@@ -65,16 +65,16 @@ fn a_net_counts_until_two_runs_in_a_row_were_interrupted() {
 #[test]
 fn a_net_that_takes_long_to_be_tried_does_not_keep_a_service_from_starting() {
     let models = tempfile::tempdir().unwrap();
-    fs::create_dir(models.path().join("ESRGAN")).unwrap();
-    fs::write(models.path().join("ESRGAN/net.onnx"), esrgan()).unwrap();
+    fs::create_dir(models.path().join("lama")).unwrap();
+    fs::write(models.path().join("lama/net.onnx"), lama()).unwrap();
     let (runtime, begun, end) = Waiting::new();
     let sessions = Sessions::new(Arc::new(runtime), SessionSettings::default());
     let (packs, catalogue) = (Packs::in_models(models.path()), Catalogue::built_in().clone());
     let nets = Nets::waiting(packs, catalogue, sessions, Limits::default(), Duration::ZERO);
     begun.recv_timeout(LONG).unwrap();
-    assert_eq!(nets.names_for(&operations::SUPER_RESOLUTION), [""; 0]);
+    assert_eq!(nets.names_for(&operations::REMOVE_OBJECT), [""; 0]);
     end.send(()).unwrap();
     // After the look that is under way.
     nets.look();
-    assert_eq!(nets.names_for(&operations::SUPER_RESOLUTION), ["net.onnx"]);
+    assert_eq!(nets.names_for(&operations::REMOVE_OBJECT), ["net.onnx"]);
 }

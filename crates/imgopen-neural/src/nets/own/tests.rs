@@ -329,6 +329,30 @@ fn a_runtime_that_does_not_work_says_nothing_about_a_net() {
     assert!(own.problem(Role::Inpainting).is_some_and(|problem| problem.contains("an operator that is not known")));
 }
 
+/// As a denoiser among nets that enlarge.
+#[test]
+fn a_net_that_does_not_enlarge_is_refused_by_its_trial() {
+    let models = Models::new();
+    models.write("ESRGAN/1x.onnx", &enlarging(1));
+    models.write("ESRGAN/2x.onnx", &enlarging(2));
+    models.write("ESRGAN/9x.onnx", &enlarging(9));
+    let problem = |side: usize| {
+        format!(
+            "cannot be used: it makes 1x3x{side}x{side} out of 1x3x32x32; a net for super resolution enlarges 2 to 8 times"
+        )
+    };
+    // As noted, too.
+    for own in [&models.own, &own(models.directory.path(), Arc::new(Rten::new(NonZeroUsize::MIN)))] {
+        let files = own.survey();
+        let found: Vec<_> = files.iter().map(|file| (file.purpose.as_deref(), file.problem.as_deref())).collect();
+        let [(None, Some(once)), (Some("super resolution"), None), (None, Some(nine))] = found[..] else {
+            panic!("{found:?}")
+        };
+        assert!(once.ends_with(&problem(32)) && nine.ends_with(&problem(288)), "{found:?}");
+        assert_eq!(own.names(&[Role::Upscaling]), ["2x.onnx"]);
+    }
+}
+
 /// As of a GPU that has too little memory, and one that lacks operators.
 #[test]
 fn what_one_provider_makes_of_a_net_does_not_hold_for_another() {
@@ -416,7 +440,7 @@ fn a_file_that_becomes_readable_counts() {
 #[test]
 fn nobody_waits_while_a_net_is_tried() {
     let models = Models::new();
-    models.write("ESRGAN/a.onnx", &esrgan());
+    models.write("GFPGAN/a.onnx", &gfpgan());
     models.write("lama/b.onnx", &lama());
     let (runtime, begun, end) = Waiting::new();
     let own = own(models.directory.path(), Arc::new(runtime));
@@ -426,14 +450,14 @@ fn nobody_waits_while_a_net_is_tried() {
         (0..2).for_each(|_| begun.recv_timeout(LONG).unwrap());
         // The second is tried, and the first counts already.
         assert_eq!(own.names(&Role::ALL), ["a.onnx"]);
-        let Held::Whole(held) = own.held(Role::Upscaling) else { panic!() };
+        let Held::Whole(held) = own.held(Role::FaceRestoration) else { panic!() };
         own.reject(&held[0], "it fails on pictures");
         assert_eq!((own.names(&Role::ALL).len(), own.problem(Role::Inpainting)), (0, None));
         end.send(()).unwrap();
         look.join().unwrap();
     });
     assert_eq!(own.names(&Role::ALL), ["b.onnx"]);
-    assert_eq!(own.problem(Role::Upscaling).as_deref(), Some("it fails on pictures"));
+    assert_eq!(own.problem(Role::FaceRestoration).as_deref(), Some("it fails on pictures"));
 }
 
 /// Both were being written when they were last looked at.
@@ -442,8 +466,8 @@ fn a_file_that_no_longer_changes_counts_while_others_are_tried() {
     let models = Models::new();
     let (runtime, begun, end) = Waiting::new();
     let own = own(models.directory.path(), Arc::new(runtime));
-    for (seconds, upscaling, inpainting) in [(1, b"no net".to_vec(), b"no net".to_vec()), (2, esrgan(), lama())] {
-        for (path, bytes) in [("ESRGAN/a.onnx", upscaling), ("lama/b.onnx", inpainting)] {
+    for (seconds, restoring, inpainting) in [(1, b"no net".to_vec(), b"no net".to_vec()), (2, gfpgan(), lama())] {
+        for (path, bytes) in [("GFPGAN/a.onnx", restoring), ("lama/b.onnx", inpainting)] {
             models.write(path, &bytes);
             models.touch(path, seconds);
         }

@@ -58,6 +58,31 @@ fn what_does_not_fit_has_no_role() {
 }
 
 #[test]
+fn what_a_trial_makes_shows_what_a_net_is_not_for() {
+    let misfit = |role: Role, net: &[u8], made: &[usize]| role.misfit(&file(net), made);
+    for factor in 2..=8 {
+        assert_eq!(misfit(Role::Upscaling, &esrgan(), &[1, 3, 32 * factor, 32 * factor]), None);
+    }
+    for made in [&[1, 3, 32, 32][..], &[1, 3, 288, 288], &[1, 3, 64, 128], &[1, 1, 64, 64], &[3, 64, 64], &[]] {
+        assert!(misfit(Role::Upscaling, &esrgan(), made).is_some(), "{made:?}");
+    }
+    assert_eq!(
+        misfit(Role::Upscaling, &esrgan(), &[1, 3, 32, 32]).unwrap(),
+        "it makes 1x3x32x32 out of 1x3x32x32; a net for super resolution enlarges 2 to 8 times"
+    );
+    for (role, net, side) in [
+        (Role::FaceRestoration, codeformer(), 512),
+        (Role::FaceSwap, inswapper(), 128),
+        (Role::Inpainting, lama(), 512),
+    ] {
+        assert_eq!(misfit(role, &net, &[1, 3, side, side]), None);
+        assert!(misfit(role, &net, &[1, 3, side / 2, side / 2]).is_some_and(|problem| problem.contains("same size")));
+    }
+    // Masks and depth are resampled, whatever their size.
+    assert_eq!(misfit(Role::Depth, &depth(), &[1, 1, 56, 56]), None);
+}
+
+#[test]
 fn masks_of_any_size_need_attention() {
     let free = |operators: &[&str]| net(&[("x", &[1, 3, 0, 0])], &[("y", &[1, 1, 0, 0])], operators, &[]);
     assert_eq!(found(&free(&["Relu"])), [Role::Depth]);

@@ -1,12 +1,12 @@
 //! What an operator can put into a models directory: packs, and nets of their own. The nets here have the inputs and outputs of
-//! real ones, and copy their input.
+//! real ones, and copy their input, or enlarge it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use imgopen_nets::Dimension;
-use imgopen_nets::onnx::{Builder, Weights};
+use imgopen_nets::onnx::{Builder, Setting, Weights};
 use imgopen_packs::{Catalogue, Pack, Packs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -142,7 +142,14 @@ fn net(inputs: Ports<'_>, outputs: Ports<'_>, weights: &[usize]) -> Vec<u8> {
     }
     for (name, sides) in outputs {
         builder.output(name, &sides.iter().map(side).collect::<Vec<_>>());
-        builder.node_as("Relu", &[inputs[0].0], name, &[]);
+        match sides.contains(&ANY) {
+            true => {
+                let scales = builder.floats(&[1.0, 1.0, 2.0, 2.0]);
+                let way = [("mode", Setting::Text("nearest"))];
+                builder.node_as("Resize", &[inputs[0].0, "", &scales], name, &way);
+            }
+            false => builder.node_as("Relu", &[inputs[0].0], name, &[]),
+        }
     }
     if !weights.is_empty() {
         builder.weights(Weights::F16, weights, &vec![0; bytes]);
