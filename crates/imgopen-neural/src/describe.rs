@@ -19,7 +19,6 @@
 mod caption;
 mod classes;
 mod classify;
-mod names;
 mod palette;
 mod tagger;
 
@@ -33,8 +32,8 @@ use tracing::warn;
 
 use self::caption::Facts;
 use self::classes::Things;
-use self::names::Names;
 use crate::face;
+use crate::nets::tags::Names;
 use crate::nets::{Held, Nets, Role, TAGS, Weights, unavailable};
 
 /// The file of the pack.
@@ -74,7 +73,7 @@ impl Describe {
         }
     }
 
-    /// Returns the tagger of the operator's own.
+    /// Returns the tagger of the operator's own, which had the names of its tags beside it when it was last looked at.
     fn tagger(&self) -> Option<Weights> {
         match self.nets.own(Role::Tags) {
             Held::Whole(all) => all.first().cloned(),
@@ -82,11 +81,10 @@ impl Describe {
         }
     }
 
-    /// Returns whether a request asks for tags, and there is a tagger for them with their names.
+    /// Returns whether a request asks for tags, and there is a tagger for them.
     fn is_for_tagger(&self, request: &JobRequest) -> Result<bool, EngineError> {
         let model = request.typed::<DescribeImageRequest>()?.model_or_default();
-        let is_named = |tagger: Weights| Names::beside(tagger.path()).is_ok();
-        Ok(model == DescribeModel::Deepdanbooru && self.tagger().is_some_and(is_named))
+        Ok(model == DescribeModel::Deepdanbooru && self.tagger().is_some())
     }
 
     fn describe(&self, job: &Job, monitor: &Monitor) -> Result<Output, EngineError> {

@@ -6,6 +6,7 @@ mod names;
 mod notes;
 mod own;
 mod signature;
+pub(crate) mod tags;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -129,16 +129,20 @@ async fn a_tagger_writes_tags() {
 async fn tags_are_no_draft_without_the_pack_and_captions_are() {
     let models = tempfile::tempdir().unwrap();
     put_tagger(models.path(), Some(("selected_tags.csv", TABLE)));
-    let engine = Describe::new(nets(models.path()));
-    let choice = Registry::default().with(engine.clone()).pick("describe_image", None).unwrap();
-    assert_eq!(choice.offer.grade, Grade::Neural);
+    let nets = nets(models.path());
+    let engine = Describe::new(nets.clone());
+    let registry = Registry::default().with(engine.clone());
+    let offered = || registry.pick("describe_image", None).unwrap().offer.grade;
+    assert_eq!(offered(), Grade::Neural);
     let job = |fields: Value| request(png(&plain(250, 0, 0)), fields);
     let grade = |model: &str| engine.grade(job(json!({"model": model})).checked_request(), Grade::Neural);
     assert_eq!((grade("deepdanbooru"), grade("clip")), (Grade::Neural, Grade::Draft));
     assert_eq!(engine.grade(job(json!({})).checked_request(), Grade::Neural), Grade::Draft);
     // Nor are tags made of a tagger whose tags have no names.
     fs::remove_file(models.path().join("tagger/selected_tags.csv")).unwrap();
-    assert_eq!(grade("deepdanbooru"), Grade::Draft);
+    nets.look();
+    assert_eq!((offered(), grade("deepdanbooru")), (Grade::Draft, Grade::Draft));
+    assert_eq!(engine.nets(&DESCRIBE_IMAGE), [""; 0]);
     let (_models, whole) = with_tags();
     assert_eq!(whole.grade(job(json!({})).checked_request(), Grade::Neural), Grade::Neural);
 }
@@ -188,6 +192,7 @@ async fn tags_without_names_are_not_guessed() {
         let models = tempfile::tempdir().unwrap();
         put_tagger(models.path(), names);
         let engine = Describe::new(nets(models.path()));
+        assert_eq!(engine.offers()[0].grade, Grade::Draft);
         let output = describe(&engine, &plain(250, 0, 0), json!({"model": "deepdanbooru"})).await.unwrap();
         assert!(output.caption.unwrap().starts_with("mostly red"));
         let [note] = &output.notes[..] else { panic!("{:?}", output.notes) };
@@ -276,7 +281,7 @@ fn memory_is_that_of_picture_and_nets() {
     fs::remove_file(models.path().join(FILE)).unwrap();
     let without = Describe::new(nets(models.path()));
     assert!(memory(&without, &small) < own);
-    put_tagger(models.path(), None);
+    put_tagger(models.path(), Some(("selected_tags.csv", TABLE)));
     let with_tagger = Describe::new(nets(models.path()));
     assert_eq!(memory(&with_tagger, &small), memory(&without, &small));
     let tags = asked(&with_tagger, &small, json!({"model": "deepdanbooru"}));

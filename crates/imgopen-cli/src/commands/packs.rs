@@ -376,9 +376,9 @@ pub fn examined_own(settings: &Settings) -> anyhow::Result<Option<(&'static str,
     let files = own_files(&settings.models_dir(), own_runtime(&settings.nets)?);
     let finding = |file: &OwnFile| {
         let problem = format!("{}: {}", file.path.display(), file.problem.as_deref()?);
-        let fix =
-            "replace the file, touch it to have it tried again, or move it out of the models directory".to_owned();
-        file.is_broken.then_some(Finding { problem, fix })
+        let fix = "replace the file, add what is missing beside it, touch it to have it tried again, or move it out of the models \
+                   directory";
+        file.is_broken.then(|| Finding { problem, fix: fix.to_owned() })
     };
     Ok((!files.is_empty()).then(|| ("your own nets", files.iter().filter_map(finding).collect())))
 }

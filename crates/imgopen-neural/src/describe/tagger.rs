@@ -4,8 +4,8 @@ use image::{DynamicImage, Rgb, RgbImage};
 use imgopen_engine::{EngineError, Monitor};
 use imgopen_nets::{Dimension, Net, Tensor};
 
-use super::names::Family;
 use crate::nets::Weights;
+use crate::nets::tags::Family;
 use crate::pixels;
 
 impl Family {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::signature::Role;
+use super::tags::Family;
 
 /// The deepest directory below the models directory that is looked into. `insightface/models/buffalo_l` is three deep.
 const DEEPEST: usize = 4;
@@ -62,6 +63,8 @@ pub(super) struct Stamp {
     pub size: u64,
     pub modified: Option<SystemTime>,
     is_readable: bool,
+    /// Sizes and times of the files beside a tagger that may have the names of its tags.
+    names: [Option<(u64, Option<SystemTime>)>; 2],
 }
 
 /// The files that were found, and the directories in which a change would make that wrong.
@@ -91,11 +94,19 @@ struct Branch {
 }
 
 impl Stamp {
-    /// Looks at a file. `None` if there is none at that path.
-    pub fn of(path: &Path) -> Option<Self> {
-        // Only of files: opening a pipe would wait for a writer.
-        let file = path.metadata().ok().filter(fs::Metadata::is_file)?;
-        Some(Self { size: file.len(), modified: file.modified().ok(), is_readable: File::open(path).is_ok() })
+    /// Looks at a file. `None` if it is not there any more.
+    pub fn of(found: &Found) -> Option<Self> {
+        let size_and_time = |path: &Path| {
+            // Only of files: opening a pipe would wait for a writer.
+            let file = path.metadata().ok().filter(fs::Metadata::is_file)?;
+            Some((file.len(), file.modified().ok()))
+        };
+        let (size, modified) = size_and_time(&found.path)?;
+        let names = match found.roles.contains(&Role::Tags) {
+            true => Family::ALL.map(|family| size_and_time(&found.path.with_file_name(family.file()))),
+            false => [None; 2],
+        };
+        Some(Self { size, modified, is_readable: File::open(&found.path).is_ok(), names })
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imgopen_nets::runtime::Runtime;
-use imgopen_nets::{Limits, ModelFile, Net, NetError};
+use imgopen_nets::{Dimension, Limits, ModelFile, Net, NetError};
 use tracing::{info, warn};
 
 use super::folders::{Format, Found, Listing, Stamp};
 use super::notes::Notes;
 use super::signature::{self, Role};
+use super::tags::Names;
 use super::weights::{Held, Origin, Weights};
 
 /// The own nets of a models directory.
@@ -163,7 +164,7 @@ impl Own {
         }
         let mut before = lock(&self.files).clone();
         for found in listing.iter().flat_map(|listing| &listing.files) {
-            let Some(stamp) = Stamp::of(&found.path) else { continue };
+            let Some(stamp) = Stamp::of(found) else { continue };
             let seen = self.see(found, stamp, before.remove(&found.path));
             self.keep(&found.path, seen);
         }
@@ -289,6 +290,11 @@ impl Own {
             Ok(role) => role,
             Err(problem) => return other(problem),
         };
+        if role == Role::Tags
+            && let Err(problem) = has_names(&file, &found.path)
+        {
+            return broken(problem, Some(role));
+        }
         match self.tried(found, stamp, &file, role) {
             Ok(()) => {
                 let origin = Origin::Own(found.folder.clone());
@@ -341,6 +347,20 @@ impl Own {
             None => Ok(Trial::Passed),
         }
     }
+}
+
+/// Returns whether a tagger has the names of its tags beside it, without which it names nothing.
+///
+/// # Errors
+///
+/// Says what is missing, and where to put it.
+fn has_names(file: &ModelFile, path: &Path) -> Result<(), String> {
+    let declared = file.outputs().first().and_then(|port| port.shape.as_deref()?.last());
+    let names = Names::beside(path).and_then(|names| match declared {
+        Some(Dimension::Fixed(count)) => names.fit(*count),
+        Some(Dimension::Named(_) | Dimension::Unknown) | None => Ok(()),
+    });
+    names.map_err(|problem| format!("the names of the tags of `{}` are not known: {problem}", file.name()))
 }
 
 /// Says that a net was interrupted twice in a row, and what to do.

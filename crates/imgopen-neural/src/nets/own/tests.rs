@@ -69,6 +69,7 @@ impl Models {
 #[test]
 fn nets_are_found_in_the_folders_that_people_have() {
     let models = Models::new();
+    models.write("wd14_tagger/tags.txt", "a tag\n".repeat(9083).as_bytes());
     for (path, net, role) in [
         ("RealESRGAN/x.onnx", esrgan(), Role::Upscaling),
         ("Codeformer/codeformer.onnx", codeformer(), Role::FaceRestoration),
@@ -327,6 +328,28 @@ fn a_runtime_that_does_not_work_says_nothing_about_a_net() {
     let own = own(models.directory.path(), Arc::new(refusing));
     own.look();
     assert!(own.problem(Role::Inpainting).is_some_and(|problem| problem.contains("an operator that is not known")));
+}
+
+#[test]
+fn a_tagger_counts_while_the_names_of_its_tags_are_beside_it() {
+    let models = Models::new();
+    models.write("tagger/wd.onnx", &tagger(448));
+    models.own.look();
+    let missing = "the names of the tags of `wd.onnx` are not known: neither `selected_tags.csv` nor `tags.txt` is beside it; put the \
+                   one that belongs to it into the same directory";
+    let state = || (models.all(), models.own.problem(Role::Tags));
+    assert_eq!(state(), (Vec::new(), Some(missing.to_owned())));
+    // Those of another net.
+    models.write("tagger/tags.txt", b"a tag\n");
+    (0..2).for_each(|_| models.own.look());
+    let (names, problem) = state();
+    assert!(names.is_empty() && problem.unwrap().contains("it scores 9083 tags, and `tags.txt` names 1"));
+    models.write("tagger/tags.txt", "a tag\n".repeat(9083).as_bytes());
+    (0..2).for_each(|_| models.own.look());
+    assert_eq!(state(), (vec!["wd.onnx".to_owned()], None));
+    fs::remove_file(models.path("tagger/tags.txt")).unwrap();
+    models.own.look();
+    assert_eq!(state(), (Vec::new(), Some(missing.to_owned())));
 }
 
 /// As a denoiser among nets that enlarge.

@@ -1,5 +1,5 @@
-//! The names of the tags that a net of the operator's own scores, which lie in a file beside it: `selected_tags.csv` of WD14 taggers,
-//! or `tags.txt` of DeepDanbooru.
+//! The names of the tags that a net of the operator's own scores, which lie in a file beside it: `selected_tags.csv` of WD14
+//! taggers, or `tags.txt` of DeepDanbooru.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -19,14 +19,14 @@ const IS_RATING: u32 = 9;
 
 /// Which family of nets the names are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     Wd14,
     DeepDanbooru,
 }
 
 /// The names of all tags, in the order of the scores.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Names {
+pub(crate) struct Names {
     pub family: Family,
     tags: Vec<Tag>,
 }
@@ -39,7 +39,11 @@ struct Tag {
 }
 
 impl Family {
-    fn file(self) -> &'static str {
+    /// All families, in the order in which their files are looked for.
+    pub const ALL: [Family; 2] = [Family::Wd14, Family::DeepDanbooru];
+
+    /// Returns the name of the file with the names.
+    pub fn file(self) -> &'static str {
         match self {
             Self::Wd14 => "selected_tags.csv",
             Self::DeepDanbooru => "tags.txt",
@@ -54,13 +58,14 @@ impl Names {
     ///
     /// Says why there is none that can be used, and what to do.
     pub fn beside(net: &Path) -> Result<Self, String> {
-        for family in [Family::Wd14, Family::DeepDanbooru] {
+        for family in Family::ALL {
             let named = |problem: String| format!("`{}`: {problem}", family.file());
             if let Some(text) = read(&net.with_file_name(family.file())).map_err(named)? {
                 return Self::parse(family, &text).map_err(named);
             }
         }
-        Err("neither `selected_tags.csv` nor `tags.txt` is beside it; put the one that belongs to it there".to_owned())
+        let missing = "neither `selected_tags.csv` nor `tags.txt` is beside it; put the one that belongs to it into the same directory";
+        Err(missing.to_owned())
     }
 
     fn parse(family: Family, text: &str) -> Result<Self, String> {
@@ -74,19 +79,29 @@ impl Names {
         Ok(Self { family, tags })
     }
 
+    /// Compares the number of names with that of the scores of a net.
+    ///
+    /// # Errors
+    ///
+    /// Says how many scores there should be.
+    pub fn fit(&self, scores: usize) -> Result<(), String> {
+        let (file, own) = (self.family.file(), self.tags.len());
+        match scores == own {
+            true => Ok(()),
+            false => {
+                Err(format!("it scores {scores} tags, and `{file}` names {own}; put the one that belongs to it there"))
+            }
+        }
+    }
+
     /// Returns the tags whose scores are high enough, as the web UI writes them: in alphabetical order, with spaces in place of
     /// underscores, and with a backslash before what has a meaning in prompts.
     ///
     /// # Errors
     ///
-    /// Says how many scores there should be.
+    /// As [`fit`](Self::fit).
     pub fn given(&self, scores: &[f32]) -> Result<Vec<String>, String> {
-        if scores.len() != self.tags.len() {
-            let (file, count, own) = (self.family.file(), scores.len(), self.tags.len());
-            return Err(format!(
-                "it scores {count} tags, and `{file}` names {own}; put the one that belongs to it there"
-            ));
-        }
+        self.fit(scores.len())?;
         let high = self.tags.iter().zip(scores).filter(|(tag, score)| tag.least.is_some_and(|least| **score >= least));
         let mut names: Vec<&str> = high.map(|(tag, _)| tag.name.as_str()).collect();
         names.sort_unstable();
