@@ -17,6 +17,10 @@ const SET: &str =
 const FIRST: &str = "INSERT INTO notes (name, value) VALUES ($1, $2)
     ON CONFLICT (name) DO UPDATE SET value = notes.value RETURNING value";
 
+/// What is done again because the answer was lost finds its own value.
+const REPLACE: &str =
+    "UPDATE notes SET value = CASE value WHEN $2 THEN $3 ELSE value END WHERE name = $1 RETURNING value";
+
 /// Reads the newest task.
 const CAN_READ: &str = "SELECT id FROM tasks ORDER BY seq DESC LIMIT 1";
 
@@ -39,6 +43,11 @@ pub async fn set(client: &mut Client, note: Note, value: i64) -> Result<(), Prob
 
 pub async fn first(client: &mut Client, note: Note, value: i64) -> Result<i64, Problem> {
     Ok(one_row(&*client, FIRST, &[&note.as_str(), &value]).await?.try_get(0)?)
+}
+
+pub async fn replace(client: &mut Client, note: Note, from: i64, to: i64) -> Result<Option<i64>, Problem> {
+    let row = some_row(&*client, REPLACE, &[&note.as_str(), &from, &to]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 pub async fn ready(client: &mut Client) -> Result<(), Problem> {

@@ -537,6 +537,10 @@ impl Store for PostgresStore {
         call!(self, Always, |client| notes::first(&mut client, note, value))
     }
 
+    async fn replace_note(&self, note: Note, from: i64, to: i64) -> Result<Option<i64>, StoreError> {
+        call!(self, Always, |client| notes::replace(&mut client, note, from, to))
+    }
+
     async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
         call!(self, Always, |client| notes::set(&mut client, note, value))
     }

@@ -120,6 +120,7 @@ macro_rules! conformance {
             ended_tasks_are_deleted_with_what_belongs_to_them
             a_task_is_kept_as_long_as_something_needs_it
             notes_are_overwritten
+            a_note_is_replaced_by_one_of_those_who_read_it
             callbacks_are_due_at_their_time
             callbacks_under_way_are_not_due
             a_key_takes_as_many_slots_as_it_leaves_free

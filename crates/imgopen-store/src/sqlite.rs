@@ -427,6 +427,10 @@ impl Store for SqliteStore {
         self.write(move |connection| notes::first(connection, note, value)).await
     }
 
+    async fn replace_note(&self, note: Note, from: i64, to: i64) -> Result<Option<i64>, StoreError> {
+        self.write(move |connection| notes::replace(connection, note, from, to)).await
+    }
+
     async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError> {
         self.write(move |connection| notes::set(connection, note, value)).await
     }

@@ -300,6 +300,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes a note unless there is one. Returns the one that there is then: of several processes, the first one's.
     async fn first_note(&self, note: Note, value: i64) -> Result<i64, StoreError>;
 
+    /// Writes a note in the place of that value, and leaves any other one as it is. Returns the one that there is then, if there is
+    /// one: of several processes that replace the same value, the first one's.
+    async fn replace_note(&self, note: Note, from: i64, to: i64) -> Result<Option<i64>, StoreError>;
+
     /// Writes a note.
     async fn set_note(&self, note: Note, value: i64) -> Result<(), StoreError>;
 }

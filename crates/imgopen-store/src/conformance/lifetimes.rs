@@ -130,3 +130,23 @@ pub async fn notes_are_overwritten(database: &impl Database) {
         assert_eq!(database.open().await.note(Note::LastSeen).await.unwrap(), Some(value));
     }
 }
+
+pub async fn a_note_is_replaced_by_one_of_those_who_read_it(database: &impl Database) {
+    let store = open(database).await;
+    let replace = async |from, to| database.open().await.replace_note(Note::Pictures, from, to).await.unwrap();
+    assert_eq!(replace(5, 6).await, None);
+    assert_eq!(store.note(Note::Pictures).await.unwrap(), None);
+    store.set_note(Note::Pictures, 5).await.unwrap();
+    store.set_note(Note::LastSeen, 5).await.unwrap();
+    assert_eq!(replace(5, 6).await, Some(6));
+    // Another one that read the same, and the first one again.
+    assert_eq!(replace(5, 7).await, Some(6));
+    assert_eq!(replace(5, 6).await, Some(6));
+    assert_eq!(store.note(Note::Pictures).await.unwrap(), Some(6));
+    assert_eq!(store.note(Note::LastSeen).await.unwrap(), Some(5));
+    let (one, two) = (database.open().await, database.open().await);
+    let both = tokio::join!(one.replace_note(Note::Pictures, 6, 8), two.replace_note(Note::Pictures, 6, 9));
+    let kept = store.note(Note::Pictures).await.unwrap();
+    assert!(kept == Some(8) || kept == Some(9), "{kept:?}");
+    assert_eq!((both.0.unwrap(), both.1.unwrap()), (kept, kept));
+}
