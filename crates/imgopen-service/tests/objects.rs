@@ -86,3 +86,36 @@ async fn pictures_of_a_shared_database_are_examined() {
     assert_eq!((pictures.rows, pictures.unknown_bytes), (3, 5));
     assert!(object(&bucket, &unknown).exists());
 }
+
+/// By PostgreSQL. A process is interrupted in front of each request that it sends to the bucket while it starts.
+#[tokio::test]
+async fn a_new_fleet_starts_although_its_first_process_was_interrupted() {
+    for others in 0.. {
+        let Some(database) = empty().await else { return };
+        let bucket = s3::Server::start().await;
+        let mut held = bucket.hold(others, false);
+        let first = process(&database, &bucket);
+        let is_open = tokio::select! {
+            opened = first.open() => {
+                drop(opened.unwrap());
+                true
+            }
+            () = held.reached() => false,
+        };
+        if is_open {
+            assert!(others > 6, "{others}");
+            return;
+        }
+        drop((first, held));
+        // An examination knows a mark that is not completed yet.
+        let second = process(&database, &bucket);
+        let noted = "SELECT value FROM notes WHERE name = 'pictures'";
+        if database.client().await.query_opt(noted, &[]).await.unwrap().is_some() {
+            assert_eq!(problems(&examined(&second).await, "bucket"), [""; 0], "{others}");
+        }
+        let second = second.start().await;
+        until("it is ready", || async { (second.get("/readyz").send().await.unwrap().status() == 200).then_some(()) })
+            .await;
+        assert!(object(&bucket, &token(&second, "mine").await).exists(), "{others}");
+    }
+}

@@ -17,7 +17,7 @@ use object_store::{
     PutPayload,
 };
 use tokio::fs::File;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -44,12 +44,8 @@ const WRITTEN: Duration = Duration::from_secs(10 * 60);
 /// How many objects are deleted at once.
 const AT_ONCE: usize = 16;
 
-/// How often the mark is written again because another process of the same database has drawn another number.
-const MARKS: usize = 3;
-
-/// How often a mark is looked for again that another process may be about to write, and the pause before that.
-const LOOKS: usize = 5;
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the prefix is looked at again because it was marked, or another process has done something, before that is a fault.
+const LOOKS: usize = 16;
 
 /// Files in a bucket.
 #[derive(Debug)]
@@ -58,12 +54,23 @@ pub struct InBucket {
     links: Option<Links>,
     /// Whether several processes use it.
     is_shared: bool,
-    /// The number that this process has drawn last. The prefix may not bear it yet.
-    drawn: Mutex<Option<i64>>,
+    /// The number that this process proposes, until the database has answered, so that what is repeated leaves no further object.
+    proposed: Mutex<Option<i64>>,
     /// When what was seen last.
     seen: Mutex<Seen>,
     /// Held while the prefix is marked.
     settling: tokio::sync::Mutex<()>,
+}
+
+/// What a database and a prefix have in common.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    /// The number that the database has.
+    noted: Option<i64>,
+    /// That of the mark.
+    found: Option<i64>,
+    /// Whether the prefix bears provisionally what the database has.
+    is_proposed: bool,
 }
 
 /// When the bucket was found to be as it should.
@@ -78,47 +85,65 @@ impl InBucket {
     /// Keeps files in this bucket, and makes addresses of them for callers if they are to be redirected. If several processes use
     /// it, none takes another prefix than that of the others.
     pub fn new(bucket: Arc<Bucket>, links: Option<Links>, is_shared: bool) -> Self {
-        let (drawn, seen, settling) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
-        Self { bucket, links, is_shared, drawn, seen, settling }
+        let (proposed, seen, settling) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { bucket, links, is_shared, proposed, seen, settling }
     }
 
     /// Settles the prefix by what is in the bucket now.
     async fn settle_now(&self, store: &dyn Store) -> Result<(), AssetError> {
-        loop {
-            let (noted, found) = self.numbers(store).await?;
-            if noted.is_some() && noted == found {
-                break;
-            }
-            if !mark::is_adopted(&self.bucket, noted).await?
-                && let Some((found, fix)) = self.lacks(store, noted, found).await?
-            {
-                return Err(self.foreign(noted, found, fix));
-            }
-            if self.take(store, noted).await? {
-                break;
+        for _ in 0..LOOKS {
+            let Numbers { noted, found, is_proposed } = self.numbers(store).await?;
+            match noted {
+                Some(number) if found == noted => {
+                    let is_first = self.seen().mark.is_none();
+                    // Left by a process that died before it was removed, it would stand for the mark if that is deleted.
+                    if is_first && mark::is_proposed(&self.bucket, number).await? {
+                        mark::forget_proposal(&self.bucket, number).await;
+                    }
+                    *self.proposed() = None;
+                    self.seen().mark = Some(Instant::now());
+                    return Ok(());
+                }
+                Some(number) if is_proposed => mark::complete(&self.bucket, number).await?,
+                _ => {
+                    if !mark::is_adopted(&self.bucket, noted).await?
+                        && let Some((found, fix)) = self.lacks(store, noted, found).await?
+                    {
+                        // Another process may have taken a place in between, by the same order.
+                        if store.note(Note::Pictures).await? != noted {
+                            continue;
+                        }
+                        return Err(self.foreign(noted, found, fix));
+                    }
+                    self.take(store, noted).await?;
+                }
             }
         }
-        self.seen().mark = Some(Instant::now());
-        Ok(())
+        let problem = "its mark is not the one that was written; see the log of the server, and that nothing else uses the prefix";
+        Err(self.bucket.unusable(problem.to_owned()))
     }
 
-    /// Returns the number that the database has, and that of the mark. Another process may have drawn it just now, and is then given
-    /// the time to write the mark.
-    async fn numbers(&self, store: &dyn Store) -> Result<(Option<i64>, Option<i64>), AssetError> {
-        let mut looks = 0;
+    /// Returns the numbers of the database and of the prefix. The database has the same before and after the prefix was looked at.
+    async fn numbers(&self, store: &dyn Store) -> Result<Numbers, AssetError> {
+        let mut noted = store.note(Note::Pictures).await?;
         loop {
-            let (noted, found) = (store.note(Note::Pictures).await?, mark::read(&self.bucket).await?);
-            if !self.is_taken_by_another(noted) || found.is_some() || looks == LOOKS {
-                return Ok((noted, found));
+            let mut numbers = Numbers { noted, found: mark::read(&self.bucket).await?, is_proposed: false };
+            if let Some(number) = noted {
+                if numbers.found == noted {
+                    return Ok(numbers);
+                }
+                numbers.is_proposed = mark::is_proposed(&self.bucket, number).await?;
+                if !numbers.is_proposed {
+                    // Another process may have completed it in between.
+                    numbers.found = mark::read(&self.bucket).await?;
+                }
             }
-            looks += 1;
-            sleep(LOOK).await;
+            let now = store.note(Note::Pictures).await?;
+            if now == noted {
+                return Ok(numbers);
+            }
+            noted = now;
         }
-    }
-
-    /// Whether the number is that of a place that another process has taken.
-    fn is_taken_by_another(&self, noted: Option<i64>) -> bool {
-        self.is_shared && noted.is_some() && noted != *self.drawn()
     }
 
     /// Returns what keeps a prefix without the mark of the database from being taken for its own, and how to fix that. `None` if
@@ -138,7 +163,7 @@ impl InBucket {
                     "is empty and has no mark, but another process of the service has taken a place for pictures already",
                     "correct `storage.url`, which is the same for all processes",
                 );
-                return Ok(self.is_taken_by_another(noted).then_some(lack));
+                return Ok((self.is_shared && noted.is_some()).then_some(lack));
             }
             return Ok(Some((
                 "is empty, but the database has pictures",
@@ -154,34 +179,34 @@ impl InBucket {
         Ok(known.is_empty().then_some(lack))
     }
 
-    /// Marks the prefix with a new number. Returns `false` if the database had none, and another process gave it one meanwhile, which
-    /// may be that of another prefix.
-    ///
-    /// The database has it first: if a single process dies in between, the prefix is looked at again as it was before. If one of
-    /// several does, the others cannot know which prefix it meant, and an operator says so. Of two processes that do so at once, both
-    /// write what the database has in the end. Where nothing can be written, the number stays.
-    async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<bool, AssetError> {
+    /// Has the database take the prefix by a new number, which the prefix bears provisionally before that. If the process dies in
+    /// between, the prefix is looked at again as it was before. Once the database has the number, any process completes the mark.
+    /// Of several that take a prefix at once, the same or different ones, the database gets the number of one. Where nothing can be
+    /// written, the number stays.
+    async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<(), AssetError> {
         mark::write_probe(&self.bucket).await?;
-        let mut number = number()?;
-        if noted.is_some() || !self.is_shared {
-            store.set_note(Note::Pictures, number).await?;
-            *self.drawn() = Some(number);
-        } else {
-            // Before the database answers: it may have the number although the answer is lost.
-            *self.drawn() = Some(number);
-            if store.first_note(Note::Pictures, number).await? != number {
-                return Ok(false);
-            }
+        let drawn = *self.proposed();
+        let number = match drawn.filter(|_| drawn != noted) {
+            Some(number) => number,
+            None => number()?,
+        };
+        // Before the database answers: it may have the number although the answer is lost.
+        *self.proposed() = Some(number);
+        mark::propose(&self.bucket, number).await?;
+        let kept = match noted {
+            Some(noted) => store.replace_note(Note::Pictures, noted, number).await?,
+            None => Some(store.first_note(Note::Pictures, number).await?),
+        };
+        *self.proposed() = None;
+        if kept != Some(number) {
+            mark::forget_proposal(&self.bucket, number).await;
+            return Ok(());
         }
-        for _ in 0..MARKS {
-            number = store.note(Note::Pictures).await?.unwrap_or(number);
-            mark::write(&self.bucket, number).await?;
-            if store.note(Note::Pictures).await? == Some(number) {
-                break;
-            }
+        if let Some(noted) = noted {
+            mark::forget_proposal(&self.bucket, noted).await;
         }
         mark::forget_adoption(&self.bucket, noted).await;
-        Ok(true)
+        Ok(())
     }
 
     fn foreign(&self, noted: Option<i64>, found: &'static str, fix: &'static str) -> AssetError {
@@ -193,8 +218,8 @@ impl InBucket {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn drawn(&self) -> MutexGuard<'_, Option<i64>> {
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn proposed(&self) -> MutexGuard<'_, Option<i64>> {
+        self.proposed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has everything looked at again once something has failed.
@@ -217,9 +242,9 @@ fn marked_by_another(noted: Option<i64>) -> (&'static str, &'static str) {
 
 #[async_trait]
 impl Files for InBucket {
-    /// It is if it bears the mark that the database names. Without that, it is taken if an operator says so, if objects in it
-    /// are pictures of the database, or if there are neither objects nor pictures, nor another process with another place. It then
-    /// gets a new mark.
+    /// It is if it bears the mark that the database names, or has that provisionally, which is then completed. Without that, it is
+    /// taken if an operator says so, if objects in it are pictures of the database, or if there are neither objects nor pictures,
+    /// nor a place that one of several processes has taken before. It then gets a new mark.
     async fn settle(&self, store: &dyn Store) -> Result<(), AssetError> {
         let is_settled = || self.seen().mark.is_some_and(|seen| seen.elapsed() < TRUST);
         if is_settled() {
@@ -270,8 +295,8 @@ impl Files for InBucket {
 
     /// An empty prefix will be taken, and so will one that is the database's already.
     async fn try_out(&self, store: &dyn Store) -> Result<(), AssetError> {
-        let (noted, found) = (store.note(Note::Pictures).await?, mark::read(&self.bucket).await?);
-        let is_own = found.is_some() && found == noted;
+        let Numbers { noted, found, is_proposed } = self.numbers(store).await?;
+        let is_own = is_proposed || found.is_some() && found == noted;
         if !is_own
             && (found.is_some() || self.bucket.has_more_than(mark::OWN).await?)
             && !mark::is_adopted(&self.bucket, noted).await?

@@ -7,11 +7,12 @@ use axum::http::StatusCode;
 use futures_util::TryStreamExt;
 use imgopen_engine::Format;
 use imgopen_store::{Note, SqliteStore};
+use tokio::task::JoinHandle;
 
 use super::tests::{handed_back, keep_one};
 use super::*;
 use crate::settings::Secret;
-use s3::{KEY, Refusal, Server, Way};
+use s3::{Held, KEY, Refusal, Server, Way};
 
 /// The settings of a bucket, with a prefix.
 fn settings(server: &Server, prefix: &str) -> StorageSettings {
@@ -377,22 +378,141 @@ async fn of_processes_that_start_at_once_with_different_prefixes_one_takes_its_o
     }
 }
 
-/// As if it had written its number into the database, but the mark not into the bucket.
-#[tokio::test]
-async fn a_process_writes_a_mark_that_it_could_not_write_before() {
-    let server = Server::start().await;
-    let wanted = settings(&server, "a");
+/// Has a process settle until the request after so many others is held back, or its answer. `None` if it is done with fewer.
+async fn held(
+    server: &Server,
+    process: &Assets,
+    others: usize,
+    is_done: bool,
+) -> Option<(JoinHandle<Result<(), AssetError>>, Held)> {
+    let mut held = server.hold(others, is_done);
+    let process = process.clone();
+    let mut settling = tokio::spawn(async move { process.settle().await });
+    tokio::select! {
+        outcome = &mut settling => {
+            outcome.unwrap().unwrap();
+            None
+        }
+        () = held.reached() => Some((settling, held)),
+    }
+}
+
+/// Has a process die while it settles, and two others settle at once afterwards. `false` if it is done with fewer requests.
+async fn is_taken_up(server: &Server, prefix: &str, store: &Arc<dyn Store>, others: usize, is_done: bool) -> bool {
+    let wanted = settings(server, prefix);
+    let process = member(&wanted, store.clone());
+    let Some((settling, held)) = held(server, &process, others, is_done).await else { return false };
+    settling.abort();
+    assert!(settling.await.is_err_and(|error| error.is_cancelled()));
+    drop(held);
+    let next = [(); 2].map(|()| member(&wanted, store.clone()));
+    for outcome in futures_util::future::join_all(next.iter().map(Assets::settle)).await {
+        assert!(outcome.is_ok(), "{prefix}: {outcome:?}");
+    }
+    is_marked(server, prefix, &**store).await;
+    true
+}
+
+/// Checks that a prefix bears the number that the database has.
+async fn is_marked(server: &Server, prefix: &str, store: &dyn Store) {
+    let noted = store.note(Note::Pictures).await.unwrap().unwrap();
+    let mark = std::fs::read_to_string(server.bucket().join(prefix).join("imgopen-mark")).unwrap();
+    assert_eq!(mark, format!("{noted:016x}\n"), "{prefix}");
+    assert!(!server.bucket().join(prefix).join(format!("imgopen-mark-{noted:016x}")).exists(), "{prefix}");
+}
+
+fn new_store() -> (Arc<dyn Store>, tempfile::TempDir) {
     let data = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data.path()).unwrap());
-    let first = member(&wanted, store.clone());
-    first.settle().await.unwrap();
-    let mark = server.bucket().join("a/imgopen-mark");
-    std::fs::remove_file(&mark).unwrap();
-    // Others cannot know whose number that is.
-    refusal(member(&wanted, store.clone()).settle().await);
-    first.probe().await.unwrap();
-    assert!(mark.exists());
-    member(&wanted, store).settle().await.unwrap();
+    (Arc::new(SqliteStore::open(data.path()).unwrap()), data)
+}
+
+/// In front of each request and behind it. What the process asks the database comes in between.
+#[tokio::test]
+async fn a_first_start_is_taken_up_wherever_it_was_interrupted() {
+    let server = Server::start().await;
+    for others in 0.. {
+        for is_done in [false, true] {
+            let ((store, _data), prefix) = (new_store(), format!("{others}-{is_done}"));
+            if !is_taken_up(&server, &prefix, &store, others, is_done).await {
+                assert!(others > 6, "{others}");
+                return;
+            }
+            // From then on, another prefix is refused, and so is this one without its mark.
+            refusal(member(&settings(&server, &format!("{prefix}-other")), store.clone()).settle().await);
+            std::fs::remove_dir_all(server.bucket().join(&prefix)).unwrap();
+            refusal(member(&settings(&server, &prefix), store).settle().await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_order_to_take_a_prefix_is_taken_up_wherever_that_was_interrupted() {
+    let server = Server::start().await;
+    for others in 0.. {
+        for is_done in [false, true] {
+            let ((store, _data), prefix) = (new_store(), format!("{others}-{is_done}"));
+            store.set_note(Note::Pictures, 7).await.unwrap();
+            let directory = server.bucket().join(&prefix);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("imgopen-mark"), "0000000000000008\n").unwrap();
+            std::fs::write(directory.join("imgopen-adopt-0000000000000007"), "").unwrap();
+            if !is_taken_up(&server, &prefix, &store, others, is_done).await {
+                assert!(others > 6, "{others}");
+                return;
+            }
+            assert!(store.note(Note::Pictures).await.unwrap() > Some(8));
+        }
+    }
+}
+
+/// It goes on once another one has completed the mark, and maybe all objects were deleted after that.
+#[tokio::test]
+async fn a_process_that_stood_still_makes_no_mark_that_does_not_count_any_more() {
+    let server = Server::start().await;
+    for others in 0.. {
+        for (is_done, is_emptied) in [(false, false), (false, true), (true, false), (true, true)] {
+            let ((store, _data), prefix) = (new_store(), format!("{others}-{is_done}-{is_emptied}"));
+            let wanted = settings(&server, &prefix);
+            let slow = member(&wanted, store.clone());
+            let Some((settling, held)) = held(&server, &slow, others, is_done).await else {
+                assert!(others > 6, "{others}");
+                return;
+            };
+            member(&wanted, store.clone()).settle().await.unwrap();
+            let noted = store.note(Note::Pictures).await.unwrap();
+            if is_emptied {
+                std::fs::remove_dir_all(server.bucket().join(&prefix)).unwrap();
+            }
+            held.release();
+            let outcome = settling.await.unwrap();
+            assert_eq!(store.note(Note::Pictures).await.unwrap(), noted);
+            if is_emptied {
+                refusal(member(&wanted, store).settle().await);
+                assert!(!server.bucket().join(&prefix).join("imgopen-mark").exists(), "{prefix}");
+            } else {
+                assert!(outcome.is_ok(), "{prefix}: {outcome:?}");
+                is_marked(&server, &prefix, &*store).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn processes_that_are_ordered_at_once_to_take_a_prefix_agree() {
+    let server = Server::start().await;
+    let (store, _data) = new_store();
+    let directory = server.bucket().join("a");
+    std::fs::create_dir_all(&directory).unwrap();
+    store.set_note(Note::Pictures, 7).await.unwrap();
+    std::fs::write(directory.join("imgopen-adopt-0000000000000007"), "").unwrap();
+    let members = [(); 4].map(|()| member(&settings(&server, "a"), store.clone()));
+    for outcome in futures_util::future::join_all(members.iter().map(Assets::settle)).await {
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+    is_marked(&server, "a", &*store).await;
+    for member in &members {
+        assert!(member.is_here().await);
+    }
 }
 
 #[tokio::test]

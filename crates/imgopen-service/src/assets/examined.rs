@@ -44,6 +44,11 @@ impl Examined {
         self.runtime.block_on(mark::read(&self.bucket))
     }
 
+    /// Whether the prefix bears that number provisionally.
+    pub fn is_proposed(&self, number: i64) -> Result<bool, AssetError> {
+        self.runtime.block_on(mark::is_proposed(&self.bucket, number))
+    }
+
     /// Whether the database with that number is ordered to take the prefix.
     pub fn is_adopted(&self, noted: Option<i64>) -> Result<bool, AssetError> {
         self.runtime.block_on(mark::is_adopted(&self.bucket, noted))

@@ -2,6 +2,11 @@
 //!
 //! A prefix is never away as a disk is, but the settings may name another one, or that of another service, whose files would be
 //! mixed with ours. Unlike a directory, a prefix has one mark, which is overwritten.
+//!
+//! A prefix bears a number provisionally, by an object that is named after it, before the database has that number. So a process
+//! that finds a number in the database knows by the prefix alone whether it is meant, and completes the mark, whichever process has
+//! begun. The server makes the mark by copying that object, which is then deleted. A process that stood still in between therefore
+//! makes no mark where the objects have been deleted since, or another number counts.
 
 use bytes::Bytes;
 use object_store::path::Path as Place;
@@ -12,6 +17,9 @@ use super::requests::Bucket;
 
 /// The name of the object.
 const MARK: &str = "imgopen-mark";
+
+/// How the name of a provisional mark begins. What follows is its number.
+const PROVISIONAL: &str = "imgopen-mark-";
 
 /// How the name of an order to take a prefix begins. What follows is the number that the database has.
 const ADOPT: &str = "imgopen-adopt-";
@@ -42,20 +50,38 @@ pub async fn read(bucket: &Bucket) -> Result<Option<i64>, AssetError> {
     }
 }
 
-/// Writes the number.
-pub async fn write(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
+/// Marks the prefix with a number provisionally.
+pub async fn propose(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
     let payload = PutPayload::from(format!("{number:016x}\n").into_bytes());
-    let place = bucket.named(MARK);
+    let place = provisional(bucket, number);
     bucket.answered(bucket.files.put(&place, payload)).await.map(drop).map_err(|error| on_write(bucket, error))
+}
+
+/// Whether the prefix bears that number provisionally.
+pub async fn is_proposed(bucket: &Bucket, number: i64) -> Result<bool, AssetError> {
+    exists(bucket, &provisional(bucket, number)).await
+}
+
+/// Makes the mark of the provisional one with that number. Does nothing if there is none any more, because another process has done
+/// so, or the objects were deleted.
+pub async fn complete(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
+    let (from, to) = (provisional(bucket, number), bucket.named(MARK));
+    match bucket.answered(bucket.files.copy(&from, &to)).await {
+        Ok(()) => forget_proposal(bucket, number).await,
+        Err(AssetError::Files(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Removes a provisional mark. One that cannot be removed does no harm: no other prefix has its number.
+pub async fn forget_proposal(bucket: &Bucket, number: i64) {
+    drop(bucket.answered(bucket.files.delete(&provisional(bucket, number))).await);
 }
 
 /// Whether an operator orders the database with that number, 0 if it has none, to take the prefix.
 pub async fn is_adopted(bucket: &Bucket, noted: Option<i64>) -> Result<bool, AssetError> {
-    match bucket.answered(bucket.files.head(&adoption(bucket, noted))).await {
-        Ok(_) => Ok(true),
-        Err(AssetError::Files(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
+    exists(bucket, &adoption(bucket, noted)).await
 }
 
 /// Removes such an order. What cannot be removed does no harm: the number has changed.
@@ -83,6 +109,18 @@ pub fn on_write(bucket: &Bucket, error: AssetError) -> AssetError {
         AssetError::Files(error) => bucket.unusable(format!("there is no such bucket: {error}")),
         error => error,
     }
+}
+
+async fn exists(bucket: &Bucket, place: &Place) -> Result<bool, AssetError> {
+    match bucket.answered(bucket.files.head(place)).await {
+        Ok(_) => Ok(true),
+        Err(AssetError::Files(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn provisional(bucket: &Bucket, number: i64) -> Place {
+    bucket.named(&format!("{PROVISIONAL}{number:016x}"))
 }
 
 fn adoption(bucket: &Bucket, noted: Option<i64>) -> Place {

@@ -39,6 +39,12 @@ fn unmarked(rows: &dyn Rows, bucket: &Examined) -> Result<Option<Finding>, Findi
     if is_new || noted == found || bucket.is_adopted(noted).map_err(of)? {
         return Ok(None);
     }
+    // A process was interrupted, or is at it; the next one completes the mark.
+    if let Some(number) = noted
+        && bucket.is_proposed(number).map_err(of)?
+    {
+        return Ok(None);
+    }
     let what = if found.is_some() { "bears the mark of another database" } else { "lacks the mark of the database" };
     let fix = format!(
         "correct `storage.url`; if it is the right place, put an empty object there to have the service take it: {}",

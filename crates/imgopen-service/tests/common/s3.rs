@@ -17,13 +17,16 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// The bucket, which exists unless a test removes it.
 pub const BUCKET: &str = "pictures";
 
 /// The access key and its secret.
 pub const KEY: (&str, &str) = ("the-key", "the-secret");
+
+/// Held for requests for marks: this server copies into a file in place, which others would see half written.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What the proxy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,24 @@ pub enum Refusal {
     Silence,
 }
 
+/// A request that the server holds back, as if what sent it stood still: for ever if this is dropped once it is there.
+pub struct Held {
+    reached: oneshot::Receiver<()>,
+    go: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits until the request is there.
+    pub async fn reached(&mut self) {
+        (&mut self.reached).await.unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn release(self) {
+        self.go.send(()).unwrap();
+    }
+}
+
 /// The server. It ends with the runtime.
 pub struct Server {
     /// The address of the proxy, such as `http://127.0.0.1:1234`.
@@ -55,11 +76,24 @@ pub struct Server {
     pub direct: String,
     way: watch::Sender<Way>,
     refusal: Refusals,
+    hold: Holds,
     root: TempDir,
 }
 
 /// What is refused at the moment.
 type Refusals = Arc<Mutex<Option<(&'static str, Refusal)>>>;
+
+/// Which request is to be held back.
+struct Hold {
+    /// How many others come before it.
+    left: usize,
+    /// Whether it is carried out before, so that its answer is held back.
+    is_done: bool,
+    reached: oneshot::Sender<()>,
+    go: oneshot::Receiver<()>,
+}
+
+type Holds = Arc<Mutex<Option<Hold>>>;
 
 impl Server {
     pub async fn start() -> Self {
@@ -67,16 +101,19 @@ impl Server {
         std::fs::create_dir(root.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
-        let (service, refusal) = (builder.build(), Refusals::default());
-        let refusals = refusal.clone();
-        let app = Router::new().fallback(move |request: Request| answer(service.clone(), refusals.clone(), request));
+        let (service, refusal, hold) = (builder.build(), Refusals::default(), Holds::default());
+        let (refusals, holds) = (refusal.clone(), hold.clone());
+        let app = Router::new().fallback(move |request: Request| {
+            let answered = answer(service.clone(), refusals.clone(), request);
+            held_back(holds.clone(), answered)
+        });
         let (listener, direct) = listen().await;
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let way = watch::Sender::new(Way::Pass);
         let (listener, proxy) = listen().await;
         tokio::spawn(pass_on(listener, direct, way.subscribe()));
         let [endpoint, direct] = [proxy, direct].map(|address| format!("http://{address}"));
-        Self { endpoint, direct, way, refusal, root }
+        Self { endpoint, direct, way, refusal, hold, root }
     }
 
     /// Has the proxy do this from now on, also with connections that are open.
@@ -92,6 +129,13 @@ impl Server {
     /// Refuses none from now on.
     pub fn accept(&self) {
         *self.refusal.lock().unwrap() = None;
+    }
+
+    /// Holds back the request after so many others from now on, or its answer.
+    pub fn hold(&self, others: usize, is_done: bool) -> Held {
+        let ((reached, is_reached), (go, goes)) = (oneshot::channel(), oneshot::channel());
+        *self.hold.lock().unwrap() = Some(Hold { left: others, is_done, reached, go: goes });
+        Held { reached: is_reached, go }
     }
 
     /// Returns the path of the bucket.
@@ -128,6 +172,28 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+async fn held_back(holds: Holds, answered: impl Future<Output = Response>) -> Response {
+    let hold = holds.lock().unwrap().take_if(|hold| {
+        let is_next = hold.left == 0;
+        hold.left = hold.left.saturating_sub(1);
+        is_next
+    });
+    let Some(Hold { is_done, reached, go, .. }) = hold else { return answered.await };
+    let stands_still = async {
+        if reached.send(()).is_ok() && go.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    if is_done {
+        let answer = answered.await;
+        stands_still.await;
+        answer
+    } else {
+        stands_still.await;
+        answered.await
+    }
+}
+
 async fn answer(service: S3Service, refusals: Refusals, request: Request) -> Response {
     let refused = *refusals.lock().unwrap();
     match refused.filter(|(text, _)| request.uri().to_string().contains(text)) {
@@ -138,10 +204,19 @@ async fn answer(service: S3Service, refusals: Refusals, request: Request) -> Res
             let body = format!("<Error><Code>{code}</Code><Message>by the test</Message></Error>");
             (status, body).into_response()
         }
-        None => match service.call(request.map(s3s::Body::http_body_unsync)).await {
-            Ok(answer) => answer.map(Body::new),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        },
+        None => {
+            let is_small = request.uri().path().contains("/imgopen-");
+            let _alone = if is_small { Some(ALONE.lock().await) } else { None };
+            match service.call(request.map(s3s::Body::http_body_unsync)).await {
+                Ok(answer) if is_small => {
+                    let (parts, body) = answer.map(Body::new).into_parts();
+                    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+                    Response::from_parts(parts, Body::from(bytes))
+                }
+                Ok(answer) => answer.map(Body::new),
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
     }
 }
 
