@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod convert;
+mod convolutions;
 mod error;
 mod guard;
 mod model;

@@ -1,11 +1,13 @@
 //! A model file: which net it is, what the net takes and returns, and how much memory it needs.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::convolutions;
 use crate::error::NetError;
 use crate::onnx::outline::{self, Outline};
 use crate::shapes::{self, Working};
@@ -39,6 +41,8 @@ pub struct ModelFile {
     hash: String,
     size: u64,
     outline: Outline,
+    /// The results of convolutions that may be carried out as transposed ones.
+    turned: HashSet<String>,
     limits: Limits,
 }
 
@@ -65,10 +69,11 @@ impl ModelFile {
             return Err(refused(too_large(limits)));
         }
         let outline = outline::read(bytes, limits.tensor).map_err(refused)?;
+        let turned = convolutions::turned(&outline).into_keys().collect();
         // Sizes that the file itself determines are checked now, others with the inputs.
-        shapes::working(&outline, &[], limits.tensor).map_err(refused)?;
+        shapes::working(&outline, &turned, &[], limits.tensor).map_err(refused)?;
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-        Ok(Self { name: name.to_owned(), hash, size, outline, limits: *limits })
+        Ok(Self { name: name.to_owned(), hash, size, outline, turned, limits: *limits })
     }
 
     /// Returns the name of the file, without directories.
@@ -120,7 +125,7 @@ impl ModelFile {
     pub fn working(&self, inputs: &[(&str, &[usize])]) -> Result<Option<u64>, NetError> {
         let refused = |problem: String| NetError::Use { file: self.name.clone(), problem };
         let Working { bytes, is_whole } =
-            shapes::working(&self.outline, inputs, self.limits.tensor).map_err(refused)?;
+            shapes::working(&self.outline, &self.turned, inputs, self.limits.tensor).map_err(refused)?;
         if bytes > self.limits.working {
             let problem = format!("a run takes {bytes} bytes of memory; at most {} are allowed", self.limits.working);
             return Err(refused(problem));

@@ -7,7 +7,7 @@ use crate::error::NetError;
 use crate::guard::guarded;
 use crate::model::{self, Limits, ModelFile};
 use crate::runtime::{Program, ProgramError, Runtime};
-use crate::tensor::{Dimension, ElementType, Port, Tensor, Values, shown};
+use crate::tensor::{ElementType, Port, Tensor, Values, shown};
 
 /// The most elements of an input that a trial makes up.
 const MADE_UP: usize = 64 * 1024 * 1024;
@@ -169,15 +169,8 @@ fn listed(ports: &[Port]) -> String {
 /// Makes up an input: sides of pictures that the file leaves open have that length, and other dimensions are 1. Numbers are from 0 to
 /// 1, and differ, because some nets divide by what they differ by.
 fn made_up(port: &Port, side: usize) -> Result<Tensor, String> {
-    /// Batch and channels stand before the sides of pictures.
-    const SIDES: usize = 2;
     const LEVELS: usize = 256;
-    let length = |(axis, dimension): (usize, &Dimension)| match dimension {
-        Dimension::Fixed(length) => *length,
-        Dimension::Named(_) | Dimension::Unknown if axis >= SIDES => side,
-        Dimension::Named(_) | Dimension::Unknown => 1,
-    };
-    let shape: Vec<usize> = port.shape.iter().flatten().enumerate().map(length).collect();
+    let shape = port.with_sides(side).unwrap_or_default();
     let count = shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length));
     let count = count.filter(|count| *count <= MADE_UP);
     let count = count.ok_or_else(|| format!("its input `{}` of {} is too large", port.name, shown(&shape)))?;

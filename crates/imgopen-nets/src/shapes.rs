@@ -4,7 +4,7 @@
 //! size depends on the values, is left open, and everything that follows from it: the result is then the least that a run
 //! takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::onnx::outline::{Constant, Node, Outline};
 use crate::tensor::{Dimension, Port};
@@ -31,12 +31,27 @@ pub(crate) struct Working {
     pub is_whole: bool,
 }
 
+/// Returns the shapes of the values of a net for inputs whose sides have that length where the file leaves them open; `None` if they
+/// do not fit together.
+pub(crate) fn with_sides(outline: &Outline, side: usize) -> Option<HashMap<&str, Shape>> {
+    let inputs = outline.inputs.iter().filter_map(|port| Some((port.name.as_str(), port.with_sides(side)?)));
+    let inputs: Vec<_> = inputs.collect();
+    let given: Vec<_> = inputs.iter().map(|(name, shape)| (*name, &shape[..])).collect();
+    infer(outline, &given, u64::MAX).ok()
+}
+
 /// Works out the memory of a run with inputs of these shapes. Inputs that are not given have the shapes that the file declares.
+/// `turned` are the results of convolutions that are carried out as transposed ones.
 ///
 /// # Errors
 ///
 /// Names the operator whose result takes more than `most` bytes.
-pub(crate) fn working(outline: &Outline, given: &[(&str, &[usize])], most: u64) -> Result<Working, String> {
+pub(crate) fn working(
+    outline: &Outline,
+    turned: &HashSet<String>,
+    given: &[(&str, &[usize])],
+    most: u64,
+) -> Result<Working, String> {
     let shapes = infer(outline, given, most)?;
     let mut last: HashMap<&str, usize> = HashMap::new();
     for (index, node) in outline.nodes.iter().enumerate() {
@@ -51,7 +66,7 @@ pub(crate) fn working(outline: &Outline, given: &[(&str, &[usize])], most: u64) 
     for (index, node) in outline.nodes.iter().enumerate() {
         let outputs: u64 = node.outputs.iter().map(|name| bytes(name)).fold(0, u64::saturating_add);
         now = now.saturating_add(outputs);
-        peak = peak.max(now.saturating_add(scratch(outline, node, &shapes)));
+        peak = peak.max(now.saturating_add(scratch(node, turned, &shapes)));
         is_whole &= node.outputs.iter().all(|name| name.is_empty() || is_known(&shapes, name));
         let mut ended: Vec<&str> = node.inputs.iter().chain(&node.outputs).map(String::as_str).collect();
         ended.retain(|name| is_value(name) && last.get(name) == Some(&index));
@@ -76,14 +91,19 @@ fn product<'a>(sides: impl Iterator<Item = &'a u64>) -> u64 {
 }
 
 /// Returns the bytes that an operator takes beside its values.
-fn scratch(outline: &Outline, node: &Node, shapes: &HashMap<&str, Shape>) -> u64 {
-    if !node.is("ConvTranspose") {
+fn scratch(node: &Node, turned: &HashSet<String>, shapes: &HashMap<&str, Shape>) -> u64 {
+    let is_turned = node.outputs.first().is_some_and(|result| turned.contains(result));
+    if !is_turned && !node.is("ConvTranspose") {
         return 0;
     }
     // The products of all pixels and weights, before they are added up.
-    let [input, weights] = [0_usize, 1].map(|index| node.inputs.get(index).map(String::as_str).unwrap_or_default());
-    let pixels = shapes.get(input).map_or(0, |shape| product(shape.iter().skip(2).flatten()));
-    let weights = outline.constants.get(weights).map_or(0, |constant| product(constant.shape.iter().skip(1)));
+    let shape = |index: usize| node.inputs.get(index).and_then(|name| shapes.get(name.as_str()));
+    let pixels = shape(0).map_or(0, |shape| product(shape.iter().skip(2).flatten()));
+    // The channels that are taken come first, but for a convolution second.
+    let taken = usize::from(is_turned);
+    let weights = shape(1).map_or(0, |shape| {
+        product(shape.iter().enumerate().filter(|(axis, _)| *axis != taken).filter_map(|(_, side)| side.as_ref()))
+    });
     pixels.saturating_mul(weights).saturating_mul(ELEMENT)
 }
 

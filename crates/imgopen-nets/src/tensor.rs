@@ -208,6 +208,18 @@ impl Port {
         };
         self.shape.as_ref().is_none_or(|declared| declared.len() == shape.len() && declared.iter().zip(shape).all(fits))
     }
+
+    /// Returns a shape that can be given: sides of pictures that the file leaves open have that length, and other dimensions are 1.
+    pub(crate) fn with_sides(&self, side: usize) -> Option<Vec<usize>> {
+        /// Batch and channels stand before the sides of pictures.
+        const SIDES: usize = 2;
+        let length = |(axis, dimension): (usize, &Dimension)| match dimension {
+            Dimension::Fixed(length) => *length,
+            Dimension::Named(_) | Dimension::Unknown if axis >= SIDES => side,
+            Dimension::Named(_) | Dimension::Unknown => 1,
+        };
+        Some(self.shape.as_ref()?.iter().enumerate().map(length).collect())
+    }
 }
 
 /// Writes dimensions as `1x3x64x64`.

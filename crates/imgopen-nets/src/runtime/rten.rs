@@ -7,6 +7,7 @@ use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrVi
 use rten_tensor::prelude::*;
 
 use super::{Program, ProgramError, Runtime};
+use crate::convolutions;
 use crate::onnx::outline;
 use crate::tensor::{Tensor, Values};
 
@@ -43,6 +44,7 @@ impl Runtime for Rten {
         if let Some(operator) = differs(&outline) {
             return Err(format!("rten carries out {operator}").into());
         }
+        let model = convolutions::turn(&model, &outline).unwrap_or(model);
         let model = ModelOptions::with_all_ops().load(model).map_err(|error| error.to_string())?;
         if (model.input_ids().len(), model.output_ids().len()) != (outline.inputs.len(), outline.outputs.len()) {
             return Err("an input or output is also a constant".to_owned().into());

@@ -70,13 +70,13 @@ fn memory_is_that_of_the_values_that_are_needed_at_once() {
     let second = net.node("Sigmoid", &[&first], &[]);
     let outline = finish(net, &second);
     // Two values of 100 elements at each moment.
-    assert_eq!(working(&outline, &[], MOST), Ok(Working { bytes: 2 * 800, is_whole: true }));
+    assert_eq!(working(&outline, &HashSet::new(), &[], MOST), Ok(Working { bytes: 2 * 800, is_whole: true }));
     let mut net = builder(&[1, 1, 10, 10]);
     let first = net.node("Relu", &["x"], &[]);
     let sum = net.node("Add", &[&first, "x"], &[]);
     let outline = finish(net, &sum);
     // Here the input stays until it is added.
-    assert_eq!(working(&outline, &[], MOST), Ok(Working { bytes: 2 * 1200, is_whole: true }));
+    assert_eq!(working(&outline, &HashSet::new(), &[], MOST), Ok(Working { bytes: 2 * 1200, is_whole: true }));
 }
 
 #[test]
@@ -84,14 +84,14 @@ fn a_size_that_is_not_known_leaves_the_memory_open() {
     let mut net = builder(&[1, 1, 10, 10]);
     let mystery = net.node("NonZero", &["x"], &[]);
     let outline = finish(net, &mystery);
-    assert_eq!(working(&outline, &[], MOST), Ok(Working { bytes: 2 * 400, is_whole: false }));
+    assert_eq!(working(&outline, &HashSet::new(), &[], MOST), Ok(Working { bytes: 2 * 400, is_whole: false }));
     let mut net = Builder::new(0, ["x".to_owned(), "y".to_owned()]);
     let side = Dimension::Named("side".to_owned());
     net.input("x", &[Dimension::Fixed(1), Dimension::Fixed(3), side.clone(), side]);
     let outline = finish(net, "x");
-    assert!(!working(&outline, &[], MOST).unwrap().is_whole);
+    assert!(!working(&outline, &HashSet::new(), &[], MOST).unwrap().is_whole);
     let given: (&str, &[usize]) = ("x", &[1, 3, 20, 10]);
-    assert_eq!(working(&outline, &[given], MOST), Ok(Working { bytes: 2 * 2 * 2400, is_whole: true }));
+    assert_eq!(working(&outline, &HashSet::new(), &[given], MOST), Ok(Working { bytes: 2 * 2 * 2400, is_whole: true }));
 }
 
 #[test]
@@ -100,13 +100,13 @@ fn a_result_beyond_the_limit_is_an_error_that_names_its_operator() {
     let scales = net.floats(&[1.0, 1.0, 1e9, 1e9]);
     let large = net.node("Resize", &["x", "", &scales], &[]);
     let outline = finish(net, &large);
-    let problem = working(&outline, &[], MOST).unwrap_err();
+    let problem = working(&outline, &HashSet::new(), &[], MOST).unwrap_err();
     assert_eq!(problem, format!("the result `{large}` of `Resize` takes more than the limit of 1048576 bytes"));
     let mut net = builder(&[1, 1, 10, 10]);
     let shape = net.ints(&[1 << 40]);
     let large = net.node("ConstantOfShape", &[&shape], &[]);
     let outline = finish(net, &large);
-    assert!(working(&outline, &[], MOST).unwrap_err().contains("`ConstantOfShape` takes more than"));
+    assert!(working(&outline, &HashSet::new(), &[], MOST).unwrap_err().contains("`ConstantOfShape` takes more than"));
     let outline = finish(builder(&[1, 1, 1000, 1000]), "x");
-    assert!(working(&outline, &[], MOST).unwrap_err().starts_with("the input `x` takes more than"));
+    assert!(working(&outline, &HashSet::new(), &[], MOST).unwrap_err().starts_with("the input `x` takes more than"));
 }
