@@ -72,7 +72,11 @@ const RUNNING: &str = "SELECT id, operation, owner, since FROM (
 
 const DRAIN: &str = "UPDATE owners SET draining = true WHERE id = $1";
 
-const RESIGN: &str = "DELETE FROM owners WHERE id = $1";
+/// Attempts that the owner had in progress are over, and others may make them at once.
+const RESIGN: &str = "WITH given_up AS (
+        UPDATE callbacks SET claim = NULL WHERE claim IS NOT NULL AND claimed_by = $1
+    )
+    DELETE FROM owners WHERE id = $1";
 
 /// A duty whose owner is dead is free.
 const TAKE_DUTY: &str = "INSERT INTO duties (name, owner, until) VALUES ($1, $2, now_ms() + $3::bigint)

@@ -152,6 +152,33 @@ async fn each_callback_is_pushed_by_one_process() {
     assert_eq!((receiver.pushes().len(), ids.len()), (20, 20));
 }
 
+/// Its attempts are over then, so no process waits until the claims have ended by themselves.
+#[tokio::test]
+async fn what_a_process_was_pushing_when_it_stopped_is_pushed_by_another() {
+    let Some(database) = empty().await else { return };
+    let member = || {
+        let patient = member(&database.url(), Arc::new(sandbox()));
+        patient.with(|settings| settings.callbacks.time = Duration::from_secs(3600))
+    };
+    let pushes = Arc::new(AtomicUsize::new(0));
+    let counted = pushes.clone();
+    let routes = Router::new().fallback(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<()>()
+    });
+    let url = format!("http://{}/enlarge_image", host(routes).await);
+    let are_pushed = async |count: usize| {
+        until("it is pushed", || async { (pushes.load(Ordering::Relaxed) == count).then_some(()) }).await;
+    };
+    let first = member().start().await;
+    first.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
+    are_pushed(1).await;
+    let _second = beside(&first, member()).start().await;
+    // It has the pictures of both.
+    let _bench = first.stop().await;
+    are_pushed(2).await;
+}
+
 /// Each would answer for its own pictures only.
 #[tokio::test]
 async fn processes_without_a_bucket_must_share_a_directory() {

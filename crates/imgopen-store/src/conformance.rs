@@ -130,6 +130,7 @@ macro_rules! conformance {
             a_clock_that_was_put_back_does_not_prolong_a_pause
             a_redelivery_survives_the_attempt_in_progress
             a_claimed_callback_is_no_others_while_the_claim_holds
+            an_owner_that_resigns_gives_up_its_claims
             a_claim_that_ended_is_not_taken_again_beside_its_attempt
             processes_share_what_a_host_is_pushed_at_once
             a_redelivery_during_a_claimed_attempt_ends_the_claim

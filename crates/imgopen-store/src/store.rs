@@ -87,7 +87,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Asks an owner to end its runs and to begin no others, as its heartbeats then say. `false` if it is not registered.
     async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError>;
 
-    /// Removes an owner that stops and has handed its runs back. A recovery queues those that it still has.
+    /// Removes an owner that stops and has handed its runs back. A recovery queues those that it still has. Its claims of callbacks
+    /// end: attempts that were not recorded are others' to make at once.
     async fn resign(&self, owner: OwnerId) -> Result<(), StoreError>;
 
     /// Returns those of the tasks that have ended, for callers who wait for them.

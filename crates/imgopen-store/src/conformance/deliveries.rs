@@ -277,6 +277,27 @@ pub async fn a_claimed_callback_is_no_others_while_the_claim_holds(database: &im
     assert_eq!((row.state, row.tries.len(), row.claim), (CallbackState::Acknowledged, 3, None));
 }
 
+/// It has ended its attempts before, so nobody need wait until the claims have ended by themselves.
+pub async fn an_owner_that_resigns_gives_up_its_claims(database: &impl Database) {
+    let (store, other) = (open(database).await, database.open().await);
+    register(&*other, "other", Some(HOUR)).await;
+    for number in 1..=2 {
+        pending(&*store, "a", &number.to_string(), &format!("http://{number}"), later(number)).await;
+    }
+    let given_up = claimed(&*other, "other", 1, HOUR).await;
+    let kept = claimed(&*store, "me", 9, HOUR).await;
+    assert_eq!((tasks(&given_up), tasks(&kept)), (vec!["1"], vec!["2"]));
+    assert_eq!(claimed(&*store, "me", 9, HOUR).await, []);
+    other.resign(owner("other")).await.unwrap();
+    let again = claimed(&*store, "me", 9, HOUR).await;
+    assert_eq!(tasks(&again), ["1"]);
+    assert_eq!(callbacks_of(&*store, "2").await[0].claim, kept[0].claim);
+    // What the first one records after all is an attempt, and changes nothing else.
+    other.record_delivery(acknowledged(given_up[0].clone())).await.unwrap();
+    let row = callbacks_of(&*store, "1").await.remove(0);
+    assert_eq!((row.state, row.tries.len(), &row.claim), (CallbackState::Pending, 1, &again[0].claim));
+}
+
 pub async fn processes_share_what_a_host_is_pushed_at_once(database: &impl Database) {
     let stores = [open(database).await, database.open().await];
     for number in 0..8 {

@@ -117,6 +117,7 @@ pub fn drain(connection: &Connection, owner: &OwnerId) -> Result<bool, Problem> 
 }
 
 pub fn resign(connection: &Connection, owner: &OwnerId) -> Result<(), Problem> {
+    connection.execute("UPDATE callbacks SET claim = NULL WHERE claim IS NOT NULL AND claimed_by = ?1", [owner])?;
     connection.execute("DELETE FROM owners WHERE id = ?1", [owner])?;
     Ok(())
 }
