@@ -1,6 +1,5 @@
 //! Delivery attempts under faults: of receivers, of this server, of its clock, and of keys that change.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use imgopen_service::{KeyId, Limit, Moment, RevokedCallbacks};
 use serde_json::{Value, json};
 
 use crate::common::engines::Gate;
+use crate::common::rows::Rows;
 use crate::common::web::{Receiver, TAKEN, host};
 use crate::common::{Bench, Server, enlarge_with_callback, id, until};
 
@@ -44,8 +44,14 @@ async fn prevented(server: &Server, count: usize) {
     .await;
 }
 
-fn database(directory: &Path) -> rusqlite::Connection {
-    rusqlite::Connection::open(directory.join("imgopen.sqlite3")).unwrap()
+/// Returns the state of a task's callback and the outcome of its attempt, once there is one, as the rows have them.
+async fn recorded(rows: &Rows, task: &str) -> (String, String) {
+    let sql = format!(
+        "SELECT state, outcome FROM callbacks JOIN callback_tries ON callback_id = id WHERE task_id = '{task}'"
+    );
+    let columns = until("an attempt is recorded", || rows.first(&sql)).await;
+    let [state, outcome]: [String; 2] = columns.try_into().unwrap();
+    (state, outcome)
 }
 
 /// Moves the clock by as much as the service trusts a key that it has read.
@@ -115,12 +121,7 @@ async fn revoked_meanwhile(revoked: RevokedCallbacks) -> (String, String, usize)
     server.service.keys().revoke(KeyId(server.key.credentials.access_key_id().to_owned())).await.unwrap();
     forget_keys(&server);
     gate.open(1);
-    let rows = database(server.data_dir());
-    let sql = "SELECT state, outcome FROM callbacks JOIN callback_tries ON callback_id = id WHERE task_id = ?1";
-    let (state, outcome) = until("an attempt is recorded", || async {
-        rows.query_row(sql, [&task], |row| Ok((row.get(0)?, row.get(1)?))).ok()
-    })
-    .await;
+    let (state, outcome) = recorded(&server.rows().await, &task).await;
     (state, outcome, receiver.pushes().len())
 }
 
@@ -202,26 +203,21 @@ async fn a_fault_of_this_server_does_not_count_as_an_attempt() {
     let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     gate.holds(1).await;
     // No callback can be signed without the keys, and no caller is admitted, so that only the rows show what happens.
-    let rows = database(server.data_dir());
-    rows.execute_batch("ALTER TABLE keys RENAME TO hidden").unwrap();
+    let rows = server.rows().await;
+    rows.execute("ALTER TABLE keys RENAME TO hidden").await;
     forget_keys(&server);
     gate.open(1);
     for (deferrals, pause) in [(1, 1), (2, 2), (3, 4)] {
-        let sql = "SELECT next_at FROM callbacks WHERE state = 'pending' AND rung = 0 AND deferrals = ?1";
-        let due = until("it is put off", || async {
-            rows.query_row(sql, [deferrals], |row| row.get::<_, i64>(0)).ok().map(Moment)
-        })
-        .await;
+        let sql =
+            format!("SELECT next_at FROM callbacks WHERE state = 'pending' AND rung = 0 AND deferrals = {deferrals}");
+        let found = until("it is put off", || rows.first(&sql)).await;
+        let due = Moment(found[0].parse().unwrap());
         assert_eq!(due, server.clock().now().plus(seconds(pause)));
         server.clock().set(due);
     }
     // After a day it counts, so that nothing is pending forever.
     server.clock().set(server.clock().now().plus(DAY));
-    let sql = "SELECT state, outcome FROM callbacks JOIN callback_tries ON callback_id = id WHERE task_id = ?1";
-    let (state, outcome): (String, String) = until("an attempt is recorded", || async {
-        rows.query_row(sql, [&task], |row| Ok((row.get(0)?, row.get(1)?))).ok()
-    })
-    .await;
+    let (state, outcome) = recorded(&rows, &task).await;
     assert_eq!((state.as_str(), receiver.pushes().len()), ("abandoned", 0));
     assert!(outcome.starts_with("this service could not make the attempt for 24 h"), "{outcome}");
 }
@@ -234,18 +230,14 @@ async fn an_unreadable_signing_secret_does_not_count_as_an_attempt() {
     let (receiver, url) = Receiver::answering(&[TAKEN]).await;
     let task = server.submitted("enlarge_image", enlarge_with_callback("mine", &url)).await;
     gate.holds(1).await;
-    let rows = database(server.data_dir());
-    rows.execute_batch("ALTER TABLE keys RENAME TO hidden").unwrap();
+    let rows = server.rows().await;
+    rows.execute("ALTER TABLE keys RENAME TO hidden").await;
     forget_keys(&server);
     gate.open(1);
     prevented(&server, 1).await;
     assert_eq!(receiver.pushes().len(), 0);
-    rows.execute_batch("ALTER TABLE hidden RENAME TO keys").unwrap();
-    until("it is put off", || async {
-        let deferrals = rows.query_row("SELECT deferrals FROM callbacks", [], |row| row.get::<_, i64>(0)).unwrap();
-        (deferrals == 1).then_some(())
-    })
-    .await;
+    rows.execute("ALTER TABLE hidden RENAME TO keys").await;
+    until("it is put off", || rows.first("SELECT id FROM callbacks WHERE deferrals = 1")).await;
     forget_keys(&server);
     let callback = server.pushed(&task, "acknowledged").await;
     assert_eq!((callback["tries"].as_array().unwrap().len(), receiver.pushes().len()), (1, 1));

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::common::engines::Gate;
 use crate::common::web::host;
-use crate::common::{Answer, Bench, DEADLINE, enlarge, enlarge_with_callback, http, id};
+use crate::common::{Answer, Bench, DEADLINE, enlarge, enlarge_with_callback, http, id, is_on_postgres, until};
 
 #[tokio::test]
 async fn running_tasks_may_end_and_queued_ones_run_after_a_restart() {
@@ -23,7 +23,7 @@ async fn running_tasks_may_end_and_queued_ones_run_after_a_restart() {
     let waiting = server.submitted("enlarge_image", enlarge("waits")).await;
     let url = server.url.clone();
     let stopping = tokio::spawn(server.stop());
-    crate::common::until("it accepts no more calls", || async {
+    until("it accepts no more calls", || async {
         http().get(format!("{url}/healthz")).send().await.is_err().then_some(())
     })
     .await;
@@ -63,12 +63,14 @@ async fn runs_of_a_killed_process_are_repeated_up_to_the_limit_of_attempts() {
     gate.open(2);
     server.reached(&second, "succeeded").await;
     let bench = server.stop().await;
-    let rows = rusqlite::Connection::open(bench.data_dir.path().join("imgopen.sqlite3")).unwrap();
+    let rows = bench.rows().await;
     // Each was the only run of its process.
-    let killed = "UPDATE tasks SET state = 'running', output = NULL, finished_at = NULL, owner = id, attempt = ?2,
-                                   crashes_alone = ?2 - 1 WHERE id = ?1";
     for (task, attempt) in [(&first, 3), (&second, 2)] {
-        assert_eq!(rows.execute(killed, (task, attempt)).unwrap(), 1);
+        let killed = format!(
+            "UPDATE tasks SET state = 'running', output = NULL, finished_at = NULL, owner = id, attempt = {attempt},
+                              crashes_alone = {attempt} - 1 WHERE id = '{task}'"
+        );
+        assert_eq!(rows.execute(&killed).await, 1);
     }
     drop(rows);
     gate.open(1);
@@ -91,13 +93,41 @@ async fn tasks_that_ran_when_the_process_died_run_alone_and_first() {
     }
     gate.holds(3).await;
     let bench = server.stop().await;
-    let rows = rusqlite::Connection::open(bench.data_dir.path().join("imgopen.sqlite3")).unwrap();
-    let killed = "UPDATE tasks SET state = 'running', owner = 'dead', run = id, attempt = 9 WHERE id IN (?1, ?2)";
-    assert_eq!(rows.execute(killed, (&tasks[0], &tasks[2])).unwrap(), 2);
-    drop(rows);
+    let killed = format!(
+        "UPDATE tasks SET state = 'running', owner = 'dead', run = id, attempt = 9 WHERE id IN ('{}', '{}')",
+        tasks[0], tasks[2]
+    );
+    assert_eq!(bench.rows().await.execute(&killed).await, 2);
     let (server, before) = (bench.start().await, gate.reset());
     assert_eq!(before, 3);
-    for suspect in [&tasks[0], &tasks[2]] {
+    let suspects = [&tasks[0], &tasks[2]];
+    if is_on_postgres() {
+        // The dead process is found out while other tasks run. A suspect waits until they have ended, and no other begins.
+        gate.holds(1).await;
+        let is_claimed = async |task: &String| server.task(task).await["attempts"] == 10;
+        until("a suspect is claimed", || async {
+            (is_claimed(suspects[0]).await || is_claimed(suspects[1]).await).then_some(())
+        })
+        .await;
+        assert_eq!((gate.inside(), &server.task(&tasks[1]).await["state"]), (1, &json!("running")));
+        gate.open(1);
+        server.reached(&tasks[1], "succeeded").await;
+        for ended in [1, 2] {
+            gate.holds(1).await;
+            gate.open(1);
+            until("one more has succeeded", || async {
+                let rows = server.call("list_tasks", json!({"states": ["succeeded"]})).await.ok()["rows"].clone();
+                (rows.as_array().unwrap().len() == 1 + ended).then_some(())
+            })
+            .await;
+        }
+        for suspect in suspects {
+            assert_eq!(server.task(suspect).await["attempts"], json!(10));
+        }
+        assert_eq!(gate.most(), 1);
+        return;
+    }
+    for suspect in suspects {
         gate.holds(1).await;
         assert_eq!(server.task(suspect).await["state"], json!("running"));
         assert_eq!(server.task(&tasks[1]).await["state"], json!("queued"));
@@ -175,14 +205,15 @@ async fn a_stop_ends_within_the_limit_while_the_database_does_not_answer() {
     let server = Bench::new().with(|settings| settings.shutdown = Duration::from_secs(2)).start().await;
     let answer = server.call_with(&server.key, "enlarge_image", &[(SANDBOX, "hang")], enlarge("hangs")).await;
     server.reached(&id(&answer.ok()), "running").await;
-    let lock = rusqlite::Connection::open(server.data_dir().join("imgopen.sqlite3")).unwrap();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let rows = server.rows().await;
+    rows.lock().await;
     let (service, begun) = (server.service.clone(), Instant::now());
-    server.stop().await;
+    // What it is started from has the database.
+    let _bench = server.stop().await;
     service.close().await;
     // Some time for a slow machine. The database alone would wait for the lock for 5 s after the limit.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    lock.execute_batch("ROLLBACK").unwrap();
+    rows.unlock().await;
 }
 
 #[tokio::test]
@@ -194,8 +225,7 @@ async fn a_data_directory_has_one_service() {
         other => panic!("{other:?}"),
     }
     // Keys can be managed meanwhile, as the command line does.
-    let store = imgopen_service::data_dir::open_store(bench.data_dir.path()).unwrap();
-    let keys = imgopen_service::Keys::new(store, bench.clock.clone());
+    let keys = imgopen_service::Keys::new(bench.store().await, bench.clock.clone());
     let second = keys.create("second").await.unwrap();
     server.call_as(&second, "list_tasks", json!({})).await.ok();
     server.stop().await;
@@ -215,7 +245,7 @@ async fn a_waiting_call_is_answered_when_the_service_stops() {
         .json(&request)
         .send();
     let stop = async {
-        crate::common::until("the task runs", || async {
+        until("the task runs", || async {
             let rows = server.call("list_tasks", json!({"states": ["running"]})).await.ok()["rows"].clone();
             (rows.as_array().unwrap().len() == 1).then_some(())
         })

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::engines::dot_picture;
 use crate::common::web::{Receiver, host};
-use crate::common::{Bench, enlarge_with_callback, id};
+use crate::common::{Bench, enlarge_with_callback, id, is_left_out_on_postgres};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("upgrade")
@@ -61,6 +61,9 @@ fn fill(directory: &Path, pictures: &str, receiver: &str, made: &Value) {
 
 #[tokio::test]
 async fn a_data_directory_of_the_previous_layout_is_migrated() {
+    if is_left_out_on_postgres("its layouts have numbers of their own") {
+        return;
+    }
     let made: Value = serde_json::from_str(&std::fs::read_to_string(fixture().join("made.json")).unwrap()).unwrap();
     let name = |field: &str| made[field].as_str().unwrap().to_owned();
     let (receiver, url) = Receiver::answering(&[]).await;

@@ -3,6 +3,7 @@
 pub mod engines;
 #[cfg(all(unix, feature = "postgres"))]
 mod instead;
+pub mod rows;
 pub mod s3;
 #[cfg(all(unix, feature = "postgres"))]
 pub mod way;
@@ -15,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use imgopen_client::{Client, Credentials};
 use imgopen_engine::{Engine, Registry};
-use imgopen_service::{CallbackSettings, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError};
+use imgopen_service::{
+    CallbackSettings, Clock, Limit, Moment, NewKey, ServeError, Service, Settings, StartError, Store, data_dir,
+};
 use imgopen_tools::Sandbox;
 use imgopen_types::operations;
 use reqwest::header::HeaderMap;
@@ -27,9 +30,28 @@ use tokio::task::JoinHandle;
 
 #[cfg(all(unix, feature = "postgres"))]
 use self::instead::Instead;
+use self::rows::Rows;
 
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The store that the tests run on: `sqlite`, unless it is `postgres`.
+const STORE: &str = "IMGOPEN_TEST_STORE";
+
+/// Whether the tests run on PostgreSQL, in place of the database in the data directory.
+pub fn is_on_postgres() -> bool {
+    let is_named = || std::env::var_os(STORE).is_some_and(|store| store == "postgres");
+    cfg!(all(unix, feature = "postgres")) && is_named()
+}
+
+/// Whether a test is left out, because the tests run on PostgreSQL and it is about a database in a data directory alone.
+pub fn is_left_out_on_postgres(why: &str) -> bool {
+    let is_left_out = is_on_postgres();
+    if is_left_out {
+        println!("skipped on PostgreSQL, because {why}");
+    }
+    is_left_out
+}
 
 /// What a service is started from. A stopped service can be started from it again.
 #[derive(Clone)]
@@ -108,10 +130,50 @@ impl Bench {
     }
 
     pub async fn open(&self) -> Result<Service, StartError> {
-        let settings = self.settings.clone();
+        Service::open(self.all_settings().await, self.clock.clone(), self.registry.clone()).await
+    }
+
+    /// Returns the settings with the database that stands in for that in the data directory, if one does.
+    #[cfg(all(unix, feature = "postgres"))]
+    pub async fn all_settings(&self) -> Settings {
+        self.instead.settings(self.settings.clone()).await
+    }
+
+    #[cfg(not(all(unix, feature = "postgres")))]
+    pub async fn all_settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    /// Opens the store beside the service, as a command does.
+    pub async fn store(&self) -> Arc<dyn Store> {
         #[cfg(all(unix, feature = "postgres"))]
-        let settings = self.instead.settings(settings).await;
-        Service::open(settings, self.clock.clone(), self.registry.clone()).await
+        if let Some(database) = self.instead.database().await {
+            return Arc::new(database.store(&crate::server::options()).await);
+        }
+        data_dir::open_store(self.data_dir.path()).unwrap()
+    }
+
+    /// Opens the database beside the service.
+    pub async fn rows(&self) -> Rows {
+        #[cfg(all(unix, feature = "postgres"))]
+        if let Some(database) = self.instead.database().await {
+            return Rows::Postgres(Box::new(database.client().await));
+        }
+        let file = self.data_dir.path().join("imgopen.sqlite3");
+        Rows::Sqlite(Box::new(rusqlite::Connection::open(file).unwrap()))
+    }
+
+    /// Changes the rows so that a run looks like one whose process was killed.
+    pub async fn orphan(&self, run: &str) {
+        let sql = match is_on_postgres() {
+            false => format!(
+                "INSERT INTO tasks (id, key_id, operation, needs, caller_id, request, state, attempt, run, created_at)
+                 VALUES ('img1', 'a', 'enlarge_image', 'enlarge_image', '', '{{}}', 'running', 1, '{run}', 1)"
+            ),
+            // As if recovered: the next start does that in the background only, and looks for files a minute later.
+            true => format!("INSERT INTO orphaned_runs (run, since) VALUES ('{run}', 1)"),
+        };
+        assert_eq!(self.rows().await.execute(&sql).await, 1);
     }
 
     pub async fn start(self) -> Server {
@@ -168,15 +230,15 @@ impl Server {
 
     /// Makes a call, and disconnects while the service waits for the database's lock.
     pub async fn abandoned(&self, operation: &str, body: Value) {
-        let lock = rusqlite::Connection::open(self.data_dir().join("imgopen.sqlite3")).unwrap();
-        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let rows = self.rows().await;
+        rows.lock().await;
         let mut caller = self.connect().await;
         caller.write_all(self.raw(operation, &body.to_string()).as_bytes()).await.unwrap();
         // Other calls give the service time to start on this one, and then to notice the disconnect.
         self.busy().await;
         drop(caller);
         self.busy().await;
-        lock.execute_batch("COMMIT").unwrap();
+        rows.unlock().await;
     }
 
     /// How often [`not_reading`](Self::not_reading) asks for the reference page: more than the system's buffers hold.
@@ -265,6 +327,11 @@ impl Server {
 
     pub fn clock(&self) -> &Clock {
         &self.bench.clock
+    }
+
+    /// Opens the database beside the service.
+    pub async fn rows(&self) -> Rows {
+        self.bench.rows().await
     }
 
     /// Stops the service; returns what it can be started from again.
