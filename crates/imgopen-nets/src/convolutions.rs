@@ -1,161 +1,195 @@
-//! Convolutions that are carried out as transposed ones.
+//! Rewrites convolutions as transposed ones for rten.
 //!
-//! rten multiplies the weights of a convolution by a matrix in which each pixel stands as often as the kernel has elements, and
-//! gathers that matrix number by number, which takes longer than the products. For a transposed convolution it multiplies first, and
-//! adds up the products in the places where they belong. With a stride of one, a convolution is a transposed one whose kernel is
-//! turned by half a circle and has its channels exchanged: the same products, added up in another order. On processors with AVX-512
-//! that takes from 0.55 to 0.8 of the time. The products of all pixels need memory meanwhile, so they are bounded.
+//! For a convolution, rten multiplies the kernels by the patches of the picture (im2col), which it gathers number by number: that takes
+//! longer than the products. For a transposed convolution it multiplies the kernels by the pixels, and adds up the products where
+//! they belong (col2im). With strides of one, a convolution is a transposed one with its kernels rotated by 180° and the channels
+//! of input and output swapped: the same products, added up in another order. On a processor with AVX-512 that takes from 0.55 to 0.8 of
+//! the time. The products need memory meanwhile, so a convolution is left as it is if they could exceed a limit.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::onnx::fields::{attribute, element, graph, model, node, tensor};
+use crate::onnx::fields::{attribute, element, graph, model, node, tensor, value};
 use crate::onnx::outline::{Node, Outline};
 use crate::onnx::wire::{Fields, Message, Value};
-use crate::shapes;
+use crate::shapes::{self, MOST_PRODUCTS};
 
-/// The most bytes that the products of a convolution may take.
-const MOST: u64 = 160 * 1024 * 1024;
-
-/// The sides of pictures of which the file does not say how large they are: tiles are about as large.
-const SIDE: usize = 256;
-
-/// How many times as many channels a convolution may make as it is given. Gathering takes time for each of the ones, adding up for
-/// each of the others.
+/// How many times as many channels as of the input there may be of the output. Gathering takes time for each of the former, adding up for
+/// each of the latter.
 const WIDENED: u64 = 3;
 
-/// A convolution that is carried out as a transposed one.
+/// How a convolution is rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Turned {
-    /// The name of its weights in the file.
-    weights: String,
+pub(crate) struct Rewrite {
+    /// The name of its kernels.
+    kernels: String,
+    /// The name under which the file has them: another one if they are widened first.
+    stored: String,
     dilations: [i64; 2],
     /// What is cut off at the edges: the beginnings of both axes, then the ends.
     pads: [i64; 4],
+    /// The bytes of the products of a pixel.
+    products: u64,
 }
 
-/// Returns the convolutions of a net to which that applies, by the names of their results.
-pub(crate) fn turned(outline: &Outline) -> HashMap<String, Turned> {
-    let Some(shapes) = shapes::with_sides(outline, SIDE) else { return HashMap::new() };
-    let mut uses: HashMap<&str, usize> = HashMap::new();
-    for name in outline.nodes.iter().chain(&outline.nested).flat_map(|node| &node.inputs) {
-        *uses.entry(name).or_default() += 1;
+/// Returns the convolutions of a net that can be rewritten, if they do not take too much memory, by the names of their results.
+pub(crate) fn rewritable(outline: &Outline) -> HashMap<String, Rewrite> {
+    // Subgraphs can use any value.
+    if !outline.nested.is_empty() {
+        return HashMap::new();
     }
-    for port in &outline.outputs {
-        *uses.entry(&port.name).or_default() += 1;
+    let mut users: HashMap<&str, Vec<&Node>> = HashMap::new();
+    for node in &outline.nodes {
+        for name in &node.inputs {
+            users.entry(name).or_default().push(node);
+        }
     }
+    let results: HashSet<&str> = outline.outputs.iter().map(|port| port.name.as_str()).collect();
+    let is_used_once = |name: &str| !results.contains(name) && users.get(name).is_some_and(|users| users.len() == 1);
     let casts: HashMap<&str, &str> = outline
         .nodes
         .iter()
         .filter(|node| node.is("Cast"))
         .filter_map(|node| Some((node.outputs.first()?.as_str(), node.inputs.first()?.as_str())))
         .collect();
-    let is_used_once = |name: &str| uses.get(name) == Some(&1);
-    let of = |node: &Node| {
-        let ([result], [input, weights, ..]) = (&node.outputs[..], &node.inputs[..]) else { return None };
-        let kernel = kernel(node)?;
+    // Of convolutions alone, rten makes one with what scales or shifts their results.
+    let is_merged = |result: &str| {
+        users.get(result).into_iter().flatten().any(|user| {
+            let is_shifted = user.is("Add") && user.inputs.iter().any(|input| outline.constants.contains_key(input));
+            user.is("BatchNormalization") || is_shifted
+        })
+    };
+    let rewrite = |node: &Node| {
+        let ([result], [_, kernels, ..]) = (&node.outputs[..], &node.inputs[..]) else { return None };
         // Those of half precision are widened first.
-        let stored = casts.get(weights.as_str()).copied().filter(|_| is_used_once(weights)).unwrap_or(weights);
+        let stored = casts.get(kernels.as_str()).copied().filter(|_| is_used_once(kernels)).unwrap_or(kernels);
         let [made, taken, height, width] = outline.constants.get(stored)?.shape[..] else { return None };
-        if !is_used_once(stored) || made > taken.saturating_mul(WIDENED) || height.checked_mul(width)? < 2 {
+        let is_worth_it = made <= taken.saturating_mul(WIDENED) && height.checked_mul(width)? > 1;
+        if result.is_empty() || !is_used_once(stored) || !is_worth_it || is_merged(result) {
             return None;
         }
-        let pixels = match shapes.get(input.as_str())?[..] {
-            [_, _, Some(height), Some(width)] => height.checked_mul(width)?,
-            _ => return None,
-        };
-        let products = [made, height, width, pixels].into_iter().try_fold(4_u64, u64::checked_mul)?;
-        let pads = kernel.turned_pads([height, width])?;
-        let convolution = Turned { weights: stored.to_owned(), dilations: kernel.dilations, pads };
-        (products <= MOST).then(|| (result.clone(), convolution))
+        let products = [made, height, width].into_iter().try_fold(4_u64, u64::checked_mul)?;
+        let Settings { dilations, pads } = Settings::of(node)?;
+        let pads = cut(pads, dilations, [height, width])?;
+        Some((
+            result.clone(),
+            Rewrite { kernels: kernels.clone(), stored: stored.to_owned(), dilations, pads, products },
+        ))
     };
-    outline.nodes.iter().filter(|node| node.is("Conv")).filter_map(of).collect()
+    outline.nodes.iter().filter(|node| node.is("Conv")).filter_map(rewrite).collect()
 }
 
-/// The settings of a convolution with a stride of one in two dimensions.
-struct Kernel {
+/// The settings of a convolution in two dimensions with strides of one.
+struct Settings {
     dilations: [i64; 2],
     pads: [i64; 4],
 }
 
-/// Returns the settings of a convolution, if it is one that can be turned.
-fn kernel(node: &Node) -> Option<Kernel> {
-    let list = |name: &str| node.attributes.contains_key(name).then(|| node.ints(name));
-    let strides = list("strides").unwrap_or(Some(&[1, 1]))?;
-    let dilations = list("dilations").unwrap_or(Some(&[1, 1]))?;
-    let pads = list("pads").unwrap_or(Some(&[0, 0, 0, 0]))?;
-    let is_plain = strides == [1, 1]
-        && node.int("group").unwrap_or(1) == 1
-        && node.text("auto_pad").is_none_or(|padding| matches!(padding, "" | "NOTSET"));
-    is_plain.then_some(())?;
-    Some(Kernel { dilations: dilations.try_into().ok()?, pads: pads.try_into().ok()? })
+impl Settings {
+    fn of(node: &Node) -> Option<Self> {
+        let list = |name: &str| node.attributes.contains_key(name).then(|| node.ints(name));
+        let strides = list("strides").unwrap_or(Some(&[1, 1]))?;
+        let dilations = list("dilations").unwrap_or(Some(&[1, 1]))?;
+        let pads = list("pads").unwrap_or(Some(&[0, 0, 0, 0]))?;
+        let is_plain = strides == [1, 1]
+            && node.int("group").unwrap_or(1) == 1
+            && node.text("auto_pad").is_none_or(|padding| matches!(padding, "" | "NOTSET"));
+        is_plain.then_some(())?;
+        Some(Self { dilations: dilations.try_into().ok()?, pads: pads.try_into().ok()? })
+    }
 }
 
-impl Kernel {
-    /// Returns what a transposed convolution cuts off where this one extends the picture.
-    fn turned_pads(&self, sides: [u64; 2]) -> Option<[i64; 4]> {
-        let mut turned = [0; 4];
-        for (index, pad) in self.pads.iter().enumerate() {
-            let reach = i64::try_from(sides[index % 2]).ok()?.checked_sub(1)?.checked_mul(self.dilations[index % 2])?;
-            turned[index] = reach.checked_sub(*pad).filter(|cut| (0..=reach).contains(cut))?;
+/// Returns what a transposed convolution cuts off where a convolution pads the picture.
+fn cut(pads: [i64; 4], dilations: [i64; 2], kernel: [u64; 2]) -> Option<[i64; 4]> {
+    let mut cut = [0; 4];
+    for (index, pad) in pads.iter().enumerate() {
+        let reach = i64::try_from(kernel[index % 2]).ok()?.checked_sub(1)?.checked_mul(dilations[index % 2])?;
+        cut[index] = reach.checked_sub(*pad).filter(|cut| (0..=reach).contains(cut))?;
+    }
+    Some(cut)
+}
+
+/// Returns a model with transposed convolutions in place of those that can be rewritten, for pictures of which the sides are at most
+/// that long where the file leaves them open. Without such a length, the sizes of pictures must follow from the file.
+pub(crate) fn rewritten(file: Vec<u8>, outline: &Outline, side: Option<usize>) -> Vec<u8> {
+    let chosen = chosen(outline, side);
+    if chosen.is_empty() {
+        return file;
+    }
+    // One that is written in a way that this does not know stays as it is.
+    match rewritten_parts(&file, chosen) {
+        Some((others, graph)) => {
+            drop(file);
+            others.message(model::GRAPH, &graph).into_bytes()
         }
-        Some(turned)
+        None => file,
     }
 }
 
-/// Returns a model in which convolutions are transposed ones; `None` if there are none, or the model is written in a way that this
-/// does not know.
-pub(crate) fn turn(file: &[u8], outline: &Outline) -> Option<Vec<u8>> {
-    let turned = turned(outline);
-    if turned.is_empty() {
-        return None;
-    }
-    let (mut message, mut found) = (Message::default(), None);
+fn chosen(outline: &Outline, side: Option<usize>) -> HashMap<String, Rewrite> {
+    let mut rewrites = rewritable(outline);
+    let Some(shapes) = shapes::at_most(outline, side) else { return HashMap::new() };
+    let inputs: HashMap<&str, &str> = outline
+        .nodes
+        .iter()
+        .filter_map(|node| Some((node.outputs.first()?.as_str(), node.inputs.first()?.as_str())))
+        .collect();
+    let pixels = |result: &str| match shapes.get(inputs.get(result)?)?[..] {
+        [_, _, Some(height), Some(width)] => height.checked_mul(width),
+        _ => None,
+    };
+    let fits = |result: &str, rewrite: &Rewrite| {
+        let products = pixels(result).and_then(|pixels| rewrite.products.checked_mul(pixels));
+        products.is_some_and(|products| products <= MOST_PRODUCTS)
+    };
+    rewrites.retain(|result, rewrite| fits(result, rewrite));
+    rewrites
+}
+
+/// Returns the rewritten graph of a model, and what the model has beside it.
+fn rewritten_parts(file: &[u8], mut rewrites: HashMap<String, Rewrite>) -> Option<(Message, Message)> {
+    let (mut others, mut found) = (Message::default(), None);
     for field in Fields::new(file) {
         match field.ok()? {
             (model::GRAPH, value) => found = Some(value.bytes().ok()?),
-            (number, value) => message = copied(message, number, value)?,
+            (number, value) => others = copied(others, number, value)?,
         }
     }
-    Some(message.message(model::GRAPH, &turned_graph(found?, turned)?).into_bytes())
-}
-
-fn turned_graph(file: &[u8], mut turned: HashMap<String, Turned>) -> Option<Message> {
-    let stored = weights(file)?;
-    turned.retain(|_, convolution| stored.contains(&convolution.weights));
-    let names: HashSet<&str> = turned.values().map(|convolution| convolution.weights.as_str()).collect();
-    let mut message = Message::default();
+    let file = found?;
+    let stored = stored(file)?;
+    rewrites.retain(|_, rewrite| stored.contains(&rewrite.stored));
+    let kernels: HashSet<&str> =
+        rewrites.values().flat_map(|rewrite| [rewrite.kernels.as_str(), rewrite.stored.as_str()]).collect();
+    let mut message = Message::with_capacity(file.len());
     for field in Fields::new(file) {
         let (number, value) = field.ok()?;
-        message = match number {
-            graph::NODE => {
-                let bytes = value.bytes().ok()?;
-                match turned.get(&text(bytes, node::OUTPUT)?) {
-                    Some(convolution) => message.message(number, &turned_node(bytes, convolution)?),
-                    None => message.bytes(number, bytes),
-                }
+        message = match (number, value) {
+            (graph::NODE, Value::Bytes(bytes)) => match rewrites.get(&text(bytes, node::OUTPUT)?) {
+                Some(rewrite) => message.message(number, &rewritten_node(bytes, rewrite)?),
+                None => message.bytes(number, bytes),
+            },
+            (graph::INITIALIZER, Value::Bytes(bytes)) => match kernels.contains(&*text(bytes, tensor::NAME)?) {
+                true => message.message(number, &Kernels::read(bytes)?.swapped(bytes)?),
+                false => message.bytes(number, bytes),
+            },
+            // They have another shape than it says there.
+            (graph::INPUT | graph::VALUE_INFO, Value::Bytes(bytes))
+                if kernels.contains(&*text(bytes, value::NAME)?) =>
+            {
+                message
             }
-            graph::INITIALIZER => {
-                let bytes = value.bytes().ok()?;
-                match names.contains(text(bytes, tensor::NAME)?.as_str()) {
-                    true => message.message(number, &turned_weights(bytes)?),
-                    false => message.bytes(number, bytes),
-                }
-            }
-            // The shapes that are declared there do not hold any more.
-            graph::INPUT | graph::VALUE_INFO if names.contains(text(value.bytes().ok()?, 1)?.as_str()) => message,
-            _ => copied(message, number, value)?,
+            (number, value) => copied(message, number, value)?,
         };
     }
-    Some(message)
+    Some((others, message))
 }
 
-/// Returns the names of the weights in a graph that can be turned.
-fn weights(file: &[u8]) -> Option<HashSet<String>> {
+/// Returns the names of the tensors in a graph that can be kernels of a rewritten convolution.
+fn stored(file: &[u8]) -> Option<HashSet<String>> {
     let mut names = HashSet::new();
     for field in Fields::new(file) {
         let (graph::INITIALIZER, value) = field.ok()? else { continue };
         let bytes = value.bytes().ok()?;
-        if Stored::read(bytes).is_some() {
+        if Kernels::read(bytes).is_some() {
             names.insert(text(bytes, tensor::NAME)?);
         }
     }
@@ -182,10 +216,9 @@ fn copied(message: Message, number: u64, value: Value<'_>) -> Option<Message> {
     }
 }
 
-fn turned_node(file: &[u8], convolution: &Turned) -> Option<Message> {
+fn rewritten_node(file: &[u8], rewrite: &Rewrite) -> Option<Message> {
     // rten asks for the first two.
-    let lists: [(&str, &[i64]); 3] =
-        [("strides", &[1, 1]), ("dilations", &convolution.dilations), ("pads", &convolution.pads)];
+    let lists: [(&str, &[i64]); 3] = [("strides", &[1, 1]), ("dilations", &rewrite.dilations), ("pads", &rewrite.pads)];
     let is_replaced = |name: &str| name == "auto_pad" || lists.iter().any(|(list, _)| *list == name);
     let mut message = Message::default();
     for field in Fields::new(file) {
@@ -202,22 +235,22 @@ fn turned_node(file: &[u8], convolution: &Turned) -> Option<Message> {
     Some(message.messages(node::ATTRIBUTE, &lists.iter().map(list).collect::<Vec<_>>()))
 }
 
-/// Weights as a file stores them.
-struct Stored<'a> {
+/// Kernels as a file stores them: for each channel of the output, those of all channels of the input.
+struct Kernels<'a> {
     shape: [usize; 4],
     /// Of an element, in bytes.
     size: usize,
     raw: &'a [u8],
 }
 
-impl<'a> Stored<'a> {
+impl<'a> Kernels<'a> {
     /// Reads a `TensorProto`, if its elements are stored as raw bytes, and in four dimensions.
     fn read(file: &'a [u8]) -> Option<Self> {
         let (mut shape, mut kind, mut raw) = (Vec::new(), 0, None);
         for field in Fields::new(file) {
             match field.ok()? {
                 (tensor::DIMS, value) => {
-                    value.ints(|side| shape.push(usize::try_from(side).unwrap_or_default())).ok()?
+                    value.ints(|side| shape.push(usize::try_from(side).unwrap_or_default())).ok()?;
                 }
                 (tensor::DATA_TYPE, value) => kind = value.int().ok()?,
                 (tensor::RAW_DATA, value) => raw = Some(value.bytes().ok()?),
@@ -225,44 +258,40 @@ impl<'a> Stored<'a> {
             }
         }
         let size = match kind {
-            element::FLOAT => 4,
+            element::FLOAT => 4_usize,
             element::FLOAT16 => 2,
             _ => return None,
         };
         let (shape, raw) = (<[usize; 4]>::try_from(shape).ok()?, raw?);
-        let bytes = shape.iter().try_fold(size, |bytes: usize, side| bytes.checked_mul(*side))?;
+        let bytes = shape.iter().try_fold(size, |bytes, side| bytes.checked_mul(*side))?;
         (bytes == raw.len()).then_some(Self { shape, size, raw })
     }
 
-    /// Returns the elements with kernels turned by half a circle, and the channels that are taken before those that are made.
-    fn turned(&self) -> Vec<u8> {
+    /// Returns the `TensorProto` with kernels rotated by 180°, and the channels of input and output swapped.
+    fn swapped(&self, file: &[u8]) -> Option<Message> {
         let [made, taken, height, width] = self.shape;
-        let places = height * width;
+        let dims = [taken, made, height, width].iter().fold(Message::with_capacity(file.len()), |message, side| {
+            message.int(tensor::DIMS, i64::try_from(*side).unwrap_or_default())
+        });
+        Fields::new(file).try_fold(dims, |message, field| match field.ok()? {
+            (tensor::DIMS, _) => Some(message),
+            (tensor::RAW_DATA, _) => Some(message.bytes(tensor::RAW_DATA, &self.elements())),
+            (number, value) => copied(message, number, value),
+        })
+    }
+
+    fn elements(&self) -> Vec<u8> {
+        let [made, taken, height, width] = self.shape;
+        let length = height * width * self.size;
         let mut bytes = Vec::with_capacity(self.raw.len());
-        for channel in 0..taken {
-            for kernel in 0..made {
-                let elements = &self.raw[(kernel * taken + channel) * places * self.size..][..places * self.size];
-                elements.rchunks_exact(self.size).for_each(|element| bytes.extend_from_slice(element));
+        for input in 0..taken {
+            for output in 0..made {
+                let kernel = &self.raw[(output * taken + input) * length..][..length];
+                kernel.rchunks_exact(self.size).for_each(|element| bytes.extend_from_slice(element));
             }
         }
         bytes
     }
-}
-
-fn turned_weights(file: &[u8]) -> Option<Message> {
-    let stored = Stored::read(file)?;
-    let [made, taken, height, width] = stored.shape;
-    let mut message = [taken, made, height, width]
-        .iter()
-        .fold(Message::default(), |message, side| message.int(tensor::DIMS, i64::try_from(*side).unwrap_or_default()));
-    for field in Fields::new(file) {
-        message = match field.ok()? {
-            (tensor::DIMS, _) => message,
-            (tensor::RAW_DATA, _) => message.bytes(tensor::RAW_DATA, &stored.turned()),
-            (number, value) => copied(message, number, value)?,
-        };
-    }
-    Some(message)
 }
 
 #[cfg(test)]

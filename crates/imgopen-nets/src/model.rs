@@ -25,12 +25,15 @@ pub struct Limits {
     pub tensor: u64,
     /// The most bytes that a run may take beside the weights. Default 4 GiB.
     pub working: u64,
+    /// The longest side of the pictures that the net is given where its file leaves that open, if it is known: runtimes may make use of
+    /// that. Runs with longer ones are refused. Default `None`.
+    pub side: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let mebibyte = 1024 * 1024;
-        Self { file: 1536 * mebibyte, tensor: 1024 * mebibyte, working: 4096 * mebibyte }
+        Self { file: 1536 * mebibyte, tensor: 1024 * mebibyte, working: 4096 * mebibyte, side: None }
     }
 }
 
@@ -41,8 +44,8 @@ pub struct ModelFile {
     hash: String,
     size: u64,
     outline: Outline,
-    /// The results of convolutions that may be carried out as transposed ones.
-    turned: HashSet<String>,
+    /// The results of convolutions that may be rewritten.
+    rewritable: HashSet<String>,
     limits: Limits,
 }
 
@@ -69,11 +72,11 @@ impl ModelFile {
             return Err(refused(too_large(limits)));
         }
         let outline = outline::read(bytes, limits.tensor).map_err(refused)?;
-        let turned = convolutions::turned(&outline).into_keys().collect();
+        let rewritable = convolutions::rewritable(&outline).into_keys().collect();
         // Sizes that the file itself determines are checked now, others with the inputs.
-        shapes::working(&outline, &turned, &[], limits.tensor).map_err(refused)?;
+        shapes::working(&outline, &rewritable, &[], limits.tensor).map_err(refused)?;
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-        Ok(Self { name: name.to_owned(), hash, size, outline, turned, limits: *limits })
+        Ok(Self { name: name.to_owned(), hash, size, outline, rewritable, limits: *limits })
     }
 
     /// Returns the name of the file, without directories.
@@ -124,8 +127,16 @@ impl ModelFile {
     /// [`NetError::Use`] if a tensor within the net or the run exceeds the limits.
     pub fn working(&self, inputs: &[(&str, &[usize])]) -> Result<Option<u64>, NetError> {
         let refused = |problem: String| NetError::Use { file: self.name.clone(), problem };
+        if let Some(side) = self.limits.side {
+            let given = |port: &Port| inputs.iter().find(|(name, _)| *name == port.name).map(|(_, shape)| *shape);
+            let is_longer =
+                |port: &Port| given(port).is_some_and(|shape| port.open_sides(shape).any(|given| given > side));
+            if let Some(port) = self.inputs().iter().find(|port| is_longer(port)) {
+                return Err(refused(format!("its input `{}` is given sides of more than {side} pixels", port.name)));
+            }
+        }
         let Working { bytes, is_whole } =
-            shapes::working(&self.outline, &self.turned, inputs, self.limits.tensor).map_err(refused)?;
+            shapes::working(&self.outline, &self.rewritable, inputs, self.limits.tensor).map_err(refused)?;
         if bytes > self.limits.working {
             let problem = format!("a run takes {bytes} bytes of memory; at most {} are allowed", self.limits.working);
             return Err(refused(problem));

@@ -57,7 +57,8 @@ impl Net {
     pub fn from_bytes(name: &str, bytes: Vec<u8>, runtime: &dyn Runtime, limits: &Limits) -> Result<Self, NetError> {
         let file = ModelFile::from_bytes(name, &bytes, limits)?;
         let refused = |problem: String| NetError::File { file: name.to_owned(), problem };
-        let program = guarded(|| runtime.load(bytes)).map_err(|error| named(error, name, runtime.name(), refused))?;
+        let program = guarded(|| runtime.load(bytes, limits.side))
+            .map_err(|error| named(error, name, runtime.name(), refused))?;
         Ok(Self { file, runtime: runtime.name(), program })
     }
 

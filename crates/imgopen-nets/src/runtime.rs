@@ -31,12 +31,13 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
         self.name().to_owned()
     }
 
-    /// Loads an ONNX model.
+    /// Loads an ONNX model. `side` is the longest side of the pictures that it is given where the model leaves that open, if it is
+    /// known.
     ///
     /// # Errors
     ///
     /// What is wrong with it, or not supported, or that the runtime itself does not work.
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError>;
+    fn load(&self, model: Vec<u8>, side: Option<usize>) -> Result<Box<dyn Program>, ProgramError>;
 }
 
 /// Why a runtime has not loaded a model, or not run it.

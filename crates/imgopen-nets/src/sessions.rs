@@ -127,7 +127,18 @@ impl Sessions {
     /// [`NetError::File`] if the file cannot be read, exceeds the limits, or the runtime does not support it; [`NetError::Runtime`] if
     /// the runtime does not work; [`NetError::Killed`] if the process that loads it was ended from outside.
     pub fn open(&self, path: &Path) -> Result<Session, NetError> {
-        self.open_by(path, &*self.shared.runtime)
+        self.open_by(path, &*self.shared.runtime, &self.shared.settings.limits)
+    }
+
+    /// As [`open`](Self::open), for runs on pictures whose sides have at most that length where the file leaves it open. A file is opened
+    /// with one length only.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_up_to(&self, path: &Path, side: usize) -> Result<Session, NetError> {
+        let limits = Limits { side: Some(side), ..self.shared.settings.limits };
+        self.open_by(path, &*self.shared.runtime, &limits)
     }
 
     /// As [`open`](Self::open), by the runtime that is kept apart for files which nobody has proven. A file is opened either by this
@@ -137,10 +148,10 @@ impl Sessions {
     ///
     /// As [`open`](Self::open).
     pub fn open_apart(&self, path: &Path) -> Result<Session, NetError> {
-        self.open_by(path, &*self.shared.apart)
+        self.open_by(path, &*self.shared.apart, &self.shared.settings.limits)
     }
 
-    fn open_by(&self, path: &Path, runtime: &dyn Runtime) -> Result<Session, NetError> {
+    fn open_by(&self, path: &Path, runtime: &dyn Runtime, limits: &Limits) -> Result<Session, NetError> {
         let place = lock(&self.shared.places).entry(path.to_owned()).or_default().clone();
         let _loading = lock(&place.loading);
         let stamp = Stamp::of(path);
@@ -157,7 +168,7 @@ impl Sessions {
         // Room for it, before it takes any.
         self.shared.trim();
         let begun = Instant::now();
-        let net = Net::open(path, runtime, &self.shared.settings.limits)?;
+        let net = Net::open(path, runtime, limits)?;
         let file = net.file();
         debug!(file = file.name(), hash = file.hash(), runtime = net.runtime(), time = ?begun.elapsed(), "net loaded");
         // A file that cannot be looked at any more is read again the next time.

@@ -22,6 +22,9 @@ const ELEMENT: u64 = 4;
 /// later ones, which may not fit into it.
 const REUSE: u64 = 2;
 
+/// The most bytes that the products of a convolution may take for it to be carried out as a transposed one.
+pub(crate) const MOST_PRODUCTS: u64 = 160 * 1024 * 1024;
+
 /// The memory that a run takes beside the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Working {
@@ -31,24 +34,24 @@ pub(crate) struct Working {
     pub is_whole: bool,
 }
 
-/// Returns the shapes of the values of a net for inputs whose sides have that length where the file leaves them open; `None` if they
-/// do not fit together.
-pub(crate) fn with_sides(outline: &Outline, side: usize) -> Option<HashMap<&str, Shape>> {
-    let inputs = outline.inputs.iter().filter_map(|port| Some((port.name.as_str(), port.with_sides(side)?)));
+/// Returns the shapes of the values of a net, for inputs whose sides have that length where the file leaves them open. Without it, or where
+/// something else is open, shapes are not known. `None` if they do not fit together.
+pub(crate) fn at_most(outline: &Outline, side: Option<usize>) -> Option<HashMap<&str, Shape>> {
+    let inputs = outline.inputs.iter().filter_map(|port| Some((port.name.as_str(), port.with_sides(side?)?)));
     let inputs: Vec<_> = inputs.collect();
     let given: Vec<_> = inputs.iter().map(|(name, shape)| (*name, &shape[..])).collect();
     infer(outline, &given, u64::MAX).ok()
 }
 
 /// Works out the memory of a run with inputs of these shapes. Inputs that are not given have the shapes that the file declares.
-/// `turned` are the results of convolutions that are carried out as transposed ones.
+/// `rewritable` are the results of convolutions that may be carried out as transposed ones.
 ///
 /// # Errors
 ///
 /// Names the operator whose result takes more than `most` bytes.
 pub(crate) fn working(
     outline: &Outline,
-    turned: &HashSet<String>,
+    rewritable: &HashSet<String>,
     given: &[(&str, &[usize])],
     most: u64,
 ) -> Result<Working, String> {
@@ -66,7 +69,7 @@ pub(crate) fn working(
     for (index, node) in outline.nodes.iter().enumerate() {
         let outputs: u64 = node.outputs.iter().map(|name| bytes(name)).fold(0, u64::saturating_add);
         now = now.saturating_add(outputs);
-        peak = peak.max(now.saturating_add(scratch(node, turned, &shapes)));
+        peak = peak.max(now.saturating_add(scratch(node, rewritable, &shapes)));
         is_whole &= node.outputs.iter().all(|name| name.is_empty() || is_known(&shapes, name));
         let mut ended: Vec<&str> = node.inputs.iter().chain(&node.outputs).map(String::as_str).collect();
         ended.retain(|name| is_value(name) && last.get(name) == Some(&index));
@@ -90,21 +93,22 @@ fn product<'a>(sides: impl Iterator<Item = &'a u64>) -> u64 {
     sides.fold(1, |product, side| product.saturating_mul(*side))
 }
 
-/// Returns the bytes that an operator takes beside its values.
-fn scratch(node: &Node, turned: &HashSet<String>, shapes: &HashMap<&str, Shape>) -> u64 {
-    let is_turned = node.outputs.first().is_some_and(|result| turned.contains(result));
-    if !is_turned && !node.is("ConvTranspose") {
+/// Returns the bytes that an operator takes at most beside its values: the products of all pixels and weights, before a transposed
+/// convolution adds them up.
+fn scratch(node: &Node, rewritable: &HashSet<String>, shapes: &HashMap<&str, Shape>) -> u64 {
+    let is_rewritable = node.outputs.first().is_some_and(|result| rewritable.contains(result));
+    if !is_rewritable && !node.is("ConvTranspose") {
         return 0;
     }
-    // The products of all pixels and weights, before they are added up.
     let shape = |index: usize| node.inputs.get(index).and_then(|name| shapes.get(name.as_str()));
     let pixels = shape(0).map_or(0, |shape| product(shape.iter().skip(2).flatten()));
     // The channels that are taken come first, but for a convolution second.
-    let taken = usize::from(is_turned);
+    let taken = usize::from(is_rewritable);
     let weights = shape(1).map_or(0, |shape| {
         product(shape.iter().enumerate().filter(|(axis, _)| *axis != taken).filter_map(|(_, side)| side.as_ref()))
     });
-    pixels.saturating_mul(weights).saturating_mul(ELEMENT)
+    let products = pixels.saturating_mul(weights).saturating_mul(ELEMENT);
+    if is_rewritable && products > MOST_PRODUCTS { 0 } else { products }
 }
 
 /// Works out the shapes of all values.

@@ -199,6 +199,9 @@ impl fmt::Display for Dimension {
     }
 }
 
+/// Batch and channels stand before the sides of pictures.
+const SIDES: usize = 2;
+
 impl Port {
     /// Returns whether a tensor of that shape can be given.
     pub(crate) fn takes(&self, shape: &[usize]) -> bool {
@@ -209,10 +212,14 @@ impl Port {
         self.shape.as_ref().is_none_or(|declared| declared.len() == shape.len() && declared.iter().zip(shape).all(fits))
     }
 
+    /// Returns the sides of pictures in a shape that the file leaves open.
+    pub(crate) fn open_sides<'a>(&'a self, shape: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+        let declared = self.shape.iter().flatten().zip(shape).skip(SIDES);
+        declared.filter(|(declared, _)| !matches!(declared, Dimension::Fixed(_))).map(|(_, side)| *side)
+    }
+
     /// Returns a shape that can be given: sides of pictures that the file leaves open have that length, and other dimensions are 1.
     pub(crate) fn with_sides(&self, side: usize) -> Option<Vec<usize>> {
-        /// Batch and channels stand before the sides of pictures.
-        const SIDES: usize = 2;
         let length = |(axis, dimension): (usize, &Dimension)| match dimension {
             Dimension::Fixed(length) => *length,
             Dimension::Named(_) | Dimension::Unknown if axis >= SIDES => side,

@@ -42,6 +42,9 @@ pub(crate) use self::weights::{Held, Origin, Weights, named};
 /// The pause between looks.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// The longest side of the tiles that nets of the pack `upscale` are given.
+const LARGEST_TILE: usize = 256;
+
 /// How long it is waited at first for nets of the operator's own, which are tried. Others count once they have been.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -196,6 +199,7 @@ impl Nets {
     /// operator's own does not count from then on, until its file changes, also after a restart.
     pub(crate) fn open(&self, weights: &Weights) -> Result<Session, EngineError> {
         let session = match &weights.origin {
+            Origin::Pack(UPSCALE) => self.sessions.open_up_to(weights.path(), LARGEST_TILE),
             Origin::Pack(_) => self.sessions.open(weights.path()),
             Origin::Own(_) => self.sessions.open_apart(weights.path()),
         };

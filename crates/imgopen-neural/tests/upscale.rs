@@ -232,8 +232,8 @@ impl Runtime for Interrupting {
         "interrupting"
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
-        Ok(Box::new(Interrupted { program: runtime().load(model)?, kills: self.kills.clone() }))
+    fn load(&self, model: Vec<u8>, side: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
+        Ok(Box::new(Interrupted { program: runtime().load(model, side)?, kills: self.kills.clone() }))
     }
 }
 

@@ -96,13 +96,22 @@ impl Case {
     }
 }
 
-fn operators(file: &[u8]) -> Vec<String> {
-    let outline = outline::read(file, u64::MAX).unwrap();
-    outline.nodes.into_iter().map(|node| node.operator).filter(|operator| operator != "Cast").collect()
+/// The operators that rten is given.
+fn operators(file: Vec<u8>, side: Option<usize>) -> Vec<String> {
+    let read = |file: &[u8]| outline::read(file, u64::MAX).unwrap();
+    let outline = read(&file);
+    let nodes = read(&rewritten(file, &outline, side)).nodes;
+    nodes.into_iter().map(|node| node.operator).filter(|operator| operator != "Cast").collect()
+}
+
+fn run(file: Vec<u8>, picture: &Tensor) -> Vec<f32> {
+    let net = Net::from_bytes("x.onnx", file, &Rten::new(NonZeroUsize::MIN), &Limits::default()).unwrap();
+    let [result] = net.run(&[("x", picture)], ["y"]).unwrap();
+    result.as_f32().unwrap().to_vec()
 }
 
 #[test]
-fn a_turned_convolution_has_the_same_result() {
+fn a_rewritten_convolution_has_the_same_result() {
     for case in [
         SAME,
         Case { stored: Weights::F16, ..SAME },
@@ -115,15 +124,11 @@ fn a_turned_convolution_has_the_same_result() {
         Case { channels: [100, 200], stored: Weights::F16, ..SAME },
     ] {
         let file = case.file(&[]);
-        let turned = turn(&file, &outline::read(&file, u64::MAX).unwrap());
-        let turned = turned.unwrap_or_else(|| panic!("{case:?} is not turned"));
-        assert_eq!(operators(&turned), ["ConvTranspose"], "{case:?}");
-        let net = Net::from_bytes("x.onnx", file, &Rten::new(NonZeroUsize::MIN), &Limits::default()).unwrap();
+        assert_eq!(operators(file.clone(), None), ["ConvTranspose"], "{case:?}");
         let [height, width] = case.sides;
-        let picture =
-            Tensor::new([1, case.channels[0], height, width], numbers(case.channels[0] * height * width)).unwrap();
-        let [result] = net.run(&[("x", &picture)], ["y"]).unwrap();
-        let (result, expected) = (result.as_f32().unwrap(), case.expected());
+        let numbers = numbers(case.channels[0] * height * width);
+        let result = run(file, &Tensor::new([1, case.channels[0], height, width], numbers).unwrap());
+        let expected = case.expected();
         assert_eq!(result.len(), expected.len(), "{case:?}");
         for (found, expected) in result.iter().zip(&expected) {
             assert!((f64::from(*found) - expected).abs() < 1e-3, "{case:?}: {found} in place of {expected}");
@@ -138,38 +143,114 @@ fn other_convolutions_stay_as_they_are() {
         (SAME, &[("strides", Setting::Ints(&[2, 2]))][..]),
         (SAME, &[("auto_pad", Setting::Text("SAME_UPPER"))]),
         (groups, &[("group", Setting::Int(2))]),
-        // It would make more of each pixel than is gathered for it.
-        (Case { channels: [2, 7], ..SAME }, &[]),
+        // More would be added up for each pixel than is gathered.
+        (Case { channels: [1, 4], ..SAME }, &[]),
         (Case { kernel: [1, 1], pads: [0; 4], ..SAME }, &[]),
-        // The picture is extended by more than the kernel reaches.
+        // The picture is padded by more than the kernel reaches.
         (Case { pads: [3, 1, 1, 1], ..SAME }, &[]),
         // 36 products of each pixel.
         (Case { sides: [1100, 1100], ..SAME }, &[]),
     ] {
-        let file = case.file(settings);
-        assert_eq!(turn(&file, &outline::read(&file, u64::MAX).unwrap()), None, "{case:?}");
+        assert_eq!(operators(case.file(settings), None), ["Conv"], "{case:?}");
     }
-    let half = Case { sides: [1000, 1000], ..SAME }.file(&[]);
-    assert!(turn(&half, &outline::read(&half, u64::MAX).unwrap()).is_some());
+    assert_eq!(operators(Case { sides: [1000, 1000], ..SAME }.file(&[]), None), ["ConvTranspose"]);
+}
+
+/// A net for a picture of 5 channels, whose sides may be open, with a convolution by kernels of that shape, and what is made of that.
+fn net(sides: Dimension, kernels: &[usize], more: impl FnOnce(&mut Builder, &str, &str) -> String) -> Vec<u8> {
+    let mut builder = Builder::new(1 << 20, ["x".to_owned(), "y".to_owned()]);
+    builder.input("x", &[Dimension::Fixed(2), Dimension::Fixed(5), sides.clone(), sides]);
+    builder.output("y", &[]);
+    let bytes: Vec<u8> =
+        numbers(kernels.iter().product()).iter().flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect();
+    let kernels = builder.weights(Weights::F16, kernels, &bytes);
+    // Neither pads nor dilations nor a bias.
+    let convolved = builder.node("Conv", &["x", &kernels], &[]);
+    let result = more(&mut builder, &convolved, &kernels);
+    builder.node_as("Identity", &[&result], "y", &[]);
+    builder.finish()
 }
 
 #[test]
-fn weights_that_something_else_uses_stay_as_they_are() {
-    let file = |also: &dyn Fn(&mut Builder, &str) -> String| {
-        let mut builder = Builder::new(1 << 20, ["x".to_owned(), "y".to_owned()]);
-        builder.input("x", &[1, 5, 9, 7].map(Dimension::Fixed));
-        builder.output("y", &[]);
-        let weights = builder.weights(Weights::F32, &[5, 5, 3, 3], &Case { channels: [5, 5], ..SAME }.bytes());
-        let convolved = builder.node("Conv", &["x", &weights], &[("pads", Setting::Ints(&[1, 1, 1, 1]))]);
-        let other = also(&mut builder, &weights);
-        builder.node_as("Add", &[&convolved, &other], "y", &[]);
-        builder.finish()
+fn kernels_that_something_else_uses_stay_as_they_are() {
+    const SHAPE: [usize; 4] = [5, 5, 3, 3];
+    let fixed = || Dimension::Fixed(9);
+    let alone = net(fixed(), &SHAPE, |_, convolved, _| convolved.to_owned());
+    assert_eq!(operators(alone.clone(), None), ["ConvTranspose", "Identity"]);
+    let twice = net(fixed(), &SHAPE, |builder, convolved, kernels| builder.node("Conv", &[convolved, kernels], &[]));
+    assert_eq!(operators(twice, None), ["Conv", "Conv", "Identity"]);
+    let other = net(fixed(), &SHAPE, |builder, convolved, kernels| {
+        let mean = builder.node("ReduceMean", &[kernels], &[("keepdims", Setting::Int(0))]);
+        builder.node("Mul", &[convolved, &mean], &[])
+    });
+    assert_eq!(operators(other, None), ["Conv", "ReduceMean", "Mul", "Identity"]);
+    let result = net(fixed(), &SHAPE, |_, _, kernels| kernels.to_owned());
+    assert_eq!(operators(result, None), ["Conv", "Identity"]);
+    // rten makes one of the two.
+    let shifted = net(fixed(), &SHAPE, |builder, convolved, _| {
+        let bias = builder.weights(Weights::F32, &[5, 1, 1], &[0; 20]);
+        builder.node("Add", &[convolved, &bias], &[])
+    });
+    assert_eq!(operators(shifted, None), ["Conv", "Add", "Identity"]);
+    // Files of older exporters name the kernels as inputs, too, with their shape.
+    let declared = declared(&alone, "weights_1", &SHAPE);
+    assert_eq!(operators(declared.clone(), None), ["ConvTranspose", "Identity"]);
+    let pictures = Tensor::new([2, 5, 9, 9], numbers(2 * 5 * 81)).unwrap();
+    let (one, other) = (run(alone, &pictures), run(declared, &pictures));
+    assert_eq!((one.len(), one), (2 * 5 * 49, other));
+}
+
+/// The file, which declares an input of that name.
+fn declared(file: &[u8], name: &str, shape: &[usize]) -> Vec<u8> {
+    let mut builder = Builder::new(0, []);
+    builder.input(name, &shape.iter().copied().map(Dimension::Fixed).collect::<Vec<_>>());
+    builder.output("y", &[]);
+    let graph_of = |file: &[u8]| -> Vec<u8> {
+        let graph = Fields::new(file).find_map(|field| match field.unwrap() {
+            (model::GRAPH, value) => Some(value.bytes().unwrap().to_vec()),
+            _ => None,
+        });
+        graph.unwrap()
     };
-    let pads = [("pads", Setting::Ints(&[1, 1, 1, 1]))];
-    let twice = file(&|builder, weights| builder.node("Conv", &["x", weights], &pads));
-    assert_eq!(turn(&twice, &outline::read(&twice, u64::MAX).unwrap()), None);
-    let once = file(&|_, _| "x".to_owned());
-    assert_eq!(operators(&turn(&once, &outline::read(&once, u64::MAX).unwrap()).unwrap()), ["ConvTranspose", "Add"]);
+    let inputs = graph_of(&builder.finish());
+    let input = Fields::new(&inputs).map(Result::unwrap).find(|(number, _)| *number == graph::INPUT).unwrap();
+    let graph = Fields::new(&graph_of(file))
+        .map(Result::unwrap)
+        .fold(Message::default(), |message, (number, value)| copied(message, number, value).unwrap());
+    let graph = copied(graph, input.0, input.1).unwrap();
+    Fields::new(file)
+        .map(Result::unwrap)
+        .fold(Message::default(), |message, (number, value)| match number {
+            model::GRAPH => message.bytes(number, &graph.clone().into_bytes()),
+            _ => copied(message, number, value).unwrap(),
+        })
+        .into_bytes()
+}
+
+#[test]
+fn open_sides_need_a_bound() {
+    let open = || net(Dimension::Unknown, &[5, 5, 3, 3], |_, convolved, _| convolved.to_owned());
+    assert_eq!(operators(open(), None), ["Conv", "Identity"]);
+    assert_eq!(operators(open(), Some(500)), ["ConvTranspose", "Identity"]);
+    // 45 products of each pixel.
+    assert_eq!(operators(open(), Some(1000)), ["Conv", "Identity"]);
+    let limits = Limits { side: Some(500), ..Limits::default() };
+    let net = Net::from_bytes("x.onnx", open(), &Rten::new(NonZeroUsize::MIN), &limits).unwrap();
+    let pictures = |side: usize| Tensor::new([2, 5, 3, side], vec![0.0_f32; 30 * side]).unwrap();
+    assert!(net.run(&[("x", &pictures(500))], ["y"]).is_ok());
+    let error = net.run(&[("x", &pictures(501))], ["y"]).unwrap_err().to_string();
+    assert!(error.contains("its input `x` is given sides of more than 500 pixels"), "{error}");
+}
+
+#[test]
+fn kernels_of_one_or_three_dimensions_stay_as_they_are() {
+    let mut builder = Builder::new(1 << 20, ["x".to_owned(), "y".to_owned()]);
+    builder.input("x", &[1, 5, 9].map(Dimension::Fixed));
+    builder.output("y", &[]);
+    let bytes: Vec<u8> = numbers(75).iter().flat_map(|number| number.to_le_bytes()).collect();
+    let kernels = builder.weights(Weights::F32, &[5, 5, 3], &bytes);
+    builder.node_as("Conv", &["x", &kernels], "y", &[]);
+    assert_eq!(operators(builder.finish(), None), ["Conv"]);
 }
 
 #[test]
@@ -180,6 +261,7 @@ fn the_products_count_as_memory_of_a_run() {
     };
     // Of 63 pixels, 5 numbers are given and 4 made, and each of 9 elements of the kernel has 4 products. Twice, as all values.
     assert_eq!(working(SAME), 2 * 4 * 63 * (5 + 4 + 9 * 4));
-    let wide = Case { channels: [1, 4], ..SAME };
-    assert_eq!(working(wide), 2 * 4 * 63 * (1 + 4));
+    assert_eq!(working(Case { channels: [1, 4], ..SAME }), 2 * 4 * 63 * (1 + 4));
+    // They would take too much.
+    assert_eq!(working(Case { sides: [1100, 1100], ..SAME }), 2 * 4 * 1100 * 1100 * (5 + 4));
 }

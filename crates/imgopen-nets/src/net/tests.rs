@@ -328,7 +328,7 @@ impl Runtime for Panicking {
         "panicking"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, _: Vec<u8>, _: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         assert!(self.loads, "it does not load");
         Ok(Box::new(PanickingProgram))
     }
@@ -363,7 +363,7 @@ fn no_change_of_a_model_brings_the_runtime_down() {
     let value = builder.node("Conv", &["x", &weights], &[("kernel_shape", Setting::Ints(&[3, 3])), ("pads", pads)]);
     let file = file(builder, &value);
     let (runtime, mebibyte) = (rten(), 1024 * 1024);
-    let limits = Limits { file: mebibyte, tensor: mebibyte, working: 8 * mebibyte };
+    let limits = Limits { file: mebibyte, tensor: mebibyte, working: 8 * mebibyte, side: None };
     let mut runs = 0;
     for at in 0..file.len() {
         for change in [0x01, 0x10, 0x80, 0xff] {

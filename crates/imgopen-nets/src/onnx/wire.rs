@@ -163,6 +163,11 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// Begins one of about that many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub fn int(mut self, field: u64, value: i64) -> Self {
         self.varint(field << 3);
         self.varint(value.cast_unsigned());

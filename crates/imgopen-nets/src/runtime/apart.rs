@@ -45,7 +45,7 @@ impl Runtime for Apart {
         self.settings.variant.clone()
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, model: Vec<u8>, _: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         let weights = outline::read(&model, u64::MAX)?.weights;
         let parts = [model.len() as u64, weights, self.settings.working, OVERHEAD];
         let memory = parts.into_iter().fold(0, u64::saturating_add);
@@ -102,7 +102,7 @@ pub fn serve(
         let answer = match request {
             Request::Load { memory, model } => {
                 limit(memory);
-                match guarded(|| runtime.load(model)) {
+                match guarded(|| runtime.load(model, None)) {
                     Ok(loaded) => {
                         program = Some(loaded);
                         Ok(Vec::new())

@@ -59,7 +59,7 @@ impl Ort {
         let runtime = Self { environment, settings };
         if !runtime.settings.providers.is_empty() {
             let cannot = |error: ProgramError| problem(format!("a provider of the settings cannot be used: {error}"));
-            runtime.load(smallest()).map_err(cannot)?;
+            runtime.load(smallest(), None).map_err(cannot)?;
         }
         Ok(runtime)
     }
@@ -116,7 +116,7 @@ impl Runtime for Ort {
         of_library(&self.settings.library, &self.settings.providers)
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, model: Vec<u8>, _: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         let builder = Session::builder(&self.environment).map_err(|error| error.to_string())?;
         let builder = builder.with_intra_threads(self.settings.threads.get()).map_err(|error| error.to_string())?;
         let providers: Vec<_> = self.settings.providers.iter().copied().filter_map(dispatch).collect();

@@ -39,12 +39,12 @@ impl Runtime for Rten {
         NAME
     }
 
-    fn load(&self, model: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, model: Vec<u8>, side: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         let outline = outline::read(&model, u64::MAX)?;
         if let Some(operator) = differs(&outline) {
             return Err(format!("rten carries out {operator}").into());
         }
-        let model = convolutions::turn(&model, &outline).unwrap_or(model);
+        let model = convolutions::rewritten(model, &outline, side);
         let model = ModelOptions::with_all_ops().load(model).map_err(|error| error.to_string())?;
         if (model.input_ids().len(), model.output_ids().len()) != (outline.inputs.len(), outline.outputs.len()) {
             return Err("an input or output is also a constant".to_owned().into());

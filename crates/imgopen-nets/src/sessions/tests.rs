@@ -22,7 +22,7 @@ impl Runtime for Counting {
         "counting"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, _: Vec<u8>, _: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         self.ended.store(false, Ordering::SeqCst);
         Ok(Box::new(Nothing(self.ended.clone())))

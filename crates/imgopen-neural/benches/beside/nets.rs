@@ -36,7 +36,8 @@ fn compare_case(bench: &Bench, case: Case, runtime: &dyn Runtime) -> Result<()> 
         println!("  the pack `{pack}` is not there");
         return Ok(());
     };
-    let net = Net::open(&path, runtime, &Limits::default())?;
+    // As the engines open it.
+    let net = Net::open(&path, runtime, &Limits { side: Some(256), ..Limits::default() })?;
     let sides = shape.map(|side| side.to_string()).join("x");
     let (threads, path) = (bench.threads.to_string(), path.to_str().ok_or("the path is not UTF-8")?.to_owned());
     let mut peer = Peer::start("onnxruntime", &[&path, &threads, &sides], &bench.models)?;

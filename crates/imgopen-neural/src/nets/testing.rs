@@ -33,7 +33,7 @@ impl Runtime for Waiting {
         "waiting"
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, _: Vec<u8>, _: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         Ok(Box::new(self.clone()))
     }
 }

@@ -249,7 +249,7 @@ impl Runtime for Counting {
         format!("counting on {}", self.provider)
     }
 
-    fn load(&self, _: Vec<u8>) -> Result<Box<dyn Program>, ProgramError> {
+    fn load(&self, _: Vec<u8>, _: Option<usize>) -> Result<Box<dyn Program>, ProgramError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         self.load_error.clone().map_or_else(|| Ok(Box::new(self.clone()) as Box<dyn Program>), Err)
     }
