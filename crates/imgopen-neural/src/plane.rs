@@ -39,18 +39,18 @@ impl Plane {
     pub fn mean(&self, radius: usize, monitor: &Monitor) -> Result<Plane, EngineError> {
         let (width, height) = (self.width, self.height);
         let mut across = Plane { width, height, values: Vec::with_capacity(self.values.len()) };
+        let (shares, mut sums) = (shares(width, radius), Vec::with_capacity(width + 1));
         for y in 0..height {
             monitor.check_cancelled()?;
-            means(self.row(y), radius, &mut across.values);
+            means(self.row(y), radius, &shares, &mut sums, &mut across.values);
         }
-        // Sums are exact, or nearly so: they have twice as many digits as what is added up.
         let mut sums = vec![0.0_f64; width];
         let add = |sums: &mut [f64], y: usize, sign: f64| {
             sums.iter_mut().zip(across.row(y)).for_each(|(sum, value)| *sum += sign * f64::from(*value));
         };
         (0..radius.min(height)).for_each(|y| add(&mut sums, y, 1.0));
         let mut values = Vec::with_capacity(self.values.len());
-        for y in 0..height {
+        for (y, share) in self::shares(height, radius).into_iter().enumerate() {
             monitor.check_cancelled()?;
             if y + radius < height {
                 add(&mut sums, y + radius, 1.0);
@@ -58,8 +58,7 @@ impl Plane {
             if y > radius {
                 add(&mut sums, y - radius - 1, -1.0);
             }
-            let count = around(y, radius, height) as f64;
-            values.extend(sums.iter().map(|sum| (sum / count) as f32));
+            values.extend(sums.iter().map(|sum| (sum * share) as f32));
         }
         Ok(Plane { width, height, values })
     }
@@ -113,23 +112,27 @@ pub(crate) fn places(from: usize, to: usize) -> Vec<Place> {
     (0..to).map(place).collect()
 }
 
-/// Appends the means around each number of a row.
-fn means(row: &[f32], radius: usize, results: &mut Vec<f32>) {
-    let mut sum: f64 = row.iter().take(radius).map(|value| f64::from(*value)).sum();
-    for x in 0..row.len() {
-        if let Some(value) = row.get(x + radius) {
-            sum += f64::from(*value);
-        }
-        if x > radius {
-            sum -= f64::from(row[x - radius - 1]);
-        }
-        results.push((sum / around(x, radius, row.len()) as f64) as f32);
-    }
+/// Appends the means around each number of a row. `shares` are those of its numbers, and `sums` is working memory.
+fn means(row: &[f32], radius: usize, shares: &[f64], sums: &mut Vec<f64>, results: &mut Vec<f32>) {
+    // Those of the first numbers of the row. They are exact, or nearly so: they have twice as many digits as what is added up.
+    sums.clear();
+    sums.push(0.0);
+    let mut sum = 0.0;
+    sums.extend(row.iter().map(|value| {
+        sum += f64::from(*value);
+        sum
+    }));
+    let last = row.len();
+    let mean = |(x, share): (usize, &f64)| {
+        let (first, end) = (x.saturating_sub(radius), (x + radius + 1).min(last));
+        ((sums[end] - sums[first]) * share) as f32
+    };
+    results.extend(shares.iter().enumerate().map(mean));
 }
 
-/// Returns how many places of a side are within the radius of one.
-fn around(at: usize, radius: usize, side: usize) -> usize {
-    (at + radius + 1).min(side) - at.saturating_sub(radius)
+/// Returns the share that each of the numbers has in the mean around a place of a side: all that are within the radius.
+fn shares(side: usize, radius: usize) -> Vec<f64> {
+    (0..side).map(|at| 1.0 / ((at + radius + 1).min(side) - at.saturating_sub(radius)) as f64).collect()
 }
 
 #[cfg(test)]

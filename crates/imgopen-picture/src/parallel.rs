@@ -39,6 +39,19 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
     results.into_iter().flatten().collect()
 }
 
+/// As [`map`], for an array.
+///
+/// # Errors
+///
+/// The first one, in the order of the items. Work on the others is carried out nevertheless.
+pub fn try_array<T: Send, R: Send, E: Send, const N: usize>(
+    items: [T; N],
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<[R; N], E> {
+    let results = map(Vec::from(items), work).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(results.try_into().unwrap_or_else(|_| unreachable!("each item has one result")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +68,7 @@ mod tests {
     #[test]
     fn results_are_in_order() {
         assert_eq!(map((0..100).collect(), |item| item * 2), (0..200).step_by(2).collect::<Vec<_>>());
+        assert_eq!(try_array([1, 2, 3], |item| Ok::<_, ()>(item * 2)), Ok([2, 4, 6]));
+        assert_eq!(try_array([1, 2, 3], |item| if item > 1 { Err(item) } else { Ok(item) }), Err(2));
     }
 }

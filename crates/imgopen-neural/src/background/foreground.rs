@@ -5,6 +5,7 @@
 //! that both together give the pixel's own colour. The same is done again over narrow surroundings.
 
 use imgopen_engine::{EngineError, Monitor};
+use imgopen_picture::parallel;
 
 use crate::pixels::Channels;
 use crate::plane::Plane;
@@ -39,7 +40,7 @@ pub(crate) fn estimate(picture: &Channels, share: &Plane, monitor: &Monitor) -> 
         }
         Ok([corrected.average(&front, NARROW, monitor)?, far_back.average(&back, NARROW, monitor)?])
     };
-    let ([red, red_back], [green, green_back], [blue, blue_back]) = (colour(0)?, colour(1)?, colour(2)?);
+    let [[red, red_back], [green, green_back], [blue, blue_back]] = parallel::try_array([0, 1, 2], colour)?;
     Ok(Estimate { front: [red, green, blue], back: [red_back, green_back, blue_back] })
 }
 

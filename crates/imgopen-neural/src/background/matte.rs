@@ -6,6 +6,7 @@
 //! then decide how opaque they are. Where the mask is even, opacity is exactly that of the mask.
 
 use imgopen_engine::{EngineError, Monitor};
+use imgopen_picture::parallel;
 
 use crate::plane::Plane;
 
@@ -31,19 +32,12 @@ pub(crate) fn refine(
     monitor: &Monitor,
 ) -> Result<Matte, EngineError> {
     let mean = |plane: &Plane| plane.mean(radius, monitor);
-    let together = |one: &Plane, other: &Plane| mean(&one.with(other, |one, other| one * other));
+    let together = |(one, other): (&Plane, &Plane)| mean(&one.with(other, |one, other| one * other));
     let [red, green, blue] = colours;
-    let means = [mean(red)?, mean(green)?, mean(blue)?];
-    let level = mean(mask)?;
-    let with_mask = [together(red, mask)?, together(green, mask)?, together(blue, mask)?];
-    let pairs = [
-        together(red, red)?,
-        together(red, green)?,
-        together(red, blue)?,
-        together(green, green)?,
-        together(green, blue)?,
-        together(blue, blue)?,
-    ];
+    let [level, means @ ..] = parallel::try_array([mask, red, green, blue], mean)?;
+    let with_mask = parallel::try_array([(red, mask), (green, mask), (blue, mask)], together)?;
+    let pairs = [(red, red), (red, green), (red, blue), (green, green), (green, blue), (blue, blue)];
+    let pairs = parallel::try_array(pairs, together)?;
     let empty = || Plane { width: mask.width, height: mask.height, values: Vec::with_capacity(mask.values.len()) };
     let (mut factors, mut offset) = ([empty(), empty(), empty()], empty());
     for index in 0..mask.values.len() {
@@ -63,7 +57,8 @@ pub(crate) fn refine(
         offset.values.push((level - fr * r - fg * g - fb * b) as f32);
     }
     let [red, green, blue] = &factors;
-    Ok(Matte { factors: [mean(red)?, mean(green)?, mean(blue)?], offset: mean(&offset)? })
+    let [offset, factors @ ..] = parallel::try_array([&offset, red, green, blue], mean)?;
+    Ok(Matte { factors, offset })
 }
 
 /// Solves three linear equations, whose matrix is symmetric: 11, 12, 13, 22, 23, 33.
