@@ -30,6 +30,10 @@ pub enum EngineError {
     /// What the job needs is there, but in use by something else, such as a device by a training. Another try may succeed.
     #[error("the engine is busy: {0}")]
     Busy(String),
+    /// The work was ended from outside, as by a system that is short of memory, which says little about what did it. Another try
+    /// may succeed after a pause.
+    #[error("the engine was interrupted: {0}")]
+    Interrupted(String),
     /// The engine failed, through no fault of the request.
     #[error("the engine failed: {0}")]
     Failed(String),

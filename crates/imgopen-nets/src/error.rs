@@ -1,11 +1,6 @@
 //! How loading or running a net fails.
 
-use std::time::Duration;
-
 use imgopen_engine::EngineError;
-
-/// The pause before a run that was ended from outside is tried again.
-const RELIEF: Duration = Duration::from_secs(5);
 
 /// Why a net cannot be used, or a run has no result.
 ///
@@ -56,17 +51,15 @@ pub enum NetError {
     },
 }
 
-/// A model file or a runtime that cannot be used makes the engine unavailable, because the operator can replace it, and so does a
-/// run that was ended from outside, alone with a pause after which it makes sense to try again. Everything else is a failure.
+/// A model file or a runtime that cannot be used makes the engine unavailable, because the operator can replace it. A run that was
+/// ended from outside is an interruption, and everything else is a failure.
 impl From<NetError> for EngineError {
     fn from(error: NetError) -> Self {
         match error {
             NetError::File { .. } | NetError::Runtime { .. } => {
                 EngineError::Unavailable { reason: error.to_string(), retry_after: None }
             }
-            NetError::Killed { .. } => {
-                EngineError::Unavailable { reason: error.to_string(), retry_after: Some(RELIEF) }
-            }
+            NetError::Killed { .. } => EngineError::Interrupted(error.to_string()),
             NetError::Use { .. } | NetError::Run { .. } => EngineError::Failed(error.to_string()),
         }
     }

@@ -196,7 +196,8 @@ impl Nets {
     /// # Errors
     ///
     /// [`EngineError::Unavailable`] if its file is missing, broken, or another one; names it, and what to do. A net of the
-    /// operator's own does not count from then on, until its file changes, also after a restart.
+    /// operator's own does not count from then on, until its file changes, also after a restart. [`EngineError::Interrupted`] if the
+    /// process that loads it was ended from outside.
     pub(crate) fn open(&self, weights: &Weights) -> Result<Session, EngineError> {
         let session = match &weights.origin {
             Origin::Pack(UPSCALE) => self.sessions.open_up_to(weights.path(), LARGEST_TILE),
@@ -236,11 +237,10 @@ impl Nets {
     pub(crate) fn blamed(&self, weights: &Weights, error: EngineError) -> EngineError {
         match (error, &weights.origin) {
             (EngineError::Failed(problem), Origin::Own(_)) => self.refuse(weights, &problem),
-            // Of the errors of runs, that of an interruption alone says when to try again.
-            (EngineError::Unavailable { reason, retry_after: Some(pause) }, Origin::Own(_)) => {
-                match self.shared.own.interrupted(weights, &reason) {
+            (EngineError::Interrupted(problem), Origin::Own(_)) => {
+                match self.shared.own.interrupted(weights, &problem) {
                     Some(problem) => unavailable(problem),
-                    None => EngineError::Unavailable { reason, retry_after: Some(pause) },
+                    None => EngineError::Interrupted(problem),
                 }
             }
             (error, _) => error,

@@ -261,7 +261,7 @@ async fn an_own_net_that_is_interrupted_once_is_used_again() {
         let made = enlarge(&engine, source.clone(), 2).await;
         match kills {
             0 => assert!(made.unwrap().notes[0].ends_with("of your own in `ESRGAN/`")),
-            _ => assert!(matches!(made, Err(EngineError::Unavailable { retry_after: Some(_), .. })), "{made:?}"),
+            _ => assert!(matches!(made, Err(EngineError::Interrupted(_))), "{made:?}"),
         }
     }
     runtime.kills.store(1, Ordering::SeqCst);

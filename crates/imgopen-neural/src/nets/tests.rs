@@ -47,13 +47,16 @@ fn a_net_counts_until_two_runs_in_a_row_were_interrupted() {
         let (file, problem) = ("net.onnx".to_owned(), "signal: 9 (SIGKILL)".to_owned());
         judged(Err(NetError::Killed { file, problem }.into())).unwrap_err()
     };
-    let is_repeated = |error: &EngineError| matches!(error, EngineError::Unavailable { retry_after: Some(_), .. });
+    let is_repeated = |error: &EngineError| matches!(error, EngineError::Interrupted(_));
     assert!(is_repeated(&interrupted()));
     assert_eq!(judged(Ok(())), Ok(()));
     assert!(is_repeated(&interrupted()));
     // What waited for the same process was not interrupted itself.
     let waiting = NetError::Runtime { runtime: "rten", problem: "signal: 9 (SIGKILL)".to_owned() };
     judged(Err(waiting.into())).unwrap_err();
+    // Nor does another pause say anything of the net.
+    let paused = EngineError::Unavailable { reason: "a file is missing".to_owned(), retry_after: Some(PAUSE) };
+    assert_eq!(judged(Err(paused.clone())), Err(paused));
     assert_eq!(nets.names_for(&operations::REMOVE_OBJECT), ["net.onnx"]);
     let error = interrupted();
     assert!(!is_repeated(&error) && error.to_string().contains("twice in a row; touch the file"), "{error}");

@@ -61,7 +61,7 @@ impl OwnUpscaler {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Unavailable`] if it cannot be used, after which it does not count any more, or if it was interrupted.
+    /// [`EngineError::Unavailable`] if it cannot be used, after which it does not count any more; [`EngineError::Interrupted`].
     pub fn open(nets: &Nets, weights: Weights) -> Result<Self, EngineError> {
         let (session, sides) = (nets.open(&weights)?, Sides::of(&weights));
         let (width, height) = sides.given(PROBE, PROBE);

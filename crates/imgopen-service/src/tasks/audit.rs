@@ -216,7 +216,9 @@ fn shown(found: &[StoredLabel]) -> String {
 fn not_passed(error: EngineError, name: &str, what: &str) -> NotPassed {
     let problem = match error {
         EngineError::Cancelled => return NotPassed::Cancelled,
-        EngineError::Unavailable { reason, .. } | EngineError::Busy(reason) => return NotPassed::Fault(reason),
+        EngineError::Unavailable { reason, .. } | EngineError::Busy(reason) | EngineError::Interrupted(reason) => {
+            return NotPassed::Fault(reason);
+        }
         EngineError::Failed(problem) | EngineError::Rejected { problem, .. } => problem,
     };
     NotPassed::Reason(format!("{name} cannot be {what}, so no picture of the result is given out: {problem}"))

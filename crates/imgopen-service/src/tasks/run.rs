@@ -35,6 +35,9 @@ use crate::results;
 /// How many pictures of a run are written at once.
 const AT_ONCE: usize = 4;
 
+/// How long tasks are held at least whose work was ended from outside, so that what ended it can pass.
+const RELIEF: Duration = Duration::from_secs(5);
+
 /// What callers see if results could not be stored for too long.
 const UNSTORED: &str = "its result could not be stored";
 
@@ -67,6 +70,7 @@ impl Stopped {
             EngineError::Cancelled => Self::Cancelled,
             EngineError::Unavailable { retry_after, .. } => Self::Fault(Fault::of_engine(needs, error, retry_after)),
             EngineError::Busy(_) => Self::Fault(Fault::of_engine(needs, error, None)),
+            EngineError::Interrupted(_) => Self::Fault(Fault::of_engine(needs, error, Some(RELIEF))),
             error => Self::Reason(error.to_string()),
         }
     }
@@ -379,4 +383,17 @@ pub async fn write(context: &Context, operation: &Operation, audited: Audited, r
     let style_labels = (*operation == operations::RECOGNIZE_STYLE).then_some(style_labels);
     let faces = (*operation == operations::DETECT_FACES).then_some(faces);
     Outcome::Succeeded(TaskOutput { pictures: stored, caption, prompts, style_labels, faces, files, notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupted_work_is_repeated_after_a_pause() {
+        let stopped = Stopped::by(EngineError::Interrupted("signal: 9 (SIGKILL)".to_owned()), "any");
+        let Outcome::Deferred(fault) = stopped.outcome() else { panic!("the task has ended") };
+        let expected = (Some(RELIEF), "the engine was interrupted: signal: 9 (SIGKILL)");
+        assert_eq!((fault.retry_after, fault.problem.as_str()), expected);
+    }
 }

@@ -96,7 +96,9 @@ impl From<EngineError> for Rejected {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Unavailable { retry_after: Some(after), .. } => Self::Away(error.to_string(), after),
-            EngineError::Unavailable { .. } | EngineError::Busy(_) => Self::Unavailable(error.to_string()),
+            EngineError::Unavailable { .. } | EngineError::Busy(_) | EngineError::Interrupted(_) => {
+                Self::Unavailable(error.to_string())
+            }
             _ => Self::Request(error.to_string()),
         }
     }
