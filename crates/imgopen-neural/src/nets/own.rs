@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imgopen_nets::runtime::Runtime;
-use imgopen_nets::{Dimension, Limits, ModelFile, Net, NetError};
+use imgopen_nets::{Limits, ModelFile, Net, NetError};
 use tracing::{info, warn};
 
 use super::folders::{Format, Found, Listing, Stamp};
@@ -71,7 +71,8 @@ struct Unusable {
 
 /// How a trial ended that found no fault.
 enum Trial {
-    Passed,
+    /// The net has made so many numbers.
+    Passed(usize),
     /// The file was changed meanwhile.
     Changed,
 }
@@ -291,7 +292,7 @@ impl Own {
             Err(problem) => return other(problem),
         };
         if role == Role::Tags
-            && let Err(problem) = has_names(&file, &found.path)
+            && let Err(problem) = has_names(&file, &found.path, signature::scores(file.outputs()))
         {
             return broken(problem, Some(role));
         }
@@ -304,9 +305,13 @@ impl Own {
         }
     }
 
-    /// Runs a net once, unless that is noted. Returns why it cannot be used.
+    /// Runs a net once, unless what became of that is noted and says enough. Returns why it cannot be used.
     fn tried(&self, found: &Found, stamp: Stamp, file: &ModelFile, role: Role) -> Result<(), String> {
-        if let Some(known) = self.notes.find(file.hash(), stamp.modified) {
+        // The names of its tags are then compared with what it makes.
+        let is_open = role == Role::Tags && signature::scores(file.outputs()).is_none();
+        if let Some(known) = self.notes.find(file.hash(), stamp.modified)
+            && (known.is_err() || !is_open)
+        {
             return known;
         }
         info!(file = %found.path.display(), role = %role, "own net is tried");
@@ -324,9 +329,10 @@ impl Own {
                 warn!(file = %found.path.display(), %error, "own net cannot be tried");
                 Ok(())
             }
-            Ok(Trial::Passed) => {
+            Ok(Trial::Passed(made)) => {
                 self.notes.keep(file.hash(), stamp.modified, None);
-                Ok(())
+                // That is about another file, so it is not noted.
+                if is_open { has_names(file, &found.path, Some(made)) } else { Ok(()) }
             }
             Err(error) => {
                 let problem = error.to_string();
@@ -342,24 +348,22 @@ impl Own {
         if net.file().hash() != file.hash() {
             return Ok(Trial::Changed);
         }
-        match role.misfit(file, net.trial(role.tried_side())?.shape()) {
+        let made = net.trial(role.tried_side())?;
+        match role.misfit(file, made.shape()) {
             Some(problem) => Err(NetError::File { file: file.name().to_owned(), problem }),
-            None => Ok(Trial::Passed),
+            None => Ok(Trial::Passed(made.values().len())),
         }
     }
 }
 
-/// Returns whether a tagger has the names of its tags beside it, without which it names nothing.
+/// Returns whether a tagger has the names of its tags beside it, without which it names nothing, and as many as its scores if their
+/// number is known.
 ///
 /// # Errors
 ///
 /// Says what is missing, and where to put it.
-fn has_names(file: &ModelFile, path: &Path) -> Result<(), String> {
-    let declared = file.outputs().first().and_then(|port| port.shape.as_deref()?.last());
-    let names = Names::beside(path).and_then(|names| match declared {
-        Some(Dimension::Fixed(count)) => names.fit(*count),
-        Some(Dimension::Named(_) | Dimension::Unknown) | None => Ok(()),
-    });
+fn has_names(file: &ModelFile, path: &Path, scores: Option<usize>) -> Result<(), String> {
+    let names = Names::beside(path).and_then(|names| scores.map_or(Ok(()), |scores| names.fit(scores)));
     names.map_err(|problem| format!("the names of the tags of `{}` are not known: {problem}", file.name()))
 }
 

@@ -309,11 +309,15 @@ fn enlarges(inputs: &[Port], outputs: &[Port]) -> bool {
 fn tags(inputs: &[Port], outputs: &[Port]) -> bool {
     let Some([_, height, width, _]) = inputs.first().and_then(|port| port.shape.as_deref()) else { return false };
     let is_square = fixed(height).is_some_and(|side| side >= TAGGED && fixed(width) == Some(side));
-    let several = outputs.first().and_then(|port| port.shape.as_deref()?.last()).and_then(fixed);
     is_square
         && one(inputs, &[Batch, Any, Any, Is(3)])
         && one(outputs, &[Batch, Any])
-        && several.is_none_or(|count| count > 1)
+        && scores(outputs).is_none_or(|count| count > 1)
+}
+
+/// Returns how many tags a net scores, if its file declares that.
+pub(super) fn scores(outputs: &[Port]) -> Option<usize> {
+    outputs.first().and_then(|port| port.shape.as_deref()?.last()).and_then(fixed)
 }
 
 /// Returns whether a net compares places with each other, as transformers do.

@@ -142,6 +142,16 @@ pub(super) fn tagger(side: usize) -> Vec<u8> {
     net(&[("input", &[0, side, side, 3])], &[("output", &[0, 9083])], &["Sigmoid"], &[])
 }
 
+/// A tagger that makes three scores, the number of which its file does not declare.
+pub(super) fn open_tagger() -> Vec<u8> {
+    let mut builder = Builder::new(0, ["input", "output"].map(str::to_owned));
+    builder.input("input", &sides(&[1, 448, 448, 3]));
+    builder.output("output", &sides(&[1, 0]));
+    let settings = [("axes", Setting::Ints(&[1, 2])), ("keepdims", Setting::Int(0))];
+    builder.node_as("ReduceMean", &["input"], "output", &settings);
+    builder.finish()
+}
+
 pub(super) fn depth() -> Vec<u8> {
     net(&[("image", &[1, 3, 0, 0])], &[("depth", &[1, 0, 0])], &["Softmax", "Relu"], &[])
 }

@@ -352,6 +352,31 @@ fn a_tagger_counts_while_the_names_of_its_tags_are_beside_it() {
     assert_eq!(state(), (Vec::new(), Some(missing.to_owned())));
 }
 
+#[test]
+fn a_tagger_that_does_not_declare_its_scores_needs_as_many_names_as_it_makes() {
+    let models = Models::new();
+    models.write("tagger/wd.onnx", &open_tagger());
+    let put = |names: usize| models.write("tagger/tags.txt", "a tag\n".repeat(names).as_bytes());
+    put(3);
+    models.own.look();
+    assert_eq!((models.all(), models.own.problem(Role::Tags)), (vec!["wd.onnx".to_owned()], None));
+    // Those of another net; the trial was noted.
+    put(2);
+    let restarted = own(models.directory.path(), Arc::new(Rten::new(NonZeroUsize::MIN)));
+    for own in [&models.own, &restarted] {
+        own.look();
+        let problem = own.problem(Role::Tags).unwrap();
+        assert!(
+            own.names(&Role::ALL).is_empty() && problem.contains("it scores 3 tags, and `tags.txt` names 2"),
+            "{problem}"
+        );
+    }
+    // That says nothing of the net.
+    put(3);
+    (0..2).for_each(|_| restarted.look());
+    assert_eq!((restarted.names(&Role::ALL), restarted.problem(Role::Tags)), (vec!["wd.onnx".to_owned()], None));
+}
+
 /// As a denoiser among nets that enlarge.
 #[test]
 fn a_net_that_does_not_enlarge_is_refused_by_its_trial() {
