@@ -69,7 +69,7 @@ struct Numbers {
     noted: Option<i64>,
     /// That of the mark.
     found: Option<i64>,
-    /// Whether the prefix bears provisionally what the database has.
+    /// Whether the prefix has a provisional mark with the number of the database.
     is_proposed: bool,
 }
 
@@ -179,7 +179,7 @@ impl InBucket {
         Ok(known.is_empty().then_some(lack))
     }
 
-    /// Has the database take the prefix by a new number, which the prefix bears provisionally before that. If the process dies in
+    /// Has the database take the prefix by a new number, of which the prefix has a provisional mark before that. If the process dies in
     /// between, the prefix is looked at again as it was before. Once the database has the number, any process completes the mark.
     /// Of several that take a prefix at once, the same or different ones, the database gets the number of one. Where nothing can be
     /// written, the number stays.
@@ -201,9 +201,6 @@ impl InBucket {
         if kept != Some(number) {
             mark::forget_proposal(&self.bucket, number).await;
             return Ok(());
-        }
-        if let Some(noted) = noted {
-            mark::forget_proposal(&self.bucket, noted).await;
         }
         mark::forget_adoption(&self.bucket, noted).await;
         Ok(())
@@ -242,7 +239,7 @@ fn marked_by_another(noted: Option<i64>) -> (&'static str, &'static str) {
 
 #[async_trait]
 impl Files for InBucket {
-    /// It is if it bears the mark that the database names, or has that provisionally, which is then completed. Without that, it is
+    /// It is if it bears the mark that the database names, or a provisional one, which is then completed. Without that, it is
     /// taken if an operator says so, if objects in it are pictures of the database, or if there are neither objects nor pictures,
     /// nor a place that one of several processes has taken before. It then gets a new mark.
     async fn settle(&self, store: &dyn Store) -> Result<(), AssetError> {

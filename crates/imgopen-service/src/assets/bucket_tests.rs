@@ -465,6 +465,22 @@ async fn an_order_to_take_a_prefix_is_taken_up_wherever_that_was_interrupted() {
     }
 }
 
+/// It was interrupted before it removed the object of which its mark was made.
+#[tokio::test]
+async fn a_mark_is_not_replaced_by_that_of_a_database_that_had_the_prefix_before() {
+    let server = Server::start().await;
+    let (wanted, directory) = (settings(&server, "a"), server.bucket().join("a"));
+    let ((first, _first), (second, _second)) = (database(&wanted), database(&wanted));
+    first.settle().await.unwrap();
+    let noted = first.store.note(Note::Pictures).await.unwrap().unwrap();
+    std::fs::write(directory.join(format!("imgopen-mark-{noted:016x}")), format!("{noted:016x}\n")).unwrap();
+    std::fs::write(directory.join("imgopen-adopt-0000000000000000"), "").unwrap();
+    second.settle().await.unwrap();
+    let text = refusal(opened(&wanted, first.store.clone()).settle().await);
+    assert!(text.contains("bears the mark of another database"), "{text}");
+    is_marked(&server, "a", &*second.store).await;
+}
+
 /// It goes on once another one has completed the mark, and maybe all objects were deleted after that.
 #[tokio::test]
 async fn a_process_that_stood_still_makes_no_mark_that_does_not_count_any_more() {

@@ -44,7 +44,7 @@ impl Examined {
         self.runtime.block_on(mark::read(&self.bucket))
     }
 
-    /// Whether the prefix bears that number provisionally.
+    /// Whether the prefix has a provisional mark with that number.
     pub fn is_proposed(&self, number: i64) -> Result<bool, AssetError> {
         self.runtime.block_on(mark::is_proposed(&self.bucket, number))
     }

@@ -3,10 +3,12 @@
 //! A prefix is never away as a disk is, but the settings may name another one, or that of another service, whose files would be
 //! mixed with ours. Unlike a directory, a prefix has one mark, which is overwritten.
 //!
-//! A prefix bears a number provisionally, by an object that is named after it, before the database has that number. So a process
+//! A prefix gets a provisional mark, an object that is named after its number, before the database has that number. So a process
 //! that finds a number in the database knows by the prefix alone whether it is meant, and completes the mark, whichever process has
 //! begun. The server makes the mark by copying that object, which is then deleted. A process that stood still in between therefore
 //! makes no mark where the objects have been deleted since, or another number counts.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path as Place;
@@ -50,22 +52,29 @@ pub async fn read(bucket: &Bucket) -> Result<Option<i64>, AssetError> {
     }
 }
 
-/// Marks the prefix with a number provisionally.
+/// Gives the prefix a provisional mark with a number.
 pub async fn propose(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
     let payload = PutPayload::from(format!("{number:016x}\n").into_bytes());
     let place = provisional(bucket, number);
     bucket.answered(bucket.files.put(&place, payload)).await.map(drop).map_err(|error| on_write(bucket, error))
 }
 
-/// Whether the prefix bears that number provisionally.
+/// Whether the prefix has a provisional mark with that number.
 pub async fn is_proposed(bucket: &Bucket, number: i64) -> Result<bool, AssetError> {
     exists(bucket, &provisional(bucket, number)).await
 }
 
 /// Makes the mark of the provisional one with that number. Does nothing if there is none any more, because another process has done
 /// so, or the objects were deleted.
-pub async fn complete(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
+///
+/// Other provisional marks are removed before: a database that had the prefix earlier would replace the mark by the one that it left.
+pub async fn complete(bucket: &Arc<Bucket>, number: i64) -> Result<(), AssetError> {
     let (from, to) = (provisional(bucket, number), bucket.named(MARK));
+    for other in bucket.begin_with(PROVISIONAL).await? {
+        if other != from {
+            forget(bucket, &other).await?;
+        }
+    }
     match bucket.answered(bucket.files.copy(&from, &to)).await {
         Ok(()) => forget_proposal(bucket, number).await,
         Err(AssetError::Files(_)) => {}
@@ -74,9 +83,9 @@ pub async fn complete(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
     Ok(())
 }
 
-/// Removes a provisional mark. One that cannot be removed does no harm: no other prefix has its number.
+/// Removes a provisional mark. One that cannot be removed is removed at the next start, or before another one is completed.
 pub async fn forget_proposal(bucket: &Bucket, number: i64) {
-    drop(bucket.answered(bucket.files.delete(&provisional(bucket, number))).await);
+    drop(forget(bucket, &provisional(bucket, number)).await);
 }
 
 /// Whether an operator orders the database with that number, 0 if it has none, to take the prefix.
@@ -86,7 +95,7 @@ pub async fn is_adopted(bucket: &Bucket, noted: Option<i64>) -> Result<bool, Ass
 
 /// Removes such an order. What cannot be removed does no harm: the number has changed.
 pub async fn forget_adoption(bucket: &Bucket, noted: Option<i64>) {
-    drop(bucket.answered(bucket.files.delete(&adoption(bucket, noted))).await);
+    drop(forget(bucket, &adoption(bucket, noted)).await);
 }
 
 /// Returns the address of the object that orders a database with that number to take the prefix.
@@ -108,6 +117,14 @@ pub fn on_write(bucket: &Bucket, error: AssetError) -> AssetError {
     match error {
         AssetError::Files(error) => bucket.unusable(format!("there is no such bucket: {error}")),
         error => error,
+    }
+}
+
+/// Deletes an object, if there is one.
+async fn forget(bucket: &Bucket, place: &Place) -> Result<(), AssetError> {
+    match bucket.answered(bucket.files.delete(place)).await {
+        Ok(()) | Err(AssetError::Files(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -273,6 +273,24 @@ impl Bucket {
         Ok(false)
     }
 
+    /// Returns the places of the objects directly below the prefix whose names begin so and are longer.
+    pub async fn begin_with(self: &Arc<Self>, start: &str) -> Result<Vec<Place>, AssetError> {
+        let (first, depth) = (self.named(start), self.prefix.parts_count() + 1);
+        let mut listed = self.in_time(self.files.list_with_offset(Some(&self.prefix), &first));
+        let mut found = Vec::new();
+        while let Some(ObjectMeta { location, .. }) = listed.try_next().await? {
+            // In the order of names, they come first.
+            let (name, first): (&str, &str) = (location.as_ref(), first.as_ref());
+            if !name.starts_with(first) {
+                break;
+            }
+            if location.parts_count() == depth {
+                found.push(location);
+            }
+        }
+        Ok(found)
+    }
+
     /// Waits for each part of a list for as long as for a short request.
     fn in_time(
         self: &Arc<Self>,
