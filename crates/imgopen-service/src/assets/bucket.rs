@@ -182,9 +182,8 @@ impl InBucket {
     /// Has the database take the prefix by a new number, of which the prefix has a provisional mark before that. If the process dies in
     /// between, the prefix is looked at again as it was before. Once the database has the number, any process completes the mark.
     /// Of several that take a prefix at once, the same or different ones, the database gets the number of one. Where nothing can be
-    /// written, the number stays.
+    /// written or copied, the number stays.
     async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<(), AssetError> {
-        mark::write_probe(&self.bucket).await?;
         let drawn = *self.proposed();
         let number = match drawn.filter(|_| drawn != noted) {
             Some(number) => number,
@@ -192,6 +191,7 @@ impl InBucket {
         };
         // Before the database answers: it may have the number although the answer is lost.
         *self.proposed() = Some(number);
+        mark::copy_probe(&self.bucket, number).await?;
         mark::propose(&self.bucket, number).await?;
         let kept = match noted {
             Some(noted) => store.replace_note(Note::Pictures, noted, number).await?,
@@ -301,7 +301,7 @@ impl Files for InBucket {
         {
             return Err(self.foreign(noted, found, fix));
         }
-        mark::write_probe(&self.bucket).await
+        mark::copy_probe(&self.bucket, number()?).await
     }
 
     async fn put(&self, token: &AssetToken, payload: PutPayload, kind: &Kind) -> Result<(), AssetError> {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::tests::{handed_back, keep_one};
 use super::*;
 use crate::settings::Secret;
-use s3::{Held, KEY, Refusal, Server, Way};
+use s3::{COPIES, Held, KEY, Refusal, Server, Way};
 
 /// The settings of a bucket, with a prefix.
 fn settings(server: &Server, prefix: &str) -> StorageSettings {
@@ -463,6 +463,46 @@ async fn an_order_to_take_a_prefix_is_taken_up_wherever_that_was_interrupted() {
             assert!(store.note(Note::Pictures).await.unwrap() > Some(8));
         }
     }
+}
+
+/// Without the check, the database would get a number of which no mark can be made.
+#[tokio::test]
+async fn a_prefix_is_not_taken_where_nothing_can_be_copied() {
+    let server = Server::start().await;
+    let (assets, _data) = database(&settings(&server, "a"));
+    for answer in [Refusal::Status(StatusCode::FORBIDDEN, "AccessDenied"), Refusal::Nothing] {
+        server.refuse(COPIES, answer);
+        for outcome in [assets.settle().await, assets.try_out(&*assets.store).await] {
+            let text = problem(outcome);
+            assert!(
+                text.contains("its mark is made by copying an object, which failed: the server answered"),
+                "{text}"
+            );
+        }
+        assert_eq!(assets.store.note(Note::Pictures).await.unwrap(), None);
+        assert_eq!(std::fs::read_dir(server.bucket().join("a")).map_or(0, |objects| objects.count()), 0);
+    }
+    server.accept();
+    assets.settle().await.unwrap();
+    is_marked(&server, "a", &*assets.store).await;
+}
+
+/// As one that puts a copy off may do.
+#[tokio::test]
+async fn a_provisional_mark_stays_until_the_mark_is_there() {
+    let server = Server::start().await;
+    let (store, _data) = new_store();
+    store.set_note(Note::Pictures, 7).await.unwrap();
+    let directory = server.bucket().join("a");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("imgopen-mark-0000000000000007"), "0000000000000007\n").unwrap();
+    let assets = member(&settings(&server, "a"), store.clone());
+    server.refuse(COPIES, Refusal::Nothing);
+    let text = problem(assets.settle().await);
+    assert!(text.contains("its mark is not the one that was written"), "{text}");
+    server.accept();
+    assets.settle().await.unwrap();
+    is_marked(&server, "a", &*store).await;
 }
 
 /// It was interrupted before it removed the object of which its mark was made.

@@ -26,7 +26,7 @@ const PROVISIONAL: &str = "imgopen-mark-";
 /// How the name of an order to take a prefix begins. What follows is the number that the database has.
 const ADOPT: &str = "imgopen-adopt-";
 
-/// The object that is written to find out whether one can be.
+/// The object that is written to find out whether one can be, and how the names of those begin by which copying is tried.
 const PROBE: &str = "imgopen-probe";
 
 /// How the names of all objects begin that are not files of results.
@@ -37,19 +37,34 @@ const LARGEST: u64 = 64;
 
 /// Reads the number. `None` if there is no mark.
 pub async fn read(bucket: &Bucket) -> Result<Option<i64>, AssetError> {
-    let place = bucket.named(MARK);
-    let read = async {
-        let found = bucket.files.get(&place).await?;
-        let bytes = if found.meta.size > LARGEST { Bytes::new() } else { found.bytes().await? };
-        Ok::<_, object_store::Error>(String::from_utf8_lossy(&bytes).trim().to_owned())
+    let Some(text) = text(bucket, &bucket.named(MARK)).await? else { return Ok(None) };
+    i64::from_str_radix(&text, 16).map(Some).map_err(|_| {
+        bucket.unusable(format!("its object `{MARK}` is not a mark; give another prefix, or delete that object"))
+    })
+}
+
+/// Finds out whether an object can be written, copied and deleted: a mark is made by copying one. The number keeps processes that try
+/// at once apart.
+pub async fn copy_probe(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
+    let [from, to] = ["from", "to"].map(|end| bucket.named(&format!("{PROBE}-{number:016x}-{end}")));
+    let wanted = format!("{number:016x}");
+    let payload = PutPayload::from(wanted.clone().into_bytes());
+    bucket.answered(bucket.files.put(&from, payload)).await.map_err(|error| on_write(bucket, error))?;
+    let copied = async {
+        bucket.answered(bucket.files.copy(&from, &to)).await?;
+        text(bucket, &to).await
     };
-    match bucket.answered(read).await {
-        Ok(text) => i64::from_str_radix(&text, 16).map(Some).map_err(|_| {
-            bucket.unusable(format!("its object `{MARK}` is not a mark; give another prefix, or delete that object"))
-        }),
-        Err(AssetError::Files(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let copied = copied.await;
+    forget(bucket, &from).await?;
+    forget(bucket, &to).await?;
+    let problem = match copied {
+        Ok(Some(found)) if found == wanted => return Ok(()),
+        Ok(_) => "the server answered that it is done, but it is not; see the log of the server".to_owned(),
+        Err(AssetError::Bucket { problem, .. }) => problem,
+        Err(error) => error.to_string(),
+    };
+    let problem = format!("its mark is made by copying an object, which failed: {problem}");
+    Err(AssetError::Bucket { bucket: bucket.shown(), problem })
 }
 
 /// Gives the prefix a provisional mark with a number.
@@ -76,9 +91,13 @@ pub async fn complete(bucket: &Arc<Bucket>, number: i64) -> Result<(), AssetErro
         }
     }
     match bucket.answered(bucket.files.copy(&from, &to)).await {
-        Ok(()) => forget_proposal(bucket, number).await,
-        Err(AssetError::Files(_)) => {}
+        Ok(()) => {}
+        Err(AssetError::Files(_)) => return Ok(()),
         Err(error) => return Err(error),
+    }
+    // Nothing else proves that the prefix is the database's, so the server's word is not enough.
+    if read(bucket).await? == Some(number) {
+        forget_proposal(bucket, number).await;
     }
     Ok(())
 }
@@ -117,6 +136,20 @@ pub fn on_write(bucket: &Bucket, error: AssetError) -> AssetError {
     match error {
         AssetError::Files(error) => bucket.unusable(format!("there is no such bucket: {error}")),
         error => error,
+    }
+}
+
+/// Reads an object that is as short as a mark. `None` if there is none.
+async fn text(bucket: &Bucket, place: &Place) -> Result<Option<String>, AssetError> {
+    let read = async {
+        let found = bucket.files.get(place).await?;
+        let bytes = if found.meta.size > LARGEST { Bytes::new() } else { found.bytes().await? };
+        Ok::<_, object_store::Error>(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    match bucket.answered(read).await {
+        Ok(text) => Ok(Some(text)),
+        Err(AssetError::Files(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -41,13 +41,21 @@ pub enum Way {
     Cut(usize),
 }
 
-/// What the server does with requests whose address contains a text.
+/// The header that names what is to be copied.
+const COPIED: &str = "x-amz-copy-source";
+
+/// What is refused for all copies.
+pub const COPIES: &str = "x-amz-copy-source: ";
+
+/// What the server does with requests whose address contains a text. That of a copy is followed by [`COPIES`] and its source.
 #[derive(Debug, Clone, Copy)]
 pub enum Refusal {
     /// Answers with this status, and with this code in the body.
     Status(StatusCode, &'static str),
     /// Never answers.
     Silence,
+    /// Answers that it is done, and does nothing.
+    Nothing,
 }
 
 /// A request that the server holds back, as if what sent it stood still: for ever if this is dropped once it is there.
@@ -195,9 +203,14 @@ async fn held_back(holds: Holds, answered: impl Future<Output = Response>) -> Re
 }
 
 async fn answer(service: S3Service, refusals: Refusals, request: Request) -> Response {
-    let refused = *refusals.lock().unwrap();
-    match refused.filter(|(text, _)| request.uri().to_string().contains(text)) {
+    let (refused, mut address) = (*refusals.lock().unwrap(), request.uri().to_string());
+    let copied = request.headers().get(COPIED).map(|source| source.to_str().unwrap());
+    if let Some(source) = copied {
+        address = format!("{address} {COPIES}{source}");
+    }
+    match refused.filter(|(text, _)| address.contains(text)) {
         Some((_, Refusal::Silence)) => std::future::pending().await,
+        Some((_, Refusal::Nothing)) => StatusCode::OK.into_response(),
         Some((_, Refusal::Status(status, code))) => {
             // Read to its end: an answer before that breaks the connection, and may be lost with it.
             let _ = axum::body::to_bytes(request.into_body(), usize::MAX).await;
