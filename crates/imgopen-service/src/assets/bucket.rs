@@ -256,11 +256,15 @@ impl Files for InBucket {
 
     /// Asks each time, because files are forgotten for what this returns.
     async fn here(&self, store: &dyn Store) -> Result<(), AssetError> {
-        let (noted, found) = (store.note(Note::Pictures).await?, self.doubt(mark::read(&self.bucket).await)?);
+        let Numbers { noted, found, is_proposed } = self.doubt(self.numbers(store).await)?;
         match found {
-            Some(found) if noted == Some(found) => {
+            Some(_) if found == noted => {
                 self.seen().mark = Some(Instant::now());
                 Ok(())
+            }
+            _ if is_proposed => {
+                let problem = "its mark is not completed yet; that is done before the next picture is written";
+                self.doubt(Err(self.bucket.unusable(problem.to_owned())))
             }
             Some(_) => {
                 let (found, fix) = marked_by_another(noted);

@@ -445,17 +445,23 @@ async fn a_first_start_is_taken_up_wherever_it_was_interrupted() {
     }
 }
 
+/// Has a database that has a number take a prefix with the mark of another one. Returns the path of the prefix.
+async fn ordered(server: &Server, prefix: &str, store: &dyn Store) -> std::path::PathBuf {
+    store.set_note(Note::Pictures, 7).await.unwrap();
+    let directory = server.bucket().join(prefix);
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("imgopen-mark"), "0000000000000008\n").unwrap();
+    std::fs::write(directory.join("imgopen-adopt-0000000000000007"), "").unwrap();
+    directory
+}
+
 #[tokio::test]
 async fn an_order_to_take_a_prefix_is_taken_up_wherever_that_was_interrupted() {
     let server = Server::start().await;
     for others in 0.. {
         for is_done in [false, true] {
             let ((store, _data), prefix) = (new_store(), format!("{others}-{is_done}"));
-            store.set_note(Note::Pictures, 7).await.unwrap();
-            let directory = server.bucket().join(&prefix);
-            std::fs::create_dir_all(&directory).unwrap();
-            std::fs::write(directory.join("imgopen-mark"), "0000000000000008\n").unwrap();
-            std::fs::write(directory.join("imgopen-adopt-0000000000000007"), "").unwrap();
+            ordered(&server, &prefix, &*store).await;
             if !is_taken_up(&server, &prefix, &store, others, is_done).await {
                 assert!(others > 6, "{others}");
                 return;
@@ -503,6 +509,32 @@ async fn a_provisional_mark_stays_until_the_mark_is_there() {
     server.accept();
     assets.settle().await.unwrap();
     is_marked(&server, "a", &*store).await;
+}
+
+/// Neither between the number of the database and the mark, nor before the mark is completed.
+#[tokio::test]
+async fn a_prefix_that_another_process_takes_is_not_foreign() {
+    let server = Server::start().await;
+    let ((store, _data), wanted) = (new_store(), settings(&server, "a"));
+    let directory = ordered(&server, "a", &*store).await;
+    let process = member(&wanted, store.clone());
+    let mut held = server.hold(0, false);
+    let here = tokio::spawn({
+        let process = process.clone();
+        async move { process.is_here().await }
+    });
+    held.reached().await;
+    member(&wanted, store.clone()).settle().await.unwrap();
+    held.release();
+    assert!(here.await.unwrap());
+    let noted = store.note(Note::Pictures).await.unwrap().unwrap();
+    std::fs::rename(directory.join("imgopen-mark"), directory.join(format!("imgopen-mark-{noted:016x}"))).unwrap();
+    let token = AssetToken::new(&RunId::new().unwrap(), "png").unwrap();
+    let (deleted, error) = process.delete_each([&token]).await;
+    let text = problem(error.map_or(Ok(()), Err));
+    assert!(deleted.is_empty() && text.contains("its mark is not completed yet"), "{text}");
+    process.settle().await.unwrap();
+    assert!(process.is_here().await);
 }
 
 /// It was interrupted before it removed the object of which its mark was made.
