@@ -72,7 +72,7 @@ const RUNNING: &str = "SELECT id, operation, owner, since FROM (
 
 const DRAIN: &str = "UPDATE owners SET draining = true WHERE id = $1";
 
-/// Attempts that the owner had in progress are over, and others may make them at once.
+/// Attempts of the owner that are not recorded are others' to make at once.
 const RESIGN: &str = "WITH given_up AS (
         UPDATE callbacks SET claim = NULL WHERE claim IS NOT NULL AND claimed_by = $1
     )

@@ -152,7 +152,7 @@ async fn each_callback_is_pushed_by_one_process() {
     assert_eq!((receiver.pushes().len(), ids.len()), (20, 20));
 }
 
-/// Its attempts are over then, so no process waits until the claims have ended by themselves.
+/// No process waits until the claims have ended by themselves.
 #[tokio::test]
 async fn what_a_process_was_pushing_when_it_stopped_is_pushed_by_another() {
     let Some(database) = empty().await else { return };

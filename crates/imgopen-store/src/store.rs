@@ -88,7 +88,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn drain(&self, owner: OwnerId) -> Result<bool, StoreError>;
 
     /// Removes an owner that stops and has handed its runs back. A recovery queues those that it still has. Its claims of callbacks
-    /// end: attempts that were not recorded are others' to make at once.
+    /// end: attempts that were not recorded are others' to make at once, maybe while the owner's own attempt has not ended, or its
+    /// receiver still works on it. Claims under an earlier id of the same process end by themselves.
     async fn resign(&self, owner: OwnerId) -> Result<(), StoreError>;
 
     /// Returns those of the tasks that have ended, for callers who wait for them.

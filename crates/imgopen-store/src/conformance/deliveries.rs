@@ -277,7 +277,7 @@ pub async fn a_claimed_callback_is_no_others_while_the_claim_holds(database: &im
     assert_eq!((row.state, row.tries.len(), row.claim), (CallbackState::Acknowledged, 3, None));
 }
 
-/// It has ended its attempts before, so nobody need wait until the claims have ended by themselves.
+/// Nobody waits until the claims have ended by themselves.
 pub async fn an_owner_that_resigns_gives_up_its_claims(database: &impl Database) {
     let (store, other) = (open(database).await, database.open().await);
     register(&*other, "other", Some(HOUR)).await;
