@@ -17,16 +17,13 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{RwLock, oneshot, watch};
 
 /// The bucket, which exists unless a test removes it.
 pub const BUCKET: &str = "pictures";
 
 /// The access key and its secret.
 pub const KEY: (&str, &str) = ("the-key", "the-secret");
-
-/// Held for requests for marks: this server copies into a file in place, which others would see half written.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What the proxy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +38,10 @@ pub enum Way {
     Cut(usize),
 }
 
-/// The header that names what is to be copied.
-const COPIED: &str = "x-amz-copy-source";
+/// What the address of each copy ends with, for refusals.
+pub const COPIES: &str = " (a copy)";
 
-/// What is refused for all copies.
-pub const COPIES: &str = "x-amz-copy-source: ";
-
-/// What the server does with requests whose address contains a text. That of a copy is followed by [`COPIES`] and its source.
+/// What the server does with requests whose address contains a text.
 #[derive(Debug, Clone, Copy)]
 pub enum Refusal {
     /// Answers with this status, and with this code in the body.
@@ -103,6 +97,9 @@ struct Hold {
 
 type Holds = Arc<Mutex<Option<Hold>>>;
 
+/// Held alone for copies, and by all others for marks: the server copies into a file in place, which others would see half written.
+type Copying = Arc<RwLock<()>>;
+
 impl Server {
     pub async fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
@@ -110,9 +107,9 @@ impl Server {
         let mut builder = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
         let (service, refusal, hold) = (builder.build(), Refusals::default(), Holds::default());
-        let (refusals, holds) = (refusal.clone(), hold.clone());
+        let (refusals, holds, copying) = (refusal.clone(), hold.clone(), Copying::default());
         let app = Router::new().fallback(move |request: Request| {
-            let answered = answer(service.clone(), refusals.clone(), request);
+            let answered = answer(service.clone(), refusals.clone(), copying.clone(), request);
             held_back(holds.clone(), answered)
         });
         let (listener, direct) = listen().await;
@@ -202,11 +199,11 @@ async fn held_back(holds: Holds, answered: impl Future<Output = Response>) -> Re
     }
 }
 
-async fn answer(service: S3Service, refusals: Refusals, request: Request) -> Response {
+async fn answer(service: S3Service, refusals: Refusals, copying: Copying, request: Request) -> Response {
     let (refused, mut address) = (*refusals.lock().unwrap(), request.uri().to_string());
-    let copied = request.headers().get(COPIED).map(|source| source.to_str().unwrap());
-    if let Some(source) = copied {
-        address = format!("{address} {COPIES}{source}");
+    let is_copy = request.headers().contains_key("x-amz-copy-source");
+    if is_copy {
+        address += COPIES;
     }
     match refused.filter(|(text, _)| address.contains(text)) {
         Some((_, Refusal::Silence)) => std::future::pending().await,
@@ -219,7 +216,8 @@ async fn answer(service: S3Service, refusals: Refusals, request: Request) -> Res
         }
         None => {
             let is_small = request.uri().path().contains("/imgopen-");
-            let _alone = if is_small { Some(ALONE.lock().await) } else { None };
+            let _alone = if is_copy { Some(copying.write().await) } else { None };
+            let _beside = if is_small && !is_copy { Some(copying.read().await) } else { None };
             match service.call(request.map(s3s::Body::http_body_unsync)).await {
                 Ok(answer) if is_small => {
                     let (parts, body) = answer.map(Body::new).into_parts();
