@@ -170,7 +170,8 @@ impl Bench {
                 "INSERT INTO tasks (id, key_id, operation, needs, caller_id, request, state, attempt, run, created_at)
                  VALUES ('img1', 'a', 'enlarge_image', 'enlarge_image', '', '{{}}', 'running', 1, '{run}', 1)"
             ),
-            // As if recovered: the next start does that in the background only, and looks for files a minute later.
+            // As if recovered, so that the sweep alone is tested: the next start recovers in the background only, and looks for
+            // files a minute later. What a recovery lists is tested with the stores.
             true => format!("INSERT INTO orphaned_runs (run, since) VALUES ('{run}', 1)"),
         };
         assert_eq!(self.rows().await.execute(&sql).await, 1);

@@ -50,13 +50,24 @@ impl Rows {
         }
     }
 
-    /// Blocks all writes to tasks, and no reads, until [`unlock`](Self::unlock).
+    /// Blocks all writes of a service that runs tasks, and no reads, until [`unlock`](Self::unlock).
     pub async fn lock(&self) {
         match self {
-            Self::Sqlite(_) => self.execute("BEGIN IMMEDIATE").await,
+            Self::Sqlite(_) => {
+                self.execute("BEGIN IMMEDIATE").await;
+            }
             #[cfg(all(unix, feature = "postgres"))]
-            Self::Postgres(_) => self.execute("BEGIN; LOCK TABLE tasks IN EXCLUSIVE MODE").await,
-        };
+            Self::Postgres(rows) => {
+                let tables =
+                    "tasks, callbacks, callback_tries, assets, owners, live, watched, duties, orphaned_runs, notes";
+                let sql = format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE NOWAIT");
+                // Waiting for one table while it has another one, it could be what the service waits for in turn.
+                while let Err(error) = rows.simple_query(&sql).await {
+                    assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE), "{error}");
+                    self.unlock().await;
+                }
+            }
+        }
     }
 
     /// Lets writes through again.
