@@ -179,8 +179,8 @@ impl InBucket {
         Ok(known.is_empty().then_some(lack))
     }
 
-    /// Has the database take the prefix by a new number, of which the prefix has a provisional mark before that. If the process dies in
-    /// between, the prefix is looked at again as it was before. Once the database has the number, any process completes the mark.
+    /// Has the database take the prefix by a new number, after a provisional mark was made of it. If the process dies in between,
+    /// the prefix is looked at again as it was before. Once the database has the number, any process completes the mark.
     /// Of several that take a prefix at once, the same or different ones, the database gets the number of one. Where nothing can be
     /// written or copied, the number stays.
     async fn take(&self, store: &dyn Store, noted: Option<i64>) -> Result<(), AssetError> {

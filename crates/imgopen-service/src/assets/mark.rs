@@ -43,8 +43,8 @@ pub async fn read(bucket: &Bucket) -> Result<Option<i64>, AssetError> {
     })
 }
 
-/// Finds out whether an object can be written, copied and deleted: a mark is made by copying one. The number keeps processes that try
-/// at once apart.
+/// Finds out whether an object can be written, copied and deleted: a mark is made by copying one. The number keeps processes apart
+/// that try at once.
 pub async fn copy_probe(bucket: &Bucket, number: i64) -> Result<(), AssetError> {
     let [from, to] = ["from", "to"].map(|end| bucket.named(&format!("{PROBE}-{number:016x}-{end}")));
     let wanted = format!("{number:016x}");
@@ -82,7 +82,7 @@ pub async fn is_proposed(bucket: &Bucket, number: i64) -> Result<bool, AssetErro
 /// Makes the mark of the provisional one with that number. Does nothing if there is none any more, because another process has done
 /// so, or the objects were deleted.
 ///
-/// Other provisional marks are removed before: a database that had the prefix earlier would replace the mark by the one that it left.
+/// Other provisional marks are removed before: a database that had the prefix earlier would make its own mark of one that it left.
 pub async fn complete(bucket: &Arc<Bucket>, number: i64) -> Result<(), AssetError> {
     let (from, to) = (provisional(bucket, number), bucket.named(MARK));
     for other in bucket.begin_with(PROVISIONAL).await? {
