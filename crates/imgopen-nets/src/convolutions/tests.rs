@@ -37,16 +37,20 @@ fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|index| (index * 7919 % 257) as f32 / 128.0 - 1.0).collect()
 }
 
+fn stored_as(stored: Weights, numbers: &[f32]) -> Vec<u8> {
+    match stored {
+        Weights::F16 => numbers.iter().flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect(),
+        _ => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+    }
+}
+
 impl Case {
     fn weights(self) -> Vec<f32> {
         numbers(self.channels[0] * self.channels[1] * self.kernel[0] * self.kernel[1])
     }
 
     fn bytes(self) -> Vec<u8> {
-        match self.stored {
-            Weights::F16 => self.weights().iter().flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect(),
-            _ => self.weights().iter().flat_map(|number| number.to_le_bytes()).collect(),
-        }
+        stored_as(self.stored, &self.weights())
     }
 
     /// The model file, with other settings of its convolution before its own.
@@ -157,13 +161,16 @@ fn other_convolutions_stay_as_they_are() {
 }
 
 /// A net for a picture of 5 channels, whose sides may be open, with a convolution by kernels of that shape, and what is made of that.
-fn net(sides: Dimension, kernels: &[usize], more: impl FnOnce(&mut Builder, &str, &str) -> String) -> Vec<u8> {
+fn net(
+    sides: Dimension,
+    stored: Weights,
+    kernels: &[usize],
+    more: impl FnOnce(&mut Builder, &str, &str) -> String,
+) -> Vec<u8> {
     let mut builder = Builder::new(1 << 20, ["x".to_owned(), "y".to_owned()]);
     builder.input("x", &[Dimension::Fixed(2), Dimension::Fixed(5), sides.clone(), sides]);
     builder.output("y", &[]);
-    let bytes: Vec<u8> =
-        numbers(kernels.iter().product()).iter().flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect();
-    let kernels = builder.weights(Weights::F16, kernels, &bytes);
+    let kernels = builder.weights(stored, kernels, &stored_as(stored, &numbers(kernels.iter().product())));
     // Neither pads nor dilations nor a bias.
     let convolved = builder.node("Conv", &["x", &kernels], &[]);
     let result = more(&mut builder, &convolved, &kernels);
@@ -173,31 +180,55 @@ fn net(sides: Dimension, kernels: &[usize], more: impl FnOnce(&mut Builder, &str
 
 #[test]
 fn kernels_that_something_else_uses_stay_as_they_are() {
-    const SHAPE: [usize; 4] = [5, 5, 3, 3];
-    let fixed = || Dimension::Fixed(9);
-    let alone = net(fixed(), &SHAPE, |_, convolved, _| convolved.to_owned());
-    assert_eq!(operators(alone.clone(), None), ["ConvTranspose", "Identity"]);
-    let twice = net(fixed(), &SHAPE, |builder, convolved, kernels| builder.node("Conv", &[convolved, kernels], &[]));
-    assert_eq!(operators(twice, None), ["Conv", "Conv", "Identity"]);
-    let other = net(fixed(), &SHAPE, |builder, convolved, kernels| {
-        let mean = builder.node("ReduceMean", &[kernels], &[("keepdims", Setting::Int(0))]);
-        builder.node("Mul", &[convolved, &mean], &[])
-    });
-    assert_eq!(operators(other, None), ["Conv", "ReduceMean", "Mul", "Identity"]);
-    let result = net(fixed(), &SHAPE, |_, _, kernels| kernels.to_owned());
-    assert_eq!(operators(result, None), ["Conv", "Identity"]);
-    // rten makes one of the two.
-    let shifted = net(fixed(), &SHAPE, |builder, convolved, _| {
-        let bias = builder.weights(Weights::F32, &[5, 1, 1], &[0; 20]);
-        builder.node("Add", &[convolved, &bias], &[])
-    });
-    assert_eq!(operators(shifted, None), ["Conv", "Add", "Identity"]);
-    // Files of older exporters name the kernels as inputs, too, with their shape.
-    let declared = declared(&alone, "weights_1", &SHAPE);
-    assert_eq!(operators(declared.clone(), None), ["ConvTranspose", "Identity"]);
-    let pictures = Tensor::new([2, 5, 9, 9], numbers(2 * 5 * 81)).unwrap();
-    let (one, other) = (run(alone, &pictures), run(declared, &pictures));
-    assert_eq!((one.len(), one), (2 * 5 * 49, other));
+    for stored in [Weights::F32, Weights::F16] {
+        let net =
+            |more: &dyn Fn(&mut Builder, &str, &str) -> String| net(Dimension::Fixed(9), stored, &[5, 5, 3, 3], more);
+        let alone = net(&|_, convolved, _| convolved.to_owned());
+        assert_eq!(operators(alone.clone(), None), ["ConvTranspose", "Identity"]);
+        let twice = net(&|builder, convolved, kernels| builder.node("Conv", &[convolved, kernels], &[]));
+        assert_eq!(operators(twice, None), ["Conv", "Conv", "Identity"]);
+        let other = net(&|builder, convolved, kernels| {
+            let mean = builder.node("ReduceMean", &[kernels], &[("keepdims", Setting::Int(0))]);
+            builder.node("Mul", &[convolved, &mean], &[])
+        });
+        assert_eq!(operators(other, None), ["Conv", "ReduceMean", "Mul", "Identity"]);
+        let stored = net(&|builder, convolved, _| {
+            let other = builder.node("Abs", &["weights_1"], &[]);
+            builder.node("Concat", &[convolved, &other], &[("axis", Setting::Int(0))])
+        });
+        assert_eq!(operators(stored, None), ["Conv", "Abs", "Concat", "Identity"]);
+        // rten makes one of the two.
+        let shifted = net(&|builder, convolved, _| {
+            let bias = builder.weights(Weights::F32, &[5, 1, 1], &[0; 20]);
+            builder.node("Add", &[convolved, &bias], &[])
+        });
+        assert_eq!(operators(shifted, None), ["Conv", "Add", "Identity"]);
+        // The kernels are a result themselves.
+        let result = with_field(&alone, graph::OUTPUT, &Message::default().text(value::NAME, "weights_1").into_bytes());
+        assert_eq!(operators(result, None), ["Conv", "Identity"]);
+        // Files of older exporters name the kernels as inputs, too, with their shape.
+        let declared = declared(&alone, "weights_1", &[5, 5, 3, 3]);
+        assert_eq!(operators(declared.clone(), None), ["ConvTranspose", "Identity"]);
+        let outline = outline::read(&declared, u64::MAX).unwrap();
+        let graph = graph_of(&rewritten(declared.clone(), &outline, None));
+        let inputs = Fields::new(&graph).filter(|field| matches!(field, Ok((graph::INPUT, _)))).count();
+        assert_eq!(inputs, 1, "the shape of the kernels is another one now");
+        let pictures = Tensor::new([2, 5, 9, 9], numbers(2 * 5 * 81)).unwrap();
+        let (one, other) = (run(alone, &pictures), run(declared, &pictures));
+        assert_eq!((one.len(), one), (2 * 5 * 49, other));
+    }
+}
+
+/// A subgraph could use them.
+#[test]
+fn nets_with_subgraphs_stay_as_they_are() {
+    let file = net(Dimension::Fixed(9), Weights::F16, &[5, 5, 3, 3], |_, convolved, _| convolved.to_owned());
+    let used = Message::default().text(node::INPUT, "weights_1").text(node::OUTPUT, "z").text(node::OP_TYPE, "Cast");
+    let inner = Message::default().message(graph::NODE, &used);
+    let branch = Message::default().text(attribute::NAME, "then_branch").message(attribute::G, &inner);
+    let outer = Message::default().text(node::INPUT, "x").text(node::OUTPUT, "w").text(node::OP_TYPE, "If");
+    let outer = outer.message(node::ATTRIBUTE, &branch).into_bytes();
+    assert_eq!(operators(with_field(&file, graph::NODE, &outer), None), ["Conv", "Identity", "If"]);
 }
 
 /// The file, which declares an input of that name.
@@ -205,31 +236,27 @@ fn declared(file: &[u8], name: &str, shape: &[usize]) -> Vec<u8> {
     let mut builder = Builder::new(0, []);
     builder.input(name, &shape.iter().copied().map(Dimension::Fixed).collect::<Vec<_>>());
     builder.output("y", &[]);
-    let graph_of = |file: &[u8]| -> Vec<u8> {
-        let graph = Fields::new(file).find_map(|field| match field.unwrap() {
-            (model::GRAPH, value) => Some(value.bytes().unwrap().to_vec()),
-            _ => None,
-        });
-        graph.unwrap()
-    };
     let inputs = graph_of(&builder.finish());
     let input = Fields::new(&inputs).map(Result::unwrap).find(|(number, _)| *number == graph::INPUT).unwrap();
-    let graph = Fields::new(&graph_of(file))
-        .map(Result::unwrap)
-        .fold(Message::default(), |message, (number, value)| copied(message, number, value).unwrap());
-    let graph = copied(graph, input.0, input.1).unwrap();
-    Fields::new(file)
-        .map(Result::unwrap)
-        .fold(Message::default(), |message, (number, value)| match number {
-            model::GRAPH => message.bytes(number, &graph.clone().into_bytes()),
-            _ => copied(message, number, value).unwrap(),
-        })
-        .into_bytes()
+    with_field(file, graph::INPUT, input.1.bytes().unwrap())
+}
+
+fn graph_of(file: &[u8]) -> Vec<u8> {
+    let mut fields = Fields::new(file).map(Result::unwrap);
+    fields.find(|(number, _)| *number == model::GRAPH).unwrap().1.bytes().unwrap().to_vec()
+}
+
+/// The file, whose graph has one field more.
+fn with_field(file: &[u8], number: u64, content: &[u8]) -> Vec<u8> {
+    let graph = [graph_of(file), Message::default().bytes(number, content).into_bytes()].concat();
+    let others = Fields::new(file).map(Result::unwrap).filter(|(number, _)| *number != model::GRAPH);
+    let others = others.fold(Message::default(), |message, (number, value)| copied(message, number, value).unwrap());
+    others.bytes(model::GRAPH, &graph).into_bytes()
 }
 
 #[test]
 fn open_sides_need_a_bound() {
-    let open = || net(Dimension::Unknown, &[5, 5, 3, 3], |_, convolved, _| convolved.to_owned());
+    let open = || net(Dimension::Unknown, Weights::F16, &[5, 5, 3, 3], |_, convolved, _| convolved.to_owned());
     assert_eq!(operators(open(), None), ["Conv", "Identity"]);
     assert_eq!(operators(open(), Some(500)), ["ConvTranspose", "Identity"]);
     // 45 products of each pixel.
