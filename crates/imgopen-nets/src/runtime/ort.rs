@@ -9,7 +9,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 
-use super::settings::of_library;
+use super::provider::of_library;
 use super::{Program, ProgramError, Provider, Runtime};
 use crate::error::NetError;
 use crate::onnx::Builder;

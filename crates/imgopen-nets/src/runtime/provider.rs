@@ -1,7 +1,10 @@
 //! What ONNX Runtime runs nets on.
 
 use std::fmt;
+use std::fs::Metadata;
+use std::path::Path;
 use std::str::FromStr;
+use std::time::UNIX_EPOCH;
 
 /// What runs nets for ONNX Runtime. All but the processor need a library that was built for them, and leave operators that they
 /// do not have to the processor.
@@ -65,6 +68,19 @@ impl fmt::Display for Provider {
             Provider::CoreMl => f.write_str("coreml"),
         }
     }
+}
+
+/// Returns the variant of ONNX Runtime from a library. Another version of it has another size or another time.
+pub(super) fn of_library(library: &Path, providers: &[Provider]) -> String {
+    let file = library.metadata().ok();
+    let size = file.as_ref().map_or(0, Metadata::len);
+    let since = file.and_then(|file| file.modified().ok()).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let seconds = since.map_or(0, |since| since.as_secs());
+    let providers: Vec<_> = match providers {
+        [] => vec![Provider::Cpu.to_string()],
+        providers => providers.iter().map(Provider::to_string).collect(),
+    };
+    format!("ONNX Runtime ({}, {size} bytes, of {seconds}) on {}", library.display(), providers.join(", "))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! The choice of a runtime.
 
-use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
+use super::provider::of_library;
 use super::{Provider, Rten, Runtime};
 use crate::error::NetError;
 
@@ -63,19 +62,6 @@ impl RuntimeSettings {
         let problem = "the program was built without it; build it with the feature `ort`".to_owned();
         Err(NetError::Runtime { runtime: "ONNX Runtime", problem })
     }
-}
-
-/// Returns the variant of ONNX Runtime from a library. Another version of it has another size or another time.
-pub(super) fn of_library(library: &Path, providers: &[Provider]) -> String {
-    let file = library.metadata().ok();
-    let size = file.as_ref().map_or(0, Metadata::len);
-    let since = file.and_then(|file| file.modified().ok()).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let seconds = since.map_or(0, |since| since.as_secs());
-    let providers: Vec<_> = match providers {
-        [] => vec![Provider::Cpu.to_string()],
-        providers => providers.iter().map(Provider::to_string).collect(),
-    };
-    format!("ONNX Runtime ({}, {size} bytes, of {seconds}) on {}", library.display(), providers.join(", "))
 }
 
 #[cfg(test)]
