@@ -203,6 +203,15 @@ impl Message {
         self.bytes
     }
 
+    /// Returns the message that has this one as its last field, in the same memory.
+    pub fn into_last_field(self, mut before: Message, field: u64) -> Vec<u8> {
+        before.varint((field << 3) | 2);
+        before.varint(self.bytes.len() as u64);
+        let mut bytes = self.bytes;
+        bytes.splice(0..0, before.bytes);
+        bytes
+    }
+
     fn varint(&mut self, mut value: u64) {
         while value > 0x7f {
             self.bytes.push((value & 0x7f) as u8 | 0x80);
@@ -223,6 +232,8 @@ mod tests {
         assert_eq!(Message::default().text(2, "testing").into_bytes(), *b"\x12\x07testing");
         let inner = Message::default().int(1, 150);
         assert_eq!(Message::default().message(3, &inner).into_bytes(), [0x1a, 0x03, 0x08, 0x96, 0x01]);
+        let last = inner.into_last_field(Message::default().int(1, 150), 3);
+        assert_eq!(last, [0x08, 0x96, 0x01, 0x1a, 0x03, 0x08, 0x96, 0x01]);
         let minus_two = [8, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert_eq!(Message::default().int(1, -2).into_bytes(), minus_two);
     }
